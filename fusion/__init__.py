@@ -1,0 +1,1 @@
+"""What runs at judgment: photos to named, scored boxes, with numpy, cv2 and onnxruntime alone."""

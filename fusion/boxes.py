@@ -1,0 +1,133 @@
+"""Boxes and the record that carries them: parallel arrays, checked once when they are put together.
+
+A box is x0 y0 x1 y1 in pixels of the original photo, and names edges: the first pixel of a photo is the box 0 0 1 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+
+def _check(name: str, array: Any, dtype: type, shape: tuple[int | None, ...]) -> None:
+    """Raise ValueError unless `array` is a numpy array of this dtype and shape (None: any length)."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise ValueError(f"{name}: got {_describe(array)}, must be an array of {np.dtype(dtype)}")
+    if array.ndim != len(shape) or any(want not in (None, got) for got, want in zip(array.shape, shape, strict=True)):
+        raise ValueError(f"{name}: got shape {array.shape}, must be {shape} (None: any length)")
+
+
+def _describe(value: Any) -> str:
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What is found on one photo: four arrays of one length.
+
+    Args:
+        boxes: float32 (N, 4), x0 y0 x1 y1 in pixels of the original photo.
+        scores: float32 (N,), in [0, 1].
+        labels: int64 (N,), indices into a list of categories.
+        evidence: float32 (N, C), a score for each category; None from a source that knows no categories.
+
+    Raises:
+        ValueError: an array of another dtype or shape.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    evidence: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        _check("boxes", self.boxes, np.float32, (None, 4))
+        _check("scores", self.scores, np.float32, (len(self.boxes),))
+        _check("labels", self.labels, np.int64, (len(self.boxes),))
+        if self.evidence is not None:
+            _check("evidence", self.evidence, np.float32, (len(self.boxes), None))
+
+    @classmethod
+    def empty(cls, n_classes: int | None = None) -> Detections:
+        """Nothing found; with (0, n_classes) evidence unless `n_classes` is None.
+
+        >>> len(Detections.empty())
+        0
+        """
+        evidence = None if n_classes is None else np.zeros((0, n_classes), np.float32)
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), evidence)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Detections:
+        """The detections at `index`: int64 (K,) positions in the order wanted, or bool (N,)."""
+        evidence = None if self.evidence is None else self.evidence[index]
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], evidence)
+
+
+def join(parts: Sequence[Detections]) -> Detections:
+    """Several Detections of one photo as one, in order; all with evidence of one width, or all without. At least one part."""
+    vectors = [part.evidence for part in parts if part.evidence is not None]
+    return Detections(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(vectors) if vectors else None,
+    )
+
+
+def area(boxes: Floats) -> NDArray[np.float64]:
+    """Areas of (N, 4) boxes in square pixels, float64 (N,); 0 where a side is not positive.
+
+    >>> area(np.array([[0.0, 0.0, 2.0, 3.0], [5.0, 0.0, 2.0, 3.0]])).tolist()
+    [6.0, 0.0]
+    """
+    sides = np.maximum(boxes[:, 2:].astype(np.float64) - boxes[:, :2], 0.0)  # (N, 2)
+    return np.asarray(sides[:, 0] * sides[:, 1], np.float64)
+
+
+def iou(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """Intersection over union of each of `a` (N, 4) with each of `b` (M, 4): float64 (N, M) in [0, 1].
+
+    A box without area overlaps nothing, itself included.
+
+    >>> iou(np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0], [2.0, 0.0, 3.0, 1.0]])).round(3).tolist()
+    [[0.333, 0.0]]
+    """
+    p, q = a.astype(np.float64), b.astype(np.float64)
+    wide = np.minimum(p[:, None, 2], q[None, :, 2]) - np.maximum(p[:, None, 0], q[None, :, 0])  # (N, M)
+    high = np.minimum(p[:, None, 3], q[None, :, 3]) - np.maximum(p[:, None, 1], q[None, :, 1])  # (N, M)
+    inside: NDArray[np.float64] = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+    union = area(a)[:, None] + area(b)[None, :] - inside
+    np.divide(inside, union, out=inside, where=inside > 0)
+    return inside
+
+
+def clip(boxes: Floats, width: float, height: float) -> NDArray[np.float32]:
+    """Boxes (N, 4) cut to the photo, float32; one that lies wholly outside keeps no area.
+
+    >>> clip(np.array([[-5.0, 2.0, 30.0, 8.0]]), 20, 10).tolist()
+    [[0.0, 2.0, 20.0, 8.0]]
+    """
+    return np.minimum(np.maximum(boxes, 0.0), np.array([width, height, width, height])).astype(np.float32)
+
+
+def xyxy_to_xywh(boxes: Floats) -> Floats:
+    """x0 y0 x1 y1 -> x0 y0 width height, the corner-and-size form of COCO's JSON; (..., 4), the dtype kept."""
+    return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
+
+
+def xywh_to_xyxy(boxes: Floats) -> Floats:
+    """x0 y0 width height -> x0 y0 x1 y1; (..., 4), the dtype kept.
+
+    >>> xywh_to_xyxy(np.array([1.0, 2.0, 3.0, 4.0])).tolist()
+    [1.0, 2.0, 4.0, 6.0]
+    """
+    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)

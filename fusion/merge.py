@@ -1,0 +1,265 @@
+"""Many boxes become one: nms, soft nms and weighted boxes fusion; what the members said of a box's category goes along.
+
+Finding does not look at categories: two boxes of one product are one, whatever each is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.boxes import Detections, Floats, area
+from fusion.boxes import iou as pairwise_iou
+
+Ints = NDArray[np.int64]
+Fused = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def nms(boxes: Floats, scores: Floats, iou: float) -> Ints:
+    """Keep a box unless a better one that is kept overlaps it by more than `iou`; the first of equals is the better one.
+
+    Args:
+        boxes: (N, 4), x0 y0 x1 y1.
+        scores: (N,).
+        iou: in [0, 1].
+
+    Returns:
+        int64 (K,), positions of the kept by descending score; those of torchvision.ops.nms, ties and rounding included.
+    """
+    order = np.argsort(-scores, kind="stable")
+    sides = np.ascontiguousarray(boxes[order].T)  # (4, N)
+    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
+    limit = np.array([iou])  # an array, so that a float32 overlap is compared in float64
+    alive = np.ones(len(order), bool)
+    with np.errstate(invalid="ignore", divide="ignore"):  # boxes without area: 0 / 0 suppresses nothing
+        for i in range(len(order)):
+            if alive[i]:
+                inside = _intersection(sides[:, i], sides[:, i + 1 :])  # (N - i - 1,)
+                alive[i + 1 :] &= ~(inside / (areas[i] + areas[i + 1 :] - inside) > limit)
+    return np.asarray(order[alive], np.int64)
+
+
+def _intersection(box: Floats, sides: Floats) -> Floats:
+    """Areas (N,) that a box (4,) shares with boxes given as rows of edges, (4, N)."""
+    both = np.minimum(box[2:, None], sides[2:]) - np.maximum(box[:2, None], sides[:2])  # (2, N)
+    np.maximum(both, 0, out=both)
+    shared: Floats = both[0] * both[1]  # (N,)
+    return shared
+
+
+def soft_nms(boxes: Floats, scores: Floats, sigma: float, min_score: float) -> tuple[Ints, NDArray[np.float32]]:
+    """Take the best box, let the others fade by how much they overlap it, and so on: score *= exp(-iou^2 / sigma).
+
+    Source: Bodla et al., Soft-NMS, ICCV 2017, the Gaussian form.
+
+    Args:
+        boxes: (N, 4), x0 y0 x1 y1.
+        scores: (N,), in [0, 1].
+        sigma: > 0; the smaller, the nearer to plain nms.
+        min_score: a box whose score is not above this is dropped.
+
+    Returns:
+        int64 (K,), positions by descending faded score, and those scores, float32 (K,).
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma of soft nms: got {sigma}, must be > 0")
+    sides, areas = np.ascontiguousarray(boxes.T.astype(np.float64)), area(boxes)  # (4, N), (N,)
+    faded, keep, kept = scores.astype(np.float64), [], []
+    while len(faded) and faded[best := int(np.argmax(faded))] > min_score:
+        keep.append(best)
+        kept.append(faded[best])
+        inside = _intersection(sides[:, best], sides)
+        overlap = inside / np.maximum(areas[best] + areas - inside, 1e-12)
+        faded *= np.exp(-(overlap**2) / sigma)
+        faded[best] = -np.inf
+    return np.array(keep, np.int64), np.array(kept, np.float32)
+
+
+def _pool(
+    boxes: Sequence[Floats], scores: Sequence[Floats], labels: Sequence[Ints], weights: NDArray[np.float64], skip: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
+    """All models' usable boxes (N, 4), score times weight (N,) and labels (N,), in the order of the models."""
+    every = np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float64)  # (N, 4)
+    plain = np.concatenate([np.zeros(0), *scores]).astype(np.float64)  # (N,)
+    names = np.concatenate([np.zeros(0, np.int64), *labels]).astype(np.int64)  # (N,)
+    weighted = plain * np.repeat(weights, [len(part) for part in scores])
+    usable = (plain >= skip) & (weighted > 0) & (area(every) > 0)
+    return every[usable], weighted[usable], names[usable]
+
+
+def _fuse(boxes: NDArray[np.float64], scores: NDArray[np.float64], iou: float) -> tuple[NDArray[np.float64], Floats, Ints]:
+    """Cluster boxes (N, 4), best first: each joins the fused box it overlaps most, if by more than `iou`.
+
+    A cluster's box is the mean of its boxes, each weighted by its score (N,); sums grow by one box at a time, rounded to
+    float32 where ensemble-boxes rounds.
+
+    Returns:
+        (K, 4) fused boxes, (K,) mean scores, int64 (K,) sizes, by the score of the cluster's first box.
+    """
+    fused, areas, sums = np.empty((4, len(boxes))), np.empty(len(boxes)), np.empty((len(boxes), 4), np.float32)
+    totals, sizes, k = np.empty(len(boxes)), np.zeros(len(boxes), np.int64), 0
+    for box, score, weighted, own in zip(boxes, scores, boxes * scores[:, None], area(boxes), strict=True):
+        inside = _intersection(box, fused[:, :k])  # (k,)
+        overlap = inside / (areas[:k] + own - inside)
+        best = int(overlap.argmax()) if k else 0
+        if k and overlap[best] > iou:
+            sums[best] += weighted
+            totals[best] += score
+            sizes[best] += 1
+            fused[:, best] = mean = sums[best] / np.float32(totals[best])
+            x0, y0, x1, y1 = mean.tolist()
+            areas[best] = (x1 - x0) * (y1 - y0)
+        else:
+            fused[:, k], sums[k], areas[k], totals[k], sizes[k] = box, weighted, own, score, 1
+            k += 1
+    means = np.where(sizes[:k] > 1, (totals[:k] / sizes[:k]).astype(np.float32), totals[:k])
+    return fused[:, :k].T, means, sizes[:k]
+
+
+def weighted_boxes_fusion(
+    boxes: Sequence[Floats],
+    scores: Sequence[Floats],
+    labels: Sequence[Ints],
+    weights: Sequence[float],
+    iou: float,
+    skip: float = 0.0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Ints]:
+    """Replace boxes that overlap by their mean, and lower the score of what few models saw.
+
+    Source: Solovyev et al., Weighted boxes fusion, 2021. The score is the mean of a cluster's weighted scores times
+    min(models, cluster size) / sum of weights; ensemble-boxes does the same with conf_type="avg".
+
+    Args:
+        boxes: for each model (N_i, 4), x0 y0 x1 y1 in any unit.
+        scores: for each model (N_i,), in [0, 1].
+        labels: for each model int64 (N_i,); boxes of different labels never fuse.
+        weights: for each model, >= 0; a model of weight 0 is as if it were not there.
+        iou: in [0, 1]; a box joins a cluster above this.
+        skip: a score below this is left out, as is a score of 0 and a box without area.
+
+    Returns:
+        float32 (K, 4), float32 (K,), int64 (K,), by descending score. With uneven weights a score can exceed 1.
+    """
+    every, weighted, names = _pool(boxes, scores, labels, weight := _weights(weights, len(boxes)), skip)
+    found = [(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))]
+    for name in dict.fromkeys(names.tolist()):
+        of_name = np.flatnonzero(names == name)
+        order = of_name[weighted[of_name].argsort()[::-1]]  # as in ensemble-boxes, whose order of equals this is
+        fused, means, sizes = _fuse(every[order], weighted[order], iou)
+        seen = means * np.minimum(np.count_nonzero(weight), sizes) / weight.sum()
+        found.append((fused, seen, np.full(len(fused), name)))
+    all_boxes, all_scores, all_names = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = all_scores.argsort()[::-1]
+    return all_boxes[order].astype(np.float32), all_scores[order].astype(np.float32), all_names[order]
+
+
+def _weights(weights: Sequence[float], n: int) -> NDArray[np.float64]:
+    array = np.asarray(weights, np.float64)
+    if array.shape != (n,) or not (array >= 0).all():
+        raise ValueError(f"weights: got {list(weights)}, must be one number >= 0 for each of {n} members")
+    return array
+
+
+def evidence(fused_boxes: Floats, members: Sequence[Detections], weights: Sequence[float], iou: float) -> NDArray[np.float32]:
+    """What the class-aware members say of each box: the mean of their class vectors there.
+
+    Args:
+        fused_boxes: (N, 4), x0 y0 x1 y1, pixels.
+        members: a member without evidence, or of weight 0, says nothing.
+        weights: for each member, >= 0.
+        iou: in [0, 1]; a member's box speaks for a fused box that it overlaps by this or more.
+
+    Returns:
+        float32 (N, C), the mean weighted by member weight x score x overlap; rows of 0 where nobody speaks, and C = 0 when
+        no member has anything to say.
+
+    Raises:
+        ValueError: weights that do not fit the members, or members that count categories differently.
+    """
+    pairs = zip(members, _weights(weights, len(members)), strict=True)
+    spoken = [(member, member.evidence, weight) for member, weight in pairs if member.evidence is not None and weight > 0]
+    widths = {vectors.shape[1] for _, vectors, _ in spoken} or {0}
+    if len(widths) > 1:
+        raise ValueError(f"evidence: got members with {sorted(widths)} categories, must be the same number")
+    total = np.zeros((len(fused_boxes), widths.pop()), np.float32)  # (N, C)
+    mass = np.zeros((len(fused_boxes), 1), np.float32)  # (N, 1)
+    for member, vectors, weight in spoken:
+        overlap = pairwise_iou(fused_boxes, member.boxes)  # (N, M)
+        share = (np.where(overlap >= max(iou, 1e-12), overlap, 0) * member.scores * weight).astype(np.float32)
+        total += share @ vectors
+        mass += share.sum(axis=1, keepdims=True)
+    return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0)
+
+
+def _by_nms(members: Sequence[Detections], weights: NDArray[np.float64], iou: float, sigma: float) -> Fused:
+    boxes, scores = _concatenate(members, weights)
+    keep = nms(boxes, scores, iou)
+    return boxes[keep], scores[keep]
+
+
+def _by_soft_nms(members: Sequence[Detections], weights: NDArray[np.float64], iou: float, sigma: float) -> Fused:
+    boxes, scores = _concatenate(members, weights)
+    keep, faded = soft_nms(boxes, scores, sigma, min_score=0.0)
+    return boxes[keep], faded
+
+
+def _by_wbf(members: Sequence[Detections], weights: NDArray[np.float64], iou: float, sigma: float) -> Fused:
+    one_name = [np.zeros(len(member), np.int64) for member in members]
+    boxes, scores, _ = weighted_boxes_fusion(
+        [member.boxes for member in members], [member.scores for member in members], one_name, weights.tolist(), iou
+    )
+    return boxes, np.minimum(scores, np.float32(1))
+
+
+def _concatenate(members: Sequence[Detections], weights: NDArray[np.float64]) -> Fused:
+    """All boxes and their scores, a member's scores lowered by its weight next to the greatest."""
+    boxes = np.concatenate([member.boxes for member in members])
+    scores = np.concatenate([member.scores * (w / weights.max()) for member, w in zip(members, weights, strict=True)])
+    return boxes, scores.astype(np.float32)
+
+
+Method = Callable[[Sequence[Detections], NDArray[np.float64], float, float], Fused]
+METHODS: dict[str, Method] = {"nms": _by_nms, "soft_nms": _by_soft_nms, "wbf": _by_wbf}
+
+
+def merge(
+    members: Sequence[Detections],
+    weights: Sequence[float],
+    evidence_weights: Sequence[float],
+    method: str,
+    iou: float,
+    sigma: float,
+    max_det: int,
+    evidence_iou: float,
+) -> Detections:
+    """One photo's detections by several models and views, as one.
+
+    Args:
+        members: what each model found in each view.
+        weights: for each member, >= 0; a member of weight 0 forms no box, but may give evidence.
+        evidence_weights: for each member, >= 0.
+        method: nms, soft_nms or wbf.
+        iou: in [0, 1], of nms and wbf.
+        sigma: > 0, of soft_nms.
+        max_det: at most so many boxes, the best.
+        evidence_iou: in [0, 1]; see `evidence`.
+
+    Returns:
+        Detections by descending score. Evidence is None if no member of evidence weight > 0 has any; the label is the
+        evidence's best, and 0 without it.
+
+    Raises:
+        ValueError: an unknown method, weights that do not fit, members that count categories differently.
+    """
+    if method not in METHODS:
+        raise ValueError(f"merge method: got {method!r}, must be one of {', '.join(METHODS)}")
+    weight, spoken = _weights(weights, len(members)), _weights(evidence_weights, len(members))
+    forming = [member for member, w in zip(members, weight, strict=True) if w > 0] or [Detections.empty()]
+    fused, scores = METHODS[method](forming, weight[weight > 0] if weight.any() else np.ones(1), iou, sigma)
+    fused, scores = fused[:max_det], scores[:max_det]
+    if all(member.evidence is None or w == 0 for member, w in zip(members, spoken, strict=True)):
+        return Detections(fused, scores, np.zeros(len(fused), np.int64))
+    vectors = evidence(fused, members, evidence_weights, evidence_iou)  # (N, C)
+    return Detections(fused, scores, vectors.argmax(axis=1).astype(np.int64), vectors)

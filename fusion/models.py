@@ -1,0 +1,89 @@
+"""An ONNX file and the JSON beside it that says what goes in and what comes out; a callable.
+
+Knows nothing about boxes or names: uint8 canvases in, the graph's raw output out.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What run.py must know about a model file.
+
+    `task` is detector or classifier and `family` names the decoder. `categories` are the category ids of its class
+    columns, in order; None for a class-agnostic detector. `size` is the canvas's long side in pixels, `shape` square or
+    rectangle, `stride` what a rectangle's sides are multiples of. `mean` and `std` are those of the training, per RGB
+    channel, for pixels in 0..1. Classifier only: `margin` is the context around a box as a fraction of its sides,
+    `temperature` divides the logits (Guo et al. 2017, arXiv:1706.04599).
+    """
+
+    task: str
+    family: str
+    categories: list[int] | None
+    size: int
+    mean: list[float]
+    std: list[float]
+    shape: str = "square"
+    stride: int = 32
+    max_det: int = 300
+    margin: float = 0.0
+    temperature: float = 1.0
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """The sidecar JSON at `path`. Raises ValueError for a missing file, an unknown or a missing field."""
+    if not path.is_file():
+        raise ValueError(f"{path}: sidecar not found; it is written beside the model by the export")
+    values = json.loads(path.read_text())
+    known = [field.name for field in fields(Sidecar)]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueError(f"{path}: unknown field {unknown[0]!r}, known: {', '.join(known)}")
+    missing = [name for name in known[:6] if name not in values]
+    if missing:
+        raise ValueError(f"{path}: field {missing[0]!r} is missing")
+    return Sidecar(**values)
+
+
+def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArray[np.float32]:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, (pixel / 255 - mean) / std. One place, for training and judging alike.
+
+    >>> normalise(np.full((1, 1, 1, 3), 255, np.uint8), [0.5] * 3, [0.5] * 3).ravel().tolist()
+    [1.0, 1.0, 1.0]
+    """
+    scaled = canvases.astype(np.float32) / np.float32(255)  # (B, H, W, 3)
+    scaled = (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))  # (B, 3, H, W)
+
+
+class Model:
+    """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32."""
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """Load PATH and the sidecar beside it; `threads` 0: as onnxruntime chooses. Raises ValueError where one is missing."""
+        if not path.is_file():
+            raise ValueError(f"{path}: model file not found")
+        self.path = path
+        self.sidecar = read_sidecar(path.with_suffix(".json"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        self.provider: str = self.session.get_providers()[0]
+        self.input: str = self.session.get_inputs()[0].name
+
+    def __call__(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The graph's first output for (B, H, W, 3) uint8 RGB canvases."""
+        output: npt.NDArray[np.float32] = self.session.run(
+            None, {self.input: normalise(canvases, self.sidecar.mean, self.sidecar.std)}
+        )[0]
+        return output

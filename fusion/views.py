@@ -1,0 +1,189 @@
+"""A view is an affine map from a photo to the canvas a model sees; undoing it is the inverse matrix.
+
+Letterboxing, other scales, mirroring and tiling are four makers of this one thing. Coordinates name edges, not centres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.boxes import Floats
+
+PADDING = 114  # taken: the grey around the photo in ultralytics' LetterBox, which its models are trained with
+SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below anything that shows
+
+Shape = Literal["square", "rectangle"]
+SHAPES = ("square", "rectangle")
+DEFAULTS: dict[str, Any] = {"shape": "square", "flip": False, "stride": 32, "tiles": [1, 1], "overlap": 0.2}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One way to show a photo to a model.
+
+    Args:
+        matrix: float64 (2, 3), photo to canvas in edge coordinates, pixels.
+        width: canvas width in pixels.
+        height: canvas height in pixels.
+
+    Raises:
+        ValueError: a matrix of another shape, or one that cannot be inverted.
+    """
+
+    matrix: NDArray[np.float64]
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        m = self.matrix
+        if m.shape != (2, 3) or not np.isfinite(m).all() or m[0, 0] * m[1, 1] == m[0, 1] * m[1, 0]:
+            raise ValueError(f"matrix of a view: got {self.matrix!r}, must be (2, 3) and invertible")
+
+    def warp(self, image: NDArray[np.uint8], interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.uint8]:
+        """The photo, uint8 (H, W, 3), on its canvas, uint8 (height, width, 3), grey where there is no photo.
+
+        A photo that lands upright on whole pixels is resized and pasted, which equals ultralytics' LetterBox bit for bit.
+        """
+        if self.matrix[0, 0] < 0:
+            return np.ascontiguousarray(flip(self).warp(image, interpolation)[:, ::-1])
+        corners = self._whole_rectangle(image.shape[1], image.shape[0])
+        return self._warp_affine(image, interpolation) if corners is None else self._paste(image, corners, interpolation)
+
+    def to_canvas(self, boxes: Floats) -> NDArray[np.float32]:
+        """Boxes (N, 4) on the photo -> float32 (N, 4) on the canvas, each the smallest upright box around its image."""
+        return _map_boxes(self.matrix, boxes)
+
+    def to_image(self, boxes: Floats) -> NDArray[np.float32]:
+        """Boxes (N, 4) on the canvas -> float32 (N, 4) on the photo; not clipped to it."""
+        back = np.linalg.inv(self.matrix[:, :2])  # (2, 2)
+        return _map_boxes(np.column_stack([back, -back @ self.matrix[:, 2]]), boxes)
+
+    def _whole_rectangle(self, width: int, height: int) -> tuple[int, int, int, int] | None:
+        """Where the photo lands, if that is upright, on whole pixels and within the canvas; otherwise None."""
+        (a, b, x), (c, d, y) = self.matrix
+        edges = np.array([x, y, x + a * width, y + d * height])
+        whole = np.rint(edges)
+        upright = b == 0 and c == 0 and a > 0 and d > 0
+        fits = min(whole[:2]) >= 0 and whole[2] <= self.width and whole[3] <= self.height
+        if not (upright and fits and np.abs(edges - whole).max() < SNAP and (whole[2:] > whole[:2]).all()):
+            return None
+        x0, y0, x1, y1 = (int(edge) for edge in whole)
+        return x0, y0, x1, y1
+
+    def _paste(self, image: NDArray[np.uint8], corners: tuple[int, int, int, int], interpolation: int) -> NDArray[np.uint8]:
+        x0, y0, x1, y1 = corners
+        canvas = np.full((self.height, self.width, image.shape[2]), PADDING, np.uint8)
+        canvas[y0:y1, x0:x1] = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=interpolation)
+        return canvas
+
+    def _warp_affine(self, image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+        """OpenCV's matrix maps centres of pixels, ours maps edges: the centre of the first pixel lies at 0.5."""
+        m = self.matrix.copy()
+        m[:, 2] += m[:, :2] @ (0.5, 0.5) - 0.5
+        size, grey = (self.width, self.height), (PADDING, PADDING, PADDING)
+        canvas = cv2.warpAffine(image, m, size, flags=interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
+        return np.asarray(canvas, np.uint8)
+
+
+def _map_boxes(matrix: NDArray[np.float64], boxes: Floats) -> NDArray[np.float32]:
+    """The smallest upright boxes, float32 (N, 4), around the affine images of upright boxes (N, 4)."""
+    linear, shift = matrix[:, :2], matrix[:, 2]
+    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+    centre = (low + high) / 2 @ linear.T + shift  # (N, 2)
+    half = np.abs(high - low) / 2 @ np.abs(linear).T  # (N, 2)
+    mapped: NDArray[np.float64] = np.concatenate([centre - half, centre + half], axis=1)  # (N, 4)
+    return mapped.astype(np.float32)
+
+
+def _padding(space: int, stride: int | None) -> tuple[int, int]:
+    """Split the free pixels of one side into before and after; with a stride, no more of them than it needs."""
+    half = (space if stride is None else space % stride) / 2
+    return round(half - 0.1), round(half + 0.1)  # taken: the 0.1 is how LetterBox puts an odd pixel last
+
+
+def letterbox(width: int, height: int, size: int, shape: Shape = "square", stride: int = 32) -> View:
+    """The whole photo, its sides in proportion, centred on a canvas: the geometry of ultralytics' LetterBox.
+
+    Args:
+        width: of the photo, pixels.
+        height: of the photo, pixels.
+        size: the canvas's side; the photo's longer side fills it, enlarged if need be.
+        shape: "square", or "rectangle" for the smallest canvas whose sides are multiples of `stride` (when `size` is one).
+        stride: pixels; unused for a square.
+
+    Raises:
+        ValueError: another shape, or a size that is not positive.
+
+    >>> view = letterbox(200, 100, 64)
+    >>> view.to_canvas(np.array([[0.0, 0.0, 200.0, 100.0]])).tolist()
+    [[0.0, 16.0, 64.0, 48.0]]
+    """
+    if shape not in SHAPES:
+        raise ValueError(f"shape of a view: got {shape!r}, must be one of {', '.join(SHAPES)}")
+    if min(width, height, size, stride) <= 0:
+        raise ValueError(f"letterbox: got a {width} x {height} photo, size {size}, stride {stride}; all must be > 0")
+    ratio = min(size / height, size / width)
+    new_w, new_h = max(round(width * ratio), 1), max(round(height * ratio), 1)
+    left, right = _padding(size - new_w, stride if shape == "rectangle" else None)
+    top, bottom = _padding(size - new_h, stride if shape == "rectangle" else None)
+    matrix = np.array([[new_w / width, 0.0, left], [0.0, new_h / height, top]])  # (2, 3)
+    return View(matrix, left + new_w + right, top + new_h + bottom)
+
+
+def flip(view: View) -> View:
+    """The same view of the photo with its canvas mirrored left to right."""
+    matrix = view.matrix * [[-1.0], [1.0]]  # (2, 3)
+    matrix[0, 2] += view.width
+    return View(matrix, view.width, view.height)
+
+
+def tile(x0: int, y0: int, x1: int, y1: int, size: int, shape: Shape = "square", stride: int = 32) -> View:
+    """One region of a photo, letterboxed; where the canvas has room beside the region it shows what the photo has there."""
+    view = letterbox(x1 - x0, y1 - y0, size, shape, stride)
+    matrix = view.matrix.copy()
+    matrix[:, 2] -= matrix[:, :2] @ (x0, y0)
+    return View(matrix, view.width, view.height)
+
+
+def spans(length: int, count: int, overlap: float) -> list[tuple[int, int]]:
+    """Cut 0..length into `count` equal spans, of which neighbours share the part `overlap` of their length.
+
+    >>> spans(100, 3, 0.25)
+    [(0, 40), (30, 70), (60, 100)]
+    """
+    if count < 1 or not 0 <= overlap < 1:
+        raise ValueError(f"tiles: got {count} with overlap {overlap}, must be >= 1 and in [0, 1)")
+    span = length / (count - (count - 1) * overlap)
+    starts = [k * span * (1 - overlap) for k in range(count)]
+    return [(floor(start + SNAP), min(length, ceil(start + span - SNAP))) for start in starts]
+
+
+def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
+    """The views of a width x height photo that one entry of ensemble.json asks for; several when it asks for tiles.
+
+    Args:
+        spec: "size" and, where they differ from DEFAULTS, "shape", "flip" (mirrored), "stride", "tiles" ([rows, columns])
+            and "overlap" (of neighbouring tiles, as a part of a tile's side).
+        width: of the photo, pixels.
+        height: of the photo, pixels.
+
+    Raises:
+        ValueError: an unknown field, no size, or a value out of its range.
+    """
+    known = ["size", *DEFAULTS]
+    unknown = sorted(set(spec) - set(known))
+    if unknown or "size" not in spec:
+        raise ValueError(f"view: got fields {sorted(spec)}, must have size and nothing but {', '.join(known)}")
+    full = {**DEFAULTS, **spec}
+    rows, columns = full["tiles"]
+    regions = [
+        (x0, y0, x1, y1) for y0, y1 in spans(height, rows, full["overlap"]) for x0, x1 in spans(width, columns, full["overlap"])
+    ]
+    views = [tile(*region, full["size"], full["shape"], full["stride"]) for region in regions]
+    return [flip(view) for view in views] if full["flip"] else views

@@ -1,0 +1,42 @@
+"""What every command of the project does around its work: one line on stderr for a user's mistake, and an exit code."""
+
+import sys
+import time
+from collections.abc import Callable
+
+MISTAKE = 2  # exit code: the user can mend it (a file, a flag, a label)
+INTERRUPTED = 130  # exit code of a shell for Ctrl-C: 128 + SIGINT
+
+
+def run(body: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+    """Call `body(argv)` and return the exit code: 0, 2 (the user's mistake, told as `error: ...` on stderr) or 130 (Ctrl-C).
+
+    ValueError and OSError (a missing file or folder, no permission, no space) are the user's to mend; everything else is
+    a defect of the code and keeps its traceback.
+    """
+    try:
+        body(argv)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {_line(error)}\n")
+        return MISTAKE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    return 0
+
+
+def say(text: str) -> None:
+    """Print one progress line, stamped with the time of day, at once (also when stdout is a file)."""
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+def _line(error: Exception) -> str:
+    """The message of `error`; for one the system raised, its words and the file without the number.
+
+    >>> _line(FileNotFoundError(2, "No such file or directory", "shelf.jpg"))
+    'shelf.jpg: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

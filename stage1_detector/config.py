@@ -1,0 +1,86 @@
+"""The settings of a detector's training, and the named recipes: what to run, what it costs, what it should reach."""
+
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """How one detector is trained. Every field is an argument of `python -m stage1_detector.train`.
+
+    `size` is the long side of a training photo in pixels; the canvas at judgment has the same. `epochs` passes over the
+    training photos, and more where they are so few that fewer than `min_steps` optimiser steps of `batch` photos would
+    come out. `lr` falls along a cosine to `lr * lr_end`. `warmup_epochs` counts passes. `scale`, `translate`, `mosaic`,
+    `copy_paste`, `flip_lr`, `hue`, `saturation`, `value` are ultralytics' augmentations of the same names: gains or
+    probabilities in [0, 1]. `freeze` holds the first layers of the network still. `patience` > 0 keeps the best of all
+    epochs by valid mAP and stops after so many without gain; 0 takes the last epoch, and valid stays unseen.
+    """
+
+    family: str = "yolo"
+    model: str = "yolov8n.yaml"
+    size: int = 640
+    epochs: int = 40
+    min_steps: int = 0
+    batch: int = 4
+    optimizer: str = "AdamW"
+    lr: float = 0.002
+    lr_end: float = 0.02
+    weight_decay: float = 0.0005
+    warmup_epochs: float = 2.0
+    scale: float = 0.4
+    translate: float = 0.1
+    mosaic: float = 0.0
+    copy_paste: float = 0.0
+    flip_lr: float = 0.5
+    hue: float = 0.015
+    saturation: float = 0.6
+    value: float = 0.4
+    freeze: int = 0
+    patience: int = 0
+    seed: int = 0
+    device: str = ""
+
+
+def small() -> DetectorConfig:
+    """yolov8n at 640 px, for a machine without a GPU: the default.
+
+    `python -m stage1_detector.train --data D --out R --classes one`. About 0.4 s a photo and epoch on 2 cores.
+    """
+    return DetectorConfig(min_steps=1200)
+
+
+def demo() -> DetectorConfig:
+    """yolov8n at 416 px for drawn shelves of 640 px: the recipe of `make demo`, about 4 minutes on 2 cores."""
+    return DetectorConfig(size=416, epochs=24)
+
+
+def yolo26l() -> DetectorConfig:
+    """System A's YOLO26-l: 1280 px, freeze 10, copy_paste 0.8, patience 30, up to 150 epochs. Needs a GPU and, since ten
+    layers are frozen, `--pretrained FILE`. Theirs: 0.7664, and 0.8331 with flip and WBF. Not run here.
+    """
+    return DetectorConfig(
+        model="yolo26l.yaml", size=1280, epochs=150, batch=8, freeze=10, copy_paste=0.8, patience=30, mosaic=1.0
+    )
+
+
+RECIPES = {"small": small, "demo": demo, "yolo26l": yolo26l}
+
+
+def recipe(name: str, quick: bool = False) -> DetectorConfig:
+    """The recipe called `name`; `quick` makes it a rehearsal of 1 epoch at 160 px that tests every joint and learns nothing.
+
+    Raises ValueError for an unknown name.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"--recipe: got {name!r}, allowed: {', '.join(RECIPES)}")
+    config = RECIPES[name]()
+    return replace(config, size=160, epochs=1, min_steps=0, patience=0, warmup_epochs=0.0) if quick else config
+
+
+def override(config: DetectorConfig, values: dict[str, object]) -> DetectorConfig:
+    """`config` with those of `values` that are its fields and not None.
+
+    >>> override(DetectorConfig(), {"epochs": 3, "batch": None, "data": "D"}).epochs
+    3
+    """
+    known = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in values.items() if name in known and value is not None})  # type: ignore[arg-type]

@@ -1,0 +1,108 @@
+"""A trained network becomes an ONNX file and its sidecar JSON, or an error when the file does not do what the network does."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from fusion.models import normalise
+from fusion.views import make_views
+from stage1_detector.data import Photo, read_image
+
+OPSET = 17  # taken: the judge's onnxruntime 1.20 reads opsets up to 20 and advises 17
+MAX_IR_VERSION = 10  # taken: what onnxruntime 1.20 reads
+BOX_TOLERANCE = 0.1  # pixels of the canvas
+SCORE_TOLERANCE = 1e-4
+
+
+def to_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path, dynamic: dict[str, dict[int, str]]) -> None:
+    """Write `model` to PATH at opset 17, traced on `example` (B, 3, H, W); `dynamic` names the free axes of both ends."""
+    inputs, outputs = list(dynamic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter calls itself legacy; the newer one writes opset 18 and IR 13
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            model,
+            (example,),
+            str(path),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=[inputs],
+            output_names=[outputs],
+            dynamic_axes=dynamic,
+        )
+    graph = onnx.load(str(path))
+    if graph.ir_version > MAX_IR_VERSION:
+        graph.ir_version = MAX_IR_VERSION
+        onnx.save(graph, str(path))
+    onnx.checker.check_model(graph)
+
+
+def export_detector(
+    model: torch.nn.Module, path: Path, sidecar: dict[str, object], photos: tuple[Photo, ...]
+) -> dict[str, float]:
+    """Write PATH (.onnx, dynamic batch and size) and its sidecar beside it; return the parity measured on `photos`.
+
+    Raises ValueError, and leaves no file, when ONNX and torch disagree by more than 0.1 px or 1e-4 in score.
+    """
+    to_onnx(
+        model,
+        torch.zeros(1, 3, 320, 256),
+        path,
+        {"images": {0: "batch", 2: "height", 3: "width"}, "predictions": {0: "batch", 2: "anchors"}},
+    )
+    parity = detector_parity(model, path, detector_inputs(photos, sidecar))
+    refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE})
+    write_sidecar(path, sidecar)
+    return parity
+
+
+def detector_inputs(photos: tuple[Photo, ...], sidecar: dict[str, object], n: int = 3) -> Iterable[np.ndarray]:
+    """For each of the first `n` photos, the network's input (1, 3, H, W) on the square canvas and on the tight rectangle."""
+    for photo in photos[:n]:
+        image = read_image(photo.path, photo.width, photo.height)
+        for shape in ("square", "rectangle"):
+            view = make_views(
+                {"size": sidecar["size"], "shape": shape, "stride": sidecar["stride"]}, photo.width, photo.height
+            )[0]
+            yield normalise(view.warp(image)[None], sidecar["mean"], sidecar["std"])
+
+
+def detector_parity(model: torch.nn.Module, path: Path, inputs: Iterable[np.ndarray]) -> dict[str, float]:
+    """Largest difference between `model` and the ONNX file over `inputs`: boxes in pixels of the canvas, scores."""
+    worst = {"boxes_px": 0.0, "scores": 0.0}
+    for ours, theirs in outputs_of_both(model, path, inputs):
+        worst["boxes_px"] = max(worst["boxes_px"], float(np.abs(ours[:, :4] - theirs[:, :4]).max()))
+        worst["scores"] = max(worst["scores"], float(np.abs(ours[:, 4:] - theirs[:, 4:]).max()))
+    return worst
+
+
+def outputs_of_both(
+    model: torch.nn.Module, path: Path, inputs: Iterable[np.ndarray]
+) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """The output of `model` and of the ONNX file at `path` for each of `inputs`."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for array in inputs:
+        with torch.no_grad():
+            yield model(torch.from_numpy(array)).numpy(), session.run(None, {session.get_inputs()[0].name: array})[0]
+
+
+def refuse_disagreement(path: Path, parity: dict[str, float], allowed: dict[str, float]) -> None:
+    """Delete PATH and raise ValueError when a difference is above what is allowed, or not a number."""
+    for name, value in parity.items():
+        if not value <= allowed[name]:
+            path.unlink()
+            raise ValueError(
+                f"{path}: ONNX and torch disagree: {name} got {value:.3g}, allowed {allowed[name]:.3g}; no file kept"
+            )
+
+
+def write_sidecar(path: Path, sidecar: dict[str, object]) -> None:
+    """Write what run.py must know about the model in PATH into the JSON of the same name."""
+    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=1) + "\n")

@@ -1,0 +1,83 @@
+"""What a finished run leaves beside its weights: run.json with settings, seed, versions, commit and metrics."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def commit() -> str:
+    """The git commit of the code, with `+` when the tree differs from it; "unknown" outside a checkout."""
+    head, dirty = (_git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--untracked-files=no"))
+    return "unknown" if head is None else head + ("+" if dirty else "")
+
+
+def machine() -> str:
+    """The processor count and kind and the accelerator, in a few words."""
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    return f"{torch.get_num_threads()} cores {platform.machine()}, {gpu}"
+
+
+def fingerprint(*paths: Path) -> str:
+    """A short hash of the bytes of `paths`, in order: what a later step was made from."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def digest(value: Any) -> str:
+    """A short hash of a JSON value.
+
+    >>> digest({"a": 1}) == digest({"a": 1}), digest([1]) == digest([2])
+    (True, False)
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to PATH as JSON: beside it first, then renamed, so that a kill leaves the old file or the new one."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(value, indent=1) + "\n")
+    beside.replace(path)
+
+
+def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Write OUT/run.json; its presence says that the run is finished."""
+    versions = {name: version(name) for name in VERSIONS}
+    write_json(
+        out / "run.json",
+        {"settings": settings, "metrics": metrics, "commit": commit(), "machine": machine(), "versions": versions},
+    )
+
+
+def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
+    """Whether OUT holds a finished run of just these settings.
+
+    Raises ValueError when it holds one of other settings, naming the first that differs, unless `force`.
+    """
+    path = out / "run.json"
+    if force or not path.is_file():
+        return False
+    old = json.loads(path.read_text())["settings"]
+    now = json.loads(json.dumps(settings))
+    for name in sorted({*old, *now}):
+        if old.get(name) != now.get(name):
+            raise ValueError(
+                f"{out} holds a finished run with {name} {old.get(name)!r}, now {now.get(name)!r}; "
+                f"pass --force to replace it, or another --out"
+            )
+    return True
+
+
+def _git(*words: str) -> str | None:
+    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,278 @@
+"""The contest's metric: 0.7 x detection mAP@0.5 (category ignored) + 0.3 x classification mAP@0.5, with its uncertainty.
+
+Predictions are matched to the truth once for each photo. What is left, which prediction hit and in what order, is enough
+to score any multiset of the photos, so a bootstrap costs a sum, not a matching. AP is COCO's: 101 recalls, a precision
+envelope, areas of all sizes; without COCO's cap of 100 predictions a photo unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.boxes import Detections, iou
+
+DETECTION_SHARE = 0.7  # taken: the contest's scoring page
+CLASSIFICATION_SHARE = 0.3  # taken: likewise
+MIN_IOU = 0.5  # taken: likewise
+RECALLS = np.linspace(0.0, 1.0, 101)  # taken: COCO's recall thresholds
+CONFIDENCE = 0.95
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is on one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,)."""
+
+    boxes: NDArray[np.float32]
+    labels: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """N predictions of P photos in C categories, by category and, within one, by descending score.
+
+    Args:
+        photos: int64 (N,), which photo each is of.
+        categories: int64 (N,), ascending.
+        begins: int64 (N,), position of the first prediction of the same category.
+        hits: bool (N,), whether it found something that no better prediction had found.
+        truths: int64 (P, C), how many there are to find.
+    """
+
+    photos: Ints
+    categories: Ints
+    begins: Ints
+    hits: NDArray[np.bool_]
+    truths: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """All that scoring needs of predictions and truth: a ranking without regard to category, and one with."""
+
+    detection: Ranking
+    classification: Ranking
+
+    @property
+    def n_photos(self) -> int:
+        return len(self.detection.truths)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The two parts of the contest's score, each in [0, 1]; 0 where there is nothing to find."""
+
+    det_map50: float
+    cls_map50: float
+
+    @property
+    def score(self) -> float:
+        """The contest's score, in [0, 1].
+
+        >>> round(Scores(det_map50=1.0, cls_map50=0.5).score, 3)
+        0.85
+        """
+        return DETECTION_SHARE * self.det_map50 + CLASSIFICATION_SHARE * self.cls_map50
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure on the photos as they are, and the 95 % percentile interval over resampled groups of photos."""
+
+    value: float
+    low: float
+    high: float
+    n_groups: int
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The contest's figures, each with its interval."""
+
+    det_map50: Interval
+    cls_map50: Interval
+    score: Interval
+
+
+def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None = None) -> Match:
+    """Match predictions to truth, once and for all.
+
+    Args:
+        truths: one for each photo.
+        predictions: the same photos in the same order.
+        n_categories: C; labels are in 0..C-1.
+        max_dets: count only so many predictions of a photo (and, where the category counts, of a photo's category), the
+            best, as COCO does with 100; None counts all.
+
+    Raises:
+        ValueError: another number of photos, or a label out of range.
+    """
+    if len(truths) != len(predictions):
+        raise ValueError(f"predictions: got {len(predictions)} photos, must be {len(truths)} as in the truth")
+    _check_labels("truth", truths, n_categories)
+    _check_labels("prediction", predictions, n_categories)
+    one_name_truths = [Truth(truth.boxes, np.zeros_like(truth.labels)) for truth in truths]
+    one_name_found = [Detections(found.boxes, found.scores, np.zeros_like(found.labels)) for found in predictions]
+    named_found = [Detections(found.boxes, found.scores, found.labels) for found in predictions]
+    return Match(_rank(one_name_truths, one_name_found, 1, max_dets), _rank(truths, named_found, n_categories, max_dets))
+
+
+def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_categories: int) -> None:
+    for k, photo in enumerate(photos):
+        if len(photo.labels) and not 0 <= photo.labels.min() <= photo.labels.max() < n_categories:
+            got = f"{photo.labels.min()}..{photo.labels.max()}"
+            raise ValueError(f"labels of {what} {k}: got {got}, must be in 0..{n_categories - 1}")
+
+
+def _rank(truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None) -> Ranking:
+    """Sort by category and score; of equals an earlier photo's comes first, and of one photo's the earlier listed."""
+    best_first = [found.take(np.argsort(-found.scores, kind="stable")) for found in predictions]
+    best_first = best_first if max_dets is None else [_cap(found, max_dets) for found in best_first]
+    hits = [_hits(truth, found) for truth, found in zip(truths, best_first, strict=True)]
+    photos = np.repeat(np.arange(len(truths)), [len(found) for found in best_first])  # (N,)
+    every = _join([found.labels for found in best_first], np.int64)  # (N,)
+    order = np.lexsort((-_join([found.scores for found in best_first], np.float32), every))  # (N,), stable
+    counts = [np.bincount(truth.labels, minlength=n_categories) for truth in truths]
+    return Ranking(
+        photos[order],
+        categories := every[order],
+        np.searchsorted(categories, categories),
+        _join(hits, np.bool_)[order],
+        np.array(counts, np.int64).reshape(len(truths), n_categories),
+    )
+
+
+def _join(parts: Sequence[NDArray], dtype: type) -> NDArray:
+    return np.concatenate([np.zeros(0, dtype), *parts])
+
+
+def _cap(found: Detections, max_dets: int) -> Detections:
+    """The first `max_dets` of each label, in the order given."""
+    order = np.argsort(found.labels, kind="stable")
+    labels = found.labels[order]
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.searchsorted(labels, labels)
+    return found.take(rank < max_dets)
+
+
+def _hits(truth: Truth, found: Detections) -> NDArray[np.bool_]:
+    """Which predictions (N,), best first, find something of their label that is still free: COCO's greedy matching.
+
+    Each takes what it overlaps most, by MIN_IOU or more, and of equals the one listed last.
+    """
+    overlap = iou(found.boxes, truth.boxes) * (found.labels[:, None] == truth.labels[None, :])  # (N, M)
+    hits = np.zeros(len(found), bool)
+    for k in np.flatnonzero((overlap >= MIN_IOU).any(axis=1)):
+        best = overlap.shape[1] - 1 - overlap[k, ::-1].argmax()
+        if overlap[k, best] >= MIN_IOU:
+            hits[k] = True
+            overlap[:, best] = 0.0
+    return hits
+
+
+def average_precisions(ranking: Ranking, photo_weights: Ints | None = None) -> NDArray[np.float64]:
+    """COCO's AP of each category, float64 (C,), in [0, 1]; nan for one that the truth does not have.
+
+    A recall threshold t counts the envelope at the first prediction whose recall reaches t. So each prediction counts
+    for as many thresholds as it newly reaches, and an AP is one sum over a category's predictions.
+
+    Args:
+        ranking: the predictions in order.
+        photo_weights: int64 (P,), how many times each photo is there; None: once.
+    """
+    photo_weights = np.ones(len(ranking.truths), np.int64) if photo_weights is None else photo_weights
+    truths = photo_weights @ ranking.truths  # (C,)
+    count = photo_weights[ranking.photos]  # (N,)
+    found = _running_sum(count * ranking.hits, ranking.begins)
+    listed = _running_sum(count, ranking.begins)
+    recall = found / np.maximum(truths, 1)[ranking.categories]
+    reached = np.searchsorted(RECALLS, recall, side="right")
+    begin = ranking.begins == np.arange(len(count))
+    newly = reached - np.where(begin, 0, np.roll(reached, 1))
+    envelope = _best_from_here(found / np.maximum(listed, 1), ranking.categories)
+    total = np.bincount(ranking.categories, envelope * newly, minlength=len(truths))  # (C,)
+    return np.where(truths > 0, total / len(RECALLS), np.nan)
+
+
+def _running_sum(values: Ints, begins: Ints) -> Ints:
+    """Sums up to each of (N,) values, starting over where a category begins."""
+    total = np.cumsum(values)
+    return total - (total - values)[begins]
+
+
+def _best_from_here(values: NDArray[np.float64], categories: Ints) -> NDArray[np.float64]:
+    """The greatest of (N,) values, in [0, 1], from each to the end of its category.
+
+    A category is lifted above all later ones, so that one running maximum from the end serves all; costs 1e-13 of precision.
+    """
+    lift = -2.0 * categories
+    return np.maximum.accumulate((values + lift)[::-1])[::-1] - lift
+
+
+def scores(match: Match, photo_weights: Ints | None = None) -> Scores:
+    """The contest's figures on the photos, each taken `photo_weights` (int64 (P,)) times; None: once.
+
+    A category that is not in the truth of photos of weight > 0 does not count.
+    """
+    return Scores(
+        _mean(average_precisions(match.detection, photo_weights)),
+        _mean(average_precisions(match.classification, photo_weights)),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
+
+
+def evaluate(
+    truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None = None
+) -> Scores:
+    """The contest's figures of predictions; see `match` for the arguments and errors."""
+    return scores(match(truths, predictions, n_categories, max_dets))
+
+
+def _resamples(groups: NDArray[np.integer], n_photos: int, rng: np.random.Generator, n: int) -> Iterator[Ints]:
+    """`n` times the photos' weights (P,) when as many groups as there are are drawn with replacement."""
+    if len(groups) != n_photos:
+        raise ValueError(f"groups: got {len(groups)}, must be one for each of {n_photos} photos")
+    names, group = np.unique(groups, return_inverse=True)
+    for _ in range(n if len(names) else 0):
+        yield np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[group]
+
+
+def _interval(value: float, drawn: Sequence[float], groups: NDArray[np.integer]) -> Interval:
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(drawn) else (value, value)
+    return Interval(value, float(low), float(high), len(np.unique(groups)))
+
+
+def bootstrap(match_a: Match, match_b: Match, groups: NDArray[np.integer], rng: np.random.Generator, n: int = 1000) -> Interval:
+    """How much better `a` scores than `b` on the same photos: score(a) - score(b), paired, whole groups resampled.
+
+    Args:
+        match_a: one set of predictions.
+        match_b: another, on the same photos in the same order.
+        groups: (P,), which scene each photo is of; photos of one scene are drawn together.
+        rng: draws the groups.
+        n: how many resamples.
+    """
+    if match_a.n_photos != match_b.n_photos:
+        raise ValueError(f"matches: got {match_a.n_photos} and {match_b.n_photos} photos, must be the same")
+    weights = _resamples(groups, match_a.n_photos, rng, n)
+    drawn = [scores(match_a, weight).score - scores(match_b, weight).score for weight in weights]
+    return _interval(scores(match_a).score - scores(match_b).score, drawn, groups)
+
+
+def interval(match: Match, groups: NDArray[np.integer], rng: np.random.Generator, n: int = 1000) -> Intervals:
+    """The figures of one set of predictions, each with its interval; arguments as in `bootstrap`."""
+    drawn, whole = [scores(match, weight) for weight in _resamples(groups, match.n_photos, rng, n)], scores(match)
+    return Intervals(
+        _interval(whole.det_map50, [one.det_map50 for one in drawn], groups),
+        _interval(whole.cls_map50, [one.cls_map50 for one in drawn], groups),
+        _interval(whole.score, [one.score for one in drawn], groups),
+    )

@@ -1,0 +1,210 @@
+"""`python -m submission.check ZIP`: would the judge accept this zip, and would it run there?
+
+The rules of `submission.rules` first, then what the judge finds out only by running: modules that are imported but not packed,
+models that ensemble.json names but the zip lacks, class maps of the wrong width, graphs too new for onnxruntime 1.20.
+"""
+
+import argparse
+import ast
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fusion.pipeline import Ensemble, parse
+from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, broken, imported, read_entries
+
+try:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+except ImportError:  # then the graphs are not looked into, and `main` says so
+    onnx = None
+
+MAX_OPSET = 20  # of onnxruntime 1.20
+MAX_IR = 10  # likewise; newer exporters write a higher one unless told otherwise
+ENSEMBLE = "ensemble.json"
+
+# What the judge has installed, by import name; nothing can be added there.
+INSTALLED = frozenset({
+    "torch", "torchvision", "ultralytics", "onnxruntime", "cv2", "albumentations", "PIL", "numpy", "scipy", "sklearn",
+    "pycocotools", "ensemble_boxes", "timm", "supervision", "safetensors",
+})  # fmt: skip
+# Where a graph's first output holds the classes: the axis, and how many columns stand before them.
+CLASS_AXIS = {"yolo": (1, 4), "rtdetr": (2, 4), "timm": (1, 0)}
+
+
+def check(path: Path) -> list[Violation]:
+    """All that is wrong with the zip at `path`. Raises ValueError when there is none, or one that cannot be unpacked."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: {'not a zip' if path.is_file() else 'no such file'}")
+    with zipfile.ZipFile(path) as archive:
+        entries = read_entries(archive)
+        malformed = [*malformed_json(entries)]
+        models = [] if malformed else [*_models(archive, entries)]
+        return [*broken(entries), *unpacked_imports(entries), *malformed, *models]
+
+
+def unpacked_imports(entries: list[Entry]) -> Iterator[Violation]:
+    """Modules that a packed file imports and that are neither Python's own, nor installed at the judge, nor packed."""
+    packed = {_module(entry.name): entry for entry in entries if entry.suffix == ".py"}
+    for entry in packed.values():
+        for node in ast.walk(_tree(entry)):
+            absent = [module for module in imported(_absolute(node, entry.name)) if not _is_there(module, packed)]
+            if absent:
+                what = f"imports {absent[0]}, which is neither packed nor at the judge"
+                yield Violation(entry.name, getattr(node, "lineno", 0), what, "pack it, or do without")
+
+
+def _module(name: str) -> str:
+    """
+    >>> _module("fusion/merge.py"), _module("fusion/__init__.py"), _module("run.py")
+    ('fusion.merge', 'fusion', 'run')
+    """
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _tree(entry: Entry) -> ast.Module:
+    """The syntax tree, an empty one where the file does not parse (which `rules.source` reports)."""
+    try:
+        return ast.parse(entry.text or b"")
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def _absolute(node: ast.AST, name: str) -> ast.AST:
+    """`node` with a relative import made absolute, as seen from the file `name`."""
+    if not (isinstance(node, ast.ImportFrom) and node.level):
+        return node
+    package = ".".join(PurePosixPath(name).parts[: -node.level])
+    return ast.ImportFrom(".".join(part for part in (package, node.module) if part) or None, node.names, 0)
+
+
+def _is_there(module: str, packed: dict[str, Entry]) -> bool:
+    """Python's own, the judge's, a packed file, a folder of such, or a name that the packed file of the parent module binds."""
+    if module.split(".")[0] in INSTALLED | sys.stdlib_module_names:
+        return True
+    parent, _, name = module.rpartition(".")
+    folder = any(other.startswith(module + ".") for other in packed)
+    return module in packed or folder or (parent in packed and (name == "*" or name in _defined(packed[parent])))
+
+
+def _defined(entry: Entry) -> set[str]:
+    """The names that a module binds, at its top level or below (a superset is enough here)."""
+    found: set[str] = set()
+    for node in ast.walk(_tree(entry)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.alias(name=name, asname=other):
+                found.add(other or name)
+    return found
+
+
+def malformed_json(entries: list[Entry]) -> Iterator[Violation]:
+    """Files that are not JSON, or hold something else than one object."""
+    for entry in entries:
+        if entry.suffix == ".json":
+            try:
+                if not isinstance(json.loads(entry.text or b""), dict):
+                    yield Violation(entry.name, 1, "is not one JSON object", "begin it with {")
+            except ValueError as error:
+                yield Violation(entry.name, getattr(error, "lineno", 0), f"not JSON: {error}", "write it by json.dump")
+
+
+def _models(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violation]:
+    """ensemble.json, the models it names, their sidecars and graphs; nothing where the zip is not built on `fusion/`."""
+    texts = {entry.name: entry.text or b"" for entry in entries}
+    if ENSEMBLE not in texts:
+        if "fusion/pipeline.py" in texts:
+            yield Violation(ENSEMBLE, 0, "is missing", "pack it; python -m submission.build does")
+        return
+    try:
+        ensemble = parse(json.loads(texts[ENSEMBLE]))
+    except ValueError as error:
+        yield Violation(ENSEMBLE, 0, str(error), "mend the field")
+        return
+    files = {member.file for member in ensemble.detectors} | ({ensemble.classifier.file} if ensemble.classifier else set())
+    for entry in entries:
+        if entry.suffix in WEIGHTS and entry.name not in files:
+            yield Violation(entry.name, 0, f"not named in {ENSEMBLE}", "leave it out; it would only take a weight file's place")
+    for file in sorted(files):
+        sidecar = str(PurePosixPath(file).with_suffix(".json"))
+        absent = [name for name in (file, sidecar) if name not in texts]
+        for name in absent:
+            yield Violation(name, 0, f"is missing; {ENSEMBLE} names {file}", "pack it")
+        if not absent:
+            yield from _model(file, json.loads(texts[sidecar]), archive, ensemble)
+
+
+def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile, ensemble: Ensemble) -> Iterator[Violation]:
+    """The class map of one model, against ensemble.json and against its graph."""
+    categories = sidecar.get("categories")
+    if categories not in (None, ensemble.categories):
+        what = f"{len(categories)} categories, and not the {len(ensemble.categories)} of {ENSEMBLE} in their order"
+        yield Violation(str(PurePosixPath(file).with_suffix(".json")), 0, what, "train the models on one data set")
+    if onnx is None or PurePosixPath(file).suffix != ".onnx":
+        return
+    try:
+        graph = onnx.load_model_from_string(archive.read(file))
+    except DecodeError as error:
+        yield Violation(file, 0, f"not an ONNX graph: {error}", "export it again")
+        return
+    yield from _graph(file, graph)
+    expected = len(categories) if categories else 1
+    got = _width(graph, sidecar.get("family", ""))
+    if got not in (None, expected):
+        yield Violation(file, 0, f"puts out {got} classes, its sidecar lists {expected}", "pack this model's own sidecar")
+
+
+def _graph(file: str, graph: Any) -> Iterator[Violation]:
+    """Whether onnxruntime 1.20 reads the graph at all."""
+    opsets = [opset.version for opset in graph.opset_import if opset.domain in ("", "ai.onnx")]
+    if max(opsets, default=0) > MAX_OPSET:
+        yield Violation(file, 0, f"opset {max(opsets)}", f"at most {MAX_OPSET}; export with opset 17")
+    if graph.ir_version > MAX_IR:
+        yield Violation(file, 0, f"IR version {graph.ir_version}", f"at most {MAX_IR}; set model.ir_version before saving")
+    outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        yield Violation(file, 0, f"{len(outside)} tensors lie in another file", "save it with save_as_external_data=False")
+
+
+def _width(graph: Any, family: str) -> int | None:
+    """Classes in the graph's first output; None where the graph or this table leaves it open."""
+    if family not in CLASS_AXIS or not graph.graph.output:
+        return None
+    axis, before = CLASS_AXIS[family]
+    dims = graph.graph.output[0].type.tensor_type.shape.dim
+    return dims[axis].dim_value - before if len(dims) > axis and dims[axis].dim_value else None
+
+
+def summary(path: Path) -> str:
+    """One line on what the zip holds, with the limit that matters."""
+    with zipfile.ZipFile(path) as archive:
+        files = [info for info in archive.infolist() if not info.is_dir()]
+    kinds = [PurePosixPath(info.filename).suffix for info in files]
+    counts = f"{len(files)} files, {kinds.count('.py')} Python, {sum(kind in WEIGHTS for kind in kinds)} weights"
+    return f"{path}: {counts}, {sum(info.file_size for info in files) / MB:.1f} of {MAX_BYTES // MB} MB"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code: 0 accepted, 1 violations, 2 nothing to check."""
+    parser = argparse.ArgumentParser(prog="python -m submission.check", description="Check a zip against the judge's limits.")
+    parser.add_argument("zip", type=Path, help="the zip to check")
+    args = parser.parse_args(argv)
+    try:
+        found = check(args.zip)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if onnx is None:
+        print("note: the package onnx is not installed: graphs were not looked into", file=sys.stderr)
+    for violation in found:
+        print(violation)
+    print(f"{len(found)} violations: {summary(args.zip)}" if found else f"ok: {summary(args.zip)}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

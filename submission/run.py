@@ -1,0 +1,79 @@
+"""The judge's entry: `python run.py --input FOLDER --output FILE` finds and names every product on every photo of a folder.
+
+It runs beside `fusion/` and the models, offline, under the judge's import rules. A broken photo costs that photo only.
+"""
+
+import argparse
+import contextlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+with contextlib.suppress(ImportError, OSError):  # torch first: onnxruntime finds CUDA and cuDNN through its libraries
+    import torch  # noqa: F401
+
+import cv2
+import numpy as np
+
+from fusion.pipeline import load
+
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # boxes are in pixels of the stored image, whatever EXIF says
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Find and name every product on every JPEG photo of a folder.")
+    parser.add_argument("--input", type=Path, required=True, help="folder of photos, .jpg or .jpeg in any case")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    photos = find_photos(args.input)
+    pipeline = load(Path(__file__).resolve().parent) if photos else None
+    lines = [line for image_id, path in photos.items() for line in predict(pipeline, image_id, path)]
+    write(args.output, lines)
+    logging.info("%d photos, %d predictions: %s", len(photos), len(lines), args.output)
+
+
+def find_photos(folder: Path) -> dict[int, Path]:
+    """Photos by image id (the last number in the name), in the order of their names; of two with one id the first counts."""
+    photos: dict[int, Path] = {}
+    if not folder.is_dir():
+        logging.warning("%s: not a folder", folder)
+    for path in sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in {".jpg", ".jpeg"}):
+        numbers = re.findall(r"[0-9]+", path.stem)
+        if numbers and int(numbers[-1]) not in photos:
+            photos[int(numbers[-1])] = path
+        else:
+            logging.warning("%s: skipped: %s", path.name, "its number came before" if numbers else "no number in its name")
+    return photos
+
+
+def predict(pipeline: Any, image_id: int, path: Path) -> list[str]:
+    """The predictions of one photo, a JSON object each; none, and a note in the log, when anything fails on it."""
+    try:
+        return [json.dumps({"image_id": image_id, **found}, allow_nan=False) for found in pipeline(read_photo(path))]
+    except Exception as error:
+        logging.warning("%s: no predictions: %r", path.name, error)
+        return []
+
+
+def read_photo(path: Path) -> np.ndarray[Any, Any]:
+    """The stored pixels, uint8 (H, W, 3) RGB. Raises OSError for an unreadable file, ValueError for one that is no photo."""
+    data = np.frombuffer(path.read_bytes(), np.uint8)  # (bytes,)
+    image = cv2.imdecode(data, AS_STORED) if len(data) else None  # (H, W, 3) BGR
+    if image is None:
+        raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def write(output: Path, lines: list[str]) -> None:
+    """Write a JSON array, one prediction a line, beside `output`, then rename it: no half file is ever there."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(output.name + ".partial")
+    partial.write_text("[" + ",\n".join(lines) + "]\n", encoding="utf-8")
+    partial.replace(output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Crops keep their proportions, stay inside the photo, and come in full batches."""
+
+import numpy as np
+import pytest
+
+from fusion.crops import batches, crop
+from fusion.views import PADDING
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
+
+
+def test_no_boxes_give_no_batches() -> None:
+    assert list(batches(PHOTO, np.zeros((0, 4), np.float32), 32, 0.0, 8)) == []
+
+
+def test_a_box_of_the_crops_size_is_cut_out_as_it_is() -> None:
+    box = np.array([20, 10, 52, 42], np.float32)
+    np.testing.assert_array_equal(crop(PHOTO, box, 32, 0.0), PHOTO[10:42, 20:52])
+
+
+def test_a_wide_box_is_letterboxed_not_squashed() -> None:
+    made = crop(np.zeros((90, 160, 3), np.uint8), np.array([0, 0, 80, 40], np.float32), 32, 0.0)
+    assert (made[8:24] == 0).all()
+    assert (made[:8] == PADDING).all()
+    assert (made[24:] == PADDING).all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param([-20, -20, 10, 10], id="over the corner"),
+        pytest.param([150, 80, 400, 300], id="over the far corner"),
+        pytest.param([30.2, 30.7, 31.1, 31.2], id="smaller than a pixel"),
+        pytest.param([0, 0, 160, 90], id="the whole photo"),
+    ],
+)
+def test_any_box_gives_a_crop_of_the_size(box: list[float]) -> None:
+    assert crop(PHOTO, np.array(box, np.float32), 24, 0.1).shape == (24, 24, 3)
+
+
+@pytest.mark.parametrize(
+    "box", [pytest.param([5, 5, 5, 20], id="no width"), pytest.param([300, 300, 320, 320], id="outside the photo")]
+)
+def test_nothing_under_the_box_gives_grey(box: list[float]) -> None:
+    assert (crop(PHOTO, np.array(box, np.float32), 16, 0.0) == PADDING).all()
+
+
+def test_margin_widens_by_a_fraction_of_each_side() -> None:
+    box = np.array([40, 20, 60, 40], np.float32)
+    np.testing.assert_array_equal(crop(PHOTO, box, 24, 0.1), PHOTO[18:42, 38:62])
+
+
+def test_batches_are_full_and_say_how_many_count() -> None:
+    boxes = np.tile(np.array([[10, 10, 40, 40]], np.float32), (5, 1))
+    made = list(batches(PHOTO, boxes, 16, 0.0, 4))
+    assert [(b.shape, n) for b, n in made] == [((4, 16, 16, 3), 4), ((4, 16, 16, 3), 1)]
+    assert (made[1][0][1:] == PADDING).all()

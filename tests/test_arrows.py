@@ -1,0 +1,129 @@
+"""Which package may import which: DESIGN's arrows as a table, held against what the syntax trees import."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("fusion", "stage1_detector", "stage2_classifier", "submission", "experiments")
+
+# From whom each package may import among our own.
+OWN = {
+    "fusion": {"fusion"},
+    "stage1_detector": {"fusion", "stage1_detector"},
+    "stage2_classifier": {"fusion", "stage1_detector", "stage2_classifier"},
+    "submission": {"fusion", "submission"},
+    "experiments": set(PACKAGES),
+    "submission/run.py": {"fusion"},
+}
+# What runs at the judge imports nothing else at all; "?" only where its absence is handled.
+OUTSIDE = {
+    "fusion": {
+        *("numpy", "cv2", "onnxruntime"),
+        *("collections", "dataclasses", "functools", "json", "logging", "math", "pathlib", "time", "typing", "__future__"),
+    },
+    "submission/run.py": {
+        *("numpy", "cv2", "torch?"),
+        *("argparse", "contextlib", "json", "logging", "pathlib", "re", "time", "typing"),
+    },
+}
+JUDGED_FILES = 10
+IN_TRY = "try:\n    import torch\nexcept ImportError:\n    pass"
+IN_SUPPRESS = "with contextlib.suppress(ImportError):\n    import torch"
+IN_IDLE_TRY = "try:\n    import torch\nfinally:\n    pass"
+
+
+def wrong(package: str, file: Path) -> list[str]:
+    """The imports of `file` that the tables forbid to `package`, as `line: module`."""
+    outside = OUTSIDE.get(package)
+    bad = []
+    for line, module, guarded in imports(file, package):
+        if module in PACKAGES:
+            allowed = module in OWN[package]
+        else:
+            allowed = outside is None or module in outside or (guarded and f"{module}?" in outside)
+        if not allowed:
+            bad.append(f"{line}: {module}")
+    return bad
+
+
+def imports(file: Path, package: str) -> Iterator[tuple[int, str, bool]]:
+    """(line, top-level module, whether a missing one is handled) of every import in `file`, those inside functions too."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    guarded = {id(node) for guard in ast.walk(tree) if _handles_absence(guard) for node in ast.walk(guard)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [package if node.level else (node.module or "").partition(".")[0]]
+        else:
+            continue
+        for module in modules:
+            yield node.lineno, module, id(node) in guarded
+
+
+def _handles_absence(node: ast.AST) -> bool:
+    """`try: ... except ImportError` or `with contextlib.suppress(ImportError)`."""
+    catchers = [handler.type for handler in node.handlers] if isinstance(node, ast.Try) else []
+    contexts = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
+    return any("ImportError" in ast.unparse(part) for part in [*catchers, *contexts] if part)
+
+
+def judged() -> list[Path]:
+    return [ROOT / "submission" / "run.py", *(ROOT / "fusion").glob("*.py")]
+
+
+FILES = [
+    ("submission/run.py" if file == ROOT / "submission" / "run.py" else package, file)
+    for package in PACKAGES
+    for file in sorted((ROOT / package).rglob("*.py"))
+]
+
+
+@pytest.mark.parametrize(("package", "file"), FILES, ids=[str(file.relative_to(ROOT)) for _, file in FILES])
+def test_every_file_keeps_to_the_arrows(package: str, file: Path) -> None:
+    assert wrong(package, file) == []
+
+
+def test_there_is_something_to_check() -> None:
+    assert {package for package, _ in FILES} >= {"fusion", "submission", "submission/run.py"}
+
+
+def test_what_runs_at_the_judge_is_few_flat_files() -> None:
+    assert len(judged()) <= JUDGED_FILES
+    assert sorted((ROOT / "fusion").rglob("*.py")) == sorted((ROOT / "fusion").glob("*.py"))  # the zip takes no subfolder
+
+
+@pytest.mark.parametrize(
+    ("package", "text", "bad"),
+    [
+        pytest.param("fusion", "", [], id="empty file"),
+        pytest.param("fusion", "import numpy as np\nfrom fusion.boxes import iou\nfrom . import views", [], id="all allowed"),
+        pytest.param("fusion", "import json\nimport torch", ["2: torch"], id="torch in fusion"),
+        pytest.param("fusion", IN_TRY, ["2: torch"], id="guarded torch in fusion"),
+        pytest.param("fusion", "import os.path as p", ["1: os"], id="os, renamed"),
+        pytest.param("fusion", "def f():\n    from submission import rules", ["2: submission"], id="inside a function"),
+        pytest.param("stage1_detector", "from stage2_classifier import data", ["1: stage2_classifier"], id="against the arrow"),
+        pytest.param("stage1_detector", "import torch, sys\nfrom fusion import views", [], id="a stage may import libraries"),
+        pytest.param("stage2_classifier", "import stage1_detector.data", [], id="along the arrow"),
+        pytest.param("stage2_classifier", "import experiments.demo", ["1: experiments"], id="nothing imports experiments"),
+        pytest.param("submission", "from stage1_detector import command", ["1: stage1_detector"], id="a stage in submission"),
+        pytest.param("submission/run.py", "import torch", ["1: torch"], id="torch without a guard"),
+        pytest.param("submission/run.py", IN_TRY, [], id="torch in try"),
+        pytest.param("submission/run.py", IN_SUPPRESS, [], id="torch in suppress"),
+        pytest.param("submission/run.py", IN_IDLE_TRY, ["2: torch"], id="try that handles nothing"),
+        pytest.param("submission/run.py", "from submission import rules", ["1: submission"], id="run.py on its own package"),
+    ],
+)
+def test_a_planted_import_is_found(tmp_path: Path, package: str, text: str, bad: list[str]) -> None:
+    (tmp_path / "planted.py").write_text(text)
+    assert wrong(package, tmp_path / "planted.py") == bad
+
+
+def test_the_tables_name_real_packages() -> None:
+    assert set(PACKAGES) <= set(OWN)
+    assert not OUTSIDE["fusion"] & {"os", "sys", "subprocess", "importlib"}
+    assert {name for name in OUTSIDE["fusion"] if name not in sys.stdlib_module_names} == {"numpy", "cv2", "onnxruntime"}
