@@ -8,7 +8,7 @@ JUDGE_READY := $(JUDGE)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint judge lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,8 @@ test: $(READY) $(JUDGE_READY)  ## ruff, mypy and every test, the slow ones too
 lint: $(READY)  ## ruff and mypy only
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+judge: $(JUDGE_READY)  ## the environment with just the packages the judge has
 
 lock: $(READY)  ## rewrite requirements.lock after a change of the dependencies; pins that still fit stay as they are
 	$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 \

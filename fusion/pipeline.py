@@ -115,19 +115,21 @@ def detect_one(model: Model, member: Member, image: Image) -> list[Detections]:
 
 
 def _spec(model: Model, member: Member, image: Image, views: list[View]) -> Detections:
-    """All views of one entry (several when it asks for tiles), as one: NMS over their union."""
-    found = [_view(model, member, image, view) for view in views]
-    whole = join(found)
-    keep = merging.nms(whole.boxes, whole.scores, member.nms_iou)[: member.max_det]
-    return whole.take(keep)
+    """All views of one entry (several when it asks for tiles), as one: NMS over their union, then cut to the photo.
+
+    Cutting comes last, as in ultralytics: boxes that leave the photo overlap each other more once they are cut.
+    """
+    whole = join([_view(model, member, image, view) for view in views])
+    best = whole.take(merging.nms(whole.boxes, whole.scores, member.nms_iou)[: member.max_det])
+    boxes = clip(best.boxes, image.shape[1], image.shape[0])
+    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return Detections(boxes, best.scores, best.labels, best.evidence).take(seen)
 
 
 def _view(model: Model, member: Member, image: Image, view: View) -> Detections:
     raw = model(view.warp(image)[None])[0]  # (4 + C, A) for yolo
     found = decode(model.sidecar.family, raw, view.width, view.height, member.conf, model.sidecar.categories is None)
-    boxes = clip(view.to_image(found.boxes), image.shape[1], image.shape[0])
-    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return Detections(boxes, found.scores, found.labels, found.evidence).take(seen)
+    return Detections(view.to_image(found.boxes), found.scores, found.labels, found.evidence)
 
 
 def merge(raw: list[list[Detections]], ensemble: Ensemble) -> Detections:

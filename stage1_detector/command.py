@@ -31,6 +31,19 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def ticker(text: str, seconds: float = 5.0) -> Callable[[int, int], None]:
+    """A progress callback (steps done, steps in all) that says `text done/all` at most once in that many seconds."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            say(f"{text} {done}/{total}")
+
+    return tell
+
+
 def _line(error: Exception) -> str:
     """The message of `error`; for one the system raised, its words and the file without the number.
 

@@ -12,6 +12,7 @@ import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,8 +63,8 @@ def recipe(name: str, count: int | None = None) -> ShelfConfig:
     return RECIPES[name] if count is None else replace(RECIPES[name], count=count)
 
 
-def draw(config: ShelfConfig, out: Path, seed: int = 0, workers: int = 2, tell: Callable[[str], None] = str) -> bool:
-    """Draw the data set into `out`; False if it is there already. `tell` hears of progress.
+def draw(config: ShelfConfig, out: Path, seed: int = 0, workers: int = 2, tell: Callable[[str], object] = str) -> bool:
+    """Draw the data set into `out`; False if it is there already. `tell` hears of progress (default: nobody).
 
     Raises ValueError if `out` is a file, holds other things, or holds a data set of another config, seed or version.
     """
@@ -123,19 +124,14 @@ def _claim(out: Path, config: ShelfConfig, seed: int) -> bool:
     return True
 
 
-class _mapper:
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """`with _mapper(n) as m: m(f, items)` yields f of each item in order, by n processes; by this one if n is 1."""
-
-    def __init__(self, workers: int) -> None:
-        self.pool = None if workers == 1 else multiprocessing.get_context("spawn").Pool(workers, _begin)
-
-    def __enter__(self) -> Callable[..., Iterator[Any]]:
-        return map if self.pool is None else self.pool.imap
-
-    def __exit__(self, *error: object) -> None:
-        if self.pool is not None:
-            self.pool.terminate()
-            self.pool.join()
+    if workers == 1:
+        yield map
+        return
+    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
+        yield pool.imap
 
 
 def _begin() -> None:

@@ -39,7 +39,9 @@ def test_evidence_becomes_a_distribution_and_temperature_flattens_it() -> None:
         pytest.param(Gate("agree", plausible=0.1), [0.05, 0.95], 1, id="plausible and surer: taken"),
         pytest.param(Gate("agree", plausible=0.3), [0.05, 0.95], 0, id="implausible to the detector: refused"),
         pytest.param(Gate("agree", plausible=0.1), [0.3, 0.7], 0, id="plausible but less sure: refused"),
-        pytest.param(Gate("agree", plausible=0.0, detector_temperature=50), [0.4, 0.6], 1, id="a flat detector objects to nothing"),
+        pytest.param(
+            Gate("agree", plausible=0.0, detector_temperature=50), [0.4, 0.6], 1, id="a flat detector objects to nothing"
+        ),
     ],
 )
 def test_one_box_whose_detector_says_four_to_one_for_the_first_name(gate: Gate, classifier: list[float], label: int) -> None:

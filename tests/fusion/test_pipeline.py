@@ -1,0 +1,149 @@
+"""ensemble.json -> predictions, on graphs whose answers are known; and one model against ultralytics' own predict."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from fusion.boxes import Detections
+from fusion.models import Model, normalise
+from fusion.pipeline import Ensemble, Member, Merge, Pipeline, detect_one, load, merge, parse
+from fusion.views import letterbox
+from stage1_detector import yolo
+from stage1_detector.export import export_detector
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+PHOTO = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+
+
+def test_no_boxes_are_named_without_running_anything(runs: Path) -> None:
+    probabilities = load(runs).classify(PHOTO, np.zeros((0, 4), np.float32))
+    assert probabilities is not None
+    assert probabilities.shape == (0, 3)
+
+
+def test_a_photo_gives_the_contests_rows_best_first(runs: Path) -> None:
+    rows = load(runs)(PHOTO)
+    assert [row["category_id"] for row in rows] == [3, 3]  # the classifier is sure of the second category, whose id is 3
+    assert [row["score"] for row in rows] == pytest.approx([0.9, 0.6], abs=1e-6)
+    assert rows[0]["bbox"] == pytest.approx([8, 16, 16, 32], abs=1e-3)
+
+
+def test_the_detectors_own_names_come_from_the_evidence_of_the_class_aware_one(runs: Path) -> None:
+    values = json.loads((runs / "ensemble.json").read_text()) | {"gate": {"policy": "detector"}}
+    rows = Pipeline(parse(values), runs)(PHOTO)
+    assert [row["category_id"] for row in rows] == [7, 40]
+
+
+def test_merge_is_a_function_of_the_raw_outputs_alone(runs: Path) -> None:
+    pipeline = load(runs)
+    raw = pipeline.detect(PHOTO)
+    first, again = merge(raw, pipeline.ensemble), merge(raw, pipeline.ensemble)
+    np.testing.assert_array_equal(first.boxes, again.boxes)
+    assert first.evidence is not None
+    assert first.evidence.shape == (2, 3)
+
+
+def test_tiles_of_one_view_are_one_model_to_the_merging(runs: Path) -> None:
+    model = Model(runs / "one" / "model.onnx")
+    member = Member("one/model.onnx", views=[{"size": 64, "tiles": [2, 2], "overlap": 0.2}], nms_iou=0.9)
+    found = detect_one(model, member, PHOTO)
+    assert len(found) == 1
+    assert len(found[0]) == 8  # two boxes in each of four tiles, in four places
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"speed": 1}, "unknown field 'speed', known: categories, detectors", id="at the top"),
+        pytest.param({"merge": {"iuo": 0.5}}, "merge: unknown field 'iuo', known: method, iou", id="in merge"),
+        pytest.param({"gate": {"polcy": "raw"}}, "gate: unknown field 'polcy', known: policy", id="in the gate"),
+        pytest.param({"detectors": [{"weight": 1}]}, r"detectors\[0\]: .*missing .*'file'", id="a member without a file"),
+        pytest.param({"detectors": []}, "got none, need at least 1", id="no member"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named_with_the_known_ones(runs: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(json.loads((runs / "ensemble.json").read_text()) | change)
+
+
+def test_weights_of_another_class_map_are_refused_with_both_counts(runs: Path) -> None:
+    ensemble = replace(load(runs).ensemble, categories=[7, 3])
+    with pytest.raises(ValueError, match=r"model\.onnx: class map of 3 categories, must be the 2 of ensemble\.json"):
+        Pipeline(ensemble, runs)
+
+
+def test_no_ensemble_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ensemble\.json: not found"):
+        load(tmp_path)
+
+
+def photos_of_all_shapes() -> list[np.ndarray]:
+    """20 real photos: square, wide and tall."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/data is absent: the comparison on real photos needs it")
+    paths = [
+        p for name, n in (("digits", 6), ("books", 8), ("snacks", 6)) for p in sorted((SHARED / name / "images").iterdir())[:n]
+    ]
+    return [np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)) for path in paths]
+
+
+def spread_yolo(photos: list[np.ndarray]) -> torch.nn.Module:
+    """yolov8n for one class, random, but normalised on `photos` and its head widened, so that scores differ from anchor to anchor."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = DetectionModel("yolov8n.yaml", nc=1, verbose=False)
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the statistics are the mean over the batches that follow
+        batch = [normalise(letterbox(p.shape[1], p.shape[0], 320).warp(p)[None], [0] * 3, [1] * 3) for p in photos]
+        with torch.no_grad():
+            net.train()(torch.from_numpy(np.concatenate(batch)))
+        for scores, boxes in zip(net.model[-1].cv3, net.model[-1].cv2, strict=True):
+            torch.nn.init.normal_(scores[-1].weight, std=0.3)
+            torch.nn.init.zeros_(scores[-1].bias)
+            torch.nn.init.normal_(boxes[-1].weight, std=0.2)
+    return net.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["square", "rectangle"])
+def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, shape: str) -> None:
+    from ultralytics import YOLO
+
+    photos, size, conf, overlap = photos_of_all_shapes(), 320, 0.6, 0.5
+    net = spread_yolo(photos)
+    reference = YOLO("yolov8n.yaml")
+    reference.model = net
+    theirs = [
+        reference.predict(
+            p[..., ::-1], imgsz=size, conf=conf, iou=overlap, max_det=5000, rect=shape == "rectangle", verbose=False
+        )[0]
+        for p in photos
+    ]
+    side = {"task": "detector", "family": "yolo", "categories": None, "size": size, "shape": shape, "stride": 32}
+    side |= {"mean": [0.0] * 3, "std": [1.0] * 3}
+    export_detector(yolo.for_export(net.fuse()), tmp_path / "m.onnx", side, ())
+    model = Model(tmp_path / "m.onnx")
+    member = Member.of("m.onnx", model.sidecar, conf=conf, nms_iou=overlap, max_det=5000)
+    ensemble = Ensemble([0], [member], Merge("nms", 1.0, max_det=5000))
+    same = [same_boxes(merge([detect_one(model, member, p)], ensemble), t.boxes) for p, t in zip(photos, theirs, strict=True)]
+    assert len(same) == 20
+    assert np.concatenate(same).mean() >= 0.98  # of a random net's thousands of overlaps a few lie within 1e-5 of the threshold
+
+
+def same_boxes(ours: Detections, theirs: Any) -> np.ndarray:
+    """Which of their boxes are ours within 0.5 px and 1e-3 of score: bool, as long as the longer of the two lists."""
+    boxes, scores = theirs.xyxy.numpy(), theirs.conf.numpy()
+    apart = np.abs(boxes[:, None] - ours.boxes).max(2) / 0.5 + np.abs(scores[:, None] - ours.scores) / 1e-3  # (N, M)
+    rows, columns = linear_sum_assignment(np.minimum(apart, 10))
+    close = (np.abs(boxes[rows] - ours.boxes[columns]).max(1) < 0.5) & (np.abs(scores[rows] - ours.scores[columns]) < 1e-3)
+    return np.concatenate([close, np.zeros(abs(len(boxes) - len(ours)), bool)])
