@@ -100,7 +100,7 @@ def ablation(data: Path, runs: Path, crops: str, figure_name: str | None, seed: 
 def default_ensemble(runs: Path, crops: str, dataset: Dataset) -> Ensemble:
     """The class-agnostic detector finds, the class-aware one only gives evidence, the classifier names.
 
-    Raises ValueError where one is not trained yet.
+    Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`.
     """
     files = {"one": "one/model.onnx", "all": "all/model.onnx", "classifier": f"classifier_{crops}/model.onnx"}
     for file in files.values():
@@ -109,18 +109,25 @@ def default_ensemble(runs: Path, crops: str, dataset: Dataset) -> Ensemble:
                 f"{runs / file} not found: train it first, python -m stage1_detector.train or stage2_classifier.train"
             )
     side = {part: read_sidecar((runs / file).with_suffix(".json")) for part, file in files.items()}
+    ids = [category.id for category in dataset.categories]
+    for part, wanted in (("one", None), ("all", ids), ("classifier", ids)):
+        if side[part].categories != wanted:
+            raise ValueError(f"{runs / files[part]}: its class map is {_told(side[part].categories)}, must be {_told(wanted)}")
     one = Member.of(files["one"], side["one"], weight=1.0)
     aware = Member.of(files["all"], side["all"], weight=0.0, evidence_weight=1.0)
     views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
     merge = Merge(max_det=side["one"].max_det)
-    return Ensemble([c.id for c in dataset.categories], [replace(one, views=views), aware], merge, Namer(files["classifier"]))
+    return Ensemble(ids, [replace(one, views=views), aware], merge, Namer(files["classifier"]))
+
+
+def _told(categories: list[int] | None) -> str:
+    """A class map in words."""
+    return "none (one class)" if categories is None else f"{len(categories)} categories, ids {str(categories[:5])[1:-1]}, ..."
 
 
 def gather(part: str, ensemble: Ensemble, runs: Path, parts: folds.Folds) -> list[Evidence]:
-    """Evidence for one part of the folds, kept in RUNS/raw. Raises ValueError for an empty part."""
-    photos = parts.photos(part)
-    if not photos:
-        raise ValueError(f"{runs / 'folds.json'}: part {part!r} holds 0 photos, need at least 1")
+    """Evidence for one part of the folds, kept in RUNS/raw. Raises ValueError for a part without boxes."""
+    photos = parts.labelled(part)
     every = max(1, len(photos) // 4)
     return collect(
         ensemble, runs, photos, runs / "raw", lambda i, n: say(f"{part}: {i}/{n} photos") if i % every == 0 or i == n else None

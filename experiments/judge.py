@@ -46,7 +46,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--name", help="write the figures to experiments/results under this name")
     args = p.parse_args(argv)
     dataset = read(args.data)
-    photos = folds.load(args.runs / "folds.json", dataset).photos("test")
+    photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
     judge(
         args.zip,
         photos,
@@ -88,8 +88,9 @@ def execute(zip_path: Path, photos: Sequence[Photo], output: Path, folder: Path)
     """Unpack and run in FOLDER; returns where it was unpacked and the seconds it took. Raises ValueError where it fails."""
     if not JUDGE.is_file():
         raise ValueError(f"{JUDGE.parent.parent.name}: the judge's environment is missing; make it with `make judge`")
-    if not zip_path.is_file():
-        raise ValueError(f"{zip_path}: not found; make it with python -m submission.build")
+    if not zipfile.is_zipfile(zip_path):
+        what = "not a zip" if zip_path.is_file() else "not found"
+        raise ValueError(f"{zip_path}: {what}; make it with python -m submission.build")
     code, images, elsewhere = folder / "code", folder / "images", folder / "elsewhere"
     for place in (code, images, elsewhere):
         place.mkdir()
@@ -98,16 +99,14 @@ def execute(zip_path: Path, photos: Sequence[Photo], output: Path, folder: Path)
     for photo in photos:
         shutil.copyfile(photo.path, images / photo.path.name)
     started = time.time()
-    done = subprocess.run(
-        [str(JUDGE), str(code / "run.py"), "--input", str(images), "--output", str(output.resolve())],
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    words = [str(JUDGE), str(code / "run.py"), "--input", str(images), "--output", str(output.resolve())]
+    try:
+        done = subprocess.run(words, cwd=elsewhere, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{zip_path}: run.py took longer than the {SECONDS} s that the judge allows") from None
     if done.returncode != 0:
-        raise ValueError(f"run.py: exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+        last = done.stderr.strip().splitlines()[-1:]
+        raise ValueError(f"{zip_path}: run.py ended with exit code {done.returncode}, need 0: {''.join(last)}")
     return code, time.time() - started
 
 
@@ -133,6 +132,9 @@ def as_detections(rows: list[dict[str, Any]], photos: Sequence[Photo], categorie
     index = {category.id: i for i, category in enumerate(categories)}
     of_photo: dict[int, list[dict[str, Any]]] = {photo.id: [] for photo in photos}
     for row in rows:
+        if row["image_id"] not in of_photo or row["category_id"] not in index:
+            what = f"image {row['image_id']}, category {row['category_id']}"
+            raise ValueError(f"predictions: got {what}, which the data set lacks; was the zip built for another one?")
         of_photo[row["image_id"]].append(row)
     return [
         _one([r["bbox"] for r in mine], [r["score"] for r in mine], [index[r["category_id"]] for r in mine])

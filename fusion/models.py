@@ -37,11 +37,22 @@ class Sidecar:
     temperature: float = 1.0
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in the JSON file at `path`. Raises ValueError, naming it, where it is broken or holds something else."""
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: broken JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: got a {type(values).__name__}, need an object")
+    return values
+
+
 def read_sidecar(path: Path) -> Sidecar:
-    """The sidecar JSON at `path`. Raises ValueError for a missing file, an unknown or a missing field."""
+    """The sidecar JSON at `path`. Raises ValueError for a missing or broken file, an unknown or a missing field."""
     if not path.is_file():
         raise ValueError(f"{path}: sidecar not found; it is written beside the model by the export")
-    values = json.loads(path.read_text())
+    values = read_object(path)
     known = [field.name for field in fields(Sidecar)]
     unknown = [name for name in values if name not in known]
     if unknown:
@@ -67,7 +78,7 @@ class Model:
     """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        """Load PATH and the sidecar beside it; `threads` 0: as onnxruntime chooses. Raises ValueError where one is missing."""
+        """Load PATH and the sidecar beside it; `threads` 0: as onnxruntime chooses. ValueError if missing or broken."""
         if not path.is_file():
             raise ValueError(f"{path}: model file not found")
         self.path = path
@@ -77,7 +88,10 @@ class Model:
         options.log_severity_level = 3
         wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime's have no base class of their own
+            raise ValueError(f"{path}: not a model that onnxruntime reads: {' '.join(str(error).split())}") from error
         self.provider: str = self.session.get_providers()[0]
         self.input: str = self.session.get_inputs()[0].name
 

@@ -4,7 +4,6 @@ run.py calls all four on a photo. Search and ablation call `merge` and `decide` 
 ensemble.json: what they measure is what is judged.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from fusion import merge as merging
 from fusion.boxes import Detections, clip, join, xyxy_to_xywh
 from fusion.decode import decode
 from fusion.gate import Gate, decide
-from fusion.models import Model, Sidecar
+from fusion.models import Model, Sidecar, read_object
 from fusion.views import View, make_views
 
 Image = npt.NDArray[np.uint8]
@@ -83,7 +82,9 @@ class Ensemble:
 
 
 def _part(kind: Callable[..., Part], values: Mapping[str, Any], where: str) -> Part:
-    """`kind` from JSON values. Raises ValueError for an unknown field, listing the known, or a missing one."""
+    """`kind` from JSON values. Raises ValueError for no object, an unknown field, listing the known, or a missing one."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where}: got {values!r}, need an object")
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in values if name not in known]
     if unknown:
@@ -96,10 +97,10 @@ def _part(kind: Callable[..., Part], values: Mapping[str, Any], where: str) -> P
 
 def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
     """An Ensemble from the JSON's values; every part checked for unknown fields (ValueError)."""
-    whole = dict(values)
-    whole["detectors"] = [
-        _part(Member, member, f"{where}: detectors[{i}]") for i, member in enumerate(values.get("detectors", []))
-    ]
+    whole, members = dict(values), values.get("detectors", [])
+    if not isinstance(members, list):
+        raise ValueError(f"{where}: detectors: got {members!r}, need a list")
+    whole["detectors"] = [_part(Member, member, f"{where}: detectors[{i}]") for i, member in enumerate(members)]
     if not whole["detectors"]:
         raise ValueError(f"{where}: detectors: got none, need at least 1")
     for name, kind in (("merge", Merge), ("gate", Gate), ("classifier", Namer)):
@@ -154,7 +155,7 @@ class Pipeline:
             if model.sidecar.categories not in (None, ensemble.categories):
                 raise ValueError(
                     f"{model.path}: class map of {len(model.sidecar.categories or [])} categories, "
-                    f"must be the {len(ensemble.categories)} of ensemble.json"
+                    f"must be the {len(ensemble.categories)} of ensemble.json, in their order"
                 )
 
     def detect(self, image: Image) -> list[list[Detections]]:
@@ -203,4 +204,4 @@ def load(folder: Path) -> Pipeline:
     path = folder / "ensemble.json"
     if not path.is_file():
         raise ValueError(f"{path}: not found")
-    return Pipeline(parse(json.loads(path.read_text())), folder)
+    return Pipeline(parse(read_object(path)), folder)

@@ -61,8 +61,9 @@ def seen(owner: npt.NDArray[np.uint16], areas: npt.NDArray[np.float64], least: f
          ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:  # fmt: skip
     """Boxes (N, 4) of what `owner` (H, W) shows of each facing, and the facings (N,) of which `least` of their area is seen.
 
-    >>> seen(np.repeat([[0, 1, 1, 1, 1, 2]], 4, axis=0).astype(np.uint16), np.array([16.0, 40.0]), 0.3)
-    (array([[1., 0., 5., 4.]], dtype=float32), array([0]))
+    >>> boxes, which = seen(np.repeat([[0, 1, 1, 1, 1, 2]], 4, axis=0).astype(np.uint16), np.array([16.0, 40.0]), 0.3)
+    >>> boxes.tolist(), which.tolist()
+    ([[1.0, 0.0, 5.0, 4.0]], [0])
     """
     pixels = np.bincount(owner.ravel(), minlength=len(areas) + 1)[1:]  # (F,)
     boxes, facings = [], []

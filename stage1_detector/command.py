@@ -11,12 +11,12 @@ INTERRUPTED = 130  # exit code of a shell for Ctrl-C: 128 + SIGINT
 def run(body: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
     """Call `body(argv)` and return the exit code: 0, 2 (the user's mistake, told as `error: ...` on stderr) or 130 (Ctrl-C).
 
-    ValueError and OSError (a missing file or folder, no permission, no space) are the user's to mend; everything else is
-    a defect of the code and keeps its traceback.
+    ValueError, OSError (a missing file or folder, no permission, no space) and FloatingPointError (a loss that is no number:
+    lower --lr) are the user's to mend; everything else is a defect of the code and keeps its traceback.
     """
     try:
         body(argv)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.stderr.write(f"error: {_line(error)}\n")
         return MISTAKE
     except KeyboardInterrupt:

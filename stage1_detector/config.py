@@ -1,6 +1,18 @@
 """The settings of a detector's training, and the named recipes: what to run, what it costs, what it should reach."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
+
+# What each number may be: lowest and highest, both allowed.
+ALLOWED = {
+    "size": (32, 8192), "epochs": (1, 10**6), "min_steps": (0, 10**9), "batch": (1, 4096), "lr": (1e-9, 10.0),
+    "lr_end": (0.0, 1.0), "weight_decay": (0.0, 1.0), "warmup_epochs": (0.0, 1000.0), "scale": (0.0, 1.0),
+    "translate": (0.0, 1.0), "mosaic": (0.0, 1.0), "copy_paste": (0.0, 1.0), "flip_lr": (0.0, 1.0), "hue": (0.0, 1.0),
+    "saturation": (0.0, 1.0), "value": (0.0, 1.0), "freeze": (0, 1000), "patience": (0, 10**6), "seed": (0, 2**32 - 1),
+}  # fmt: skip
+OPTIMIZERS = ("AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSProp", "SGD", "MuSGD")
+STRIDE = 32  # of the coarsest layer: the sides of a canvas are multiples of it
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,27 @@ class DetectorConfig:
     seed: int = 0
     device: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not allowed, naming the flag."""
+        refuse_outside(self, ALLOWED)
+        if self.size % STRIDE:
+            raise ValueError(f"--size: got {self.size}, must be a multiple of {STRIDE}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"--optimizer: got {self.optimizer!r}, allowed: {', '.join(OPTIMIZERS)}")
+
+
+def refuse_outside(config: Any, allowed: Mapping[str, tuple[float, float]]) -> None:
+    """Raises ValueError for the first field of `config` outside its range in `allowed`; not-a-number is outside of any.
+
+    >>> refuse_outside(DetectorConfig(), {"lr": (1, 2)})
+    Traceback (most recent call last):
+    ValueError: --lr: got 0.002, allowed 1 to 2
+    """
+    for name, (lowest, highest) in allowed.items():
+        value = getattr(config, name)
+        if not lowest <= value <= highest:
+            raise ValueError(f"--{name.replace('_', '-')}: got {value}, allowed {lowest} to {highest}")
+
 
 def small() -> DetectorConfig:
     """yolov8n at 640 px, for a machine without a GPU: the default.
@@ -50,7 +83,7 @@ def small() -> DetectorConfig:
 
 def demo() -> DetectorConfig:
     """yolov8n at 416 px for drawn shelves of 640 px: the recipe of `make demo`, about 3 minutes on 2 cores."""
-    return DetectorConfig(size=416, epochs=16)
+    return DetectorConfig(size=416, epochs=12)
 
 
 def yolo26l() -> DetectorConfig:

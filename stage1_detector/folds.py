@@ -48,6 +48,13 @@ class Folds:
             raise ValueError(f"part: got {part!r}, need one of {', '.join(PARTS)}")
         return tuple(photo for photo in self.dataset.photos if self.part[photo.id] == part)
 
+    def labelled(self, part: str) -> tuple[Photo, ...]:
+        """The photos of one part, to score or to fit on. DataError when none of them has a box."""
+        photos = self.photos(part)
+        if not any(len(photo.boxes) for photo in photos):
+            raise DataError(f"{self.dataset.root}: part {part} has {len(photos)} photos and 0 boxes, need at least 1 box")
+        return photos
+
 
 def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     """Fold and part of each photo, given its scene, int64 (n_photos,). DataError if there are too few to hold any out."""
@@ -137,9 +144,16 @@ def save(path: Path, folds: Folds) -> None:
     beside.replace(path)
 
 
+def refuse_file(runs: Path) -> None:
+    """DataError where the run folder is a file."""
+    if runs.is_file():
+        raise DataError(f"run folder: got {runs}, which is a file, need a folder")
+
+
 def load(path: Path, dataset: Dataset) -> Folds:
     """Read folds.json back; FileNotFoundError if there is none, DataError if it was made for other photos."""
     path = Path(path)
+    refuse_file(path.parent)
     if not path.is_file():
         made_by = f"python -m stage1_detector.folds --data {dataset.root} --out {path.parent}"
         raise FileNotFoundError(f"folds: {path} not found: make it with {made_by}")
@@ -191,6 +205,7 @@ def _told(groups: str) -> str:
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
     """The folds in the file `path`, and whether they were there already with these settings (else they are made now)."""
     if not path.exists() or force:
+        path.parent.mkdir(parents=True, exist_ok=True)  # first: finding the scenes takes minutes
         folds = deal(dataset, find_scenes(dataset, groups), settings)
         save(path, folds)
         return folds, False
@@ -213,8 +228,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None) -> None:
+    """Read the arguments, make or reuse the folds, say what they hold. Raises ValueError for what the user can mend."""
     args = _parser().parse_args(argv)
+    refuse_file(args.out)
+    if args.seed < 0:
+        raise DataError(f"folds: got --seed {args.seed}, need 0 or more")
     settings = Settings(args.data.resolve().name, _told(args.groups), args.folds, args.seed)
     folds, reused = make(read(args.data), args.out / NAME, args.groups, settings, args.force)
     command.say(f"folds: {args.out / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
@@ -225,7 +244,7 @@ def _body(argv: list[str] | None) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return command.run(_body, argv)
+    return command.run(body, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fusion.models import read_object
+
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,12 +64,12 @@ def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> N
 def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
     """Whether OUT holds a finished run of just these settings.
 
-    Raises ValueError when it holds one of other settings, naming the first that differs, unless `force`.
+    Raises ValueError, unless `force`, when it holds one of other settings, naming the first that differs, or lost its model.
     """
     path = out / "run.json"
     if force or not path.is_file():
         return False
-    old = json.loads(path.read_text())["settings"]
+    old = read_object(path).get("settings", {})
     now = json.loads(json.dumps(settings))
     for name in sorted({*old, *now}):
         if old.get(name) != now.get(name):
@@ -75,7 +77,17 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
                 f"{out} holds a finished run with {name} {old.get(name)!r}, now {now.get(name)!r}; "
                 f"pass --force to replace it, or another --out"
             )
+    if not (out / "model.onnx").is_file():
+        raise ValueError(f"{out} holds run.json of a finished run, but no model.onnx; pass --force to train again")
     return True
+
+
+def refuse_unfinished(out: Path, stopped: bool, resume: bool, force: bool) -> None:
+    """Raises ValueError for a stopped run without --resume or --force, and for --resume without a stopped run."""
+    if stopped and not resume and not force:
+        raise ValueError(f"{out} holds a stopped run: pass --resume to go on with it, or --force to start again")
+    if resume and not stopped:
+        raise ValueError(f"--resume: {out} holds no stopped run (weights, but no run.json)")
 
 
 def _git(*words: str) -> str | None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from fusion.models import read_object
 from stage1_detector.camera import photograph
 from stage1_detector.command import run, say
 from stage1_detector.pack import Image, Product, draw_pack, old_print
@@ -111,7 +112,7 @@ def _claim(out: Path, config: ShelfConfig, seed: int) -> bool:
     wish = json.loads(json.dumps({"version": VERSION, "seed": seed, **asdict(config)}))
     path = out / "world.json"
     if path.is_file():
-        there = json.loads(path.read_text())
+        there = read_object(path)
         other = [f"{k} {there.get(k)!r} there, {wish.get(k)!r} asked" for k in {**wish, **there} if there.get(k) != wish.get(k)]
         if other:
             raise ValueError(f"--out: got {out}, which holds another data set ({other[0]}); give another folder or remove it")

@@ -6,7 +6,6 @@
 """
 
 import argparse
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.models import Model
+from fusion.models import Model, read_object
 from fusion.pipeline import Member, detect_one
 from stage1_detector import folds, record, yolo
 from stage1_detector.command import run, say
@@ -100,8 +99,9 @@ def train(
     if record.finished(out, settings, force):
         say(f"{classes}: reuses {out}")
         return out / "model.onnx"
-    refuse_unfinished(out, resume, force)
-    photos = {part: parts.photos(part) for part in ("train", "valid", "test")}
+    record.refuse_unfinished(out, is_stopped(out), resume, force)
+    yolo.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
+    photos = {part: parts.labelled(part) for part in ("train", "valid")}
     started = time.time()
     say(
         f"{classes}: {config.model} on {len(photos['train'])} photos at {config.size} px, "
@@ -122,16 +122,7 @@ def is_stopped(out: Path) -> bool:
 def weights_of(out: Path) -> Path:
     """The weights file of the finished run in OUT, for another run to start from."""
     best = out / "weights" / "best.pt"
-    return best if json.loads((out / "run.json").read_text())["settings"]["patience"] else best.with_name("last.pt")
-
-
-def refuse_unfinished(out: Path, resume: bool, force: bool) -> None:
-    """Raises ValueError for a stopped run without --resume or --force, and for --resume without a stopped run."""
-    stopped = is_stopped(out)
-    if stopped and not resume and not force:
-        raise ValueError(f"{out} holds a stopped run: pass --resume to go on with it, or --force to start again")
-    if resume and not stopped:
-        raise ValueError(f"--resume: {out} holds no stopped run (weights/last.pt without run.json)")
+    return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
 
 
 def finish(

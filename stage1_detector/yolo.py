@@ -11,21 +11,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytics would set it to 1, half of a small machine
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytics would set it to 1
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))  # its settings file goes nowhere near $HOME
 
 import cv2
 import torch
+from ultralytics.data import base as data_base
 from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import load_checkpoint
-from ultralytics.utils import SETTINGS
+from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
+from ultralytics.utils import SETTINGS, TQDM
+from ultralytics.utils.torch_utils import select_device
 
 from stage1_detector.config import DetectorConfig
 from stage1_detector.data import Photo, read_image
 
 Progress = Callable[[str], None]
+
+
+class _Silent(TQDM):
+    """ultralytics' progress bar, not drawn: its caching bars fill a log with escape codes."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **(options | {"disable": True}))
+
+
+data_base.TQDM = _Silent
 TRAINERS = {"yolo": DetectionTrainer, "rtdetr": RTDETRTrainer}
+HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
+KEPT = ("imgsz", "epochs", "batch", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 _UNUSED_TRACKERS = (
     "clearml",
     "comet",
@@ -55,15 +69,57 @@ def fit(
     only looked at, and only chooses the epoch when `config.patience` > 0. Raises FloatingPointError at a non-finite loss.
     """
     SETTINGS.update(dict.fromkeys(_UNUSED_TRACKERS, False))
+    weights, last = out / "weights" / ("best.pt" if config.patience else "last.pt"), out / "weights" / "last.pt"
+    wanted = arguments(config, photos, out, pretrained)
+    if resume and _is_through(last, wanted):
+        return weights
     folders = {part: link_photos(photos[part], out / "photos" / part, agnostic=len(names) == 1) for part in ("train", "valid")}
-    last = out / "weights" / "last.pt"
-    trainer = _trainer(config.family, folders, names)(
-        overrides=arguments(config, photos, out, pretrained) | ({"resume": str(last)} if resume else {})
-    )
+    trainer = _trainer(config.family, folders, names)(overrides=wanted | ({"resume": str(last)} if resume else {}))
+    trainer.add_callback("on_train_epoch_start", use_every_core)
     trainer.add_callback("on_train_batch_end", stop_at_non_finite)
     trainer.add_callback("on_train_epoch_end", lambda t: progress(progress_line(t)))
     trainer.train()
-    return out / "weights" / ("best.pt" if config.patience else "last.pt")
+    return weights
+
+
+def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
+    """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with."""
+    for flag, path in (("--pretrained", pretrained), ("--resume", last)):
+        if path is not None:
+            _refuse_weights(flag, path)
+    try:
+        layers = yaml_model_load(config.model)["head"] if Path(config.model).suffix == ".yaml" else []
+    except FileNotFoundError:
+        layers = []
+    if not layers or layers[-1][2] not in HEADS[config.family]:
+        raise ValueError(
+            f"--model: got {config.model!r}, must be a model YAML of ultralytics whose last layer is "
+            f"{' or '.join(HEADS[config.family])}, such as yolov8n.yaml or rtdetr-l.yaml; for weights there is --pretrained"
+        )
+    try:
+        select_device(config.device, verbose=False)
+    except (ValueError, AssertionError, RuntimeError):
+        raise ValueError(f"--device: got {config.device!r}, allowed: cpu, or the number of a GPU that torch sees") from None
+
+
+def _refuse_weights(flag: str, path: Path) -> None:
+    """ValueError unless ultralytics can load PATH; given whole, as it deletes a broken file that goes by a bare known name."""
+    try:
+        load_checkpoint(str(path.resolve()), device="cpu")
+    except Exception as error:  # unpickling raises nearly anything
+        raise ValueError(f"{flag}: got {path}, must be a .pt file of weights that ultralytics wrote") from error
+
+
+def _is_through(last: Path, wanted: dict[str, object]) -> bool:
+    """Whether the stopped run of checkpoint LAST has done all its epochs. ValueError if it was begun with other settings."""
+    checkpoint = load_checkpoint(str(last))[1]
+    begun = checkpoint["train_args"]
+    for name in KEPT:
+        if begun[name] != wanted[name]:
+            raise ValueError(
+                f"--resume: {last} was begun with {name} {begun[name]}, now {wanted[name]}; pass the same, or --force"
+            )
+    return bool(checkpoint["epoch"] + 1 >= begun["epochs"])
 
 
 def arguments(
@@ -75,7 +131,7 @@ def arguments(
     """
     same_shape = len({(photo.width, photo.height) for photo in photos["train"]}) == 1
     return {
-        "model": str(pretrained or config.model),
+        "model": str(pretrained.resolve() if pretrained else config.model),
         "pretrained": pretrained is not None,
         "task": "detect",
         "mode": "train",
@@ -209,6 +265,11 @@ def label_lines(photo: Photo, agnostic: bool) -> str:
         )
         lines.append(f"{0 if agnostic else label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n")
     return "".join(lines)
+
+
+def use_every_core(trainer: DetectionTrainer) -> None:
+    """Callback: ultralytics leaves one core alone when it selects the CPU, which of two cores is half."""
+    torch.set_num_threads(os.cpu_count() or 1)
 
 
 def stop_at_non_finite(trainer: DetectionTrainer) -> None:

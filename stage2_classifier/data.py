@@ -4,6 +4,7 @@ A region is the part of a photo around one box, with room to shake the box in. T
 `fusion.crops.crop`, the one that cuts at judgment.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def studio_regions(folder: Path, categories: tuple[Category, ...], size: int) ->
     regions = []
     for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
         label = names.get(products.get(path.parent.name, path.parent.name).strip().casefold())
-        image = None if label is None else cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if label is not None and image is not None:
+        if label is not None:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is None:
+                raise ValueError(f"studio photos: {path} is not a readable photo; mend or remove it")
             rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
             regions.append(cut(rgb, content_box(rgb), label, size, studio=True))
     if not regions:
@@ -84,12 +87,13 @@ def studio_names(folder: Path) -> dict[str, str]:
 
     Raises ValueError for a metadata.json of another form.
     """
-    import json
-
     path = folder / "metadata.json"
     if not path.is_file():
         return {p.name: p.name for p in sorted(folder.iterdir()) if p.is_dir()}
-    rows = json.loads(path.read_text())
+    try:
+        rows = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: broken JSON: {error}") from None
     rows = rows.get("products", rows) if isinstance(rows, dict) else rows
     try:
         return {str(row["product_code"]): str(row["product_name"]) for row in rows}

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,11 @@ def _fit(
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=epochs * steps, pct_start=config.warmup)
     average = timm.utils.ModelEmaV3(model, decay=config.ema)
     parts = {"model": model, "optimizer": optimizer, "rate": rate, "average": average}
-    first = _restore(parts, checkpoint) if resume else 0
+    first = _restore(parts, checkpoint, config) if resume else 0
     started = time.time()
     for epoch in range(first, epochs):
         loss = _epoch(parts, regions, error, config, steps, np.random.default_rng((config.seed, epoch)), device)
-        _save(parts, epoch + 1, checkpoint)
+        _save(parts, epoch + 1, checkpoint, config)
         left = (time.time() - started) / (epoch + 1 - first) * (epochs - epoch - 1) / 60
         if (epoch + 1) % max(1, epochs // 10) == 0:
             progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  {left:.1f} min left")
@@ -103,16 +104,25 @@ def _epoch(
     return total
 
 
-def _save(parts: dict, epoch: int, checkpoint: Path) -> None:
+def _save(parts: dict, epoch: int, checkpoint: Path, config: ClassifierConfig) -> None:
     """Write the whole state beside CHECKPOINT, then rename."""
     beside = checkpoint.with_suffix(".part")
-    torch.save({"epoch": epoch} | {name: part.state_dict() for name, part in parts.items()}, beside)
+    torch.save({"epoch": epoch, "config": asdict(config)} | {name: part.state_dict() for name, part in parts.items()}, beside)
     beside.replace(checkpoint)
 
 
-def _restore(parts: dict, checkpoint: Path) -> int:
-    """Load CHECKPOINT into `parts` and return the epochs done. Raises ValueError where it does not fit."""
-    state = torch.load(checkpoint, weights_only=True)
+def _restore(parts: dict, checkpoint: Path, config: ClassifierConfig) -> int:
+    """Load CHECKPOINT into `parts` and return the epochs done. Raises ValueError where it does not fit, or is damaged."""
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+    except Exception as error:  # unpickling raises nearly anything
+        raise ValueError(f"--resume: {checkpoint} is damaged; pass --force to start again") from error
+    begun = state.get("config", {})
+    for name, now in asdict(config).items():
+        if begun.get(name) != now:
+            raise ValueError(
+                f"--resume: {checkpoint} was begun with {name} {begun.get(name)}, now {now}; pass the same, or --force"
+            )
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])

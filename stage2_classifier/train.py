@@ -25,7 +25,7 @@ from stage2_classifier.config import RECIPES, ClassifierConfig, override, recipe
 from stage2_classifier.data import TYPICAL_ERROR, Region, box_error, crops_of, shelf_regions, studio_folder, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import fit
-from stage2_classifier.model import MEAN, STD, build, normalised, to_input
+from stage2_classifier.model import MEAN, STD, build, normalised, refuse_missing, to_input
 
 CROPS = ("shelf", "studio", "both")
 
@@ -75,6 +75,7 @@ def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     args = parser().parse_args(argv)
     config = override(recipe(args.recipe, args.quick), vars(args))
+    refuse_missing(args.pretrained)
     train(args.data, args.out, args.crops, config, args.studio, args.pretrained, args.resume, args.force)
 
 
@@ -102,20 +103,27 @@ def train(
     if record.finished(out, settings, force):
         say(f"classifier {crops}: reuses {out}")
         return out / "model.onnx"
+    record.refuse_unfinished(out, is_stopped(out), resume, force)
+    model = build(config, len(dataset.categories), pretrained)
+    held_out = parts.labelled("valid")
     out.mkdir(parents=True, exist_ok=True)
     started = time.time()
     regions = gather(crops, dataset, parts.photos("train"), config, studio)
-    error = measured_error(detector, parts.photos("valid"))
+    error = measured_error(detector, held_out)
     say(
         f"classifier {crops}: {config.model} on {len(regions)} crops of {len({r.label for r in regions})} names; "
         f"box error {np.round(error, 3).tolist()}"
     )
-    model = build(config, len(dataset.categories), pretrained)
     model = fit(model, regions, error, config, out / "last.pt", lambda line: say(f"classifier {crops}: {line}"), resume)
-    metrics = finish(model, out, config, dataset, shelf_regions(parts.photos("valid"), config.size), error)
+    metrics = finish(model, out, config, dataset, shelf_regions(held_out, config.size), error)
     say(f"classifier {crops}: valid accuracy {metrics['valid_accuracy']:.3f}, temperature {metrics['temperature']:.2f}")
     record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
+
+
+def is_stopped(out: Path) -> bool:
+    """Whether OUT holds a run that was stopped: a checkpoint, but no run.json."""
+    return (out / "last.pt").is_file() and not (out / "run.json").is_file()
 
 
 def gather(

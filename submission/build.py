@@ -42,6 +42,8 @@ def build(runs: Path, out: Path) -> str:
     files = collect(runs)
     if out.is_dir():
         raise ValueError(f"--out {out}: got a folder, need a file name, such as {out / 'submission.zip'}")
+    if out.parent.is_file():
+        raise ValueError(f"--out {out}: {out.parent} is a file, need a folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:

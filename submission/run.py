@@ -19,8 +19,6 @@ import numpy as np
 
 from fusion.pipeline import load
 
-AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # boxes are in pixels of the stored image, whatever EXIF says
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Find and name every product on every JPEG photo of a folder.")
@@ -29,9 +27,12 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     photos = find_photos(args.input)
-    pipeline = load(Path(__file__).resolve().parent) if photos else None
-    lines = [line for image_id, path in photos.items() for line in predict(pipeline, image_id, path)]
-    write(args.output, lines)
+    try:
+        pipeline = load(Path(__file__).resolve().parent) if photos else None
+        lines = [line for image_id, path in photos.items() for line in predict(pipeline, image_id, path)]
+        write(args.output, lines)
+    except (ValueError, OSError) as error:  # a model is missing or broken, or there is no place to write to
+        parser.exit(2, f"error: {error}\n")
     logging.info("%d photos, %d predictions: %s", len(photos), len(lines), args.output)
 
 
@@ -59,9 +60,9 @@ def predict(pipeline: Any, image_id: int, path: Path) -> list[str]:
 
 
 def read_photo(path: Path) -> np.ndarray[Any, Any]:
-    """The stored pixels, uint8 (H, W, 3) RGB. Raises OSError for an unreadable file, ValueError for one that is no photo."""
+    """The stored pixels whatever EXIF says, uint8 (H, W, 3) RGB. OSError if unreadable, ValueError for what is no photo."""
     data = np.frombuffer(path.read_bytes(), np.uint8)  # (bytes,)
-    image = cv2.imdecode(data, AS_STORED) if len(data) else None  # (H, W, 3) BGR
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None  # (H, W, 3) BGR
     if image is None:
         raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

@@ -95,7 +95,7 @@ def photos_of_all_shapes() -> list[np.ndarray]:
 
 
 def spread_yolo(photos: list[np.ndarray]) -> torch.nn.Module:
-    """yolov8n for one class, random, but normalised on `photos` and its head widened, so that scores differ from anchor to anchor."""
+    """yolov8n for one class, random, normalised on `photos`, its head widened so that scores differ from anchor to anchor."""
     from ultralytics.nn.tasks import DetectionModel
 
     with torch.random.fork_rng():

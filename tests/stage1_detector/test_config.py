@@ -26,11 +26,10 @@ def test_the_command_line_equals_the_fields(parser: Callable, kind: type, own: s
     assert arguments == {field.name for field in fields(kind)}
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [*(pytest.param(detector, n, id=f"detector {n}") for n in detector.RECIPES)]
-    + [*(pytest.param(classifier, n, id=f"classifier {n}") for n in classifier.RECIPES)],
-)
+ALL_RECIPES = [(module, name) for module in (detector, classifier) for name in module.RECIPES]
+
+
+@pytest.mark.parametrize(("module", "name"), ALL_RECIPES, ids=[f"{m.__name__.split('.')[0]} {n}" for m, n in ALL_RECIPES])
 def test_every_recipe_says_what_it_costs_and_has_a_quick_mode(module: object, name: str) -> None:
     quick = module.recipe(name, quick=True)
     assert quick.epochs == 1

@@ -14,6 +14,7 @@ def test_a_folder_without_a_run_is_not_finished(tmp_path: Path) -> None:
 
 def test_a_run_of_the_same_settings_is_reused_and_of_others_refused(tmp_path: Path) -> None:
     record.write_run(tmp_path, {"seed": 0, "mean": (1, 2)}, {"map": 0.5})
+    (tmp_path / "model.onnx").touch()
     assert record.finished(tmp_path, {"seed": 0, "mean": (1, 2)}, force=False)
     with pytest.raises(ValueError, match=r"finished run with seed 0, now 1; pass --force"):
         record.finished(tmp_path, {"seed": 1, "mean": (1, 2)}, force=False)

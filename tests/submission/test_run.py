@@ -166,7 +166,9 @@ def test_former_output_is_replaced(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == [{"image_id": 1}, {"image_id": 2}]
 
 
-def test_missing_models_are_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_models_are_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _photo(tmp_path / "photos" / "1.jpg")
-    with pytest.raises(ValueError, match=r"ensemble\.json: not found"):
+    with pytest.raises(SystemExit, match="2"):
         _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.endswith("ensemble.json: not found\n") and error.count("\n") == 1

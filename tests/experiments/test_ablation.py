@@ -1,0 +1,84 @@
+"""What the table counts, the oracle, the pictures' order, and parity of two prediction lists."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import ablation, judge, pictures
+from fusion.boxes import Detections
+from fusion.gate import Gate
+from stage1_detector.data import Category, Photo
+from stage2_classifier.evidence import Evidence
+
+BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 60, 70, 70]], np.float32)
+
+
+def evidence() -> Evidence:
+    """Three true boxes, found, and a false one; the detector names 0 0 0 0, the classifier 0 1 2 1; the truth is 0 1 0."""
+    photo = Photo(1, Path("img_00001.jpg"), 100, 100, BOXES[:3], np.array([0, 1, 0]), np.arange(3), None)
+    vectors = np.tile(np.array([[0.6, 0.2, 0.2]], np.float32), (4, 1))
+    probabilities = np.eye(3, dtype=np.float32)[[0, 1, 2, 1]]
+    return Evidence(photo, Detections(BOXES, np.full(4, 0.5, np.float32), np.zeros(4, np.int64), vectors), probabilities)
+
+
+def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> None:
+    assert ablation.count_labels([], Gate("detector"), Gate("raw")) == (0, 0, 0)
+    assert ablation.count_labels([evidence()], Gate("detector"), Gate("raw")) == (2, 1, 1)
+    assert ablation.count_labels([evidence()], Gate("detector"), Gate("detector")) == (0, 0, 0)
+    assert ablation.count_labels([evidence()], Gate("detector"), None) == (1, 1, 0)
+
+
+def test_the_oracle_names_rightly_where_there_is_something_and_leaves_the_rest() -> None:
+    e = evidence()
+    named = ablation.with_true_names(e, e.merged)
+    assert named.labels.tolist() == [0, 1, 0, 0]
+
+
+def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_nothing() -> None:
+    gates = {p: Gate(p) for p in ablation.POLICIES} | {"gate": Gate("raw")}
+    rows = {r.policy: r for r in ablation.measure([evidence()] * 3, gates, np.arange(3), np.random.default_rng(0))}
+    assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
+    assert rows["raw"].minus_detector == rows["gate"].minus_detector
+    assert rows["oracle"].score[0] >= max(rows[p].score[0] for p in ablation.POLICIES)
+    assert rows["raw"].det == rows["detector"].det
+
+
+def test_missing_models_are_named_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"one/model\.onnx not found: train it first"):
+        ablation.default_ensemble(tmp_path, "shelf", None)
+
+
+def test_worst_first() -> None:
+    e = evidence()
+    right = Detections(BOXES[:3], np.full(3, 0.9, np.float32), e.photo.labels)
+    wrong = Detections(BOXES[:3], np.full(3, 0.9, np.float32), e.photo.labels + 1)
+    assert pictures.mistakes(e.photo, right) == 0
+    assert pictures.mistakes(e.photo, wrong) == 1
+    assert pictures.mistakes(e.photo, Detections.empty()) == 1
+
+
+ROW = {"image_id": 1, "category_id": 7, "bbox": [0.0, 0.0, 5.0, 5.0], "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        pytest.param([], (float("inf"), float("inf")), id="another count"),
+        pytest.param([ROW | {"category_id": 8}], (float("inf"), float("inf")), id="another name"),
+        pytest.param([ROW | {"score": 0.25}], (0.0, 0.25), id="another score"),
+        pytest.param([ROW | {"bbox": [0.0, 0.0, 5.5, 5.0]}], (0.5, 0.0), id="another box"),
+    ],
+)
+def test_parity_is_the_largest_difference(other: list[dict], expected: tuple[float, float]) -> None:
+    assert judge.parity([ROW], other) == expected
+    assert judge.parity([], []) == (0.0, 0.0)
+
+
+def test_predictions_come_back_by_photo_and_category_id() -> None:
+    photo = evidence().photo
+    empty = Photo(2, Path("img_00002.jpg"), 10, 10, BOXES[:0], np.zeros(0, np.int64), np.zeros(0, np.int64), None)
+    found = judge.as_detections([ROW], [empty, photo], [Category(3, "a"), Category(7, "b")])
+    assert [len(f) for f in found] == [0, 1]
+    assert found[1].labels.tolist() == [1]
+    assert found[1].boxes.tolist() == [[0, 0, 5, 5]]

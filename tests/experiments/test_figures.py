@@ -1,0 +1,48 @@
+"""Figures are data: written by key, read back, and the README's tables equal them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import figures, report
+from stage1_detector.record import ROOT
+
+
+def test_no_results_give_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path / "none")
+    assert figures.load() == {}
+
+
+def test_a_figure_replaces_its_key_and_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    figures.write(
+        "demo", [figures.figure(f"demo.{k}", v, "score", 3, "s", "c", v - 0.1, v + 0.1) for k, v in (("a", 1), ("b", 2))]
+    )
+    figures.write("demo", [figures.figure("demo.b", 5, "score", 3, "s", "c")])
+    known = figures.load()
+    assert [known[k]["value"] for k in ("demo.a", "demo.b")] == [1, 5]
+    assert list(known["demo.a"])[:7] == ["key", "value", "low", "high", "n", "unit", "setting"]
+
+
+def test_every_recorded_figure_has_an_interval_or_says_why_not() -> None:
+    for path in sorted(figures.RESULTS.glob("*.json")):
+        for f in json.loads(path.read_text()):
+            assert (f["low"] is not None and f["low"] <= f["value"] <= f["high"]) or "no interval" in f["setting"], f["key"]
+
+
+def test_the_readmes_tables_equal_the_figures() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert report.render(text, figures.load()) == text
+
+
+def test_an_unknown_table_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="figures:speed, allowed: naming, single"):
+        report.render("<!-- figures:speed -->\n<!-- end -->", {})
+
+
+def test_a_table_is_made_from_the_figures_and_a_missing_one_is_a_dash() -> None:
+    known = {"real.x.score.detector": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    made = report.render("<!-- figures:naming -->\nold\n<!-- end -->", known)
+    assert "| x | detector | - | - | 0.500 [0.400, 0.600] | - |" in made
+    assert "old" not in made
