@@ -48,9 +48,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results; needs a new --out")
     args = p.parse_args(argv)
     if args.record and (args.quick or args.out.exists()):
-        raise ValueError(
-            f"--record: got --out {args.out}, must be new and the run not --quick: figures are of one run from nothing"
-        )
+        raise ValueError(f"--record: got --out {args.out}, must be new, and no --quick: figures are of one run from nothing")
     demo(args.out, args.quick, args.record)
 
 

@@ -15,20 +15,15 @@ Floats = npt.NDArray[np.float32]
 Decoded = tuple[Floats, Floats]
 
 
-def yolo(raw: Floats, width: int, height: int) -> Decoded:
+def yolo(raw: Floats) -> Decoded:
     """ultralytics' dense head, (4 + C, A): cx cy w h in pixels of the canvas, then sigmoid class scores."""
     return _corners(raw[:4].T), np.ascontiguousarray(raw[4:].T)  # (A, 4), (A, C)
 
 
-def rtdetr(raw: Floats, width: int, height: int) -> Decoded:
-    """ultralytics' RT-DETR, (Q, 4 + C): cx cy w h as fractions of the canvas, then sigmoid class scores."""
-    return _corners(raw[:, :4]) * np.array([width, height, width, height], np.float32), raw[:, 4:]  # (Q, 4), (Q, C)
+FAMILIES: dict[str, Callable[[Floats], Decoded]] = {"yolo": yolo}
 
 
-FAMILIES: dict[str, Callable[[Floats, int, int], Decoded]] = {"yolo": yolo, "rtdetr": rtdetr}
-
-
-def decode(family: str, raw: Floats, width: int, height: int, conf: float, agnostic: bool) -> Detections:
+def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:
     """One photo's raw output -> Detections on the canvas, those with their best class score above `conf`.
 
     `scores` are the best class's, `labels` its index (0 for a class-agnostic detector, which carries no evidence).
@@ -36,7 +31,7 @@ def decode(family: str, raw: Floats, width: int, height: int, conf: float, agnos
     """
     if family not in FAMILIES:
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(FAMILIES)}")
-    boxes, classes = FAMILIES[family](raw, width, height)
+    boxes, classes = FAMILIES[family](raw)
     best = classes.max(1, initial=0.0)  # (A,)
     keep = best > conf
     boxes, classes = boxes[keep], classes[keep].astype(np.float32)

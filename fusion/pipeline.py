@@ -129,7 +129,7 @@ def _spec(model: Model, member: Member, image: Image, views: list[View]) -> Dete
 
 def _view(model: Model, member: Member, image: Image, view: View) -> Detections:
     raw = model(view.warp(image)[None])[0]  # (4 + C, A) for yolo
-    found = decode(model.sidecar.family, raw, view.width, view.height, member.conf, model.sidecar.categories is None)
+    found = decode(model.sidecar.family, raw, member.conf, model.sidecar.categories is None)
     return Detections(view.to_image(found.boxes), found.scores, found.labels, found.evidence)
 
 

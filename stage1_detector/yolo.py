@@ -1,4 +1,4 @@
-"""The ultralytics families: fit a YOLO or an RT-DETR on our photos, load it, and make it ready for export.
+"""The ultralytics family: fit a YOLO on our photos, load it, and make it ready for export.
 
 Nothing is downloaded: the environment below is set before ultralytics is imported, the data go in as a dict (a data YAML
 would make it look for a font), and a model is built from the YAML that the package carries or from a local file.
@@ -17,7 +17,6 @@ os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-")
 import cv2
 import torch
 from ultralytics.data import base as data_base
-from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
@@ -37,9 +36,14 @@ class _Silent(TQDM):
 
 
 data_base.TQDM = _Silent
-TRAINERS = {"yolo": DetectionTrainer, "rtdetr": RTDETRTrainer}
-HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
+TRAINERS = {"yolo": DetectionTrainer}
+HEADS = {"yolo": ("Detect", "v10Detect")}  # the last layer of a model YAML of the family
 KEPT = ("imgsz", "epochs", "batch", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
+# The same for every recipe. bf16, where there is a GPU, because ultralytics downloads a model to check fp16.
+ALWAYS = {
+    "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
+    "cache": "ram", "plots": False, "verbose": False, "workers": 4,
+}  # fmt: skip
 _UNUSED_TRACKERS = (
     "clearml",
     "comet",
@@ -94,7 +98,7 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
     if not layers or layers[-1][2] not in HEADS[config.family]:
         raise ValueError(
             f"--model: got {config.model!r}, must be a model YAML of ultralytics whose last layer is "
-            f"{' or '.join(HEADS[config.family])}, such as yolov8n.yaml or rtdetr-l.yaml; for weights there is --pretrained"
+            f"{' or '.join(HEADS[config.family])}, such as yolov8n.yaml; for weights there is --pretrained"
         )
     try:
         select_device(config.device, verbose=False)
@@ -125,55 +129,23 @@ def _is_through(last: Path, wanted: dict[str, object]) -> bool:
 def arguments(
     config: DetectorConfig, photos: dict[str, tuple[Photo, ...]], out: Path, pretrained: Path | None
 ) -> dict[str, object]:
-    """`config` in ultralytics' words. `nbs` equals the batch: its default of 64 would gather 16 batches of 4 into one step.
+    """`config` in ultralytics' words. `nbs` is the batch: its default of 64 gathers 16 batches of 4 into one step.
 
     max_det is what the photos hold with half as much again, never 300 or 100 by default.
     """
     same_shape = len({(photo.width, photo.height) for photo in photos["train"]}) == 1
-    return {
-        "model": str(pretrained.resolve() if pretrained else config.model),
-        "pretrained": pretrained is not None,
-        "task": "detect",
-        "mode": "train",
-        "data": "",
-        "exist_ok": True,
-        "project": str(out.parent),
-        "name": out.name,
-        "imgsz": config.size,
-        "epochs": epochs(config, len(photos["train"])),
-        "batch": config.batch,
-        "nbs": config.batch,
-        "optimizer": config.optimizer,
-        "lr0": config.lr,
-        "lrf": config.lr_end,
-        "cos_lr": True,
-        "weight_decay": config.weight_decay,
-        "warmup_epochs": config.warmup_epochs,
-        "warmup_bias_lr": 0.0,
-        "scale": config.scale,
-        "translate": config.translate,
-        "mosaic": config.mosaic,
-        "close_mosaic": 10 if config.mosaic else 0,
-        "copy_paste": config.copy_paste,
-        "fliplr": config.flip_lr,
-        "hsv_h": config.hue,
-        "hsv_s": config.saturation,
-        "hsv_v": config.value,
-        "erasing": 0.0,
-        "freeze": config.freeze or None,
-        "patience": config.patience or 10**6,
-        "val": config.patience > 0,
-        "seed": config.seed,
-        "device": config.device,
-        "rect": same_shape and not config.mosaic,
-        "cache": "ram",
-        "amp": torch.cuda.is_available(),
-        "plots": False,
-        "verbose": False,
-        "max_det": max_det([*photos["train"], *photos["valid"]]),
-        "workers": 4,
-        "deterministic": not torch.cuda.is_available(),
-    }
+    cuda = torch.cuda.is_available()
+    return ALWAYS | {
+        "model": str(pretrained.resolve() if pretrained else config.model), "pretrained": pretrained is not None,
+        "project": str(out.parent), "name": out.name, "imgsz": config.size, "epochs": epochs(config, len(photos["train"])),
+        "batch": config.batch, "nbs": config.batch, "optimizer": config.optimizer, "lr0": config.lr, "lrf": config.lr_end,
+        "weight_decay": config.weight_decay, "warmup_epochs": config.warmup_epochs, "scale": config.scale,
+        "translate": config.translate, "mosaic": config.mosaic, "close_mosaic": 10 if config.mosaic else 0,
+        "copy_paste": config.copy_paste, "fliplr": config.flip_lr, "hsv_h": config.hue, "hsv_s": config.saturation,
+        "hsv_v": config.value, "freeze": config.freeze or None, "patience": config.patience or 10**6,
+        "val": config.patience > 0, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
+        "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if cuda else False, "deterministic": not cuda,
+    }  # fmt: skip
 
 
 def epochs(config: DetectorConfig, n_photos: int) -> int:

@@ -21,7 +21,7 @@ from fusion.pipeline import load
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Find and name every product on every JPEG photo of a folder.")
+    parser = argparse.ArgumentParser()
     parser.add_argument("--input", type=Path, required=True, help="folder of photos, .jpg or .jpeg in any case")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()

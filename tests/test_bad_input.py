@@ -243,7 +243,6 @@ FLAGS: dict[str, tuple[str, str, str]] = {
         "--model: got 'yolov99.yaml', must be a model YAML",
     ),
     "detector: model to download": ("detector", "--force --model yolov8n.pt", "for weights there is --pretrained"),
-    "detector: other family": ("detector", "--force --family rtdetr", "whose last layer is RTDETRDecoder"),
     "detector: other task": ("detector", "--force --model yolov8n-seg.yaml", "whose last layer is Detect"),
     "detector: device": ("detector", "--force --device banana", "--device: got 'banana', allowed: cpu"),
     "detector: optimizer": ("detector", "--optimizer Lion", "--optimizer: got 'Lion', allowed: AdamW"),

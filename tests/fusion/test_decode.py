@@ -14,7 +14,7 @@ def raw_yolo(rng: np.random.Generator, anchors: int, classes: int) -> np.ndarray
 
 
 def test_no_anchors_give_no_detections() -> None:
-    found = decode("yolo", np.zeros((9, 0), np.float32), 320, 320, 0.001, agnostic=False)
+    found = decode("yolo", np.zeros((9, 0), np.float32), 0.001, agnostic=False)
     assert len(found) == 0
     assert found.evidence is not None
     assert found.evidence.shape == (0, 5)
@@ -22,21 +22,15 @@ def test_no_anchors_give_no_detections() -> None:
 
 def test_yolo_corners_and_best_class_equal_ultralytics() -> None:
     raw = raw_yolo(np.random.default_rng(0), 50, 7)
-    found = decode("yolo", raw, 320, 320, 0.0, agnostic=False)
+    found = decode("yolo", raw, 0.0, agnostic=False)
     expected = xywh2xyxy(torch.from_numpy(raw[:4].T)).numpy()
     np.testing.assert_allclose(found.boxes, expected, atol=1e-4)
     np.testing.assert_array_equal(found.labels, raw[4:].argmax(0))
     np.testing.assert_array_equal(found.evidence, raw[4:].T)
 
 
-def test_rtdetr_fractions_become_pixels_of_the_canvas() -> None:
-    raw = np.array([[0.5, 0.5, 0.2, 0.4, 0.9], [0.1, 0.1, 0.1, 0.1, 0.0]], np.float32)
-    found = decode("rtdetr", raw, 200, 100, 0.01, agnostic=True)
-    np.testing.assert_allclose(found.boxes, [[80, 30, 120, 70]], atol=1e-4)
-
-
 def test_class_agnostic_carries_no_evidence() -> None:
-    found = decode("yolo", raw_yolo(np.random.default_rng(1), 20, 1), 320, 320, 0.5, agnostic=True)
+    found = decode("yolo", raw_yolo(np.random.default_rng(1), 20, 1), 0.5, agnostic=True)
     assert found.evidence is None
     assert set(found.labels) <= {0}
     assert (found.scores > 0.5).all()
@@ -44,4 +38,4 @@ def test_class_agnostic_carries_no_evidence() -> None:
 
 def test_unknown_family_lists_the_known() -> None:
     with pytest.raises(ValueError, match=f"got 'ssd', allowed: {', '.join(FAMILIES)}"):
-        decode("ssd", np.zeros((5, 1), np.float32), 1, 1, 0.0, agnostic=True)
+        decode("ssd", np.zeros((5, 1), np.float32), 0.0, agnostic=True)

@@ -117,9 +117,10 @@ def spread_yolo(photos: list[np.ndarray]) -> torch.nn.Module:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["square", "rectangle"])
 def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, shape: str) -> None:
+    """NMS at 0.99: of a random net's thousands of overlaps some lie within rounding of 0.5. nms itself has its own test."""
     from ultralytics import YOLO
 
-    photos, size, conf, overlap = photos_of_all_shapes(), 320, 0.6, 0.5
+    photos, size, conf, overlap = photos_of_all_shapes(), 320, 0.6, 0.99
     net = spread_yolo(photos)
     reference = YOLO("yolov8n.yaml")
     reference.model = net
@@ -137,12 +138,14 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
     ensemble = Ensemble([0], [member], Merge("nms", 1.0, max_det=5000))
     same = [same_boxes(merge([detect_one(model, member, p)], ensemble), t.boxes) for p, t in zip(photos, theirs, strict=True)]
     assert len(same) == 20
-    assert np.concatenate(same).mean() >= 0.98  # of a random net's thousands of overlaps a few lie within 1e-5 of the threshold
+    assert np.concatenate(same).all()
 
 
 def same_boxes(ours: Detections, theirs: Any) -> np.ndarray:
     """Which of their boxes are ours within 0.5 px and 1e-3 of score: bool, as long as the longer of the two lists."""
     boxes, scores = theirs.xyxy.numpy(), theirs.conf.numpy()
+    there = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
+    boxes, scores = boxes[there], scores[there]
     apart = np.abs(boxes[:, None] - ours.boxes).max(2) / 0.5 + np.abs(scores[:, None] - ours.scores) / 1e-3  # (N, M)
     rows, columns = linear_sum_assignment(np.minimum(apart, 10))
     close = (np.abs(boxes[rows] - ours.boxes[columns]).max(1) < 0.5) & (np.abs(scores[rows] - ours.scores[columns]) < 1e-3)
