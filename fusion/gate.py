@@ -14,36 +14,47 @@ from fusion.boxes import Detections
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-FLOOR = 1e-6  # chosen: the evidence a category has at least, so that none is impossible for the detector
 
 
 @dataclass(frozen=True)
 class Gate:
     """The fitted gate, a part of ensemble.json.
 
-    `policy` is one of POLICIES. `detector_temperature` > 0 flattens (> 1) or sharpens (< 1) the detector's class evidence into
-    a calibrated distribution. A category is plausible to the detector when its calibrated probability is at least `plausible`,
-    which is set so that the true one is plausible in a share `coverage` of held-out boxes (split conformal prediction,
-    Sadinle et al. 2019, arXiv:1609.00451): a weak detector's `plausible` is near 0, and it objects to nothing.
+    `policy` is one of POLICIES. `detector_floor` > 0 is the evidence every name is given, beside which a faint score says
+    little; `detector_temperature` > 0 then flattens (> 1) or sharpens (< 1) the class evidence into a calibrated distribution.
+    A name is plausible to the detector unless the names it finds more probable hold more than `plausible` of the probability,
+    which is set so that the true name is plausible in a share `coverage` of held-out boxes (conformal prediction with adaptive
+    sets, Romano et al. 2020, arXiv:2006.02544): a weak detector's probability is spread, and it objects to nothing.
     The final score is objectness x name probability ^ `name_exponent`; a sure name is evidence that there is a product.
     """
 
     policy: str = "detector"
     detector_temperature: float = 1.0
+    detector_floor: float = 1e-6
     coverage: float = 0.95
-    plausible: float = 0.0
+    plausible: float = 1.0
     name_exponent: float = 0.0
 
 
-def detector_probabilities(evidence: Floats, temperature: float) -> Floats:
-    """Class scores (N, C) >= 0 -> for each box a distribution, (N, C), rows summing to 1: (score + 1e-6)^(1 / T), normalised.
+def detector_probabilities(evidence: Floats, temperature: float, floor: float) -> Floats:
+    """Class scores (N, C) >= 0 -> for each box a distribution, (N, C), rows summing to 1: (score + floor)^(1 / T), normalised.
 
-    >>> detector_probabilities(np.array([[0.4, 0.1], [0.0, 0.0]], np.float32), 1.0).round(2).tolist()
+    >>> detector_probabilities(np.array([[0.4, 0.1], [0.0, 0.0]], np.float32), 1.0, 1e-6).round(2).tolist()
     [[0.800000011920929, 0.20000000298023224], [0.5, 0.5]]
     """
-    logits = np.log(evidence.astype(np.float64) + FLOOR) / temperature  # (N, C)
+    logits = np.log(evidence.astype(np.float64) + floor) / temperature  # (N, C)
     powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
+def mass_ahead(probabilities: Floats, names: Labels) -> npt.NDArray[np.float64]:
+    """The probability (N,) of all names that are more probable than `names` (N,) in each row of (N, C).
+
+    >>> mass_ahead(np.array([[0.5, 0.25, 0.25]] * 2, np.float32), np.array([0, 2])).tolist()
+    [0.0, 0.5]
+    """
+    own = np.take_along_axis(probabilities, names[:, None], 1)  # (N, 1)
+    return np.asarray((probabilities * (probabilities > own)).sum(1, dtype=np.float64))
 
 
 def keep_detector(detector: Floats, classifier: Floats, gate: Gate) -> npt.NDArray[np.bool_]:
@@ -58,8 +69,7 @@ def take_classifier(detector: Floats, classifier: Floats, gate: Gate) -> npt.NDA
 
 def agree(detector: Floats, classifier: Floats, gate: Gate) -> npt.NDArray[np.bool_]:
     """The classifier's name where the detector finds it plausible and the classifier is the surer of its own: bool (N,)."""
-    name = classifier.argmax(1)  # (N,)
-    plausible = np.take_along_axis(detector, name[:, None], 1)[:, 0] >= gate.plausible
+    plausible = mass_ahead(detector, classifier.argmax(1)) <= gate.plausible
     return np.asarray(plausible & (classifier.max(1, initial=0.0) >= detector.max(1, initial=0.0)), bool)
 
 
@@ -103,5 +113,5 @@ def decide(merged: Detections, classifier: Floats | None, gate: Gate) -> Detecti
 def detector_side(merged: Detections, classifier: Floats | None, gate: Gate) -> Floats | None:
     """The detectors' calibrated distribution (N, C); uniform where only the classifier knows names; None where nobody does."""
     if merged.evidence is not None:
-        return detector_probabilities(merged.evidence, gate.detector_temperature)
+        return detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
     return None if classifier is None else np.full(classifier.shape, 1 / classifier.shape[1], np.float32)

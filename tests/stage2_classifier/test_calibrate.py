@@ -8,6 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from fusion.boxes import Detections
+from fusion.gate import detector_probabilities, mass_ahead
 from stage1_detector.data import Photo
 from stage2_classifier import calibrate
 from stage2_classifier.evidence import Evidence
@@ -57,20 +58,43 @@ def test_temperature_is_recovered_and_ece_falls(true_t: float) -> None:
 @pytest.mark.parametrize("coverage", [0.8, 0.95])
 def test_conformal_coverage_holds_on_new_data(coverage: float) -> None:
     rng = np.random.default_rng(0)
-    covered = [(rng.beta(2, 2, 100) >= calibrate.conformal_threshold(rng.beta(2, 2, 60), coverage)).mean() for _ in range(400)]
+    covered = [(rng.beta(2, 2, 100) <= calibrate.conformal_threshold(rng.beta(2, 2, 60), coverage)).mean() for _ in range(400)]
     assert np.mean(covered) >= coverage - 0.005
 
 
 def test_too_few_boxes_refuse_nothing() -> None:
-    assert calibrate.conformal_threshold(np.array([]), 0.95) == 0.0
-    assert calibrate.conformal_threshold(np.full(10, 0.5), 0.95) == 0.0
+    assert calibrate.conformal_threshold(np.array([]), 0.95) == 1.0
+    assert calibrate.conformal_threshold(np.full(10, 0.5), 0.95) == 1.0
 
 
-def test_a_weak_detector_finds_nearly_everything_plausible_and_a_strong_one_little() -> None:
+@pytest.mark.parametrize(
+    ("share", "names"), [pytest.param(0.2, C - 1, id="weak: nearly all"), pytest.param(0.97, 1, id="strong: one")]
+)
+def test_how_many_names_are_plausible_follows_from_what_the_detector_knows(share: float, names: int) -> None:
+    evidence = world(np.random.default_rng(0), 40, share, 0.8)
+    rows, labels = calibrate.named_boxes(evidence)
+    probabilities = detector_probabilities(rows, *calibrate.detector_scale(rows, labels))
+    threshold = calibrate.conformal_threshold(mass_ahead(probabilities, labels), 0.95)
+    sizes = sum(mass_ahead(probabilities, np.full(len(rows), c)) <= threshold for c in range(C))
+    assert (sizes.mean() >= names) if share < 0.5 else (sizes.mean() < names + 0.5)
+
+
+def test_the_floor_is_found_where_faint_evidence_is_often_wrong() -> None:
     rng = np.random.default_rng(0)
-    weak, strong = (calibrate.fit_policy("agree", world(rng, 20, share, 0.8)) for share in (0.2, 0.97))
-    assert weak.plausible < 0.2
-    assert strong.plausible > weak.plausible or strong.plausible < 0.01
+    strength = rng.choice([0.02, 0.9], 3000)
+    right = rng.uniform(size=3000) < np.where(strength > 0.5, 0.98, 0.3)
+    labels = rng.integers(0, C, 3000)
+    rows = np.full((3000, C), 0.001)
+    rows[np.arange(3000), np.where(right, labels, (labels + 1) % C)] = strength
+    probabilities = detector_probabilities(rows, *calibrate.detector_scale(rows, labels)).max(1)
+    assert probabilities[strength < 0.5].mean() == pytest.approx(0.3, abs=0.1)
+    assert probabilities[strength > 0.5].mean() == pytest.approx(0.98, abs=0.03)
+
+
+def test_held_out_crops_without_a_mistake_do_not_make_it_infinitely_sure() -> None:
+    labels = np.arange(60) % C
+    t = calibrate.temperature(4.0 * np.eye(C)[labels], labels)
+    assert softmax(4.0 * np.eye(C)[labels] / t, axis=1).max() == pytest.approx(61 / 62, abs=0.002)
 
 
 def test_the_gate_adopts_a_classifier_that_names_better() -> None:
@@ -126,4 +150,4 @@ def test_photos_without_boxes_or_detections_do_not_disturb() -> None:
     nothing = Evidence(empty, Detections.empty(C), np.zeros((0, C), np.float32))
     evidence = [nothing, *world(np.random.default_rng(0), 6, 0.5, 0.9)]
     assert calibrate.fit_policy("agree", evidence).policy == "agree"
-    assert calibrate.fit_policy("agree", [nothing]).plausible == 0.0
+    assert calibrate.fit_policy("agree", [nothing]).plausible == 1.0
