@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fusion.models import Model, read_object
 from fusion.pipeline import Member, detect_one
 from stage1_detector import folds, record, yolo
@@ -144,17 +142,18 @@ def finish(
     parity = export_detector(yolo.for_export(yolo.load(weights)), out / "model.onnx", sidecar, photos["valid"])
     say(f"{classes}: ONNX equals torch within {parity['boxes_px']:.1e} px and {parity['scores']:.1e}")
     scores = score(out / "model.onnx", photos["valid"], len(dataset.categories))
-    say(f"{classes}: valid det mAP50 {scores['det_map50']:.3f}, cls mAP50 {scores['cls_map50']:.3f}")
+    say(f"{classes}: valid " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     return {"parity": parity, "valid": scores}
 
 
 def score(path: Path, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
-    """det and cls mAP50 of the model at `path` alone on `photos`: one view, NMS, no cap but its own max_det."""
+    """mAP50 of the model at `path` alone on `photos`, one view and NMS: det, and cls where it knows categories."""
     model = Model(path)
     member = Member.of(path.name, model.sidecar, conf=VALID_CONF, nms_iou=VALID_NMS)
     found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     result = evaluate([Truth(p.boxes, p.labels) for p in photos], found, n_categories)
-    return {"det_map50": float(np.float64(result.det_map50)), "cls_map50": float(np.float64(result.cls_map50))}
+    named = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
+    return {"det_map50": float(result.det_map50)} | named
 
 
 if __name__ == "__main__":

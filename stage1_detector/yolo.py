@@ -6,6 +6,7 @@ would make it look for a font), and a model is built from the YAML that the pack
 
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -202,12 +203,11 @@ def _trainer(family: str, folders: dict[str, Path], names: list[str]) -> Callabl
 
 def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool) -> Path:
     """Lay `photos` out as ultralytics reads them, FOLDER/images + FOLDER/labels, and return FOLDER/images."""
+    shutil.rmtree(folder, ignore_errors=True)  # photos of other folds, or ultralytics' cache of other labels
     for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).mkdir(parents=True)
     for photo in photos:
-        link = folder / "images" / f"{photo.id:08d}{photo.path.suffix.lower()}"
-        if not link.is_symlink() and not link.exists():
-            _link(photo, link)
+        _link(photo, folder / "images" / f"{photo.id:08d}{photo.path.suffix.lower()}")
         (folder / "labels" / f"{photo.id:08d}.txt").write_text(label_lines(photo, agnostic))
     return folder / "images"
 
