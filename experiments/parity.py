@@ -42,7 +42,8 @@ def body(argv: list[str] | None) -> None:
     say(f"{len(photos)} photos, {n} boxes: predict and we differ by at most {boxes_px:.2g} px and {score:.2g} in score")
     if args.name:
         setting = f"{len(photos)} photos, {n} boxes, conf {CONF}, NMS {IOU}; a largest difference, so no interval"
-        command = f"python -m experiments.parity --data {' '.join(data.name for data in args.data)}"
+        sets = " ".join(data.name for data in args.data)
+        command = f"python -m experiments.parity --run {args.run.parent.name}/{args.run.name} --data {sets}"
         both = (("boxes_px", boxes_px, "px"), ("scores", score, "score"))
         figures.write(args.name, [figures.figure(f"parity.predict_{k}", v, unit, n, setting, command) for k, v, unit in both])
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -25,7 +26,7 @@ def machine() -> str:
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    return f"{torch.get_num_threads()} cores {platform.machine()}, {gpu}"
+    return f"{os.cpu_count()} cores {platform.machine()}, {gpu}"
 
 
 def fingerprint(*paths: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import ablation, judge, pictures
+from experiments import ablation, judge, parity, pictures
 from fusion.boxes import Detections
 from fusion.gate import Gate
 from stage1_detector.data import Category, Photo
@@ -82,3 +82,12 @@ def test_predictions_come_back_by_photo_and_category_id() -> None:
     assert [len(f) for f in found] == [0, 1]
     assert found[1].labels.tolist() == [1]
     assert found[1].boxes.tolist() == [[0, 0, 5, 5]]
+
+
+def test_difference_from_predict_pairs_boxes_whatever_their_order() -> None:
+    ours = Detections(BOXES, np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.zeros(4, np.int64))
+    shifted, order = BOXES + np.float32(0.25), np.array([2, 0, 3, 1])
+    pixels, score = parity.difference(ours, shifted[order], ours.scores[order] - np.float32(0.125))
+    assert (pixels, score) == (pytest.approx(0.25), pytest.approx(0.125))
+    assert parity.difference(Detections.empty(), BOXES[:0], ours.scores[:0]) == (0.0, 0.0)
+    assert parity.difference(ours, BOXES[:2], ours.scores[:2]) == (float("inf"), float("inf"))

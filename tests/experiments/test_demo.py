@@ -21,7 +21,7 @@ def test_photos_in_judged_zip_out_and_again(tmp_path: Path, capsys: pytest.Captu
     out = tmp_path / "demo"
     assert demo.main(["--out", str(out), "--quick"]) == 0
     said = capsys.readouterr().out
-    for step in ("drew", "folds:", "one:", "all:", "classifier shelf:", "classifier studio:", "gate:", "built", "done"):
+    for step in ("shelves:", "folds:", "one:", "all:", "classifier shelf:", "classifier studio:", "gate:", "built", "done"):
         assert step in said, step
     assert isinstance(json.loads((out / "predictions.json").read_text()), list)
     assert sorted((out / "photos").glob("*.png"))
