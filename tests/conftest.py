@@ -1,43 +1,19 @@
-"""A folder of trained models as the stages leave it, with graphs that answer the same for every photo."""
+"""Fixtures: a folder of constant models, and a place to make mistakes in."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from constant_models import CANDIDATES, CATEGORIES, save_model
+from place import IDS, MAINS, Place, draw_shop, put_models
 
-CATEGORIES = [7, 3, 40]  # ids, in the order of the classifier's columns; neither sorted nor contiguous
-# cx cy w h of two candidates on a canvas of 64 x 64, and their objectness: the raw output of a yolo head, one column each
-CANDIDATES = np.array([[16.0, 48.0], [32.0, 32.0], [16.0, 8.0], [32.0, 32.0], [0.9, 0.6]], np.float32)  # (4 + 1, 2)
-
-
-def save_graph(path: Path, output: np.ndarray) -> None:
-    """A graph (B, 3, H, W) -> `output` repeated for each of the B, whatever the pixels are."""
-    value = np.asarray(output, np.float32)[None]  # (1, ...)
-    ones = [1] * (value.ndim - 1)
-    nodes = [
-        helper.make_node("Shape", ["images"], ["batch"], start=0, end=1),
-        helper.make_node("Concat", ["batch", "ones"], ["repeats"], axis=0),
-        helper.make_node("Tile", ["value", "repeats"], ["output"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "constant",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", *value.shape[1:]])],
-        [numpy_helper.from_array(value, "value"), numpy_helper.from_array(np.array(ones, np.int64), "ones")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
-
-
-def save_model(folder: Path, output: np.ndarray, **sidecar: object) -> None:
-    save_graph(folder / "model.onnx", output)
-    defaults = {"family": "yolo", "size": 64, "mean": [0.0] * 3, "std": [1.0] * 3, "categories": None}
-    (folder / "model.json").write_text(json.dumps({**defaults, **sidecar}))
+from experiments import ablation
+from stage1_detector import folds
+from stage1_detector import train as detector
+from submission import build
 
 
 @pytest.fixture
@@ -60,3 +36,39 @@ def runs(tmp_path: Path) -> Path:
     }
     (root / "ensemble.json").write_text(json.dumps(ensemble))
     return root
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Everything as it should be."""
+    place = Place(tmp_path_factory.mktemp("right"))
+    draw_shop(place.data)
+    put_models(place.runs, IDS)
+    assert folds.main(place.words("folds")) == 0
+    ablation.write_ensemble(place.runs, ablation.default_ensemble(place.runs, "shelf", detector.read(place.data)))
+    assert build.main(place.words("build")) == 0
+    return place
+
+
+@pytest.fixture
+def place(right: Place, tmp_path: Path) -> Place:
+    """A copy of it, to spoil."""
+    shutil.copytree(right.root, tmp_path / "place")
+    return Place(tmp_path / "place")
+
+
+@pytest.fixture
+def refused(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Call a command; it must end with code 2 and one line that holds `message`, and leave every file as it was."""
+
+    def call(name: str, flags: list[str], message: str, lines: int = 1) -> None:
+        before = place.files()
+        capsys.readouterr()
+        code = MAINS[name]([*place.words(name), *flags])
+        error = capsys.readouterr().err
+        assert (code, error.count("\n")) == (2, lines), error
+        assert error.startswith("error: ") and message in error, error
+        after = place.files()
+        assert {file: after.get(file) for file in before} == before
+
+    return call

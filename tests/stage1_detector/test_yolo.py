@@ -64,6 +64,8 @@ def test_settings_in_ultralytics_words(tmp_path: Path) -> None:
     assert words["val"] is False
     assert words["plots"] is False  # they need a font that would be fetched
     mosaic = yolo.arguments(replace(DetectorConfig(), mosaic=1.0, patience=5), photos, tmp_path / "R" / "one", None)
+    relative = yolo.arguments(DetectorConfig(), photos, Path("R/one"), None)
+    assert relative["project"] == str(Path.cwd() / "R")  # ultralytics puts a relative one into its own folder of runs
     assert (mosaic["rect"], mosaic["val"], mosaic["patience"]) == (False, True, 5)
 
 
