@@ -138,7 +138,8 @@ def arguments(
     cuda = torch.cuda.is_available()
     return ALWAYS | {
         "model": str(pretrained.resolve() if pretrained else config.model), "pretrained": pretrained is not None,
-        "project": str(out.resolve().parent), "name": out.name, "imgsz": config.size, "epochs": epochs(config, len(photos["train"])),
+        "project": str(out.resolve().parent), "name": out.name, "imgsz": config.size,
+        "epochs": epochs(config, len(photos["train"])),
         "batch": config.batch, "nbs": config.batch, "optimizer": config.optimizer, "lr0": config.lr, "lrf": config.lr_end,
         "weight_decay": config.weight_decay, "warmup_epochs": config.warmup_epochs, "scale": config.scale,
         "translate": config.translate, "mosaic": config.mosaic, "close_mosaic": 10 if config.mosaic else 0,
