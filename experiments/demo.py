@@ -29,7 +29,7 @@ from stage2_classifier.calibrate import fit_policy, n_categories, predictions, r
 from submission.build import build
 
 SEED = 0
-AWARE_EPOCHS = 8  # chosen: the class-aware detector starts from the class-agnostic one's weights
+AWARE_EPOCHS = 6  # chosen: the class-aware detector starts from the class-agnostic one's weights
 COMMAND = "python -m experiments.demo --record"
 
 

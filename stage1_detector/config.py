@@ -83,7 +83,7 @@ def small() -> DetectorConfig:
 
 def demo() -> DetectorConfig:
     """yolov8n at 416 px for drawn shelves of 640 px: the recipe of `make demo`, about 3 minutes on 2 cores."""
-    return DetectorConfig(size=416, epochs=12)
+    return DetectorConfig(size=416, epochs=10)
 
 
 def yolo26l() -> DetectorConfig:

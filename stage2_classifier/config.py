@@ -56,7 +56,7 @@ def small() -> ClassifierConfig:
 
 def demo() -> ClassifierConfig:
     """resnet10t on 64 px crops of drawn shelves: the recipe of `make demo`, about 2 minutes on 2 cores."""
-    return ClassifierConfig(size=64, epochs=5, min_steps=200)
+    return ClassifierConfig(size=64, epochs=4, min_steps=160)
 
 
 def convnext() -> ClassifierConfig:
