@@ -117,7 +117,7 @@ def default_ensemble(runs: Path, crops: str, dataset: Dataset) -> Ensemble:
     aware = Member.of(files["all"], side["all"], weight=0.0, evidence_weight=1.0)
     views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
     merge = Merge(max_det=side["one"].max_det)
-    return Ensemble(ids, [replace(one, views=views), aware], merge, Namer(files["classifier"]))
+    return Ensemble(ids, [replace(one, views=views), aware], merge, [Namer(files["classifier"])])
 
 
 def _told(categories: list[int] | None) -> str:

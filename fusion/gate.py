@@ -1,19 +1,22 @@
-"""Calibrated detector evidence x calibrated classifier evidence -> category and score.
+"""Calibrated detector evidence x calibrated classifier evidence -> names and a score for each box.
 
 The gate sees two distributions over the categories and the objectness of each box, and can always answer "keep the detector's
 label". Knows nothing about photos or models. What its numbers should be is fitted elsewhere, on photos neither model has seen.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fusion.boxes import Detections
+from fusion.boxes import Detections, area, join
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+TINY = 1e-9  # chosen: the probability below which a logarithm is cut
+FIRST = 0.5  # derived: first names score in [FIRST, 1], further names below, so that every first name ranks above them
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,17 @@ class Gate:
 
     `policy` is one of POLICIES. `detector_floor` > 0 is the evidence every name is given, beside which a faint score says
     little; `detector_temperature` > 0 then flattens (> 1) or sharpens (< 1) the class evidence into a calibrated distribution.
-    A name is plausible to the detector unless the names it finds more probable hold more than `plausible` of the probability,
-    which is set so that the true name is plausible in a share `coverage` of held-out boxes (conformal prediction with adaptive
-    sets, Romano et al. 2020, arXiv:2006.02544): a weak detector's probability is spread, and it objects to nothing.
-    The final score is objectness x name probability ^ `name_exponent`; a sure name is evidence that there is a product.
+
+    agree: a name is plausible to the detector unless the names it finds more probable hold more than `plausible` of the
+    probability, which is set so that the true name is plausible in a share `coverage` of held-out boxes (conformal prediction
+    with adaptive sets, Romano et al. 2020, arXiv:2006.02544): a weak detector's is spread, and objects to nothing.
+    override: the classifier's name where, for one of the pairs in `overrides`, the detector's class score is below the first
+    number and the classifier's probability above the second. product: the product of both distributions, the detector's to the
+    power `detector_exponent`, the classifier's to `classifier_exponent` (Hinton 2002). stacked: the classifier's name where
+    `change_weights` x `contest_features` is above 0, a logistic regression.
+
+    The final score is objectness ^ `objectness_exponent` x name probability ^ `name_exponent`, or, where `rank_weights` is
+    given, the logistic function of `rank_weights` x `rank_features`. `further` names of each box follow, as `decide` says.
     """
 
     policy: str = "detector"
@@ -33,7 +43,25 @@ class Gate:
     detector_floor: float = 1e-6
     coverage: float = 0.95
     plausible: float = 1.0
+    overrides: list[list[float]] = field(default_factory=list)
+    detector_exponent: float = 0.5
+    classifier_exponent: float = 1.0
+    change_weights: list[float] = field(default_factory=list)
+    objectness_exponent: float = 1.0
     name_exponent: float = 0.0
+    rank_weights: list[float] = field(default_factory=list)
+    further: int = 0
+
+
+class Sight(NamedTuple):
+    """What a policy sees of N boxes and C names: both distributions (N, C), float32, and the merged boxes.
+
+    Rows of `detector` sum to 1. Rows of `classifier` sum to at most 1; what is missing is its probability of background.
+    """
+
+    detector: Floats
+    classifier: Floats
+    merged: Detections
 
 
 def detector_probabilities(evidence: Floats, temperature: float, floor: float) -> Floats:
@@ -57,25 +85,130 @@ def mass_ahead(probabilities: Floats, names: Labels) -> npt.NDArray[np.float64]:
     return np.asarray((probabilities * (probabilities > own)).sum(1, dtype=np.float64))
 
 
-def keep_detector(detector: Floats, classifier: Floats, gate: Gate) -> npt.NDArray[np.bool_]:
-    """Never the classifier's name."""
-    return np.zeros(len(detector), bool)
+def keep_detector(sight: Sight, gate: Gate) -> Floats:
+    """Never the classifier's name; nothing of the classifier, its background included, has a say."""
+    return sight.detector
 
 
-def take_classifier(detector: Floats, classifier: Floats, gate: Gate) -> npt.NDArray[np.bool_]:
+def take_classifier(sight: Sight, gate: Gate) -> Floats:
     """Always the classifier's name."""
-    return np.ones(len(detector), bool)
+    return sight.classifier
 
 
-def agree(detector: Floats, classifier: Floats, gate: Gate) -> npt.NDArray[np.bool_]:
-    """The classifier's name where the detector finds it plausible and the classifier is the surer of its own: bool (N,)."""
-    plausible = mass_ahead(detector, classifier.argmax(1)) <= gate.plausible
-    return np.asarray(plausible & (classifier.max(1, initial=0.0) >= detector.max(1, initial=0.0)), bool)
+def override(sight: Sight, gate: Gate) -> Floats:
+    """The classifier's name where the detector's class score is low and the classifier is sure: pairs of thresholds."""
+    known = sight.merged.evidence
+    score = np.zeros(len(sight.merged)) if known is None else known.max(1, initial=0.0)  # (N,)
+    sure = sight.classifier.max(1, initial=0.0)
+    change = np.zeros(len(score), bool)
+    for below, above in gate.overrides:
+        change |= (score < below) & (sure > above)
+    return _switch(sight, change)
 
 
-POLICIES: dict[str, Callable[[Floats, Floats, Gate], npt.NDArray[np.bool_]]] = {
-    "detector": keep_detector, "raw": take_classifier, "agree": agree,
+def agree(sight: Sight, gate: Gate) -> Floats:
+    """The classifier's name where the detector finds it plausible and the classifier is the surer of its own.
+
+    A name the detector was never taught (probability 0 in its distribution) is not implausible to it.
+    """
+    names = sight.classifier.argmax(1)
+    taught = np.take_along_axis(sight.detector, names[:, None], 1)[:, 0] > 0
+    plausible = ~taught | (mass_ahead(sight.detector, names) <= gate.plausible)
+    surer = sight.classifier.max(1, initial=0.0) >= sight.detector.max(1, initial=0.0) * _product_mass(sight)
+    return _switch(sight, plausible & surer)
+
+
+def product(sight: Sight, gate: Gate) -> Floats:
+    """Product of experts with tempered exponents, over the names; background keeps the probability the classifier gives it."""
+    logits = gate.detector_exponent * np.log(sight.detector + TINY) + gate.classifier_exponent * np.log(sight.classifier + TINY)
+    powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))  # (N, C)
+    return np.asarray(powers / powers.sum(1, keepdims=True) * _product_mass(sight)[:, None], np.float32)
+
+
+def stacked(sight: Sight, gate: Gate) -> Floats:
+    """The classifier's name where a logistic regression on both evidences says that it is the right one of the two."""
+    features = contest_features(sight)
+    weights = np.asarray(gate.change_weights or [0.0] * features.shape[1])
+    return _switch(sight, features @ weights > 0)
+
+
+POLICIES: dict[str, Callable[[Sight, Gate], Floats]] = {
+    "detector": keep_detector, "raw": take_classifier, "override": override, "agree": agree, "product": product,
+    "stacked": stacked,
 }  # fmt: skip
+
+
+def _switch(sight: Sight, change: npt.NDArray[np.bool_]) -> Floats:
+    """The classifier's row where `change` (N,), elsewhere the detector's, less what the classifier takes for background."""
+    kept = sight.detector * _product_mass(sight)[:, None]
+    return np.asarray(np.where(change[:, None], sight.classifier, kept), np.float32)
+
+
+def _product_mass(sight: Sight) -> Floats:
+    """The probability (N,) that there is a product at all, by the classifier."""
+    return np.asarray(np.minimum(sight.classifier.sum(1), 1), np.float32)
+
+
+def contest_features(sight: Sight) -> npt.NDArray[np.float64]:
+    """What the stacked policy sees of a contest between two names, (N, 8): 1, log probability of the classifier's name in both
+    distributions and of the detector's in both, the classifier's margin, logit of the objectness, log of the box's side.
+    """
+    c, d = sight.classifier.argmax(1), sight.detector.argmax(1)
+    logs = [np.log(_of(p, names) + TINY) for names in (c, d) for p in (sight.classifier, sight.detector)]
+    top = np.sort(sight.classifier, axis=1)[:, -2:]  # (N, 2), or (N, 1) where there is one name
+    margin = top[:, -1] - top[:, 0] if top.shape[1] > 1 else np.ones(len(top))
+    return np.stack([np.ones(len(c)), *logs, margin, _logit(sight.merged.scores), _log_side(sight.merged)], 1)
+
+
+def rank_features(posterior: Floats, sight: Sight) -> npt.NDArray[np.float64]:
+    """What the logistic score sees of a box, (N, 6): 1, logit of the objectness, log of the name's probability and of that of
+    any product, whether both sources give this name, log of the box's side.
+    """
+    names = posterior.argmax(1)
+    both = (sight.classifier.argmax(1) == names) & (sight.detector.argmax(1) == names)
+    name = np.log(posterior.max(1, initial=0.0) + TINY)
+    mass = np.log(np.minimum(posterior.sum(1), 1.0) + TINY)
+    columns = [np.ones(len(names)), _logit(sight.merged.scores), name, mass, both.astype(float), _log_side(sight.merged)]
+    return np.stack(columns, 1)
+
+
+def _of(probabilities: Floats, names: Labels) -> Floats:
+    return np.take_along_axis(probabilities, names[:, None], 1)[:, 0]
+
+
+def _logit(scores: Floats) -> npt.NDArray[np.float64]:
+    p = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def _log_side(merged: Detections) -> npt.NDArray[np.float64]:
+    return np.asarray(np.log(np.sqrt(area(merged.boxes)) + 1.0))
+
+
+def see(merged: Detections, classifier: Floats | None, gate: Gate) -> Sight | None:
+    """Both distributions, of one width; the one that is missing is uniform; None where nobody knows names.
+
+    The detector may know fewer names than the classifier, the first ones: of the others it holds 0.
+    Raises ValueError where it knows more.
+    """
+    if merged.evidence is None and classifier is None:
+        return None
+    if merged.evidence is None:
+        return Sight(np.full_like(classifier, 1 / classifier.shape[1]), classifier, merged)  # type: ignore[union-attr, arg-type]
+    detector = detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
+    if classifier is None:
+        return Sight(detector, detector, merged)
+    missing = classifier.shape[1] - detector.shape[1]
+    if missing < 0 or len(classifier) != len(detector):
+        raise ValueError(f"classifier: got probabilities {classifier.shape}, the detectors' evidence is {detector.shape}")
+    return Sight(np.pad(detector, ((0, 0), (0, missing))), classifier, merged)
+
+
+def posterior(sight: Sight, gate: Gate) -> Floats:
+    """The probability (N, C) of each name under the gate's policy. Raises ValueError for an unknown policy."""
+    if gate.policy not in POLICIES:
+        raise ValueError(f"gate policy: got {gate.policy!r}, allowed: {', '.join(POLICIES)}")
+    return POLICIES[gate.policy](sight, gate)
 
 
 def name(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Labels, Floats]:
@@ -87,31 +220,55 @@ def name(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Lab
         gate: the policy and its fitted numbers.
 
     Raises:
-        ValueError: an unknown policy, or a classifier and detectors of different widths.
+        ValueError: an unknown policy, or a classifier that knows fewer names than the detectors.
     """
-    if gate.policy not in POLICIES:
-        raise ValueError(f"gate policy: got {gate.policy!r}, allowed: {', '.join(POLICIES)}")
-    detector = detector_side(merged, classifier, gate)
-    if detector is None:
+    sight = see(merged, classifier, gate)
+    if sight is None:
         return merged.labels, np.ones(len(merged), np.float32)
-    other = detector if classifier is None else classifier
-    if other.shape != detector.shape:
-        raise ValueError(f"classifier: got probabilities {other.shape}, must be {detector.shape} as the detectors' evidence")
-    change = POLICIES["detector" if classifier is None else gate.policy](detector, other, gate)  # (N,)
-    labels = np.where(change, other.argmax(1), detector.argmax(1)).astype(np.int64)
-    return labels, np.where(change, other.max(1, initial=0.0), detector.max(1, initial=0.0)).astype(np.float32)
+    names = posterior(sight, gate)
+    return names.argmax(1).astype(np.int64), names.max(1, initial=0.0)
 
 
-def decide(merged: Detections, classifier: Floats | None, gate: Gate) -> Detections:
-    """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `name`."""
-    labels, probability = name(merged, classifier, gate)
-    scores = (merged.scores * probability**gate.name_exponent).astype(np.float32)
-    order = np.argsort(-scores, kind="stable")
-    return Detections(merged.boxes, scores, labels, merged.evidence).take(order)
+def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int | None = None) -> Detections:
+    """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `name`.
+
+    With `gate.further` > 0 each box is listed again under its next names, while there are fewer than `most` predictions, the
+    best-scored first. They cost nothing as AP is defined: a first name scores in [1/2, 1] and a further one below 1/2, on every
+    photo alike, so each ranking (of all boxes, and of one name's) is the old one with a tail. Matching is greedy from the top,
+    so the tail takes only what the old ranking left unfound, and recall at its end can only rise. Precision at a recall that
+    the old ranking reached is the best at this recall or beyond: its own values stay, and the tail can only add candidates.
+    A cap on detections a photo, such as COCO's 100, cuts the tail first. Box finding does not gain: a box that is listed again
+    finds nothing new unless another took what it found.
+    """
+    sight = see(merged, classifier, gate)
+    if sight is None:
+        return merged.take(np.argsort(-merged.scores, kind="stable"))
+    names = posterior(sight, gate)
+    scores = final_scores(names, sight, gate)
+    first = Detections(merged.boxes, scores, names.argmax(1).astype(np.int64), merged.evidence)
+    first = first.take(np.argsort(-scores, kind="stable"))
+    if gate.further < 1:
+        return first
+    raised = Detections(first.boxes, (FIRST + FIRST * first.scores).astype(np.float32), first.labels, first.evidence)
+    room = len(merged) * gate.further if most is None else max(0, most - len(merged))
+    tail = further_names(names, merged, gate.further)
+    return join([raised, tail.take(np.arange(min(room, len(tail))))])
 
 
-def detector_side(merged: Detections, classifier: Floats | None, gate: Gate) -> Floats | None:
-    """The detectors' calibrated distribution (N, C); uniform where only the classifier knows names; None where nobody does."""
-    if merged.evidence is not None:
-        return detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
-    return None if classifier is None else np.full(classifier.shape, 1 / classifier.shape[1], np.float32)
+def final_scores(names: Floats, sight: Sight, gate: Gate) -> Floats:
+    """The score (N,) in [0, 1] of each box under its first name."""
+    if gate.rank_weights:
+        return np.asarray(1 / (1 + np.exp(-rank_features(names, sight) @ np.asarray(gate.rank_weights))), np.float32)
+    powers = sight.merged.scores**gate.objectness_exponent * names.max(1, initial=0.0) ** gate.name_exponent
+    return np.asarray(powers, np.float32)
+
+
+def further_names(names: Floats, merged: Detections, count: int) -> Detections:
+    """Each box again under the 2nd to (`count` + 1)-th most probable of `names` (N, C), score < FIRST, best first."""
+    order = np.argsort(-names, axis=1, kind="stable")[:, 1 : count + 1]  # (N, K)
+    box, _ = np.indices(order.shape)
+    scores = merged.scores[:, None] * np.take_along_axis(names, order, 1) * np.float32(FIRST * 0.999)  # (N, K)
+    found = Detections(merged.boxes[box.ravel()], scores.ravel(), order.ravel().astype(np.int64),
+                       None if merged.evidence is None else merged.evidence[box.ravel()])  # fmt: skip
+    best = found.take(np.argsort(-found.scores, kind="stable"))
+    return best.take(best.scores > 0)

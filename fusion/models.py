@@ -20,8 +20,10 @@ class Sidecar:
     `task` is detector or classifier and `family` names the decoder. `categories` are the category ids of its class
     columns, in order; None for a class-agnostic detector. `size` is the canvas's long side in pixels, `shape` square or
     rectangle, `stride` what a rectangle's sides are multiples of. `mean` and `std` are those of the training, per RGB
-    channel, for pixels in 0..1. Classifier only: `margin` is the context around a box as a fraction of its sides,
-    `temperature` divides the logits (Guo et al. 2017, arXiv:1706.04599).
+    channel, for pixels in 0..1. Classifier only: `margin` is the context around a box as a fraction of its sides, `fit` is how
+    a crop fills its square (`fusion.crops.FITS`), `background` says that one more output, the last, is for what is no product.
+    `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
+    scaling, Guo et al. 2017, arXiv:1706.04599).
     """
 
     task: str
@@ -34,7 +36,11 @@ class Sidecar:
     stride: int = 32
     max_det: int = 300
     margin: float = 0.0
+    fit: str = "letterbox"
+    background: bool = False
     temperature: float = 1.0
+    scale: list[float] | None = None
+    bias: list[float] | None = None
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -94,10 +100,11 @@ class Model:
             raise ValueError(f"{path}: not a model that onnxruntime reads: {' '.join(str(error).split())}") from error
         self.provider: str = self.session.get_providers()[0]
         self.input: str = self.session.get_inputs()[0].name
+        self.output: str = self.session.get_outputs()[0].name
 
     def __call__(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The graph's first output for (B, H, W, 3) uint8 RGB canvases."""
         output: npt.NDArray[np.float32] = self.session.run(
-            None, {self.input: normalise(canvases, self.sidecar.mean, self.sidecar.std)}
+            [self.output], {self.input: normalise(canvases, self.sidecar.mean, self.sidecar.std)}
         )[0]
         return output

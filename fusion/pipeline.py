@@ -64,21 +64,27 @@ class Merge:
 
 @dataclass(frozen=True)
 class Namer:
-    """The crop classifier: its file and how many crops it takes at once."""
+    """A crop classifier: its file, how many crops it takes at once, and its share in the mean of all classifiers."""
 
     file: str
     batch: int = 16
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """ensemble.json: everything of the method that is a number. `categories` are the ids that labels index."""
+    """ensemble.json: everything of the method that is a number. `categories` are the ids that labels index.
+
+    A model may know fewer, the first ones: those after were added to another (`stage2_classifier.enroll`). `most` caps the
+    predictions of a whole run: each photo has an equal share of it for further names, beside the first name of every box.
+    """
 
     categories: list[int]
     detectors: list[Member]
     merge: Merge = field(default_factory=Merge)
-    classifier: Namer | None = None
+    classifiers: list[Namer] = field(default_factory=list)
     gate: Gate = field(default_factory=Gate)
+    most: int = 50_000
 
 
 def _part(kind: Callable[..., Part], values: Mapping[str, Any], where: str) -> Part:
@@ -97,15 +103,17 @@ def _part(kind: Callable[..., Part], values: Mapping[str, Any], where: str) -> P
 
 def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
     """An Ensemble from the JSON's values; every part checked for unknown fields (ValueError)."""
-    whole, members = dict(values), values.get("detectors", [])
-    if not isinstance(members, list):
-        raise ValueError(f"{where}: detectors: got {members!r}, need a list")
-    whole["detectors"] = [_part(Member, member, f"{where}: detectors[{i}]") for i, member in enumerate(members)]
+    whole = dict(values)
+    for name, kind in (("detectors", Member), ("classifiers", Namer)):
+        members = values.get(name, [])
+        if not isinstance(members, list):
+            raise ValueError(f"{where}: {name}: got {members!r}, need a list")
+        whole[name] = [_part(kind, member, f"{where}: {name}[{i}]") for i, member in enumerate(members)]
     if not whole["detectors"]:
         raise ValueError(f"{where}: detectors: got none, need at least 1")
-    for name, kind in (("merge", Merge), ("gate", Gate), ("classifier", Namer)):
+    for name, part in (("merge", Merge), ("gate", Gate)):
         if whole.get(name) is not None:
-            whole[name] = _part(kind, whole[name], f"{where}: {name}")
+            whole[name] = _part(part, whole[name], f"{where}: {name}")
     return _part(Ensemble, whole, where)
 
 
@@ -143,6 +151,15 @@ def merge(raw: list[list[Detections]], ensemble: Ensemble) -> Detections:
     )  # fmt: skip
 
 
+def classify_one(model: Model, namer: Namer, image: Image, boxes: Floats, width: int) -> Floats:
+    """One classifier's calibrated probabilities (N, `width`) of the crops under `boxes`; 0 for names it does not know."""
+    side = model.sidecar
+    known = len(side.categories or [])
+    parts = [model(batch)[:n] for batch, n in crops.batches(image, boxes, side.size, side.margin, namer.batch, side.fit)]
+    logits = np.concatenate([np.zeros((0, known + side.background), np.float32), *parts])  # (N, known [+ 1])
+    return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
+
+
 class Pipeline:
     """The models of one ensemble, loaded; call it with a photo."""
 
@@ -150,12 +167,13 @@ class Pipeline:
         """Load every model `ensemble` names from `folder`. Raises ValueError where one does not fit its class map."""
         self.ensemble = ensemble
         self.detectors = [Model(folder / member.file, threads) for member in ensemble.detectors]
-        self.classifier = None if ensemble.classifier is None else Model(folder / ensemble.classifier.file, threads)
-        for model in [*self.detectors, *([self.classifier] if self.classifier else [])]:
-            if model.sidecar.categories not in (None, ensemble.categories):
+        self.classifiers = [Model(folder / namer.file, threads) for namer in ensemble.classifiers]
+        for model in [*self.detectors, *self.classifiers]:
+            known = model.sidecar.categories or []
+            if known != ensemble.categories[: len(known)]:
                 raise ValueError(
-                    f"{model.path}: class map of {len(model.sidecar.categories or [])} categories, "
-                    f"must be the {len(ensemble.categories)} of ensemble.json, in their order"
+                    f"{model.path}: class map of {len(known)} categories, "
+                    f"must be the {len(ensemble.categories)} of ensemble.json, in their order, or the first of them"
                 )
 
     def detect(self, image: Image) -> list[list[Detections]]:
@@ -163,21 +181,28 @@ class Pipeline:
         return [detect_one(model, member, image) for model, member in zip(self.detectors, self.ensemble.detectors, strict=True)]
 
     def classify(self, image: Image, boxes: Floats) -> Floats | None:
-        """Calibrated probabilities (N, C) of the crops under `boxes` (N, 4); None without a classifier."""
-        if self.classifier is None or self.ensemble.classifier is None:
-            return None
-        side = self.classifier.sidecar
-        parts = [
-            self.classifier(batch)[:n]
-            for batch, n in crops.batches(image, boxes, side.size, side.margin, self.ensemble.classifier.batch)
-        ]
-        logits = np.concatenate([np.zeros((0, len(self.ensemble.categories)), np.float32), *parts])  # (N, C)
-        return softmax(logits, side.temperature)
+        """Calibrated probabilities (N, C) of the crops under `boxes` (N, 4): the weighted mean of the classifiers'.
 
-    def __call__(self, image: Image) -> list[dict[str, Any]]:
-        """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first."""
+        Rows sum to 1, or to less by the probability of background. None without a classifier.
+        """
+        namers = self.ensemble.classifiers
+        if not namers:
+            return None
+        total = sum(namer.weight for namer in namers)
+        each = [
+            classify_one(model, namer, image, boxes, len(self.ensemble.categories)) * np.float32(namer.weight / total)
+            for model, namer in zip(self.classifiers, namers, strict=True)
+        ]
+        return np.sum(each, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+
+    def __call__(self, image: Image, photos: int = 1) -> list[dict[str, Any]]:
+        """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first.
+
+        `photos` is of how many this is one, for its share of `Ensemble.most`.
+        """
         merged = merge(self.detect(image), self.ensemble)
-        return self.rows(decide(merged, self.classify(image, merged.boxes), self.ensemble.gate))
+        share = self.ensemble.most // max(1, photos)
+        return self.rows(decide(merged, self.classify(image, merged.boxes), self.ensemble.gate, share))
 
     def rows(self, found: Detections) -> list[dict[str, Any]]:
         """`found` in the contest's JSON form, labels turned into category ids."""
@@ -186,15 +211,16 @@ class Pipeline:
             {
                 "category_id": int(self.ensemble.categories[label]),
                 "bbox": [round(float(v), 3) for v in box],
-                "score": round(float(score), 6),
+                "score": round(float(score), 7),
             }
             for box, score, label in zip(xywh, found.scores, found.labels, strict=True)
         ]
 
 
-def softmax(logits: Floats, temperature: float) -> Floats:
-    """Logits (N, C) -> probabilities (N, C), float32, rows summing to 1."""
-    scaled = logits.astype(np.float64) / temperature
+def calibrated(logits: Floats, side: Sidecar) -> Floats:
+    """Logits (N, C) -> probabilities (N, C), float32, rows summing to 1: softmax(logits / temperature x scale + bias)."""
+    scaled = logits.astype(np.float64) / side.temperature
+    scaled = scaled * np.asarray(side.scale or 1.0) + np.asarray(side.bias or 0.0)
     powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 

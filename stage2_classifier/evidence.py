@@ -37,9 +37,10 @@ def collect(
 
     The cache's key holds the models' bytes, the members' settings and, for the probabilities, the merging.
     """
-    files = [folder / m.file for m in ensemble.detectors] + ([folder / ensemble.classifier.file] if ensemble.classifier else [])
+    files = [folder / m.file for m in ensemble.detectors] + [folder / n.file for n in ensemble.classifiers]
     key = record.fingerprint(*files, *[f.with_suffix(".json") for f in files])
-    method = record.digest([asdict(m) for m in ensemble.detectors] + [asdict(ensemble.merge)])
+    members = [*ensemble.detectors, *ensemble.classifiers]
+    method = record.digest([[asdict(m) for m in members], asdict(ensemble.merge), len(ensemble.categories)])
     place = cache / f"{key}-{method}"
     place.mkdir(parents=True, exist_ok=True)
     pipeline: list[Pipeline] = []  # loaded at the first photo that is not cached

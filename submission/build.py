@@ -59,7 +59,7 @@ def build(runs: Path, out: Path) -> str:
 def collect(runs: Path) -> dict[str, bytes]:
     """What goes into the zip, by its name there: code, models, sidecars, ensemble.json, manifest.json."""
     ensemble = _read_ensemble(runs / "ensemble.json")
-    models = [*ensemble["detectors"], *([ensemble["classifier"]] if ensemble.get("classifier") else [])]
+    models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
     files = code() | {name: _read(runs / file) for file, name in flat.items()}
     files |= {_sidecar(name): _read((runs / file).with_suffix(".json")) for file, name in flat.items()}

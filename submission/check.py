@@ -125,7 +125,7 @@ def _models(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violatio
     except ValueError as error:
         yield Violation(ENSEMBLE, 0, str(error), "mend the field")
         return
-    files = {member.file for member in ensemble.detectors} | ({ensemble.classifier.file} if ensemble.classifier else set())
+    files = {member.file for member in ensemble.detectors} | {namer.file for namer in ensemble.classifiers}
     for entry in entries:
         if entry.suffix in WEIGHTS and entry.name not in files:
             yield Violation(entry.name, 0, f"not named in {ENSEMBLE}", "leave it out; it would only take a weight file's place")

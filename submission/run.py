@@ -29,7 +29,7 @@ def main() -> None:
     photos = find_photos(args.input)
     try:
         pipeline = load(Path(__file__).resolve().parent) if photos else None
-        lines = [line for image_id, path in photos.items() for line in predict(pipeline, image_id, path)]
+        lines = [line for image_id, path in photos.items() for line in predict(pipeline, image_id, path, len(photos))]
         write(args.output, lines)
     except (ValueError, OSError) as error:  # a model is missing or broken, or there is no place to write to
         parser.exit(2, f"error: {error}\n")
@@ -50,10 +50,10 @@ def find_photos(folder: Path) -> dict[int, Path]:
     return photos
 
 
-def predict(pipeline: Any, image_id: int, path: Path) -> list[str]:
-    """The predictions of one photo, a JSON object each; none, and a note in the log, when anything fails on it."""
+def predict(pipeline: Any, image_id: int, path: Path, photos: int) -> list[str]:
+    """The predictions of one of `photos` photos, a JSON object each; none, and a note in the log, when anything fails."""
     try:
-        return [json.dumps({"image_id": image_id, **found}, allow_nan=False) for found in pipeline(read_photo(path))]
+        return [json.dumps({"image_id": image_id, **found}, allow_nan=False) for found in pipeline(read_photo(path), photos)]
     except Exception as error:
         logging.warning("%s: no predictions: %r", path.name, error)
         return []

@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
             {"file": "all/model.onnx", "weight": 0.0, "evidence_weight": 1.0, "views": [{"size": 64}]},
         ],
         "merge": {"method": "wbf", "iou": 0.55},
-        "classifier": {"file": "shelf/model.onnx", "batch": 4},
+        "classifiers": [{"file": "shelf/model.onnx", "batch": 4}],
         "gate": {"policy": "raw"},
     }
     (root / "ensemble.json").write_text(json.dumps(ensemble))

@@ -77,13 +77,13 @@ def test_nobody_who_knows_names_leaves_labels_and_scores() -> None:
     np.testing.assert_allclose(found.scores, [0.5])
 
 
-def test_widths_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"got probabilities \(1, 3\), must be \(1, 2\)"):
-        name(merged([[0.5, 0.5]], [0.5]), np.full((1, 3), 1 / 3, np.float32), Gate("raw"))
+def test_a_classifier_that_knows_fewer_names_than_the_detectors_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got probabilities \(1, 2\), the detectors' evidence is \(1, 3\)"):
+        name(merged([[0.5, 0.3, 0.2]], [0.5]), np.full((1, 2), 1 / 2, np.float32), Gate("raw"))
 
 
 def test_unknown_policy_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="got 'vote', allowed: detector, raw, agree"):
+    with pytest.raises(ValueError, match="got 'vote', allowed: detector, raw, override, agree"):
         decide(merged([[1.0]], [0.5]), None, replace(Gate(), policy="vote"))
 
 

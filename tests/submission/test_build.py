@@ -48,9 +48,9 @@ def test_ensemble_names_the_flat_files_and_keeps_all_else(runs: Path) -> None:
     before = json.loads((runs / "ensemble.json").read_text())
     after = json.loads(build.collect(runs)["ensemble.json"])
     assert [member["file"] for member in after["detectors"]] == ["one.onnx", "all.onnx"]
-    assert after["classifier"]["file"] == "shelf.onnx"
+    assert after["classifiers"][0]["file"] == "shelf.onnx"
     for values in (before, after):
-        for model in [*values["detectors"], values["classifier"]]:
+        for model in [*values["detectors"], *values["classifiers"]]:
             del model["file"]
     assert after == before
 
@@ -79,7 +79,7 @@ def test_weights_that_ensemble_does_not_name_stay_out(runs: Path, tmp_path: Path
 
 def test_model_used_twice_is_packed_once(runs: Path) -> None:
     one = {"file": "one/model.onnx", "views": [{"size": 64}]}
-    _edit(runs / "ensemble.json", detectors=[one, one | {"views": [{"size": 96}]}], classifier=None)
+    _edit(runs / "ensemble.json", detectors=[one, one | {"views": [{"size": 96}]}], classifiers=[])
     files = build.collect(runs)
     assert [name for name in files if name.endswith(".onnx")] == ["one.onnx"]
     assert [member["file"] for member in json.loads(files["ensemble.json"])["detectors"]] == ["one.onnx", "one.onnx"]

@@ -74,7 +74,7 @@ SPOILT: dict[str, tuple[Callable[[Files], object], str]] = {
     "broken JSON": (lambda files: files.update({"x.json": b"{\n,}"}), "x.json:2: not JSON"),
     "JSON list": (lambda files: files.update({"one.json": b"[]"}), "one.json:1: is not one JSON object"),
     "unknown field": (lambda files: _json(files, "ensemble.json", speed=1), "unknown field 'speed'"),
-    "idle weights": (lambda files: _json(files, "ensemble.json", classifier=None), "shelf.onnx:0: not named in"),
+    "idle weights": (lambda files: _json(files, "ensemble.json", classifiers=[]), "shelf.onnx:0: not named in"),
     "narrow class map": (lambda files: _json(files, "all.json", categories=[7, 3]), "all.json:0: 2 categories"),
     "order of the class map": (lambda files: _json(files, "shelf.json", categories=[3, 7, 40]), "shelf.json:0: 3 categories"),
     "no class map": (lambda files: _json(files, "all.json", categories=None), "all.onnx:0: puts out 3 classes"),

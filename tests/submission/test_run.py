@@ -155,8 +155,8 @@ def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
 
 def test_a_prediction_that_is_not_json_costs_its_photo_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _photo(tmp_path / "1.jpg")
-    assert run.predict(lambda image: [{"score": float("nan")}], 1, tmp_path / "1.jpg") == []
-    assert run.predict(lambda image: [{"score": 0.5}], 1, tmp_path / "1.jpg") == ['{"image_id": 1, "score": 0.5}']
+    assert run.predict(lambda image, photos: [{"score": float("nan")}], 1, tmp_path / "1.jpg", 1) == []
+    assert run.predict(lambda image, photos: [{"score": 0.5}], 1, tmp_path / "1.jpg", 1) == ['{"image_id": 1, "score": 0.5}']
     assert len(caplog.records) == 1
 
 
