@@ -1,59 +1,43 @@
 """What each way of naming is worth, on photos no model and no threshold has seen.
 
-    python -m experiments.ablation --data D --runs R [--crops shelf] [--name NAME]
+    python -m experiments.ablation --data D --runs R [--classifiers NAME ...] [--beside NAME ...] [--knn]
 
-Fits the gate on the valid part, writes it into R/ensemble.json, and scores detector, raw, agree, the adopted gate and the
-label oracle on the test part. Raw outputs are kept in R/raw; a second run takes seconds.
+Fits the gate on the valid part, writes it into R/ensemble.json, and scores on the test part: every policy, the gate with and
+without further names, the classifiers `--beside` in place of the first and together with it, kNN, calibration left out, and
+two oracles, of names and of boxes. Raw outputs are kept in R/raw, so that a second run takes seconds; R/ablation.{json,md,png}
+hold the table.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from experiments import figures
+from experiments import arms, figures, table
 from experiments.pictures import write_worst
-from fusion.boxes import Detections, iou
-from fusion.gate import Gate, name
 from fusion.models import read_sidecar
 from fusion.pipeline import Ensemble, Member, Merge, Namer
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read
-from stage1_detector.score import Match, bootstrap, interval, match
-from stage2_classifier.calibrate import Choice, choose_gate, fit_policy, n_categories, predictions, resampling_groups
+from stage1_detector.score import Interval
+from stage2_classifier.calibrate import n_categories
+from stage2_classifier.choose import Choice, choose_gate, resampling_groups
 from stage2_classifier.evidence import Evidence, collect
-
-POLICIES = ("detector", "raw", "agree")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: figures with 95 % intervals, the paired difference to `detector`, and labels counted."""
-
-    policy: str
-    det: tuple[float, float, float]
-    cls: tuple[float, float, float]
-    score: tuple[float, float, float]
-    minus_detector: tuple[float, float, float]
-    changed: int
-    fixed: int
-    broken: int
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     p = argparse.ArgumentParser(prog="python -m experiments.ablation", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
-    p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and classifier_CROPS/")
-    p.add_argument("--crops", default="shelf", choices=("shelf", "studio", "both"), help="which classifier")
-    p.add_argument("--name", help="write the figures to experiments/results under this name, such as real.snacks")
+    p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and classifiers")
+    p.add_argument("--classifiers", nargs="+", default=["classifier_shelf"], help="folders in R; of several, the mean names")
+    p.add_argument("--beside", nargs="+", default=[], help="folders in R of other classifiers to compare")
+    p.add_argument("--knn", action="store_true", help="compare kNN on the first classifier's embeddings too")
+    p.add_argument("--name", help="what to call the photos, such as snacks, in the figures")
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results; needs --name")
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap and the cross-fitting")
     return p
 
@@ -66,58 +50,80 @@ def main(argv: list[str] | None = None) -> int:
 def body(argv: list[str] | None) -> None:
     """Read the arguments, measure, print the table."""
     args = parser().parse_args(argv)
-    command = f"python -m experiments.ablation --data {args.data.name} --runs {args.runs.name} --crops {args.crops}"
-    ablation(args.data, args.runs, args.crops, args.name, args.seed, command)
+    if args.record and not args.name:
+        raise ValueError("--record: needs --name, what to call the photos in the figures")
+    rows, choice, setting = ablation(args.data, args.runs, args.classifiers, args.beside, args.knn, args.seed)
+    if args.record:
+        flags = f"{' --beside ' if args.beside else ''}{' '.join(args.beside)}{' --knn' if args.knn else ''}"
+        command = f"python -m experiments.ablation --data D --runs R --classifiers {' '.join(args.classifiers)}{flags}"
+        made = table_figures(rows, choice, f"gate.{args.name}", setting, f"{command} --name {args.name} --record")
+        say(f"figures: {figures.write(f'gate.{args.name}', made)}")
 
 
-def ablation(data: Path, runs: Path, crops: str, figure_name: str | None, seed: int, command: str) -> list[Row]:
-    """Fit the gate on valid, measure on test; write RUNS/ensemble.json, RUNS/ablation_CROPS.json, pictures and figures."""
+def ablation(
+    data: Path, runs: Path, classifiers: Sequence[str], beside: Sequence[str], knn: bool, seed: int
+) -> tuple[list[table.Row], Choice, str]:
+    """Fit the gate on valid, measure on test; write RUNS/ensemble.json, table, pictures. Returns rows, choice, setting."""
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
-    ensemble = default_ensemble(runs, crops, dataset)
+    ensemble = default_ensemble(runs, classifiers, dataset)
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
+    say("gate: nested cross-validation on valid")
     choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
-    say(f"gate: {choice.gate.policy}; gain over detector on valid {span(choice.gain)}, resampling {choice.resampled}")
+    say(f"gate: {told(choice)}")
     write_ensemble(runs, replace(ensemble, gate=choice.gate))
+    made = arms.policies(valid, test, choice) + arms.uncalibrated(valid, test, read_sidecar(_sidecar(runs, classifiers[0])))
+    for names in [[name] for name in beside] + [[classifiers[0], name] for name in beside]:
+        other = [gather(part, default_ensemble(runs, names, dataset), runs, parts) for part in ("valid", "test")]
+        made.append(arms.raw(f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}", *other))
+    if knn:
+        made += arms.knn(runs, classifiers[0], dataset, parts, valid, test)
+    made += arms.oracles(runs, ensemble, test)
     groups, resampled = resampling_groups(scenes_of(test, parts))
-    gates = {policy: fit_policy(policy, valid) for policy in POLICIES} | {"gate": choice.gate}
-    rows = measure(test, gates, groups, np.random.default_rng(seed))
-    show(rows, len(test), resampled)
-    record.write_json(
-        runs / f"ablation_{crops}.json",
-        {"choice": choice.to_json(), "resampled": resampled, "rows": [asdict(row) for row in rows]},
-    )
-    names = [category.name for category in dataset.categories]
-    pictures = write_worst([e.photo for e in test], predictions(test, [choice.gate] * len(test)), names, runs / "photos")
+    n = n_categories([*valid, *test])
+    rows = table.measure([e.truth for e in test], [e.merged.boxes for e in test], made, n, groups, seed)
+    setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
+    report(rows, choice, runs, f"{setting}; gate: {choice.gate.policy}")
+    shown = next(arm for arm in made if arm.name == arms.ADOPTED).found
+    pictures = write_worst([e.photo for e in test], shown, [c.name for c in dataset.categories], runs / "photos")
     say(f"worst photos: {pictures[0].parent}")
-    if figure_name:
-        n_boxes = sum(len(e.photo.boxes) for e in test)
-        setting = f"{len(test)} test photos, {n_boxes} boxes, {crops} crops, over {resampled}, seed {seed}"
-        say(f"figures: {figures.write(figure_name, as_figures(rows, choice, figure_name, setting, command, len(test)))}")
-    return rows
+    return rows, choice, setting
 
 
-def default_ensemble(runs: Path, crops: str, dataset: Dataset) -> Ensemble:
-    """The class-agnostic detector finds, the class-aware one only gives evidence, the classifier names.
+def report(rows: list[table.Row], choice: Choice, runs: Path, title: str) -> None:
+    """Print the table and keep it as JSON, markdown and PNG."""
+    table.show(rows, title)
+    record.write_json(runs / "ablation.json", {"choice": choice.to_json(), "rows": [asdict(row) for row in rows]})
+    (runs / "ablation.md").write_text(table.markdown(rows))
+    table.draw(rows, runs / "ablation.png", title)
+    say(f"table: {runs}/ablation.json, .md, .png")
+
+
+def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
+    """The class-agnostic detector finds, the class-aware one only gives evidence, the classifiers name, by their mean.
 
     Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`.
     """
-    files = {"one": "one/model.onnx", "all": "all/model.onnx", "classifier": f"classifier_{crops}/model.onnx"}
-    for file in files.values():
-        if not (runs / file).is_file():
-            raise ValueError(
-                f"{runs / file} not found: train it first, python -m stage1_detector.train or stage2_classifier.train"
-            )
-    side = {part: read_sidecar((runs / file).with_suffix(".json")) for part, file in files.items()}
     ids = [category.id for category in dataset.categories]
-    for part, wanted in (("one", None), ("all", ids), ("classifier", ids)):
-        if side[part].categories != wanted:
-            raise ValueError(f"{runs / files[part]}: its class map is {_told(side[part].categories)}, must be {_told(wanted)}")
-    one = Member.of(files["one"], side["one"], weight=1.0)
-    aware = Member.of(files["all"], side["all"], weight=0.0, evidence_weight=1.0)
+    wanted = {"one": None, "all": ids} | dict.fromkeys(classifiers, ids)
+    side = {}
+    for name, categories in wanted.items():
+        if not (runs / name / "model.onnx").is_file():
+            trained_by = "python -m stage1_detector.train or stage2_classifier.train"
+            raise ValueError(f"{runs / name / 'model.onnx'} not found: train it first, {trained_by}")
+        side[name] = read_sidecar(_sidecar(runs, name))
+        if side[name].categories != categories:
+            told, need = _told(side[name].categories), _told(categories)
+            raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {told}, must be {need}")
+    one = Member.of("one/model.onnx", side["one"], weight=1.0)
+    aware = Member.of("all/model.onnx", side["all"], weight=0.0, evidence_weight=1.0)
     views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
     merge = Merge(max_det=side["one"].max_det)
-    return Ensemble(ids, [replace(one, views=views), aware], merge, [Namer(files["classifier"])])
+    return Ensemble(ids, [replace(one, views=views), aware], merge, [Namer(f"{name}/model.onnx") for name in classifiers])
+
+
+def _sidecar(runs: Path, name: str) -> Path:
+    return runs / name / "model.json"
 
 
 def _told(categories: list[int] | None) -> str:
@@ -144,105 +150,31 @@ def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
     record.write_json(runs / "ensemble.json", asdict(ensemble))
 
 
-def measure(test: list[Evidence], gates: dict[str, Gate], groups: np.ndarray, rng: np.random.Generator) -> list[Row]:
-    """One row for each gate, and one for the oracle that names every matched box rightly, all with the same resamples."""
-    truths, n = [e.truth for e in test], n_categories(test)
-    found = {policy: predictions(test, [gate] * len(test)) for policy, gate in gates.items()}
-    found["oracle"] = [with_true_names(e, d) for e, d in zip(test, found["gate"], strict=True)]
-    matches = {policy: match(truths, d, n) for policy, d in found.items()}
-    seed = int(rng.integers(2**32))
-    return [one_row(policy, matches, test, gates, groups, seed) for policy in found]
-
-
-def one_row(
-    policy: str, matches: dict[str, Match], test: list[Evidence], gates: dict[str, Gate], groups: np.ndarray, seed: int
-) -> Row:
-    """The row of one policy."""
-    own = interval(matches[policy], groups, np.random.default_rng(seed))
-    difference = bootstrap(matches[policy], matches["detector"], groups, np.random.default_rng(seed))
-    counts = (
-        count_labels(test, gates["detector"], gates[policy]) if policy in gates else count_labels(test, gates["detector"], None)
+def told(choice: Choice) -> str:
+    """The choice in words."""
+    best = ", ".join(f"{policy} {value:.3f}" for policy, value in choice.scores.items())
+    return (
+        f"{choice.gate.policy} adopted; on offer {choice.offered.policy}, nested gain over detector on valid "
+        f"{span(choice.gain)}, resampling {choice.resampled}; cross-fitted: {best or 'nothing'}"
     )
-    triple = [(i.value, i.low, i.high) for i in (own.det_map50, own.cls_map50, own.score, difference)]
-    return Row(policy, *triple, *counts)
 
 
-def true_names(evidence: Evidence, boxes: np.ndarray) -> np.ndarray:
-    """The label (N,) of the true box that each of `boxes` overlaps by half or more, -1 where there is none."""
-    if len(evidence.photo.boxes) == 0 or len(boxes) == 0:
-        return np.full(len(boxes), -1)
-    overlap = iou(boxes, evidence.photo.boxes)  # (N, T)
-    return np.where(overlap.max(1) >= 0.5, evidence.photo.labels[overlap.argmax(1)], -1)
-
-
-def with_true_names(evidence: Evidence, found: Detections) -> Detections:
-    """`found` with the true name wherever there is one: what perfect naming would score."""
-    truth = true_names(evidence, found.boxes)
-    return Detections(found.boxes, found.scores, np.where(truth >= 0, truth, found.labels), found.evidence)
-
-
-def count_labels(test: list[Evidence], detector: Gate, other: Gate | None) -> tuple[int, int, int]:
-    """Of merged boxes on a true one: names changed from the detector's; of these, wrong ones put right, right ones broken.
-
-    `other` None is the oracle.
-    """
-    changed = fixed = broken = 0
-    for e in test:
-        truth = true_names(e, e.merged.boxes)
-        before, _ = name(e.merged, e.probabilities, detector)
-        after = truth if other is None else name(e.merged, e.probabilities, other)[0]
-        moved = (truth >= 0) & (before != after)
-        changed, fixed, broken = (
-            changed + int(moved.sum()),
-            fixed + int((moved & (after == truth)).sum()),
-            broken + int((moved & (before == truth)).sum()),
-        )
-    return changed, fixed, broken
-
-
-def span(gain: Any) -> str:
+def span(gain: Interval | None) -> str:
     """An interval in words."""
     return "not measured" if gain is None else f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
 
 
-def show(rows: list[Row], n: int, resampled: str) -> None:
-    """Print the table."""
-    table = Table(title=f"{n} test photos; 95 % intervals by bootstrap over {resampled}")
-    for column in ("names from", "det mAP50", "cls mAP50", "score", "minus detector", "changed", "fixed", "broken"):
-        table.add_column(column, justify="left" if column == "names from" else "right", no_wrap=True)
+def table_figures(rows: list[table.Row], choice: Choice, prefix: str, setting: str, command: str) -> list[dict[str, object]]:
+    """For each arm PREFIX.ARM.det_map50, .ARM.cls_map50, .ARM.score and .ARM_minus_detector."""
+    made, n = [], int(setting.split()[0])
+    setting = f"{setting}; gate adopted: {choice.gate.policy}"
     for row in rows:
-        figures3 = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
-        v, low, high = row.minus_detector
-        table.add_row(
-            row.policy, *figures3, f"{v:+.3f} [{low:+.3f}, {high:+.3f}]", str(row.changed), str(row.fixed), str(row.broken)
-        )
-    Console(width=150).print(table)
-
-
-def as_figures(rows: list[Row], choice: Choice, prefix: str, setting: str, command: str, n: int) -> list[dict[str, Any]]:
-    """The records of one ablation: PREFIX.det_map50, .cls_map50.POLICY, .score.POLICY, .score.POLICY_minus_detector."""
-    made = []
-    for row in rows:
-        triples = {
-            f"det_map50.{row.policy}": row.det,
-            f"cls_map50.{row.policy}": row.cls,
-            f"score.{row.policy}": row.score,
-            f"score.{row.policy}_minus_detector": row.minus_detector,
-        }
-        if row.policy == "gate":
-            triples = {"det_map50": row.det, **triples}
-        for key, (value, low, high) in triples.items():
-            made.append(
-                figures.figure(
-                    f"{prefix}.{key}", value, "mAP50", n, f"{setting}; gate adopted: {choice.gate.policy}", command, low, high
-                )
-            )
+        arm = row.arm.replace(": ", ".").replace(", ", ".").replace(" + ", "+").replace(" ", "_")
+        triples = {f"{arm}.det_map50": row.det, f"{arm}.cls_map50": row.cls, f"{arm}.score": row.score,
+                   f"{arm}_minus_detector": row.minus_detector}  # fmt: skip
+        made += [figures.figure(f"{prefix}.{key}", v, "mAP50", n, setting, command, low, high)
+                 for key, (v, low, high) in triples.items()]  # fmt: skip
     return made
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of an ablation written earlier."""
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
 
 
 if __name__ == "__main__":

@@ -232,8 +232,7 @@ def name(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Lab
 def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int | None = None) -> Detections:
     """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `name`.
 
-    With `gate.further` > 0 each box is listed again under its next names, while there are fewer than `most` predictions, the
-    best-scored first. They cost nothing as AP is defined: a first name scores in [1/2, 1] and a further one below 1/2, on every
+    With `gate.further` > 0 each box is listed again under its next names, at most `most` times in all, best first. They cost nothing as AP is defined: a first name scores in [1/2, 1] and a further one below 1/2, on every
     photo alike, so each ranking (of all boxes, and of one name's) is the old one with a tail. Matching is greedy from the top,
     so the tail takes only what the old ranking left unfound, and recall at its end can only rise. Precision at a recall that
     the old ranking reached is the best at this recall or beyond: its own values stay, and the tail can only add candidates.
@@ -250,9 +249,8 @@ def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int 
     if gate.further < 1:
         return first
     raised = Detections(first.boxes, (FIRST + FIRST * first.scores).astype(np.float32), first.labels, first.evidence)
-    room = len(merged) * gate.further if most is None else max(0, most - len(merged))
     tail = further_names(names, merged, gate.further)
-    return join([raised, tail.take(np.arange(min(room, len(tail))))])
+    return join([raised, tail.take(np.arange(len(tail) if most is None else min(most, len(tail))))])
 
 
 def final_scores(names: Floats, sight: Sight, gate: Gate) -> Floats:

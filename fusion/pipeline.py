@@ -76,7 +76,7 @@ class Ensemble:
     """ensemble.json: everything of the method that is a number. `categories` are the ids that labels index.
 
     A model may know fewer, the first ones: those after were added to another (`stage2_classifier.enroll`). `most` caps the
-    predictions of a whole run: each photo has an equal share of it for further names, beside the first name of every box.
+    further names of a whole run, of which each photo has an equal share; a box's first name is always there.
     """
 
     categories: list[int]
@@ -160,6 +160,12 @@ def classify_one(model: Model, namer: Namer, image: Image, boxes: Floats, width:
     return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
 
 
+def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
+    """The weighted mean of several classifiers' probabilities, each (N, C)."""
+    shares = np.asarray(weights, np.float64) / sum(weights)
+    return np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
+
+
 class Pipeline:
     """The models of one ensemble, loaded; call it with a photo."""
 
@@ -188,12 +194,9 @@ class Pipeline:
         namers = self.ensemble.classifiers
         if not namers:
             return None
-        total = sum(namer.weight for namer in namers)
-        each = [
-            classify_one(model, namer, image, boxes, len(self.ensemble.categories)) * np.float32(namer.weight / total)
-            for model, namer in zip(self.classifiers, namers, strict=True)
-        ]
-        return np.sum(each, axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+        width = len(self.ensemble.categories)
+        each = [classify_one(model, n, image, boxes, width) for model, n in zip(self.classifiers, namers, strict=True)]
+        return mean(each, [namer.weight for namer in namers])
 
     def __call__(self, image: Image, photos: int = 1) -> list[dict[str, Any]]:
         """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first.

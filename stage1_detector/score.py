@@ -133,7 +133,7 @@ def _rank(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
     """Sort by category and score; of equals an earlier photo's comes first, and of one photo's the earlier listed."""
     best_first = [found.take(np.argsort(-found.scores, kind="stable")) for found in predictions]
     best_first = best_first if max_dets is None else [_cap(found, max_dets) for found in best_first]
-    hits = [_hits(truth, found) for truth, found in zip(truths, best_first, strict=True)]
+    hits = [greedy_hits(truth, found) for truth, found in zip(truths, best_first, strict=True)]
     photos = np.repeat(np.arange(len(truths)), [len(found) for found in best_first])  # (N,)
     every = _join([found.labels for found in best_first], np.int64)  # (N,)
     order = np.lexsort((-_join([found.scores for found in best_first], np.float32), every))  # (N,), stable
@@ -160,7 +160,7 @@ def _cap(found: Detections, max_dets: int) -> Detections:
     return found.take(rank < max_dets)
 
 
-def _hits(truth: Truth, found: Detections) -> NDArray[np.bool_]:
+def greedy_hits(truth: Truth, found: Detections) -> NDArray[np.bool_]:
     """Which predictions (N,), best first, find something of their label that is still free: COCO's greedy matching.
 
     Each takes what it overlaps most, by MIN_IOU or more, and of equals the one listed last.

@@ -1,74 +1,29 @@
-"""How far to trust each source of names: temperatures, the conformal threshold, and whether the gate may change a name at all.
+"""The numbers of a gate, fitted on photos that no model was trained on: conformal threshold, regressions, exponents.
 
-Everything is fitted on photos that no model was trained on, and judged on photos it was not fitted on: groups of scenes take
-turns (cross-fitting). `agree` is adopted only when the lower end of its 95 % interval over `detector` is above 0.
+How one source of names is calibrated is in `scaling`; which policy is adopted, and whether any is, in `choose`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from fusion.boxes import Detections, iou
-from fusion.gate import Gate, decide, detector_probabilities, mass_ahead
-from stage1_detector.score import Interval, bootstrap, match, scores
+from fusion.gate import Gate, contest_features, decide, detector_probabilities, mass_ahead, posterior, rank_features, see
+from stage1_detector.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
 from stage2_classifier.evidence import Evidence
+from stage2_classifier.scaling import detector_scale
 
-# Of equals the first listed wins: what CONTEST.md measured as best, and the set that refuses none.
+# Of equals the first listed wins: what CONTEST.md measured as best, and the set that refuses none. Only the ratio of both
+# exponents orders boxes, so that of the objectness stays 1.
 EXPONENTS = (0.5, 1.0, 0.25, 2.0, 0.0)  # chosen: of the name's probability in the final score
-FLOORS = (1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3)  # chosen: of the detectors' class scores, which are in [0, 1]
 COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name the plausible set holds
-TURNS = 5  # chosen: groups of scenes that take turns in cross-fitting
-MIN_SCENES = 5  # chosen: with fewer scenes, photos are resampled instead, and the report says so
-
-
-def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The T in [0.05, 20] that minimises the cross entropy of softmax(logits / T); 1 without data (Guo et al. 2017).
-
-    The targets are Platt's (1999): of n crops the true name has (n + 1) / (n + 2), the others share the rest, so that crops
-    named without a mistake do not make it infinitely sure. scikit-learn's calibrator wants every class among the labels, which
-    held-out crops of a long tail do not have.
-    """
-
-    def loss(log_t: float) -> float:
-        return cross_entropy(logits / np.exp(log_t), labels)
-
-    if len(labels) == 0:
-        return 1.0
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
-
-
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross entropy of softmax(logits), (N, C), with Platt's targets for `labels`; 0 without data or with one class."""
-    n, width = logits.shape
-    if n == 0 or width < 2:
-        return 0.0
-    targets = np.full((n, width), 1 / (n + 2) / (width - 1))
-    targets[np.arange(n), labels] = (n + 1) / (n + 2)
-    return float(-(targets * log_softmax(logits.astype(np.float64), axis=1)).sum(1).mean())
-
-
-def detector_scale(rows: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Temperature and floor of the detectors' class evidence (N, C) that minimise the same cross entropy."""
-    fits = [(temperature(np.log(rows + floor), labels), floor) for floor in FLOORS]
-    return min(fits, key=lambda fit: cross_entropy(np.log(rows + fit[1]) / fit[0], labels))
-
-
-def ece(logits: np.ndarray, labels: np.ndarray, t: float, bins: int = 15) -> float:
-    """Expected calibration error in [0, 1]: mean |accuracy - confidence| over `bins` equal bins, weighted by count."""
-    if len(labels) == 0:
-        return 0.0
-    probabilities = softmax(logits.astype(np.float64) / t, axis=1)
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(right[which == b].mean() - confidence[which == b].mean()) * (which == b).mean()
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return float(sum(gaps))
+OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs an entrant found (CONTEST.md)
+EXPERTS = (0.5, 0.25, 1.0, 2.0)  # chosen: the detector's exponent in the product, the classifier's being 1
+FEWEST = 20  # chosen: rows below which a regression is not fitted
 
 
 def conformal_threshold(ahead: np.ndarray, coverage: float) -> float:
@@ -81,6 +36,14 @@ def conformal_threshold(ahead: np.ndarray, coverage: float) -> float:
     """
     k = int(np.ceil(coverage * (len(ahead) + 1) - 1e-9))
     return float(np.sort(ahead)[k - 1]) if k <= len(ahead) else 1.0
+
+
+def true_names(truth: Truth, boxes: np.ndarray) -> np.ndarray:
+    """The label (N,) of the true box that each of `boxes` (N, 4) overlaps most, by half or more; -1 where there is none."""
+    if len(truth.boxes) == 0 or len(boxes) == 0:
+        return np.full(len(boxes), -1)
+    overlap = iou(boxes, truth.boxes)  # (N, T)
+    return np.where(overlap.max(1) >= 0.5, truth.labels[overlap.argmax(1)], -1)
 
 
 def named_boxes(evidence: Sequence[Evidence]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,15 +63,92 @@ def named_boxes(evidence: Sequence[Evidence]) -> tuple[np.ndarray, np.ndarray]:
 def fit_policy(policy: str, evidence: Sequence[Evidence]) -> Gate:
     """The gate of this `policy`, fitted on `evidence`: the temperature by likelihood, the rest by the contest's score.
 
-    That is the score's exponent and, for `agree`, at what coverage the plausible set is taken: each threshold is conformal, and
-    how much coverage pays depends on how much the detector knows. Of equals the first listed is taken.
+    First what decides names, at the first exponent: for `agree` the coverage of the plausible set (each threshold is conformal,
+    and how much coverage pays depends on how much the detector knows), for `override` the pairs, for `product` the detector's
+    exponent, for `stacked` a regression. Then what orders boxes: the name's exponent, or a regression in its place.
     """
     rows, labels = named_boxes(evidence)
     t, floor = detector_scale(rows, labels)
-    ahead = mass_ahead(detector_probabilities(rows, t, floor), labels)
-    sets = [(c, conformal_threshold(ahead, c)) for c in (COVERAGES if policy == "agree" else COVERAGES[:1])]
-    gates = [Gate(policy, t, floor, coverage, plausible, exponent) for coverage, plausible in sets for exponent in EXPONENTS]
-    return max(gates, key=lambda gate: score(evidence, [gate] * len(evidence)))
+    base = Gate(policy, t, floor, coverage=1.0, name_exponent=EXPONENTS[0])
+    named = _best([replace(base, **values) for values in _variants(base, rows, labels, evidence)], evidence)
+    orders = [replace(named, name_exponent=exponent) for exponent in EXPONENTS]
+    weights = rank_weights(named, evidence)
+    return _best(orders + ([replace(named, rank_weights=weights)] if weights else []), evidence)
+
+
+def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
+    return gates[0] if len(gates) == 1 else max(gates, key=lambda gate: score(evidence, [gate] * len(evidence)))
+
+
+def _variants(base: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """The values that `base.policy` is tried with."""
+    if base.policy == "agree":
+        ahead = mass_ahead(detector_probabilities(rows, base.detector_temperature, base.detector_floor), labels)
+        return [{"coverage": c, "plausible": conformal_threshold(ahead, c)} for c in COVERAGES]
+    if base.policy == "override":
+        return [{"overrides": pairs} for pairs in OVERRIDES]
+    if base.policy == "product":
+        return [{"detector_exponent": exponent} for exponent in EXPERTS]
+    return [{"change_weights": change_weights(base, evidence)}] if base.policy == "stacked" else [{}]
+
+
+def change_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
+    """The stacked policy's weights: a logistic regression on boxes with two names, one right; 1: the classifier's.
+
+    Where there are fewer than FEWEST such boxes, or one source is always the right one, a constant: that source.
+    """
+    features, right = [], []
+    for e in evidence:
+        sight = see(e.merged, e.probabilities, gate)
+        if sight is None or len(e.merged) == 0:
+            continue
+        c, d, truth = sight.classifier.argmax(1), sight.detector.argmax(1), true_names(e.truth, e.merged.boxes)
+        contest = (c != d) & (truth >= 0) & ((c == truth) | (d == truth))
+        features.append(contest_features(sight)[contest])
+        right.append((c == truth)[contest])
+    x, y = (np.concatenate(features), np.concatenate(right)) if features else (np.zeros((0, 1)), np.zeros(0, bool))
+    if len(y) >= FEWEST and 0 < y.mean() < 1:
+        return regression(x, y, np.ones(len(y)))
+    return [1.0 if len(y) and y.mean() > 0.5 else -1.0] + [0.0] * 7
+
+
+def rank_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
+    """Weights of a logistic score: P(a product) and P(this product), weighed as the contest weighs its two parts.
+
+    Empty where there are fewer than FEWEST boxes, or all are hits, or none.
+    """
+    features, found, named = [], [], []
+    for e in evidence:
+        sight = see(e.merged, e.probabilities, gate)
+        if sight is None or len(e.merged) == 0:
+            continue
+        names = posterior(sight, gate)
+        hit = first_hits(e.truth, e.merged)
+        features.append(rank_features(names, sight))
+        found.append(hit)
+        named.append(hit & (names.argmax(1) == true_names(e.truth, e.merged.boxes)))
+    if not features:
+        return []
+    x, y = np.concatenate(features * 2), np.concatenate(found + named)
+    share = np.repeat([DETECTION_SHARE, CLASSIFICATION_SHARE], len(y) // 2)
+    return regression(x, y, share) if len(y) >= 2 * FEWEST and 0 < y.mean() < 1 else []
+
+
+def first_hits(truth: Truth, found: Detections) -> np.ndarray:
+    """Which of `found` (N,) are the first on a product, whatever its name, by descending score: bool (N,)."""
+    order = np.argsort(-found.scores, kind="stable")
+    nameless = Detections(found.boxes[order], found.scores[order], np.zeros(len(order), np.int64))
+    hit = np.zeros(len(order), bool)
+    hit[order] = greedy_hits(Truth(truth.boxes, np.zeros_like(truth.labels)), nameless)
+    return hit
+
+
+def regression(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> list[float]:
+    """Logistic regression of y (M,) on x (M, F), whose first column is 1: weights (F,) for x as it is, standardised inside."""
+    scaler = StandardScaler().fit(x[:, 1:])
+    fitted = LogisticRegression(max_iter=1000).fit(scaler.transform(x[:, 1:]), y, sample_weight=weights)
+    slopes = fitted.coef_[0] / scaler.scale_  # (F - 1,)
+    return [float(fitted.intercept_[0] - slopes @ scaler.mean_), *(float(v) for v in slopes)]
 
 
 def predictions(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> list[Detections]:
@@ -129,54 +169,3 @@ def n_categories(evidence: Sequence[Evidence]) -> int:
 def score(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> float:
     """0.7 det + 0.3 cls mAP50 of the decisions."""
     return scores(match([e.truth for e in evidence], predictions(evidence, gates), n_categories(evidence))).score
-
-
-def resampling_groups(scenes: np.ndarray) -> tuple[np.ndarray, str]:
-    """What intervals resample: the scenes, or the photos where there are fewer than MIN_SCENES scenes; and which, in a word."""
-    if len(np.unique(scenes)) >= MIN_SCENES:
-        return scenes, "scenes"
-    return np.arange(len(scenes)), "photos"
-
-
-def turns(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A turn in 0..TURNS-1 for each photo; photos of one group share theirs."""
-    names, index = np.unique(groups, return_inverse=True)
-    return (rng.permutation(len(names)) % min(TURNS, len(names)))[index]
-
-
-def cross_fit(policy: str, evidence: Sequence[Evidence], groups: np.ndarray, rng: np.random.Generator) -> list[Gate]:
-    """For each photo the gate fitted on the photos of the other turns."""
-    turn = turns(groups, rng)
-    fitted = {k: fit_policy(policy, [e for e, t in zip(evidence, turn, strict=True) if t != k]) for k in np.unique(turn)}
-    return [fitted[k] for k in turn]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The gate adopted, why, and what was resampled for the interval of its gain over `detector` on held-out photos."""
-
-    gate: Gate
-    gain: Interval | None
-    resampled: str
-
-    def to_json(self) -> dict[str, object]:
-        """Everything of it as JSON values."""
-        return {
-            "gate": asdict(self.gate),
-            "gain": None if self.gain is None else asdict(self.gain),
-            "resampled": self.resampled,
-        }
-
-
-def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random.Generator) -> Choice:
-    """`agree` where its cross-fitted gain over `detector` is above 0 with its whole 95 % interval; else `detector`."""
-    groups, resampled = resampling_groups(scenes)
-    keep = fit_policy("detector", evidence)
-    if all(e.probabilities is None for e in evidence) or len(np.unique(groups)) < 2:
-        return Choice(keep, None, resampled)
-    truths, n = [e.truth for e in evidence], n_categories(evidence)
-    matches = [
-        match(truths, predictions(evidence, cross_fit(policy, evidence, groups, rng)), n) for policy in ("agree", "detector")
-    ]
-    gain = bootstrap(*matches, groups, rng)
-    return Choice(fit_policy("agree", evidence) if gain.low > 0 else keep, gain, resampled)

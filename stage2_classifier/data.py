@@ -1,46 +1,59 @@
 """What the classifier learns from: regions of shelf and studio photos, cached once, crops drawn from them anew each time.
 
-A region is the part of a photo around one box, with room to shake the box in. The crop itself is always cut by
-`fusion.crops.crop`, the one that cuts at judgment.
+A region is the part of a photo around one box, with room to shake the box in. Crops to judge by are cut by `fusion.crops.crop`,
+the one that cuts at judgment; `stage2_classifier.augment` makes those to learn from.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fusion.boxes import clip, iou
 from fusion.crops import crop
 from stage1_detector.data import Category, Photo, read_image
+from stage2_classifier.config import Columns
 
 Image = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.float32]
 ROOM = 0.4  # chosen: context kept around a box, as a fraction of its sides; holds 4 sigma of the usual box error
-TYPICAL_ERROR = (
-    0.03,
-    0.03,
-    0.05,
-    0.05,
-)  # measured elsewhere: yolov8n on contest photos; used only where no detector is there to measure
+DETAIL = 1.5  # chosen: pixels kept of a box's longer side, in crops' sides; 22,731 boxes at 96 px then fit in about 3 GB
+# Measured elsewhere: yolov8n on contest photos; used only where no detector is there to measure.
+TYPICAL_ERROR = (0.03, 0.03, 0.05, 0.05)
+FLAT = 12  # chosen: of 255; how far the ground of a studio photo strays from its corner's colour
+TINY = 1e-12  # chosen: keeps an empty sum from dividing
+DRAWN = -1  # the annotation id of a box that nobody drew by hand: it is not shaken
+NO_PRODUCT = 0.3  # chosen: a box that overlaps every product by less than this IoU shows none
+BACKGROUND_SHARE = 0.5  # chosen: background crops kept, for each product's
 
 
 @dataclass(frozen=True)
 class Region:
-    """A cut-out and the box in it: image uint8 (h, w, 3) RGB, box float32 (4,) in its pixels, label an index."""
+    """A cut-out and the box in it: image uint8 (h, w, 3) RGB, box float32 (4,) in its pixels, label an index.
+
+    `mask` uint8 (h, w), of studio regions only, is 255 on the product and 0 on the flat ground around it. The boxes of
+    studio and of `still` regions are not shaken.
+    """
 
     image: Image
     box: npt.NDArray[np.float32]
     label: int
     studio: bool = False
+    mask: Image | None = None
+    still: bool = False
 
 
-def shelf_regions(photos: tuple[Photo, ...], size: int) -> list[Region]:
-    """One region for each annotated box of `photos`, shrunk so that the box is at most 2 x `size` pixels."""
+def shelf_regions(photos: Sequence[Photo], size: int) -> list[Region]:
+    """One region for each annotated box of `photos`, shrunk so that the box is at most DETAIL x `size` pixels."""
     regions = []
     for photo in photos:
         image = read_image(photo.path, photo.width, photo.height)
-        regions += [cut(image, box, int(label), size) for box, label in zip(photo.boxes, photo.labels, strict=True)]
+        for box, label, number in zip(photo.boxes, photo.labels, photo.annotation_ids, strict=True):
+            regions.append(replace(cut(image, box, int(label), size), still=bool(number == DRAWN)))
     return regions
 
 
@@ -50,10 +63,47 @@ def cut(image: Image, box: npt.NDArray[np.float32], label: int, size: int, studi
     limit = (image.shape[1], image.shape[0]) * 2
     x0, y0, x1, y1 = np.clip(np.rint(box + room), 0, limit).astype(int)
     part, inner = image[y0:y1, x0:x1], box - np.array([x0, y0, x0, y0], np.float32)
-    shrink = min(1.0, 2 * size / float((box[2:] - box[:2]).max()))
+    shrink = min(1.0, DETAIL * size / float((box[2:] - box[:2]).max()))
     if shrink < 1:
         part = np.asarray(cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
-    return Region(np.ascontiguousarray(part), (inner * shrink).astype(np.float32), label, studio)
+    mask = content_mask(part) if studio else None
+    return Region(np.ascontiguousarray(part), (inner * shrink).astype(np.float32), label, studio, mask)
+
+
+def megabytes(regions: Sequence[Region]) -> float:
+    """What the pictures of `regions` take in memory, in MB."""
+    return sum(region.image.nbytes for region in regions) / 1e6
+
+
+def with_background(photo: Photo, columns: Columns, rng: np.random.Generator, found: Boxes | None = None) -> Photo:
+    """`photo` with boxes that show no product added, under the last label: those of `found` (M, 4), and drawn ones."""
+    drawn = background_boxes(photo, round(BACKGROUND_SHARE * len(photo.boxes)), rng)
+    more = np.concatenate([drawn] + ([] if found is None else [away(found, photo.boxes)])).astype(np.float32)  # (K, 4)
+    labels = np.full(len(more), columns.names, np.int64)
+    boxes = np.concatenate([photo.boxes, more])
+    ids = np.concatenate([photo.annotation_ids, np.full(len(more), DRAWN)])
+    return replace(photo, boxes=boxes, labels=np.concatenate([photo.labels, labels]), annotation_ids=ids)
+
+
+def away(boxes: Boxes, truth: Boxes) -> Boxes:
+    """Those of `boxes` (N, 4) that overlap each of `truth` by less than NO_PRODUCT."""
+    return boxes[iou(boxes, truth).max(1, initial=0.0) < NO_PRODUCT] if len(truth) else boxes
+
+
+def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
+    """Up to `n` boxes (K, 4) away from the products: in gaps, between neighbours, parts of one product, several at once."""
+    if len(photo.boxes) == 0 or n == 0:
+        return np.zeros((0, 4), np.float32)
+    box = photo.boxes[rng.integers(len(photo.boxes), size=8 * n)].astype(np.float64)  # (M, 4)
+    middle, sides, kind = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2], rng.integers(4, size=8 * n)[:, None]
+    anywhere = rng.uniform(size=middle.shape) * (photo.width, photo.height)
+    beside = middle + sides * rng.uniform(-1, 1, middle.shape)
+    middle = np.select([kind == 0, kind < 3], [anywhere, beside], middle)
+    scale = np.select([kind < 2, kind == 2], [1.0, rng.uniform(0.3, 0.55, kind.shape)], rng.uniform(1.8, 2.5, kind.shape))
+    drawn = np.concatenate([middle - sides * scale / 2, middle + sides * scale / 2], 1).astype(np.float32)
+    seen = clip(drawn, photo.width, photo.height)
+    whole = (seen[:, 2:] - seen[:, :2] > 0.7 * (drawn[:, 2:] - drawn[:, :2])).all(1)
+    return away(seen[whole], photo.boxes)[:n]
 
 
 def studio_folder(data: Path, given: Path | None) -> Path:
@@ -101,9 +151,19 @@ def studio_names(folder: Path) -> dict[str, str]:
         raise ValueError(f"{path}: each row must have product_code and product_name, got {error!r}") from None
 
 
+def content_mask(image: Image) -> Image:
+    """255 on the product and 0 on the flat ground that reaches in from the picture's edge, uint8 (h, w)."""
+    height, width = image.shape[:2]
+    padded = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=[int(c) for c in image[0, 0]])
+    filled = np.zeros((height + 4, width + 4), np.uint8)  # floodFill wants a border of 1 around its picture
+    options = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (255 << 8)
+    cv2.floodFill(padded, filled, (0, 0), 0, (FLAT,) * 3, (FLAT,) * 3, options)
+    return np.ascontiguousarray(255 - filled[2:-2, 2:-2])
+
+
 def content_box(image: Image) -> npt.NDArray[np.float32]:
-    """The box (4,) of the pixels that differ from the corner's colour by more than 12 of 255; the whole where none does."""
-    differs = np.abs(image.astype(np.int16) - image[0, 0].astype(np.int16)).max(2) > 12
+    """The box (4,) of the pixels that differ from the corner's colour by more than FLAT; the whole where none does."""
+    differs = np.abs(image.astype(np.int16) - image[0, 0].astype(np.int16)).max(2) > FLAT
     ys, xs = np.nonzero(differs)
     if len(xs) == 0:
         return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
@@ -131,10 +191,11 @@ def crops_of(
     size: int,
     margin: float,
     rng: np.random.Generator,
+    fit: str = "letterbox",
 ) -> Image:
     """Crops of `regions[picks]` with their boxes shaken by `error`: uint8 (len(picks), size, size, 3)."""
     chosen = [regions[i] for i in picks]
-    crops = [crop(r.image, r.box if r.studio else shake(r.box, error, rng), size, margin) for r in chosen]
+    crops = [crop(r.image, r.box if r.studio or r.still else shake(r.box, error, rng), size, margin, fit) for r in chosen]
     return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
 
 
@@ -154,9 +215,18 @@ def box_error(truth: list[npt.NDArray[np.float32]], found: list[npt.NDArray[np.f
     return np.asarray(1.4826 * np.median(np.abs(errors), axis=0))
 
 
-def draw_order(regions: list[Region], balance: float, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """`n` picks from `regions`, each category weighed by its count^-balance."""
-    labels = np.array([region.label for region in regions])
-    counts = np.bincount(labels)
+def draw_order(
+    labels: npt.NDArray[np.int64], columns: Columns, balance: float, background: float, n: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """`n` picks from regions of these `labels`: a share `background` of no product; of the others each category weighs by its
+    count^-balance, but the unknown product as often as it comes.
+    """
+    counts = np.bincount(labels, minlength=columns.width)
     weights = counts[labels].astype(np.float64) ** -balance
-    return rng.choice(len(regions), size=n, p=weights / weights.sum())
+    unknown, empty = labels == columns.unknown, labels == columns.names
+    named = ~unknown & ~empty
+    weights[named] *= named.sum() / max(weights[named].sum(), TINY)
+    weights[unknown] = 1.0
+    weights[~empty] *= (1 - background * empty.any()) / max(weights[~empty].sum(), TINY)
+    weights[empty] = background / max(empty.sum(), 1)
+    return rng.choice(len(labels), size=n, p=weights / weights.sum())

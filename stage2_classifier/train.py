@@ -2,31 +2,41 @@
 
     python -m stage2_classifier.train --crops shelf|studio|both --data D --out R [--recipe NAME] [--studio DIR] [--resume]
 
-It goes to R/classifier_shelf, R/classifier_studio or R/classifier_both.
+It goes to R/classifier_shelf, R/classifier_studio or R/classifier_both, or to R/NAME with `--name NAME`.
 """
 
 import argparse
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from fusion.boxes import Detections, iou
-from fusion.models import Model
-from fusion.pipeline import Member, detect_one
+from fusion.crops import FITS
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
-from stage1_detector.data import Dataset, Photo, read, read_image
-from stage2_classifier import calibrate
-from stage2_classifier.config import RECIPES, ClassifierConfig, override, recipe
-from stage2_classifier.data import TYPICAL_ERROR, Region, box_error, crops_of, shelf_regions, studio_folder, studio_regions
+from stage1_detector.data import Dataset, Photo, read
+from stage2_classifier import scaling
+from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, columns, override, recipe
+from stage2_classifier.data import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_folder, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import fit
-from stage2_classifier.model import MEAN, STD, build, normalised, refuse_missing, to_input
+from stage2_classifier.model import MEAN, STD, Classifier, build, normalised, pretrained_file, to_input
+from stage2_classifier.oof import (
+    NOTHING,
+    Plan,
+    background,
+    fold_settings,
+    found_boxes,
+    measured_error,
+    out_of_fold,
+    with_found,
+)  # fmt: skip
 
+NO_FOLDS = Plan()
 CROPS = ("shelf", "studio", "both")
 
 
@@ -41,12 +51,16 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--recipe", default="small", help=f"one of {', '.join(RECIPES)}")
     p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch on 32 px crops")
-    p.add_argument("--pretrained", type=Path, help="local weights file to start from; nothing is ever downloaded")
+    p.add_argument("--pretrained", type=Path, help="local weights file to start from, or starter; nothing is ever downloaded")
+    p.add_argument("--name", help="folder in R, for a second classifier beside the first; default classifier_CROPS")
+    p.add_argument("--folds", type=int, default=0, help="train that many detectors and learn from their out-of-fold boxes too")
+    p.add_argument("--detector-weights", type=Path, help="for --folds: the weights file that R/one started from, if from one")
     p.add_argument("--resume", action="store_true", help="go on with a stopped run")
     p.add_argument("--force", action="store_true", help="start again, replacing what is there")
     # --- fields of ClassifierConfig
     p.add_argument("--model", help="a timm name")
     p.add_argument("--size", type=int, help="side of a crop in pixels")
+    p.add_argument("--fit", choices=FITS, help="how a crop fills its square")
     p.add_argument("--margin", type=float)
     p.add_argument("--epochs", type=int)
     p.add_argument("--min-steps", type=int)
@@ -54,13 +68,22 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--lr", type=float)
     p.add_argument("--weight-decay", type=float)
     p.add_argument("--warmup", type=float)
-    p.add_argument("--balance", type=float)
+    p.add_argument("--head", choices=HEADS)
+    p.add_argument("--subcentres", type=int, help="centres of a name, for --head subcentre")
+    p.add_argument("--head-scale", type=float, help="what cosines are multiplied by")
+    p.add_argument("--arc-margin", type=float, help="radians, for --head arcface and subcentre")
+    p.add_argument("--balance", type=float, help="0 natural, 0.5 square root, 1 class balanced")
+    p.add_argument("--unknown", help="the category that is many products; drawn as it comes, without a margin")
+    p.add_argument("--background", type=float, help="share of crops that show no product; 0: no such output")
     p.add_argument("--jitter", type=float)
     p.add_argument("--smoothing", type=float)
+    p.add_argument("--mixup", type=float, help="alpha; 0: off")
+    p.add_argument("--cutmix", type=float, help="alpha; 0: off")
     p.add_argument("--rotate", type=float, help="degrees; 180 where products stand on their heads")
     p.add_argument("--colour", type=float)
     p.add_argument("--blur", type=float)
     p.add_argument("--erase", type=float)
+    p.add_argument("--bridge", type=float, help="how strongly studio crops are made to look like shelf crops")
     p.add_argument("--ema", type=float)
     p.add_argument("--seed", type=int)
     return p
@@ -75,8 +98,8 @@ def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     args = parser().parse_args(argv)
     config = override(recipe(args.recipe, args.quick), vars(args))
-    refuse_missing(args.pretrained)
-    train(args.data, args.out, args.crops, config, args.studio, args.pretrained, args.resume, args.force)
+    plan = Plan(args.folds, args.quick, args.detector_weights)
+    train(args.data, args.out, args.crops, config, args.studio, args.pretrained, args.resume, args.force, args.name, plan)
 
 
 def train(
@@ -88,37 +111,61 @@ def train(
     pretrained: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    name: str | None = None,
+    plan: Plan = NO_FOLDS,
 ) -> Path:
-    """Train into RUNS/classifier_CROPS and return the exported model's path; a finished run is reused."""
-    dataset = read(data)
-    parts = folds.load(runs / "folds.json", dataset)
-    out = runs / f"classifier_{crops}"
-    detector = runs / "one" / "model.onnx"
+    """Train into RUNS/NAME (default: classifier_CROPS) and return the exported model's path; a finished run is reused."""
+    pretrained = pretrained_file(pretrained)
+    parts, detector = folds.load(runs / "folds.json", read(data)), runs / "one" / "model.onnx"
+    out, told = runs / run_name(name, crops), f"classifier {name or crops}"
     settings = asdict(config) | {
         "crops": crops,
         "pretrained": pretrained and record.fingerprint(pretrained),
         "folds": record.fingerprint(runs / "folds.json"),
         "detector": record.fingerprint(detector) if detector.is_file() else None,
+        "out_of_fold": fold_settings(runs, plan) if plan.folds else None,
     }
     if record.finished(out, settings, force):
-        say(f"classifier {crops}: reuses {out}")
+        say(f"{told}: reuses {out}")
         return out / "model.onnx"
     record.refuse_unfinished(out, is_stopped(out), resume, force)
-    model = build(config, len(dataset.categories), pretrained)
-    held_out = parts.labelled("valid")
+    outputs = columns(config, [category.name for category in parts.dataset.categories])
+    model = build(config, outputs, pretrained)
+    parts.labelled("valid")  # refuses an empty one before the work begins
     out.mkdir(parents=True, exist_ok=True)
-    started = time.time()
-    regions = gather(crops, dataset, parts.photos("train"), config, studio)
-    error = measured_error(detector, held_out)
-    say(
-        f"classifier {crops}: {config.model} on {len(regions)} crops of {len({r.label for r in regions})} names; "
-        f"box error {np.round(error, 3).tolist()}"
-    )
-    model = fit(model, regions, error, config, out / "last.pt", lambda line: say(f"classifier {crops}: {line}"), resume)
-    metrics = finish(model, out, config, dataset, shelf_regions(held_out, config.size), error)
-    say(f"classifier {crops}: valid accuracy {metrics['valid_accuracy']:.3f}, temperature {metrics['temperature']:.2f}")
-    record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
+    metrics = learn(model, out, crops, config, parts, studio, resume, plan)
+    record.write_run(out, settings, metrics)
     return out / "model.onnx"
+
+
+def learn(
+    model: Classifier, out: Path, crops: str, config: ClassifierConfig, parts: folds.Folds, studio: Path | None, resume: bool,
+    plan: Plan,
+) -> dict[str, Any]:  # fmt: skip
+    """Train `model`, export it to OUT/model.onnx, and return the metrics."""
+    started, told = time.time(), "classifier " + out.name.removeprefix("classifier_")
+    shown = look(out.parent, parts, model.columns, config, plan)
+    regions = gather(crops, parts.dataset, shown.train, config, studio)
+    say(f"{told}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {np.round(shown.error, 3).tolist()}")
+    fitted = fit(model, regions, shown.error, config, out / "last.pt", lambda line: say(f"{told}: {line}"), resume)
+    metrics = finish(fitted.model, out, config, parts.dataset, shown.valid, shown.error)
+    say(
+        f"{told}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "
+        f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
+    )
+    return metrics | {"loader_share": fitted.loader_share, "minutes": (time.time() - started) / 60}
+
+
+def run_name(name: str | None, crops: str) -> str:
+    """The folder of a classifier in the run folder. Raises ValueError for a name that is no plain one.
+
+    >>> run_name(None, "shelf"), run_name("second", "shelf")
+    ('classifier_shelf', 'second')
+    """
+    taken = ("one", "all", "oof", ".", "..", "")
+    if name is not None and (name in taken or Path(name).name != name):
+        raise ValueError(f"--name: got {name!r}, must be the name of a folder, and none of one, all, oof")
+    return name or f"classifier_{crops}"
 
 
 def is_stopped(out: Path) -> bool:
@@ -126,43 +173,58 @@ def is_stopped(out: Path) -> bool:
     return (out / "last.pt").is_file() and not (out / "run.json").is_file()
 
 
+class Shown(NamedTuple):
+    """The photos to learn from and to calibrate on, with the boxes that detectors add to them, and the box error (4,)."""
+
+    train: Sequence[Photo]
+    valid: Sequence[Photo]
+    error: np.ndarray
+
+
+def look(runs: Path, parts: folds.Folds, outputs: Columns, config: ClassifierConfig, plan: Plan) -> Shown:
+    """What detectors find on the photos: R/one's, and by `plan` those of the folds, on scenes they were not trained on."""
+    train, valid, detector = parts.photos("train"), parts.labelled("valid"), runs / "one" / "model.onnx"
+    found, on_valid = [NOTHING] * len(train), found_boxes(detector, valid)
+    if plan.folds:
+        found = out_of_fold(runs, parts, plan, lambda line: say(f"classifier: {line}"))
+        error = measured_error(train, found)
+        train = tuple(with_found(photo, boxes) for photo, boxes in zip(train, found, strict=True))
+    elif detector.is_file():
+        error = measured_error(valid, on_valid)
+        found = found_boxes(detector, train) if outputs.background else found
+    else:
+        say(f"classifier: {detector} not found, the box error is a typical one, not measured")
+        error = np.array(TYPICAL_ERROR)
+    return Shown(background(train, found, outputs, config.seed), background(valid, on_valid, outputs, config.seed), error)
+
+
 def gather(
-    crops: str, dataset: Dataset, photos: tuple[Photo, ...], config: ClassifierConfig, studio: Path | None
+    crops: str, dataset: Dataset, photos: Sequence[Photo], config: ClassifierConfig, studio: Path | None
 ) -> list[Region]:
-    """The regions that `crops` asks for."""
-    regions = shelf_regions(photos, config.size) if crops != "studio" else []
+    """The regions that `crops` asks for; of shelf photos' background there are some in any case, where `photos` have it."""
+    names = len(dataset.categories)
+    regions = shelf_regions(photos if crops != "studio" else [only_background(p, names) for p in photos], config.size)
     if crops != "shelf":
         regions += studio_regions(studio_folder(dataset.root, studio), dataset.categories, config.size)
     return regions
 
 
-def measured_error(detector: Path, photos: tuple[Photo, ...]) -> np.ndarray:
-    """The box error (4,) of the model DETECTOR on held-out photos; TYPICAL_ERROR, said on screen, without one."""
-    if not detector.is_file():
-        say(f"classifier: {detector} not found, the box error is a typical one, not measured")
-        return np.array(TYPICAL_ERROR)
-    model = Model(detector)
-    member = Member.of(detector.name, model.sidecar, conf=0.05)
-    pairs = [matched(p.boxes, detect_one(model, member, read_image(p.path, p.width, p.height))[0]) for p in photos]
-    return box_error([t for t, _ in pairs], [f for _, f in pairs])
-
-
-def matched(truth: np.ndarray, found: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """The true boxes that some found box overlaps by half or more, and that box for each: both (M, 4)."""
-    overlap = iou(truth, found.boxes) if len(found) else np.zeros((len(truth), 1))  # (T, N)
-    hit = overlap.max(1, initial=0.0) >= 0.5
-    best = overlap.argmax(1)[hit]
-    return truth[hit], found.boxes[best] if len(found) else np.zeros((0, 4), np.float32)
+def only_background(photo: Photo, names: int) -> Photo:
+    """`photo` with those boxes only that show no product."""
+    keep = photo.labels == names
+    return replace(photo, boxes=photo.boxes[keep], labels=photo.labels[keep], annotation_ids=photo.annotation_ids[keep])
 
 
 def finish(
-    model: torch.nn.Module, out: Path, config: ClassifierConfig, dataset: Dataset, held_out: list[Region], error: np.ndarray
+    model: Classifier, out: Path, config: ClassifierConfig, dataset: Dataset, photos: Sequence[Photo], error: np.ndarray
 ) -> dict[str, Any]:
-    """Fit the temperature on crops of `held_out`, export to OUT/model.onnx, and return the metrics."""
-    crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, np.random.default_rng(config.seed))
+    """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
+    rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
+    crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, rng, config.fit)
     labels = np.array([region.label for region in held_out])
+    groups = np.repeat(np.arange(len(photos)), [len(photo.boxes) for photo in photos])
     logits = predict(model, crops)
-    temperature = calibrate.temperature(logits, labels)
+    fitted = scaling.choose_scaling(logits, labels, groups, rng)
     sidecar = {
         "task": "classifier",
         "family": "timm",
@@ -171,15 +233,19 @@ def finish(
         "mean": MEAN,
         "std": STD,
         "margin": config.margin,
-        "temperature": temperature,
+        "fit": config.fit,
+        "background": model.columns.background,
     }
-    parity = export_classifier(model, out / "model.onnx", sidecar, crops[:16])
+    parity = export_classifier(model, out / "model.onnx", sidecar | fitted.sidecar(), crops[:16])
+    right, product = logits.argmax(1) == labels, labels < model.columns.names
     return {
         "parity": parity,
-        "temperature": temperature,
-        "valid_accuracy": float((logits.argmax(1) == labels).mean()),
-        "ece_before": calibrate.ece(logits, labels, 1.0),
-        "ece_after": calibrate.ece(logits, labels, temperature),
+        "calibration": fitted.method,
+        "temperature": fitted.temperature,
+        "valid_accuracy": float(right[product].mean()),
+        "valid_background_accuracy": float(right[~product].mean()) if (~product).any() else None,
+        "ece_before": scaling.ece(logits, labels, 1.0),
+        "ece_after": scaling.ece(fitted.scaled(logits), labels, 1.0),
     }
 
 

@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import ablation, judge, parity, pictures
+from scipy.special import softmax
+
+from experiments import ablation, arms, judge, parity, pictures, table
 from fusion.boxes import Detections
-from fusion.gate import Gate
-from stage1_detector.data import Category, Photo
+from fusion.gate import Gate, name
+from stage1_detector.data import Category, Dataset, Photo
+from stage2_classifier.calibrate import true_names
+from stage2_classifier.choose import Choice
 from stage2_classifier.evidence import Evidence
 
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 60, 70, 70]], np.float32)
@@ -22,31 +26,57 @@ def evidence() -> Evidence:
     return Evidence(photo, Detections(BOXES, np.full(4, 0.5, np.float32), np.zeros(4, np.int64), vectors), probabilities)
 
 
+def names(e: Evidence, gate: Gate) -> list[np.ndarray]:
+    return [name(e.merged, e.probabilities, gate)[0]]
+
+
 def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> None:
-    assert ablation.count_labels([], Gate("detector"), Gate("raw")) == (0, 0, 0)
-    assert ablation.count_labels([evidence()], Gate("detector"), Gate("raw")) == (2, 1, 1)
-    assert ablation.count_labels([evidence()], Gate("detector"), Gate("detector")) == (0, 0, 0)
-    assert ablation.count_labels([evidence()], Gate("detector"), None) == (1, 1, 0)
+    e = evidence()
+    before, true = names(e, Gate("detector")), [true_names(e.truth, e.merged.boxes)]
+    assert table.count([], [], []) == (0, 0, 0)
+    assert table.count(before, names(e, Gate("raw")), true) == (2, 1, 1)
+    assert table.count(before, before, true) == (0, 0, 0)
+    assert table.count(before, true, true) == (1, 1, 0)
 
 
 def test_the_oracle_names_rightly_where_there_is_something_and_leaves_the_rest() -> None:
     e = evidence()
-    named = ablation.with_true_names(e, e.merged)
-    assert named.labels.tolist() == [0, 1, 0, 0]
+    assert arms.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
 
 
 def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_nothing() -> None:
-    gates = {p: Gate(p) for p in ablation.POLICIES} | {"gate": Gate("raw")}
-    rows = {r.policy: r for r in ablation.measure([evidence()] * 3, gates, np.arange(3), np.random.default_rng(0))}
+    photos = [evidence()] * 3
+    choice = Choice(Gate("raw", further=2), None, "photos", Gate("raw"))
+    made = arms.policies(photos, photos, choice)
+    rows = {r.arm: r for r in table.measure([e.truth for e in photos], [e.merged.boxes for e in photos], made, 3, np.arange(3), 0)}
+    assert next(iter(rows)) == "detector"
     assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
-    assert rows["raw"].minus_detector == rows["gate"].minus_detector
-    assert rows["oracle"].score[0] >= max(rows[p].score[0] for p in ablation.POLICIES)
+    assert (rows["detector"].changed, rows["raw"].changed) == (0, 6)
     assert rows["raw"].det == rows["detector"].det
+    assert rows[arms.ADOPTED].score[0] >= rows["gate"].score[0]
+
+
+def test_untempered_undoes_a_temperature_and_leaves_the_background_its_place() -> None:
+    logits, t = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]), 1.7
+    for columns in (3, 2):  # without background, and with the last column as background
+        cooled, plain = softmax(logits / t, axis=1)[:, :columns], softmax(logits, axis=1)[:, :columns]
+        np.testing.assert_allclose(arms.untempered(cooled.astype(np.float32), t), plain, atol=1e-4)
+
+
+def test_the_table_is_written_as_markdown_and_drawn(tmp_path: Path) -> None:
+    row = table.Row("raw", (0.5, 0.4, 0.6), (0.2, 0.1, 0.3), (0.4, 0.3, 0.5), (0.1, -0.1, 0.3), 4, 3, 1)
+    assert "| raw | 0.500 [0.400, 0.600] |" in table.markdown([row])
+    assert "| +0.100 [-0.100, +0.300] | 4 | 3 | 1 |" in table.markdown([row])
+    table.draw([row], tmp_path / "a.png", "title")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+SET = Dataset(Path("none"), (Category(0, "a"),), ())
 
 
 def test_missing_models_are_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one/model\.onnx not found: train it first"):
-        ablation.default_ensemble(tmp_path, "shelf", None)
+        ablation.default_ensemble(tmp_path, ["shelf"], SET)
 
 
 def test_worst_first() -> None:

@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 
 from fusion.boxes import Detections
-from fusion.gate import POLICIES, Gate, decide, detector_probabilities, mass_ahead, name
+from fusion.gate import (
+    POLICIES,
+    Gate,
+    contest_features,
+    decide,
+    detector_probabilities,
+    mass_ahead,
+    name,
+    posterior,
+    see,
+)
+
+Rows = list[list[float]] | np.ndarray
 
 
-def merged(evidence: list[list[float]] | None, scores: list[float]) -> Detections:
+def merged(evidence: Rows | None, scores: list[float] | np.ndarray) -> Detections:
     n = len(scores)
     boxes = np.tile(np.array([[0, 0, 10, 10]], np.float32), (n, 1))
     vectors = None if evidence is None else np.array(evidence, np.float32).reshape(n, -1)
@@ -99,3 +111,109 @@ def test_mass_ahead_equals_a_slow_loop() -> None:
     rows, names = rng.dirichlet(np.ones(6), 40).astype(np.float32), rng.integers(0, 6, 40)
     slow = [sum(float(p) for p in row if p > row[k]) for row, k in zip(rows, names, strict=True)]
     np.testing.assert_allclose(mass_ahead(rows, names), slow, atol=1e-6)
+
+
+# -- override, product, stacked --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("score", "sure", "label"),
+    [(0.3, 0.9, 1), (0.3, 0.8, 0), (0.6, 0.88, 0), (0.6, 0.95, 1), (0.85, 0.99, 0)],
+    ids=["low and sure", "low, not sure", "middling and sure", "middling and very sure", "high"],
+)
+def test_override_is_the_entrants_pairs(score: float, sure: float, label: int) -> None:
+    boxes = merged([[score, 0.0]], [0.5])
+    gate = Gate("override", overrides=[[0.4, 0.85], [0.8, 0.9]])
+    assert name(boxes, np.array([[1 - sure, sure]], np.float32), gate)[0].tolist() == [label]
+
+
+def test_product_is_the_loop_over_names_and_its_ends_are_the_sources() -> None:
+    rng = np.random.default_rng(0)
+    d, c = rng.dirichlet(np.ones(4), 20).astype(np.float32), rng.dirichlet(np.ones(5), 20).astype(np.float32)[:, :4]
+    boxes = merged(d, rng.uniform(size=20))
+    sight = see(boxes, c, Gate())
+    assert sight is not None
+    for a, b in ((0.5, 1.0), (1.0, 0.0), (0.0, 1.0)):
+        got = posterior(sight, Gate("product", detector_exponent=a, classifier_exponent=b))
+        for i in range(20):
+            powers = [float(sight.detector[i, k]) ** a * float(c[i, k]) ** b for k in range(4)]
+            expected = [p / sum(powers) * c[i].sum() for p in powers]
+            np.testing.assert_allclose(got[i], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_stacked_follows_its_weights() -> None:
+    boxes = merged([[0.9, 0.1], [0.6, 0.4]], [0.9, 0.2])
+    classifier = np.array([[0.3, 0.7], [0.1, 0.9]], np.float32)
+    always, never = ([v] + [0.0] * 7 for v in (1.0, -1.0))
+    assert name(boxes, classifier, Gate("stacked", change_weights=always))[0].tolist() == [1, 1]
+    assert name(boxes, classifier, Gate("stacked", change_weights=never))[0].tolist() == [0, 0]
+    unsure = [0.0] * 6 + [-1.0, 0.0]  # only where the objectness is below a half
+    assert name(boxes, classifier, Gate("stacked", change_weights=unsure))[0].tolist() == [0, 1]
+
+
+def test_a_contest_is_told_by_both_sources_on_both_names() -> None:
+    boxes = merged([[0.8, 0.2]], [0.5])
+    sight = see(boxes, np.array([[0.1, 0.6]], np.float32), Gate(detector_floor=1e-9))
+    assert sight is not None
+    expected = [1, np.log(0.6), np.log(0.2), np.log(0.1), np.log(0.8), 0.5, 0.0, np.log(11)]
+    np.testing.assert_allclose(contest_features(sight)[0], expected, atol=1e-5)
+
+
+# -- background, names the detector was never taught -----------------------------------------------------
+
+
+def test_background_lowers_the_score_and_has_no_say_when_the_detector_names() -> None:
+    boxes = merged([[0.9, 0.1]] * 2, [0.5, 0.5])
+    classifier = np.array([[0.1, 0.9], [0.02, 0.18]], np.float32)  # the second is background with 0.8
+    assert np.diff(decide(boxes, classifier, Gate("raw", name_exponent=1.0)).scores)[0] < -0.3
+    kept = decide(boxes, classifier, Gate("detector", name_exponent=1.0))
+    alone = decide(boxes, None, Gate("detector", name_exponent=1.0))
+    assert kept.scores.tolist() == alone.scores.tolist()
+
+
+def test_a_name_the_detector_was_never_taught_is_not_implausible_to_it() -> None:
+    boxes = merged([[0.9, 0.1]] * 2, [0.5, 0.5])
+    classifier = np.array([[0.02, 0.0, 0.98], [0.02, 0.98, 0.0]], np.float32)
+    assert name(boxes, classifier, Gate("agree", plausible=0.0))[0].tolist() == [2, 0]
+
+
+# -- the score -------------------------------------------------------------------------------------------
+
+
+def test_a_logistic_score_is_the_formula_and_orders_by_it() -> None:
+    boxes = merged([[0.9, 0.1], [0.6, 0.4]], [0.3, 0.9])
+    classifier = np.array([[0.9, 0.1], [0.4, 0.5]], np.float32)
+    gate = Gate("raw", rank_weights=[0.5, 1.0, 2.0, 0.0, 0.25, 0.0])
+    found = decide(boxes, classifier, gate)
+    logits = [0.5 + np.log(0.3 / 0.7) + 2 * np.log(0.9) + 0.25, 0.5 + np.log(0.9 / 0.1) + 2 * np.log(0.5)]
+    np.testing.assert_allclose(np.sort(found.scores)[::-1], np.sort(1 / (1 + np.exp(-np.array(logits))))[::-1], rtol=1e-4)
+
+
+# -- further names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_further_names_come_after_every_first_name(policy: str) -> None:
+    rng = np.random.default_rng(0)
+    gate = Gate(policy, further=3, overrides=[[0.5, 0.3]], name_exponent=1.0)
+    scores = []
+    for _ in range(20):
+        boxes, classifier = merged(rng.dirichlet(np.ones(6), 5), rng.uniform(size=5)), rng.dirichlet(np.ones(6), 5)
+        boxes.boxes[:] += 20 * np.arange(5, dtype=np.float32)[:, None]
+        found = decide(boxes, classifier.astype(np.float32), gate)
+        scores.append(found.scores)
+        assert len(found) == 5 + 15
+        assert len({(tuple(b), n) for b, n in zip(found.boxes.tolist(), found.labels.tolist(), strict=True)}) == 20
+    assert min(s[:5].min() for s in scores) > max(s[5:].max() for s in scores)
+    assert all(s.min() > 0 and s.max() <= 1 for s in scores)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0, 2), (1, 3), (3, 5), (99, 6), (None, 6)])
+def test_further_names_are_capped_and_first_names_never(most: int | None, expected: int) -> None:
+    boxes = merged([[0.5, 0.3, 0.2]] * 2, [0.5, 0.4])
+    found = decide(boxes, np.array([[0.6, 0.3, 0.1]] * 2, np.float32), Gate("raw", further=9), most)
+    assert len(found) == expected
+
+
+def test_further_names_of_nothing_are_none() -> None:
+    assert len(decide(Detections.empty(3), np.zeros((0, 3), np.float32), Gate("raw", further=2))) == 0

@@ -11,7 +11,7 @@ from stage2_classifier import config as classifier
 from stage2_classifier import train as classifier_train
 
 OWN_OF_DETECTOR = {"help", "data", "out", "classes", "recipe", "quick", "pretrained", "resume", "force"}
-OWN_OF_CLASSIFIER = (OWN_OF_DETECTOR - {"classes"}) | {"crops", "studio"}
+OWN_OF_CLASSIFIER = (OWN_OF_DETECTOR - {"classes"}) | {"crops", "studio", "name", "folds", "detector_weights"}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from fusion.boxes import iou
 from fusion.crops import crop
-from stage1_detector.data import Category
+from stage1_detector.data import Category, Photo
 from stage2_classifier import data
+from stage2_classifier.config import Columns
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
 CATEGORIES = (Category(3, "Fjell Te"), Category(9, "Dal Te"))
@@ -33,9 +35,10 @@ def test_a_region_at_the_edge_stays_inside_the_photo() -> None:
     assert region.image.shape == (56, 56, 3)
 
 
-def test_a_large_box_is_kept_at_twice_the_crops_size() -> None:
+def test_a_large_box_is_kept_at_so_many_crops_sizes() -> None:
     region = data.cut(PHOTO, np.array([10, 10, 210, 110], np.float32), 0, 32)
-    assert max(region.box[2:] - region.box[:2]) == pytest.approx(64)
+    assert max(region.box[2:] - region.box[:2]) == pytest.approx(data.DETAIL * 32)
+    assert data.megabytes([region, region]) == pytest.approx(2 * region.image.nbytes / 1e6)
 
 
 def test_box_error_recovers_the_noise_it_is_given() -> None:
@@ -56,10 +59,66 @@ def test_without_enough_pairs_the_error_is_the_typical_one(n: int) -> None:
     ("balance", "share"), [pytest.param(0.0, 0.1, id="as they come"), pytest.param(1.0, 0.5, id="all alike")]
 )
 def test_balance_sets_the_share_of_a_rare_name(balance: float, share: float) -> None:
-    box = np.array([0, 0, 5, 5], np.float32)
-    regions = [data.Region(PHOTO, box, 0)] * 90 + [data.Region(PHOTO, box, 1)] * 10
-    picks = data.draw_order(regions, balance, 20000, np.random.default_rng(0))
+    labels = np.repeat([0, 1], [90, 10])
+    picks = data.draw_order(labels, Columns(2), balance, 0.0, 20000, np.random.default_rng(0))
     assert np.mean(picks >= 90) == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_the_unknown_product_is_drawn_as_it_comes_and_background_by_its_share(balance: float) -> None:
+    labels = np.repeat([0, 1, 2, 3], [600, 20, 380, 77])
+    columns = Columns(3, unknown=2, background=True)
+    drawn = labels[data.draw_order(labels, columns, balance, 0.25, 40000, np.random.default_rng(0))]
+    share = np.bincount(drawn, minlength=4) / len(drawn)
+    assert share[3] == pytest.approx(0.25, abs=0.01)
+    assert share[2] == pytest.approx(0.75 * 0.38, abs=0.01)
+    rare = 20 ** (1 - balance) / (20 ** (1 - balance) + 600 ** (1 - balance))
+    assert share[1] == pytest.approx(0.75 * 0.62 * rare, abs=0.01)
+
+
+@pytest.mark.parametrize("label", [0, 1, 2], ids=["a name alone", "the unknown alone", "background alone"])
+def test_regions_of_one_kind_are_all_drawn(label: int) -> None:
+    picks = data.draw_order(np.full(5, label), Columns(2, 1, True), 0.5, 0.2, 500, np.random.default_rng(0))
+    assert set(picks) == set(range(5))
+
+
+def shelf_photo(n: int = 12) -> Photo:
+    corners = np.stack([np.arange(n) % 4 * 60 + 20, np.arange(n) // 4 * 60 + 10], 1)
+    boxes = np.concatenate([corners, corners + np.array([45, 50])], 1).astype(np.float32)
+    return Photo(1, Path("a.jpg"), 300, 200, boxes, np.zeros(n, np.int64), np.arange(n), None)
+
+
+def test_background_boxes_show_no_product_and_lie_on_the_photo() -> None:
+    photo = shelf_photo()
+    boxes = data.background_boxes(photo, 60, np.random.default_rng(0))
+    assert len(boxes) == 60
+    assert iou(boxes, photo.boxes).max() < data.NO_PRODUCT
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= (300, 200)).all()
+    assert (boxes[:, 2:] - boxes[:, :2]).min() > 5
+
+
+def test_background_is_the_last_label_and_leaves_the_products() -> None:
+    photo = shelf_photo()
+    wrong = np.array([[0, 0, 8, 8], [20, 10, 65, 60]], np.float32)  # the second is on a product
+    more = data.with_background(photo, Columns(7, background=True), np.random.default_rng(0), wrong)
+    np.testing.assert_array_equal(more.boxes[:12], photo.boxes)
+    assert (more.labels[12:] == 7).all()
+    assert len(more.boxes) == len(more.labels) == len(more.annotation_ids) == 12 + 6 + 1
+    assert more.boxes[-1].tolist() == [0, 0, 8, 8]
+
+
+def test_a_photo_without_products_has_no_drawn_background() -> None:
+    photo = shelf_photo(0)
+    assert len(data.with_background(photo, Columns(7, background=True), np.random.default_rng(0)).boxes) == 0
+
+
+def test_the_mask_is_the_product_with_the_white_inside_it() -> None:
+    picture = np.full((50, 50, 3), 255, np.uint8)
+    picture[10:40, 20:30] = (200, 10, 30)
+    picture[20:25, 23:27] = 255
+    wanted = np.zeros((50, 50), np.uint8)
+    wanted[10:40, 20:30] = 255
+    np.testing.assert_array_equal(data.content_mask(picture), wanted)
 
 
 def studio(root: Path, *folders: str) -> Path:

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from fusion.models import normalise
+from fusion.models import Model, normalise
 from stage2_classifier import fit as fitting
 from stage2_classifier import model as modelling
-from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, recipe
 from stage2_classifier.data import Region
+from stage2_classifier.export import export_classifier
+from stage2_classifier.heads import make_head
 
 CONFIG = ClassifierConfig(size=24, epochs=4, min_steps=0, batch=8, colour=0.05, blur=0.0, erase=0.0, ema=0.5)
 ERROR = np.full(4, 0.02)
+TWO = Columns(2)
+MIXED = replace(CONFIG, mixup=0.4, cutmix=1.0, blur=0.5, erase=0.5, colour=0.3)
 
 
 def regions(n: int = 32) -> list[Region]:
@@ -24,16 +28,17 @@ def regions(n: int = 32) -> list[Region]:
     return [Region(picture, box, i % 2) for i, picture in enumerate(pictures)]
 
 
-def small() -> torch.nn.Module:
+def small(config: ClassifierConfig = CONFIG, columns: Columns = TWO) -> modelling.Classifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return torch.nn.Sequential(
-            torch.nn.Conv2d(3, 8, 3, 2),
-            torch.nn.ReLU(),
-            torch.nn.AdaptiveAvgPool2d(1),
-            torch.nn.Flatten(),
-            torch.nn.Linear(8, 2),
-        )
+        layers = [torch.nn.Conv2d(3, 8, 3, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+        return modelling.Classifier(torch.nn.Sequential(*layers), make_head(config, columns, 8), columns)
+
+
+def named(net: modelling.Classifier) -> list[int]:
+    crops = np.stack([r.image[4:28, 4:28] for r in regions()])
+    with torch.no_grad():
+        return net(modelling.normalised(modelling.to_input(crops))).argmax(1).tolist()
 
 
 def test_training_and_judgment_normalise_alike() -> None:
@@ -42,19 +47,36 @@ def test_training_and_judgment_normalise_alike() -> None:
     np.testing.assert_allclose(ours, normalise(crops, modelling.MEAN, modelling.STD), atol=1e-6)
 
 
-def test_it_learns_two_colours_and_reports(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", HEADS)
+def test_it_learns_two_colours_and_reports(head: str, tmp_path: Path) -> None:
     lines: list[str] = []
-    config = replace(CONFIG, epochs=10, lr=0.02)
-    net = fitting.fit(small(), regions(), ERROR, config, tmp_path / "last.pt", lines.append)
-    crops = np.stack([r.image[4:28, 4:28] for r in regions()])
-    with torch.no_grad():
-        named = net(modelling.normalised(modelling.to_input(crops))).argmax(1)
-    assert named.tolist() == [r.label for r in regions()]
-    assert "epoch 10/10" in lines[-1]
+    config = replace(CONFIG, epochs=15, lr=0.02, head=head, head_scale=8)
+    fitted = fitting.fit(small(config), regions(), ERROR, config, tmp_path / "last.pt", lines.append)
+    assert named(fitted.model) == [r.label for r in regions()]
+    assert 0 <= fitted.loader_share <= 1
+    assert "epoch 15/15" in lines[-1] and "loader" in lines[-1]
 
 
-def test_a_stopped_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    whole = fitting.fit(small(), regions(), ERROR, CONFIG, tmp_path / "a.pt", lambda _: None)
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)], ids=["mixup", "cutmix", "both"])
+def test_it_learns_from_mixed_crops(mixup: float, cutmix: float, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=15, lr=0.02, mixup=mixup, cutmix=cutmix, head="arcface", head_scale=8)
+    fitted = fitting.fit(small(config), regions(), ERROR, config, tmp_path / "last.pt", lambda _: None)
+    assert named(fitted.model) == [r.label for r in regions()]
+
+
+def test_mixed_targets_are_shares_of_two_names() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images, targets = fitting.mixer(replace(CONFIG, mixup=1.0), 3)(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 2]))
+    assert images.shape == (4, 3, 8, 8)
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+    assert ((targets > 0) & (targets < 1)).any()
+    assert fitting.mixer(CONFIG, 3) is None
+
+
+@pytest.mark.parametrize("config", [CONFIG, MIXED], ids=["plain", "mixed"])
+def test_a_stopped_run_goes_on_to_exactly_the_same_end(config: ClassifierConfig, tmp_path: Path) -> None:
+    whole = fitting.fit(small(), regions(), ERROR, config, tmp_path / "a.pt", lambda _: None).model
 
     class Stop(Exception):
         pass
@@ -64,30 +86,43 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        fitting.fit(small(), regions(), ERROR, CONFIG, tmp_path / "b.pt", stop)
-    resumed = fitting.fit(small(), regions(), ERROR, CONFIG, tmp_path / "b.pt", lambda _: None, resume=True)
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=0.02)  # augmentation draws differ after the stop, steps and rates do not
+        fitting.fit(small(), regions(), ERROR, config, tmp_path / "b.pt", stop)
+    resumed = fitting.fit(small(), regions(), ERROR, config, tmp_path / "b.pt", lambda _: None, resume=True)
+    assert resumed.loader_share > 0
+    for a, b in zip(whole.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_batches_hold_the_labels_of_their_crops_and_all_steps() -> None:
+    model = small()
+    steps = list(fitting.batches(regions(), ERROR, CONFIG, model, 5, 0))
+    assert len(steps) == 5
+    for crops, labels in steps:
+        assert crops.shape == (8, 24, 24, 3)
+        assert [int(crop[12, 12].argmax() == 2) for crop in crops] == labels.tolist()
+
+
+def test_an_error_in_the_loading_thread_reaches_the_caller(tmp_path: Path) -> None:
+    broken = [replace(region, image=None) for region in regions()]
+    with pytest.raises(AttributeError):
+        fitting.fit(small(), broken, ERROR, CONFIG, tmp_path / "last.pt", lambda _: None)
+
+
+def test_background_crops_do_not_count_as_products() -> None:
+    assert fitting.schedule(400, replace(CONFIG, background=0.2, batch=50)) == (4, 10)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     fitting.fit(small(), regions(), ERROR, CONFIG, tmp_path / "a.pt", lambda _: None)
+    other = small(columns=Columns(3))
     with pytest.raises(ValueError, match="of another model or recipe"):
-        fitting.fit(
-            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2)),
-            regions(),
-            ERROR,
-            CONFIG,
-            tmp_path / "a.pt",
-            lambda _: None,
-            resume=True,
-        )
+        fitting.fit(other, regions(), ERROR, CONFIG, tmp_path / "a.pt", lambda _: None, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     net = small()
     with torch.no_grad():
-        net[-1].weight[:] = float("nan")
+        net.head.weight[:] = float("nan")
     with pytest.raises(FloatingPointError, match="got nan, must be finite"):
         fitting.fit(net, regions(), ERROR, CONFIG, tmp_path / "last.pt", lambda _: None)
 
@@ -98,16 +133,51 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 )
 def test_an_unknown_backbone_is_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        modelling.build(replace(CONFIG, model=name), 3)
+        modelling.build(replace(CONFIG, model=name), Columns(3))
 
 
 def test_weights_of_another_width_keep_the_backbone(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     config = replace(CONFIG, model="resnet10t")
-    source = modelling.build(config, 5)
-    save_file(source.state_dict(), tmp_path / "w.safetensors")
-    loaded = modelling.build(config, 3, tmp_path / "w.safetensors")
-    assert torch.equal(loaded.conv1[0].weight, source.conv1[0].weight)
-    with pytest.raises(ValueError, match="must be a local weights file"):
-        modelling.build(config, 3, tmp_path / "none.safetensors")
+    source = modelling.build(config, Columns(5)).trunk
+    save_file(source.state_dict() | {"fc.weight": torch.zeros(5, 512)}, tmp_path / "w.safetensors")
+    loaded = modelling.build(replace(config, seed=1), Columns(3), tmp_path / "w.safetensors").trunk
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), source.state_dict().values(), strict=True))
+    with pytest.raises(ValueError, match="must be a local weights file, or starter"):
+        modelling.pretrained_file(tmp_path / "none.safetensors")
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"other": torch.zeros(3)}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="none of its 1 tensors fits ResNet"):
+        modelling.build(replace(CONFIG, model="resnet10t"), Columns(3), tmp_path / "w.safetensors")
+
+
+@pytest.mark.slow
+def test_a_transformers_places_are_resampled_to_another_size(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    config = replace(CONFIG, model="vit_tiny_patch16_224")
+    source = modelling.build_trunk(replace(config, size=32))
+    places = torch.arange(4.0).view(1, 4, 1).expand(1, 4, source.embed_dim)
+    state = source.state_dict() | {"pos_embed": torch.cat([source.pos_embed[:, :1].detach(), places], 1).contiguous()}
+    save_file(state, tmp_path / "w.safetensors")
+    loaded = modelling.build(replace(config, size=64), Columns(3), tmp_path / "w.safetensors").trunk
+    rows = loaded.pos_embed[0, 1:, 0].detach().view(4, 4)
+    assert (rows.diff(dim=0) > 0).all() and (rows.diff(dim=1) > 0).all(), "the file's 0 1 / 2 3, enlarged"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipes_network_goes_to_onnx(name: str, tmp_path: Path) -> None:
+    config = recipe(name, quick=True)
+    columns = Columns(4, background=config.background > 0)
+    model = modelling.build(config, columns).eval()
+    crops = np.random.default_rng(0).integers(0, 256, (3, config.size, config.size, 3), np.uint8)
+    sidecar = {"task": "classifier", "family": "timm", "categories": [0, 1, 2, 3], "size": config.size,
+               "mean": modelling.MEAN, "std": modelling.STD, "background": columns.background}  # fmt: skip
+    export_classifier(model, tmp_path / "model.onnx", sidecar, crops)
+    assert Model(tmp_path / "model.onnx")(crops).shape == (3, columns.width)

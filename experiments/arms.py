@@ -1,0 +1,130 @@
+"""The arms of the ablation: ways of naming the same boxes, each fitted on valid and deciding on test."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from experiments.table import Arm
+from fusion.boxes import Detections
+from fusion.crops import crop
+from fusion.gate import POLICIES, Gate, detector_probabilities, mass_ahead, name
+from fusion.models import Model, Sidecar
+from fusion.pipeline import Ensemble
+from stage1_detector.command import say
+from stage1_detector.data import Dataset, read_image
+from stage1_detector.folds import Folds
+from stage2_classifier import knn as neighbours
+from stage2_classifier.calibrate import (
+    EXPONENTS,
+    conformal_threshold,
+    fit_policy,
+    named_boxes,
+    predictions,
+    true_names,
+)
+from stage2_classifier.choose import Choice
+from stage2_classifier.data import shelf_regions, studio_regions
+from stage2_classifier.evidence import Evidence, named
+
+ADOPTED = "gate + further names"
+NAIVE = (1.0, 1e-6)  # a detector taken at its word: temperature and floor
+COVERAGE = 0.95  # taken: what nobody has tuned
+K = 5  # taken: what entrants' kNN used is not told; five is the usual
+
+
+def arm(title: str, test: Sequence[Evidence], gate: Gate) -> Arm:
+    """The decisions of one gate."""
+    names = [name(e.merged, e.probabilities, gate)[0] for e in test]
+    return Arm(title, predictions(test, [gate] * len(test)), names)
+
+
+def policies(valid: Sequence[Evidence], test: Sequence[Evidence], choice: Choice) -> list[Arm]:
+    """Every policy, `detector` first, then the gate adopted, without and with further names."""
+    made = [arm(policy, test, fit_policy(policy, valid)) for policy in POLICIES]
+    return [*made, arm("gate", test, replace(choice.gate, further=0)), arm(ADOPTED, test, choice.gate)]
+
+
+def raw(title: str, valid: Sequence[Evidence], test: Sequence[Evidence]) -> Arm:
+    """The classifier's names always, in the order that valid likes best."""
+    return arm(title, test, fit_policy("raw", valid))
+
+
+def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence], side: Sidecar) -> list[Arm]:
+    """`raw` and `agree` with every temperature 1 and nothing fitted but the set; nothing where the classifier has more than a
+    temperature.
+    """
+    if side.scale or side.bias or valid[0].probabilities is None:
+        return []
+    before, after = ([replace(e, probabilities=untempered(e.probabilities, side.temperature)) for e in part]
+                     for part in (valid, test))  # fmt: skip
+    rows, labels = named_boxes(before)
+    threshold = conformal_threshold(mass_ahead(detector_probabilities(rows, *NAIVE), labels), COVERAGE)
+    agree = Gate("agree", *NAIVE, COVERAGE, threshold, name_exponent=EXPONENTS[0])
+    return [raw("raw, uncalibrated", before, after), arm("agree, uncalibrated", after, agree)]
+
+
+def untempered(probabilities: np.ndarray | None, temperature: float) -> np.ndarray:
+    """softmax(logits) from softmax(logits / T), (N, C); the background is one more column while this is done.
+
+    >>> untempered(np.array([[0.75, 0.25]]), 2.0).round(2).astype(float).round(2).tolist()
+    [[0.9, 0.1]]
+    """
+    assert probabilities is not None
+    rows = probabilities.astype(np.float64)
+    background = np.maximum(1 - rows.sum(1, keepdims=True), 0)
+    powers = np.concatenate([rows, np.where(background > 1e-5, background, 0)], 1) ** temperature
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)[:, :-1]
+
+
+def knn(
+    runs: Path, classifier: str, dataset: Dataset, parts: Folds, valid: Sequence[Evidence], test: Sequence[Evidence]
+) -> list[Arm]:
+    """kNN on the classifier's embeddings in its place: on shelf crops, and on studio photos where there are any."""
+    model = neighbours.load_embedder(runs / classifier / "model.onnx")
+    size = model.sidecar.size
+    galleries = {"shelf": shelf_regions(parts.photos("train"), size)}
+    if (dataset.root / "NM_NGD_product_images").is_dir():
+        galleries["studio"] = studio_regions(dataset.root / "NM_NGD_product_images", dataset.categories, size)
+    say("kNN: embeds the crops of both parts")
+    queries = [[_embedded(model, e) for e in part] for part in (valid, test)]
+    made = []
+    for title, regions in galleries.items():
+        gallery = neighbours.embed_regions(model, regions)
+        both = [[replace(e, probabilities=_voted(gallery, q, len(dataset.categories))) for e, q in zip(part, of, strict=True)]
+                for part, of in zip((valid, test), queries, strict=True)]  # fmt: skip
+        made.append(raw(f"raw: kNN {title}", *both))
+    return made
+
+
+def _embedded(model: Model, e: Evidence) -> np.ndarray:
+    image = read_image(e.photo.path, e.photo.width, e.photo.height)
+    side = model.sidecar
+    crops = [crop(image, box, side.size, side.margin, side.fit) for box in e.merged.boxes]
+    return neighbours.embed(model, np.stack(crops)) if crops else np.zeros((0, 1), np.float32)
+
+
+def _voted(gallery: neighbours.Embedded, queries: np.ndarray, n_names: int) -> np.ndarray:
+    if len(queries) == 0:
+        return np.zeros((0, n_names), np.float32)
+    return neighbours.knn_probabilities(gallery.vectors, gallery.labels, queries, n_names, K)
+
+
+def oracles(runs: Path, ensemble: Ensemble, test: Sequence[Evidence]) -> list[Arm]:
+    """Perfect names on the found boxes, in their order; and the first classifier's names on perfect boxes."""
+    boxes = {e.photo.id: e.photo.boxes for e in test}
+    photos, width = [e.photo for e in test], len(ensemble.categories)
+    first = ensemble.classifiers[0]
+    rows = named(first, runs, width, photos, boxes, runs / "raw", "true boxes", lambda i, n: None)
+    perfect = [Evidence(e.photo, Detections(e.photo.boxes, np.ones(len(p), np.float32), e.photo.labels), p)
+               for e, p in zip(test, rows, strict=True)]  # fmt: skip
+    named_rightly = [with_true_names(e, e.merged) for e in test]
+    boxes_arm = arm("box oracle (raw)", perfect, Gate("raw", name_exponent=0.5))
+    return [Arm("name oracle", named_rightly, [d.labels for d in named_rightly]), Arm(boxes_arm.name, boxes_arm.found)]
+
+
+def with_true_names(evidence: Evidence, found: Detections) -> Detections:
+    """`found` with the true name wherever there is one: what perfect naming would score."""
+    truth = true_names(evidence.truth, found.boxes)
+    return Detections(found.boxes, found.scores, np.where(truth >= 0, truth, found.labels), found.evidence)

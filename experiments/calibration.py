@@ -1,0 +1,302 @@
+"""Is each source as right as it is sure, before and after calibration, on photos that nothing was fitted on?
+
+    python -m experiments.calibration --data D --runs R [--classifier NAME] [--name SET --record [--headline]]
+
+Three sources: the classifier's names and the class-aware detector's, at the merged boxes on products, and the objectness of
+every merged box. Each method is fitted on the valid part and measured on the test part; the one marked is what cross-validation
+on valid picks. Logits are kept in R/raw. Writes R/calibration.json and R/calibration.png.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from scipy.special import expit
+
+from experiments import figures
+from experiments.ablation import default_ensemble, gather, scenes_of
+from fusion import crops
+from fusion.boxes import Detections
+from fusion.gate import Gate, detector_probabilities
+from fusion.models import Model, Sidecar, read_sidecar
+from fusion.pipeline import Ensemble
+from stage1_detector import folds, record
+from stage1_detector.command import run, say, ticker
+from stage1_detector.data import Photo, read, read_image
+from stage1_detector.score import Truth, greedy_hits
+from stage2_classifier import scaling
+from stage2_classifier.calibrate import named_boxes
+from stage2_classifier.choose import resampling_groups
+from stage2_classifier.evidence import Evidence, kept
+from stage2_classifier.scaling import METHODS, Scaling
+
+SOURCES = ("classifier", "detector", "objectness")
+MAPS = ("none", "platt", "isotonic")  # of objectness, from the simplest
+DRAWS = 1000  # chosen: resamples of an interval
+Triple = tuple[float, float, float]
+Apply = Callable[[np.ndarray], np.ndarray]  # what is said, (N, C) or (N,) -> probabilities of the same shape
+
+
+class Rows(NamedTuple):
+    """What a source says of N boxes: logits or class evidence (N, C), or scores (N,); labels or hits (N,); groups (N,)."""
+
+    said: np.ndarray
+    truth: np.ndarray
+    groups: np.ndarray
+
+
+class Answer(NamedTuple):
+    """N calibrated answers: how sure (N,), whether right (N,), and the probability (N,) given to what is true."""
+
+    confidence: np.ndarray
+    right: np.ndarray
+    given: np.ndarray
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table, intervals of 95 %; `loss` is the mean of -log(probability given to what is true)."""
+
+    source: str
+    method: str
+    picked: bool
+    n: int
+    accuracy: float
+    ece: Triple
+    ece_equal_count: float
+    ece_minus_none: Triple
+    loss: Triple
+    loss_minus_none: Triple
+    bins: list[scaling.Bin]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = argparse.ArgumentParser(prog="python -m experiments.calibration", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and a classifier")
+    p.add_argument("--classifier", default="classifier_shelf", help="its folder in R")
+    p.add_argument("--name", help="what to call the photos, such as snacks, in the figures")
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results; needs --name")
+    p.add_argument("--headline", action="store_true", help="record the classifier's as ece.before and ece.after too")
+    p.add_argument("--seed", type=int, default=0, help="of the cross-validation and the bootstrap")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments, measure, print the table. Raises ValueError for --record without --name."""
+    args = parser().parse_args(argv)
+    if args.record and not args.name:
+        raise ValueError("--record: needs --name SET, what to call the photos")
+    lines, setting = calibration(args.data, args.runs, args.classifier, args.seed)
+    if args.record:
+        flags = f"--classifier {args.classifier} --name {args.name} --record{' --headline' * args.headline} --seed {args.seed}"
+        command = f"python -m experiments.calibration --data D --runs R {flags}"
+        say(f"figures: {figures.write('ece', as_figures(lines, args.name, args.headline, setting, command))}")
+
+
+def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[list[Line], str]:
+    """Fit on valid, measure on test; write RUNS/calibration.json and .png. Returns the lines, and the setting in words."""
+    dataset = read(data)
+    parts = folds.load(runs / "folds.json", dataset)
+    ensemble = default_ensemble(runs, [classifier], dataset)
+    valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
+    groups, resampled = zip(*(resampling_groups(scenes_of(part, parts)) for part in (valid, test)), strict=True)
+    fit_on, judged = (sources(p, logits_of(ensemble, runs, p), g) for p, g in zip((valid, test), groups, strict=True))
+    side, lines = read_sidecar(runs / classifier / "model.json"), []
+    for source, rows in fit_on.items():
+        if not (len(rows.truth) and len(judged[source].truth)):
+            raise ValueError(f"{source}: got no box on a product on the valid or the test part, need 1 on each")
+        made, picked = fitted(source, rows, side), pick(source, rows, side, seed)
+        lines += measure(source, made, picked, judged[source], len(dataset.categories), seed)
+    setting = f"fitted on {len(valid)} valid photos, measured on {len(test)} test photos, over {resampled[1]}, seed {seed}"
+    show(lines, setting)
+    record.write_json(runs / "calibration.json", {"setting": setting, "lines": [asdict(line) for line in lines]})
+    draw(lines, runs / "calibration.png")
+    say(f"table: {runs}/calibration.json, .png")
+    return lines, setting
+
+
+def logits_of(ensemble: Ensemble, runs: Path, evidence: Sequence[Evidence]) -> list[np.ndarray]:
+    """The classifier's raw logits (N, C [+ 1]) at the merged boxes of each photo, kept in RUNS/raw."""
+    namer = ensemble.classifiers[0]
+    files = [runs / part.file for part in (namer, *ensemble.detectors)]
+    bytes_of = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
+    key = record.digest([bytes_of, namer.batch, [asdict(member) for member in ensemble.detectors], asdict(ensemble.merge)])
+    model, boxes = Model(runs / namer.file), {e.photo.id: e.merged.boxes for e in evidence}
+    side = model.sidecar
+    nothing = np.zeros((0, len(side.categories or []) + side.background), np.float32)
+
+    def answer(photo: Photo) -> dict[str, np.ndarray]:
+        image = read_image(photo.path, photo.width, photo.height)
+        cut = crops.batches(image, boxes[photo.id], side.size, side.margin, namer.batch, side.fit)
+        return {"logits": np.concatenate([nothing, *(model(batch)[:n] for batch, n in cut)])}
+
+    photos = [e.photo for e in evidence]
+    return [found["logits"] for found in kept(runs / "raw" / f"logits-{key}", photos, answer, ticker("logits"))]
+
+
+def sources(evidence: Sequence[Evidence], logits: Sequence[np.ndarray], groups: np.ndarray) -> dict[str, Rows]:
+    """The rows of each source; `groups` (P,) are those of the photos."""
+    by_crop = [replace(e, merged=replace(e.merged, evidence=z)) for e, z in zip(evidence, logits, strict=True)]
+    said = ([named_boxes([e]) for e in by_crop], [named_boxes([e]) for e in evidence],
+            [(e.merged.scores, hits(e)) for e in evidence])  # fmt: skip
+    return {source: join(parts, groups) for source, parts in zip(SOURCES, said, strict=True)}
+
+
+def hits(e: Evidence) -> np.ndarray:
+    """Which merged boxes (N,) find a product that no better-scored one found, as the contest matches them."""
+    order, found = np.argsort(-e.merged.scores, kind="stable"), np.zeros(len(e.merged), bool)
+    alike = Detections(e.merged.boxes, e.merged.scores, np.zeros(len(found), np.int64)).take(order)
+    found[order] = greedy_hits(Truth(e.photo.boxes, np.zeros(len(e.photo.boxes), np.int64)), alike)
+    return found
+
+
+def join(parts: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> Rows:
+    """The photos' rows as one; photos without any are left out."""
+    some = [(said, truth, np.full(len(truth), g)) for (said, truth), g in zip(parts, groups, strict=True) if len(truth)]
+    return Rows(*(np.concatenate(column) for column in zip(*some, strict=True))) if some else Rows(*(np.zeros(0),) * 3)
+
+
+def fit_map(method: str, scores: np.ndarray, found: np.ndarray) -> Apply:
+    """Objectness -> P(the box finds a product), by one of MAPS, fitted on held-out boxes and whether they hit."""
+    if method == "platt":
+        slope, intercept = scaling.platt(scores, found)
+        return lambda said: expit(slope * scaling.logit(said) + intercept)
+    if method == "isotonic":
+        at, value = scaling.isotonic(scores, found).T
+        return lambda said: np.interp(np.asarray(said, np.float64), at, value)
+    return lambda said: np.asarray(said, np.float64)
+
+
+def as_logits(source: str, valid: Rows) -> Apply:
+    """What turns a source's words into logits: nothing, or the log of class evidence above the floor fitted on `valid`."""
+    floor = scaling.detector_scale(valid.said, valid.truth)[1] if source == "detector" else 0.0
+    return lambda said: np.log(said + floor) if source == "detector" else said
+
+
+def fitted(source: str, valid: Rows, side: Sidecar) -> dict[str, Apply]:
+    """Every method of a source, fitted on `valid`. The detector's "none" is what the gate does by default; the classifier "as
+    shipped" is calibrated as its sidecar says, which was fitted when it was trained, on shaken true boxes.
+    """
+    if source == "objectness":
+        return {method: fit_map(method, valid.said, valid.truth) for method in MAPS}
+    z = as_logits(source, valid)
+    scalings = {method: scaling.fit_scaling(method, z(valid.said), valid.truth) for method in METHODS}
+    made: dict[str, Apply] = {method: lambda said, s=s: s.apply(z(said)) for method, s in scalings.items()}
+    if source == "classifier":
+        return made | {"as shipped": Scaling(side.temperature, side.scale, side.bias).apply}
+    return made | {"none": lambda said: detector_probabilities(said, Gate().detector_temperature, Gate().detector_floor)}
+
+
+def pick(source: str, valid: Rows, side: Sidecar, seed: int) -> str:
+    """The method that cross-validation on `valid` picks, groups kept together; the second simplest where there is one group."""
+    rng = np.random.default_rng(seed)
+    if source == "classifier":
+        return scaling.choose_scaling(valid.said, valid.truth, valid.groups, rng).method
+    found = {method: np.zeros(len(valid.truth)) for method in (MAPS if source == "objectness" else METHODS)}
+    if len(np.unique(valid.groups)) < 2:
+        return list(found)[1]
+    for rest, own in scaling.split(valid.groups, rng):
+        made = fitted(source, Rows(valid.said[rest], valid.truth[rest], valid.groups[rest]), side)
+        for method, loss in found.items():
+            loss[own] = -np.log(answer_of(made[method](valid.said[own]), valid.truth[own]).given)
+    return scaling.simplest(found, valid.groups)
+
+
+def answer_of(p: np.ndarray, truth: np.ndarray, names: int | None = None) -> Answer:
+    """The answers in probabilities (N,) of a hit, or in (N, C) of labels, of which the first `names` are products'."""
+    if p.ndim == 1:
+        return Answer(p, truth, np.clip(np.where(truth, p, 1 - p), scaling.EDGE, 1))
+    given = np.clip(np.take_along_axis(p, truth[:, None], 1)[:, 0], scaling.EDGE, 1)
+    return Answer(p[:, :names].max(1), p[:, :names].argmax(1) == truth, given)
+
+
+def figures_of(answer: Answer, rows: Any = slice(None)) -> tuple[float, float]:
+    """Calibration error and log loss of some of the rows."""
+    return scaling.calibration_error(answer.confidence[rows], answer.right[rows]), -float(np.log(answer.given[rows]).mean())
+
+
+def resampled(answer: Answer, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Both figures, (DRAWS, 2), of as many groups as there are, drawn with replacement; the same draws for the same seed."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    drawn = rng.integers(len(members), size=(DRAWS, len(members)))
+    return np.array([figures_of(answer, np.concatenate([members[g] for g in draw])) for draw in drawn])
+
+
+def measure(source: str, made: dict[str, Apply], picked: str, test: Rows, names: int, seed: int) -> list[Line]:
+    """A line for each method on `test`, all on the same resamples; `names` as in `answer_of`."""
+    answers = {method: answer_of(apply(test.said), test.truth, names) for method, apply in made.items()}
+    value = {method: np.array(figures_of(answer)) for method, answer in answers.items()}
+    drawn = {method: resampled(answer, test.groups, seed) for method, answer in answers.items()}
+    lines = []
+    for method, a in answers.items():
+        ece, loss = triples(value[method], drawn[method])
+        ece_gain, loss_gain = triples(value[method] - value["none"], drawn[method] - drawn["none"])
+        equal_count = scaling.calibration_error(a.confidence, a.right, equal="count")
+        lines.append(Line(source, method, method == picked, len(a.right), float(a.right.mean()), ece, equal_count, ece_gain,
+                          loss, loss_gain, scaling.reliability(a.confidence, a.right)))  # fmt: skip
+    return lines
+
+
+def triples(values: np.ndarray, drawn: np.ndarray) -> list[Triple]:
+    """(value, low, high) of each of `values` (K,): percentiles of `drawn` (DRAWS, K), less their mean error (ECE grows so)."""
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0) - (drawn.mean(0) - values)
+    return [(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)]
+
+
+def show(lines: Sequence[Line], title: str) -> None:
+    """Print the table; the method that valid picks has a star."""
+    columns = ("source", "method", "n", "right", "ECE", "equal count", "ECE minus none", "log loss", "loss minus none")
+    table = Table(*columns, title=title)
+    for line in lines:
+        cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (line.ece, line.loss)]
+        gains = [f"{v:+.3f} [{low:+.3f}, {high:+.3f}]" for v, low, high in (line.ece_minus_none, line.loss_minus_none)]
+        table.add_row(line.source, line.method + " *" * line.picked, str(line.n), f"{line.accuracy:.3f}", cells[0],
+                      f"{line.ece_equal_count:.3f}", gains[0], cells[1], gains[1])  # fmt: skip
+    Console(width=180).print(table)
+
+
+def draw(lines: Sequence[Line], path: Path) -> None:
+    """Reliability diagrams to the PNG at PATH: a panel for each source, before and after the method that valid picks."""
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    for axes, source in zip(figure.subplots(1, len(SOURCES)), SOURCES, strict=True):
+        own = [line for line in lines if line.source == source]
+        shown = [line for line in own if line.method == "none"] + [line for line in own if line.picked]
+        axes.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+        for line, colour in zip(shown, ("tab:grey", "tab:blue"), strict=True):
+            _, _, n, x, y = zip(*line.bins, strict=True)
+            axes.plot(x, y, color=colour, label=f"{line.method}: ECE {line.ece[0]:.3f}")
+            axes.scatter(x, y, s=8 + 300 * np.array(n) / line.n, color=colour, alpha=0.6)
+        axes.set(title=f"{source}, n = {own[0].n}", xlabel="how sure", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+        axes.legend(loc="upper left", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def as_figures(lines: Sequence[Line], name: str, headline: bool, setting: str, command: str) -> list[dict[str, Any]]:
+    """ece.NAME.SOURCE.METHOD and its difference to none; with `headline` the classifier's as ece.before and ece.after."""
+    made = []
+    for line in lines:
+        key = f"ece.{name}.{line.source}.{line.method.replace(' ', '_')}"
+        told = f"{name}: {line.method}, {line.n} boxes, {setting}" + ", picked on valid" * line.picked
+        keys = {key: line.ece} if line.method == "none" else {key: line.ece, f"{key}_minus_none": line.ece_minus_none}
+        if headline and line.source == "classifier":
+            keys |= dict.fromkeys(["ece.before"] * (line.method == "none") + ["ece.after"] * line.picked, line.ece)
+        made += [figures.figure(k, v, "ECE", line.n, told, command, low, high) for k, (v, low, high) in keys.items()]
+    return made
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""Photos of a product become a prototype, and a prototype one more column of a cosine head's ONNX graph. Pure, but for reading.
+
+A cosine head compares a crop's embedding with the columns of the graph's initializers `prototypes.0`, `prototypes.1`, ..., one
+for each sub-centre: the mean embedding of a few photos is a column too (Qi et al. 2018, arXiv:1712.07136, "imprinting").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from fusion.crops import crop
+from fusion.models import Model
+from stage1_detector.data import Photo
+from stage2_classifier.data import Image, Region, content_box, cut
+from stage2_classifier.knn import Floats, embed, unit
+
+PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres
+SUFFIXES = (".jpg", ".jpeg", ".png")
+QUARTERS = (25, 50, 75)  # chosen: percentiles of the shelf boxes' sides at which a photo is seen
+TOLERANCE = 1e-4  # of the other names' logits, between the graph before and after
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a column goes: its index, its category id, and whether it takes the place of the one that is there."""
+
+    at: int
+    id: int
+    replaces: bool
+
+
+# -- photos -> prototype ---------------------------------------------------------------------------------------------------
+
+
+def read_photos(folder: Path, size: int) -> list[Region]:
+    """The photos in FOLDER, their plain background cut away. Raises ValueError where there is none, or one is unreadable."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    if not paths:
+        raise ValueError(f"--photos: got {folder}, must be a folder with photos ({', '.join(SUFFIXES)}) of the product")
+    regions = []
+    for path in paths:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ValueError(f"--photos: {path} is not a readable photo; mend or remove it")
+        rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        regions.append(cut(rgb, content_box(rgb), 0, size, studio=True))
+    return regions
+
+
+def box_sides(photos: Sequence[Photo]) -> tuple[int, ...]:
+    """The quartiles of the long sides of all boxes, whole pixels; () without a box."""
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *[p.boxes for p in photos]])  # (N, 4)
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
+    return tuple(int(np.ceil(np.percentile(sides, q))) for q in QUARTERS) if len(sides) else ()
+
+
+def at_side(region: Region, side: int) -> Region:
+    """`region` shrunk so that its box is `side` pixels long, as a shelf photo shows it; never enlarged."""
+    shrink = side / float((region.box[2:] - region.box[:2]).max())
+    if shrink >= 1:
+        return region
+    image = np.asarray(cv2.resize(region.image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+    return Region(image, region.box * np.float32(shrink), region.label, region.studio)
+
+
+def crops_at(model: Model, regions: Sequence[Region], sides: Sequence[int]) -> Image:
+    """Crops of `regions`, each as it is seen at every one of `sides` pixels, or as it is where there are none; uint8."""
+    seen = [at_side(r, s) for r in regions for s in sides] or regions
+    how = model.sidecar
+    return np.stack([crop(r.image, r.box, how.size, how.margin, how.fit) for r in seen])  # (N x sides, size, size, 3)
+
+
+def prototype(model: Model, regions: Sequence[Region], sides: Sequence[int], shift: Floats | None = None) -> Floats:
+    """The unit mean (D,) of the unit embeddings of `regions`, seen at `sides`, moved by `shift` (D,)."""
+    mean = unit(unit(embed(model, crops_at(model, regions, sides))).mean(0))  # (D,)
+    return mean if shift is None else unit(mean + shift)
+
+
+def domain_shift(model: Model, studio: Sequence[Region], shelf: Sequence[Region], sides: Sequence[int]) -> Floats | None:
+    """How far shelf embeddings lie from studio ones, (D,): the mean over the products that have both; None where none has."""
+    both = sorted({r.label for r in studio} & {r.label for r in shelf})
+    steps = [
+        prototype(model, [r for r in shelf if r.label == n], ()) - prototype(model, [r for r in studio if r.label == n], sides)
+        for n in both
+    ]
+    return np.asarray(np.mean(steps, axis=0), np.float32) if steps else None
+
+
+# -- prototype -> graph ----------------------------------------------------------------------------------------------------
+
+
+def prototypes_of(graph: onnx.ModelProto, path: Path) -> list[onnx.TensorProto]:
+    """The initializers that hold prototypes, (D, columns) each. Raises ValueError where the head has none."""
+    found = [tensor for tensor in graph.graph.initializer if tensor.name.startswith(PREFIX)]
+    if not found:
+        raise ValueError(f"{path}: its head is linear and has no prototypes to add to; train it with --head arcface")
+    return found
+
+
+def put_column(old: npt.NDArray[np.float32], direction: Floats, place: Place, products: int, blend: float) -> Floats:
+    """`old` (D, columns) with the unit `direction` (D,) at `place`, as long as the `products` first columns are on average.
+
+    Where it replaces a column, it takes the share `blend` of it, and the old one keeps the rest.
+
+    >>> old = np.array([[2, 0, 0], [0, 2, 9]], np.float32)
+    >>> put_column(old, np.array([1, 0], np.float32), Place(2, 7, False), 2, 1.0).tolist()
+    [[2.0, 0.0, 2.0, 0.0], [0.0, 2.0, 0.0, 9.0]]
+    >>> put_column(old, np.array([1, 0], np.float32), Place(1, 7, True), 2, 1.0).tolist()
+    [[2.0, 2.0, 0.0], [0.0, 0.0, 9.0]]
+    """
+    length = np.linalg.norm(old[:, :products], axis=0).mean()
+    if place.replaces:
+        direction = unit(blend * direction + (1 - blend) * unit(old[:, place.at]))
+    rest = np.delete(old, place.at, axis=1) if place.replaces else old
+    return np.asarray(np.insert(rest, place.at, direction * length, axis=1), np.float32)
+
+
+def with_prototype(
+    graph: onnx.ModelProto, path: Path, direction: Floats, place: Place, products: int, blend: float
+) -> onnx.ModelProto:
+    """A copy of `graph` whose every sub-centre has the column, and whose first output is as much wider."""
+    new = onnx.ModelProto()
+    new.CopyFrom(graph)
+    for tensor in prototypes_of(new, path):
+        columns = put_column(numpy_helper.to_array(tensor), direction, place, products, blend)
+        tensor.CopyFrom(numpy_helper.from_array(columns, tensor.name))
+    new.graph.ClearField("value_info")  # shapes in between, which are no longer true
+    width = new.graph.output[0].type.tensor_type.shape.dim[1]
+    if width.dim_value:
+        width.dim_value = columns.shape[1]
+    onnx.checker.check_model(new)
+    return new
+
+
+def refuse_change(before: Model, after: Model, crops: Image, place: Place) -> None:
+    """Raises ValueError where a name other than the one at `place` has another logit than before."""
+    old, new = before(crops), after(crops)
+    new = np.delete(new, place.at, axis=1)
+    old = np.delete(old, place.at, axis=1) if place.replaces else old
+    if old.shape != new.shape or np.abs(old - new).max() > TOLERANCE:
+        raise ValueError(f"{before.path}: the other names' logits would change; its graph is not as the export writes it")
