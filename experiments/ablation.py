@@ -9,9 +9,11 @@ hold the table.
 """
 
 import argparse
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,18 +54,26 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.record and not args.name:
         raise ValueError("--record: needs --name, what to call the photos in the figures")
-    rows, choice, setting = ablation(args.data, args.runs, args.classifiers, args.beside, args.knn, args.seed)
+    found = ablation(args.data, args.runs, args.classifiers, args.beside, args.knn, args.seed)
     if args.record:
         flags = f"{' --beside ' if args.beside else ''}{' '.join(args.beside)}{' --knn' if args.knn else ''}"
         command = f"python -m experiments.ablation --data D --runs R --classifiers {' '.join(args.classifiers)}{flags}"
-        made = table_figures(rows, choice, f"gate.{args.name}", setting, f"{command} --name {args.name} --record")
+        made = as_figures(found, args.name, f"{command} --name {args.name} --record")
         say(f"figures: {figures.write(f'gate.{args.name}', made)}")
 
 
-def ablation(
-    data: Path, runs: Path, classifiers: Sequence[str], beside: Sequence[str], knn: bool, seed: int
-) -> tuple[list[table.Row], Choice, str]:
-    """Fit the gate on valid, measure on test; write RUNS/ensemble.json, table, pictures. Returns rows, choice, setting."""
+@dataclass(frozen=True)
+class Found:
+    """What an ablation measured: the table, the choice of the gate, what further names gain, and on what, in words."""
+
+    rows: list[table.Row]
+    choice: Choice
+    further: Interval
+    setting: str
+
+
+def ablation(data: Path, runs: Path, classifiers: Sequence[str], beside: Sequence[str], knn: bool, seed: int) -> Found:
+    """Fit the gate on valid, measure on test; write RUNS/ensemble.json, the table and pictures."""
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
     ensemble = default_ensemble(runs, classifiers, dataset)
@@ -81,13 +91,16 @@ def ablation(
     made += arms.oracles(runs, ensemble, test)
     groups, resampled = resampling_groups(scenes_of(test, parts))
     n = n_categories([*valid, *test])
-    rows = table.measure([e.truth for e in test], [e.merged.boxes for e in test], made, n, groups, seed)
+    truths, by_name = [e.truth for e in test], {arm.name: arm for arm in made}
+    rows = table.measure(truths, [e.merged.boxes for e in test], made, n, groups, seed)
+    further = table.paired(truths, by_name[arms.ADOPTED], by_name["gate"], n, groups, seed)
     setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
     report(rows, choice, runs, f"{setting}; gate: {choice.gate.policy}")
-    shown = next(arm for arm in made if arm.name == arms.ADOPTED).found
-    pictures = write_worst([e.photo for e in test], shown, [c.name for c in dataset.categories], runs / "photos")
+    pictures = write_worst(
+        [e.photo for e in test], by_name[arms.ADOPTED].found, [c.name for c in dataset.categories], runs / "photos"
+    )
     say(f"worst photos: {pictures[0].parent}")
-    return rows, choice, setting
+    return Found(rows, choice, further, setting)
 
 
 def report(rows: list[table.Row], choice: Choice, runs: Path, title: str) -> None:
@@ -164,17 +177,18 @@ def span(gain: Interval | None) -> str:
     return "not measured" if gain is None else f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
 
 
-def table_figures(rows: list[table.Row], choice: Choice, prefix: str, setting: str, command: str) -> list[dict[str, object]]:
-    """For each arm PREFIX.ARM.det_map50, .ARM.cls_map50, .ARM.score and .ARM_minus_detector."""
-    made, n = [], int(setting.split()[0])
-    setting = f"{setting}; gate adopted: {choice.gate.policy}"
-    for row in rows:
-        arm = row.arm.replace(": ", ".").replace(", ", ".").replace(" + ", "+").replace(" ", "_")
+def as_figures(found: Found, name: str, command: str) -> list[dict[str, Any]]:
+    """For each arm gate.SET.ARM.det_map50, .cls_map50, .score and gate.SET.ARM_minus_detector; second_names.SET.gain."""
+    made, n = [], int(found.setting.split()[0])
+    setting = f"{found.setting}; gate adopted: {found.choice.gate.policy}"
+    for row in found.rows:
+        arm = "further" if row.arm == arms.ADOPTED else re.sub(r"[ :,]+", "_", row.arm)
         triples = {f"{arm}.det_map50": row.det, f"{arm}.cls_map50": row.cls, f"{arm}.score": row.score,
                    f"{arm}_minus_detector": row.minus_detector}  # fmt: skip
-        made += [figures.figure(f"{prefix}.{key}", v, "mAP50", n, setting, command, low, high)
+        made += [figures.figure(f"gate.{name}.{key}", v, "mAP50", n, setting, command, low, high)
                  for key, (v, low, high) in triples.items()]  # fmt: skip
-    return made
+    gain = found.further
+    return [*made, figures.figure(f"second_names.{name}.gain", gain.value, "score", n, setting, command, gain.low, gain.high)]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments import figures, table
-from experiments.ablation import ablation, default_ensemble, gather, scenes_of, span
+from experiments.ablation import Found, ablation, default_ensemble, gather, scenes_of, span
 from experiments.judge import judge
 from stage1_detector import config as detector_config
 from stage1_detector import folds, synth
@@ -63,7 +63,7 @@ def demo(out: Path, quick: bool = False, record: bool = False) -> None:
     data = draw(out / "data", quick)
     split(data, out)
     train_all(data, out, quick)
-    rows, choice, setting = ablation(data, out, ["classifier_shelf"], ["classifier_studio"], False, SEED)
+    found = ablation(data, out, ["classifier_shelf"], ["classifier_studio"], False, SEED)
     difference = studio_minus_shelf(data, out)
     say(f"naming by studio crops minus by shelf crops, raw: {span(difference)}")
     sha = build(out, out / "submission.zip")
@@ -73,8 +73,8 @@ def demo(out: Path, quick: bool = False, record: bool = False) -> None:
     judge(out / "submission.zip", photos, dataset.categories, out / "predictions.json", "parity" if record else None, COMMAND)
     minutes = (time.time() - started) / 60
     if record:
-        write_figures(rows, f"{setting}; gate adopted: {choice.gate.policy}", difference, minutes, len(photos))
-    table.show(rows, setting)
+        write_figures(found, difference, minutes, len(photos))
+    table.show(found.rows, found.setting)
     say(f"done in {minutes:.1f} minutes: {out}/submission.zip, {out}/predictions.json, {out}/photos/*.png (worst first)")
 
 
@@ -118,10 +118,10 @@ def studio_minus_shelf(data: Path, out: Path) -> Interval:
     return bootstrap(matches[0], matches[1], groups, np.random.default_rng(SEED))
 
 
-def table_figures(rows: list[table.Row], setting: str, n: int) -> list[dict[str, Any]]:
+def table_figures(found: Found, n: int) -> list[dict[str, Any]]:
     """demo.det_map50, and demo.cls_map50.ARM, demo.score.ARM and demo.score.ARM_minus_detector for ARMS."""
-    made = []
-    for row in (row for row in rows if row.arm in ARMS):
+    made, setting = [], f"{found.setting}; gate adopted: {found.choice.gate.policy}"
+    for row in (row for row in found.rows if row.arm in ARMS):
         arm = ARMS[row.arm]
         triples = {
             f"det_map50.{arm}": row.det,
@@ -134,9 +134,9 @@ def table_figures(rows: list[table.Row], setting: str, n: int) -> list[dict[str,
     return made
 
 
-def write_figures(rows: list[table.Row], setting: str, difference: Interval, minutes: float, n: int) -> None:
+def write_figures(found: Found, difference: Interval, minutes: float, n: int) -> None:
     """Into experiments/results/demo.json."""
-    made = table_figures(rows, setting, n)
+    made = table_figures(found, n)
     setting = f"{n} test photos, raw, studio crops minus shelf crops, paired over scenes, seed {SEED}"
     span = (difference.value, "mAP50", n, setting, COMMAND, difference.low, difference.high)
     once = "one run from nothing, after the install; so no interval"

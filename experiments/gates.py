@@ -24,6 +24,7 @@ from experiments import figures
 from experiments.ablation import default_ensemble, gather, scenes_of
 from experiments.over_seeds import over_seeds
 from fusion.gate import POLICIES
+from fusion.models import read_object
 from stage1_detector import config as detector_config
 from stage1_detector import folds, record, synth
 from stage1_detector import train as detector
@@ -148,6 +149,8 @@ def measure(out: Path, kind: str, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {name: score(test, [gate] * len(test)) for name, gate in gates.items()}
     gain = None if choice.gain is None else [choice.gain.value, choice.gain.low, choice.gain.high]
     say(f"gates: seed {seed}, {kind}: {choice.gate.policy}; " + ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
+    trained = read_object(out / f"classifier_{kind}" / "run.json")["metrics"]
+    found["loader_share"] = trained["loader_share"]
     return found | {"chosen": choice.gate.policy, "offered": choice.offered.policy, "gain": gain}
 
 
@@ -210,6 +213,8 @@ def as_figures(found: dict[str, Any], name: str, command: str) -> list[dict[str,
         add(f"{prefix}.chosen", [float(c == "detector") for c in chosen], "share of seeds in which `detector` is chosen", more)
     kept = zip(*(differences(found, "shelf", arm) for arm in ("agree", "raw")), strict=True)
     add(f"gate.{name}.agree_keeps", [agree / raw for agree, raw in kept], "share of raw's gain")
+    shares = [one["shelf"]["loader_share"] for one in found.values()]
+    add(f"classifier.{name}.loader_share", shares, "share of the steps' time", "; other work on the machine")
     add(f"second_names.{name}.gain", [one["shelf"]["further"] - one["shelf"]["gate"] for one in found.values()], "score")
     return made
 

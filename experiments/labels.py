@@ -1,6 +1,7 @@
 """Which labels of a data set look wrong: a ranked list of proposals and a contact sheet; it changes nothing by itself.
 
-    python -m experiments.labels --data D --runs R [--part valid|test|train|all] [--classifier NAME] [--out DIR] [--top N]
+    python -m experiments.labels --data D --runs R [--part valid|test|train|all] [--classifier NAME ...] [--out DIR]
+                                 [--top N]
     python -m experiments.labels --data D --apply DIR/proposals.json --out COPY
 
 Look at DIR/contact_sheet.png, set `apply` to true in DIR/proposals.json where you agree, and apply them to a copy.
@@ -34,9 +35,9 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     p = argparse.ArgumentParser(prog="python -m experiments.labels", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
-    p.add_argument("--runs", type=Path, help="run folder with folds.json, one/, all/ and classifier_NAME/")
+    p.add_argument("--runs", type=Path, help="run folder with folds.json, one/, all/ and the classifier")
     p.add_argument("--part", default="valid", choices=("valid", "test", "train", "all"), help="which photos (default valid)")
-    p.add_argument("--classifier", default="shelf", help="NAME of R/classifier_NAME (default shelf)")
+    p.add_argument("--classifier", nargs="+", default=["classifier_shelf"], help="folders in R (default classifier_shelf)")
     p.add_argument("--out", type=Path, help="default R/labels; with --apply a new folder, the copy")
     p.add_argument("--top", type=int, default=100, help="how many proposals at most (default 100)")
     p.add_argument(
@@ -64,7 +65,7 @@ def body(argv: list[str] | None) -> None:
     rank(args.data, args.runs, args.part, args.classifier, args.out or args.runs / "labels", args.top)
 
 
-def rank(data: Path, runs: Path, part: str, classifier: str, out: Path, top: int) -> list[dict[str, Any]]:
+def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Path, top: int) -> list[dict[str, Any]]:
     """Write the `top` surest proposals of `part` and their contact sheet into OUT, and say what they are."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: got {out}, which is a file, need a folder")
@@ -74,7 +75,7 @@ def rank(data: Path, runs: Path, part: str, classifier: str, out: Path, top: int
     known = len(parts.photos("train")) if part in ("train", "all") else 0
     if known:
         say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
-    reader = Reader(default_ensemble(runs, classifier, dataset), runs)
+    reader = Reader(default_ensemble(runs, classifiers, dataset), runs)
     looks = reader.looks(photos, reader.evidence(photos))
     best = suspicions(looks)[:top]
     out.mkdir(parents=True, exist_ok=True)

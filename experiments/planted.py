@@ -199,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m experiments.planted", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True, nargs="+", help="one data set, or several that take turns")
     p.add_argument("--runs", type=Path, required=True, nargs="+", help="the run folder of each")
-    p.add_argument("--classifier", default="shelf", help="NAME of R/classifier_NAME (default shelf)")
+    p.add_argument("--classifier", nargs="+", default=["classifier_shelf"], help="folders in R (default classifier_shelf)")
     p.add_argument("--out", type=Path, required=True, help="planted.json is written there")
     p.add_argument("--seeds", type=int, default=5, help="how often errors are planted anew (default 5)")
     p.add_argument("--against", choices=tuple(RANKERS), default="ours", help="which scores rank (default ours)")
@@ -223,7 +223,8 @@ def body(argv: list[str] | None) -> None:
     sets = [gather(data, runs, args.classifier) for data, runs in zip(args.data, args.runs, strict=True)]
     kinds = [*PLANTED, *(["duplicate"] if args.duplicates else [])]
     rows = [once(sets[seed % len(sets)], kinds, RANKERS[args.against], seed) for seed in range(args.seeds)]
-    command = f"python -m experiments.planted --data {' '.join(p.name for p in args.data)} --seeds {args.seeds}"
+    where = [" ".join("/".join(path.parts[-2:]) for path in paths) for paths in (args.data, args.runs)]
+    command = f"python -m experiments.planted --data {where[0]} --runs {where[1]} --seeds {args.seeds}"
     made = summary(rows, args.name, sets, f"{command} --against {args.against}" + " --duplicates" * args.duplicates)
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_json(args.out / "planted.json", [{kind: vars(hits) for kind, hits in row.items()} for row in rows])
@@ -242,11 +243,11 @@ class Place:
     evidence: list[Evidence]
 
 
-def gather(data: Path, runs: Path, classifier: str) -> Place:
+def gather(data: Path, runs: Path, classifiers: Sequence[str]) -> Place:
     """Run the models on the test part, or take their words from RUNS/raw."""
     dataset = read(data)
     photos = folds.load(runs / folds.NAME, dataset).labelled("test")
-    reader = Reader(default_ensemble(runs, classifier, dataset), runs)
+    reader = Reader(default_ensemble(runs, classifiers, dataset), runs)
     return Place(reader, photos, reader.evidence(photos))
 
 

@@ -13,6 +13,9 @@ from stage1_detector.record import ROOT
 
 Figures = dict[str, dict[str, Any]]
 POLICIES = ("detector", "raw", "agree", "gate", "oracle")
+ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
+ONCE = r"(ece\.(before|after)|labels\.planted\.(precision|recall))$"
+STAGE2 = rf"({ONCE}|(knn|validation|grocery|enroll|classifier|starter_embedding)\.)"
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -48,25 +51,54 @@ def render(text: str, known: Figures) -> str:
 
 
 def naming(known: Figures) -> str:
-    """Every set x policy: det, cls, score and the paired difference to `detector`."""
-    rows = [
-        "| photos | names from | det mAP50 | cls mAP50 | score | score minus detector |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for prefix in sorted({key.split(".score.")[0] for key in known if key.endswith(".score.detector")}):
-        for policy in POLICIES:
-            keys = (f"det_map50.{policy}", f"cls_map50.{policy}", f"score.{policy}", f"score.{policy}_minus_detector")
-            cells = [span(known.get(f"{prefix}.{key}"), signed=key.endswith("_detector")) for key in keys]
-            rows.append(f"| {prefix.removeprefix('real.')} | {policy} | {' | '.join(cells)} |")
+    """The demo's policies: det, cls, score and the paired difference to `detector`."""
+    rows = ["| names from | det mAP50 | cls mAP50 | score | score minus detector |", "| --- | --- | --- | --- | --- |"]
+    for policy in POLICIES:
+        keys = (f"det_map50.{policy}", f"cls_map50.{policy}", f"score.{policy}", f"score.{policy}_minus_detector")
+        cells = [span(known.get(f"demo.{key}"), signed=key.endswith("_detector")) for key in keys]
+        rows.append(f"| {policy} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def gates(known: Figures) -> str:
+    """Every set: the detector's score, what each policy adds to it, and what further names add."""
+    titles = ["photos", "detector", *(f"{arm} minus it" for arm in ADDED), "further names", "name oracle minus it", "on"]
+    rows = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    for key in sorted(key for key in known if re.fullmatch(r"gate\.\w+\.detector\.score", key)):
+        name = key.split(".")[1]
+        wanted = [f"gate.{name}.{arm}_minus_detector" for arm in ADDED]
+        wanted += [f"second_names.{name}.gain", f"gate.{name}.name_oracle_minus_detector"]
+        cells = [span(known[key]), *(span(known.get(one), signed=True) for one in wanted)]
+        rows.append(f"| {name} | {' | '.join(cells)} | {known[key]['setting'].split(';')[0]} |")
+    return "\n".join(rows) + "\n"
+
+
+def sabotage(known: Figures) -> str:
+    """What the gate chose with each classifier of the drawn shelves, and what it cost."""
+    rows = ["| shelves, classifier | raw minus detector | gate minus detector | chosen |", "| --- | --- | --- | --- |"]
+    for key in sorted(key for key in known if key.endswith(".chosen")):
+        prefix, chosen = key.removesuffix(".chosen"), known[key]["setting"].split("; ")
+        raw, gate = (span(known[f"{prefix}.{arm}_minus_detector"], signed=True) for arm in ("raw", "gate"))
+        names = prefix.removeprefix("gate.").split(".")
+        rows.append(f"| {', '.join([names[0], *(names[1:] or ['shelf'])])} | {raw} | {gate} | {'; '.join(chosen[2:])} |")
+    return "\n".join(rows) + "\n"
+
+
+def stage2(known: Figures) -> str:
+    """The other figures of stage 2, a line each."""
+    return lines({key: f for key, f in known.items() if re.match(STAGE2, key)})
 
 
 def single(known: Figures) -> str:
     """The figures that stand alone: one line each."""
+    alone = (key for key in known if re.match(r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests)\b", key))
+    return lines({key: known[key] for key in alone})
+
+
+def lines(wanted: Figures) -> str:
+    """A line for each figure, with its setting and command."""
     rows = ["| figure | value | n | how |", "| --- | --- | --- | --- |"]
-    for key, f in known.items():
-        if not re.search(r"\.(det_map50|cls_map50|score)\b", key) or "studio_minus_shelf" in key:
-            rows.append(f"| {key} | {span(f)} {f['unit']} | {f['n']} | {f['setting']}; `{f['command']}` |")
+    rows += [f"| {key} | {span(f)} {f['unit']} | {f['n']} | {f['setting']}; `{f['command']}` |" for key, f in wanted.items()]
     return "\n".join(rows) + "\n"
 
 
@@ -80,7 +112,7 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
 
 
-TABLES = {"naming": naming, "single": single}
+TABLES = {"naming": naming, "gates": gates, "sabotage": sabotage, "stage2": stage2, "single": single}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from stage1_detector.data import Photo
 KINDS = ("mislabelled", "shifted", "missing", "duplicate")
 PRIOR = 0.05  # chosen: share of annotations expected to bear another product's name
 HALF = 0.5  # taken: the contest's overlap; below it a box is not on the same product
+INSIDE = 0.9  # chosen: share of a box that lies in a larger one of the same name before the two are one product
 LOOSE = 0.3  # chosen: a found box must overlap an annotated one by this for its name to speak of it
 FADE = 1.5  # chosen on one drawn world: a found box is nothing new where it overlaps an annotated one by 1 / FADE
 FAINT = 0.05  # chosen: added to both names' probabilities, so that a ratio of two small ones says little
@@ -191,7 +192,7 @@ def _shifted(i: int, look: Look, k: int, j: int, fit: float, inside: np.ndarray,
 
 
 def _duplicates(i: int, look: Look, paired: np.ndarray, chance: np.ndarray) -> list[Suspicion]:
-    """Of two annotated boxes that overlap by HALF, the one that is worse supported by a found box of its own.
+    """Of two annotated boxes on one product, the one that is worse supported by a found box of its own.
 
     Two products that stand behind one another are both found; a second box on one product has nothing left to stand for.
     """
@@ -199,14 +200,28 @@ def _duplicates(i: int, look: Look, paired: np.ndarray, chance: np.ndarray) -> l
     overlap = iou(boxes, look.found.boxes)  # (T, N)
     own = np.array([chance[j] * overlap[k, j] if j >= 0 else 0.0 for k, j in enumerate(paired)])  # (T,)
     named = look.given_names[np.arange(len(boxes)), look.photo.labels]  # (T,)
-    twice = iou(boxes, boxes)
+    twice = _on_one_product(boxes, look.photo.labels)
     doubts = []
-    for a, b in zip(*np.nonzero(np.triu(twice >= HALF, 1)), strict=True):
+    for a, b in zip(*np.nonzero(np.triu(twice, 1)), strict=True):
         k, other = (a, b) if (own[a], named[a]) < (own[b], named[b]) else (b, a)
         beside = look.photo.annotation_ids[other]
-        why = f"IoU {twice[a, b]:.2f} with annotation {beside}; a found box of its own backs it by {own[k]:.2f}"
+        why = f"it shares {twice[a, b]:.0%} with annotation {beside}; a found box of its own backs it by {own[k]:.2f}"
         doubts.append(Suspicion("duplicate", i, int(k), None, None, float(twice[a, b] * (1 - own[k])), why))
     return doubts
+
+
+def _on_one_product(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How much (T, T) two boxes look like boxes of one product: their IoU from HALF on; else, for one name, the share of the
+    smaller that lies in the larger, from INSIDE on; else 0.
+
+    >>> _on_one_product(np.array([[0.0, 0.0, 10.0, 10.0], [1.0, 1.0, 4.0, 4.0]]), np.array([5, 5])).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+    overlap, size = iou(boxes, boxes), area(boxes)
+    shared = overlap * (size[:, None] + size[None]) / (1 + overlap)  # (T, T) square pixels
+    inside = shared / np.minimum(size[:, None], size[None])
+    same = labels[:, None] == labels[None]
+    return np.where(overlap >= HALF, overlap, np.where(same & (inside >= INSIDE), np.minimum(inside, 1.0), 0.0))
 
 
 # -- boxes that are not --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.boxes import Detections
-from stage1_detector.score import Match, Truth, bootstrap, interval, match
+from stage1_detector.score import Interval, Match, Truth, bootstrap, interval, match
 from stage2_classifier.calibrate import true_names
 
 Triple = tuple[float, float, float]
@@ -51,6 +51,11 @@ def measure(
     before = match(truths, arms[0].found, n)
     true = [true_names(truth, b) for truth, b in zip(truths, boxes, strict=True)]
     return [_row(arm, match(truths, arm.found, n), before, count(arms[0].names, arm.names, true), groups, seed) for arm in arms]
+
+
+def paired(truths: Sequence[Truth], a: Arm, b: Arm, n: int, groups: np.ndarray, seed: int) -> Interval:
+    """How much better `a` scores than `b`, with its interval; arguments as in `measure`."""
+    return bootstrap(match(truths, a.found, n), match(truths, b.found, n), groups, np.random.default_rng(seed))
 
 
 def _row(arm: Arm, own: Match, before: Match, counts: tuple[int, int, int], groups: np.ndarray, seed: int) -> Row:

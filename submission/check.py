@@ -141,7 +141,7 @@ def _models(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violatio
 def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile, ensemble: Ensemble) -> Iterator[Violation]:
     """The class map of one model, against ensemble.json and against its graph."""
     categories = sidecar.get("categories")
-    if categories not in (None, ensemble.categories):
+    if categories is not None and categories != ensemble.categories[: len(categories)]:
         what = f"{len(categories)} categories, and not the {len(ensemble.categories)} of {ENSEMBLE} in their order"
         yield Violation(str(PurePosixPath(file).with_suffix(".json")), 0, what, "train the models on one data set")
     if onnx is None or PurePosixPath(file).suffix != ".onnx":
@@ -152,7 +152,7 @@ def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile, ensembl
         yield Violation(file, 0, f"not an ONNX graph: {error}", "export it again")
         return
     yield from _graph(file, graph)
-    expected = len(categories) if categories else 1
+    expected = len(categories) + bool(sidecar.get("background")) if categories else 1
     got = _width(graph, sidecar.get("family", ""))
     if got not in (None, expected):
         yield Violation(file, 0, f"puts out {got} classes, its sidecar lists {expected}", "pack this model's own sidecar")

@@ -45,7 +45,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> Place:
     draw_shop(place.data)
     put_models(place.runs, IDS)
     assert folds.main(place.words("folds")) == 0
-    ablation.write_ensemble(place.runs, ablation.default_ensemble(place.runs, "shelf", detector.read(place.data)))
+    ablation.write_ensemble(place.runs, ablation.default_ensemble(place.runs, ["classifier_shelf"], detector.read(place.data)))
     assert build.main(place.words("build")) == 0
     return place
 

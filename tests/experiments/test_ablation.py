@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from scipy.special import softmax
 
 from experiments import ablation, arms, judge, parity, pictures, table

@@ -37,12 +37,31 @@ def test_the_readmes_tables_equal_the_figures() -> None:
 
 
 def test_an_unknown_table_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="figures:speed, allowed: naming, single"):
+    with pytest.raises(ValueError, match="figures:speed, allowed: naming, gates, sabotage, stage2, single"):
         report.render("<!-- figures:speed -->\n<!-- end -->", {})
 
 
+def known(**values: float) -> dict[str, dict]:
+    told = {"n": 3, "unit": "score", "setting": "3 seeds; t; chosen: agree", "command": "c"}
+    return {key.replace("__", "."): {"value": v, "low": v - 0.1, "high": v + 0.1} | told for key, v in values.items()}
+
+
+def test_a_set_is_a_line_of_the_gates_and_a_missing_figure_is_a_dash() -> None:
+    made = report.gates(known(gate__x__detector__score=0.5, gate__x__gate_minus_detector=0.2, gate__x__studio__chosen=1.0))
+    assert made.splitlines()[2:] == [
+        "| x | 0.500 [0.400, 0.600] | - | - | - | - | - | +0.200 [+0.100, +0.300] | - | - | 3 seeds |"
+    ]
+
+
+def test_sabotage_tells_what_was_chosen_and_what_it_cost() -> None:
+    figures = known(
+        gate__x__studio__chosen=1.0, gate__x__studio__raw_minus_detector=-0.2, gate__x__studio__gate_minus_detector=0.0
+    )
+    assert "| x, studio | -0.200 [-0.300, -0.100] | +0.000 [-0.100, +0.100] | chosen: agree |" in report.sabotage(figures)
+
+
 def test_a_table_is_made_from_the_figures_and_a_missing_one_is_a_dash() -> None:
-    known = {"real.x.score.detector": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    known = {"demo.score.detector": {"value": 0.5, "low": 0.4, "high": 0.6}}
     made = report.render("<!-- figures:naming -->\nold\n<!-- end -->", known)
-    assert "| x | detector | - | - | 0.500 [0.400, 0.600] | - |" in made
+    assert "| detector | - | - | 0.500 [0.400, 0.600] | - |" in made
     assert "old" not in made

@@ -83,6 +83,9 @@ def test_a_second_box_on_one_product_is_to_go_and_a_product_behind_another_stays
     second = np.vstack([GRID, GRID[3] + np.float32(1)])
     first = suspicions([look(boxes=second)])[0]
     assert (first.kind, first.annotation, first.box) == ("duplicate", 12, None)
+    corner = np.vstack([GRID, GRID[3] - np.array([0, 0, 10, 10], np.float32)])  # a small box in it, of the same name
+    first = suspicions([look(boxes=corner)])[0]
+    assert (first.kind, first.annotation, first.box) == ("duplicate", 12, None)
     behind = np.vstack([GRID, GRID[3] + np.array([0, 4, 0, 4], np.float32)])
     assert not [s for s in suspicions([look(found=behind, boxes=behind)]) if s.kind == "duplicate" and s.score > 0.1]
 
@@ -264,7 +267,10 @@ def test_what_ranking_needs_is_said(place: Place, capsys: pytest.CaptureFixture[
     for flags, message in (
         ([], "need the run folder"),
         (["--runs", str(place.runs), "--top", "0"], "at least 1"),
-        (["--runs", str(place.runs), "--classifier", "studio"], "classifier_studio/model.onnx not found: train it first"),
+        (
+            ["--runs", str(place.runs), "--classifier", "classifier_studio"],
+            "classifier_studio/model.onnx not found: train it first",
+        ),
         (["--runs", str(place.root / "none")], "folds.json not found"),
         (["--runs", str(place.runs), "--out", str(place.root / "a.zip")], "which is a file"),
     ):

@@ -61,7 +61,7 @@ def test_seeds_repeat_and_differ() -> None:
 
 def test_a_box_that_cannot_move_far_enough_is_left() -> None:
     whole = np.array([0, 0, 80, 60], np.float32)
-    assert moved(whole, (80, 60), (1.0, 1.0), np.random.default_rng(0)) is None
+    assert moved(whole / 2, (80, 60), (1.0, 1.0), np.random.default_rng(0)) is None
     new = moved(whole, (80, 60), (0.3, 0.7), np.random.default_rng(0))
     assert (new >= 0).all() and (new <= [80, 60, 80, 60]).all() and 0.3 <= iou(new[None], whole[None])[0, 0] <= 0.7
 

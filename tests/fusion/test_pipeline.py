@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from constant_models import save_model
 from scipy.optimize import linear_sum_assignment
 
 from fusion.boxes import Detections
@@ -33,6 +34,53 @@ def test_a_photo_gives_the_contests_rows_best_first(runs: Path) -> None:
     assert [row["category_id"] for row in rows] == [3, 3]  # the classifier is sure of the second category, whose id is 3
     assert [row["score"] for row in rows] == pytest.approx([0.9, 0.6], abs=1e-6)
     assert rows[0]["bbox"] == pytest.approx([8, 16, 16, 32], abs=1e-3)
+
+
+def namers(runs: Path, *models: tuple[str, list[float], dict[str, Any]]) -> Path:
+    """The run folder with these classifiers in place of its own: (name, logits, what differs in the sidecar)."""
+    values = json.loads((runs / "ensemble.json").read_text())
+    for name, logits, sidecar in models:
+        fields = {"task": "classifier", "family": "timm", "categories": [7, 3, 40]} | sidecar
+        save_model(runs / name, np.array(logits, np.float32), **fields)
+    values["classifiers"] = [{"file": f"{name}/model.onnx", "weight": i + 1} for i, (name, _, _) in enumerate(models)]
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    return runs
+
+
+BOX = np.array([[0, 0, 20, 20]], np.float32)
+
+
+def test_two_classifiers_are_averaged_by_weight(runs: Path) -> None:
+    got = load(namers(runs, ("a", [0, 0, 0], {}), ("b", [0, 50, 0], {}))).classify(PHOTO, BOX)
+    np.testing.assert_allclose(got, [[1 / 9, 1 / 9 + 2 / 3, 1 / 9]], atol=1e-6)
+
+
+def test_background_is_what_the_names_do_not_sum_up_to(runs: Path) -> None:
+    got = load(namers(runs, ("a", [0, 0, 0, np.log(3)], {"background": True}))).classify(PHOTO, BOX)
+    np.testing.assert_allclose(got, [[1 / 6] * 3], atol=1e-6)
+
+
+def test_vector_scaling_is_applied_after_the_temperature(runs: Path) -> None:
+    sidecar = {"temperature": 2.0, "scale": [1.0, 2.0, 1.0], "bias": [0.0, 0.0, 1.0]}
+    got = load(namers(runs, ("a", [0, 1, 2], sidecar))).classify(PHOTO, BOX)
+    powers = np.exp([0, 1, 2])
+    np.testing.assert_allclose(got, [powers / powers.sum()], atol=1e-6)
+
+
+def test_a_name_added_to_the_classifier_alone_can_be_given(runs: Path) -> None:
+    values = json.loads((runs / "ensemble.json").read_text()) | {"categories": [7, 3, 40, 99]}
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    added = namers(runs, ("a", [0, 0, 0, 9], {"categories": [7, 3, 40, 99]}))
+    assert {row["category_id"] for row in load(added)(PHOTO)} == {99}
+    narrower = namers(runs, ("a", [0, 9, 0], {}))
+    np.testing.assert_allclose(load(narrower).classify(PHOTO, BOX)[0, 3], 0)
+
+
+def test_each_photo_has_its_share_of_further_names(runs: Path) -> None:
+    values = json.loads((runs / "ensemble.json").read_text())
+    values |= {"most": 6, "gate": {"policy": "raw", "further": 2}}
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    assert [len(load(runs)(PHOTO, photos)) for photos in (1, 2, 6, 7)] == [2 + 4, 2 + 3, 2 + 1, 2]
 
 
 def test_the_detectors_own_names_come_from_the_evidence_of_the_class_aware_one(runs: Path) -> None:
