@@ -188,8 +188,8 @@ def _log_side(merged: Detections) -> npt.NDArray[np.float64]:
 def see(merged: Detections, classifier: Floats | None, gate: Gate) -> Sight | None:
     """Both distributions, of one width; the one that is missing is uniform; None where nobody knows names.
 
-    The detector may know fewer names than the classifier, the first ones: of the others it holds 0.
-    Raises ValueError where it knows more.
+    The detector may know fewer names than the classifier, the first ones: of the others it holds 0. The policy `detector`
+    sees the detector's alone. Raises ValueError where the detector knows more.
     """
     if merged.evidence is None and classifier is None:
         return None
@@ -201,6 +201,8 @@ def see(merged: Detections, classifier: Floats | None, gate: Gate) -> Sight | No
     missing = classifier.shape[1] - detector.shape[1]
     if missing < 0 or len(classifier) != len(detector):
         raise ValueError(f"classifier: got probabilities {classifier.shape}, the detectors' evidence is {detector.shape}")
+    if gate.policy == "detector":
+        return Sight(detector, detector, merged)
     return Sight(np.pad(detector, ((0, 0), (0, missing))), classifier, merged)
 
 
@@ -232,12 +234,13 @@ def name(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Lab
 def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int | None = None) -> Detections:
     """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `name`.
 
-    With `gate.further` > 0 each box is listed again under its next names, at most `most` times in all, best first. They cost nothing as AP is defined: a first name scores in [1/2, 1] and a further one below 1/2, on every
-    photo alike, so each ranking (of all boxes, and of one name's) is the old one with a tail. Matching is greedy from the top,
-    so the tail takes only what the old ranking left unfound, and recall at its end can only rise. Precision at a recall that
-    the old ranking reached is the best at this recall or beyond: its own values stay, and the tail can only add candidates.
-    A cap on detections a photo, such as COCO's 100, cuts the tail first. Box finding does not gain: a box that is listed again
-    finds nothing new unless another took what it found.
+    With `gate.further` > 0 each box is listed again under its next names, at most `most` times in all, best first. They cost
+    nothing as AP is defined: a first name scores in [1/2, 1] and a further one below 1/2, on every photo alike, so each ranking
+    (of all boxes, and of one name's) is the old one with a tail. Matching is greedy from the top, so the tail takes only what
+    the old ranking left unfound, and recall at its end can only rise. Precision at a recall that the old ranking reached is the
+    best at this recall or beyond: its own values stay, and the tail can only add candidates. A cap on detections a photo, such
+    as COCO's 100, cuts the tail first. Box finding does not gain: a box that is listed again finds nothing new unless another
+    took what it found.
     """
     sight = see(merged, classifier, gate)
     if sight is None:

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from scipy.stats import rankdata
+
 from fusion.gate import Gate
-from stage1_detector.score import Interval, bootstrap, match
-from stage2_classifier.calibrate import fit_policy, n_categories, predictions, score
+from stage1_detector.score import Interval, Match, bootstrap, match, scores
+from stage2_classifier.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.evidence import Evidence
 
 TRIED = ("agree", "stacked", "product", "raw", "override", "detector")  # of those within WITHIN of the best the first wins
@@ -46,17 +48,27 @@ def by_turns(
     return [fitted[k] for k in turn]
 
 
-def cross_fit(policy: str, evidence: Sequence[Evidence], groups: np.ndarray, rng: np.random.Generator) -> list[Gate]:
-    """For each photo the gate of `policy` fitted on the photos of the other turns."""
-    turn = turns(groups, OUTER, rng)
-    return by_turns(lambda others, _: fit_policy(policy, others), evidence, groups, turn)
+def judged(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:
+    """The decisions on all photos, ready to be scored as one ranking: each score becomes its quantile within its turn.
+
+    What one gate scores 0.5 another may score 0.9. Were they ranked as they are, a procedure whose turns happen to agree on
+    the exponents would seem to find more: a gate with nothing to say once gained 0.012 [0.004, 0.019] by that alone.
+    """
+    found = predictions(evidence, gates)
+    for k in np.unique(turn):
+        own = np.flatnonzero(turn == k)
+        ranks = rankdata(np.concatenate([found[i].scores for i in own]))
+        ends = np.cumsum([len(found[i]) for i in own])
+        for i, quantiles in zip(own, np.split(ranks / max(1, len(ranks)), ends[:-1]), strict=True):
+            found[i] = replace(found[i], scores=quantiles.astype(np.float32))
+    return match([e.truth for e in evidence], found, n_categories(evidence))
 
 
 def cross_fitted_scores(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> dict[str, float]:
     """The score of each of TRIED on photos it was not fitted on, INNER turns, the same for all."""
     turn = turns(groups, INNER, np.random.default_rng(seed))
     fitted = {p: by_turns(lambda others, _, p=p: fit_policy(p, others), evidence, groups, turn) for p in TRIED}
-    return {policy: score(evidence, gates) for policy, gates in fitted.items()}
+    return {policy: scores(judged(evidence, gates, turn)).score for policy, gates in fitted.items()}
 
 
 def select(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> Gate:
@@ -107,8 +119,7 @@ def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random
     seed, turn = int(rng.integers(2**32)), turns(groups, OUTER, rng)
     nested = by_turns(lambda others, g: select(others, g, seed), evidence, groups, turn)
     plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, groups, turn)
-    truths, n = [e.truth for e in evidence], n_categories(evidence)
-    gain = bootstrap(*(match(truths, predictions(evidence, gates), n) for gates in (nested, plain)), groups, rng)
+    gain = bootstrap(*(judged(evidence, gates, turn) for gates in (nested, plain)), groups, rng)
     found = cross_fitted_scores(evidence, groups, seed)
     offered = fit_policy(first_of_the_best(found), evidence)
     return Choice(with_further(offered if gain.low > 0 else keep), gain, resampled, offered, found)

@@ -34,14 +34,14 @@ def build(config: ClassifierConfig, columns: Columns, pretrained: Path | None = 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         trunk = build_trunk(config)
-        model = Classifier(trunk, make_head(config, columns, trunk.num_features), columns)
+        model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns)
     if pretrained is not None:
         load_matching(trunk, pretrained)
     return model
 
 
 def build_trunk(config: ClassifierConfig) -> torch.nn.Module:
-    """`config.model` without its head, from random weights: (B, 3, H, W) -> pooled features (B, num_features)."""
+    """`config.model` without its head, from random weights: (B, 3, H, W) -> pooled features (B, head_hidden_size)."""
     if config.model not in timm.list_models():
         raise ValueError(
             f"--model: got {config.model!r}, must be one that timm knows, such as {', '.join(timm.list_models('resnet1*')[:4])}"

@@ -152,7 +152,7 @@ def choose_scaling(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, r
 
     A method of more numbers must gain more than one standard error over the simpler (Breiman et al. 1984). With fewer
     than two groups nothing can be validated, and it is the temperature. Numbers for each name are tried only where the crops
-    show COVERED of the names: else cross-validation, which sees the same few names in every turn, would prefer them to the rest.
+    show COVERED of the names: cross-validation, which sees the same few names in every turn, would prefer them to the rest.
     """
     check(logits, labels)
     if len(np.unique(groups)) < 2:

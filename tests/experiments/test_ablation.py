@@ -47,7 +47,8 @@ def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_no
     photos = [evidence()] * 3
     choice = Choice(Gate("raw", further=2), None, "photos", Gate("raw"))
     made = arms.policies(photos, photos, choice)
-    rows = {r.arm: r for r in table.measure([e.truth for e in photos], [e.merged.boxes for e in photos], made, 3, np.arange(3), 0)}
+    truths, boxes = zip(*((e.truth, e.merged.boxes) for e in photos), strict=True)
+    rows = {r.arm: r for r in table.measure(truths, boxes, made, 3, np.arange(3), 0)}
     assert next(iter(rows)) == "detector"
     assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
     assert (rows["detector"].changed, rows["raw"].changed) == (0, 6)

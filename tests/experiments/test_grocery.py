@@ -1,4 +1,4 @@
-"""GroceryStore: how it is read, that runs are kept and refused, what is recorded; the command on a small set and on the real one."""
+"""GroceryStore: how it is read, what is kept, refused and recorded; the command on a small set and on the real one."""
 
 import json
 from pathlib import Path

@@ -34,6 +34,16 @@ def test_no_boxes_give_no_names(policy: str) -> None:
     assert len(decide(nothing, np.zeros((0, 3), np.float32), Gate(policy))) == 0
 
 
+@pytest.mark.parametrize("weights", [[], [0.1, 1, 1, 1, 5, 0.2]], ids=["exponents", "regression"])
+def test_the_detector_alone_decides_the_same_whatever_the_classifier_says(weights: list[float]) -> None:
+    gate = Gate("detector", name_exponent=0.5, rank_weights=weights, further=1)
+    boxes = merged([[0.8, 0.2], [0.3, 0.4]], [0.9, 0.8])
+    alone = decide(boxes, None, gate)
+    for says in ([[0.9, 0.1], [0.1, 0.9]], [[0.1, 0.2], [0.0, 0.1]]):
+        beside = decide(boxes, np.array(says, np.float32), gate)
+        assert np.array_equal(alone.labels, beside.labels) and np.array_equal(alone.scores, beside.scores)
+
+
 def test_evidence_becomes_a_distribution_and_temperature_flattens_it() -> None:
     evidence = np.array([[0.6, 0.2, 0.0]], np.float32)
     plain, flat = (detector_probabilities(evidence, t, 1e-6)[0] for t in (1.0, 4.0))
@@ -131,7 +141,7 @@ def test_product_is_the_loop_over_names_and_its_ends_are_the_sources() -> None:
     rng = np.random.default_rng(0)
     d, c = rng.dirichlet(np.ones(4), 20).astype(np.float32), rng.dirichlet(np.ones(5), 20).astype(np.float32)[:, :4]
     boxes = merged(d, rng.uniform(size=20))
-    sight = see(boxes, c, Gate())
+    sight = see(boxes, c, Gate("product"))
     assert sight is not None
     for a, b in ((0.5, 1.0), (1.0, 0.0), (0.0, 1.0)):
         got = posterior(sight, Gate("product", detector_exponent=a, classifier_exponent=b))
@@ -153,7 +163,7 @@ def test_stacked_follows_its_weights() -> None:
 
 def test_a_contest_is_told_by_both_sources_on_both_names() -> None:
     boxes = merged([[0.8, 0.2]], [0.5])
-    sight = see(boxes, np.array([[0.1, 0.6]], np.float32), Gate(detector_floor=1e-9))
+    sight = see(boxes, np.array([[0.1, 0.6]], np.float32), Gate("stacked", detector_floor=1e-9))
     assert sight is not None
     expected = [1, np.log(0.6), np.log(0.2), np.log(0.1), np.log(0.8), 0.5, 0.0, np.log(11)]
     np.testing.assert_allclose(contest_features(sight)[0], expected, atol=1e-5)

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from imagined import C, world
 
+from fusion.boxes import Detections
+from fusion.gate import Gate
+from stage1_detector.score import scores
 from stage2_classifier import choose
 from stage2_classifier.calibrate import fit_policy, score
 
@@ -57,14 +60,23 @@ def test_no_scene_is_fitted_on_and_judged() -> None:
     evidence, groups = world(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(4), 3)
     seen: list[set[int]] = []
 
-    def fit(others: list, g: np.ndarray) -> choose.Gate:
+    def fit(others: list, g: np.ndarray) -> Gate:
         assert len(others) == len(g)
         seen.append({groups[e.photo.id] for e in others})
-        return choose.Gate(further=len(seen))
+        return Gate(further=len(seen))
 
     turn = choose.turns(groups, 3, np.random.default_rng(0))
     gates = choose.by_turns(fit, evidence, groups, turn)
     assert all(groups[i] not in seen[gate.further - 1] for i, gate in enumerate(gates))
+
+
+def test_gates_that_differ_by_a_scale_of_scores_are_judged_alike() -> None:
+    evidence, turn = world(np.random.default_rng(0), 12, 0.6, 0.6), np.arange(12) % 3
+    evidence[4] = replace(evidence[4], merged=Detections.empty(C), probabilities=np.zeros((0, C), np.float32))
+    one = [Gate("raw")] * 12
+    another = [Gate("raw", objectness_exponent=exponent) for exponent in (0.25, 1.0, 4.0)] * 4
+    assert score(evidence, one) != score(evidence, another)
+    assert scores(choose.judged(evidence, one, turn)) == scores(choose.judged(evidence, another, turn))
 
 
 @pytest.mark.slow

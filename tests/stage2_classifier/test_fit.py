@@ -136,6 +136,12 @@ def test_an_unknown_backbone_is_refused(name: str, message: str) -> None:
         modelling.build(replace(CONFIG, model=name), Columns(3))
 
 
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_100"])
+def test_the_head_fits_backbones_that_widen_after_their_last_stage_too(name: str) -> None:
+    model = modelling.build(replace(CONFIG, model=name), Columns(3)).eval()
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+
+
 def test_weights_of_another_width_keep_the_backbone(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
