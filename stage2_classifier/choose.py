@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
-
 from scipy.stats import rankdata
 
 from fusion.gate import Gate
