@@ -83,7 +83,7 @@ def train(out: Path, minutes: float, seed: int, worlds: int, force: bool = False
     regions = [region for number in range(worlds) for region in packs(number, seed, number * PRODUCTS)]
     say(f"starter: drew {len(regions)} packs of {worlds * PRODUCTS} products")
     steps = -(-len(regions) // CONFIG.batch)
-    config = replace(CONFIG, seed=seed, epochs=max(1, round(minutes * STEPS / steps)))
+    config = replace(CONFIG, seed=seed, epochs=max(1, round(minutes * STEPS / steps)), min_steps=0)
     checkpoint = out.with_name(f"{out.stem}.{digest(settings)}.pt")
     model = build(config, Columns(worlds * PRODUCTS))
     error = np.array(TYPICAL_ERROR)
