@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.ablation import default_ensemble
 from experiments.contact_sheet import Cell, write
-from experiments.relabel import relabel
+from experiments.relabel import read_proposals, relabel
 from experiments.suspicions import Look, Suspicion, joined_names, suspicions
 from fusion.boxes import xyxy_to_xywh
 from fusion.pipeline import Ensemble, Pipeline
@@ -69,6 +69,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     """Write the `top` surest proposals of `part` and their contact sheet into OUT, and say what they are."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: got {out}, which is a file, need a folder")
+    refuse_reviewed(out / "proposals.json")
     dataset = read(data)
     parts = folds.load(runs / folds.NAME, dataset)
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
@@ -87,6 +88,12 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     kinds = _counts(Counter(s.kind for s in best))
     say(f"labels: {len(best)} proposals of {len(photos)} photos ({kinds}): {out / 'proposals.json'}")
     return proposals
+
+
+def refuse_reviewed(path: Path) -> None:
+    """Raises ValueError where the proposals at PATH were reviewed: one of them is to be applied."""
+    if path.is_file() and any(row["apply"] for row in read_proposals(path)):
+        raise ValueError(f"{path} holds reviewed proposals; apply them, or pass another --out")
 
 
 def _counts(kinds: Counter[str]) -> str:

@@ -151,6 +151,16 @@ def test_the_list_is_complete_sorted_and_applies_nothing(place: Place, ranked: l
         assert sheet.width > COLUMNS * SIDE
 
 
+def test_reviewed_proposals_are_not_overwritten(place: Place, ranked: list[dict], capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.root / "reviewed" / "proposals.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps([ranked[0] | {"apply": True}, *ranked[1:]]))
+    before = path.read_text()
+    assert labels.main(["--data", str(place.data), "--runs", str(place.runs), "--out", str(path.parent)]) == 2
+    assert "holds reviewed proposals; apply them, or pass another --out" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
 def test_top_cuts_the_list_and_all_parts_are_warned_of(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--data", str(place.data), "--runs", str(place.runs), "--part", "all", "--top", "3"]
     assert labels.main(words) == 0
