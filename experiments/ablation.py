@@ -10,6 +10,7 @@ hold the table.
 
 import argparse
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from experiments import arms, figures, table
 from experiments.pictures import write_worst
-from fusion.models import read_sidecar
+from fusion.models import read_object, read_sidecar
 from fusion.pipeline import Ensemble, Member, Merge, Namer
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
@@ -82,10 +83,13 @@ def ablation(data: Path, runs: Path, classifiers: Sequence[str], beside: Sequenc
     choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
     say(f"gate: {told(choice)}")
     write_ensemble(runs, replace(ensemble, gate=choice.gate))
-    made = arms.policies(valid, test, choice) + arms.uncalibrated(valid, test, read_sidecar(_sidecar(runs, classifiers[0])))
-    for names in [[name] for name in beside] + [[classifiers[0], name] for name in beside]:
-        other = [gather(part, default_ensemble(runs, names, dataset), runs, parts) for part in ("valid", "test")]
-        made.append(arms.raw(f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}", *other))
+
+    def seen_by(*names: str) -> list[list[Evidence]]:
+        return [gather(part, default_ensemble(runs, names, dataset), runs, parts) for part in ("valid", "test")]
+
+    made = arms.policies(valid, test, choice) + arms.uncalibrated(*seen_by(uncalibrated(runs, classifiers[0])))
+    for names in [(name,) for name in beside] + [(classifiers[0], name) for name in beside]:
+        made.append(arms.raw(f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}", *seen_by(*names)))
     if knn:
         made += arms.knn(runs, classifiers[0], dataset, parts, valid, test)
     made += arms.oracles(runs, ensemble, test)
@@ -158,6 +162,16 @@ def scenes_of(evidence: Sequence[Evidence], parts: folds.Folds) -> np.ndarray:
     return np.array([parts.scene[e.photo.id] for e in evidence])
 
 
+def uncalibrated(runs: Path, classifier: str) -> str:
+    """A copy of RUNS/CLASSIFIER whose sidecar calibrates nothing; its folder, as seen from RUNS."""
+    folder = runs / "raw" / f"{classifier}_uncalibrated"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(runs / classifier / "model.onnx", folder / "model.onnx")
+    values = read_object(_sidecar(runs, classifier)) | {"temperature": 1.0, "scale": None, "bias": None}
+    record.write_json(folder / "model.json", values)
+    return str(folder.relative_to(runs))
+
+
 def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
     """RUNS/ensemble.json, as run.py reads it."""
     record.write_json(runs / "ensemble.json", asdict(ensemble))
@@ -182,7 +196,7 @@ def as_figures(found: Found, name: str, command: str) -> list[dict[str, Any]]:
     made, n = [], int(found.setting.split()[0])
     setting = f"{found.setting}; gate adopted: {found.choice.gate.policy}"
     for row in found.rows:
-        arm = "further" if row.arm == arms.ADOPTED else re.sub(r"[ :,]+", "_", row.arm)
+        arm = "further" if row.arm == arms.ADOPTED else re.sub(r"\W+", "_", row.arm).strip("_")
         triples = {f"{arm}.det_map50": row.det, f"{arm}.cls_map50": row.cls, f"{arm}.score": row.score,
                    f"{arm}_minus_detector": row.minus_detector}  # fmt: skip
         made += [figures.figure(f"gate.{name}.{key}", v, "mAP50", n, setting, command, low, high)

@@ -10,7 +10,7 @@ from experiments.table import Arm
 from fusion.boxes import Detections
 from fusion.crops import crop
 from fusion.gate import POLICIES, Gate, detector_probabilities, mass_ahead, name
-from fusion.models import Model, Sidecar
+from fusion.models import Model
 from fusion.pipeline import Ensemble
 from stage1_detector.command import say
 from stage1_detector.data import Dataset, read_image
@@ -51,31 +51,12 @@ def raw(title: str, valid: Sequence[Evidence], test: Sequence[Evidence]) -> Arm:
     return arm(title, test, fit_policy("raw", valid))
 
 
-def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence], side: Sidecar) -> list[Arm]:
-    """`raw` and `agree` with every temperature 1 and nothing fitted but the set; nothing where the classifier has more than a
-    temperature.
-    """
-    if side.scale or side.bias or valid[0].probabilities is None:
-        return []
-    before, after = ([replace(e, probabilities=untempered(e.probabilities, side.temperature)) for e in part]
-                     for part in (valid, test))  # fmt: skip
-    rows, labels = named_boxes(before)
+def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence]) -> list[Arm]:
+    """`raw`, and `agree` with nothing fitted but its set, on evidence of a classifier whose logits are taken at their word."""
+    rows, labels = named_boxes(valid)
     threshold = conformal_threshold(mass_ahead(detector_probabilities(rows, *NAIVE), labels), COVERAGE)
     agree = Gate("agree", *NAIVE, COVERAGE, threshold, name_exponent=EXPONENTS[0])
-    return [raw("raw, uncalibrated", before, after), arm("agree, uncalibrated", after, agree)]
-
-
-def untempered(probabilities: np.ndarray | None, temperature: float) -> np.ndarray:
-    """softmax(logits) from softmax(logits / T), (N, C); the background is one more column while this is done.
-
-    >>> untempered(np.array([[0.75, 0.25]]), 2.0).round(2).astype(float).round(2).tolist()
-    [[0.9, 0.1]]
-    """
-    assert probabilities is not None
-    rows = probabilities.astype(np.float64)
-    background = np.maximum(1 - rows.sum(1, keepdims=True), 0)
-    powers = np.concatenate([rows, np.where(background > 1e-5, background, 0)], 1) ** temperature
-    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)[:, :-1]
+    return [raw("raw, uncalibrated", valid, test), arm("agree, uncalibrated", test, agree)]
 
 
 def knn(

@@ -14,8 +14,10 @@ from stage1_detector.record import ROOT
 Figures = dict[str, dict[str, Any]]
 POLICIES = ("detector", "raw", "agree", "gate", "oracle")
 ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
-ONCE = r"(ece\.(before|after)|labels\.planted\.(precision|recall))$"
-STAGE2 = rf"({ONCE}|(knn|validation|grocery|enroll|classifier|starter_embedding)\.)"
+STAGE2 = (
+    r"(ece\.(before|after)|labels\.\w+\.(precision|recall)|knn\.\w+\.((studio|shelf)_to_\w+\.recall1|domain_auc)|"
+    r"(validation|grocery|enroll|starter_embedding)\..+|classifier\.\w+\.loader_share)$"
+)
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -73,6 +75,22 @@ def gates(known: Figures) -> str:
     return "\n".join(rows) + "\n"
 
 
+def arms(known: Figures) -> str:
+    """Every arm of the ablation as what it adds to `detector`, a column for each set that an ablation measured."""
+    found = [re.fullmatch(r"gate\.(\w+)\.(\w+)_minus_detector", key) for key in known]
+    pairs = [(one[1], one[2]) for one in found if one]
+    sets = sorted({name for name, arm in pairs if arm == "name_oracle"})
+    rows = [f"| names from | {' | '.join(sets)} |", "|" + " --- |" * (len(sets) + 1)]
+    for arm in sorted({arm for name, arm in pairs if name in sets} - {"detector"}, key=_arm_order):
+        cells = [span(known.get(f"gate.{name}.{arm}_minus_detector"), signed=True) for name in sets]
+        rows.append(f"| {arm.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _arm_order(arm: str) -> tuple[bool, bool, str]:
+    return "oracle" in arm, arm not in (*ADDED, "further"), arm
+
+
 def sabotage(known: Figures) -> str:
     """What the gate chose with each classifier of the drawn shelves, and what it cost."""
     rows = ["| shelves, classifier | raw minus detector | gate minus detector | chosen |", "| --- | --- | --- | --- |"]
@@ -112,7 +130,7 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
 
 
-TABLES = {"naming": naming, "gates": gates, "sabotage": sabotage, "stage2": stage2, "single": single}
+TABLES = {"naming": naming, "gates": gates, "arms": arms, "sabotage": sabotage, "stage2": stage2, "single": single}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What the table counts, the oracle, the pictures' order, and parity of two prediction lists."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from place import Place
 
 from experiments import ablation, arms, judge, parity, pictures, table
 from fusion.boxes import Detections
@@ -56,13 +57,6 @@ def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_no
     assert rows[arms.ADOPTED].score[0] >= rows["gate"].score[0]
 
 
-def test_untempered_undoes_a_temperature_and_leaves_the_background_its_place() -> None:
-    logits, t = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]), 1.7
-    for columns in (3, 2):  # without background, and with the last column as background
-        cooled, plain = softmax(logits / t, axis=1)[:, :columns], softmax(logits, axis=1)[:, :columns]
-        np.testing.assert_allclose(arms.untempered(cooled.astype(np.float32), t), plain, atol=1e-4)
-
-
 def test_the_table_is_written_as_markdown_and_drawn(tmp_path: Path) -> None:
     row = table.Row("raw", (0.5, 0.4, 0.6), (0.2, 0.1, 0.3), (0.4, 0.3, 0.5), (0.1, -0.1, 0.3), 4, 3, 1)
     assert "| raw | 0.500 [0.400, 0.600] |" in table.markdown([row])
@@ -77,6 +71,15 @@ SET = Dataset(Path("none"), (Category(0, "a"),), ())
 def test_missing_models_are_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one/model\.onnx not found: train it first"):
         ablation.default_ensemble(tmp_path, ["shelf"], SET)
+
+
+def test_the_uncalibrated_copy_differs_in_nothing_else(place: Place) -> None:
+    own = place.runs / "classifier_shelf" / "model.json"
+    before = json.loads(own.read_text()) | {"temperature": 2.0, "scale": [1.0] * 3, "bias": [0.5] * 3}
+    own.write_text(json.dumps(before))
+    copy = place.runs / ablation.uncalibrated(place.runs, "classifier_shelf") / "model.json"
+    assert json.loads(copy.read_text()) == before | {"temperature": 1.0, "scale": None, "bias": None}
+    assert copy.with_suffix(".onnx").read_bytes() == own.with_suffix(".onnx").read_bytes()
 
 
 def test_worst_first() -> None:

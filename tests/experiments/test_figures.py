@@ -37,7 +37,7 @@ def test_the_readmes_tables_equal_the_figures() -> None:
 
 
 def test_an_unknown_table_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="figures:speed, allowed: naming, gates, sabotage, stage2, single"):
+    with pytest.raises(ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, stage2, single"):
         report.render("<!-- figures:speed -->\n<!-- end -->", {})
 
 
@@ -51,6 +51,12 @@ def test_a_set_is_a_line_of_the_gates_and_a_missing_figure_is_a_dash() -> None:
     assert made.splitlines()[2:] == [
         "| x | 0.500 [0.400, 0.600] | - | - | - | - | - | +0.200 [+0.100, +0.300] | - | - | 3 seeds |"
     ]
+
+
+def test_an_arm_is_a_line_of_the_ablations_and_oracles_come_last() -> None:
+    made = report.arms(known(gate__x__name_oracle_minus_detector=0.4, gate__x__raw_minus_detector=0.2, gate__y__raw_minus_detector=0.1))
+    assert made.splitlines()[0] == "| names from | x |"
+    assert [line.split(" |")[0] for line in made.splitlines()[2:]] == ["| raw", "| name oracle"]
 
 
 def test_sabotage_tells_what_was_chosen_and_what_it_cost() -> None:
