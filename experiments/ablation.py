@@ -57,9 +57,7 @@ def body(argv: list[str] | None) -> None:
         raise ValueError("--record: needs --name, what to call the photos in the figures")
     found = ablation(args.data, args.runs, args.classifiers, args.beside, args.knn, args.seed)
     if args.record:
-        flags = f"{' --beside ' if args.beside else ''}{' '.join(args.beside)}{' --knn' if args.knn else ''}"
-        command = f"python -m experiments.ablation --data D --runs R --classifiers {' '.join(args.classifiers)}{flags}"
-        made = as_figures(found, args.name, f"{command} --name {args.name} --record")
+        made = as_figures(found, args.name, figures.command("ablation", argv))
         say(f"figures: {figures.write(f'gate.{args.name}', made)}")
 
 
@@ -87,7 +85,9 @@ def ablation(data: Path, runs: Path, classifiers: Sequence[str], beside: Sequenc
     def seen_by(*names: str) -> list[list[Evidence]]:
         return [gather(part, default_ensemble(runs, names, dataset), runs, parts) for part in ("valid", "test")]
 
-    made = arms.policies(valid, test, choice) + arms.uncalibrated(*seen_by(uncalibrated(runs, classifiers[0])))
+    made = arms.policies(valid, test, choice)
+    if len(classifiers) == 1:
+        made += arms.uncalibrated(*seen_by(uncalibrated(runs, classifiers[0])))
     for names in [(name,) for name in beside] + [(classifiers[0], name) for name in beside]:
         made.append(arms.raw(f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}", *seen_by(*names)))
     if knn:
@@ -110,7 +110,7 @@ def ablation(data: Path, runs: Path, classifiers: Sequence[str], beside: Sequenc
 def report(rows: list[table.Row], choice: Choice, runs: Path, title: str) -> None:
     """Print the table and keep it as JSON, markdown and PNG."""
     table.show(rows, title)
-    record.write_json(runs / "ablation.json", {"choice": choice.to_json(), "rows": [asdict(row) for row in rows]})
+    record.write_json(runs / "ablation.json", {"choice": asdict(choice), "rows": [asdict(row) for row in rows]})
     (runs / "ablation.md").write_text(table.markdown(rows))
     table.draw(rows, runs / "ablation.png", title)
     say(f"table: {runs}/ablation.json, .md, .png")
@@ -119,24 +119,28 @@ def report(rows: list[table.Row], choice: Choice, runs: Path, title: str) -> Non
 def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
     """The class-agnostic detector finds, the class-aware one only gives evidence, the classifiers name, by their mean.
 
-    Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`.
+    Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`. Classifiers may
+    have been taught more (`stage2_classifier.enroll`), all the same ones.
     """
     ids = [category.id for category in dataset.categories]
-    wanted = {"one": None, "all": ids} | dict.fromkeys(classifiers, ids)
     side = {}
-    for name, categories in wanted.items():
+    for name in ("one", "all", *classifiers):
         if not (runs / name / "model.onnx").is_file():
             trained_by = "python -m stage1_detector.train or stage2_classifier.train"
             raise ValueError(f"{runs / name / 'model.onnx'} not found: train it first, {trained_by}")
         side[name] = read_sidecar(_sidecar(runs, name))
-        if side[name].categories != categories:
-            told, need = _told(side[name].categories), _told(categories)
-            raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {told}, must be {need}")
+    taught = max([side[name].categories or [] for name in classifiers], key=len, default=ids)
+    every = taught if taught[: len(ids)] == ids else ids
+    for name in side:
+        known, need = side[name].categories, None if name == "one" else ids if name == "all" else every
+        fits = known == need if name in ("one", "all") else known == every[: max(len(ids), len(known or []))]
+        if not fits:
+            raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {_told(known)}, must be {_told(need)}")
     one = Member.of("one/model.onnx", side["one"], weight=1.0)
     aware = Member.of("all/model.onnx", side["all"], weight=0.0, evidence_weight=1.0)
     views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
     merge = Merge(max_det=side["one"].max_det)
-    return Ensemble(ids, [replace(one, views=views), aware], merge, [Namer(f"{name}/model.onnx") for name in classifiers])
+    return Ensemble(every, [replace(one, views=views), aware], merge, [Namer(f"{name}/model.onnx") for name in classifiers])
 
 
 def _sidecar(runs: Path, name: str) -> Path:
@@ -182,13 +186,15 @@ def told(choice: Choice) -> str:
     best = ", ".join(f"{policy} {value:.3f}" for policy, value in choice.scores.items())
     return (
         f"{choice.gate.policy} adopted; on offer {choice.offered.policy}, nested gain over detector on valid "
-        f"{span(choice.gain)}, resampling {choice.resampled}; cross-fitted: {best or 'nothing'}"
+        f"{span(choice.gain)}; cross-fitted: {best or 'nothing'}"
     )
 
 
 def span(gain: Interval | None) -> str:
     """An interval in words."""
-    return "not measured" if gain is None else f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+    if gain is None:
+        return "not measured, for too few scenes or no classifier"
+    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {gain.n_groups} scenes"
 
 
 def as_figures(found: Found, name: str, command: str) -> list[dict[str, Any]]:

@@ -12,9 +12,11 @@ from fusion.crops import crop
 from fusion.gate import POLICIES, Gate, detector_probabilities, mass_ahead, name
 from fusion.models import Model
 from fusion.pipeline import Ensemble
+from stage1_detector import record
 from stage1_detector.command import say
 from stage1_detector.data import Dataset, read_image
 from stage1_detector.folds import Folds
+from stage1_detector.synth import STUDIO
 from stage2_classifier import knn as neighbours
 from stage2_classifier.calibrate import (
     EXPONENTS,
@@ -66,8 +68,8 @@ def knn(
     model = neighbours.load_embedder(runs / classifier / "model.onnx")
     size = model.sidecar.size
     galleries = {"shelf": shelf_regions(parts.photos("train"), size)}
-    if (dataset.root / "NM_NGD_product_images").is_dir():
-        galleries["studio"] = studio_regions(dataset.root / "NM_NGD_product_images", dataset.categories, size)
+    if (dataset.root / STUDIO).is_dir():
+        galleries["studio"] = studio_regions(dataset.root / STUDIO, dataset.categories, size)
     say("kNN: embeds the crops of both parts")
     queries = [[_embedded(model, e) for e in part] for part in (valid, test)]
     made = []
@@ -97,7 +99,8 @@ def oracles(runs: Path, ensemble: Ensemble, test: Sequence[Evidence]) -> list[Ar
     boxes = {e.photo.id: e.photo.boxes for e in test}
     photos, width = [e.photo for e in test], len(ensemble.categories)
     first = ensemble.classifiers[0]
-    rows = named(first, runs, width, photos, boxes, runs / "raw", "true boxes", lambda i, n: None)
+    place = record.digest({photo_id: rows.tolist() for photo_id, rows in boxes.items()})
+    rows = named(first, runs, width, photos, boxes, runs / "raw", place, lambda i, n: None)
     perfect = [Evidence(e.photo, Detections(e.photo.boxes, np.ones(len(p), np.float32), e.photo.labels), p)
                for e, p in zip(test, rows, strict=True)]  # fmt: skip
     named_rightly = [with_true_names(e, e.merged) for e in test]

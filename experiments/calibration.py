@@ -22,16 +22,14 @@ from scipy.special import expit
 from experiments import figures
 from experiments.ablation import default_ensemble, gather, scenes_of
 from fusion import crops
-from fusion.boxes import Detections
 from fusion.gate import Gate, detector_probabilities
 from fusion.models import Model, Sidecar, read_sidecar
 from fusion.pipeline import Ensemble
 from stage1_detector import folds, record
 from stage1_detector.command import run, say, ticker
 from stage1_detector.data import Photo, read, read_image
-from stage1_detector.score import Truth, greedy_hits
 from stage2_classifier import scaling
-from stage2_classifier.calibrate import named_boxes
+from stage2_classifier.calibrate import first_hits, named_boxes
 from stage2_classifier.choose import resampling_groups
 from stage2_classifier.evidence import Evidence, kept
 from stage2_classifier.scaling import METHODS, Scaling
@@ -101,8 +99,7 @@ def body(argv: list[str] | None) -> None:
         raise ValueError("--record: needs --name SET, what to call the photos")
     lines, setting = calibration(args.data, args.runs, args.classifier, args.seed)
     if args.record:
-        flags = f"--classifier {args.classifier} --name {args.name} --record{' --headline' * args.headline} --seed {args.seed}"
-        command = f"python -m experiments.calibration --data D --runs R {flags}"
+        command = figures.command("calibration", argv)
         say(f"figures: {figures.write('ece', as_figures(lines, args.name, args.headline, setting, command))}")
 
 
@@ -151,16 +148,8 @@ def sources(evidence: Sequence[Evidence], logits: Sequence[np.ndarray], groups: 
     """The rows of each source; `groups` (P,) are those of the photos."""
     by_crop = [replace(e, merged=replace(e.merged, evidence=z)) for e, z in zip(evidence, logits, strict=True)]
     said = ([named_boxes([e]) for e in by_crop], [named_boxes([e]) for e in evidence],
-            [(e.merged.scores, hits(e)) for e in evidence])  # fmt: skip
+            [(e.merged.scores, first_hits(e.truth, e.merged)) for e in evidence])  # fmt: skip
     return {source: join(parts, groups) for source, parts in zip(SOURCES, said, strict=True)}
-
-
-def hits(e: Evidence) -> np.ndarray:
-    """Which merged boxes (N,) find a product that no better-scored one found, as the contest matches them."""
-    order, found = np.argsort(-e.merged.scores, kind="stable"), np.zeros(len(e.merged), bool)
-    alike = Detections(e.merged.boxes, e.merged.scores, np.zeros(len(found), np.int64)).take(order)
-    found[order] = greedy_hits(Truth(e.photo.boxes, np.zeros(len(e.photo.boxes), np.int64)), alike)
-    return found
 
 
 def join(parts: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> Rows:

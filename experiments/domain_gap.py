@@ -194,7 +194,7 @@ def body(argv: list[str] | None) -> None:
     record.write_json(args.out / f"{args.set}.json", results)
     show(results, args.set)
     if args.record:
-        command = f"python -m experiments.domain_gap --data D --runs R --classifier {args.classifier} --set {args.set}"
+        command = figures.command("domain_gap", argv)
         setting = f"{len(results)} sets, {crops} test crops, embeddings of {args.classifier}"
         say(f"figures: {figures.write(f'knn.{args.set}', as_figures(results, args.set, setting, command))}")
 

@@ -32,7 +32,6 @@ from stage2_classifier.train import is_stopped, train
 LEAST = 5  # chosen: test crops that a held-out product must have
 NAME, TAUGHT = "classifier", "taught"
 WAYS: dict[str, list[str]] = {"plain": [], "shift": ["--shift"]}  # how a product is enrolled: flags of the command
-POINTS = 0.005  # taken from the issue: by how much the others' accuracy may change
 
 
 # -- leaving products out --------------------------------------------------------------------------------------------------
@@ -187,9 +186,7 @@ def body(argv: list[str] | None) -> None:
         results.append(one_seed(args.drawn / str(seed), args.out / str(seed), args.held_out, config))
     show(results)
     if args.record:
-        seeds = " ".join(map(str, args.seeds))
-        command = f"python -m experiments.enrolling --drawn DIR --out OUT --seeds {seeds} --held-out {args.held_out}"
-        say(f"figures: {figures.write('enrolling', as_figures(results, f'{command} --head {args.head}'))}")
+        say(f"figures: {figures.write('enrolling', as_figures(results, figures.command('enrolling', argv)))}")
 
 
 def seed_means(results: list[dict[str, Any]], way: str, what: str) -> list[float]:

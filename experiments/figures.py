@@ -1,7 +1,10 @@
 """Figures are data: a record for each, written by the command that measured it to experiments/results/NAME.json."""
 
 import json
+import shlex
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,16 @@ def figure(
         "machine": record.machine(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def command(module: str, argv: Sequence[str] | None) -> str:
+    """The call that makes a figure, as recorded: whole paths are cut to their last two names.
+
+    >>> command("gates", ["--set", "few", "--out", "/home/me/runs/few"])
+    'python -m experiments.gates --set few --out runs/few'
+    """
+    words = [word if not Path(word).is_absolute() else "/".join(Path(word).parts[-2:]) for word in argv or sys.argv[1:]]
+    return shlex.join(["python", "-m", f"experiments.{module}", *words])
 
 
 def write(name: str, figures: list[dict[str, Any]]) -> Path:

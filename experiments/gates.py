@@ -10,7 +10,6 @@ there is used again; a stopped run goes on. DIR/gates.json holds every score of 
 
 import argparse
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,10 @@ from stage1_detector.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
 from stage2_classifier import train as classifier
 from stage2_classifier.calibrate import fit_policy, score
-from stage2_classifier.choose import choose_gate
+from stage2_classifier.choose import WITHIN, choose_gate
 
+DECIDES = [record.ROOT / file for file in ("fusion/gate.py", "fusion/pipeline.py", *(
+    f"stage2_classifier/{name}.py" for name in ("calibrate", "choose", "evidence")))]  # fmt: skip
 KINDS = ("shelf", "studio", "shuffled")
 
 
@@ -79,7 +80,7 @@ def body(argv: list[str] | None) -> None:
     draw(found, args.out / "gates.png", args.set)
     say(f"gates: {args.out}/gates.json, gates.png")
     if args.record:
-        command = f"python -m experiments.gates --set {args.set} --out S --seeds {' '.join(found)} --record"
+        command = figures.command("gates", argv)
         say(f"figures: {figures.write(f'gate.{args.set}', as_figures(found, args.set, command))}")
 
 
@@ -91,7 +92,7 @@ def one_seed(name: str, out: Path, seed: int, quick: bool) -> dict[str, Any]:
     train(SETS[name], out, seed, quick)
     path = out / "gates.json"
     models = [out / part / "model.onnx" for part in ("one", "all", *(f"classifier_{kind}" for kind in KINDS))]
-    key = record.fingerprint(*models)
+    key = record.fingerprint(*models, *DECIDES)
     if path.is_file() and json.loads(path.read_text())["key"] == key:
         say(f"gates: seed {seed}: reuses {path}")
         return dict(json.loads(path.read_text())["scores"])
@@ -127,11 +128,11 @@ def shuffled(data: Path, out: Path, seed: int) -> Path:
     """
     if not (out / "annotations.json").is_file():
         out.mkdir(parents=True, exist_ok=True)
+        (out / "images").unlink(missing_ok=True)
         content = json.loads((data / "annotations.json").read_text())
         names = [a["category_id"] for a in content["annotations"]]
         for annotation, name in zip(content["annotations"], np.random.default_rng(seed).permutation(names), strict=True):
             annotation["category_id"] = int(name)
-        shutil.rmtree(out / "images", ignore_errors=True)
         (out / "images").symlink_to((data / "images").resolve())
         record.write_json(out / "annotations.json", content)
     return out
@@ -211,8 +212,9 @@ def as_figures(found: dict[str, Any], name: str, command: str) -> list[dict[str,
         worst = min(differences(found, kind, "gate"))
         more = f"; chosen: {', '.join(chosen)}; the worst seed's gate minus detector {worst:+.4f}"
         add(f"{prefix}.chosen", [float(c == "detector") for c in chosen], "share of seeds in which `detector` is chosen", more)
-    kept = zip(*(differences(found, "shelf", arm) for arm in ("agree", "raw")), strict=True)
-    add(f"gate.{name}.agree_keeps", [agree / raw for agree, raw in kept], "share of raw's gain")
+    agree, raw = (differences(found, "shelf", arm) for arm in ("agree", "raw"))
+    if min(raw) > WITHIN:  # else there is nothing to keep
+        add(f"gate.{name}.agree_keeps", [a / r for a, r in zip(agree, raw, strict=True)], "share of raw's gain")
     shares = [one["shelf"]["loader_share"] for one in found.values()]
     add(f"classifier.{name}.loader_share", shares, "share of the steps' time", "; other work on the machine")
     add(f"second_names.{name}.gain", [one["shelf"]["further"] - one["shelf"]["gate"] for one in found.values()], "score")

@@ -152,7 +152,7 @@ def body(argv: list[str] | None) -> None:
             say(f"{kind}, seed {seed}: test top-1 {done[kind][-1]['test_top1']:.4f}")
     show(done)
     if args.record:
-        command = f"python -m experiments.grocery --data grocery --out OUT --seeds {args.seeds}"
+        command = figures.command("grocery", argv)
         made = compared(done, args.out, args.pretrained, command) if args.pretrained else as_figures(done, command)
         say(f"figures: {figures.write('grocery', made)}")
 
@@ -213,8 +213,7 @@ def compared(done: dict[str, list[dict[str, Any]]], out: Path, pretrained: Path,
         mean = over_seeds([a["test_top1"] - b["test_top1"] for a, b in zip(results, random, strict=True)])
         key = "starter_embedding.grocery.minus_random" + ("" if kind == "natural" else f"_{kind}")
         setting = f"top-1 from {pretrained.name} less top-1 from random weights, same seeds; {setting_of(kind, results)}"
-        words = f"{command} --pretrained {pretrained.name}"
-        made.append(figures.figure(key, mean.value, "accuracy", mean.n, setting, words, mean.low, mean.high))
+        made.append(figures.figure(key, mean.value, "accuracy", mean.n, setting, command, mean.low, mean.high))
     return made
 
 

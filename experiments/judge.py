@@ -21,6 +21,7 @@ import numpy as np
 
 from experiments import figures
 from fusion.boxes import Detections, xywh_to_xyxy
+from fusion.models import read_object
 from fusion.pipeline import load
 from stage1_detector import folds
 from stage1_detector.command import run, say
@@ -64,8 +65,10 @@ def judge(
     with tempfile.TemporaryDirectory() as folder:
         unpacked, seconds = execute(zip_path, photos, output, Path(folder))
         rows = json.loads(output.read_text())
-        ours = in_repo(unpacked, photos)
-    result = evaluate([Truth(p.boxes, p.labels) for p in photos], as_detections(rows, photos, categories), len(categories))
+        ours, ids = in_repo(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
+    known = {category.id for category in categories}
+    every = [*categories, *(Category(i, "") for i in ids if i not in known)]  # those after were enrolled
+    result = evaluate([Truth(p.boxes, p.labels) for p in photos], as_detections(rows, photos, every), len(every))
     say(
         f"judge: {len(photos)} photos, {len(rows)} predictions in {seconds:.1f} s; "
         f"det mAP50 {result.det_map50:.3f}, cls mAP50 {result.cls_map50:.3f}, score {result.score:.3f}"
@@ -115,7 +118,8 @@ def in_repo(unpacked: Path, photos: Sequence[Photo]) -> list[dict[str, Any]]:
     pipeline = load(unpacked)
     rows = []
     for photo in sorted(photos, key=lambda p: p.path.name):
-        rows += [{"image_id": photo.id} | row for row in pipeline(read_image(photo.path, photo.width, photo.height))]
+        image = read_image(photo.path, photo.width, photo.height)
+        rows += [{"image_id": photo.id} | row for row in pipeline(image, len(photos))]
     return rows
 
 

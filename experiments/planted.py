@@ -223,9 +223,7 @@ def body(argv: list[str] | None) -> None:
     sets = [gather(data, runs, args.classifier) for data, runs in zip(args.data, args.runs, strict=True)]
     kinds = [*PLANTED, *(["duplicate"] if args.duplicates else [])]
     rows = [once(sets[seed % len(sets)], kinds, RANKERS[args.against], seed) for seed in range(args.seeds)]
-    where = [" ".join("/".join(path.parts[-2:]) for path in paths) for paths in (args.data, args.runs)]
-    command = f"python -m experiments.planted --data {where[0]} --runs {where[1]} --seeds {args.seeds}"
-    made = summary(rows, args.name, sets, f"{command} --against {args.against}" + " --duplicates" * args.duplicates)
+    made = summary(rows, args.name, sets, figures.command("planted", argv))
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_json(args.out / "planted.json", [{kind: vars(hits) for kind, hits in row.items()} for row in rows])
     for f in made:

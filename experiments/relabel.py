@@ -77,8 +77,8 @@ def _source(name: str, content: dict[str, Any]) -> Source:
 
 
 def _refuse_twice(chosen: Rows) -> None:
-    counts = Counter(row["annotation_id"] for row in chosen if row["annotation_id"] is not None)
-    for annotation, n in counts.items():
+    counts = Counter((row["image_id"], row["annotation_id"]) for row in chosen if row["annotation_id"] is not None)
+    for (_, annotation), n in counts.items():
         if n > 1:
             raise ValueError(f"annotation {annotation}: {n} proposals with apply true, need at most 1")
 

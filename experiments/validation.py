@@ -55,7 +55,8 @@ def body(argv: list[str] | None) -> None:
     rows = measure(args.random, args.grouped, args.classifier, args.seed)
     show(rows)
     if args.record:
-        say(f"figures: {figures.write(f'validation.{args.name}', as_figures(rows, args.name))}")
+        made = as_figures(rows, args.name, figures.command("validation", argv))
+        say(f"figures: {figures.write(f'validation.{args.name}', made)}")
 
 
 def measure(random: list[Path], grouped: list[Path], classifier: str, seed: int) -> dict[str, tuple[Interval, str]]:
@@ -72,6 +73,8 @@ def open_runs(data: Path, runs: Path, classifier: str, groups: str | None) -> di
     """Evidence of valid and test, and their scenes. Raises ValueError where folds.json was made with other groups."""
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
+    if groups == "photo" and None in parts.fold.values():
+        raise ValueError(f"{data}: comes with its parts, so that no photo is dealt at random; need a set in one file")
     if (parts.settings.groups == "photo") != (groups == "photo"):
         need = "--groups photo" if groups else "scenes, not --groups photo"
         raise ValueError(f"{runs / 'folds.json'}: got --groups {parts.settings.groups}, this side needs {need}")
@@ -96,6 +99,7 @@ def scored(runs: dict[str, Any], gate: Gate, seed: int) -> tuple[Interval, str]:
     test = runs["test"]
     found = match([e.truth for e in test], predictions(test, [gate] * len(test)), n_categories(test))
     groups, resampled = resampling_groups(runs["test_scenes"])
+    resampled = "photos" if len(np.unique(groups)) == len(test) else resampled
     own = interval(found, groups, np.random.default_rng(seed)).score
     return own, f"{len(test)} test photos, over {resampled}; gate: {gate.policy}"
 
@@ -111,9 +115,8 @@ def show(rows: dict[str, tuple[Interval, str]]) -> None:
     Console(width=130).print(table)
 
 
-def as_figures(rows: dict[str, tuple[Interval, str]], name: str) -> list[dict[str, Any]]:
+def as_figures(rows: dict[str, tuple[Interval, str]], name: str, command: str) -> list[dict[str, Any]]:
     """validation.SET.random, .grouped and .nested."""
-    command = f"python -m experiments.validation --random D R --grouped D R --name {name} --record"
     return [figures.figure(f"validation.{name}.{way}", own.value, "score", int(on.split()[0]), on, command, own.low, own.high)
             for way, (own, on) in rows.items()]  # fmt: skip
 

@@ -16,7 +16,7 @@ from fusion.boxes import Detections, area, join
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 TINY = 1e-9  # chosen: the probability below which a logarithm is cut
-FIRST = 0.5  # derived: first names score in [FIRST, 1], further names below, so that every first name ranks above them
+FIRST = 1e-9  # chosen: first names score in [FIRST, 1], further names below it, so that every first name ranks above them
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def agree(sight: Sight, gate: Gate) -> Floats:
 
 def product(sight: Sight, gate: Gate) -> Floats:
     """Product of experts with tempered exponents, over the names; background keeps the probability the classifier gives it."""
-    logits = gate.detector_exponent * np.log(sight.detector + TINY) + gate.classifier_exponent * np.log(sight.classifier + TINY)
+    logits = gate.detector_exponent * np.log(_taught(sight.detector) + TINY)
+    logits = logits + gate.classifier_exponent * np.log(sight.classifier + TINY)
     powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))  # (N, C)
     return np.asarray(powers / powers.sum(1, keepdims=True) * _product_mass(sight)[:, None], np.float32)
 
@@ -154,7 +155,8 @@ def contest_features(sight: Sight) -> npt.NDArray[np.float64]:
     distributions and of the detector's in both, the classifier's margin, logit of the objectness, log of the box's side.
     """
     c, d = sight.classifier.argmax(1), sight.detector.argmax(1)
-    logs = [np.log(_of(p, names) + TINY) for names in (c, d) for p in (sight.classifier, sight.detector)]
+    known = _taught(sight.detector)
+    logs = [np.log(_of(p, names) + TINY) for names in (c, d) for p in (sight.classifier, known)]
     top = np.sort(sight.classifier, axis=1)[:, -2:]  # (N, 2), or (N, 1) where there is one name
     margin = top[:, -1] - top[:, 0] if top.shape[1] > 1 else np.ones(len(top))
     return np.stack([np.ones(len(c)), *logs, margin, _logit(sight.merged.scores), _log_side(sight.merged)], 1)
@@ -167,9 +169,14 @@ def rank_features(posterior: Floats, sight: Sight) -> npt.NDArray[np.float64]:
     names = posterior.argmax(1)
     both = (sight.classifier.argmax(1) == names) & (sight.detector.argmax(1) == names)
     name = np.log(posterior.max(1, initial=0.0) + TINY)
-    mass = np.log(np.minimum(posterior.sum(1), 1.0) + TINY)
+    mass = np.log(np.minimum(posterior.sum(1, dtype=np.float64).round(4), 1.0) + TINY)  # 0, not 1e-8, without a background
     columns = [np.ones(len(names)), _logit(sight.merged.scores), name, mass, both.astype(float), _log_side(sight.merged)]
     return np.stack(columns, 1)
+
+
+def _taught(detector: Floats) -> Floats:
+    """(N, C) in which a name the detector was never taught, probability 0, is as probable as its best: it has no say there."""
+    return np.where(detector > 0, detector, detector.max(1, keepdims=True, initial=0.0))
 
 
 def _of(probabilities: Floats, names: Labels) -> Floats:
@@ -189,12 +196,14 @@ def see(merged: Detections, classifier: Floats | None, gate: Gate) -> Sight | No
     """Both distributions, of one width; the one that is missing is uniform; None where nobody knows names.
 
     The detector may know fewer names than the classifier, the first ones: of the others it holds 0. The policy `detector`
-    sees the detector's alone. Raises ValueError where the detector knows more.
+    sees the detector's alone, where there is one. Raises ValueError where the detector knows more.
     """
     if merged.evidence is None and classifier is None:
         return None
     if merged.evidence is None:
-        return Sight(np.full_like(classifier, 1 / classifier.shape[1]), classifier, merged)  # type: ignore[union-attr, arg-type]
+        assert classifier is not None
+        uniform = np.full_like(classifier, 1 / classifier.shape[1])
+        return Sight(classifier if gate.policy == "detector" else uniform, classifier, merged)
     detector = detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
     if classifier is None:
         return Sight(detector, detector, merged)
@@ -235,12 +244,12 @@ def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int 
     """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `name`.
 
     With `gate.further` > 0 each box is listed again under its next names, at most `most` times in all, best first. They cost
-    nothing as AP is defined: a first name scores in [1/2, 1] and a further one below 1/2, on every photo alike, so each ranking
-    (of all boxes, and of one name's) is the old one with a tail. Matching is greedy from the top, so the tail takes only what
-    the old ranking left unfound, and recall at its end can only rise. Precision at a recall that the old ranking reached is the
-    best at this recall or beyond: its own values stay, and the tail can only add candidates. A cap on detections a photo, such
-    as COCO's 100, cuts the tail first. Box finding does not gain: a box that is listed again finds nothing new unless another
-    took what it found.
+    nothing as AP is defined: a first name scores FIRST at least and a further one less, on every photo alike, so each ranking
+    (of all boxes, and of one name's) is the old one with a tail; first names that scored below FIRST tie. Matching is greedy
+    from the top, so the tail takes only what the old ranking left unfound, and recall at its end can only rise. Precision at a
+    recall that the old ranking reached is the best at this recall or beyond: its own values stay, and the tail can only add
+    candidates. A cap on detections a photo, such as COCO's 100, cuts the tail first. Box finding does not gain: a box that is
+    listed again finds nothing new unless another took what it found.
     """
     sight = see(merged, classifier, gate)
     if sight is None:
@@ -251,7 +260,7 @@ def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int 
     first = first.take(np.argsort(-scores, kind="stable"))
     if gate.further < 1:
         return first
-    raised = Detections(first.boxes, (FIRST + FIRST * first.scores).astype(np.float32), first.labels, first.evidence)
+    raised = Detections(first.boxes, np.maximum(first.scores, np.float32(FIRST)), first.labels, first.evidence)
     tail = further_names(names, merged, gate.further)
     return join([raised, tail.take(np.arange(len(tail) if most is None else min(most, len(tail))))])
 

@@ -214,7 +214,7 @@ class Pipeline:
             {
                 "category_id": int(self.ensemble.categories[label]),
                 "bbox": [round(float(v), 3) for v in box],
-                "score": round(float(score), 7),
+                "score": float(f"{score:.9g}"),
             }
             for box, score, label in zip(xywh, found.scores, found.labels, strict=True)
         ]

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,26 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
     if not (out / "model.onnx").is_file():
         raise ValueError(f"{out} holds run.json of a finished run, but no model.onnx; pass --force to train again")
     return True
+
+
+def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path] = ()) -> None:
+    """Note in OUT/begun.json what a run is made with, so that `resume` goes on with nothing else.
+
+    A run that starts anew first removes OUT/run.json and the files `old` of an earlier one: if it is stopped, OUT holds a
+    stopped run. Raises ValueError for a run that was begun with other settings, naming the first that differs.
+    """
+    path = out / "begun.json"
+    if resume:
+        begun, now = read_object(path) if path.is_file() else settings, json.loads(json.dumps(settings))
+        for name in sorted({*begun, *now}):
+            if begun.get(name) != now.get(name):
+                got = f"{name} {begun.get(name)!r}, now {now.get(name)!r}"
+                raise ValueError(f"--resume: {out} was begun with {got}; pass the same, or --force")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for file in (out / "run.json", *old):
+        file.unlink(missing_ok=True)
+    write_json(path, settings)
 
 
 def refuse_unfinished(out: Path, stopped: bool, resume: bool, force: bool) -> None:

@@ -100,6 +100,8 @@ def train(
     record.refuse_unfinished(out, is_stopped(out), resume, force)
     yolo.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
     photos = {part: parts.labelled(part) for part in ("train", "valid")}
+    last = out / "weights" / "last.pt"
+    record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
     started = time.time()
     say(
         f"{classes}: {config.model} on {len(photos['train'])} photos at {config.size} px, "

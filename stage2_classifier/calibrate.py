@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fusion.boxes import Detections, iou
 from fusion.gate import Gate, contest_features, decide, detector_probabilities, mass_ahead, posterior, rank_features, see
+from fusion.pipeline import Ensemble
 from stage1_detector.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
 from stage2_classifier.evidence import Evidence
 from stage2_classifier.scaling import detector_scale
@@ -152,8 +153,9 @@ def regression(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> list[float]
 
 
 def predictions(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> list[Detections]:
-    """The decision on every photo, each under its own gate."""
-    return [decide(e.merged, e.probabilities, gate) for e, gate in zip(evidence, gates, strict=True)]
+    """The decision on every photo, each under its own gate, with its share of the further names of one run."""
+    share = Ensemble.most // max(1, len(evidence))
+    return [decide(e.merged, e.probabilities, gate, share) for e, gate in zip(evidence, gates, strict=True)]
 
 
 def n_categories(evidence: Sequence[Evidence]) -> int:

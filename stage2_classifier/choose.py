@@ -1,12 +1,12 @@
 """Which policy the gate gets, and whether it may change a name at all: nested, scene-grouped cross-validation.
 
-Everything is judged on photos it was not fitted on. Groups of scenes take turns: the outer turns judge the whole procedure,
+Every gate is judged on photos it was not fitted on. Groups of scenes take turns: the outer turns judge the whole procedure,
 the choice among the policies included; the inner turns, within the others, make that choice. A policy is adopted only when the
 lower end of the procedure's 95 % interval over `detector` is above 0; else the detector keeps its names, and nothing is lost.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -19,12 +19,13 @@ from stage2_classifier.evidence import Evidence
 TRIED = ("agree", "stacked", "product", "raw", "override", "detector")  # of those within WITHIN of the best the first wins
 WITHIN = 0.002  # taken: the noise the project allows a gate (issue 3); more parameters must earn more than that
 OUTER, INNER = 5, 3  # chosen: turns that judge the procedure, and turns inside them that choose the policy
-MIN_SCENES = 5  # chosen: with fewer scenes, photos are resampled instead, and the report says so
+LEAST = 3  # derived: scenes without which an inner turn has nothing to fit on or nothing to judge by; the detector stays
+MIN_SCENES = 5  # chosen: an interval over fewer scenes resamples photos instead, and the report says so
 FURTHER = 9  # taken: names of a box after its first, as CONTEST.md measured; more than any ranking can lose nothing by
 
 
 def resampling_groups(scenes: np.ndarray) -> tuple[np.ndarray, str]:
-    """What intervals resample: the scenes, or the photos where there are fewer than MIN_SCENES scenes; and which, in a word."""
+    """What a report's intervals resample: the scenes, or the photos where they are fewer than MIN_SCENES; which, in a word."""
     if len(np.unique(scenes)) >= MIN_SCENES:
         return scenes, "scenes"
     return np.arange(len(scenes)), "photos"
@@ -88,40 +89,35 @@ def first_of_the_best(found: dict[str, float]) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """The gate adopted and why: the procedure's gain over `detector` on held-out photos, what was resampled for its interval,
-    the gate that was on offer, and each policy's cross-fitted score.
+    """The gate adopted and why: the procedure's gain over `detector` on held-out scenes, the gate that was on offer, and each
+    policy's cross-fitted score.
     """
 
     gate: Gate
     gain: Interval | None
-    resampled: str
     offered: Gate
     scores: dict[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, object]:
-        """Everything of it as JSON values."""
-        return asdict(self)
 
 
 def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random.Generator) -> Choice:
     """The procedure's gate where its nested gain over `detector` is above 0 with its whole 95 % interval; else `detector`.
 
     Args:
-        evidence: photos that no model was trained on.
+        evidence: photos that no model was trained on. The classifier's calibration was fitted on them, which flatters its
+            probabilities a little, and not its names.
         scenes: (P,), which scene each is of; those of one scene are fitted on and judged together.
         rng: deals the turns and draws the bootstrap.
     """
-    groups, resampled = resampling_groups(scenes)
     keep = fit_policy("detector", evidence)
-    if all(e.probabilities is None for e in evidence) or len(np.unique(groups)) < 2:
-        return Choice(with_further(keep), None, resampled, keep)
-    seed, turn = int(rng.integers(2**32)), turns(groups, OUTER, rng)
-    nested = by_turns(lambda others, g: select(others, g, seed), evidence, groups, turn)
-    plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, groups, turn)
-    gain = bootstrap(*(judged(evidence, gates, turn) for gates in (nested, plain)), groups, rng)
-    found = cross_fitted_scores(evidence, groups, seed)
+    if all(e.probabilities is None for e in evidence) or len(np.unique(scenes)) < LEAST:
+        return Choice(with_further(keep), None, keep)
+    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng)
+    nested = by_turns(lambda others, g: select(others, g, seed), evidence, scenes, turn)
+    plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, scenes, turn)
+    gain = bootstrap(*(judged(evidence, gates, turn) for gates in (nested, plain)), scenes, rng)
+    found = cross_fitted_scores(evidence, scenes, seed)
     offered = fit_policy(first_of_the_best(found), evidence)
-    return Choice(with_further(offered if gain.low > 0 else keep), gain, resampled, offered, found)
+    return Choice(with_further(offered if gain.low > 0 else keep), gain, offered, found)
 
 
 def with_further(gate: Gate) -> Gate:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fusion.boxes import clip, iou
 from fusion.crops import crop
 from stage1_detector.data import Category, Photo, read_image
+from stage1_detector.synth import STUDIO
 from stage2_classifier.config import Columns
 
 Image = npt.NDArray[np.uint8]
@@ -58,14 +59,17 @@ def shelf_regions(photos: Sequence[Photo], size: int) -> list[Region]:
 
 
 def cut(image: Image, box: npt.NDArray[np.float32], label: int, size: int, studio: bool = False) -> Region:
-    """The region of `image` around `box`, with ROOM on each side where the photo has it."""
+    """The region of `image` around `box`, with ROOM on each side where the photo has it; at least 1 px."""
     room = ROOM * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
-    limit = (image.shape[1], image.shape[0]) * 2
-    x0, y0, x1, y1 = np.clip(np.rint(box + room), 0, limit).astype(int)
+    limit = np.array([image.shape[1], image.shape[0]])
+    corners = np.rint(box + room)
+    x0, y0 = np.clip(corners[:2], 0, limit - 1).astype(int)
+    x1, y1 = np.clip(corners[2:], (x0 + 1, y0 + 1), limit).astype(int)
     part, inner = image[y0:y1, x0:x1], box - np.array([x0, y0, x0, y0], np.float32)
     shrink = min(1.0, DETAIL * size / float((box[2:] - box[:2]).max()))
     if shrink < 1:
-        part = np.asarray(cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+        width, height = (max(1, round(side * shrink)) for side in (x1 - x0, y1 - y0))
+        part = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     mask = content_mask(part) if studio else None
     return Region(np.ascontiguousarray(part), (inner * shrink).astype(np.float32), label, studio, mask)
 
@@ -108,7 +112,7 @@ def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
 
 def studio_folder(data: Path, given: Path | None) -> Path:
     """The folder of studio photos. Raises ValueError where there is none."""
-    folder = given or data / "NM_NGD_product_images"
+    folder = given or data / STUDIO
     if not folder.is_dir():
         raise ValueError(f"studio photos: got {folder}, must be a folder with one folder per product; pass --studio DIR")
     return folder

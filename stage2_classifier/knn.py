@@ -3,7 +3,7 @@
     python -m stage2_classifier.knn --data D --runs R --classifier NAME [--studio DIR] [--part test] [--k 5] [--metric l2]
 
 Two galleries answer for the shelf crops of one part: the studio photos, and the shelf crops of the training part. The table
-goes to R/NAME/knn_METRIC.json too. Search is faiss's, exact; at judgment there is no faiss, and no kNN.
+goes to R/NAME/knn_METRIC_PART.json too. Search is faiss's, exact; at judgment there is no faiss, and no kNN.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from fusion.models import Model, normalise
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import read
+from stage1_detector.synth import STUDIO
 from stage2_classifier.data import Image, Region, shelf_regions, studio_folder, studio_regions
 
 Floats = npt.NDArray[np.float32]
@@ -189,20 +190,21 @@ def body(argv: list[str] | None) -> None:
         raise ValueError(f"--metric, --k: got {args.metric!r} and {args.k}, allowed: {', '.join(INDEX)}, and 1 or more")
     rows = measure(args.data, args.runs, args.classifier, args.studio, args.part, args.k, args.metric)
     show(rows, args.k, args.metric)
-    path = args.runs / args.classifier / f"knn_{args.metric}.json"
+    path = args.runs / args.classifier / f"knn_{args.metric}_{args.part}.json"
     record.write_json(path, {"k": args.k, "rows": [asdict(row) for row in rows]})
     say(f"knn: {path}")
 
 
 def measure(data: Path, runs: Path, classifier: str, studio: Path | None, part: str, k: int, metric: str) -> list[Row]:
-    """Studio photos, then training crops, as the gallery for the crops of `part`."""
+    """Training crops, and studio photos where there are any, as the gallery for the crops of `part`."""
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
     model = load_embedder(runs / classifier / "model.onnx")
     size = model.sidecar.size
-    pictures = studio_regions(studio_folder(data, studio), dataset.categories, size)
     queries = embed_regions(model, shelf_regions(parts.labelled(part), size))
-    galleries = {"studio": pictures, "shelf": shelf_regions(parts.labelled("train"), size)}
+    galleries = {"shelf": shelf_regions(parts.labelled("train"), size)}
+    if studio is not None or (data / STUDIO).is_dir():
+        galleries["studio"] = studio_regions(studio_folder(data, studio), dataset.categories, size)
     return [table_row((name, "shelf"), embed_regions(model, g), queries, k, metric) for name, g in galleries.items()]
 
 

@@ -5,7 +5,6 @@ and keeps what each finds on the scenes it has not seen in R/oof/fold_k.json. So
 judgment; those that R/one draws on its own training photos are too good. A stopped run goes on with the fold it was at.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -90,7 +89,8 @@ def with_found(photo: Photo, found: Boxes) -> Photo:
 def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> list[Boxes]:
     """What detectors find on each train photo, in order, that were not trained on any photo of its scene.
 
-    Raises ValueError for more folds than the train photos have scenes, without R/one, or where R/oof is of other settings.
+    They are kept in R/oof, a folder for each settings. Raises ValueError for more folds than the train photos have scenes, and
+    without R/one.
     """
     photos, settings = parts.photos("train"), fold_settings(runs, plan)
     scenes = np.array([parts.scene[photo.id] for photo in photos])
@@ -98,8 +98,8 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
         raise ValueError(f"--folds: got {plan.folds}, allowed 2 to {len(np.unique(scenes))}, the scenes of the train photos")
     found: dict[int, Boxes] = {}
     for k, (rest, own) in enumerate(GroupKFold(plan.folds).split(scenes, groups=scenes)):
-        path = runs / "oof" / f"fold_{k}.json"
-        if not is_done(path, settings):
+        path = runs / "oof" / record.digest(settings) / f"fold_{k}.json"
+        if not path.is_file():
             progress(f"fold {k + 1} of {plan.folds}: a detector on {len(rest)} photos")
             model = train_fold(path.with_suffix(""), [photos[i] for i in rest], parts, settings, plan, progress)
             boxes = found_boxes(model, [photos[i] for i in own])
@@ -128,15 +128,6 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
         rehearsal = detector_config.recipe("small", quick=True)
         config = replace(rehearsal, family=config.family, model=config.model, device=config.device)
     return {"detector": asdict(config), "weights": given, "folds": told["folds"], "count": plan.folds}
-
-
-def is_done(path: Path, settings: dict[str, Any]) -> bool:
-    """Whether the fold in PATH is there; ValueError if it was made with other settings."""
-    if not path.is_file():
-        return False
-    if read_object(path).get("settings") != json.loads(json.dumps(settings)):
-        raise ValueError(f"--folds: {path} was made with other settings; remove {path.parent} to make it again")
-    return True
 
 
 def train_fold(

@@ -143,5 +143,5 @@ def refuse_change(before: Model, after: Model, crops: Image, place: Place) -> No
     old, new = before(crops), after(crops)
     new = np.delete(new, place.at, axis=1)
     old = np.delete(old, place.at, axis=1) if place.replaces else old
-    if old.shape != new.shape or np.abs(old - new).max() > TOLERANCE:
+    if old.shape != new.shape or np.abs(old - new).max(initial=0.0) > TOLERANCE:
         raise ValueError(f"{before.path}: the other names' logits would change; its graph is not as the export writes it")

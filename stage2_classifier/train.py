@@ -98,6 +98,8 @@ def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     args = parser().parse_args(argv)
     config = override(recipe(args.recipe, args.quick), vars(args))
+    if args.detector_weights and not args.folds:
+        raise ValueError(f"--detector-weights: got {args.detector_weights}, which is for --folds K")
     plan = Plan(args.folds, args.quick, args.detector_weights)
     train(args.data, args.out, args.crops, config, args.studio, args.pretrained, args.resume, args.force, args.name, plan)
 
@@ -132,7 +134,8 @@ def train(
     outputs = columns(config, [category.name for category in parts.dataset.categories])
     model = build(config, outputs, pretrained)
     parts.labelled("valid")  # refuses an empty one before the work begins
-    out.mkdir(parents=True, exist_ok=True)
+    old = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json")
+    record.begin(out, settings, resume, [out / file for file in old])
     metrics = learn(model, out, crops, config, parts, studio, resume, plan)
     record.write_run(out, settings, metrics)
     return out / "model.onnx"
@@ -148,7 +151,7 @@ def learn(
     regions = gather(crops, parts.dataset, shown.train, config, studio)
     say(f"{told}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {np.round(shown.error, 3).tolist()}")
     fitted = fit(model, regions, shown.error, config, out / "last.pt", lambda line: say(f"{told}: {line}"), resume)
-    metrics = finish(fitted.model, out, config, parts.dataset, shown.valid, shown.error)
+    metrics = finish(fitted.model, out, config, parts, shown.valid, shown.error)
     say(
         f"{told}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "
         f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
@@ -216,19 +219,19 @@ def only_background(photo: Photo, names: int) -> Photo:
 
 
 def finish(
-    model: Classifier, out: Path, config: ClassifierConfig, dataset: Dataset, photos: Sequence[Photo], error: np.ndarray
+    model: Classifier, out: Path, config: ClassifierConfig, parts: folds.Folds, photos: Sequence[Photo], error: np.ndarray
 ) -> dict[str, Any]:
     """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
     rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
     crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, rng, config.fit)
     labels = np.array([region.label for region in held_out])
-    groups = np.repeat(np.arange(len(photos)), [len(photo.boxes) for photo in photos])
+    groups = np.repeat([parts.scene[photo.id] for photo in photos], [len(photo.boxes) for photo in photos])
     logits = predict(model, crops)
     fitted = scaling.choose_scaling(logits, labels, groups, rng)
     sidecar = {
         "task": "classifier",
         "family": "timm",
-        "categories": [c.id for c in dataset.categories],
+        "categories": [c.id for c in parts.dataset.categories],
         "size": config.size,
         "mean": MEAN,
         "std": STD,

@@ -54,7 +54,8 @@ def test_a_set_is_a_line_of_the_gates_and_a_missing_figure_is_a_dash() -> None:
 
 
 def test_an_arm_is_a_line_of_the_ablations_and_oracles_come_last() -> None:
-    made = report.arms(known(gate__x__name_oracle_minus_detector=0.4, gate__x__raw_minus_detector=0.2, gate__y__raw_minus_detector=0.1))
+    told = {"x__name_oracle": 0.4, "x__raw": 0.2, "y__raw": 0.1}
+    made = report.arms(known(**{f"gate__{arm}_minus_detector": value for arm, value in told.items()}))
     assert made.splitlines()[0] == "| names from | x |"
     assert [line.split(" |")[0] for line in made.splitlines()[2:]] == ["| raw", "| name oracle"]
 

@@ -78,5 +78,5 @@ def test_a_seed_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureFix
 def test_validation_figures_are_one_a_way() -> None:
     rows = {way: (validation.Interval(v, v - 0.1, v + 0.1, 9), "9 test photos, over scenes; gate: raw")
             for way, v in (("random", 0.9), ("grouped", 0.8), ("nested", 0.7))}  # fmt: skip
-    made = {f["key"]: (f["value"], f["n"]) for f in validation.as_figures(rows, "x")}
+    made = {f["key"]: (f["value"], f["n"]) for f in validation.as_figures(rows, "x", "command")}
     assert made == {"validation.x.random": (0.9, 9), "validation.x.grouped": (0.8, 9), "validation.x.nested": (0.7, 9)}

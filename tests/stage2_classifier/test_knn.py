@@ -176,7 +176,7 @@ def test_the_command_measures_both_galleries(shop: Path, classifier: Path) -> No
     runs = classifier.parents[1]
     words = ["--data", str(shop), "--runs", str(runs), "--classifier", "eye"]
     assert knn.main([*words, "--k", "1"]) == 0
-    studio, shelf = json.loads((runs / "eye" / "knn_cosine.json").read_text())["rows"]
+    shelf, studio = json.loads((runs / "eye" / "knn_cosine_test.json").read_text())["rows"]
     assert (studio["gallery"], shelf["gallery"]) == ("studio", "shelf")
     assert studio["recall"]["1"] == pytest.approx(2 / 3) and shelf["recall"]["1"] == 1  # the blue product's picture is green
     assert (studio["n_gallery"], shelf["n_gallery"] % 3, studio["n_queries"] % 3) == (3, 0, 0)

@@ -92,12 +92,13 @@ def test_folds_are_trained_once_and_go_into_the_classifier(
 ) -> None:
     assert classifier.main(arguments(runs, "--folds", "2")) == 0
     parts = folds.load(runs / "folds.json", read(runs / "data"))
-    told = [json.loads((runs / "oof" / f"fold_{k}.json").read_text()) for k in range(2)]
+    (place,) = (runs / "oof").iterdir()
+    told = [json.loads((place / f"fold_{k}.json").read_text()) for k in range(2)]
     seen = [set(map(int, one["boxes"])) for one in told]
     assert not seen[0] & seen[1]
     assert seen[0] | seen[1] == {p.id for p in parts.photos("train")}
     for k, own in enumerate(seen):
-        trained_on = {int(path.stem) for path in (runs / "oof" / f"fold_{k}" / "photos" / "train" / "images").iterdir()}
+        trained_on = {int(path.stem) for path in (place / f"fold_{k}" / "photos" / "train" / "images").iterdir()}
         assert not own & trained_on
         assert not {parts.scene[i] for i in own} & {parts.scene[i] for i in trained_on}
     assert json.loads((runs / "classifier_shelf" / "run.json").read_text())["settings"]["out_of_fold"]["count"] == 2
@@ -105,8 +106,10 @@ def test_folds_are_trained_once_and_go_into_the_classifier(
     monkeypatch.setattr(oof, "train_fold", lambda *_: pytest.fail("a finished fold is trained again"))
     assert classifier.main(arguments(runs, "--folds", "2", "--name", "second")) == 0
     capsys.readouterr()
-    assert classifier.main(arguments(runs, "--folds", "3", "--name", "third")) == 2
-    assert "was made with other settings; remove" in capsys.readouterr().err
+    monkeypatch.setattr(oof, "train_fold", lambda out, *_: pytest.fail(f"{out.parent.name} is trained"))
+    with pytest.raises(pytest.fail.Exception, match="is trained") as raised:
+        classifier.main(arguments(runs, "--folds", "3", "--name", "third"))
+    assert place.name not in str(raised.value)
     assert classifier.main(arguments(runs, "--folds", "200", "--name", "fourth")) == 2
     assert "--folds: got 200, allowed 2 to" in capsys.readouterr().err
 
