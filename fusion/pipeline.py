@@ -214,7 +214,7 @@ class Pipeline:
             {
                 "category_id": int(self.ensemble.categories[label]),
                 "bbox": [round(float(v), 3) for v in box],
-                "score": float(f"{score:.9g}"),
+                "score": float(str(score)),
             }
             for box, score, label in zip(xywh, found.scores, found.labels, strict=True)
         ]

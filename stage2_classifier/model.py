@@ -55,7 +55,7 @@ def pretrained_file(given: Path | None) -> Path | None:
     """The weights file that `--pretrained` means: `starter` is the one in this package. ValueError for one that is missing."""
     path = STARTER if given is not None and str(given) == "starter" else given
     if path is not None and not path.is_file():
-        raise ValueError(f"--pretrained: {path} not found; must be a local weights file, or starter")
+        raise ValueError(f"--pretrained: got {path}, must be a local weights file, or starter")
     return path
 
 

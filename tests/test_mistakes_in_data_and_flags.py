@@ -134,7 +134,7 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "classifier: no studio": ("classifier", "--force --crops studio", "must be a folder with one folder per product"),
     "ablation: no folds": ("ablation", "--runs {root}/new", "new/folds.json not found"),
     "ablation: runs is a file": ("ablation", "--runs {root}/a.zip", "a.zip, which is a file, need a folder"),
-    "ablation: not trained": ("ablation", "--crops studio", "classifier_studio/model.onnx not found: train it first"),
+    "ablation: not trained": ("ablation", "--classifiers eye", "eye/model.onnx not found: train it first"),
     "judge: no folds": ("judge", "--runs {root}/new", "new/folds.json not found"),
     "demo: out is a file": ("demo", "--out {root}/a.zip", "a.zip, which is a file, need a folder"),
     "demo: other things there": ("demo", "--out {root}/demo", "demo/data, which holds other files"),

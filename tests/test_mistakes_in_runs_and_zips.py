@@ -12,10 +12,10 @@ import torch
 from constant_models import CANDIDATES, save_graph
 from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
 
-from experiments import ablation, judge
+from experiments import judge, table
 from stage1_detector import folds, synth, yolo
 from stage1_detector import train as detector
-from stage2_classifier import calibrate
+from stage2_classifier import choose
 from stage2_classifier import train as classifier
 
 # --- weights and runs
@@ -199,14 +199,14 @@ def to_one_class(data: Path) -> None:
 
 
 def test_one_class_is_enough_for_ablation_and_zip(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((ablation, "interval"), (ablation, "bootstrap"), (calibrate, "bootstrap")):
+    for module, name in ((table, "interval"), (table, "bootstrap"), (choose, "bootstrap")):
         monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
     to_one_class(place.data)
     put_models(place.runs, IDS[:1])
     for name in ("ablation", "build", "check"):
         assert MAINS[name](place.words(name)) == 0
-    rows = ablation.read_rows(place.runs / "ablation_shelf.json")
-    assert all(row.det == row.cls for row in rows)  # with one name, to find is to name
+    rows = json.loads((place.runs / "ablation.json").read_text())["rows"]
+    assert all(row["det"] == row["cls"] for row in rows)  # with one name, to find is to name
 
 
 def test_a_few_unlabelled_photos_are_no_mistake(place: Place) -> None:

@@ -19,7 +19,7 @@ def one_photo(rng: np.random.Generator) -> tuple[Truth, Detections, np.ndarray]:
     near = true[rng.integers(0, len(true), n)] if len(true) else np.tile(np.array([[0, 0, 9, 9]], np.float32), (n, 1))
     found = (near + rng.normal(0, 1.5, near.shape)).astype(np.float32)
     found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
-    scores = rng.choice([0.2, 0.5, 0.5, 0.9], n).astype(np.float32)  # ties are common
+    scores = rng.choice([0.2, 0.5, 0.5, 0.9, 0.9 - 6e-8, 1e-5], n).astype(np.float32)  # ties are common, and near ties
     evidence = rng.dirichlet(np.full(C, 0.5), n).astype(np.float32).reshape(n, C)
     names = rng.dirichlet(np.full(C + 1, 0.5), n).astype(np.float32).reshape(n, C + 1)[:, :C]
     return Truth(true, rng.integers(0, C, len(true))), Detections(found, scores, np.zeros(n, np.int64), evidence), names
@@ -30,7 +30,7 @@ def test_neither_part_of_the_score_falls_on_two_thousand_random_sets_and_naming_
     rng, gains = np.random.default_rng(0), []
     for _ in range(SETS):
         photos = [one_photo(rng) for _ in range(rng.integers(1, 4))]
-        gate = Gate(str(rng.choice(["raw", "detector", "product"])), name_exponent=float(rng.choice([0.0, 0.5, 1.0])))
+        gate = Gate(str(rng.choice(["raw", "detector", "product"])), name_exponent=float(rng.choice([0.0, 0.5, 2.0])))
         more = Gate(gate.policy, name_exponent=gate.name_exponent, further=int(rng.integers(1, C)))
         most = None if rng.random() < 0.5 else int(rng.integers(0, 6))
         truths = [truth for truth, _, _ in photos]

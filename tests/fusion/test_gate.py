@@ -15,6 +15,7 @@ from fusion.gate import (
     mass_ahead,
     name,
     posterior,
+    rank_features,
     see,
 )
 
@@ -197,6 +198,23 @@ def test_a_logistic_score_is_the_formula_and_orders_by_it() -> None:
     found = decide(boxes, classifier, gate)
     logits = [0.5 + np.log(0.3 / 0.7) + 2 * np.log(0.9) + 0.25, 0.5 + np.log(0.9 / 0.1) + 2 * np.log(0.5)]
     np.testing.assert_allclose(np.sort(found.scores)[::-1], np.sort(1 / (1 + np.exp(-np.array(logits))))[::-1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("gate", [Gate("product"), Gate("stacked", change_weights=[0, 1, 1, -1, -1, 0, 0, 0])])
+def test_a_name_the_detector_was_never_taught_is_the_classifiers_to_decide(gate: Gate) -> None:
+    boxes = merged([[0.3, 0.6]], [0.9])
+    assert name(boxes, np.array([[0.02, 0.02, 0.96]], np.float32), gate)[0].tolist() == [2]
+    assert name(boxes, np.array([[0.02, 0.96, 0.02]], np.float32), gate)[0].tolist() == [1]
+
+
+def test_without_a_detector_that_names_the_classifier_does() -> None:
+    assert name(merged(None, [0.9]), np.array([[0.1, 0.9]], np.float32), Gate())[0].tolist() == [1]
+
+
+def test_rounding_of_a_sum_that_is_one_orders_nothing() -> None:
+    sight = see(merged(None, [0.9, 0.9]), np.array([[0.3, 0.7], [0.3, 0.7 - 6e-7]], np.float32), Gate("raw"))
+    assert sight is not None
+    assert np.ptp(rank_features(sight.classifier, sight)[:, 3]) == 0
 
 
 # -- further names ---------------------------------------------------------------------------------------

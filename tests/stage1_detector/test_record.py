@@ -34,3 +34,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         record.write_json(tmp_path / "a.json", {"x": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+
+
+def test_a_run_goes_on_with_the_settings_it_was_begun_with_only(tmp_path: Path) -> None:
+    record.begin(tmp_path, {"seed": 0, "folds": "a"}, resume=False)
+    record.begin(tmp_path, {"seed": 0, "folds": "a"}, resume=True)
+    with pytest.raises(ValueError, match=r"was begun with folds 'a', now 'b'; pass the same, or --force"):
+        record.begin(tmp_path, {"seed": 0, "folds": "b"}, resume=True)
+
+
+def test_a_run_that_starts_anew_leaves_nothing_that_says_it_is_finished(tmp_path: Path) -> None:
+    record.write_run(tmp_path, {"seed": 0}, {})
+    (tmp_path / "last.pt").touch()
+    record.begin(tmp_path, {"seed": 1}, resume=False, old=[tmp_path / "last.pt", tmp_path / "none"])
+    assert [path.name for path in tmp_path.iterdir()] == ["begun.json"]

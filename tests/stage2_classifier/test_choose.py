@@ -43,6 +43,11 @@ def test_without_a_classifier_there_is_nothing_to_choose() -> None:
     assert (choice.gate.policy, choice.gain) == ("detector", None)
 
 
+def test_two_scenes_validate_nothing_however_many_photos_they_have() -> None:
+    choice = choose.choose_gate(world(np.random.default_rng(0), 12, 0.2, 0.9), np.arange(12) % 2, np.random.default_rng(0))
+    assert (choice.gate.policy, choice.gain) == ("detector", None)
+
+
 def test_photos_are_resampled_where_scenes_are_too_few_and_it_says_so() -> None:
     assert choose.resampling_groups(np.array([0, 0, 1, 1]))[1] == "photos"
     groups, word = choose.resampling_groups(np.arange(5))

@@ -138,6 +138,13 @@ def test_studio_photos_by_folder_name_and_their_content_box(tmp_path: Path) -> N
     np.testing.assert_allclose(sides, [10, 30], atol=4)  # JPEG blurs the edge
 
 
+@pytest.mark.parametrize("box", [[399.8, 0, 400, 300], [10, 5, 11, 300], [0, 0, 0.2, 0.2], [0, 299.7, 400, 300]])
+def test_the_thinnest_box_is_a_region_of_a_pixel_at_least(box: list[float]) -> None:
+    region = data.cut(np.zeros((300, 400, 3), np.uint8), np.array(box, np.float32), 0, 32)
+    assert min(region.image.shape) >= 1
+    assert crop(region.image, region.box, 32, 0.05).shape == (32, 32, 3)
+
+
 @pytest.mark.parametrize("wrapped", [False, True], ids=["a list", "under products"])
 def test_studio_photos_by_metadata(tmp_path: Path, wrapped: bool) -> None:
     rows = [{"product_code": "123", "product_name": "Dal Te "}]
