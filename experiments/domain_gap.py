@@ -61,6 +61,8 @@ class Domains:
     def step(self) -> Floats:
         """From studio to shelf, (D,): the mean over products that have both; what a mere translation could mend."""
         both = np.intersect1d(self.studio.labels, self.train.labels)
+        if len(both) == 0:
+            raise ValueError("domain_gap: no product has both a studio photo and a box in the training part, need one")
         return np.asarray((centres(self.train, both) - centres(self.studio, both)).mean(0), np.float32)
 
 

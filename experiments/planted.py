@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from experiments import figures
 from experiments.ablation import default_ensemble
 from experiments.labels import Reader
+from experiments.over_seeds import over_seeds
 from experiments.suspicions import HALF, Look, Suspicion, suspicions
 from fusion.boxes import clip, iou
 from stage1_detector import folds, record
@@ -269,20 +269,10 @@ def summary(rows: Sequence[dict[str, Hits]], name: str, sets: Sequence[Place], c
         )
         for what in ("precision", "recall"):
             key = f"labels.{name}.{what}" if kind == "all" else f"labels.{name}.{kind}.{what}"
-            value, low, high = t_interval([getattr(row[kind], what) for row in rows])
-            made.append(figures.figure(key, value, "share", len(rows), setting, command, low, high))
+            mean = over_seeds([getattr(row[kind], what) for row in rows])
+            low, high = max(0.0, mean.low or 0.0), min(1.0, mean.high or 1.0)
+            made.append(figures.figure(key, mean.value, "share", len(rows), setting, command, low, high))
     return made
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and 95 % t-interval, cut to [0, 1], of two or more shares.
-
-    >>> [round(v, 3) for v in t_interval([0.5, 0.6, 0.7])]
-    [0.6, 0.352, 0.848]
-    """
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean, max(0.0, mean - reach), min(1.0, mean + reach)
 
 
 if __name__ == "__main__":
