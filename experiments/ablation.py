@@ -100,9 +100,8 @@ def ablation(data: Path, runs: Path, classifiers: Sequence[str], beside: Sequenc
     further = table.paired(truths, by_name[arms.ADOPTED], by_name["gate"], n, groups, seed)
     setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
     report(rows, choice, runs, f"{setting}; gate: {choice.gate.policy}")
-    pictures = write_worst(
-        [e.photo for e in test], by_name[arms.ADOPTED].found, [c.name for c in dataset.categories], runs / "photos"
-    )
+    adopted, names = by_name[arms.ADOPTED].found, names_of(ensemble, dataset)
+    pictures = write_worst([e.photo for e in test], adopted, names, runs / "photos")
     say(f"worst photos: {pictures[0].parent}")
     return Found(rows, choice, further, setting)
 
@@ -164,6 +163,12 @@ def gather(part: str, ensemble: Ensemble, runs: Path, parts: folds.Folds) -> lis
 def scenes_of(evidence: Sequence[Evidence], parts: folds.Folds) -> np.ndarray:
     """The scene (N,) of each photo."""
     return np.array([parts.scene[e.photo.id] for e in evidence])
+
+
+def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:
+    """The name of each label; of one that was enrolled, which `dataset` lacks, its id in words."""
+    known = {category.id: category.name for category in dataset.categories}
+    return [known.get(i, f"id {i}") for i in ensemble.categories]
 
 
 def uncalibrated(runs: Path, classifier: str) -> str:

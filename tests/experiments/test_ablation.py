@@ -10,6 +10,7 @@ from place import Place
 from experiments import ablation, arms, judge, parity, pictures, table
 from fusion.boxes import Detections
 from fusion.gate import Gate, name
+from fusion.pipeline import Ensemble
 from stage1_detector.data import Category, Dataset, Photo
 from stage2_classifier.calibrate import true_names
 from stage2_classifier.choose import Choice
@@ -71,6 +72,10 @@ SET = Dataset(Path("none"), (Category(0, "a"),), ())
 def test_missing_models_are_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one/model\.onnx not found: train it first"):
         ablation.default_ensemble(tmp_path, ["shelf"], SET)
+
+
+def test_a_name_that_was_enrolled_is_told_by_its_id() -> None:
+    assert ablation.names_of(Ensemble([0, 60], []), SET) == ["a", "id 60"]
 
 
 def test_the_uncalibrated_copy_differs_in_nothing_else(place: Place) -> None:
