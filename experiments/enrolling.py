@@ -21,12 +21,14 @@ from experiments import figures
 from experiments.over_seeds import over_seeds
 from fusion.crops import crop
 from fusion.models import Model, read_object
+from fusion.pipeline import calibrated
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read
 from stage2_classifier import enroll
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.data import Image, shelf_regions, studio_folder, studio_names
+from stage2_classifier.knn import logits_of
 from stage2_classifier.train import is_stopped, train
 
 LEAST = 5  # chosen: test crops that a held-out product must have
@@ -119,11 +121,10 @@ def test_crops(model: Model, parts: folds.Folds) -> tuple[Image, np.ndarray]:
     return np.stack(cropped), ids[[r.label for r in regions]]
 
 
-def named(model: Model, crops: Image, batch: int = 64) -> np.ndarray:
-    """The category id (N,) the model gives each of `crops`."""
+def named(model: Model, crops: Image) -> np.ndarray:
+    """The category id (N,) the model gives each of `crops`, calibrated as at judgment."""
     known = model.sidecar.categories or []
-    logits = np.concatenate([model(crops[i : i + batch]) for i in range(0, len(crops), batch)])
-    return np.asarray(known)[logits[:, : len(known)].argmax(1)]
+    return np.asarray(known)[calibrated(logits_of(model, crops), model.sidecar)[:, : len(known)].argmax(1)]
 
 
 def share(found: np.ndarray, ids: np.ndarray, wanted: set[int]) -> float:

@@ -154,6 +154,11 @@ def embed(model: Model, crops: Image, batch: int = 32) -> Floats:
     return np.concatenate(parts)  # (N, D)
 
 
+def logits_of(model: Model, crops: Image, batch: int = 32) -> Floats:
+    """Logits (N, C) of uint8 crops (N, size, size, 3)."""
+    return np.concatenate([model(crops[i : i + batch]) for i in range(0, max(1, len(crops)), batch)])
+
+
 def embed_regions(model: Model, regions: Sequence[Region]) -> Embedded:
     """What the classifier sees of `regions`, cut as at judgment: by its size, margin and fit."""
     side = model.sidecar

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from fusion.crops import crop
 from fusion.models import Model
 from stage1_detector.data import Photo
-from stage2_classifier.data import Image, Region, content_box, cut
+from stage2_classifier.data import Image, Region, content_box, cut, shelf_regions
 from stage2_classifier.knn import Floats, embed, unit
 
 PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres
@@ -74,6 +74,14 @@ def crops_at(model: Model, regions: Sequence[Region], sides: Sequence[int]) -> I
     seen = [at_side(r, s) for r in regions for s in sides] or regions
     how = model.sidecar
     return np.stack([crop(r.image, r.box, how.size, how.margin, how.fit) for r in seen])  # (N x sides, size, size, 3)
+
+
+def other_crops(model: Model, photos: Sequence[Photo], place: Place) -> Image:
+    """Crops (N, size, size, 3) of the boxes on `photos` that show another product than the one at `place`."""
+    how = model.sidecar
+    regions = [r for r in shelf_regions(photos, how.size) if r.label != place.at or not place.replaces]
+    crops = [crop(r.image, r.box, how.size, how.margin, how.fit) for r in regions]
+    return np.stack(crops) if crops else np.zeros((0, how.size, how.size, 3), np.uint8)
 
 
 def prototype(model: Model, regions: Sequence[Region], sides: Sequence[int], shift: Floats | None = None) -> Floats:

@@ -21,6 +21,7 @@ from stage1_detector.data import Category, Dataset, Photo
 from stage2_classifier import enroll, prototypes
 from stage2_classifier.data import cut
 from stage2_classifier.prototypes import Place
+from stage2_classifier.scaling import Scaling
 
 IDS = [3, 7]
 SCALE = 16.0
@@ -224,6 +225,19 @@ def test_mistakes_are_told_in_one_line_and_change_nothing(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and message in error, error
     assert everything(runs) == before
+
+
+def test_a_new_name_takes_hardly_a_crop_of_the_others() -> None:
+    rng, at = np.random.default_rng(0), Place(2, 9, False)
+    logits = rng.normal(0, 1, (2000, 4))
+    logits[:, 2] += 3
+    for side in ({"temperature": 0.5}, {"temperature": 1.0, "scale": [1.0, 1, 2, 1], "bias": [0.0, 0, 1, 0]}):
+        lowered = enroll.with_bias(side, at, 4, enroll.bias_of(logits, side, at))
+        assert lowered["bias"][:2] == [0, 0] and lowered["bias"][3] == 0
+        scaled = Scaling(side["temperature"], side.get("scale"), lowered["bias"]).scaled(logits)
+        assert 0.001 < (scaled.argmax(1) == 2).mean() <= enroll.STOLEN
+    assert enroll.bias_of(logits - 9 * np.eye(4)[2], {}, at) == 0, "a name that takes none keeps its logit"
+    assert enroll.bias_of(logits[:0], {}, at) == 0
 
 
 def test_a_linear_head_is_refused(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
