@@ -81,6 +81,7 @@ def body(argv: list[str] | None) -> None:
     say(f"gates: {args.out}/gates.json, gates.png")
     if args.record:
         command = figures.command("gates", argv)
+        draw(found, figures.RESULTS / f"gate.{args.set}.png", args.set)
         say(f"figures: {figures.write(f'gate.{args.set}', as_figures(found, args.set, command))}")
 
 
