@@ -25,14 +25,14 @@ def test_photos_in_judged_zip_out_and_again(tmp_path: Path, capsys: pytest.Captu
         assert step in said, step
     assert isinstance(json.loads((out / "predictions.json").read_text()), list)
     assert sorted((out / "photos").glob("*.png"))
-    weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.onnx")}
+    weights = {path: path.stat().st_mtime_ns for path in out.glob("*/model.onnx")}
     assert len(weights) == 4
     first = (out / "submission.zip").read_bytes()
     assert demo.main(["--out", str(out), "--quick"]) == 0
     again = capsys.readouterr().out
     for step in ("shelves: reuses", "one: reuses", "all: reuses", "classifier shelf: reuses", "classifier studio: reuses"):
         assert step in again, step
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.onnx")} == weights
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/model.onnx")} == weights
     assert (out / "submission.zip").read_bytes() == first
     assert build(out, tmp_path / "other.zip")
     assert (tmp_path / "other.zip").read_bytes() == first
