@@ -16,7 +16,7 @@ POLICIES = ("detector", "raw", "agree", "gate", "oracle")
 ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
 STAGE2 = (
     r"(ece\.(before|after)|labels\.\w+\.(precision|recall)|knn\.\w+\.((studio|shelf)_to_\w+\.recall1|domain_auc)|"
-    r"(validation|grocery|enroll|starter_embedding)\..+|classifier\.\w+\.loader_share)$"
+    r"(grocery|enroll|starter_embedding)\..+|classifier\.\w+\.loader_share)$"
 )
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -102,6 +102,16 @@ def sabotage(known: Figures) -> str:
     return "\n".join(rows) + "\n"
 
 
+def validation(known: Figures) -> str:
+    """Each set scored by a random split, by scene, and by scene with nested tuning."""
+    ways = ("random", "grouped", "nested")
+    rows = [f"| photos | {' | '.join(ways)} | on |", "|" + " --- |" * (len(ways) + 2)]
+    for key in sorted(key for key in known if re.fullmatch(r"validation\.\w+\.nested", key)):
+        cells = [span(known.get(key.replace("nested", way))) for way in ways]
+        rows.append(f"| {key.split('.')[1]} | {' | '.join(cells)} | {known[key]['setting'].split(';')[0]} |")
+    return "\n".join(rows) + "\n"
+
+
 def stage2(known: Figures) -> str:
     """The other figures of stage 2, a line each."""
     return lines({key: f for key, f in known.items() if re.match(STAGE2, key)})
@@ -130,7 +140,7 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
 
 
-TABLES = {"naming": naming, "gates": gates, "arms": arms, "sabotage": sabotage, "stage2": stage2, "single": single}
+TABLES = {one.__name__: one for one in (naming, gates, arms, sabotage, validation, stage2, single)}
 
 
 if __name__ == "__main__":
