@@ -3,9 +3,12 @@
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -15,8 +18,10 @@ from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
 from experiments import judge, table
 from stage1_detector import folds, synth, yolo
 from stage1_detector import train as detector
-from stage2_classifier import choose
+from stage1_detector.data import read
+from stage2_classifier import choose, scaling
 from stage2_classifier import train as classifier
+from stage2_classifier.config import Columns, recipe
 
 # --- weights and runs
 
@@ -187,6 +192,34 @@ def test_predictions_for_another_data_set(place: Place) -> None:
 
 
 # --- what is no mistake
+
+
+def test_a_stopped_classifier_goes_on_with_the_folds_it_was_begun_with_only(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        (place.runs / "eye" / "last.pt").touch()
+        raise ValueError("stopped")
+
+    monkeypatch.setattr(classifier, "learn", stopped)
+    words = [*place.words("classifier"), "--name", "eye"]
+    assert classifier.main(words) == 2
+    assert folds.main([*place.words("folds"), "--force", "--seed", "1"]) == 0
+    capsys.readouterr()
+    assert classifier.main([*words, "--resume"]) == 2
+    assert "eye was begun with folds " in capsys.readouterr().err
+
+
+def test_the_scaling_is_chosen_by_turns_of_scenes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = folds.load(place.runs / "folds.json", read(place.data))
+    parts = replace(parts, scene=dict.fromkeys(parts.scene, 7))
+    valid, seen = parts.labelled("valid"), []
+    monkeypatch.setattr(classifier, "predict", lambda model, crops: np.zeros((len(crops), len(IDS))))
+    monkeypatch.setattr(classifier, "export_classifier", lambda *_: {})
+    monkeypatch.setattr(scaling, "choose_scaling", lambda z, y, groups, rng: seen.append(groups.tolist()) or scaling.Scaling())
+    model = SimpleNamespace(columns=Columns(len(IDS)))
+    classifier.finish(model, place.runs, recipe("demo", quick=True), parts, valid, np.zeros(4))
+    assert seen == [[7] * sum(len(photo.boxes) for photo in valid)]
 
 
 def to_one_class(data: Path) -> None:

@@ -11,7 +11,7 @@ from experiments import ablation, arms, judge, parity, pictures, table
 from fusion.boxes import Detections
 from fusion.gate import Gate, name
 from fusion.pipeline import Ensemble
-from stage1_detector.data import Category, Dataset, Photo
+from stage1_detector.data import Category, Dataset, Photo, read
 from stage2_classifier.calibrate import true_names
 from stage2_classifier.choose import Choice
 from stage2_classifier.evidence import Evidence
@@ -111,6 +111,15 @@ ROW = {"image_id": 1, "category_id": 7, "bbox": [0.0, 0.0, 5.0, 5.0], "score": 0
 def test_parity_is_the_largest_difference(other: list[dict], expected: tuple[float, float]) -> None:
     assert judge.parity([ROW], other) == expected
     assert judge.parity([], []) == (0.0, 0.0)
+
+
+def test_the_repos_side_shares_the_further_names_among_the_photos_as_run_py_does(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[int] = []
+    monkeypatch.setattr(judge, "load", lambda folder: lambda image, photos: shares.append(photos) or [])
+    judge.in_repo(place.root, read(place.data).photos[:3])
+    assert shares == [3, 3, 3]
 
 
 def test_predictions_come_back_by_photo_and_category_id() -> None:
