@@ -20,8 +20,8 @@ import numpy as np
 
 from experiments import arms, figures, table
 from experiments.pictures import write_worst
+from fusion.ensemble import Ensemble, Member, Merge, Namer
 from fusion.models import read_object, read_sidecar
-from fusion.pipeline import Ensemble, Member, Merge, Namer
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read

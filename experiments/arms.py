@@ -8,10 +8,10 @@ import numpy as np
 
 from experiments.table import Arm
 from fusion.boxes import Detections
-from fusion.crops import crop
+from fusion.ensemble import Ensemble
 from fusion.gate import POLICIES, Gate, detector_probabilities, mass_ahead, name
 from fusion.models import Model
-from fusion.pipeline import Ensemble
+from fusion.views import crop
 from stage1_detector import record
 from stage1_detector.command import say
 from stage1_detector.data import Dataset, read_image

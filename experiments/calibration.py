@@ -21,10 +21,10 @@ from scipy.special import expit
 
 from experiments import figures
 from experiments.ablation import default_ensemble, gather, scenes_of
-from fusion import crops
+from fusion.ensemble import Ensemble
 from fusion.gate import Gate, detector_probabilities
 from fusion.models import Model, Sidecar, read_sidecar
-from fusion.pipeline import Ensemble
+from fusion.views import crop_batches
 from stage1_detector import folds, record
 from stage1_detector.command import run, say, ticker
 from stage1_detector.data import Photo, read, read_image
@@ -137,7 +137,7 @@ def logits_of(ensemble: Ensemble, runs: Path, evidence: Sequence[Evidence]) -> l
 
     def answer(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
-        cut = crops.batches(image, boxes[photo.id], side.size, side.margin, namer.batch, side.fit)
+        cut = crop_batches(image, boxes[photo.id], side.size, side.margin, namer.batch, side.fit)
         return {"logits": np.concatenate([nothing, *(model(batch)[:n] for batch, n in cut)])}
 
     photos = [e.photo for e in evidence]

@@ -19,9 +19,9 @@ from rich.table import Table
 
 from experiments import figures
 from experiments.over_seeds import over_seeds
-from fusion.crops import crop
 from fusion.models import Model, read_object
 from fusion.pipeline import calibrated
+from fusion.views import crop
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read

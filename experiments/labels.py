@@ -23,7 +23,8 @@ from experiments.contact_sheet import Cell, write
 from experiments.relabel import read_proposals, relabel
 from experiments.suspicions import Look, Suspicion, joined_names, suspicions
 from fusion.boxes import xyxy_to_xywh
-from fusion.pipeline import Ensemble, Pipeline
+from fusion.ensemble import Ensemble
+from fusion.pipeline import Pipeline
 from stage1_detector import folds, record
 from stage1_detector.command import run, say, ticker
 from stage1_detector.data import PARTS, Dataset, Photo, read, read_image

@@ -13,8 +13,9 @@ from scipy.optimize import linear_sum_assignment
 
 from experiments import figures
 from fusion.boxes import Detections
+from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import Model
-from fusion.pipeline import Ensemble, Member, Merge, detect_one, merge
+from fusion.pipeline import detect_one, merge
 from stage1_detector.command import run, say
 from stage1_detector.data import read, read_image
 from stage1_detector.train import weights_of  # sets ultralytics' environment before it is imported

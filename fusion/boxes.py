@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
+TOUCH = 1e-3  # derived: a part of a box's side; far above what float32 rounds
 
 
 def _check(name: str, array: Any, dtype: type, shape: tuple[int | None, ...]) -> None:
@@ -108,6 +109,48 @@ def iou(a: Floats, b: Floats) -> NDArray[np.float64]:
     union = area(a)[:, None] + area(b)[None, :] - inside
     np.divide(inside, union, out=inside, where=inside > 0)
     return inside
+
+
+def close_pairs(boxes: Floats, least: float, reach: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of boxes near each other, found by a sweep in strips: no pair with an IoU above `least` is missing.
+
+    Args:
+        boxes: (N, 4), x0 y0 x1 y1.
+        least: in [0, 1]; most pairs whose IoU is below it are left out.
+        reach: >= 0; each box is first widened by this many of its own sides on each side.
+
+    Returns:
+        Positions int64 (P,) and (P,), the lower one first; the pairs in no particular order.
+    """
+    x0, y0, x1, y1 = boxes.T.astype(np.float64)
+    wide, high = (x1 - x0) * (1 + 2 * reach), (y1 - y0) * (1 + 2 * reach)
+    x0, y0 = x0 - reach * (x1 - x0), y0 - reach * (y1 - y0)
+    # IoU > t needs an overlap along each side of more than t of either box: the other must begin before the last t of it
+    right, bottom = x0 + wide * (1 - least + TOUCH), y0 + high * (1 - least + TOUCH)
+    tallest, widest = (max(float((end - start).max(initial=0.0)), 1e-9) for end, start in ((bottom, y0), (right, x0)))
+    strip = np.floor((y0 - y0.min(initial=0.0)) / tallest)  # (N,): the other's is the same, or the next
+    pitch = float((right - x0.min(initial=0.0)).max(initial=0.0)) + 2 * widest
+    key = strip * pitch + x0 - x0.min(initial=0.0)
+    order = key.argsort(kind="stable")
+    keys, own, last = key[order], np.arange(1, len(key) + 1), (key + right - x0)[order]
+    ranges = [(own, keys.searchsorted(last, "right"))]
+    ranges += [(keys.searchsorted(keys + pitch - widest), keys.searchsorted(last + pitch, "right"))]
+    found = [spread(start, stop) for start, stop in ranges]
+    i, j = (order[np.concatenate(part)] for part in zip(*found, strict=True))
+    near = (y0[i] <= bottom[j]) & (y0[j] <= bottom[i]) & (x0[i] <= right[j])
+    i, j = i[near], j[near]
+    return np.minimum(i, j), np.maximum(i, j)
+
+
+def spread(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of N ranges: the number of its range for each member of each, and the members.
+
+    >>> [part.tolist() for part in spread(np.array([3, 0]), np.array([5, 1]))]
+    [[0, 0, 1], [3, 4, 0]]
+    """
+    counts = np.maximum(stop - start, 0)  # (N,)
+    of = np.repeat(np.arange(len(counts)), counts)  # (P,)
+    return of, np.arange(len(of)) + np.repeat(start - counts.cumsum() + counts, counts)
 
 
 def clip(boxes: Floats, width: float, height: float) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ FAMILIES: dict[str, Callable[[Floats], Decoded]] = {"yolo": yolo}
 
 def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:
     """One photo's raw output -> Detections on the canvas, those with their best class score above `conf`.
+    A box that is not a number is left out.
 
     `scores` are the best class's, `labels` its index (0 for a class-agnostic detector, which carries no evidence).
     Raises ValueError for an unknown family.
@@ -33,7 +34,7 @@ def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(FAMILIES)}")
     boxes, classes = FAMILIES[family](raw)
     best = classes.max(1, initial=0.0)  # (A,)
-    keep = best > conf
+    keep = (best > conf) & np.isfinite(boxes).all(1)
     boxes, classes = boxes[keep], classes[keep].astype(np.float32)
     labels = np.zeros(len(boxes), np.int64) if agnostic else classes.argmax(1).astype(np.int64)
     return Detections(

@@ -5,12 +5,12 @@ Finding does not look at categories: two boxes of one product are one, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.boxes import Detections, Floats, area
+from fusion.boxes import TOUCH, Detections, Floats, area, close_pairs, spread
 from fusion.boxes import iou as pairwise_iou
 
 Ints = NDArray[np.int64]
@@ -29,23 +29,29 @@ def nms(boxes: Floats, scores: Floats, iou: float) -> Ints:
         int64 (K,), positions of the kept by descending score; those of torchvision.ops.nms, ties and rounding included.
     """
     order = np.argsort(-scores, kind="stable")
-    sides = np.ascontiguousarray(boxes[order].T)  # (4, N)
-    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
-    limit = np.array([iou])  # an array, so that a float32 overlap is compared in float64
-    alive = np.ones(len(order), bool)
+    b = np.asarray(boxes)[order]
+    better, worse = close_pairs(b, iou)  # (P,), (P,)
+    areas = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+    inside = _intersections(b[better], b[worse])  # (P,)
     with np.errstate(invalid="ignore", divide="ignore"):  # boxes without area: 0 / 0 suppresses nothing
-        for i in range(len(order)):
-            if alive[i]:
-                inside = _intersection(sides[:, i], sides[:, i + 1 :])  # (N - i - 1,)
-                alive[i + 1 :] &= ~(inside / (areas[i] + areas[i + 1 :] - inside) > limit)
+        # an array, so that a float32 overlap is compared in float64
+        over = inside / (areas[better] + areas[worse] - inside) > np.array([iou])
+    better, worse = better[over], worse[over]
+    by_better = np.argsort(better, kind="stable")
+    better, worse = better[by_better], worse[by_better]
+    alive = np.ones(len(b), bool)
+    starts = np.flatnonzero(np.diff(better, prepend=-1))
+    for i, those in zip(better[starts].tolist(), np.split(worse, starts[1:]), strict=True) if len(starts) else ():
+        if alive[i]:
+            alive[those] = False
     return np.asarray(order[alive], np.int64)
 
 
-def _intersection(box: Floats, sides: Floats) -> Floats:
-    """Areas (N,) that a box (4,) shares with boxes given as rows of edges, (4, N)."""
-    both = np.minimum(box[2:, None], sides[2:]) - np.maximum(box[:2, None], sides[:2])  # (2, N)
+def _intersections(a: Floats, b: Floats) -> Floats:
+    """Areas (P,) that boxes a[k] and b[k] share; both (P, 4), or one of them (1, 4)."""
+    both = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (P, 2)
     np.maximum(both, 0, out=both)
-    shared: Floats = both[0] * both[1]  # (N,)
+    shared: Floats = both[:, 0] * both[:, 1]
     return shared
 
 
@@ -65,12 +71,12 @@ def soft_nms(boxes: Floats, scores: Floats, sigma: float, min_score: float) -> t
     """
     if not sigma > 0:
         raise ValueError(f"sigma of soft nms: got {sigma}, must be > 0")
-    sides, areas = np.ascontiguousarray(boxes.T.astype(np.float64)), area(boxes)  # (4, N), (N,)
+    every, areas = boxes.astype(np.float64), area(boxes)  # (N, 4), (N,)
     faded, keep, kept = scores.astype(np.float64), [], []
     while len(faded) and faded[best := int(np.argmax(faded))] > min_score:
         keep.append(best)
         kept.append(faded[best])
-        inside = _intersection(sides[:, best], sides)
+        inside = _intersections(every[[best]], every)
         overlap = inside / np.maximum(areas[best] + areas - inside, 1e-12)
         faded *= np.exp(-(overlap**2) / sigma)
         faded[best] = -np.inf
@@ -89,33 +95,82 @@ def _pool(
     return every[usable], weighted[usable], names[usable]
 
 
-def _fuse(boxes: NDArray[np.float64], scores: NDArray[np.float64], iou: float) -> tuple[NDArray[np.float64], Floats, Ints]:
-    """Cluster boxes (N, 4), best first: each joins the fused box it overlaps most, if by more than `iou`.
+def _fuse(
+    boxes: NDArray[np.float64], scores: NDArray[np.float64], names: Ints, iou: float
+) -> tuple[NDArray[np.float64], Floats, Ints, Ints]:
+    """Cluster the boxes of each name in their order: each joins the fused box it overlaps most, if by more than `iou`.
 
-    A cluster's box is the mean of its boxes, each weighted by its score (N,); sums grow by one box at a time, rounded to
-    float32 where ensemble-boxes rounds.
+    A cluster's box is the mean of its boxes, each weighted by its score; sums grow by one box at a time, rounded to float32
+    where ensemble-boxes rounds. Boxes that cannot meet in one fused box (see `_meetings`) are handled together, a wave at a
+    time: all whose earlier neighbours have found their clusters. So the result is that of one box after the other.
+
+    Args:
+        boxes: (N, 4), scores (N,), names (N,), in the order of treatment within each name.
 
     Returns:
-        (K, 4) fused boxes, (K,) mean scores, int64 (K,) sizes, by the score of the cluster's first box.
+        (K, 4) fused boxes, (K,) mean scores, int64 (K,) sizes, int64 (K,) the position of each cluster's first box, ascending.
     """
-    fused, areas, sums = np.empty((4, len(boxes))), np.empty(len(boxes)), np.empty((len(boxes), 4), np.float32)
-    totals, sizes, k = np.empty(len(boxes)), np.zeros(len(boxes), np.int64), 0
-    for box, score, weighted, own in zip(boxes, scores, boxes * scores[:, None], area(boxes), strict=True):
-        inside = _intersection(box, fused[:, :k])  # (k,)
-        overlap = inside / (areas[:k] + own - inside)
-        best = int(overlap.argmax()) if k else 0
-        if k and overlap[best] > iou:
-            sums[best] += weighted
-            totals[best] += score
-            sizes[best] += 1
-            fused[:, best] = mean = sums[best] / np.float32(totals[best])
-            x0, y0, x1, y1 = mean.tolist()
-            areas[best] = (x1 - x0) * (y1 - y0)
-        else:
-            fused[:, k], sums[k], areas[k], totals[k], sizes[k] = box, weighted, own, score, 1
-            k += 1
-    means = np.where(sizes[:k] > 1, (totals[:k] / sizes[:k]).astype(np.float32), totals[:k])
-    return fused[:, :k].T, means, sizes[:k]
+    earlier, later = _meetings(boxes, names, iou)  # (P,), (P,), ordered by `later`
+    home = np.arange(len(boxes))  # the first box of each box's cluster
+    fused, areas, totals, sizes = boxes.copy(), area(boxes), scores.copy(), np.ones(len(boxes), np.int64)
+    weighted, own = boxes * scores[:, None], areas.copy()
+    sums = weighted.astype(np.float32)
+    for wave in _waves(earlier, later, len(boxes)):
+        box, cluster = later[wave], home[earlier[wave]]  # (E,), (E,)
+        inside = _intersections(boxes[box], fused[cluster])
+        overlap = inside / (areas[cluster] + own[box] - inside)
+        best = np.lexsort((cluster, -overlap, box))  # of a box's clusters the first of those it overlaps most
+        best = best[np.append(True, box[best[1:]] != box[best[:-1]])]
+        best = best[overlap[best] > iou]
+        box, cluster = box[best], cluster[best]
+        home[box] = cluster
+        sums[cluster] += weighted[box]
+        totals[cluster] += scores[box]
+        sizes[cluster] += 1
+        fused[cluster] = means = (sums[cluster] / totals[cluster].astype(np.float32)[:, None]).astype(np.float64)
+        areas[cluster] = (means[:, 2] - means[:, 0]) * (means[:, 3] - means[:, 1])
+    first = np.flatnonzero(home == np.arange(len(boxes)))
+    n, total = sizes[first], totals[first]
+    return fused[first], np.where(n > 1, (total / n).astype(np.float32), total), n, first
+
+
+def _meetings(boxes: NDArray[np.float64], names: Ints, iou: float) -> tuple[Ints, Ints]:
+    """Pairs of boxes (N, 4) of one name that could overlap one fused box by more than `iou`, ordered by the later of the two.
+
+    A box that joins a fused box overlaps it afterwards by no less, since each edge has moved towards its own. So whoever meets
+    that fused box next does so at a Jaccard distance below 1 - iou from it, as did the one that joined last, and the distance
+    is a metric: the two overlap by more than 2 iou - 1. Where that is negative, neither side of the fused box can be longer
+    than the joined one's by 1 / iou, nor stand off by more than 1 / iou - 1 of it, and the same holds once more for the other.
+    """
+    least = 2 * iou - 1
+    reach = 0.0 if least >= 0 else min(1 / max(iou, 1e-3) ** 2 - 1, 1e6)
+    _, group = np.unique(names, return_inverse=True)
+    extent = boxes.max(initial=1.0) - boxes.min(initial=0.0)
+    apart = boxes.copy()
+    apart[:, ::2] += (group * extent * (2 * reach + 2))[:, None]  # names side by side, where they cannot meet
+    earlier, later = close_pairs(apart, max(least, 0.0), reach)
+    inside = _intersections(boxes[earlier], boxes[later])
+    own = area(boxes)
+    near = inside >= (least - TOUCH) * (own[earlier] + own[later] - inside)
+    near &= names[earlier] == names[later]
+    by_later = np.argsort(later[near], kind="stable")
+    return earlier[near][by_later], later[near][by_later]
+
+
+def _waves(earlier: Ints, later: Ints, n: int) -> Iterator[Ints]:
+    """Positions of pairs of `n` boxes, ordered by `later`, in waves: the earlier box of each has found its cluster before.
+
+    >>> [wave.tolist() for wave in _waves(np.array([0, 0, 1]), np.array([1, 2, 2]), 3)]
+    [[0], [1, 2]]
+    """
+    by_earlier = np.argsort(earlier, kind="stable")
+    into, out = later.searchsorted(np.arange(n + 1)), earlier[by_earlier].searchsorted(np.arange(n + 1))
+    waiting = np.diff(into)  # (n,) earlier neighbours that have no cluster yet
+    front = np.flatnonzero(waiting == 0)
+    while len(reached := later[by_earlier[spread(out[front], out[front + 1])[1]]]):
+        waiting -= np.bincount(reached, minlength=n)
+        front = np.flatnonzero(np.bincount(reached[waiting[reached] == 0], minlength=n))
+        yield spread(into[front], into[front + 1])[1]
 
 
 def weighted_boxes_fusion(
@@ -143,16 +198,19 @@ def weighted_boxes_fusion(
         float32 (K, 4), float32 (K,), int64 (K,), by descending score. With uneven weights a score can exceed 1.
     """
     every, weighted, names = _pool(boxes, scores, labels, weight := _weights(weights, len(boxes)), skip)
-    found = [(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))]
-    for name in dict.fromkeys(names.tolist()):
-        of_name = np.flatnonzero(names == name)
-        order = of_name[weighted[of_name].argsort()[::-1]]  # as in ensemble-boxes, whose order of equals this is
-        fused, means, sizes = _fuse(every[order], weighted[order], iou)
-        seen = means * np.minimum(np.count_nonzero(weight), sizes) / weight.sum()
-        found.append((fused, seen, np.full(len(fused), name)))
-    all_boxes, all_scores, all_names = (np.concatenate(part) for part in zip(*found, strict=True))
-    order = all_scores.argsort()[::-1]
-    return all_boxes[order].astype(np.float32), all_scores[order].astype(np.float32), all_names[order]
+    order = _by_name(weighted, names)
+    fused, means, sizes, first = _fuse(every[order], weighted[order], names[order], iou)
+    seen = means * np.minimum(np.count_nonzero(weight), sizes) / weight.sum()
+    best = seen.argsort()[::-1]
+    return fused[best].astype(np.float32), seen[best].astype(np.float32), names[order][first[best]]
+
+
+def _by_name(scores: NDArray[np.float64], names: Ints) -> Ints:
+    """Positions (N,), name by name as they first occur, each name's by descending score; equals as in ensemble-boxes."""
+    _, seen, group = np.unique(names, return_index=True, return_inverse=True)
+    grouped = np.argsort(seen[group], kind="stable")
+    ends = np.flatnonzero(np.diff(seen[group][grouped])) + 1
+    return np.concatenate([grouped[:0], *(part[scores[part].argsort()[::-1]] for part in np.split(grouped, ends))])
 
 
 def _weights(weights: Sequence[float], n: int) -> NDArray[np.float64]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+
+SELECT = "select"  # the first input of a graph with several branches: which one runs
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,10 @@ class Sidecar:
     columns, in order; None for a class-agnostic detector. `size` is the canvas's long side in pixels, `shape` square or
     rectangle, `stride` what a rectangle's sides are multiples of. `mean` and `std` are those of the training, per RGB
     channel, for pixels in 0..1. Classifier only: `margin` is the context around a box as a fraction of its sides, `fit` is how
-    a crop fills its square (`fusion.crops.FITS`), `background` says that one more output, the last, is for what is no product.
+    a crop fills its square (`fusion.views.FITS`), `background` says that one more output, the last, is for what is no product.
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
-    scaling, Guo et al. 2017, arXiv:1706.04599).
+    scaling, Guo et al. 2017, arXiv:1706.04599). `graph` and `branch`: the file beside it that
+    holds this model as one of several branches, where it has none of its own (`submission.graphs.joined`).
     """
 
     task: str
@@ -41,6 +45,8 @@ class Sidecar:
     temperature: float = 1.0
     scale: list[float] | None = None
     bias: list[float] | None = None
+    graph: str | None = None
+    branch: int = 0
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -80,31 +86,56 @@ def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArr
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))  # (B, 3, H, W)
 
 
+def start(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An onnxruntime session of the graph in PATH, on the GPU where there is one; `threads` 0: one for each processor.
+
+    Raises ValueError where the file is missing or onnxruntime does not read it.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: model file not found")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or cv2.getNumberOfCPUs()
+    options.log_severity_level = 3
+    # measured: threads that spin while they wait take 12 to 18 % of two cores from the next model
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # the default search for cuDNN's best algorithm takes 0.6 s at each new shape
+    wanted = [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}), ("CPUExecutionProvider", {})]
+    providers = [pair for pair in wanted if pair[0] in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's have no base class of their own
+        raise ValueError(f"{path}: not a model that onnxruntime reads: {' '.join(str(error).split())}") from error
+
+
 class Model:
-    """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32."""
+    """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32.
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """Load PATH and the sidecar beside it; `threads` 0: as onnxruntime chooses. ValueError if missing or broken."""
-        if not path.is_file():
-            raise ValueError(f"{path}: model file not found")
+    A graph that takes uint8 normalises by itself; for one that takes float32 (B, 3, H, W) it is done here.
+    """
+
+    def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
+        """Load PATH and the sidecar beside it; ValueError if missing or broken.
+
+        `threads` as in `start`. `sessions` holds those of files with several branches, and gets the one that is started here.
+        """
         self.path = path
+        if not path.is_file() and not path.with_suffix(".json").is_file():
+            raise ValueError(f"{path}: model file not found")
         self.sidecar = read_sidecar(path.with_suffix(".json"))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # onnxruntime's have no base class of their own
-            raise ValueError(f"{path}: not a model that onnxruntime reads: {' '.join(str(error).split())}") from error
-        self.provider: str = self.session.get_providers()[0]
-        self.input: str = self.session.get_inputs()[0].name
+        file = path.with_name(self.sidecar.graph or path.name)
+        shared = {} if sessions is None else sessions
+        self.session = shared.get(file) or start(file, threads)
+        shared[file] = self.session
+        images = self.session.get_inputs()[-1]
+        self.input: str = images.name
         self.output: str = self.session.get_outputs()[0].name
+        self.provider: str = self.session.get_providers()[0]
+        self.fixed = self.provider != "CPUExecutionProvider"  # whether a new batch size costs time
+        self.normalises = images.type == "tensor(uint8)"
+        self._branch = {} if self.sidecar.graph is None else {SELECT: np.array(self.sidecar.branch, np.int64)}
 
-    def __call__(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """The graph's first output for (B, H, W, 3) uint8 RGB canvases."""
-        output: npt.NDArray[np.float32] = self.session.run(
-            [self.output], {self.input: normalise(canvases, self.sidecar.mean, self.sidecar.std)}
-        )[0]
-        return output
+    def __call__(self, canvases: npt.NDArray[np.uint8], output: str = "") -> npt.NDArray[np.float32]:
+        """The graph's first output, or the one called `output`, for (B, H, W, 3) uint8 RGB canvases."""
+        images = canvases if self.normalises else normalise(canvases, self.sidecar.mean, self.sidecar.std)
+        result: npt.NDArray[np.float32] = self.session.run([output or self.output], {self.input: images, **self._branch})[0]
+        return result

@@ -1,10 +1,12 @@
 """A view is an affine map from a photo to the canvas a model sees; undoing it is the inverse matrix.
 
-Letterboxing, other scales, mirroring and tiling are four makers of this one thing. Coordinates name edges, not centres.
+Letterboxing, other scales, mirroring and tiling are four makers of this one thing. Coordinates name edges, not centres. A
+crop, the classifier's input, is such a view of what lies under a box.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, Literal
@@ -13,13 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.boxes import Floats
+from fusion.boxes import Floats, clip
 
 PADDING = 114  # taken: the grey around the photo in ultralytics' LetterBox, which its models are trained with
 SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below anything that shows
 
+Image = NDArray[np.uint8]
 Shape = Literal["square", "rectangle"]
 SHAPES = ("square", "rectangle")
+FITS = ("letterbox", "squash")
 DEFAULTS: dict[str, Any] = {"shape": "square", "flip": False, "stride": 32, "tiles": [1, 1], "overlap": 0.2}
 
 
@@ -187,3 +191,38 @@ def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
     ]
     views = [tile(*region, full["size"], full["shape"], full["stride"]) for region in regions]
     return [flip(view) for view in views] if full["flip"] else views
+
+
+def crop(image: Image, box: Floats, size: int, margin: float, fit: str = "letterbox") -> Image:
+    """The part of `image` under `box` (4,), letterboxed or, by `fit`, squashed to uint8 (size, size, 3).
+
+    The box is widened by `margin` of its width and height on each side, then cut to the photo and rounded outwards to whole
+    pixels. Shrinking averages over area, so that fine print does not alias. A box without area gives grey. ValueError for a
+    `fit` that is not one of FITS.
+    """
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    grow_x, grow_y = margin * (x1 - x0), margin * (y1 - y0)
+    wide = clip(np.array([[x0 - grow_x, y0 - grow_y, x1 + grow_x, y1 + grow_y]]), image.shape[1], image.shape[0])[0]
+    left, top = (int(edge) for edge in np.floor(wide[:2]))
+    right, bottom = (int(edge) for edge in np.ceil(wide[2:]))
+    if right <= left or bottom <= top:
+        return np.full((size, size, 3), PADDING, np.uint8)
+    how = cv2.INTER_AREA if max(right - left, bottom - top) > size else cv2.INTER_LINEAR
+    part = image[top:bottom, left:right]
+    if fit == "squash":
+        return np.asarray(cv2.resize(part, (size, size), interpolation=how), np.uint8)
+    if fit != "letterbox":
+        raise ValueError(f"fit: got {fit!r}, allowed: {', '.join(FITS)}")
+    return letterbox(right - left, bottom - top, size).warp(part, how)
+
+
+def crop_batches(
+    image: Image, boxes: Floats, size: int, margin: float, batch: int, fit: str = "letterbox"
+) -> Iterator[tuple[Image, int]]:
+    """Crops of `boxes` (N, 4) as uint8 (batch, size, size, 3), the last filled up with grey; with each, how many count."""
+    for start in range(0, len(boxes), batch):
+        part = boxes[start : start + batch]
+        crops = np.full((batch, size, size, 3), PADDING, np.uint8)  # (batch, size, size, 3)
+        for i, box in enumerate(part):
+            crops[i] = crop(image, box, size, margin, fit)
+        yield crops, len(part)

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,8 +22,13 @@ BOX_TOLERANCE = 0.1  # pixels of the canvas
 SCORE_TOLERANCE = 1e-4
 
 
-def to_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path, dynamic: dict[str, dict[int, str]]) -> None:
-    """Write `model` to PATH at opset 17, traced on `example` (B, 3, H, W); `dynamic` names the free axes of both ends."""
+def to_onnx(
+    model: torch.nn.Module, example: torch.Tensor, path: Path, dynamic: dict[str, dict[int, str]], mean: Any, std: Any
+) -> None:
+    """Write `model` to PATH at opset 17, traced on `example` (B, 3, H, W); `dynamic` names the free axes of both ends.
+
+    The file takes photos, not what `model` takes: see `take_photos`, also for `mean` and `std`.
+    """
     inputs, outputs = list(dynamic)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter calls itself legacy; the newer one writes opset 18 and IR 13
@@ -38,10 +44,34 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path, dynamic: 
             dynamic_axes=dynamic,
         )
     graph = onnx.load(str(path))
-    if graph.ir_version > MAX_IR_VERSION:
-        graph.ir_version = MAX_IR_VERSION
-        onnx.save(graph, str(path))
+    graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
+    take_photos(graph, mean, std)
     onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+
+
+def take_photos(model: onnx.ModelProto, mean: Any, std: Any) -> None:
+    """Let a graph that takes float32 (B, 3, H, W) take uint8 (B, H, W, 3), RGB, and normalise by itself, as
+    `fusion.models.normalise` does: (pixel / 255 - mean) / std. A quarter of the bytes go in, and on a GPU it does the rest.
+    """
+    graph, name = model.graph, model.graph.input[0].name
+    for node in graph.node:
+        node.input[:] = [f"{name}_normalised" if one == name else one for one in node.input]
+    constants = {"scale": 1 / (255 * np.asarray(std, np.float64)), "shift": -np.asarray(mean, np.float64) / np.asarray(std)}
+    for step, values in constants.items():
+        array = values.astype(np.float32).reshape(1, 3, 1, 1)
+        graph.initializer.append(onnx.numpy_helper.from_array(array, f"{name}_{step}"))
+    steps = [
+        onnx.helper.make_node("Transpose", [name], [f"{name}_planes"], perm=[0, 3, 1, 2]),
+        onnx.helper.make_node("Cast", [f"{name}_planes"], [f"{name}_floats"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Mul", [f"{name}_floats", f"{name}_scale"], [f"{name}_scaled"]),
+        onnx.helper.make_node("Add", [f"{name}_scaled", f"{name}_shift"], [f"{name}_normalised"]),
+    ]
+    for i, node in enumerate(steps):
+        graph.node.insert(i, node)
+    batch, channels, height, width = [dim.dim_param or dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
+    photos = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, [batch, height, width, channels])
+    graph.input[0].CopyFrom(photos)
 
 
 def export_detector(
@@ -56,41 +86,46 @@ def export_detector(
         torch.zeros(1, 3, 320, 256),
         path,
         {"images": {0: "batch", 2: "height", 3: "width"}, "predictions": {0: "batch", 2: "anchors"}},
+        sidecar["mean"],
+        sidecar["std"],
     )
-    parity = detector_parity(model, path, detector_inputs(photos, sidecar))
+    parity = detector_parity(model, path, sidecar, detector_inputs(photos, sidecar))
     refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE})
     write_sidecar(path, sidecar)
     return parity
 
 
 def detector_inputs(photos: tuple[Photo, ...], sidecar: dict[str, object], n: int = 3) -> Iterable[np.ndarray]:
-    """For each of the first `n` photos, the network's input (1, 3, H, W) on the square canvas and on the tight rectangle."""
+    """For each of the first `n` photos its canvas, uint8 (1, H, W, 3), square and as the tight rectangle."""
     for photo in photos[:n]:
         image = read_image(photo.path, photo.width, photo.height)
         for shape in ("square", "rectangle"):
             view = make_views(
                 {"size": sidecar["size"], "shape": shape, "stride": sidecar["stride"]}, photo.width, photo.height
             )[0]
-            yield normalise(view.warp(image)[None], sidecar["mean"], sidecar["std"])
+            yield view.warp(image)[None]
 
 
-def detector_parity(model: torch.nn.Module, path: Path, inputs: Iterable[np.ndarray]) -> dict[str, float]:
-    """Largest difference between `model` and the ONNX file over `inputs`: boxes in pixels of the canvas, scores."""
+def detector_parity(
+    model: torch.nn.Module, path: Path, sidecar: dict[str, object], inputs: Iterable[np.ndarray]
+) -> dict[str, float]:
+    """Largest difference between `model` and the ONNX file over canvases: boxes in pixels of the canvas, scores."""
     worst = {"boxes_px": 0.0, "scores": 0.0}
-    for ours, theirs in outputs_of_both(model, path, inputs):
+    for ours, theirs in outputs_of_both(model, path, sidecar, inputs):
         worst["boxes_px"] = max(worst["boxes_px"], float(np.abs(ours[:, :4] - theirs[:, :4]).max()))
         worst["scores"] = max(worst["scores"], float(np.abs(ours[:, 4:] - theirs[:, 4:]).max()))
     return worst
 
 
 def outputs_of_both(
-    model: torch.nn.Module, path: Path, inputs: Iterable[np.ndarray]
+    model: torch.nn.Module, path: Path, sidecar: dict[str, object], inputs: Iterable[np.ndarray]
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """The output of `model` and of the ONNX file at `path` for each of `inputs`."""
+    """The output of `model` and of the ONNX file at `path` for each canvas, uint8 (B, H, W, 3), of `inputs`."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for array in inputs:
+    for canvas in inputs:
+        array = normalise(canvas, sidecar["mean"], sidecar["std"])
         with torch.no_grad():
-            yield model(torch.from_numpy(array)).numpy(), session.run(None, {session.get_inputs()[0].name: array})[0]
+            yield model(torch.from_numpy(array)).numpy(), session.run(None, {session.get_inputs()[0].name: canvas})[0]
 
 
 def refuse_disagreement(path: Path, parity: dict[str, float], allowed: dict[str, float]) -> None:

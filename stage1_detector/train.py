@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fusion.ensemble import Member
 from fusion.models import Model, read_object
-from fusion.pipeline import Member, detect_one
+from fusion.pipeline import detect_one
 from stage1_detector import folds, record, yolo
 from stage1_detector.command import run, say
 from stage1_detector.config import RECIPES, DetectorConfig, override, recipe

@@ -1,7 +1,7 @@
 """Augmented training crops: box error, tilt and letterbox in one affine warp; light and colour in one matrix; blur; occlusion.
 
 Studio crops can be bridged to the shelf's domain first: another background, perspective, uneven light, low resolution.
-Without tilt a crop is cut by `fusion.crops.crop`, as at judgment. Knows nothing about networks.
+Without tilt a crop is cut by `fusion.views.crop`, as at judgment. Knows nothing about networks.
 """
 
 from dataclasses import replace
@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.boxes import clip
-from fusion.crops import crop
-from fusion.views import PADDING, View, letterbox
+from fusion.views import PADDING, View, crop, letterbox
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.data import Image, Region, shake
 

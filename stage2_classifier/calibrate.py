@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from fusion.boxes import Detections, iou
+from fusion.ensemble import Ensemble
 from fusion.gate import Gate, contest_features, decide, detector_probabilities, mass_ahead, posterior, rank_features, see
-from fusion.pipeline import Ensemble
 from stage1_detector.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
 from stage2_classifier.evidence import Evidence
 from stage2_classifier.scaling import detector_scale

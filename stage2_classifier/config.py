@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
-from fusion.crops import FITS
+from fusion.views import FITS
 from stage1_detector.config import refuse_outside
 
 # What each number may be: lowest and highest, both allowed.

@@ -1,6 +1,6 @@
 """What the classifier learns from: regions of shelf and studio photos, cached once, crops drawn from them anew each time.
 
-A region is the part of a photo around one box, with room to shake the box in. Crops to judge by are cut by `fusion.crops.crop`,
+A region is the part of a photo around one box, with room to shake the box in. Crops to judge by are cut by `fusion.views.crop`,
 the one that cuts at judgment; `stage2_classifier.augment` makes those to learn from.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.boxes import clip, iou
-from fusion.crops import crop
+from fusion.views import crop
 from stage1_detector.data import Category, Photo, read_image
 from stage1_detector.synth import STUDIO
 from stage2_classifier.config import Columns

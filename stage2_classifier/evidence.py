@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion.boxes import Detections
+from fusion.ensemble import Ensemble, Namer
 from fusion.models import Model
-from fusion.pipeline import Ensemble, Namer, classify_one, detect_one, mean, merge
+from fusion.pipeline import classify_one, detect_one, mean, merge
 from stage1_detector import record
 from stage1_detector.data import Photo, read_image
 from stage1_detector.score import Truth
@@ -58,7 +59,7 @@ def named(
     progress: Progress,
 ) -> list[np.ndarray]:  # fmt: skip
     """One classifier's calibrated probabilities (N, width) at `boxes`, by photo id; `place` (JSON) says whose boxes."""
-    key = record.digest([_fingerprint([folder / namer.file]), namer.batch, place, width])
+    key = record.digest([_fingerprint([folder / namer.file]), namer.batch, namer.views, place, width])
     model = lru_cache(maxsize=1)(lambda: Model(folder / namer.file))  # loaded at the first photo that is not kept
 
     def answer(photo: Photo) -> dict[str, np.ndarray]:

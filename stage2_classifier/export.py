@@ -27,9 +27,10 @@ def export_classifier(model: Classifier, path: Path, sidecar: dict[str, object],
     """
     size = int(str(sidecar["size"]))
     deployed = Deployed(model.trunk, model.head).eval()
-    to_onnx(deployed, torch.zeros(2, 3, size, size), path, {"crops": {0: "batch"}, "logits": {0: "batch"}})
+    axes = {"crops": {0: "batch"}, "logits": {0: "batch"}}
+    to_onnx(deployed, torch.zeros(2, 3, size, size), path, axes, sidecar["mean"], sidecar["std"])
     name_second_output(path, "embedding")
-    parity = measured_parity(model, deployed, path, normalise(crops, sidecar["mean"], sidecar["std"]))
+    parity = measured_parity(model, deployed, path, sidecar, crops)
     refuse_disagreement(path, parity, {"probabilities": SCORE_TOLERANCE, "embedding": EMBEDDING_TOLERANCE})
     write_sidecar(path, sidecar)
     return parity
@@ -49,11 +50,13 @@ def name_second_output(path: Path, name: str) -> None:
 
 
 @torch.no_grad()
-def measured_parity(model: Classifier, deployed: Deployed, path: Path, inputs: np.ndarray) -> dict[str, float]:
+def measured_parity(
+    model: Classifier, deployed: Deployed, path: Path, sidecar: dict[str, object], crops: np.ndarray
+) -> dict[str, float]:
     """Largest difference between torch and the file: the probabilities, and the embedding as a fraction of its length."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: inputs})
-    images = torch.from_numpy(inputs)
+    logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: crops})
+    images = torch.from_numpy(normalise(crops, sidecar["mean"], sidecar["std"]))
     ours, theirs = model.eval()(images).softmax(1).numpy(), torch.from_numpy(logits).softmax(1).numpy()
     of_torch = deployed(images)[1].numpy()
     length = np.maximum(np.linalg.norm(of_torch, axis=1, keepdims=True), 1e-6)

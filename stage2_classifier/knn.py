@@ -17,8 +17,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from fusion.crops import crop
-from fusion.models import Model, normalise
+from fusion.models import Model
+from fusion.views import crop
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import read
@@ -148,10 +148,8 @@ def load_embedder(path: Path) -> Model:
 
 def embed(model: Model, crops: Image, batch: int = 32) -> Floats:
     """Embeddings (N, D), not normalised, of uint8 crops (N, size, size, 3)."""
-    side = model.sidecar
     steps = range(0, max(1, len(crops)), batch)  # no crops: one empty step, which still tells D
-    parts = [model.session.run([OUTPUT], {model.input: normalise(crops[i : i + batch], side.mean, side.std)})[0] for i in steps]
-    return np.concatenate(parts)  # (N, D)
+    return np.concatenate([model(crops[i : i + batch], OUTPUT) for i in steps])  # (N, D)
 
 
 def logits_of(model: Model, crops: Image, batch: int = 32) -> Floats:

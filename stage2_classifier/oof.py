@@ -14,8 +14,9 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from fusion.boxes import iou
+from fusion.ensemble import Member
 from fusion.models import Model, read_object
-from fusion.pipeline import Member, detect_one
+from fusion.pipeline import detect_one
 from stage1_detector import config as detector_config
 from stage1_detector import record
 from stage1_detector.data import Photo, read_image

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from fusion.crops import crop
 from fusion.models import Model
+from fusion.views import crop
 from stage1_detector.data import Photo
 from stage2_classifier.data import Image, Region, content_box, cut, shelf_regions
 from stage2_classifier.knn import Floats, embed, unit

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from fusion.crops import crop
 from fusion.models import read_object
+from fusion.views import crop
 from stage1_detector.command import run, say
 from stage1_detector.pack import SHAPES, Product, draw_pack, old_print
 from stage1_detector.record import digest, write_json

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fusion.crops import FITS
+from fusion.views import FITS
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, Photo, read

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fusion.pipeline import parse
+from fusion.ensemble import parse
 from submission.check import check, summary
 from submission.rules import Violation
 

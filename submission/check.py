@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fusion.pipeline import Ensemble, parse
+from fusion.ensemble import Ensemble, parse
 from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, broken, imported, read_entries
 
 try:

@@ -9,8 +9,8 @@ from place import Place
 
 from experiments import ablation, arms, judge, parity, pictures, table
 from fusion.boxes import Detections
+from fusion.ensemble import Ensemble
 from fusion.gate import Gate, name
-from fusion.pipeline import Ensemble
 from stage1_detector.data import Category, Dataset, Photo, read
 from stage2_classifier.calibrate import true_names
 from stage2_classifier.choose import Choice

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from fusion.crops import batches, crop
-from fusion.views import PADDING
+from fusion.views import PADDING, crop, crop_batches
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
 
 
 def test_no_boxes_give_no_batches() -> None:
-    assert list(batches(PHOTO, np.zeros((0, 4), np.float32), 32, 0.0, 8)) == []
+    assert list(crop_batches(PHOTO, np.zeros((0, 4), np.float32), 32, 0.0, 8)) == []
 
 
 def test_a_box_of_the_crops_size_is_cut_out_as_it_is() -> None:
@@ -52,6 +51,6 @@ def test_margin_widens_by_a_fraction_of_each_side() -> None:
 
 def test_batches_are_full_and_say_how_many_count() -> None:
     boxes = np.tile(np.array([[10, 10, 40, 40]], np.float32), (5, 1))
-    made = list(batches(PHOTO, boxes, 16, 0.0, 4))
+    made = list(crop_batches(PHOTO, boxes, 16, 0.0, 4))
     assert [(b.shape, n) for b, n in made] == [((4, 16, 16, 3), 4), ((4, 16, 16, 3), 1)]
     assert (made[1][0][1:] == PADDING).all()

@@ -13,8 +13,9 @@ from constant_models import save_model
 from scipy.optimize import linear_sum_assignment
 
 from fusion.boxes import Detections
+from fusion.ensemble import Ensemble, Member, Merge, parse
 from fusion.models import Model, normalise
-from fusion.pipeline import Ensemble, Member, Merge, Pipeline, detect_one, load, merge, parse
+from fusion.pipeline import Pipeline, detect_one, load, merge
 from fusion.views import letterbox
 from stage1_detector import yolo
 from stage1_detector.export import export_detector

@@ -27,7 +27,7 @@ class Dense(torch.nn.Module):
 
 def inputs() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    return [rng.uniform(0, 1, shape).astype(np.float32) for shape in ((1, 3, 64, 64), (2, 3, 32, 64), (1, 3, 96, 32))]
+    return [rng.integers(0, 256, shape, np.uint8) for shape in ((1, 64, 64, 3), (8, 64, 64, 3), (2, 32, 64, 3), (1, 96, 32, 3))]
 
 
 def test_export_is_opset_17_small_ir_and_dynamic(tmp_path: Path) -> None:
@@ -36,15 +36,25 @@ def test_export_is_opset_17_small_ir_and_dynamic(tmp_path: Path) -> None:
     assert graph.opset_import[0].version == 17
     assert graph.ir_version <= 10
     assert parity == {"boxes_px": 0.0, "scores": 0.0}  # no photos, nothing compared
-    assert export.detector_parity(Dense().eval(), tmp_path / "m.onnx", [])["scores"] == 0.0
+    assert export.detector_parity(Dense().eval(), tmp_path / "m.onnx", SIDE, [])["scores"] == 0.0
     assert read_sidecar(tmp_path / "m.json").size == 64
 
 
 def test_parity_of_a_faithful_file_is_small_on_every_shape(tmp_path: Path) -> None:
     net = Dense().eval()
     export.export_detector(net, tmp_path / "m.onnx", SIDE, ())
-    parity = export.detector_parity(net, tmp_path / "m.onnx", inputs())
+    parity = export.detector_parity(net, tmp_path / "m.onnx", SIDE, inputs())
     assert 0 <= max(parity.values()) < 1e-5
+
+
+def test_the_file_takes_photos_and_normalises_by_itself(tmp_path: Path) -> None:
+    net, side = Dense().eval(), SIDE | {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    export.export_detector(net, tmp_path / "m.onnx", side, ())
+    (entry,) = onnx.load(str(tmp_path / "m.onnx")).graph.input
+    assert entry.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert [dim.dim_param or dim.dim_value for dim in entry.type.tensor_type.shape.dim] == ["batch", "height", "width", 3]
+    assert 0 < max(export.detector_parity(net, tmp_path / "m.onnx", side, inputs()).values()) < 1e-5
+    assert max(export.detector_parity(net, tmp_path / "m.onnx", SIDE, inputs()).values()) > 0.01  # of another mean and std
 
 
 def test_a_file_that_disagrees_is_refused_and_removed(tmp_path: Path) -> None:
@@ -52,7 +62,7 @@ def test_a_file_that_disagrees_is_refused_and_removed(tmp_path: Path) -> None:
     export.export_detector(net, tmp_path / "m.onnx", SIDE, ())
     with torch.no_grad():
         net.head.bias += 1
-    parity = export.detector_parity(net, tmp_path / "m.onnx", inputs())
+    parity = export.detector_parity(net, tmp_path / "m.onnx", SIDE, inputs())
     with pytest.raises(ValueError, match="ONNX and torch disagree: boxes_px got 0"):
         export.refuse_disagreement(tmp_path / "m.onnx", parity, {"boxes_px": 0.1, "scores": 1e-4})
     assert not (tmp_path / "m.onnx").exists()

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion.crops import FITS, crop
-from fusion.views import PADDING
+from fusion.views import FITS, PADDING, crop
 from stage2_classifier import augment, data
 from stage2_classifier.config import ClassifierConfig
 

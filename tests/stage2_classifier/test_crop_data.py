@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusion.boxes import iou
-from fusion.crops import crop
+from fusion.views import crop
 from stage1_detector.data import Category, Photo
 from stage2_classifier import data
 from stage2_classifier.config import Columns
