@@ -1,10 +1,9 @@
 # Every target sets itself up: a stamp file stands for "installed", and goes stale when the files it depends on change.
 PYTHON ?= python3
 VENV := .venv
-JUDGE := .judge
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-JUDGE_READY := $(JUDGE)/.ready
+JUDGE_READY := .judge/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,7 +32,7 @@ lock: $(READY)  ## rewrite requirements.lock after a change of the dependencies;
 
 clean:  ## remove what was built, and the demo's output; the environments stay
 	rm -rf demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(JUDGE)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './.judge/*' -prune -exec rm -rf {} +
 
 $(VENV)/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
@@ -47,7 +46,6 @@ $(READY): requirements.lock pyproject.toml | $(VENV)/bin/uv
 	touch $@
 
 # the judge's versions of what run.py imports, to run a zip as the judge does
-$(JUDGE_READY): submission/judge-requirements.txt | $(VENV)/bin/uv
-	$(VENV)/bin/uv venv --quiet --clear --python $(RUN) $(JUDGE)
-	$(VENV)/bin/uv pip install --quiet --python $(JUDGE)/bin/python -r submission/judge-requirements.txt
+$(JUDGE_READY): submission/judge-requirements.txt | $(READY)
+	$(RUN) -m submission.sandbox --set-up
 	touch $@

@@ -6,7 +6,8 @@ ensemble.json: what they measure is what is judged.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fusion.decode import decode
 from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, parse, parts_of, record
 from fusion.gate import decide
 from fusion.models import Model, Sidecar, read_object
-from fusion.views import View, crop_batches, make_views
+from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -88,6 +89,18 @@ def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
     return np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
 
 
+def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
+    """One model of `ensemble`; `sessions` as in `Model`. Raises ValueError where it does not fit the ensemble's categories."""
+    model = Model(folder / file, ensemble.threads, sessions)
+    known = model.sidecar.categories or []
+    if known != ensemble.categories[: len(known)]:
+        raise ValueError(
+            f"{model.path}: class map of {len(known)} categories, "
+            f"must be the {len(ensemble.categories)} of ensemble.json, in their order, or the first of them"
+        )
+    return model
+
+
 class Pipeline:
     """The models of one ensemble, loaded; call it with a photo. `spent`: the seconds that each part of the last one took."""
 
@@ -97,15 +110,17 @@ class Pipeline:
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
         sessions: dict[Path, Any] = {}
-        self.detectors = [Model(folder / member.file, ensemble.threads, sessions) for member in ensemble.detectors]
-        self.classifiers = [Model(folder / namer.file, ensemble.threads, sessions) for namer in ensemble.classifiers]
-        for model in [*self.detectors, *self.classifiers]:
-            known = model.sidecar.categories or []
-            if known != ensemble.categories[: len(known)]:
-                raise ValueError(
-                    f"{model.path}: class map of {len(known)} categories, "
-                    f"must be the {len(ensemble.categories)} of ensemble.json, in their order, or the first of them"
-                )
+        self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
+        self.classifiers = [load_model(namer.file, ensemble, folder, sessions) for namer in ensemble.classifiers]
+
+    def warm_up(self) -> None:
+        """Let every model see a grey canvas where the first call is slow, as on a GPU: no photo's time is then mistaken."""
+        for model, namer in zip(self.classifiers, self.ensemble.classifiers, strict=True):
+            if model.fixed:
+                model(np.full((namer.batch, model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
+        for model, member in zip(self.detectors, self.ensemble.detectors, strict=True):
+            if model.fixed:
+                detect_one(model, member, np.full((model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
 
     def detect(self, image: Image, allows: Allows = always) -> list[list[Detections]]:
         """Raw boxes of every member and view on a uint8 RGB photo, in its pixels; of those that `allows` lets through."""
@@ -172,7 +187,31 @@ def calibrated(logits: Floats, side: Sidecar) -> Floats:
 
 def load(folder: Path) -> Pipeline:
     """The pipeline that FOLDER/ensemble.json describes. Raises ValueError for a missing or malformed file or model."""
+    return Pipeline(read_ensemble(folder), folder)
+
+
+def read_ensemble(folder: Path) -> Ensemble:
+    """What FOLDER/ensemble.json says. Raises ValueError where it is missing or malformed."""
     path = folder / "ensemble.json"
     if not path.is_file():
         raise ValueError(f"{path}: not found")
-    return Pipeline(parse(read_object(path)), folder)
+    return parse(read_object(path))
+
+
+def salvage(folder: Path) -> Pipeline:
+    """As `load`, without the models that do not load: better some predictions than none, at the judge.
+
+    Raises ValueError when no detector is left that forms boxes.
+    """
+    ensemble = read_ensemble(folder)
+
+    def works(file: str) -> bool:
+        with suppress(ValueError):
+            return bool(load_model(file, ensemble, folder, {}))
+        return False
+
+    detectors = [member for member in ensemble.detectors if works(member.file)]
+    classifiers = [namer for namer in ensemble.classifiers if works(namer.file)]
+    if not any(member.weight > 0 for member in detectors):
+        raise ValueError(f"{folder}: no detector that forms boxes can be loaded")
+    return Pipeline(replace(ensemble, detectors=detectors, classifiers=classifiers), folder)

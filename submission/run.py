@@ -1,23 +1,38 @@
 """The judge's entry: `python run.py --input FOLDER --output FILE` finds and names every product on every photo of a folder.
 
-It runs beside `fusion/` and the models, offline, under the judge's import rules. A broken photo costs that photo only.
+It runs beside `fusion/` and the models, offline, under the judge's import rules. A broken photo costs that photo only. A run
+that threatens to outlast `time_budget_s` of ensemble.json does less on each photo rather than nothing on some. From the first
+photo on FILE is valid JSON, whenever the run is killed.
 """
 
-import argparse
-import contextlib
-import json
-import logging
-import re
-from pathlib import Path
-from typing import Any
+import time
+
+STARTED = time.monotonic()  # before the imports, which take seconds of the time there is
+
+import argparse  # noqa: E402
+import contextlib  # noqa: E402
+import json  # noqa: E402
+import logging  # noqa: E402
+import re  # noqa: E402
+from collections import Counter  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 with contextlib.suppress(ImportError, OSError):  # torch first: onnxruntime finds CUDA and cuDNN through its libraries
     import torch  # noqa: F401
 
-import cv2
-import numpy as np
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
 
-from fusion.pipeline import load
+from fusion.ensemble import Part  # noqa: E402
+from fusion.pipeline import Pipeline, load, salvage  # noqa: E402
+
+REST = "rest"  # a photo's other seconds: reading it, merging, the gate, writing
+PUBLISHING = 0.02  # chosen: the share of the time that goes into keeping FILE whole
+MARGIN = 1.1  # chosen: so much more than expected is set aside for the photos left, and one photo's work on top
+RISK = 10.0  # chosen: how much slower than the slowest known part one never tried may turn out
+FADING = 0.9  # chosen: a part left out is thought to take so much less at the next photo, so that it gets another try
 
 
 def main() -> None:
@@ -26,14 +41,46 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    photos = find_photos(args.input)
     try:
-        pipeline = load(Path(__file__).resolve().parent) if photos else None
-        lines = [line for image_id, path in photos.items() for line in predict(pipeline, image_id, path, len(photos))]
-        write(args.output, lines)
+        process(find_photos(args.input), args.output)
     except (ValueError, OSError) as error:  # a model is missing or broken, or there is no place to write to
         parser.exit(2, f"error: {error}\n")
-    logging.info("%d photos, %d predictions: %s", len(photos), len(lines), args.output)
+
+
+def process(photos: dict[int, Path], path: Path) -> None:
+    """Predict all photos, the largest file first, so that what is left is seldom slower than what has been measured."""
+    pipeline = start(Path(__file__).resolve().parent) if photos else None
+    output, total = Output(path), {}
+    if pipeline:
+        deadline = Deadline(pipeline, len(photos))
+        started = time.monotonic() - STARTED
+        for image_id, photo in sorted(photos.items(), key=lambda item: -size_of(item[1])):
+            if deadline.next_photo():
+                output.add(predict(pipeline, image_id, photo, len(photos), deadline.allows))
+                deadline.photo_done()
+        total = {"start": started} | deadline.total
+        logging.info("parts done: %s", json.dumps(deadline.times))
+        if deadline.skipped:
+            logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
+    output.close()
+    report = {"photos": len(photos), "predictions": output.lines, "seconds": time.monotonic() - STARTED, "peak_mb": peak_mb()}
+    logging.info("report: %s", json.dumps(report | {"by_part": total}))
+
+
+def start(folder: Path) -> Pipeline:
+    """The pipeline in FOLDER, without models that do not load. Raises ValueError when none is left to find boxes."""
+    try:
+        pipeline = load(folder)
+    except ValueError as error:
+        try:
+            pipeline = salvage(folder)
+        except ValueError:
+            raise error from None
+        logging.error("error: left out: %s", error)
+    for provider in sorted({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]}):
+        logging.info("provider: %s", provider)
+    pipeline.warm_up()
+    return pipeline
 
 
 def find_photos(folder: Path) -> dict[int, Path]:
@@ -43,20 +90,111 @@ def find_photos(folder: Path) -> dict[int, Path]:
         logging.warning("%s: not a folder", folder)
     for path in sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in {".jpg", ".jpeg"}):
         numbers = re.findall(r"[0-9]+", path.stem)
-        if numbers and int(numbers[-1]) not in photos:
+        if not path.is_file():  # a pipe would be waited for without end
+            logging.warning("%s: skipped: not a file", path.name)
+        elif numbers and int(numbers[-1]) not in photos:
             photos[int(numbers[-1])] = path
         else:
             logging.warning("%s: skipped: %s", path.name, "its number came before" if numbers else "no number in its name")
     return photos
 
 
-def predict(pipeline: Any, image_id: int, path: Path, photos: int) -> list[str]:
-    """The predictions of one of `photos` photos, a JSON object each; none, and a note in the log, when anything fails."""
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where that cannot be told."""
     try:
-        return [json.dumps({"image_id": image_id, **found}, allow_nan=False) for found in pipeline(read_photo(path), photos)]
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class Deadline:
+    """Says which parts of the work on a photo the time left allows; learns from how long each took.
+
+    A part is expected to take what it took last, or half of what was expected of it if that is more; one not tried yet, as long
+    as the slowest of the others. As many parts are allowed, the most needed first, as all photos left can have, with MARGIN.
+    """
+
+    def __init__(self, pipeline: Pipeline, photos: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pipeline, self.left, self.clock = pipeline, photos, clock
+        self.end = STARTED + pipeline.ensemble.time_budget_s
+        self.expected: dict[Part | str, float] = {}  # seconds
+        self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done
+        self.total: dict[str, float] = {}  # seconds
+        self.times = Counter[str]()  # how often each part was done
+        self.allowed, self.begun, self.skipped = 0, 0.0, 0
+
+    def next_photo(self) -> bool:
+        """Begin a photo; False when what time there is does not do for the least work on it."""
+        self.begun, self.pipeline.spent = self.clock(), {}
+        parts, needed = len(self.pipeline.parts), self.pipeline.needed
+        self.allowed = next((n for n in range(parts, needed, -1) if self.fits(n)), needed)
+        enough = self.cost(needed, self.expected) <= self.end - self.begun
+        self.left, self.skipped = self.left - (not enough), self.skipped + (not enough)
+        return enough
+
+    def fits(self, n: int) -> bool:
+        """Whether the time there was when this photo began does for the first `n` parts on all photos left, with MARGIN.
+
+        And whether enough is left for the least work on the others should they take as long as last time, or RISK times as long
+        as the slowest of the others where they were never tried.
+        """
+        there, least = self.end - self.begun, self.cost(self.pipeline.needed, self.expected)
+        risk = self.cost(n, self.last, RISK) + MARGIN * self.left * least
+        return (MARGIN * self.left + 1) * self.cost(n, self.expected) <= there and risk <= there
+
+    def cost(self, n: int, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
+        """Seconds of a photo with the first `n` parts by what is known of each; else `unknown` times the slowest."""
+        known = {**self.pipeline.spent, **seconds}
+        otherwise = unknown * max(known.values(), default=0.0)
+        return known.get(REST, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
+
+    def allows(self, part: Part) -> bool:
+        """Whether to do `part` on this photo. One never tried is thought over once those before it have been measured."""
+        place = self.pipeline.parts.index(part)
+        if part not in self.expected and self.pipeline.needed <= place < self.allowed and not self.fits(place + 1):
+            self.allowed = place
+        return place < self.allowed
+
+    def photo_done(self) -> None:
+        """Learn from what this photo took."""
+        spent: dict[Part | str, float] = {part: s for part, s in self.pipeline.spent.items() if part in self.pipeline.parts}
+        spent[REST] = self.clock() - self.begun - sum(spent.values())
+        self.last |= spent
+        for part in self.expected.keys() - spent.keys():
+            self.expected[part] *= FADING
+        for part, seconds in spent.items():
+            name = self.name(part)
+            self.total[name] = self.total.get(name, 0.0) + seconds
+            self.times[name] += 1
+            self.expected[part] = max(seconds, self.expected.get(part, 0.0) / 2)
+        self.left -= 1
+
+    def name(self, part: Part | str) -> str:
+        """How a part is called in the log."""
+        if isinstance(part, str):
+            return part
+        ensemble = self.pipeline.ensemble
+        files = [model.file for model in (ensemble.detectors if part.kind == "detectors" else ensemble.classifiers)]
+        return f"{files[part.model]} view {part.view + 1}"
+
+
+def predict(pipeline: Any, image_id: int, path: Path, photos: int, allows: Callable[[Part], bool]) -> list[str]:
+    """The predictions of one of `photos` photos, a JSON object each; none, and a note in the log, when it cannot be read.
+
+    When a part fails (memory ran out, say), the photo gets what its first part alone finds.
+    """
+    try:
+        image = read_photo(path)
     except Exception as error:
         logging.warning("%s: no predictions: %r", path.name, error)
         return []
+    for least in (False, True):
+        try:
+            found = pipeline(image, photos, (lambda part: part == pipeline.parts[0]) if least else allows)
+            return [json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in found]
+        except Exception as error:
+            logging.error("error: %s: %s: %r", path.name, "no predictions" if least else "one part alone", error)
+    return []
 
 
 def read_photo(path: Path) -> np.ndarray[Any, Any]:
@@ -68,12 +206,53 @@ def read_photo(path: Path) -> np.ndarray[Any, Any]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
-def write(output: Path, lines: list[str]) -> None:
-    """Write a JSON array, one prediction a line, beside `output`, then rename it: no half file is ever there."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(output.name + ".partial")
-    partial.write_text("[" + ",\n".join(lines) + "]\n", encoding="utf-8")
-    partial.replace(output)
+class Output:
+    """A JSON array at `path`, one prediction a line, whole at every moment: lines gather beside it, and copies take its place.
+
+    Copying takes its share of the time (PUBLISHING) and no more, so a run that is killed may lose its last seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError when there is no place to write to."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.lines, self.due = path, 0, 0.0
+        self.gathering = path.with_name(path.name + ".partial")
+        self.file = self.gathering.open("wb")
+        self.file.write(b"[")
+
+    def add(self, lines: list[str]) -> None:
+        """Take the predictions of one more photo."""
+        if lines:
+            self.file.write((",\n" if self.lines else "").encode() + ",\n".join(lines).encode())
+            self.lines += len(lines)
+        if (begun := time.monotonic()) >= self.due:
+            self.publish()
+            self.due = time.monotonic() + (time.monotonic() - begun) / PUBLISHING
+
+    def publish(self) -> None:
+        """Put what has gathered so far at `path`."""
+        self.file.flush()
+        copy = self.path.with_name(self.path.name + ".copy")
+        with self.gathering.open("rb") as source, copy.open("wb") as target:
+            while block := source.read(1 << 20):
+                target.write(block)
+            target.write(b"]\n")
+        copy.replace(self.path)
+
+    def close(self) -> None:
+        """Put everything at `path` and leave nothing beside it."""
+        self.file.write(b"]\n")
+        self.file.close()
+        self.gathering.replace(self.path)
+
+
+def peak_mb() -> float | None:
+    """The most memory this process has held so far, in MB; None where the system does not tell."""
+    try:
+        found = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) / 1000 if found else None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ OWN = {
     "submission": {"fusion", "submission"},
     "experiments": set(PACKAGES),
     "submission/run.py": {"fusion"},
+    **{f"submission/{scorer}.py": {"fusion", "submission", "stage1_detector"} for scorer in ("predictions", "sandbox")},
 }
 # What runs at the judge imports nothing else at all; "?" only where its absence is handled.
 OUTSIDE = {
@@ -78,7 +79,7 @@ def judged() -> list[Path]:
 
 
 FILES = [
-    ("submission/run.py" if file == ROOT / "submission" / "run.py" else package, file)
+    (str(file.relative_to(ROOT)) if str(file.relative_to(ROOT)) in OWN else package, file)
     for package in PACKAGES
     for file in sorted((ROOT / package).rglob("*.py"))
 ]

@@ -15,13 +15,14 @@ import torch
 from constant_models import CANDIDATES, save_graph
 from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
 
-from experiments import judge, table
+from experiments import table
 from stage1_detector import folds, synth, yolo
 from stage1_detector import train as detector
 from stage1_detector.data import read
 from stage2_classifier import choose, scaling
 from stage2_classifier import train as classifier
 from stage2_classifier.config import Columns, recipe
+from submission import sandbox
 
 # --- weights and runs
 
@@ -154,41 +155,37 @@ def test_broken_studio_photos(place: Place, refused: Callable, kind: str) -> Non
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"], ids=["missing", "empty", "torn"])
 @pytest.mark.parametrize("name", ["judge", "check"])
 def test_no_zip(place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None) -> None:
-    monkeypatch.setattr(judge, "JUDGE", place.data / "annotations.json")  # never started
+    monkeypatch.setattr(sandbox, "environment", lambda: place.data / "annotations.json")  # never started
     (place.root / "a.zip").unlink()
     if content is not None:
         (place.root / "a.zip").write_bytes(content)
     refused(name, [], "a.zip: ")
 
 
-def test_no_judges_environment(place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge, "JUDGE", place.root / ".judge" / "bin" / "python")
-    refused("judge", [], "the judge's environment is missing; make it with `make judge`")
+def test_a_judges_environment_that_cannot_be_made(place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.root / "judge-requirements.txt").write_text("no such package, surely\n")
+    monkeypatch.setattr(sandbox, "HERE", place.root)
+    monkeypatch.setattr(sandbox.sys, "executable", str(place.root / "python"))
+    (place.root / "python").write_text("#!/bin/sh\necho no venv here >&2; exit 1\n")
+    (place.root / "python").chmod(0o755)
+    refused("judge", [], "the judge's environment cannot be made: no venv here: ")
 
 
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        pytest.param("sleep 5", "a.zip: run.py took longer than the 0.2 s", id="too slow"),
-        pytest.param("echo torn >&2; exit 3", "a.zip: run.py ended with exit code 3, need 0: torn", id="fails"),
+        pytest.param("echo torn >&2; exit 3", "a.zip: exit code 3, need 0: torn", id="fails"),
+        pytest.param("exit 0", "a.zip: no predictions.json was written", id="writes nothing"),
     ],
 )
 def test_a_run_py_that_fails(
     place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch, script: str, message: str
 ) -> None:
     python = place.root / "python"
-    python.write_text(f"#!/bin/sh\n{script.replace('sleep', 'exec sleep')}\n")
+    python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
-    monkeypatch.setattr(judge, "JUDGE", python)
-    monkeypatch.setattr(judge, "SECONDS", 0.2 if "sleep" in script else 20)
+    monkeypatch.setattr(sandbox, "environment", lambda: python)
     refused("judge", [], message)
-
-
-def test_predictions_for_another_data_set(place: Place) -> None:
-    dataset = detector.read(place.data)
-    row = {"image_id": 1, "category_id": 99, "bbox": [0, 0, 1, 1], "score": 0.5}
-    with pytest.raises(ValueError, match="got image 1, category 99, which the data set lacks"):
-        judge.as_detections([row], dataset.photos, dataset.categories)
 
 
 # --- what is no mistake

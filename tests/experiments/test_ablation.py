@@ -122,15 +122,6 @@ def test_the_repos_side_shares_the_further_names_among_the_photos_as_run_py_does
     assert shares == [3, 3, 3]
 
 
-def test_predictions_come_back_by_photo_and_category_id() -> None:
-    photo = evidence().photo
-    empty = Photo(2, Path("img_00002.jpg"), 10, 10, BOXES[:0], np.zeros(0, np.int64), np.zeros(0, np.int64), None)
-    found = judge.as_detections([ROW], [empty, photo], [Category(3, "a"), Category(7, "b")])
-    assert [len(f) for f in found] == [0, 1]
-    assert found[1].labels.tolist() == [1]
-    assert found[1].boxes.tolist() == [[0, 0, 5, 5]]
-
-
 def test_difference_from_predict_pairs_boxes_whatever_their_order() -> None:
     ours = Detections(BOXES, np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.zeros(4, np.int64))
     shifted, order = BOXES + np.float32(0.25), np.array([2, 0, 3, 1])

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import demo, judge
+from experiments import demo
+from stage1_detector import record
 from submission.build import build
 
 
@@ -16,7 +17,7 @@ def test_recording_needs_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_photos_in_judged_zip_out_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not judge.JUDGE.is_file():
+    if not (record.ROOT / ".judge" / ".ready").is_file():
         pytest.skip("the judge's environment is absent: make judge")
     out = tmp_path / "demo"
     assert demo.main(["--out", str(out), "--quick"]) == 0

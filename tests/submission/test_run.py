@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from place import Place
 
+from fusion.ensemble import Part
 from fusion.pipeline import load
 from submission import build, run
 
@@ -61,7 +64,7 @@ def _shelf(photos: Path) -> None:
     (photos / "img_00004.jpg").write_text("no photo")
 
 
-BROKEN = ("img_00001.jpg", "img_00002.jpg", "img_00003.jpg", "img_00004.jpg")
+BROKEN = ("img_00001.jpg", "img_00002.jpg", "img_00004.jpg")
 
 
 def test_broken_photos_cost_only_themselves(
@@ -70,12 +73,13 @@ def test_broken_photos_cost_only_themselves(
     _shelf(tmp_path / "photos")
     monkeypatch.setattr(run, "__file__", str(unpacked / "run.py"))
     _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
-    assert [note.split(":")[0] for note in caplog.messages if "no predictions" in note] == list(BROKEN)
+    assert sorted(note.split(":")[0] for note in caplog.messages if "no predictions: " in note) == list(BROKEN)
+    assert "img_00003.jpg: skipped: not a file" in caplog.messages
     found = json.loads((tmp_path / "out.json").read_text())
     # By hand: a photo of 64 px is the canvas itself, one of 128 px is seen at half its size; the classifier names id 3.
-    assert [(row["image_id"], row["score"]) for row in found] == [(7, 0.9), (7, 0.6), (42, 0.9), (42, 0.6)]
+    assert [(row["image_id"], row["score"]) for row in found] == [(42, 0.9), (42, 0.6), (7, 0.9), (7, 0.6)]  # larger file first
     assert {row["category_id"] for row in found} == {3}
-    boxes = [[8, 16, 16, 32], [44, 16, 8, 32], [16, 32, 32, 64], [88, 32, 16, 64]]
+    boxes = [[16, 32, 32, 64], [88, 32, 16, 64], [8, 16, 16, 32], [44, 16, 8, 32]]
     np.testing.assert_allclose([row["bbox"] for row in found], boxes, atol=1e-3)
 
 
@@ -93,7 +97,9 @@ def test_the_judges_call_equals_the_pipeline_in_the_repository(unpacked: Path, t
     good = {7: "img_00007.JPEG", 42: "img_00042.jpg", 5: "img_5.jpg"}
     rows = {number: pipeline(run.read_photo(tmp_path / "photos" / name)) for number, name in good.items()}
     found = json.loads((tmp_path / "out.json").read_text())
-    assert found == [{"image_id": number, **row} for number in good for row in rows[number]]
+    assert sorted(found, key=lambda row: row["image_id"]) == [
+        {"image_id": number, **row} for number in sorted(good) for row in rows[number]
+    ]
 
 
 @pytest.mark.slow
@@ -153,17 +159,81 @@ def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
     assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
 
 
-def test_a_prediction_that_is_not_json_costs_its_photo_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+class Answers:
+    """A pipeline of two parts that answers `full` when both are allowed, else `least`; an exception is raised."""
+
+    parts = (Part("detectors", 0, 0), Part("classifiers", 0, 0))
+
+    def __init__(self, full: object, least: object = ()) -> None:
+        self.answers = {True: full, False: least}
+
+    def __call__(self, image: object, photos: int, allows: Callable[[Part], bool]) -> object:
+        answer = self.answers[all(allows(part) for part in self.parts)]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "lines", "notes"),
+    [
+        pytest.param(Answers([{"score": 0.5}]), ['{"image_id": 1, "score": 0.5}'], 0, id="all is well"),
+        pytest.param(Answers([]), [], 0, id="nothing found"),
+        pytest.param(Answers(MemoryError(), [{"a": 1}]), ['{"image_id": 1, "a": 1}'], 1, id="a part fails: the first alone"),
+        pytest.param(Answers([{"score": float("nan")}], [{"a": 1}]), ['{"image_id": 1, "a": 1}'], 1, id="no JSON: likewise"),
+        pytest.param(Answers(MemoryError(), ValueError()), [], 2, id="all fails: no predictions"),
+    ],
+)
+def test_what_fails_costs_its_photo_at_most(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pipeline: Answers, lines: list[str], notes: int
+) -> None:
     _photo(tmp_path / "1.jpg")
-    assert run.predict(lambda image, photos: [{"score": float("nan")}], 1, tmp_path / "1.jpg", 1) == []
-    assert run.predict(lambda image, photos: [{"score": 0.5}], 1, tmp_path / "1.jpg", 1) == ['{"image_id": 1, "score": 0.5}']
-    assert len(caplog.records) == 1
+    assert run.predict(pipeline, 1, tmp_path / "1.jpg", 1, lambda part: True) == lines
+    assert [record.message.startswith("error: 1.jpg: ") for record in caplog.records] == [True] * notes
 
 
-def test_former_output_is_replaced(tmp_path: Path) -> None:
+def test_output_is_whole_after_every_photo_and_replaces_a_former_one(tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("old")
-    run.write(tmp_path / "out.json", ['{"image_id": 1}', '{"image_id": 2}'])
-    assert json.loads((tmp_path / "out.json").read_text()) == [{"image_id": 1}, {"image_id": 2}]
+    output, seen = run.Output(tmp_path / "out.json"), []
+    assert (tmp_path / "out.json").read_text() == "old"
+    for lines in ([], ['{"image_id": 1}', '{"image_id": 2}'], [], ['{"image_id": 3}']):
+        output.due = 0.0
+        output.add(lines)
+        seen.append([row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())])
+    assert seen == [[], [1, 2], [1, 2], [1, 2, 3]]
+    output.close()
+    assert json.loads((tmp_path / "out.json").read_text()) == [{"image_id": i} for i in (1, 2, 3)]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_keeping_the_output_whole_takes_its_share_of_the_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, copies = [0.0], []
+
+    def copying() -> None:
+        copies.append(now[0])
+        now[0] += 0.5
+
+    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+    output = run.Output(tmp_path / "out.json")
+    monkeypatch.setattr(output, "publish", copying)
+    for _ in range(100):
+        now[0] += 1
+        output.add([])
+    assert copies[:2] == [1.0, 26.5]  # the first at once and for 0.5 s, the next 0.5 s / 2 % after it
+    assert 0.5 * len(copies) / now[0] < 0.03
+    output.close()
+
+
+@pytest.mark.parametrize("broken", ["classifier_shelf", "all"])
+def test_a_model_that_does_not_load_is_left_out(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    (place.runs / broken / "model.onnx").write_bytes(b"torn")
+    monkeypatch.setattr(run, "__file__", str(place.runs / "run.py"))
+    _photo(tmp_path / "photos" / "1.jpg")
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {1}
+    assert [message for message in caplog.messages if message.startswith(f"error: left out: {place.runs / broken}")]
 
 
 def test_missing_models_are_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,180 @@
+"""A run short of time does less on each photo, in the order of ensemble.json, and covers them all."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from constant_models import CANDIDATES, CATEGORIES, save_model
+from PIL import Image
+
+from fusion import models
+from fusion.ensemble import Ensemble, Member, Namer, Part, parse, parts_of
+from submission import run
+
+VIEWS = [{"size": 64}, {"size": 64, "flip": True}, {"size": 96}]
+ONE, FLIPPED, LARGER = (Part("detectors", 0, view) for view in range(3))
+AWARE, SHELF, MIRRORED = Part("detectors", 1, 0), Part("classifiers", 0, 0), Part("classifiers", 0, 1)
+
+
+def ensemble(**values: object) -> Ensemble:
+    """A detector of three views, one of one view, a classifier of two."""
+    return Ensemble(
+        CATEGORIES,
+        [Member("one.onnx", views=VIEWS), Member("all.onnx", weight=0.0, evidence_weight=1.0, views=VIEWS[:1])],
+        classifiers=[Namer("shelf.onnx", views=[{}, {"flip": True}])],
+        **values,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shed", "order", "needed"),
+    [
+        pytest.param(None, [ONE, SHELF, AWARE, MIRRORED, FLIPPED, LARGER], 1, id="views, crops' views, detectors, classifiers"),
+        pytest.param(
+            ["classifiers", "classifier_views", "views"], [ONE, AWARE, FLIPPED, LARGER, MIRRORED, SHELF], 2,
+            id="the classifier first, the second detector never",
+        ),
+        pytest.param([], [ONE, AWARE, SHELF, FLIPPED, MIRRORED, LARGER], 6, id="nothing"),
+    ],
+)  # fmt: skip
+def test_the_order_in_which_work_is_shed(shed: list[str] | None, order: list[Part], needed: int) -> None:
+    assert parts_of(ensemble(**({} if shed is None else {"shed": shed}))) == (order, needed)
+
+
+def test_the_first_part_is_of_a_detector_that_forms_boxes() -> None:
+    turned = Ensemble(CATEGORIES, ensemble().detectors[::-1])
+    assert parts_of(turned)[0][0] == Part("detectors", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"shed": ["photos"]}, "shed: got 'photos', known: views", id="unknown group"),
+        pytest.param({"classifiers": [{"file": "a.onnx", "weight": 0}]}, "classifiers: got none of weight > 0", id="all mute"),
+        pytest.param({"detectors": [{"file": "a.onnx", "views": []}]}, "detectors: got none of weight > 0", id="no view"),
+    ],
+)
+def test_an_ensemble_that_could_only_find_nothing_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse({"categories": CATEGORIES, "detectors": [{"file": "one.onnx", "views": VIEWS}]} | change)
+
+
+class Simulated:
+    """A pipeline and a clock without models: each part takes the seconds that `cost(photo, part)` says."""
+
+    def __init__(self, budget: float, cost: object) -> None:
+        self.ensemble = ensemble(time_budget_s=budget)
+        self.parts, self.needed = parts_of(self.ensemble)
+        self.cost, self.now, self.spent = cost, run.STARTED, {}
+
+    def run(self, photos: int) -> list[list[Part]]:
+        """The parts done on each photo that is covered."""
+        deadline, done = run.Deadline(self, photos, lambda: self.now), []
+        for photo in range(photos):
+            if not deadline.next_photo():
+                continue
+            done.append([])
+            for part in (part for part in self.parts if deadline.allows(part)):
+                self.spent[part] = self.cost(photo, part)
+                self.now += self.spent[part]
+                done[-1].append(part)
+            self.now += 0.01
+            deadline.photo_done()
+        return done
+
+    @property
+    def seconds(self) -> float:
+        return self.now - run.STARTED
+
+
+def test_with_time_enough_everything_is_done_on_every_photo() -> None:
+    simulated = Simulated(1000, lambda photo, part: 1.0)
+    assert [len(parts) for parts in simulated.run(50)] == [6] * 50
+
+
+def test_no_photos_take_no_time() -> None:
+    assert Simulated(1, lambda photo, part: 1.0).run(0) == []
+
+
+@pytest.mark.parametrize("slow", [ONE, SHELF, AWARE, LARGER], ids=lambda part: f"{part.kind} {part.model} {part.view}")
+@pytest.mark.parametrize("since", [0, 3, 30], ids=["from the start", "from the fourth photo", "from the thirty-first"])
+def test_a_slow_part_is_shed_and_every_photo_covered(slow: Part, since: int) -> None:
+    simulated = Simulated(100, lambda photo, part: 1.2 if part == slow and photo >= since else 0.1)
+    done = simulated.run(60)
+    assert len(done) == 60 and all(parts[0] == ONE for parts in done)
+    assert simulated.seconds < 100 * 1.02
+
+
+def test_any_costs_end_within_the_budget_with_every_photo_covered() -> None:
+    rng, parts = np.random.default_rng(0), parts_of(ensemble())[0]
+    for _ in range(200):
+        photos, mean = int(rng.integers(10, 100)), rng.gamma(1.0, 0.3, len(parts))
+        costs = mean * rng.uniform(0.8, 1.2, (photos, len(parts)))
+        budget = 1.3 * photos * (mean[0] + 0.01) + 1.2 * mean.sum()  # noise, and one try of what nobody has measured
+        simulated = Simulated(budget, lambda photo, part, costs=costs: float(costs[photo, parts.index(part)]))
+        assert len(simulated.run(photos)) == photos
+        assert simulated.seconds < budget * 1.02
+
+
+def test_time_to_spare_is_used() -> None:
+    """What a rigid plan made at the start would leave: at least nine tenths of the budget go into work."""
+    simulated = Simulated(60, lambda photo, part: 0.5)
+    done = simulated.run(60)  # 30 s for one part each, 180 s for all
+    assert len(done) == 60
+    assert 54 < simulated.seconds < 61
+
+
+def test_one_slow_moment_does_not_shed_a_part_for_good() -> None:
+    done = Simulated(100, lambda photo, part: 20.0 if (photo, part) == (0, SHELF) else 0.05).run(100)
+    assert sum(SHELF in parts for parts in done) > 50
+
+
+def test_out_of_time_the_run_ends_and_says_so() -> None:
+    simulated = Simulated(10, lambda photo, part: 3.0)
+    assert len(simulated.run(10)) == 3
+    assert simulated.seconds < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", ["one", "all", "shelf"])
+def test_a_slowed_model_still_covers_every_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, slow: str
+) -> None:
+    """Real models, a real clock: 20 photos, 0.2 s more for each call of one model, 6 s in all."""
+    code, seconds, sleep = tmp_path / "code", 6.0, 0.2
+    save_model(code / "one", CANDIDATES, task="detector")
+    aware = np.concatenate([CANDIDATES[:4], np.full((3, 2), 0.5)])
+    save_model(code / "all", aware, task="detector", categories=CATEGORIES)
+    save_model(code / "shelf", np.array([0.0, 9.0, 0.0]), task="classifier", family="timm", categories=CATEGORIES)
+    views = [{"size": 64}, {"size": 64, "flip": True}, {"size": 128}]
+    values = {
+        "categories": CATEGORIES,
+        "detectors": [{"file": "one/model.onnx", "views": views},
+                      {"file": "all/model.onnx", "views": views[:1], "weight": 0, "evidence_weight": 1}],
+        "classifiers": [{"file": "shelf/model.onnx", "batch": 1}],
+        "time_budget_s": seconds,
+    }  # fmt: skip
+    (code / "ensemble.json").write_text(json.dumps(values))
+    (tmp_path / "photos").mkdir()
+    for i in range(20):
+        Image.new("RGB", (64, 64), (10 * i, 30, 10)).save(tmp_path / "photos" / f"{i}.jpg")
+    plain = models.Model.__call__
+
+    def sleepy(self: models.Model, *arguments: object) -> object:
+        time.sleep(sleep if self.path.parent.name == slow else 0)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(models.Model, "__call__", sleepy)
+    monkeypatch.setattr(run, "__file__", str(code / "run.py"))
+    monkeypatch.setattr(run, "STARTED", started := time.monotonic())
+    monkeypatch.setattr(sys, "argv", ["run.py", "--input", str(tmp_path / "photos"), "--output", str(tmp_path / "out.json")])
+    caplog.set_level("INFO")
+    run.main()
+    assert time.monotonic() - started < seconds
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == set(range(20))
+    (done,) = [json.loads(note.removeprefix("parts done: ")) for note in caplog.messages if note.startswith("parts done: ")]
+    assert done["one/model.onnx view 1"] == 20
+    assert sum(done.values()) < 20 * 6  # the whole work would take 12 s at least
