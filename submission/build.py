@@ -1,5 +1,8 @@
 """`python -m submission.build --runs R --out submission.zip`: the models that R/ensemble.json names, and the code, in one zip.
 
+`--join` puts all detectors into one weight file and all classifiers into another, so that more models fit the three that are
+allowed; `--half` stores FP16 weights, if what they answer on the photos of `--photos` is what float32 answers.
+
 The zip holds `run.py` and `fusion/` byte for byte, each model flat beside them ("one/model.onnx" becomes "one.onnx", its
 sidecar "one.json"), ensemble.json with those names, and a manifest. The same inputs give the same bytes. A zip that
 `submission.check` refuses is not put in place.
@@ -15,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from fusion.ensemble import parse
+from fusion.views import letterbox
+from submission import graphs
 from submission.check import check, summary
 from submission.rules import Violation
+from submission.run import find_photos, read_photo
 
 ROOT = Path(__file__).resolve().parent.parent
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
 MODE = 0o100644  # a plain file, readable by all
+TRIED = 8  # chosen: photos on which FP16 is compared
 LEVEL = 6  # of deflate; weights hardly shrink at any
 
 
@@ -32,14 +39,15 @@ class Refused(ValueError):
         self.violations = violations
 
 
-def build(runs: Path, out: Path) -> str:
-    """Write the zip of `runs` to `out` and return its sha256.
+def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -> str:
+    """Write the zip of `runs` to `out` and return its sha256; `join` as --join, `half` the photos that --half is tried on.
 
     Raises:
-        ValueError: R/ensemble.json, a model or a sidecar is missing or malformed, or two models would have one name.
+        ValueError: R/ensemble.json, a model or a sidecar is missing or malformed, or two models would have one name; models
+            that cannot be joined, or that answer otherwise in FP16.
         Refused: the zip breaks a rule. Nothing is left then, and what was at `out` before stays.
     """
-    files = collect(runs)
+    files = collect(runs, join, half)
     if out.is_dir():
         raise ValueError(f"--out {out}: got a folder, need a file name, such as {out / 'submission.zip'}")
     if out.parent.is_file():
@@ -56,7 +64,7 @@ def build(runs: Path, out: Path) -> str:
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
 
-def collect(runs: Path) -> dict[str, bytes]:
+def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[str, bytes]:
     """What goes into the zip, by its name there: code, models, sidecars, ensemble.json, manifest.json."""
     ensemble = _read_ensemble(runs / "ensemble.json")
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
@@ -66,7 +74,37 @@ def collect(runs: Path) -> dict[str, bytes]:
     for model in models:
         model["file"] = flat[model["file"]]
     files["ensemble.json"] = _dump(ensemble)
+    if half:
+        halve(files, flat, half)
+    if join:
+        for kind in ("detectors", "classifiers"):
+            put_together(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
     return files | {"manifest.json": _dump(manifest(files))}
+
+
+def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
+    """Replace each model's graph by its FP16 form. Raises ValueError where that answers otherwise on some of `photos`."""
+    images = [read_photo(path) for path in list(find_photos(photos).values())[:TRIED]]
+    for file, name in flat.items():
+        side = json.loads(files[_sidecar(name)])
+        views = [letterbox(image.shape[1], image.shape[0], side["size"]) for image in images]
+        canvases = [view.warp(image)[None] for view, image in zip(views, images, strict=True)]
+        smaller = graphs.halved(files[name])
+        graphs.refuse_difference(Path(file), graphs.difference(side["family"], files[name], smaller, canvases))
+        files[name] = smaller
+
+
+def put_together(files: dict[str, bytes], kind: str, names: list[str]) -> None:
+    """Let one file `kind`.onnx take the place of the models `names`, whose sidecars then point into it."""
+    if len(names) < 2:
+        return
+    joint = f"{kind}.onnx"
+    if joint in files:
+        raise ValueError(f"{joint}: would be the joint file and is a model's name; rename its folder")
+    files[joint] = graphs.joined([files.pop(name) for name in names])
+    for branch, name in enumerate(names):
+        side = json.loads(files[_sidecar(name)]) | {"graph": joint, "branch": branch}
+        files[_sidecar(name)] = _dump(side)
 
 
 def code() -> dict[str, bytes]:
@@ -146,9 +184,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m submission.build", description="Pack the zip that the judge runs.")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the trained models, with its ensemble.json")
     parser.add_argument("--out", type=Path, required=True, help="the zip to write")
+    parser.add_argument("--join", action="store_true", help="all detectors in one weight file, all classifiers in another")
+    parser.add_argument("--half", action="store_true", help="FP16 weights; needs --photos")
+    parser.add_argument("--photos", type=Path, help="folder of photos on which FP16 must answer as float32 does")
     args = parser.parse_args(argv)
     try:
-        digest = build(args.runs, args.out)
+        if args.half != bool(args.photos):
+            raise ValueError("--half and --photos: got one of them, need both")
+        digest = build(args.runs, args.out, args.join, args.photos)
     except Refused as refused:
         print(refused)
         print(f"refused: {len(refused.violations)} violations; {args.out} is not written", file=sys.stderr)

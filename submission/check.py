@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import onnxruntime
+
 from fusion.ensemble import Ensemble, parse
 from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, broken, imported, read_entries
 
@@ -22,6 +24,7 @@ try:
 except ImportError:  # then the graphs are not looked into, and `main` says so
     onnx = None
 
+RUNTIME = "1.20."  # the judge's onnxruntime
 MAX_OPSET = 20  # of onnxruntime 1.20
 MAX_IR = 10  # likewise; newer exporters write a higher one unless told otherwise
 ENSEMBLE = "ensemble.json"
@@ -126,24 +129,35 @@ def _models(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violatio
         yield Violation(ENSEMBLE, 0, str(error), "mend the field")
         return
     files = {member.file for member in ensemble.detectors} | {namer.file for namer in ensemble.classifiers}
+    sidecars = {file: str(PurePosixPath(file).with_suffix(".json")) for file in files}
+    weights = {file: _graph_of(file, json.loads(texts.get(sidecar, b"{}"))) for file, sidecar in sidecars.items()}
     for entry in entries:
-        if entry.suffix in WEIGHTS and entry.name not in files:
+        if entry.suffix in WEIGHTS and entry.name not in weights.values():
             yield Violation(entry.name, 0, f"not named in {ENSEMBLE}", "leave it out; it would only take a weight file's place")
-    for file in sorted(files):
-        sidecar = str(PurePosixPath(file).with_suffix(".json"))
-        absent = [name for name in (file, sidecar) if name not in texts]
+    for file, sidecar in sorted(sidecars.items()):
+        absent = [name for name in (weights[file], sidecar) if name not in texts]
         for name in absent:
             yield Violation(name, 0, f"is missing; {ENSEMBLE} names {file}", "pack it")
         if not absent:
-            yield from _model(file, json.loads(texts[sidecar]), archive, ensemble)
+            yield from _class_map(sidecar, json.loads(texts[sidecar]), ensemble)
+            yield from _model(weights[file], json.loads(texts[sidecar]), archive)
 
 
-def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile, ensemble: Ensemble) -> Iterator[Violation]:
-    """The class map of one model, against ensemble.json and against its graph."""
+def _graph_of(file: str, sidecar: dict[str, Any]) -> str:
+    """The weight file of the model `file`: its own, or the one that several share."""
+    return str(PurePosixPath(file).with_name(str(sidecar["graph"]))) if sidecar.get("graph") else file
+
+
+def _class_map(file: str, sidecar: dict[str, Any], ensemble: Ensemble) -> Iterator[Violation]:
+    """The names a model knows, against those of ensemble.json."""
     categories = sidecar.get("categories")
     if categories is not None and categories != ensemble.categories[: len(categories)]:
         what = f"{len(categories)} categories, and not the {len(ensemble.categories)} of {ENSEMBLE} in their order"
-        yield Violation(str(PurePosixPath(file).with_suffix(".json")), 0, what, "train the models on one data set")
+        yield Violation(file, 0, what, "train the models on one data set")
+
+
+def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile) -> Iterator[Violation]:
+    """A weight file, against its sidecar and against what onnxruntime reads."""
     if onnx is None or PurePosixPath(file).suffix != ".onnx":
         return
     try:
@@ -151,7 +165,9 @@ def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile, ensembl
     except DecodeError as error:
         yield Violation(file, 0, f"not an ONNX graph: {error}", "export it again")
         return
-    yield from _graph(file, graph)
+    found = [*_graph(file, graph)]
+    yield from found or _loads(file, archive)
+    categories = sidecar.get("categories")
     expected = len(categories) + bool(sidecar.get("background")) if categories else 1
     got = _width(graph, sidecar.get("family", ""))
     if got not in (None, expected):
@@ -168,6 +184,20 @@ def _graph(file: str, graph: Any) -> Iterator[Violation]:
     outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         yield Violation(file, 0, f"{len(outside)} tensors lie in another file", "save it with save_as_external_data=False")
+
+
+def _loads(file: str, archive: zipfile.ZipFile) -> Iterator[Violation]:
+    """Whether the judge's onnxruntime takes the graph, each of its operators included; untold where another is installed."""
+    if not onnxruntime.__version__.startswith(RUNTIME):
+        return
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(archive.read(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's have no base class of their own
+        why = " ".join(str(error).split())
+        yield Violation(file, 0, f"onnxruntime {onnxruntime.__version__} refuses it: {why}", "export it with plain operators")
 
 
 def _width(graph: Any, family: str) -> int | None:

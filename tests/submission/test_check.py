@@ -38,6 +38,10 @@ def _outside(model: Any) -> None:
     model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
 
 
+def _operator(model: Any, name: str, domain: str) -> None:
+    model.graph.node[0].op_type, model.graph.node[0].domain = name, domain
+
+
 def _opset(model: Any, version: int) -> None:
     model.opset_import[0].version = version
 
@@ -85,6 +89,16 @@ SPOILT: dict[str, tuple[Callable[[Files], object], str]] = {
     "opset too new": (lambda files: _graph(files, "one.onnx", lambda model: _opset(model, 21)), "one.onnx:0: opset 21"),
     "IR version too new": (lambda files: _graph(files, "one.onnx", lambda model: _ir(model, 11)), "one.onnx:0: IR version 11"),
     "external data": (lambda files: _graph(files, "one.onnx", _outside), "one.onnx:0: 1 tensors lie in another file"),
+    "unknown operator": (lambda files: _graph(files, "one.onnx", lambda model: _operator(model, "Shelf", "")), "refuses it"),
+    "operator of its own": (lambda files: _graph(files, "one.onnx", lambda m: _operator(m, "Shape", "shop")), "refuses it"),
+    "mute classifier": (
+        lambda files: _json(files, "ensemble.json", classifiers=[{"file": "shelf.onnx", "weight": 0}]),
+        "classifiers: got none of weight > 0",
+    ),
+    "mute detectors": (
+        lambda files: _json(files, "ensemble.json", detectors=[{"file": "one.onnx", "views": []}]),
+        "detectors: got none of weight > 0",
+    ),
     "module not packed": (lambda files: files.pop("fusion/views.py"), "imports fusion.views, which is neither"),
     "its line": (lambda files: files.update({"run.py": b"\n\nimport fusion.gone\n"}), "run.py:3: imports fusion.gone"),
     "package not at the judge": (lambda files: files.update({"run.py": b"import faiss\n"}), "run.py:1: imports faiss"),

@@ -1,0 +1,133 @@
+"""Smaller and fewer weight files: several ONNX graphs in one file, and FP16 weights held to the float32 graph's answers."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import compose, helper, numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
+
+from fusion.models import SELECT
+
+IMAGES = "images"
+# Of FP16: how far an output may lie from float32's. Chosen: far below what moves a box across IoU 0.5 or a name's rank.
+BOX_PX, SCORE, SURE = 1.0, 0.01, 0.05
+Outputs = Iterable[npt.NDArray[np.float32]]
+
+
+def joined(models: Sequence[bytes]) -> bytes:
+    """One graph that holds several: its input `select`, an int64 scalar, says which of them sees `images`; only that one runs.
+
+    Each must take uint8 (B, H, W, 3) and give a first output of one and the same rank; the joint graph has that output alone.
+
+    Raises ValueError where they differ in opset, input or the output's rank.
+    """
+    graphs = [compose.add_prefix(onnx.load_model_from_string(data), f"m{i}_") for i, data in enumerate(models)]
+    kinds = {(_opset(one), one.graph.input[0].type.tensor_type.elem_type, _rank(one)) for one in graphs}
+    if len(kinds) != 1 or next(iter(kinds))[1] != onnx.TensorProto.UINT8:
+        raise ValueError(
+            f"models to join: got (opset, input type, rank of output) {sorted(kinds)}, must be one, of uint8 photos"
+        )
+    opset, _, rank = kinds.pop()
+    whole = _choice(graphs, 0, rank)
+    dims: list[Any] = ["batch", "height", "width", 3]
+    inputs = [
+        helper.make_tensor_value_info(SELECT, onnx.TensorProto.INT64, []),
+        helper.make_tensor_value_info(IMAGES, onnx.TensorProto.UINT8, dims),
+    ]
+    graph = helper.make_graph(list(whole.node), "joined", inputs, list(whole.output), list(whole.initializer))
+    ir = max(one.ir_version for one in graphs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return max(int(one.version) for one in model.opset_import if one.domain in ("", "ai.onnx"))
+
+
+def _rank(model: onnx.ModelProto) -> int:
+    return len(model.graph.output[0].type.tensor_type.shape.dim)
+
+
+def _choice(graphs: Sequence[onnx.ModelProto], first: int, rank: int) -> onnx.GraphProto:
+    """A graph without inputs that runs `graphs[select]`, where that is `first` or later; the last if it is no other."""
+    output = helper.make_tensor_value_info(f"chosen{first}", onnx.TensorProto.FLOAT, [None] * rank)
+    one = graphs[first].graph
+    entry = helper.make_node("Identity", [IMAGES], [one.input[0].name])
+    leave = helper.make_node("Identity", [one.output[0].name], [output.name])
+    branch = helper.make_graph([entry, *one.node, leave], f"branch{first}", [], [output], list(one.initializer))
+    if first == len(graphs) - 1:
+        return branch
+    rest = _choice(graphs, first + 1, rank)
+    same = helper.make_node("Equal", [SELECT, f"number{first}"], [f"same{first}"])
+    branch.output[0].name = branch.node[-1].output[0] = f"then{first}"
+    either = helper.make_node("If", [f"same{first}"], [output.name], then_branch=branch, else_branch=rest)
+    number = numpy_helper.from_array(np.array(first, np.int64), f"number{first}")
+    return helper.make_graph([same, either], f"choice{first}", [], [output], [number])
+
+
+def halved(data: bytes) -> bytes:
+    """The graph in FP16, but for what follows its last convolutions: between 1024 and 2048 FP16 knows whole pixels only.
+
+    Raises ValueError for a graph that does not take uint8 photos.
+    """
+    model = onnx.load_model_from_string(data)
+    if model.graph.input[0].type.tensor_type.elem_type != onnx.TensorProto.UINT8:
+        raise ValueError("a graph that takes float32 photos, need one of uint8: train it again with this version")
+    for i, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{i}"
+    half = OnnxModel(
+        convert_float_to_float16(model, keep_io_types=True, node_block_list=[one.name for one in _tail(model.graph)])
+    )
+    half.topological_sort()  # the conversion appends what it adds
+    return bytes(half.model.SerializeToString())
+
+
+def _tail(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes from which no convolution can be reached."""
+    feeds: set[str] = set()  # tensors that a convolution depends on
+    for node in reversed(graph.node):  # stored in order of execution
+        if node.op_type.startswith("Conv") or feeds & set(node.output):
+            feeds |= set(node.input)
+    return [node for node in graph.node if not feeds & set(node.output) and not node.op_type.startswith("Conv")]
+
+
+def difference(family: str, one: bytes, other: bytes, canvases: Iterable[npt.NDArray[np.uint8]]) -> dict[str, float]:
+    """Largest difference of two graphs over canvases, uint8 (B, H, W, 3): a classifier's `probabilities`; a detector's `scores`
+    and, where the first graph's score is above SURE, `boxes_px`.
+    """
+    sessions = [onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]) for data in (one, other)]
+    worst: dict[str, float] = {}
+    for canvas in canvases:
+        a, b = (session.run(None, {session.get_inputs()[0].name: canvas})[0].astype(np.float64) for session in sessions)
+        if family == "timm":
+            found = {"probabilities": np.abs(_softmax(a) - _softmax(b)).max()}
+        else:
+            sure = a[:, 4:].max(1) > SURE  # (B, A)
+            boxes = np.abs(a[:, :4] - b[:, :4]).max(1)  # (B, A)
+            found = {"boxes_px": boxes[sure].max(initial=0.0), "scores": np.abs(a[:, 4:] - b[:, 4:]).max()}
+        worst = {name: max(worst.get(name, 0.0), float(value)) for name, value in found.items()}
+    return worst
+
+
+def refuse_difference(path: Path, worst: dict[str, float]) -> None:
+    """Raises ValueError where FP16 answers otherwise than float32, or where nothing was compared."""
+    allowed = {"boxes_px": BOX_PX, "scores": SCORE, "probabilities": SCORE}
+    if not worst:
+        raise ValueError(f"{path}: FP16 was compared on no photo; --photos must name a folder with some")
+    for name, value in worst.items():
+        if not value <= allowed[name]:
+            raise ValueError(
+                f"{path}: FP16 and float32 disagree: {name} got {value:.3g}, allowed {allowed[name]}; leave out --half"
+            )
+
+
+def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))

@@ -1,0 +1,116 @@
+"""Predictions are held against the contract line by line, and scored as everywhere else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from submission.predictions import as_detections, score, sizes_of, violations
+
+ROW = {"image_id": 1, "category_id": 7, "bbox": [10.0, 5.0, 30.0, 20.0], "score": 0.5}
+SIZES = {1: (100, 50), 2: None}
+KNOWN = frozenset([3, 7])
+
+
+def test_no_predictions_are_valid() -> None:
+    assert violations("[]", {}, None) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({}, id="as it should be"),
+        pytest.param({"bbox": [0, 0, 100, 50]}, id="the whole photo, in integers"),
+        pytest.param({"image_id": 2, "bbox": [0, 0, 9999, 1]}, id="a photo of unknown size"),
+        pytest.param({"score": 0}, id="score 0"),
+        pytest.param({"score": 1e-10}, id="a tiny score"),
+    ],
+)
+def test_what_is_right_passes(change: dict[str, object]) -> None:
+    assert violations(json.dumps([ROW | change]), SIZES, KNOWN) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"image_id": "1"}, "image_id: got '1', must be an integer", id="image id a string"),
+        pytest.param({"image_id": True}, "image_id: got True", id="image id a boolean"),
+        pytest.param({"image_id": 3}, "image_id: got 3, no photo has that number", id="no such photo"),
+        pytest.param({"category_id": 7.0}, "category_id: got 7.0, must be an integer", id="category a float"),
+        pytest.param({"category_id": 4}, "category_id: got 4, no category has that id", id="no such category"),
+        pytest.param({"score": 1.0001}, "score: got 1.0001", id="score above 1"),
+        pytest.param({"score": -0.1}, "score: got -0.1", id="score below 0"),
+        pytest.param({"score": "0.5"}, "score: got '0.5'", id="score a string"),
+        pytest.param({"score": None}, "score: got None", id="no score"),
+        pytest.param({"bbox": [0, 0, 0, 5]}, "width and height must be > 0", id="no width"),
+        pytest.param({"bbox": [90, 0, 11, 5]}, "must lie inside the photo of 100 x 50", id="beyond the right edge"),
+        pytest.param({"bbox": [0, -1, 11, 5]}, "must lie inside the photo of 100 x 50", id="above the photo"),
+        pytest.param({"image_id": 2, "bbox": [-1, 0, 11, 5]}, "must lie inside the photo", id="negative, size unknown"),
+        pytest.param({"bbox": [0, 0, 5]}, "must be four numbers", id="three numbers"),
+        pytest.param({"bbox": {"x": 0}}, "must be four numbers", id="an object"),
+        pytest.param({"area": 3}, "nothing else", id="a key too many"),
+    ],
+)
+def test_what_is_wrong_is_told(change: dict[str, object], message: str) -> None:
+    (told,) = violations(json.dumps([ROW, ROW | change]), SIZES, KNOWN)
+    assert told.startswith("prediction 1: ") and message in told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "not JSON", id="empty"),
+        pytest.param(json.dumps([ROW])[:-1], "not JSON", id="cut off"),
+        pytest.param('[{"score": NaN}]', "not JSON: got NaN", id="NaN"),
+        pytest.param('[{"score": Infinity}]', "not JSON: got Infinity", id="infinity"),
+        pytest.param("{}", "got a dict at the top", id="an object"),
+        pytest.param("[1]", "got 1, must be an object", id="numbers"),
+        pytest.param('[{"image_id": 1}]', "must be an object with image_id, category_id", id="keys missing"),
+    ],
+)
+def test_a_file_that_is_none_is_told(text: str, message: str) -> None:
+    (told,) = violations(text, SIZES, KNOWN)
+    assert message in told
+
+
+def test_sizes_are_of_the_stored_pixels_and_none_for_what_is_no_photo(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 24)).save(tmp_path / "img_1.jpg", exif=exif)
+    (tmp_path / "img_2.jpeg").write_text("no photo")
+    assert sizes_of(tmp_path) == {1: (40, 24), 2: None}
+    assert sizes_of(tmp_path / "nowhere") == {}
+
+
+TRUTH = {
+    "images": [{"id": 1}, {"id": 2}],
+    "categories": [{"id": 7}, {"id": 3}],
+    "annotations": [
+        {"image_id": 1, "category_id": 7, "bbox": [10, 5, 30, 20]},
+        {"image_id": 1, "category_id": 3, "bbox": [60, 5, 30, 20], "iscrowd": 1},
+        {"image_id": 2, "category_id": 3, "bbox": [0, 0, 10, 10]},
+    ],
+}
+
+
+def test_the_score_is_the_contests_on_the_photos_that_were_given() -> None:
+    wrong = ROW | {"category_id": 3}
+    both, one = frozenset([1, 2]), frozenset([1])
+    assert score([ROW], TRUTH, one).score == pytest.approx(1.0)
+    assert score([wrong], TRUTH, one).score == pytest.approx(0.7)
+    assert score([ROW], TRUTH, both).det_map50 == pytest.approx(0.5, abs=0.01)
+    assert score([], TRUTH, both).score == 0
+
+
+def test_a_prediction_for_another_data_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="got image 1, category 99, which the data set lacks"):
+        as_detections([ROW | {"category_id": 99}], [1], {7: 0})
+
+
+def test_predictions_come_back_by_photo_and_category_id() -> None:
+    found = as_detections([ROW], [2, 1], {3: 0, 7: 1})
+    assert [len(f) for f in found] == [0, 1]
+    assert found[1].labels.tolist() == [1]
+    np.testing.assert_array_equal(found[1].boxes, [[10, 5, 40, 25]])

@@ -1,0 +1,159 @@
+"""The sandbox holds run.py to the judge's limits, and sees what the judge would see."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from place import Place
+
+from stage1_detector.record import ROOT
+from submission import sandbox
+from submission.sandbox import Limits, Outcome, execute
+
+PYTHON = Path(sys.executable)
+JUDGE = ROOT / ".judge" / "bin" / "python"
+NAMESPACES = subprocess.run(["unshare", "-rmn", "true"], capture_output=True, check=False).returncode == 0
+GOOD = '[{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]'
+HEAD = f"""
+import json, pathlib, sys, time
+photos, output = pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[4])
+def write(text={GOOD!r}):
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text)
+"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 24)).save(tmp_path / "photos" / "img_00001.jpg")
+    return tmp_path / "photos"
+
+
+def script(tmp_path: Path, body: str) -> Path:
+    """A zip whose run.py does `body`; the rules have no say here."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("run.py", HEAD + body)
+    return tmp_path / "a.zip"
+
+
+def run(tmp_path: Path, photos: Path, body: str, **limits: float) -> Outcome:
+    return execute(script(tmp_path, body), photos, tmp_path / "out.json", PYTHON, Limits(**limits))
+
+
+def test_a_run_that_does_well_has_no_problems(tmp_path: Path, photos: Path) -> None:
+    outcome = run(tmp_path, photos, "write()")
+    assert outcome.problems == []
+    assert json.loads((tmp_path / "out.json").read_text()) == json.loads(GOOD)
+    assert 0 < outcome.seconds < 60 and 5 < outcome.peak_mb < 500 and len(outcome.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        pytest.param("pass", "no predictions.json was written", id="writes nothing"),
+        pytest.param("write(); sys.exit(3)", "exit code 3, need 0", id="fails"),
+        pytest.param("write(); raise KeyError('shelf')", "exit code 1, need 0: KeyError: 'shelf'", id="raises"),
+        pytest.param("import os; write(); os.kill(os.getpid(), 11)", "exit code 139, need 0: a crash", id="crashes"),
+        pytest.param("write('[')", "predictions.json: not JSON", id="half a file"),
+        pytest.param(f"write({GOOD.replace('1,', '5,', 1)!r})", "image_id: got 5, no photo has that", id="no such photo"),
+        pytest.param("write(); print('error: out of time')", "run.py says: error: out of time", id="an error said"),
+        pytest.param("write(); time.sleep(30)", "took longer than 1 s", id="too slow"),
+        pytest.param("x = bytearray(3 * 10**9); write()", "exit code 1, need 0: MemoryError", id="too much memory"),
+        pytest.param("import socket; socket.create_connection(('127.0.0.1', 9)); write()", "exit code 1", id="a network"),
+        pytest.param("(photos / 'img_00002.jpg').write_text('x'); write()", "exit code 1", id="writes to the photos"),
+    ],
+)  # fmt: skip
+def test_what_the_judge_would_see_is_a_problem(tmp_path: Path, photos: Path, body: str, problem: str) -> None:
+    if "write_text" in body and not NAMESPACES:
+        pytest.skip("this system allows no namespaces, and root may write everywhere")
+    outcome = run(tmp_path, photos, body, seconds=1.0 if "sleep" in body else 30.0, memory=2 * 10**9)
+    assert any(problem in one for one in outcome.problems), outcome.problems
+    assert [path.name for path in photos.iterdir()] == ["img_00001.jpg"]
+
+
+@pytest.mark.parametrize("address", ["('1.1.1.1', 80)", "('127.0.0.1', 9)"])
+def test_without_namespaces_sockets_are_refused(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    outcome = run(tmp_path, photos, f"import socket; socket.create_connection({address}); write()")
+    assert "exit code 1, need 0: OSError: no network here" in outcome.problems
+    assert "no namespaces" in outcome.notes[0]
+
+
+def test_at_most_four_processors(tmp_path: Path, photos: Path) -> None:
+    outcome = run(tmp_path, photos, "import os; write(); print(len(os.sched_getaffinity(0)))", threads=1)
+    assert (outcome.problems, outcome.log.strip()) == ([], "1")
+
+
+def test_what_is_in_the_surroundings_stays_there(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("SECRET", "1")
+    outcome = run(
+        tmp_path, photos, "import os; write(); print('SECRET' in os.environ, 'PYTHONPATH' in os.environ, os.listdir())"
+    )
+    assert outcome.log.strip() == "False False []" or not NAMESPACES
+
+
+def test_a_former_output_is_not_taken_for_this_ones(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "out.json").write_text(GOOD)
+    assert "no predictions.json was written" in run(tmp_path, photos, "pass").problems
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "problems"),
+    [
+        pytest.param(["CUDAExecutionProvider"], 0, id="on the GPU"),
+        pytest.param(["CPUExecutionProvider"], 1, id="fell back"),
+        pytest.param(["CPUExecutionProvider", "CUDAExecutionProvider"], 1, id="one model fell back"),
+        pytest.param([], 1, id="not told"),
+    ],
+)
+def test_falling_back_to_the_cpu_is_a_problem_with_gpus_only(said: list[str], problems: int) -> None:
+    for gpus in (True, False):
+        outcome = Outcome(log="\n".join(f"provider: {name}" for name in said))
+        sandbox._read_log(outcome, gpus)
+        assert len(outcome.problems) == problems * gpus
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        pytest.param([], "got no ZIP or no --images", id="nothing"),
+        pytest.param(["nowhere.zip", "--images", "{photos}"], "nowhere.zip: no such file", id="no zip"),
+        pytest.param(["{zip}", "--images", "{photos}/none"], "no such folder, need the folder of photos", id="no photos"),
+        pytest.param(["{zip}", "--images", "{zip}"], "a file, need the folder of photos", id="photos a file"),
+        pytest.param(["{zip}", "--images", "{photos}", "--annotations", "none.json"], "none.json: no such file", id="no truth"),
+        pytest.param(["{zip}", "--images", "{photos}", "--annotations", "{zip}"], "not a COCO JSON", id="truth no JSON"),
+        pytest.param(["{zip}", "--images", "{photos}", "--gpus"], "--gpus: no NVIDIA GPU here", id="no GPU"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path, photos: Path, flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sandbox, "environment", lambda gpus: PYTHON)
+    if "--gpus" in flags and shutil.which("nvidia-smi"):
+        pytest.skip("there is a GPU here")
+    names = {"zip": str(script(tmp_path, "write()")), "photos": str(photos)}
+    assert sandbox.main([flag.format(**names) for flag in flags]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_real_zip_in_the_judges_environment(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not JUDGE.exists():
+        pytest.skip("no .judge environment here; make test sets it up")
+    words = [str(place.root / "a.zip"), "--images", str(place.data / "images"), "--output", str(tmp_path / "out.json")]
+    assert sandbox.main([*words, "--annotations", str(place.data / "annotations.json")]) == 0
+    told = capsys.readouterr().out
+    for part in ("provider: CPUExecutionProvider", "one.onnx view 1", "classifier_shelf.onnx view 1", "score: 0.", "\nok\n"):
+        assert part in told, told
