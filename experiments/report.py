@@ -123,6 +123,11 @@ def single(known: Figures) -> str:
     return lines({key: known[key] for key in alone})
 
 
+def runtime(known: Figures) -> str:
+    """What run.py costs and survives: a line for each figure."""
+    return lines({key: f for key, f in known.items() if re.match(r"(runtime|wbf|badphotos|kills)\.", key)})
+
+
 def lines(wanted: Figures) -> str:
     """A line for each figure, with its setting and command."""
     rows = ["| figure | value | n | how |", "| --- | --- | --- | --- |"]
@@ -140,7 +145,7 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
 
 
-TABLES = {one.__name__: one for one in (naming, gates, arms, sabotage, validation, stage2, single)}
+TABLES = {one.__name__: one for one in (naming, gates, arms, sabotage, validation, stage2, runtime, single)}
 
 
 if __name__ == "__main__":

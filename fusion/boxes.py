@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
 TOUCH = 1e-3  # derived: a part of a box's side; far above what float32 rounds
 
 
@@ -111,7 +112,7 @@ def iou(a: Floats, b: Floats) -> NDArray[np.float64]:
     return inside
 
 
-def close_pairs(boxes: Floats, least: float, reach: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def close_pairs(boxes: Floats, least: float, reach: float = 0.0) -> tuple[Ints, Ints]:
     """Pairs of boxes near each other, found by a sweep in strips: no pair with an IoU above `least` is missing.
 
     Args:
@@ -142,7 +143,7 @@ def close_pairs(boxes: Floats, least: float, reach: float = 0.0) -> tuple[NDArra
     return np.minimum(i, j), np.maximum(i, j)
 
 
-def spread(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def spread(start: Ints, stop: Ints) -> tuple[Ints, Ints]:
     """Of N ranges: the number of its range for each member of each, and the members.
 
     >>> [part.tolist() for part in spread(np.array([3, 0]), np.array([5, 1]))]
@@ -151,6 +152,52 @@ def spread(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[n
     counts = np.maximum(stop - start, 0)  # (N,)
     of = np.repeat(np.arange(len(counts)), counts)  # (P,)
     return of, np.arange(len(of)) + np.repeat(start - counts.cumsum() + counts, counts)
+
+
+def intersections(a: Floats, b: Floats) -> Floats:
+    """Areas (P,) that boxes a[k] and b[k] share; both (P, 4), or one of them (1, 4)."""
+    both = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (P, 2)
+    np.maximum(both, 0, out=both)
+    shared: Floats = both[:, 0] * both[:, 1]
+    return shared
+
+
+def nms(boxes: Floats, scores: Floats, iou: float, most: int | None = None) -> Ints:
+    """Keep a box unless a better one that is kept overlaps it by more than `iou`; the first of equals is the better one.
+
+    Args:
+        boxes: (N, 4), x0 y0 x1 y1.
+        scores: (N,).
+        iou: in [0, 1].
+        most: keep the best so many, or all.
+
+    Returns:
+        int64 (K,), positions of the kept by descending score; those of torchvision.ops.nms, ties and rounding included.
+    """
+    order = np.argsort(-scores, kind="stable")
+    seen = len(order) if most is None else 2 * most
+    while True:  # a worse box never has a say about a better one, so the best few may do
+        kept = order[: min(seen, len(order))][_unsuppressed(np.asarray(boxes)[order[:seen]], iou)]
+        if seen >= len(order) or len(kept) >= (most or 0):
+            return np.asarray(kept[:most], np.int64)
+        seen *= 4
+
+
+def _unsuppressed(boxes: Floats, iou: float) -> NDArray[np.bool_]:
+    """Which of the boxes (N, 4), the best first, `nms` keeps."""
+    better, worse = close_pairs(boxes, iou)  # (P,), (P,)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    inside = intersections(boxes[better], boxes[worse])  # (P,)
+    with np.errstate(invalid="ignore", divide="ignore"):  # boxes without area: 0 / 0 suppresses nothing
+        # an array, so that a float32 overlap is compared in float64
+        over = inside / (areas[better] + areas[worse] - inside) > np.array([iou])
+    alive = np.ones(len(boxes), bool)
+    better, worse = better[over], worse[over]
+    order = np.argsort(better, kind="stable")
+    for i, j in zip(better[order].tolist(), worse[order].tolist(), strict=True):
+        if alive[i]:
+            alive[j] = False
+    return alive
 
 
 def clip(boxes: Floats, width: float, height: float) -> NDArray[np.float32]:

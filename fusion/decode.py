@@ -17,7 +17,7 @@ Decoded = tuple[Floats, Floats]
 
 def yolo(raw: Floats) -> Decoded:
     """ultralytics' dense head, (4 + C, A): cx cy w h in pixels of the canvas, then sigmoid class scores."""
-    return _corners(raw[:4].T), np.ascontiguousarray(raw[4:].T)  # (A, 4), (A, C)
+    return _corners(raw[:4].T), raw[4:].T  # (A, 4), (A, C)
 
 
 FAMILIES: dict[str, Callable[[Floats], Decoded]] = {"yolo": yolo}

@@ -10,49 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.boxes import TOUCH, Detections, Floats, area, close_pairs, spread
+from fusion.boxes import TOUCH, Detections, Floats, Ints, area, close_pairs, intersections, nms, spread
 from fusion.boxes import iou as pairwise_iou
 
-Ints = NDArray[np.int64]
 Fused = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-def nms(boxes: Floats, scores: Floats, iou: float) -> Ints:
-    """Keep a box unless a better one that is kept overlaps it by more than `iou`; the first of equals is the better one.
-
-    Args:
-        boxes: (N, 4), x0 y0 x1 y1.
-        scores: (N,).
-        iou: in [0, 1].
-
-    Returns:
-        int64 (K,), positions of the kept by descending score; those of torchvision.ops.nms, ties and rounding included.
-    """
-    order = np.argsort(-scores, kind="stable")
-    b = np.asarray(boxes)[order]
-    better, worse = close_pairs(b, iou)  # (P,), (P,)
-    areas = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-    inside = _intersections(b[better], b[worse])  # (P,)
-    with np.errstate(invalid="ignore", divide="ignore"):  # boxes without area: 0 / 0 suppresses nothing
-        # an array, so that a float32 overlap is compared in float64
-        over = inside / (areas[better] + areas[worse] - inside) > np.array([iou])
-    better, worse = better[over], worse[over]
-    by_better = np.argsort(better, kind="stable")
-    better, worse = better[by_better], worse[by_better]
-    alive = np.ones(len(b), bool)
-    starts = np.flatnonzero(np.diff(better, prepend=-1))
-    for i, those in zip(better[starts].tolist(), np.split(worse, starts[1:]), strict=True) if len(starts) else ():
-        if alive[i]:
-            alive[those] = False
-    return np.asarray(order[alive], np.int64)
-
-
-def _intersections(a: Floats, b: Floats) -> Floats:
-    """Areas (P,) that boxes a[k] and b[k] share; both (P, 4), or one of them (1, 4)."""
-    both = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (P, 2)
-    np.maximum(both, 0, out=both)
-    shared: Floats = both[:, 0] * both[:, 1]
-    return shared
 
 
 def soft_nms(boxes: Floats, scores: Floats, sigma: float, min_score: float) -> tuple[Ints, NDArray[np.float32]]:
@@ -76,7 +37,7 @@ def soft_nms(boxes: Floats, scores: Floats, sigma: float, min_score: float) -> t
     while len(faded) and faded[best := int(np.argmax(faded))] > min_score:
         keep.append(best)
         kept.append(faded[best])
-        inside = _intersections(every[[best]], every)
+        inside = intersections(every[[best]], every)
         overlap = inside / np.maximum(areas[best] + areas - inside, 1e-12)
         faded *= np.exp(-(overlap**2) / sigma)
         faded[best] = -np.inf
@@ -117,7 +78,7 @@ def _fuse(
     sums = weighted.astype(np.float32)
     for wave in _waves(earlier, later, len(boxes)):
         box, cluster = later[wave], home[earlier[wave]]  # (E,), (E,)
-        inside = _intersections(boxes[box], fused[cluster])
+        inside = intersections(boxes[box], fused[cluster])
         overlap = inside / (areas[cluster] + own[box] - inside)
         best = np.lexsort((cluster, -overlap, box))  # of a box's clusters the first of those it overlaps most
         best = best[np.append(True, box[best[1:]] != box[best[:-1]])]
@@ -149,7 +110,7 @@ def _meetings(boxes: NDArray[np.float64], names: Ints, iou: float) -> tuple[Ints
     apart = boxes.copy()
     apart[:, ::2] += (group * extent * (2 * reach + 2))[:, None]  # names side by side, where they cannot meet
     earlier, later = close_pairs(apart, max(least, 0.0), reach)
-    inside = _intersections(boxes[earlier], boxes[later])
+    inside = intersections(boxes[earlier], boxes[later])
     own = area(boxes)
     near = inside >= (least - TOUCH) * (own[earlier] + own[later] - inside)
     near &= names[earlier] == names[later]

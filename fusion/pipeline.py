@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion import merge as merging
-from fusion.boxes import Detections, clip, join, xyxy_to_xywh
+from fusion.boxes import Detections, clip, join, nms, xyxy_to_xywh
 from fusion.decode import decode
 from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, parse, parts_of, record
 from fusion.gate import decide
@@ -38,7 +38,7 @@ def detect_view(model: Model, member: Member, spec: dict[str, Any], image: Image
     ultralytics: boxes that leave the photo overlap each other more once they are cut.
     """
     whole = join([_canvas(model, member, image, view) for view in make_views(spec, image.shape[1], image.shape[0])])
-    best = whole.take(merging.nms(whole.boxes, whole.scores, member.nms_iou)[: member.max_det])
+    best = whole.take(nms(whole.boxes, whole.scores, member.nms_iou, member.max_det))
     boxes = clip(best.boxes, image.shape[1], image.shape[0])
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return Detections(boxes, best.scores, best.labels, best.evidence).take(seen)
@@ -166,14 +166,11 @@ class Pipeline:
 
     def rows(self, found: Detections) -> list[dict[str, Any]]:
         """`found` in the contest's JSON form, labels turned into category ids."""
-        xywh = xyxy_to_xywh(found.boxes.astype(np.float64))
+        boxes = xyxy_to_xywh(found.boxes.astype(np.float64)).round(3).tolist()
+        scores = found.scores.astype(str).astype(float).tolist()  # the shortest number that is this float32
         return [
-            {
-                "category_id": int(self.ensemble.categories[label]),
-                "bbox": [round(float(v), 3) for v in box],
-                "score": float(str(score)),
-            }
-            for box, score, label in zip(xywh, found.scores, found.labels, strict=True)
+            {"category_id": int(self.ensemble.categories[label]), "bbox": box, "score": score}
+            for box, score, label in zip(boxes, scores, found.labels.tolist(), strict=True)
         ]
 
 

@@ -132,12 +132,19 @@ def letterbox(width: int, height: int, size: int, shape: Shape = "square", strid
         raise ValueError(f"shape of a view: got {shape!r}, must be one of {', '.join(SHAPES)}")
     if min(width, height, size, stride) <= 0:
         raise ValueError(f"letterbox: got a {width} x {height} photo, size {size}, stride {stride}; all must be > 0")
+    x0, y0, x1, y1 = _centred(width, height, size)
+    left, right = _padding(size - (x1 - x0), stride if shape == "rectangle" else None)
+    top, bottom = _padding(size - (y1 - y0), stride if shape == "rectangle" else None)
+    matrix = np.array([[(x1 - x0) / width, 0.0, left], [0.0, (y1 - y0) / height, top]])  # (2, 3)
+    return View(matrix, left + (x1 - x0) + right, top + (y1 - y0) + bottom)
+
+
+def _centred(width: int, height: int, size: int) -> tuple[int, int, int, int]:
+    """Where a width x height picture lies, x0 y0 x1 y1, when its longer side fills a square of `size` pixels."""
     ratio = min(size / height, size / width)
     new_w, new_h = max(round(width * ratio), 1), max(round(height * ratio), 1)
-    left, right = _padding(size - new_w, stride if shape == "rectangle" else None)
-    top, bottom = _padding(size - new_h, stride if shape == "rectangle" else None)
-    matrix = np.array([[new_w / width, 0.0, left], [0.0, new_h / height, top]])  # (2, 3)
-    return View(matrix, left + new_w + right, top + new_h + bottom)
+    left, top = _padding(size - new_w, None)[0], _padding(size - new_h, None)[0]
+    return left, top, left + new_w, top + new_h
 
 
 def flip(view: View) -> View:
@@ -200,29 +207,33 @@ def crop(image: Image, box: Floats, size: int, margin: float, fit: str = "letter
     pixels. Shrinking averages over area, so that fine print does not alias. A box without area gives grey. ValueError for a
     `fit` that is not one of FITS.
     """
-    x0, y0, x1, y1 = (float(edge) for edge in box)
-    grow_x, grow_y = margin * (x1 - x0), margin * (y1 - y0)
-    wide = clip(np.array([[x0 - grow_x, y0 - grow_y, x1 + grow_x, y1 + grow_y]]), image.shape[1], image.shape[0])[0]
-    left, top = (int(edge) for edge in np.floor(wide[:2]))
-    right, bottom = (int(edge) for edge in np.ceil(wide[2:]))
-    if right <= left or bottom <= top:
-        return np.full((size, size, 3), PADDING, np.uint8)
-    how = cv2.INTER_AREA if max(right - left, bottom - top) > size else cv2.INTER_LINEAR
-    part = image[top:bottom, left:right]
-    if fit == "squash":
-        return np.asarray(cv2.resize(part, (size, size), interpolation=how), np.uint8)
-    if fit != "letterbox":
-        raise ValueError(f"fit: got {fit!r}, allowed: {', '.join(FITS)}")
-    return letterbox(right - left, bottom - top, size).warp(part, how)
+    crops, _ = next(crop_batches(image, box[None], size, margin, 1, fit))
+    return np.asarray(crops[0], np.uint8)
 
 
 def crop_batches(
     image: Image, boxes: Floats, size: int, margin: float, batch: int, fit: str = "letterbox"
 ) -> Iterator[tuple[Image, int]]:
-    """Crops of `boxes` (N, 4) as uint8 (batch, size, size, 3), the last filled up with grey; with each, how many count."""
+    """Crops of `boxes` (N, 4), as `crop` cuts them, uint8 (batch, size, size, 3), the last filled up with grey; with each, how
+    many count.
+    """
+    if fit not in FITS:
+        raise ValueError(f"fit: got {fit!r}, allowed: {', '.join(FITS)}")
+    grow = margin * (boxes[:, 2:] - boxes[:, :2])  # (N, 2)
+    wide = clip(np.concatenate([boxes[:, :2] - grow, boxes[:, 2:] + grow], 1), image.shape[1], image.shape[0])
+    edges = np.concatenate([np.floor(wide[:, :2]), np.ceil(wide[:, 2:])], 1).astype(int).tolist()
     for start in range(0, len(boxes), batch):
-        part = boxes[start : start + batch]
         crops = np.full((batch, size, size, 3), PADDING, np.uint8)  # (batch, size, size, 3)
-        for i, box in enumerate(part):
-            crops[i] = crop(image, box, size, margin, fit)
-        yield crops, len(part)
+        for canvas, (left, top, right, bottom) in zip(crops, edges[start : start + batch], strict=False):
+            if right > left and bottom > top:
+                _fit(image[top:bottom, left:right], canvas, fit)
+        yield crops, min(batch, len(boxes) - start)
+
+
+def _fit(part: Image, canvas: Image, fit: str) -> None:
+    """Put `part` on the grey, square `canvas`."""
+    high, wide = part.shape[:2]
+    size = len(canvas)
+    how = cv2.INTER_AREA if max(high, wide) > size else cv2.INTER_LINEAR
+    x0, y0, x1, y1 = (0, 0, size, size) if fit == "squash" else _centred(wide, high, size)
+    canvas[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=how)

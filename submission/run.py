@@ -29,7 +29,7 @@ from fusion.ensemble import Part  # noqa: E402
 from fusion.pipeline import Pipeline, load, salvage  # noqa: E402
 
 REST = "rest"  # a photo's other seconds: reading it, merging, the gate, writing
-PUBLISHING = 0.02  # chosen: the share of the time that goes into keeping FILE whole
+PUBLISHING = 0.01  # chosen: the share of the time that goes into keeping FILE whole
 MARGIN = 1.1  # chosen: so much more than expected is set aside for the photos left, and one photo's work on top
 RISK = 10.0  # chosen: how much slower than the slowest known part one never tried may turn out
 FADING = 0.9  # chosen: a part left out is thought to take so much less at the next photo, so that it gets another try
@@ -79,6 +79,7 @@ def start(folder: Path) -> Pipeline:
         logging.error("error: left out: %s", error)
     for provider in sorted({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]}):
         logging.info("provider: %s", provider)
+    cv2.setNumThreads(pipeline.ensemble.threads or cv2.getNumberOfCPUs())
     pipeline.warm_up()
     return pipeline
 
@@ -178,8 +179,8 @@ class Deadline:
         return f"{files[part.model]} view {part.view + 1}"
 
 
-def predict(pipeline: Any, image_id: int, path: Path, photos: int, allows: Callable[[Part], bool]) -> list[str]:
-    """The predictions of one of `photos` photos, a JSON object each; none, and a note in the log, when it cannot be read.
+def predict(pipeline: Any, image_id: int, path: Path, photos: int, allows: Callable[[Part], bool]) -> str:
+    """The predictions of one of `photos` photos, a JSON object a line; "", and a note in the log, when it cannot be read.
 
     When a part fails (memory ran out, say), the photo gets what its first part alone finds.
     """
@@ -187,14 +188,15 @@ def predict(pipeline: Any, image_id: int, path: Path, photos: int, allows: Calla
         image = read_photo(path)
     except Exception as error:
         logging.warning("%s: no predictions: %r", path.name, error)
-        return []
+        return ""
     for least in (False, True):
         try:
             found = pipeline(image, photos, (lambda part: part == pipeline.parts[0]) if least else allows)
-            return [json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in found]
+            rows = json.dumps([{"image_id": image_id, **row} for row in found], allow_nan=False)
+            return rows[1:-1].replace("}, {", "},\n{")
         except Exception as error:
             logging.error("error: %s: %s: %r", path.name, "no predictions" if least else "one part alone", error)
-    return []
+    return ""
 
 
 def read_photo(path: Path) -> np.ndarray[Any, Any]:
@@ -220,11 +222,11 @@ class Output:
         self.file = self.gathering.open("wb")
         self.file.write(b"[")
 
-    def add(self, lines: list[str]) -> None:
-        """Take the predictions of one more photo."""
+    def add(self, lines: str) -> None:
+        """Take the predictions of one more photo, a JSON object a line."""
         if lines:
-            self.file.write((",\n" if self.lines else "").encode() + ",\n".join(lines).encode())
-            self.lines += len(lines)
+            self.file.write((",\n" if self.lines else "").encode() + lines.encode())
+            self.lines += lines.count("\n") + 1
         if (begun := time.monotonic()) >= self.due:
             self.publish()
             self.due = time.monotonic() + (time.monotonic() - begun) / PUBLISHING

@@ -37,7 +37,9 @@ def test_the_readmes_tables_equal_the_figures() -> None:
 
 
 def test_an_unknown_table_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, validation, stage2, single"):
+    with pytest.raises(
+        ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, validation, stage2, runtime, single"
+    ):
         report.render("<!-- figures:speed -->\n<!-- end -->", {})
 
 

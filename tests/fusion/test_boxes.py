@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision import ops
 
-from fusion.boxes import Detections, area, clip, iou, xywh_to_xyxy, xyxy_to_xywh
+from fusion.boxes import Detections, area, clip, close_pairs, iou, xywh_to_xyxy, xyxy_to_xywh
 
 
 def random_boxes(rng: np.random.Generator, n: int, span: float = 100.0) -> np.ndarray:
@@ -114,3 +114,41 @@ def test_take(index, want):
 def test_arrays_that_do_not_fit_are_refused(field, value, said):
     with pytest.raises(ValueError, match=f"{field}: {said}" if field != "boxes" else said):
         Detections(**{**arrays(), field: value})
+
+
+@pytest.mark.parametrize("least", [0.0, 0.1, 0.55, 0.9])
+@pytest.mark.parametrize("kind", ["scattered", "one large", "on a grid", "one row", "the same", "no area"])
+def test_no_close_pair_is_missed_and_none_comes_twice(kind, least):
+    rng = np.random.default_rng(0)
+    for n in (0, 1, 2, 30, 120):
+        boxes = random_boxes(rng, n)
+        if kind == "one large":
+            boxes[:1] = [0, 0, 1000, 1000]
+        elif kind == "on a grid":
+            boxes = np.round(boxes / 10) * 10
+        elif kind == "one row":
+            boxes[:, 1], boxes[:, 3] = 5, 6
+        elif kind == "the same":
+            boxes[:] = [3, 4, 50, 60]
+        elif kind == "no area":
+            boxes[::2, 2] = boxes[::2, 0]
+        i, j = close_pairs(boxes, least)
+        pairs = list(zip(i.tolist(), j.tolist(), strict=True))
+        assert len(pairs) == len(set(pairs)) and (i < j).all()
+        assert set(zip(*np.nonzero(np.triu(iou(boxes, boxes) > least, 1)), strict=True)) <= set(pairs)
+
+
+@pytest.mark.parametrize("reach", [0.5, 2.0, 10.0])
+def test_boxes_within_reach_are_close(reach):
+    boxes = random_boxes(np.random.default_rng(1), 80, span=1000.0)
+    sides = (boxes[:, 2:] - boxes[:, :2]) * reach
+    touching = iou(*[np.concatenate([boxes[:, :2] - sides, boxes[:, 2:] + sides], 1)] * 2) > 0
+    i, j = close_pairs(boxes, 0.0, reach)
+    assert set(zip(*np.nonzero(np.triu(touching, 1)), strict=True)) <= set(zip(i.tolist(), j.tolist(), strict=True))
+
+
+def test_far_boxes_are_not_compared():
+    """What the sweep is for: of 2,000 products on a long shelf each meets a few."""
+    corner = np.stack([np.arange(2000) % 100 * 10.0, np.arange(2000) // 100 * 10.0], 1)
+    i, _ = close_pairs(np.concatenate([corner, corner + 11], 1), 0.1)
+    assert len(i) < 2000 * 10

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchvision import ops
 
-from fusion.boxes import Detections, iou
-from fusion.merge import METHODS, evidence, merge, nms, soft_nms, weighted_boxes_fusion
+from fusion.boxes import Detections, iou, nms
+from fusion.merge import METHODS, evidence, merge, soft_nms, weighted_boxes_fusion
 
 NONE = Detections.empty()
 

@@ -1,0 +1,202 @@
+"""What the judged run costs and survives, measured.
+
+    python -m experiments.benchmark runtime --runs R --photos DIR [--size 1280] [--rounds 5] [--record]
+    python -m experiments.benchmark memory  --runs R --photos DIR [--rounds 1] [--record]
+    python -m experiments.benchmark wbf [--rounds 7] [--record]
+    python -m experiments.benchmark badphotos [--mutated 10000] [--record]
+    python -m experiments.benchmark kills [--count 50] [--record]
+
+Timings are ratios of ways that take turns in one process; see `experiments.runtime` and `experiments.endurance`.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import ensemble_boxes
+import numpy as np
+
+from experiments import endurance, figures, runtime
+from experiments.runtime import ratio
+from fusion.ensemble import parse
+from fusion.merge import weighted_boxes_fusion
+from stage1_detector.command import run, say
+from submission import build
+from submission.run import find_photos
+
+COUNT = "a count, so no interval"
+MODELS, BOXES, IOU = 3, 600, 0.55  # taken: the issue's "3 models x 600 boxes"; the usual IoU
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m experiments.benchmark", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("what", choices=list(BENCHMARKS))
+    p.add_argument("--runs", type=Path, help="folder of trained models with its ensemble.json, such as demo")
+    p.add_argument("--photos", type=Path, help="folder of photos")
+    p.add_argument("--size", type=int, default=1280, help="canvas of each detector in pixels")
+    p.add_argument("--limit", type=int, default=20, help="at most so many photos are timed")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--mutated", type=int, default=10_000)
+    p.add_argument("--count", type=int, default=50)
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
+    return p
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments, measure, say, and record if asked."""
+    args = parser().parse_args(argv)
+    if args.what in ("runtime", "memory") and not (args.runs and args.photos):
+        raise ValueError(f"benchmark {args.what}: needs --runs and --photos")
+    for name in ("rounds", "limit", "count", "mutated", "size"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name}: got {getattr(args, name)}, need at least 1")
+    command = figures.command("benchmark", argv)
+    made = [figures.figure(**values, command=command) for values in BENCHMARKS[args.what](args)]
+    for one in made:
+        span = "" if one["low"] is None else f" [{one['low']:.4g}, {one['high']:.4g}]"
+        say(f"{one['key']}: {one['value']:.4g}{span} {one['unit']}")
+    if args.record:
+        say(f"{figures.write('runtime', made)} written")
+
+
+def photos_in(folder: Path, limit: int) -> list[Path]:
+    """The first photos of a folder. Raises ValueError where there is none."""
+    photos = list(find_photos(folder).values())[:limit]
+    if not photos:
+        raise ValueError(f"--photos {folder}: no photos there, need .jpg or .jpeg files with a number in their names")
+    return photos
+
+
+def of_runtime(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """ours / floor and peer / ours."""
+    photos = photos_in(args.photos, args.limit)
+    seconds, boxes = runtime.measure(args.runs, photos, args.size, args.rounds)
+    shapes = " and ".join(f"{w} x {h}" for w, h in sorted({cv2.imread(str(photo)).shape[1::-1] for photo in photos}))
+    setting = (
+        f"two detectors at {args.size} px, {runtime.classifier_of(args.runs)} on {boxes['ours']:.0f} boxes a photo "
+        f"(peer {boxes['peer']:.0f}), {len(photos)} photos of {shapes}; {_times(seconds, len(photos))}; {_spread(args.rounds)}"
+    )
+    suffix = "" if args.size == 1280 else f".{args.size}"
+    return [
+        _ratio(f"runtime.ours_over_floor{suffix}", seconds["ours"], seconds["floor"], setting),
+        _ratio(f"runtime.peer_over_ours{suffix}", seconds["peer"], seconds["ours"], setting),
+    ]
+
+
+def _times(seconds: dict[str, list[float]], photos: int) -> str:
+    return ", ".join(f"{name} {1000 * np.median(each) / photos:.1f} ms a photo" for name, each in seconds.items())
+
+
+def _spread(rounds: int) -> str:
+    return f"median of {rounds} alternating rounds, low and high the smallest and the largest"
+
+
+def _ratio(key: str, above: Sequence[float], below: Sequence[float], setting: str) -> dict[str, Any]:
+    value, low, high = ratio(above, below)
+    return {"key": key, "value": value, "low": low, "high": high, "unit": "ratio of times", "n": len(above), "setting": setting}
+
+
+def of_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Peak memory on 100 and on 1,000 photos, the whole zip in the judge's environment."""
+    photos = photos_in(args.photos, args.limit)
+    with tempfile.TemporaryDirectory() as name:
+        build.build(args.runs, Path(name) / "a.zip")
+        with zipfile.ZipFile(Path(name) / "a.zip") as archive:
+            archive.extractall(Path(name) / "code")
+        settings = Path(name) / "code" / "ensemble.json"
+        ensemble = parse(json.loads(settings.read_text()) | {"time_budget_s": 1e9})
+        settings.write_text(json.dumps(asdict(ensemble)))
+        made = []
+        for count in (100, 1000):
+            peaks = [endurance.peak_mb(Path(name) / "code", photos, count) for _ in range(args.rounds)]
+            say(f"{count} photos: {', '.join(f'{peak:.0f} MB' for peak in peaks)}")
+            setting = (
+                f"peak resident memory of run.py on {count} photos, {len(ensemble.detectors)} detectors and "
+                f"{len(ensemble.classifiers)} classifier; low and high the smallest and largest run"
+            )
+            spread = {"value": float(np.median(peaks)), "low": min(peaks), "high": max(peaks), "n": len(peaks)}
+            made.append({"key": f"runtime.rss_mb.{count}", "unit": "MB", "setting": setting} | spread)
+    return made
+
+
+def of_wbf(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """ensemble-boxes over ours, on shelves of 600 products seen by three models."""
+    made = []
+    for classes, name in ((1, "1class"), (300, "300class")):
+        seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+        worst = 0.0
+        for k in range(args.rounds + 1):
+            arrays = seen_shelf(np.random.default_rng(k), classes)
+            lists = [[part.tolist() for part in parts] for parts in arrays]  # as its documentation has it
+            started = time.perf_counter()
+            ours = weighted_boxes_fusion(*arrays, [1.0] * MODELS, IOU)
+            middle = time.perf_counter()
+            peer = ensemble_boxes.weighted_boxes_fusion(*lists, weights=[1.0] * MODELS, iou_thr=IOU)
+            ended = time.perf_counter()
+            worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(ours, peer, strict=True)))
+            if k:
+                seconds["ours"].append(middle - started)
+                seconds["peer"].append(ended - middle)
+        setting = (
+            f"{MODELS} models x {BOXES} boxes in rows of 30, {classes} classes, IoU {IOU}; {_times(seconds, 1)}; "
+            f"largest difference {worst:.1g}; {_spread(args.rounds)}"
+        )
+        made.append(_ratio(f"wbf.peer_over_ours.{name}", seconds["peer"], seconds["ours"], setting))
+    return made
+
+
+def seen_shelf(rng: np.random.Generator, classes: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Boxes, scores and labels by three models of a shelf of 600 products, neighbours overlapping a little, in [0, 1]."""
+    corner = np.stack([np.arange(BOXES) % 30, np.arange(BOXES) // 30], 1) * [1.0, 1.2]
+    shelf = np.concatenate([corner, corner + np.array([1.07, 1.0])], 1) / 36  # (600, 4)
+    labels = rng.integers(0, classes, BOXES)
+    boxes = [np.clip(shelf + rng.normal(0, 0.05 / 36, shelf.shape), 0, 1).astype(np.float32) for _ in range(MODELS)]
+    return boxes, [rng.uniform(0.01, 1, BOXES).astype(np.float32) for _ in range(MODELS)], [labels] * MODELS
+
+
+def of_badphotos(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """How many bad folders and photos were tried, and how many made run.py fail."""
+    tried, failed = 0, 0
+    for case, count, problem in endurance.bad_photos(args.mutated):
+        tried, failed = tried + count, failed + (count if problem else 0)
+        if problem:
+            say(f"{case}: {problem}")
+    setting = f"{tried - args.mutated} folders and {args.mutated} mutated JPEGs, run.py in the judge's environment; {COUNT}"
+    return [_count("badphotos.tried", tried, setting), _count("badphotos.failed", failed, setting)]
+
+
+def of_kills(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """How often run.py was killed, and how often invalid JSON was left."""
+    results = list(endurance.kills(args.count))
+    for moment, _, problem in results:
+        if problem:
+            say(f"killed after {moment:.2f} s: {problem}")
+    there = sum(written for _, written, _ in results)
+    setting = f"kill -9 at random moments of a run on 400 photos; {there} times predictions were there already; {COUNT}"
+    failed = sum(problem is not None for _, _, problem in results)
+    return [_count("kills.tried", len(results), setting), _count("kills.failed", failed, setting)]
+
+
+def _count(key: str, value: int, setting: str) -> dict[str, Any]:
+    return {"key": key, "value": value, "unit": "count", "n": value if key.endswith("tried") else 1, "setting": setting}
+
+
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+    "runtime": of_runtime, "memory": of_memory, "wbf": of_wbf, "badphotos": of_badphotos, "kills": of_kills,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    raise SystemExit(main())
