@@ -29,7 +29,7 @@ OUTSIDE = {
     },
     "submission/run.py": {
         *("numpy", "cv2", "torch?"),
-        *("argparse", "contextlib", "json", "logging", "pathlib", "re", "time", "typing"),
+        *("argparse", "collections", "contextlib", "json", "logging", "pathlib", "re", "time", "typing"),
     },
 }
 JUDGED_FILES = 10
