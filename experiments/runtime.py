@@ -36,11 +36,11 @@ CONF = 0.001  # as in ensemble.json
 
 
 def shape(runs: Path, size: int) -> Ensemble:
-    """R/ensemble.json with one view of `size` pixels for each detector and BOXES boxes a photo, and no deadline."""
+    """R/ensemble.json with one view of `size` pixels for each detector, one classifier, BOXES boxes a photo, no deadline."""
     ensemble = read_ensemble(runs)
     detectors = [replace(member, views=[{"size": size}], max_det=BOXES) for member in ensemble.detectors]
     merging = replace(ensemble.merge, max_det=BOXES)
-    return replace(ensemble, detectors=detectors, merge=merging, time_budget_s=1e9)
+    return replace(ensemble, detectors=detectors, merge=merging, classifiers=ensemble.classifiers[:1], time_budget_s=1e9)
 
 
 class Ours:
@@ -53,7 +53,7 @@ class Ours:
         deadline = run.Deadline(self.pipeline, len(photos))
         for photo in photos:
             deadline.next_photo()
-            self.output.add(run.predict(self.pipeline, 1, photo, len(photos), deadline.allows))
+            self.output.add(run.predict(self.pipeline, 1, photo, len(photos), deadline))
             deadline.photo_done()
 
     def boxes_on(self, photos: Sequence[Path]) -> int:
@@ -146,15 +146,15 @@ class Peer:
 def turns(ways: dict[str, Callable[[Sequence[Path]], None]], photos: Sequence[Path], rounds: int) -> dict[str, list[float]]:
     """Seconds of each way on all photos in each of `rounds` rounds, after one round that does not count.
 
-    In a round the ways take turns photo by photo, each time another one first: a slow moment of the machine meets all alike.
+    In a round the ways take turns photo by photo, in an order drawn anew each time: a slow moment of the machine, and what one
+    way's idle threads take from the next, meet all alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
+    order, rng = list(ways), np.random.default_rng(0)
     for k in range(rounds + 1):
         spent = dict.fromkeys(ways, 0.0)
         for photo in photos:
-            order.append(order.pop(0))
-            for name in order:
+            for name in rng.permutation(order).tolist():
                 started = time.perf_counter()
                 ways[name]([photo])
                 spent[name] += time.perf_counter() - started
@@ -184,7 +184,8 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float,
     return float(np.median(ratios)), float(ratios.min()), float(ratios.max())
 
 
-def classifier_of(runs: Path) -> str:
-    """The name of the timm network of the first classifier."""
-    file = runs / read_ensemble(runs).classifiers[0].file
-    return str(read_object(file.parent / "run.json")["settings"]["model"])
+def models_of(runs: Path) -> str:
+    """The networks that are timed, by name."""
+    ensemble = shape(runs, 0)
+    files = [runs / model.file for model in (*ensemble.detectors, *ensemble.classifiers)]
+    return " + ".join(str(read_object(file.parent / "run.json")["settings"]["model"]).removesuffix(".yaml") for file in files)

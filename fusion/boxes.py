@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+BLOCK = 1000  # chosen: boxes that nms looks at together
 TOUCH = 1e-3  # derived: a part of a box's side; far above what float32 rounds
 
 
@@ -174,13 +175,13 @@ def nms(boxes: Floats, scores: Floats, iou: float, most: int | None = None) -> I
     Returns:
         int64 (K,), positions of the kept by descending score; those of torchvision.ops.nms, ties and rounding included.
     """
-    order = np.argsort(-scores, kind="stable")
-    seen = len(order) if most is None else 2 * most
-    while True:  # a worse box never has a say about a better one, so the best few may do
-        kept = order[: min(seen, len(order))][_unsuppressed(np.asarray(boxes)[order[:seen]], iou)]
-        if seen >= len(order) or len(kept) >= (most or 0):
+    order, kept, boxes = np.argsort(-scores, kind="stable"), np.zeros(0, np.int64), np.asarray(boxes)
+    for start in range(0, len(order), BLOCK):  # so that a photo full of overlapping boxes takes little memory
+        seen = np.concatenate([kept, order[start : start + BLOCK]])
+        kept = seen[_unsuppressed(boxes[seen], iou)]
+        if most is not None and len(kept) >= most:  # a worse box has no say about a better one
             return np.asarray(kept[:most], np.int64)
-        seen *= 4
+    return kept
 
 
 def _unsuppressed(boxes: Floats, iou: float) -> NDArray[np.bool_]:

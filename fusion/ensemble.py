@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, TypeVar
+from math import isfinite
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from fusion.gate import Gate
 from fusion.models import Sidecar
@@ -134,10 +135,32 @@ def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"{where}: unknown field {unknown[0]!r}, known: {', '.join(known)}")
+    for one in fields(kind):  # type: ignore[arg-type]
+        if one.name in values and not _is(values[one.name], one.type):
+            raise ValueError(f"{where}: {one.name}: got {values[one.name]!r}, need {str(one.type).removeprefix('<class ')}")
     try:
         return kind(**values)
     except TypeError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a JSON value, or a record made of one, is of a field's type; an integer passes for a number.
+
+    >>> [_is(3, float), _is(True, int), _is([1, "a"], list[int]), _is(None, float | None), _is(float("nan"), float)]
+    [True, False, False, True, False]
+    """
+    if kind is Any:
+        return True
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool) and isfinite(value)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is(one, get_args(kind)[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict)
+    if get_args(kind):  # a union
+        return any(_is(value, one) for one in get_args(kind))
+    return isinstance(value, kind)
 
 
 def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:

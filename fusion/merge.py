@@ -100,11 +100,11 @@ def _meetings(boxes: NDArray[np.float64], names: Ints, iou: float) -> tuple[Ints
 
     A box that joins a fused box overlaps it afterwards by no less, since each edge has moved towards its own. So whoever meets
     that fused box next does so at a Jaccard distance below 1 - iou from it, as did the one that joined last, and the distance
-    is a metric: the two overlap by more than 2 iou - 1. Where that is negative, neither side of the fused box can be longer
-    than the joined one's by 1 / iou, nor stand off by more than 1 / iou - 1 of it, and the same holds once more for the other.
+    is a metric: the two overlap by more than 2 iou - 1. Where that is negative they may lie apart, but along each side
+    both cover more than the part iou of the fused box: the gap is below 1 - 2 iou of it, and it is no longer than theirs / iou.
     """
     least = 2 * iou - 1
-    reach = 0.0 if least >= 0 else min(1 / max(iou, 1e-3) ** 2 - 1, 1e6)
+    reach = 0.0 if least >= 0 else 1 / max(iou, 1e-6) - 2
     _, group = np.unique(names, return_inverse=True)
     extent = boxes.max(initial=1.0) - boxes.min(initial=0.0)
     apart = boxes.copy()

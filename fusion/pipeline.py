@@ -5,7 +5,7 @@ ensemble.json: what they measure is what is judged.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,13 @@ from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Failed = Callable[[Part, Exception], object]
+SLIVER = 0.01  # chosen: pixels; a box less wide or high than this is none, and would be 0 wide once it is written
+
+
+def loud(part: Part, error: Exception) -> None:
+    """A part that fails ends the work."""
+    raise error
 
 
 def detect_one(model: Model, member: Member, image: Image) -> list[Detections]:
@@ -40,7 +47,7 @@ def detect_view(model: Model, member: Member, spec: dict[str, Any], image: Image
     whole = join([_canvas(model, member, image, view) for view in make_views(spec, image.shape[1], image.shape[0])])
     best = whole.take(nms(whole.boxes, whole.scores, member.nms_iou, member.max_det))
     boxes = clip(best.boxes, image.shape[1], image.shape[0])
-    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    seen = (boxes[:, 2:] - boxes[:, :2] >= SLIVER).all(1)
     return Detections(boxes, best.scores, best.labels, best.evidence).take(seen)
 
 
@@ -122,16 +129,16 @@ class Pipeline:
             if model.fixed:
                 detect_one(model, member, np.full((model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
 
-    def detect(self, image: Image, allows: Allows = always) -> list[list[Detections]]:
+    def detect(self, image: Image, allows: Allows = always, failed: Failed = loud) -> list[list[Detections]]:
         """Raw boxes of every member and view on a uint8 RGB photo, in its pixels; of those that `allows` lets through."""
         found: list[list[Detections]] = [[] for _ in self.detectors]
         for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
             member = self.ensemble.detectors[part.model]
-            with self._clock(part):
+            with self._do(part, failed):
                 found[part.model] += [detect_view(self.detectors[part.model], member, member.views[part.view], image)]
         return found
 
-    def classify(self, image: Image, boxes: Floats, allows: Allows = always) -> Floats | None:
+    def classify(self, image: Image, boxes: Floats, allows: Allows = always, failed: Failed = loud) -> Floats | None:
         """Calibrated probabilities (N, C) of the crops under `boxes` (N, 4): the weighted mean of the classifiers'.
 
         Rows sum to 1, or to less by the probability of background. None without a classifier that `allows` lets through.
@@ -139,30 +146,32 @@ class Pipeline:
         width, seen, weights = len(self.ensemble.categories), [], []
         for part in (part for part in self.parts if part.kind == "classifiers" and allows(part)):
             namer = self.ensemble.classifiers[part.model]
-            with self._clock(part):
+            with self._do(part, failed):
                 model, spec = self.classifiers[part.model], namer.views[part.view]
                 seen.append(classify_view(model, namer, spec, image, boxes, width))
-            weights.append(namer.weight / len(namer.views))
+                weights.append(namer.weight / len(namer.views))
         return mean(seen, weights) if sum(weights) else None
 
     @contextmanager
-    def _clock(self, part: Part | str) -> Iterator[None]:
+    def _do(self, part: Part, failed: Failed) -> Iterator[None]:
+        """Time a part, and tell `failed` of its failure."""
         started = time.perf_counter()
-        yield
+        try:
+            yield
+        except Exception as error:
+            failed(part, error)
         self.spent[part] = time.perf_counter() - started
 
-    def __call__(self, image: Image, photos: int = 1, allows: Allows = always) -> list[dict[str, Any]]:
+    def __call__(self, image: Image, photos: int = 1, allows: Allows = always, failed: Failed = loud) -> list[dict[str, Any]]:
         """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first.
 
-        `photos` is of how many this is one, for its share of `Ensemble.most`. Done are the parts that `allows` lets through.
+        `photos` is of how many this is one, for its share of `Ensemble.most`. Done are the parts that `allows` lets through;
+        where one raises an exception `failed` hears of it, and the photo goes on without it if that returns.
         """
         self.spent = {}
-        raw = self.detect(image, allows)
-        with self._clock("merge"):
-            merged = merge(raw, self.ensemble)
-        names = self.classify(image, merged.boxes, allows)
-        with self._clock("gate"):
-            return self.rows(decide(merged, names, self.ensemble.gate, self.ensemble.most // max(1, photos)))
+        merged = merge(self.detect(image, allows, failed), self.ensemble)
+        names = self.classify(image, merged.boxes, allows, failed)
+        return self.rows(decide(merged, names, self.ensemble.gate, self.ensemble.most // max(1, photos)))
 
     def rows(self, found: Detections) -> list[dict[str, Any]]:
         """`found` in the contest's JSON form, labels turned into category ids."""
@@ -203,7 +212,7 @@ def salvage(folder: Path) -> Pipeline:
     ensemble = read_ensemble(folder)
 
     def works(file: str) -> bool:
-        with suppress(ValueError):
+        with suppress(Exception):
             return bool(load_model(file, ensemble, folder, {}))
         return False
 

@@ -17,8 +17,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fusion.ensemble import parse
-from fusion.views import letterbox
+from fusion.views import Image, crop_batches, letterbox
 from submission import graphs
 from submission.check import check, summary
 from submission.rules import Violation
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
 MODE = 0o100644  # a plain file, readable by all
 TRIED = 8  # chosen: photos on which FP16 is compared
+CROPS = 6  # chosen: rows and columns of crops that a classifier is shown of each
 LEVEL = 6  # of deflate; weights hardly shrink at any
 
 
@@ -87,11 +90,21 @@ def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
     images = [read_photo(path) for path in list(find_photos(photos).values())[:TRIED]]
     for file, name in flat.items():
         side = json.loads(files[_sidecar(name)])
-        views = [letterbox(image.shape[1], image.shape[0], side["size"]) for image in images]
-        canvases = [view.warp(image)[None] for view, image in zip(views, images, strict=True)]
+        canvases = [shown(image, side) for image in images]
         smaller = graphs.halved(files[name])
         graphs.refuse_difference(Path(file), graphs.difference(side["family"], files[name], smaller, canvases))
         files[name] = smaller
+
+
+def shown(image: Image, side: dict[str, Any]) -> Image:
+    """What a model sees of a photo: its canvas, uint8 (1, H, W, 3), or crops from all over it (B, H, W, 3)."""
+    high, wide = image.shape[:2]
+    if side["task"] == "detector":
+        return letterbox(wide, high, side["size"]).warp(image)[None]
+    corners = np.stack(np.meshgrid(np.arange(CROPS), np.arange(CROPS)), 2).reshape(-1, 2) / CROPS  # (B, 2)
+    boxes = np.concatenate([corners, corners + 1 / CROPS], 1) * [wide, high, wide, high]
+    crops, _ = next(crop_batches(image, boxes, side["size"], side.get("margin", 0.0), len(boxes)))
+    return crops
 
 
 def put_together(files: dict[str, bytes], kind: str, names: list[str]) -> None:

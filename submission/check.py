@@ -16,6 +16,7 @@ from typing import Any
 import onnxruntime
 
 from fusion.ensemble import Ensemble, parse
+from fusion.models import SELECT
 from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, broken, imported, read_entries
 
 try:
@@ -169,7 +170,12 @@ def _model(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile) -> Iter
     yield from found or _loads(file, archive)
     categories = sidecar.get("categories")
     expected = len(categories) + bool(sidecar.get("background")) if categories else 1
-    got = _width(graph, sidecar.get("family", ""))
+    branches = _branches(graph.graph)
+    branch = sidecar.get("branch", 0)
+    if branch not in range(len(branches)):
+        yield Violation(file, 0, f"has {len(branches)} branches, a sidecar names branch {branch}", "build the zip again")
+        return
+    got = _width(branches[branch], sidecar.get("family", ""))
     if got not in (None, expected):
         yield Violation(file, 0, f"puts out {got} classes, its sidecar lists {expected}", "pack this model's own sidecar")
 
@@ -200,12 +206,24 @@ def _loads(file: str, archive: zipfile.ZipFile) -> Iterator[Violation]:
         yield Violation(file, 0, f"onnxruntime {onnxruntime.__version__} refuses it: {why}", "export it with plain operators")
 
 
+def _branches(graph: Any) -> list[Any]:
+    """The graphs that `submission.graphs.joined` has put together in one, or the one that it is."""
+    choices = [node for node in graph.node if node.op_type == "If"] if SELECT in [one.name for one in graph.input] else []
+    found = []
+    while choices:
+        parts = {one.name: one.g for one in choices[0].attribute}
+        found.append(parts["then_branch"])
+        graph = parts["else_branch"]
+        choices = [node for node in graph.node if node.op_type == "If" and node.input[0].startswith("same")]
+    return [*found, graph]
+
+
 def _width(graph: Any, family: str) -> int | None:
     """Classes in the graph's first output; None where the graph or this table leaves it open."""
-    if family not in CLASS_AXIS or not graph.graph.output:
+    if family not in CLASS_AXIS or not graph.output:
         return None
     axis, before = CLASS_AXIS[family]
-    dims = graph.graph.output[0].type.tensor_type.shape.dim
+    dims = graph.output[0].type.tensor_type.shape.dim
     return dims[axis].dim_value - before if len(dims) > axis and dims[axis].dim_value else None
 
 

@@ -17,7 +17,6 @@ from fusion.models import SELECT
 IMAGES = "images"
 # Of FP16: how far an output may lie from float32's. Chosen: far below what moves a box across IoU 0.5 or a name's rank.
 BOX_PX, SCORE, SURE = 1.0, 0.01, 0.05
-Outputs = Iterable[npt.NDArray[np.float32]]
 
 
 def joined(models: Sequence[bytes]) -> bytes:
@@ -28,7 +27,7 @@ def joined(models: Sequence[bytes]) -> bytes:
     Raises ValueError where they differ in opset, input or the output's rank.
     """
     graphs = [compose.add_prefix(onnx.load_model_from_string(data), f"m{i}_") for i, data in enumerate(models)]
-    kinds = {(_opset(one), one.graph.input[0].type.tensor_type.elem_type, _rank(one)) for one in graphs}
+    kinds = {(_opset(one), one.graph.input[0].type.tensor_type.elem_type, len(_dims(one))) for one in graphs}
     if len(kinds) != 1 or next(iter(kinds))[1] != onnx.TensorProto.UINT8:
         raise ValueError(
             f"models to join: got (opset, input type, rank of output) {sorted(kinds)}, must be one, of uint8 photos"
@@ -51,17 +50,18 @@ def _opset(model: onnx.ModelProto) -> int:
     return max(int(one.version) for one in model.opset_import if one.domain in ("", "ai.onnx"))
 
 
-def _rank(model: onnx.ModelProto) -> int:
-    return len(model.graph.output[0].type.tensor_type.shape.dim)
+def _dims(model: onnx.ModelProto) -> list[Any]:
+    return [dim.dim_value or None for dim in model.graph.output[0].type.tensor_type.shape.dim]
 
 
 def _choice(graphs: Sequence[onnx.ModelProto], first: int, rank: int) -> onnx.GraphProto:
     """A graph without inputs that runs `graphs[select]`, where that is `first` or later; the last if it is no other."""
     output = helper.make_tensor_value_info(f"chosen{first}", onnx.TensorProto.FLOAT, [None] * rank)
     one = graphs[first].graph
+    known = helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, _dims(graphs[first]))
     entry = helper.make_node("Identity", [IMAGES], [one.input[0].name])
     leave = helper.make_node("Identity", [one.output[0].name], [output.name])
-    branch = helper.make_graph([entry, *one.node, leave], f"branch{first}", [], [output], list(one.initializer))
+    branch = helper.make_graph([entry, *one.node, leave], f"branch{first}", [], [known], list(one.initializer))
     if first == len(graphs) - 1:
         return branch
     rest = _choice(graphs, first + 1, rank)

@@ -19,7 +19,9 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-with contextlib.suppress(ImportError, OSError):  # torch first: onnxruntime finds CUDA and cuDNN through its libraries
+with contextlib.suppress(
+    ImportError, OSError, TypeError
+):  # torch first: onnxruntime finds CUDA and cuDNN through its libraries
     import torch  # noqa: F401
 
 import cv2  # noqa: E402
@@ -28,6 +30,7 @@ import numpy as np  # noqa: E402
 from fusion.ensemble import Part  # noqa: E402
 from fusion.pipeline import Pipeline, load, salvage  # noqa: E402
 
+FAILURES = 3  # chosen: a part that failed so often is left out of all further photos
 REST = "rest"  # a photo's other seconds: reading it, merging, the gate, writing
 PUBLISHING = 0.01  # chosen: the share of the time that goes into keeping FILE whole
 MARGIN = 1.1  # chosen: so much more than expected is set aside for the photos left, and one photo's work on top
@@ -43,7 +46,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         process(find_photos(args.input), args.output)
-    except (ValueError, OSError) as error:  # a model is missing or broken, or there is no place to write to
+    except Exception as error:  # no model loads, or there is no place to write to
         parser.exit(2, f"error: {error}\n")
 
 
@@ -56,7 +59,7 @@ def process(photos: dict[int, Path], path: Path) -> None:
         started = time.monotonic() - STARTED
         for image_id, photo in sorted(photos.items(), key=lambda item: -size_of(item[1])):
             if deadline.next_photo():
-                output.add(predict(pipeline, image_id, photo, len(photos), deadline.allows))
+                output.add(predict(pipeline, image_id, photo, len(photos), deadline))
                 deadline.photo_done()
         total = {"start": started} | deadline.total
         logging.info("parts done: %s", json.dumps(deadline.times))
@@ -71,16 +74,19 @@ def start(folder: Path) -> Pipeline:
     """The pipeline in FOLDER, without models that do not load. Raises ValueError when none is left to find boxes."""
     try:
         pipeline = load(folder)
-    except ValueError as error:
+    except Exception as error:
         try:
             pipeline = salvage(folder)
-        except ValueError:
+        except Exception:
             raise error from None
         logging.error("error: left out: %s", error)
     for provider in sorted({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]}):
         logging.info("provider: %s", provider)
     cv2.setNumThreads(pipeline.ensemble.threads or cv2.getNumberOfCPUs())
-    pipeline.warm_up()
+    try:
+        pipeline.warm_up()
+    except Exception as error:  # it will be seen again, and told, at the first photo
+        logging.warning("warming up: %r", error)
     return pipeline
 
 
@@ -122,14 +128,17 @@ class Deadline:
         self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done
         self.total: dict[str, float] = {}  # seconds
         self.times = Counter[str]()  # how often each part was done
+        self.failures = Counter[Part]()
+        self.quickest = 0.0  # seconds that the least work took on the quickest photo
         self.allowed, self.begun, self.skipped = 0, 0.0, 0
 
     def next_photo(self) -> bool:
-        """Begin a photo; False when what time there is does not do for the least work on it."""
+        """Begin a photo; False when what time there is does not even do for a quick one."""
         self.begun, self.pipeline.spent = self.clock(), {}
         parts, needed = len(self.pipeline.parts), self.pipeline.needed
         self.allowed = next((n for n in range(parts, needed, -1) if self.fits(n)), needed)
-        enough = self.cost(needed, self.expected) <= self.end - self.begun
+        there = self.end - self.begun
+        enough = there > 0 and (self.quickest <= there or self.times[REST] == 1)  # the first alone may have been a slow one
         self.left, self.skipped = self.left - (not enough), self.skipped + (not enough)
         return enough
 
@@ -145,24 +154,35 @@ class Deadline:
 
     def cost(self, n: int, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
         """Seconds of a photo with the first `n` parts by what is known of each; else `unknown` times the slowest."""
-        known = {**self.pipeline.spent, **seconds}
+        known = self.pipeline.spent | seconds
         otherwise = unknown * max(known.values(), default=0.0)
         return known.get(REST, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
 
     def allows(self, part: Part) -> bool:
         """Whether to do `part` on this photo. One never tried is thought over once those before it have been measured."""
+        if self.failures[part] >= FAILURES:
+            return False
         place = self.pipeline.parts.index(part)
         if part not in self.expected and self.pipeline.needed <= place < self.allowed and not self.fits(place + 1):
             self.allowed = place
         return place < self.allowed
 
+    def failed(self, part: Part, error: Exception) -> None:
+        """Hear that `part` failed on this photo, which goes on without it; after FAILURES times all photos do."""
+        self.failures[part] += 1
+        logging.error("error: %s: %r", self.name(part), error)
+
     def photo_done(self) -> None:
         """Learn from what this photo took."""
-        spent: dict[Part | str, float] = {part: s for part, s in self.pipeline.spent.items() if part in self.pipeline.parts}
+        parts, needed = self.pipeline.parts, self.pipeline.needed
+        spent: dict[Part | str, float] = {part: s for part, s in self.pipeline.spent.items() if part in parts}
         spent[REST] = self.clock() - self.begun - sum(spent.values())
+        if parts[0] in spent:  # a photo that could be read
+            least = spent[REST] + sum(spent.get(part, 0.0) for part in parts[:needed])
+            self.quickest = min(least, self.quickest or least)
+            for shed in (part for part in parts[needed:] if part in self.expected and part not in spent):
+                self.expected[shed] *= FADING
         self.last |= spent
-        for part in self.expected.keys() - spent.keys():
-            self.expected[part] *= FADING
         for part, seconds in spent.items():
             name = self.name(part)
             self.total[name] = self.total.get(name, 0.0) + seconds
@@ -179,24 +199,23 @@ class Deadline:
         return f"{files[part.model]} view {part.view + 1}"
 
 
-def predict(pipeline: Any, image_id: int, path: Path, photos: int, allows: Callable[[Part], bool]) -> str:
-    """The predictions of one of `photos` photos, a JSON object a line; "", and a note in the log, when it cannot be read.
+def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any) -> str:
+    """The predictions of one of `photos` photos, a JSON object a line; "", and a note in the log, when there can be none.
 
-    When a part fails (memory ran out, say), the photo gets what its first part alone finds.
+    A part that fails (memory ran out, say) costs the photo that part, and the deadline hears of it.
     """
     try:
         image = read_photo(path)
     except Exception as error:
         logging.warning("%s: no predictions: %r", path.name, error)
         return ""
-    for least in (False, True):
-        try:
-            found = pipeline(image, photos, (lambda part: part == pipeline.parts[0]) if least else allows)
-            rows = json.dumps([{"image_id": image_id, **row} for row in found], allow_nan=False)
-            return rows[1:-1].replace("}, {", "},\n{")
-        except Exception as error:
-            logging.error("error: %s: %s: %r", path.name, "no predictions" if least else "one part alone", error)
-    return ""
+    try:
+        found = pipeline(image, photos, deadline.allows, deadline.failed)
+        rows = json.dumps([{"image_id": image_id, **row} for row in found], allow_nan=False)
+        return rows[1:-1].replace("}, {", "},\n{")
+    except Exception as error:
+        logging.error("error: %s: no predictions: %r", path.name, error)
+        return ""
 
 
 def read_photo(path: Path) -> np.ndarray[Any, Any]:
@@ -239,13 +258,21 @@ class Output:
             while block := source.read(1 << 20):
                 target.write(block)
             target.write(b"]\n")
-        copy.replace(self.path)
+        self.put(copy)
 
     def close(self) -> None:
         """Put everything at `path` and leave nothing beside it."""
         self.file.write(b"]\n")
         self.file.close()
-        self.gathering.replace(self.path)
+        self.put(self.gathering)
+
+    def put(self, file: Path) -> None:
+        """Let `file` take the place of `path`, in one step unless `path` cannot be replaced (it may be mounted by itself)."""
+        try:
+            file.replace(self.path)
+        except OSError:
+            self.path.write_bytes(file.read_bytes())
+            file.unlink()
 
 
 def peak_mb() -> float | None:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +28,17 @@ from submission.predictions import score, sizes_of, violations
 
 HERE = Path(__file__).resolve().parent
 SHOWN = 10  # chosen: problems of one kind that are listed
+PYTHON = "3.11"  # taken: the judge's
 POLL = 0.02  # chosen: seconds between two looks at the memory
 MEANINGS = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
 # The photos' folder becomes read-only, and the call that follows has no network: both in namespaces of its own.
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-REFUSING = "import socket\n\ndef refused(*a, **k):\n    raise OSError('no network here')\n\nsocket.socket = refused\n"
+REFUSING = """import socket
+class Refused(socket.socket):
+    def __init__(self, *given, **more):
+        raise OSError("no network here")
+socket.socket = Refused
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def environment(gpus: bool = False) -> Path:
     if not ready.is_file() or ready.read_text() != wanted.read_text():
         _call([sys.executable, "-m", "venv", "--clear", str(folder)])
         _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)])
-    ready.write_text(wanted.read_text())
+        ready.write_text(wanted.read_text())
     return python
 
 
@@ -94,8 +101,7 @@ def execute(archive: Path, images: Path, output: Path, python: Path, limits: Lim
         place = Path(name)
         code, photos, written = place / "code", place / "images", place / "output" / "predictions.json"
         (place / "elsewhere").mkdir()
-        with zipfile.ZipFile(archive) as zipped:
-            zipped.extractall(code)
+        _unpack(archive, code)
         shutil.copytree(images, photos)
         outcome = _run(
             place, [str(python), str(code / "run.py"), "--input", str(photos), "--output", str(written)], limits, gpus
@@ -105,10 +111,19 @@ def execute(archive: Path, images: Path, output: Path, python: Path, limits: Lim
         if written.is_file():
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(written, output)
-            outcome.problems += _listed("predictions.json", violations(output.read_text(), sizes_of(images), _ids(code)))
+            text = output.read_text(errors="replace")
+            outcome.problems += _listed("predictions.json", violations(text, sizes_of(images), _ids(code)))
         else:
             outcome.problems.append("no predictions.json was written")
     return outcome
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:  # RuntimeError: encrypted
+        raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
 
 
 def _run(place: Path, words: list[str], limits: Limits, gpus: bool) -> Outcome:
@@ -122,7 +137,11 @@ def _run(place: Path, words: list[str], limits: Limits, gpus: bool) -> Outcome:
             [*prefix, *words], cwd=place / "elsewhere", env=surroundings, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True, preexec_fn=lambda: _hold(held, limits.threads),
         )  # fmt: skip
-        ended = _watch(process, started, limits, outcome)
+        try:
+            ended = _watch(process, started, limits, outcome)
+        finally:
+            if process.poll() is None:  # Ctrl-C, or a defect here
+                os.killpg(process.pid, signal.SIGKILL)
     outcome.seconds = time.monotonic() - started
     outcome.log = (place / "log").read_text(errors="replace")
     if ended:
@@ -141,11 +160,12 @@ def _isolated(place: Path, outcome: Outcome) -> tuple[list[str], dict[str, str]]
         name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES") if name in os.environ
     }
     surroundings = kept | {"HOME": str(place / "elsewhere"), "PYTHONDONTWRITEBYTECODE": "1"}
-    spaces = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
-    lock = [*spaces, "sh", "-c", READ_ONLY, "sh", str(place / "images")]
-    if shutil.which("unshare") and subprocess.run([*lock, "true"], capture_output=True, check=False).returncode == 0:
-        outcome.notes.append("no network (a namespace of its own), photos read-only")
-        return lock, surroundings
+    spaces = ["unshare", "--user", "--map-root-user", "--net"]
+    lock = [*spaces, "--mount", "sh", "-c", READ_ONLY, "sh", str(place / "images")]
+    for words, note in ((lock, ", photos read-only"), (spaces, "; photos cannot be made read-only on this system")):
+        if shutil.which("unshare") and subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+            outcome.notes.append(f"no network (a namespace of its own){note}")
+            return words, surroundings
     for path in [*(place / "images").rglob("*"), place / "images"]:
         path.chmod(path.stat().st_mode & ~0o222)
     (place / "refusing").mkdir()
@@ -199,13 +219,13 @@ def _read_log(outcome: Outcome, gpus: bool) -> None:
 
 def _compare_photos(before: Path, after: Path, outcome: Outcome) -> None:
     """Whether run.py left the photos as they were."""
-    changed = [str(one.relative_to(after)) for one in after.rglob("*") if one.is_file() and not _same(before, after, one)]
+    names = {one.relative_to(folder) for folder in (before, after) for one in folder.rglob("*") if one.is_file()}
+    changed = [str(name) for name in sorted(names) if not _same(before / name, after / name)]
     outcome.problems += _listed("the photos' folder was written to", changed)
 
 
-def _same(before: Path, after: Path, one: Path) -> bool:
-    original = before / one.relative_to(after)
-    return original.is_file() and filecmp.cmp(original, one, shallow=False)
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def _ids(code: Path) -> frozenset[int] | None:
@@ -242,13 +262,36 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError("got no ZIP or no --images, need both: python -m submission.sandbox ZIP --images DIR")
         truth = _truth(args.annotations)
         outcome = execute(args.zip, args.images, args.output, python, Limits(seconds=args.seconds), args.gpus)
+        outcome.notes += shortfalls(python, Limits())
         if truth and not outcome.problems:
-            outcome.scores = score(json.loads(args.output.read_text()), truth, frozenset(sizes_of(args.images)))
+            add_score(outcome, args.output, truth, frozenset(sizes_of(args.images)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     tell(outcome, args.output)
     return 1 if outcome.problems else 0
+
+
+def shortfalls(python: Path, limits: Limits) -> list[str]:
+    """What here is unlike the judge's machine and cannot be mended."""
+    asked = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    cores = len(os.sched_getaffinity(0))
+    notes = [f"{cores} processors, the judge has {limits.threads}"] if cores < limits.threads else []
+    return [*notes, *([f"Python {version}, the judge has {PYTHON}"] if version != PYTHON else [])]
+
+
+def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], photos: frozenset[int]) -> None:
+    """Score what was written on those photos that the truth knows; a problem where that cannot be done."""
+    known = photos
+    try:
+        known = photos & {image["id"] for image in truth["images"]}
+        rows = [row for row in json.loads(output.read_text()) if row["image_id"] in known]
+        outcome.scores = score(rows, truth, known)
+    except (ValueError, KeyError, TypeError) as error:
+        outcome.problems.append(f"cannot be scored: {error!r}")
+    if len(known) < len(photos):
+        outcome.notes.append(f"scored on {len(known)} of {len(photos)} photos, of which there are annotations")
 
 
 def _truth(path: Path | None) -> dict[str, Any] | None:

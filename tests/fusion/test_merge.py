@@ -76,6 +76,16 @@ def test_nms_is_torchvisions_at_the_limits(boxes, limit):
     np.testing.assert_array_equal(nms(boxes, scores, limit), want)
 
 
+@pytest.mark.parametrize("most", [1, 5, 300])
+def test_nms_of_the_best_few_is_the_beginning_of_all(most):
+    rng = np.random.default_rng(0)
+    for layout in (scattered, jittered):
+        boxes, scores = layout(rng, 3000), some_scores(rng, 3000, False)  # more than nms looks at together
+        whole = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.6).numpy()
+        np.testing.assert_array_equal(nms(boxes, scores, 0.6), whole)
+        np.testing.assert_array_equal(nms(boxes, scores, 0.6, most), whole[:most])
+
+
 # soft nms
 
 

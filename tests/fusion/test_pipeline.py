@@ -199,3 +199,36 @@ def same_boxes(ours: Detections, theirs: Any) -> np.ndarray:
     rows, columns = linear_sum_assignment(np.minimum(apart, 10))
     close = (np.abs(boxes[rows] - ours.boxes[columns]).max(1) < 0.5) & (np.abs(scores[rows] - ours.scores[columns]) < 1e-3)
     return np.concatenate([close, np.zeros(abs(len(boxes) - len(ours)), bool)])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param({"time_budget_s": "270"}, "time_budget_s: got '270', need 'float'", id="text for a number"),
+        pytest.param({"most": 1.5}, "most: got 1.5, need 'int'", id="a fraction for a count"),
+        pytest.param({"shed": 5}, "shed: got 5, need list", id="a number for a list"),
+        pytest.param({"categories": [1, None]}, "categories: got \\[1, None\\], need list", id="null for an id"),
+        pytest.param({"merge": {"iou": None}}, "merge: iou: got None, need 'float'", id="null for a number"),
+        pytest.param({"merge": {"iou": float("nan")}}, "merge: iou: got nan, need 'float'", id="not a number"),
+        pytest.param({"gate": {"overrides": [[1, "a"]]}}, "gate: overrides: got", id="text in a table"),
+    ],
+)
+def test_a_field_of_another_type_is_told(values: dict[str, object], message: str) -> None:
+    good = {"categories": [1], "detectors": [{"file": "one.onnx", "views": [{"size": 64}]}]}
+    assert parse(good).time_budget_s == 270
+    with pytest.raises(ValueError, match=message):
+        parse(good | values)
+
+
+def test_a_part_that_fails_is_loud_unless_somebody_listens(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, heard = load(runs), []
+
+    class Broken:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(pipeline.classifiers[0], "session", Broken())
+    with pytest.raises(RuntimeError, match="no memory left"):
+        pipeline(PHOTO)
+    rows = pipeline(PHOTO, failed=lambda part, error: heard.append((part.kind, str(error))))
+    assert len(rows) == 2 and heard == [("classifiers", "no memory left")]

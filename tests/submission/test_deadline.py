@@ -132,6 +132,23 @@ def test_one_slow_moment_does_not_shed_a_part_for_good() -> None:
     assert sum(SHELF in parts for parts in done) > 50
 
 
+def test_one_photo_that_took_half_the_time_does_not_cost_the_others() -> None:
+    simulated = Simulated(270, lambda photo, part: 140.0 if (photo, part) == (0, ONE) else 0.5)
+    assert len(simulated.run(50)) == 50
+    assert simulated.seconds < 270
+
+
+def test_broken_photos_teach_nothing() -> None:
+    """A photo that cannot be read takes no time, which says nothing about those that can."""
+    simulated = Simulated(60, lambda photo, part: 5.0 if part == SHELF else 0.4)
+    deadline = run.Deadline(simulated, 400, lambda: simulated.now)
+    deadline.expected, deadline.last = {ONE: 0.4, SHELF: 5.0}, {ONE: 0.4, SHELF: 5.0}
+    for _ in range(50):
+        assert deadline.next_photo()
+        deadline.photo_done()
+    assert deadline.expected[SHELF] == 5.0 and deadline.quickest == 0.0
+
+
 def test_out_of_time_the_run_ends_and_says_so() -> None:
     simulated = Simulated(10, lambda photo, part: 3.0)
     assert len(simulated.run(10)) == 3

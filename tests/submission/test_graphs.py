@@ -32,12 +32,15 @@ class Net(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         trunk = self.trunk(images).relu()
-        return torch.cat([self.boxes(trunk).flatten(2).sigmoid() * self.scale, self.scores(trunk).flatten(2).sigmoid()], 1)
+        return torch.cat([self.boxes(trunk).sigmoid() * self.scale, self.scores(trunk).sigmoid()], 1).flatten(2)
 
 
 def exported(folder: Path, classes: int, seed: int, scale: float = 40.0, **side: object) -> bytes:
     folder.mkdir(parents=True, exist_ok=True)
     export_detector(Net(classes, seed, scale).eval(), folder / "model.onnx", SIDE | side, ())
+    graph = onnx.load(str(folder / "model.onnx"))
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + classes
+    onnx.save(graph, str(folder / "model.onnx"))
     return (folder / "model.onnx").read_bytes()
 
 
@@ -130,6 +133,21 @@ def test_half_needs_photos_to_be_held_to(trained: Place, capsys: pytest.CaptureF
     (trained.root / "none").mkdir()
     assert build.main([*trained.words("build"), "--half", "--photos", str(trained.root / "none")]) == 2
     assert "compared on no photo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"categories": [3, 7]}, "puts out 3 classes, its sidecar lists 2", id="narrow class map"),
+        pytest.param({"branch": 0}, "puts out 1 classes, its sidecar lists 3", id="the other branch"),
+        pytest.param({"branch": 2}, "has 2 branches, a sidecar names branch 2", id="no such branch"),
+    ],
+)
+def test_a_branch_is_held_to_its_sidecar(trained: Place, change: dict[str, object], message: str) -> None:
+    files = build.collect(trained.runs, join=True)
+    files["all.json"] = json.dumps(json.loads(files["all.json"]) | change).encode()
+    build.write(files, trained.root / "b.zip")
+    assert [violation.what for violation in check.check(trained.root / "b.zip")] == [message]
 
 
 def test_a_shared_file_that_is_missing_is_told(trained: Place) -> None:

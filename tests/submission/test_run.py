@@ -6,13 +6,14 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from place import Place
 
-from fusion.ensemble import Part
+from fusion import models
 from fusion.pipeline import load
 from submission import build, run
 
@@ -159,37 +160,59 @@ def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
     assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
 
 
-class Answers:
-    """A pipeline of two parts that answers `full` when both are allowed, else `least`; an exception is raised."""
+def answering(answer: object) -> Callable[..., object]:
+    """A pipeline that gives `answer`, or raises it."""
 
-    parts = (Part("detectors", 0, 0), Part("classifiers", 0, 0))
-
-    def __init__(self, full: object, least: object = ()) -> None:
-        self.answers = {True: full, False: least}
-
-    def __call__(self, image: object, photos: int, allows: Callable[[Part], bool]) -> object:
-        answer = self.answers[all(allows(part) for part in self.parts)]
+    def pipeline(image: object, photos: int, allows: object, failed: object) -> object:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+    return pipeline
+
 
 @pytest.mark.parametrize(
-    ("pipeline", "text", "notes"),
+    ("answer", "text", "notes"),
     [
-        pytest.param(Answers([{"score": 0.5}]), '{"image_id": 1, "score": 0.5}', 0, id="all is well"),
-        pytest.param(Answers([]), "", 0, id="nothing found"),
-        pytest.param(Answers(MemoryError(), [{"a": 1}]), '{"image_id": 1, "a": 1}', 1, id="a part fails: the first alone"),
-        pytest.param(Answers([{"score": float("nan")}], [{"a": 1}]), '{"image_id": 1, "a": 1}', 1, id="no JSON: likewise"),
-        pytest.param(Answers(MemoryError(), ValueError()), "", 2, id="all fails: no predictions"),
+        pytest.param([{"score": 0.5}], '{"image_id": 1, "score": 0.5}', 0, id="all is well"),
+        pytest.param([{"a": 1}, {"a": 2}], '{"image_id": 1, "a": 1},\n{"image_id": 1, "a": 2}', 0, id="a line for each"),
+        pytest.param([], "", 0, id="nothing found"),
+        pytest.param([{"score": float("nan")}], "", 1, id="no JSON"),
+        pytest.param(MemoryError(), "", 1, id="fails"),
     ],
 )
 def test_what_fails_costs_its_photo_at_most(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, pipeline: Answers, text: str, notes: int
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: object, text: str, notes: int
 ) -> None:
     _photo(tmp_path / "1.jpg")
-    assert run.predict(pipeline, 1, tmp_path / "1.jpg", 1, lambda part: True) == text
+    deadline = SimpleNamespace(allows=None, failed=None)
+    assert run.predict(answering(answer), 1, tmp_path / "1.jpg", 1, deadline) == text
     assert [record.message.startswith("error: 1.jpg: ") for record in caplog.records] == [True] * notes
+
+
+@pytest.mark.parametrize(("broken", "tries"), [("classifier_shelf", 3), ("all", 3), ("one", 3)])
+def test_a_model_that_fails_costs_only_what_it_would_say_and_is_soon_left_alone(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str, tries: int
+) -> None:
+    plain, calls = models.Model.__call__, []
+
+    def failing(self: models.Model, *arguments: object) -> object:
+        if self.path.parent.name == broken:
+            calls.append(1)
+            raise RuntimeError("no memory left")
+        return plain(self, *arguments)
+
+    values = json.loads((place.runs / "ensemble.json").read_text())
+    for member in values["detectors"]:
+        member["views"], member["weight"] = member["views"][:1], 1.0
+    (place.runs / "ensemble.json").write_text(json.dumps(values))
+    monkeypatch.setattr(models.Model, "__call__", failing)
+    monkeypatch.setattr(run, "__file__", str(place.runs / "run.py"))
+    for i in range(6):
+        _photo(tmp_path / "photos" / f"{i}.jpg")
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == set(range(6))
+    assert len(calls) == tries == sum(f"error: {broken}/model.onnx view 1: RuntimeError" in note for note in caplog.messages)
 
 
 def test_output_is_whole_after_every_photo_and_replaces_a_former_one(tmp_path: Path) -> None:

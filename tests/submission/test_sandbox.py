@@ -77,14 +77,51 @@ def test_what_the_judge_would_see_is_a_problem(tmp_path: Path, photos: Path, bod
     assert [path.name for path in photos.iterdir()] == ["img_00001.jpg"]
 
 
-@pytest.mark.parametrize("address", ["('1.1.1.1', 80)", "('127.0.0.1', 9)"])
-def test_without_namespaces_sockets_are_refused(
-    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+def test_without_namespaces_sockets_are_refused(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    outcome = run(tmp_path, photos, f"import socket; socket.create_connection({address}); write()")
+    assert run(tmp_path, photos, "import asyncio, ssl; write()").problems == []
+    outcome = run(tmp_path, photos, "import socket; socket.create_connection(('127.0.0.1', 9)); write()")
     assert "exit code 1, need 0: OSError: no network here" in outcome.problems
     assert "no namespaces" in outcome.notes[0]
+
+
+def test_a_photo_that_is_deleted_is_seen(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)  # where the system cannot forbid it
+    body = "import os; os.chmod(photos, 0o700); (photos / 'img_00001.jpg').unlink(); write()"
+    assert "the photos' folder was written to: img_00001.jpg" in run(tmp_path, photos, body).problems
+
+
+def test_a_zip_that_cannot_be_unpacked_is_a_mistake(tmp_path: Path, photos: Path) -> None:
+    archive = script(tmp_path, "write()")
+    data = bytearray(archive.read_bytes())
+    data[60:80] = b"x" * 20
+    archive.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"a\.zip: cannot be unpacked"):
+        execute(archive, photos, tmp_path / "out.json", PYTHON)
+
+
+@pytest.mark.parametrize(
+    ("images", "score", "told"),
+    [
+        pytest.param([{"id": 1}], 1.0, [], id="all annotated"),
+        pytest.param([], None, [], id="none annotated: nothing to find"),
+        pytest.param([{}], None, ["cannot be scored: KeyError('id')"], id="an image without an id"),
+    ],
+)
+def test_a_truth_that_lacks_photos_costs_no_report(
+    tmp_path: Path, images: list[dict[str, int]], score: float | None, told: list[str]
+) -> None:
+    (tmp_path / "out.json").write_text(GOOD)
+    truth = {
+        "images": images,
+        "categories": [{"id": 7}],
+        "annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}],
+    }
+    outcome = Outcome()
+    sandbox.add_score(outcome, tmp_path / "out.json", truth, frozenset([1]))
+    assert outcome.problems == told
+    assert score is None or outcome.scores.score == pytest.approx(score)
+    assert bool(outcome.notes) == (images == [])
 
 
 def test_at_most_four_processors(tmp_path: Path, photos: Path) -> None:
