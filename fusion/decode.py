@@ -15,12 +15,12 @@ Floats = npt.NDArray[np.float32]
 Decoded = tuple[Floats, Floats]
 
 
-def yolo(raw: Floats) -> Decoded:
-    """ultralytics' dense head, (4 + C, A): cx cy w h in pixels of the canvas, then sigmoid class scores."""
+def dense(raw: Floats) -> Decoded:
+    """YOLO's anchors or RT-DETR's queries as they are exported here, (4 + C, A): cx cy w h in pixels, sigmoid class scores."""
     return _corners(raw[:4].T), raw[4:].T  # (A, 4), (A, C)
 
 
-FAMILIES: dict[str, Callable[[Floats], Decoded]] = {"yolo": yolo}
+FAMILIES: dict[str, Callable[[Floats], Decoded]] = {"yolo": dense, "rtdetr": dense}
 
 
 def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:

@@ -16,8 +16,9 @@ SHED = ("views", "classifier_views", "detectors", "classifiers")
 class Member:
     """One detector of the ensemble.
 
-    `weight` > 0 lets its boxes take part in merging, `evidence_weight` > 0 its class scores in naming. Of each entry of `views`
-    the boxes above `conf` survive NMS at `nms_iou`, the best `max_det` of them. `views` as in `fusion.views.make_views`.
+    `weight` > 0 lets its boxes take part in merging, `evidence_weight` > 0 its class scores in naming, both times each view's
+    own weight. Of each entry of `views` the boxes above `conf` survive NMS at `nms_iou`, the best `max_det` of them. `views` as
+    in `fusion.views.make_views`.
     """
 
     file: str
@@ -97,6 +98,33 @@ class Part(NamedTuple):
     kind: str
     model: int
     view: int
+
+
+def discover(sidecars: Mapping[str, Sidecar]) -> Ensemble:
+    """What to do with models that no ensemble.json goes with, by their files' names: each as its sidecar suggests.
+
+    Class-aware detectors form boxes only where there is no other detector. Raises ValueError where none is a detector, or where
+    their categories are not the first of one list.
+    """
+    categories = max((side.categories or [] for side in sidecars.values()), key=len, default=[]) or [0]
+    for file, side in sidecars.items():
+        if side.categories is not None and side.categories != categories[: len(side.categories)]:
+            raise ValueError(
+                f"{file}: other categories than the models beside it, and no ensemble.json says what to make of them"
+            )
+    finders = {file: side for file, side in sidecars.items() if side.task == "detector"}
+    if not finders:
+        raise ValueError(f"models: got {', '.join(sidecars) or 'none'}, need a detector")
+    plain = any(side.categories is None for side in finders.values())
+    detectors = [
+        Member.of(
+            file, side, weight=float(side.categories is None or not plain), evidence_weight=float(side.categories is not None)
+        )
+        for file, side in finders.items()
+    ]
+    most = max(side.max_det for side in finders.values())
+    namers = [Namer(file) for file, side in sidecars.items() if side.task == "classifier"]
+    return Ensemble(categories, detectors, Merge(max_det=most), namers)
 
 
 Allows = Callable[[Part], bool]

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from fusion import merge as merging
 from fusion.boxes import Detections, clip, join, nms, xyxy_to_xywh
 from fusion.decode import decode
-from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, parse, parts_of, record
+from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, discover, parse, parts_of, record
 from fusion.gate import decide
-from fusion.models import Model, Sidecar, read_object
+from fusion.models import Model, Sidecar, read_object, read_sidecar
 from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
@@ -59,10 +59,15 @@ def _canvas(model: Model, member: Member, image: Image, view: View) -> Detection
 
 def merge(raw: list[list[Detections]], ensemble: Ensemble) -> Detections:
     """The raw outputs of `detect` (a list of views for each member) become one Detections with class evidence. Pure."""
-    flat = [(view, member) for views, member in zip(raw, ensemble.detectors, strict=True) for view in views]
+    flat = [
+        (view, member, spec.get("weight", 1.0))
+        for views, member in zip(raw, ensemble.detectors, strict=True)
+        for view, spec in zip(views, member.views, strict=False)  # the last views may have been left out
+    ]
     m = ensemble.merge
     return merging.merge(
-        [view for view, _ in flat], [member.weight for _, member in flat], [member.evidence_weight for _, member in flat],
+        [view for view, _, _ in flat], [member.weight * weight for _, member, weight in flat],
+        [member.evidence_weight * weight for _, member, weight in flat],
         m.method, m.iou, m.sigma, m.max_det, m.evidence_iou,
     )  # fmt: skip
 
@@ -197,11 +202,17 @@ def load(folder: Path) -> Pipeline:
 
 
 def read_ensemble(folder: Path) -> Ensemble:
-    """What FOLDER/ensemble.json says. Raises ValueError where it is missing or malformed."""
+    """What FOLDER/ensemble.json says or, without it, every model in FOLDER with its sidecar's defaults.
+
+    Raises ValueError where it is malformed, or where there is neither.
+    """
     path = folder / "ensemble.json"
-    if not path.is_file():
+    if path.is_file():
+        return parse(read_object(path))
+    files = sorted(folder.glob("*.onnx"))
+    if not files:
         raise ValueError(f"{path}: not found")
-    return parse(read_object(path))
+    return discover({file.name: read_sidecar(file.with_suffix(".json")) for file in files})
 
 
 def salvage(folder: Path) -> Pipeline:

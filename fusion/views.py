@@ -21,10 +21,10 @@ PADDING = 114  # taken: the grey around the photo in ultralytics' LetterBox, whi
 SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below anything that shows
 
 Image = NDArray[np.uint8]
-Shape = Literal["square", "rectangle"]
-SHAPES = ("square", "rectangle")
+Shape = Literal["square", "rectangle", "stretch"]
+SHAPES = ("square", "rectangle", "stretch")
 FITS = ("letterbox", "squash")
-DEFAULTS: dict[str, Any] = {"shape": "square", "flip": False, "stride": 32, "tiles": [1, 1], "overlap": 0.2}
+DEFAULTS: dict[str, Any] = {"shape": "square", "flip": False, "stride": 32, "tiles": [1, 1], "overlap": 0.2, "weight": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,8 @@ def letterbox(width: int, height: int, size: int, shape: Shape = "square", strid
         width: of the photo, pixels.
         height: of the photo, pixels.
         size: the canvas's side; the photo's longer side fills it, enlarged if need be.
-        shape: "square", or "rectangle" for the smallest canvas whose sides are multiples of `stride` (when `size` is one).
+        shape: "square", or "rectangle" for the smallest canvas whose sides are multiples of `stride` (when `size` is one), or
+            "stretch" for a square that the photo fills whatever its proportions.
         stride: pixels; unused for a square.
 
     Raises:
@@ -132,6 +133,8 @@ def letterbox(width: int, height: int, size: int, shape: Shape = "square", strid
         raise ValueError(f"shape of a view: got {shape!r}, must be one of {', '.join(SHAPES)}")
     if min(width, height, size, stride) <= 0:
         raise ValueError(f"letterbox: got a {width} x {height} photo, size {size}, stride {stride}; all must be > 0")
+    if shape == "stretch":
+        return View(np.array([[size / width, 0.0, 0.0], [0.0, size / height, 0.0]]), size, size)
     x0, y0, x1, y1 = _centred(width, height, size)
     left, right = _padding(size - (x1 - x0), stride if shape == "rectangle" else None)
     top, bottom = _padding(size - (y1 - y0), stride if shape == "rectangle" else None)
@@ -180,7 +183,7 @@ def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
 
     Args:
         spec: "size" and, where they differ from DEFAULTS, "shape", "flip" (mirrored), "stride", "tiles" ([rows, columns])
-            and "overlap" (of neighbouring tiles, as a part of a tile's side).
+            "overlap" (of neighbouring tiles, as a part of a tile's side) and "weight" (of what is found there, in merging).
         width: of the photo, pixels.
         height: of the photo, pixels.
 

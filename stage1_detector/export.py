@@ -77,18 +77,18 @@ def take_photos(model: onnx.ModelProto, mean: Any, std: Any) -> None:
 def export_detector(
     model: torch.nn.Module, path: Path, sidecar: dict[str, object], photos: tuple[Photo, ...]
 ) -> dict[str, float]:
-    """Write PATH (.onnx, dynamic batch and size) and its sidecar beside it; return the parity measured on `photos`.
+    """Write PATH (.onnx, dynamic batch, and size unless photos are stretched to one) and its sidecar beside it.
+
+    Returns the parity measured on `photos`.
 
     Raises ValueError, and leaves no file, when ONNX and torch disagree by more than 0.1 px or 1e-4 in score.
     """
-    to_onnx(
-        model,
-        torch.zeros(1, 3, 320, 256),
-        path,
-        {"images": {0: "batch", 2: "height", 3: "width"}, "predictions": {0: "batch", 2: "anchors"}},
-        sidecar["mean"],
-        sidecar["std"],
-    )
+    side = int(str(sidecar["size"]))
+    example, free = torch.zeros(1, 3, 320, 256), {0: "batch", 2: "height", 3: "width"}
+    if sidecar.get("shape") == "stretch":
+        example, free = torch.zeros(2, 3, side, side), {0: "batch"}
+    axes = {"images": free, "predictions": {0: "batch", 2: "anchors"}}
+    to_onnx(model, example, path, axes, sidecar["mean"], sidecar["std"])
     parity = detector_parity(model, path, sidecar, detector_inputs(photos, sidecar))
     refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE})
     write_sidecar(path, sidecar)
@@ -96,14 +96,18 @@ def export_detector(
 
 
 def detector_inputs(photos: tuple[Photo, ...], sidecar: dict[str, object], n: int = 3) -> Iterable[np.ndarray]:
-    """For each of the first `n` photos its canvas, uint8 (1, H, W, 3), square and as the tight rectangle."""
+    """For each of the first `n` photos its canvases, uint8 (B, H, W, 3): square and as the tight rectangle, or stretched; one,
+    and eight of the last at once.
+    """
+    shapes = ("stretch",) if sidecar.get("shape") == "stretch" else ("square", "rectangle")
     for photo in photos[:n]:
         image = read_image(photo.path, photo.width, photo.height)
-        for shape in ("square", "rectangle"):
-            view = make_views(
-                {"size": sidecar["size"], "shape": shape, "stride": sidecar["stride"]}, photo.width, photo.height
-            )[0]
-            yield view.warp(image)[None]
+        for shape in shapes:
+            spec = {"size": sidecar["size"], "shape": shape, "stride": sidecar["stride"]}
+            canvas = make_views(spec, photo.width, photo.height)[0].warp(image)
+            yield canvas[None]
+    if photos[:n]:
+        yield np.stack([canvas, *[np.roll(canvas, 8 * k, 1) for k in range(1, 8)]])
 
 
 def detector_parity(
@@ -112,9 +116,23 @@ def detector_parity(
     """Largest difference between `model` and the ONNX file over canvases: boxes in pixels of the canvas, scores."""
     worst = {"boxes_px": 0.0, "scores": 0.0}
     for ours, theirs in outputs_of_both(model, path, sidecar, inputs):
+        if sidecar["family"] == "rtdetr":
+            ours, theirs = same_queries(ours, theirs)
         worst["boxes_px"] = max(worst["boxes_px"], float(np.abs(ours[:, :4] - theirs[:, :4]).max()))
         worst["scores"] = max(worst["scores"], float(np.abs(ours[:, 4:] - theirs[:, 4:]).max()))
     return worst
+
+
+def same_queries(ours: np.ndarray, theirs: np.ndarray, best: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """The `best` queries of `ours` (B, 4 + C, Q) by score, and of `theirs` the nearest to each: both (B, 4 + C, K).
+
+    Which places of the photo become queries, and in which order, hangs on scores that may tie; what is found there does not.
+    """
+    order = np.argsort(-ours[:, 4:].max(1), 1, kind="stable")[:, :best]  # (B, K)
+    ours = np.take_along_axis(ours, order[:, None], 2)
+    apart = np.abs(ours[:, :4, :, None] - theirs[:, :4, None, :]).max(1)  # (B, K, Q)
+    apart += 100 * np.abs(ours[:, 4:].max(1)[:, :, None] - theirs[:, 4:].max(1)[:, None])
+    return ours, np.take_along_axis(theirs, apart.argmin(2)[:, None], 2)
 
 
 def outputs_of_both(

@@ -136,13 +136,13 @@ def finish(
         "family": config.family,
         "categories": categories,
         "size": config.size,
-        "shape": "rectangle",
+        "shape": yolo.SHAPES[config.family],
         "stride": 32,
         "mean": [0.0] * 3,
         "std": [1.0] * 3,
         "max_det": yolo.max_det([*photos["train"], *photos["valid"]]),
     }
-    parity = export_detector(yolo.for_export(yolo.load(weights)), out / "model.onnx", sidecar, photos["valid"])
+    parity = export_detector(yolo.for_export(yolo.load(weights), config), out / "model.onnx", sidecar, photos["valid"])
     say(f"{classes}: ONNX equals torch within {parity['boxes_px']:.1e} px and {parity['scores']:.1e}")
     scores = score(out / "model.onnx", photos["valid"], len(dataset.categories))
     say(f"{classes}: valid " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))

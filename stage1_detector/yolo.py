@@ -1,4 +1,4 @@
-"""The ultralytics family: fit a YOLO on our photos, load it, and make it ready for export.
+"""The ultralytics families: fit a YOLO or RT-DETR on our photos, load it, and make it ready for export.
 
 Nothing is downloaded: the environment below is set before ultralytics is imported, the data go in as a dict (a data YAML
 would make it look for a font), and a model is built from the YAML that the package carries or from a local file.
@@ -23,6 +23,7 @@ from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
+from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
 from stage1_detector.data import Photo, read_image
 
@@ -37,8 +38,9 @@ class _Silent(TQDM):
 
 
 data_base.TQDM = _Silent
-TRAINERS = {"yolo": DetectionTrainer}
-HEADS = {"yolo": ("Detect", "v10Detect")}  # the last layer of a model YAML of the family
+TRAINERS = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
+HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
+SHAPES = {"yolo": "rectangle", "rtdetr": "stretch"}  # how a photo fills the canvas at judgment, as in training
 KEPT = ("imgsz", "epochs", "batch", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 # The same for every recipe. bf16, where there is a GPU, because ultralytics downloads a model to check fp16.
 ALWAYS = {
@@ -79,7 +81,8 @@ def fit(
     if resume and _is_through(last, wanted):
         return weights
     folders = {part: link_photos(photos[part], out / "photos" / part, agnostic=len(names) == 1) for part in ("train", "valid")}
-    trainer = _trainer(config.family, folders, names)(overrides=wanted | ({"resume": str(last)} if resume else {}))
+    most = max_det([*photos["train"], *photos["valid"]])
+    trainer = _trainer(config.family, folders, names, most)(overrides=wanted | ({"resume": str(last)} if resume else {}))
     trainer.add_callback("on_train_epoch_start", use_every_core)
     trainer.add_callback("on_train_batch_end", stop_at_non_finite)
     trainer.add_callback("on_train_epoch_end", lambda t: progress(progress_line(t)))
@@ -171,8 +174,13 @@ def load(weights: Path) -> torch.nn.Module:
     return model.float().eval()
 
 
-def for_export(model: torch.nn.Module) -> torch.nn.Module:
-    """The same network with dense output (B, 4 + C, anchors) for any canvas: no NMS, no top-k, the one-to-many head."""
+def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Module:
+    """The same network with dense output (B, 4 + C, anchors): no NMS, no top-k, the one-to-many head.
+
+    A YOLO takes any canvas then, RT-DETR squares of `config.size`.
+    """
+    if config.family == "rtdetr":
+        return rtdetr.Dense(model, config.size).eval()
     head = model.model[-1]
     head.export, head.format, head.dynamic = True, "onnx", True
     if hasattr(head, "_end2end"):
@@ -180,8 +188,8 @@ def for_export(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def _trainer(family: str, folders: dict[str, Path], names: list[str]) -> Callable[..., DetectionTrainer]:
-    """The family's trainer, reading `folders` instead of a YAML."""
+def _trainer(family: str, folders: dict[str, Path], names: list[str], most: int) -> Callable[..., DetectionTrainer]:
+    """The family's trainer, reading `folders` instead of a YAML; `most` objects a photo are to be found."""
     if family not in TRAINERS:
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(TRAINERS)}")
     data = {
@@ -193,6 +201,8 @@ def _trainer(family: str, folders: dict[str, Path], names: list[str]) -> Callabl
     }
 
     class OurTrainer(TRAINERS[family]):  # type: ignore[misc]
+        queries = max(rtdetr.QUERIES, most)  # of RT-DETR
+
         def get_dataset(self) -> dict[str, object]:
             return data
 

@@ -105,7 +105,7 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "folds: too few": ("folds", "--out {root}/new --folds 0", "got --folds 0, need >= 3"),
     "folds: seed": ("folds", "--out {root}/new --seed -1", "got --seed -1, need 0 or more"),
     "folds: other settings": ("folds", "--seed 1", "was made with --seed 0 (now asked: 1); --force makes it again"),
-    "detector: recipe": ("detector", "--recipe smal", "--recipe: got 'smal', allowed: small, demo, yolo26l"),
+    "detector: recipe": ("detector", "--recipe smal", "--recipe: got 'smal', allowed: small, demo, yolov8s"),
     "detector: no folds": (
         "detector",
         "--out {root}/new",

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from constant_models import save_model
+from constant_models import CANDIDATES, CATEGORIES, save_model
 from scipy.optimize import linear_sum_assignment
 
 from fusion.boxes import Detections
@@ -18,6 +18,7 @@ from fusion.models import Model, normalise
 from fusion.pipeline import Pipeline, detect_one, load, merge
 from fusion.views import letterbox
 from stage1_detector import yolo
+from stage1_detector.config import DetectorConfig
 from stage1_detector.export import export_detector
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -181,7 +182,7 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
     ]
     side = {"task": "detector", "family": "yolo", "categories": None, "size": size, "shape": shape, "stride": 32}
     side |= {"mean": [0.0] * 3, "std": [1.0] * 3}
-    export_detector(yolo.for_export(net.fuse()), tmp_path / "m.onnx", side, ())
+    export_detector(yolo.for_export(net.fuse(), DetectorConfig()), tmp_path / "m.onnx", side, ())
     model = Model(tmp_path / "m.onnx")
     member = Member.of("m.onnx", model.sidecar, conf=conf, nms_iou=overlap, max_det=5000)
     ensemble = Ensemble([0], [member], Merge("nms", 1.0, max_det=5000))
@@ -232,3 +233,55 @@ def test_a_part_that_fails_is_loud_unless_somebody_listens(runs: Path, monkeypat
         pipeline(PHOTO)
     rows = pipeline(PHOTO, failed=lambda part, error: heard.append((part.kind, str(error))))
     assert len(rows) == 2 and heard == [("classifiers", "no memory left")]
+
+
+# without ensemble.json
+
+
+def side_by_side(folder: Path, **sidecars: dict[str, object]) -> Path:
+    """Constant models flat in a folder, as in a zip."""
+    outputs = {"agnostic": CANDIDATES, "aware": np.concatenate([CANDIDATES[:4], [[0.8, 0.1], [0.1, 0.1], [0.0, 0.5]]]),
+               "namer": np.array([0.0, 9.0, 0.0])}  # fmt: skip
+    tasks = {"agnostic": {"task": "detector"}, "aware": {"task": "detector", "categories": CATEGORIES},
+             "namer": {"task": "classifier", "family": "timm", "categories": CATEGORIES}}  # fmt: skip
+    for name, more in sidecars.items():
+        save_model(folder / name, outputs[name], **(tasks[name] | more))
+        for suffix in (".onnx", ".json"):
+            (folder / name / f"model{suffix}").rename(folder / f"{name}{suffix}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("models", "weights", "names"),
+    [
+        pytest.param(["agnostic"], [(1, 0)], {0}, id="a detector alone: boxes of one category"),
+        pytest.param(["aware"], [(1, 1)], {7, 40}, id="a class-aware one alone: boxes and names"),
+        pytest.param(["agnostic", "aware"], [(1, 0), (0, 1)], {7, 40}, id="both: boxes from one, names from the other"),
+        pytest.param(["agnostic", "namer"], [(1, 0)], {3}, id="names from the classifier"),
+    ],
+)
+def test_without_ensemble_json_every_model_beside_it_is_used(
+    tmp_path: Path, models: list[str], weights: list[tuple[int, int]], names: set[int]
+) -> None:
+    pipeline = load(side_by_side(tmp_path, **{name: {} for name in models}))
+    assert [(m.weight, m.evidence_weight) for m in pipeline.ensemble.detectors] == weights
+    rows = pipeline(PHOTO)
+    assert len(rows) == 2 and {row["category_id"] for row in rows} == names
+
+
+def test_models_that_nothing_can_be_made_of_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ensemble\.json: not found"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match=r"models: got namer\.onnx, need a detector"):
+        load(side_by_side(tmp_path / "a", namer={}))
+    with pytest.raises(ValueError, match=r"namer\.onnx: other categories than the models beside it"):
+        load(side_by_side(tmp_path / "b", aware={}, namer={"categories": [3, 7, 40]}))
+
+
+def test_a_view_weighs_what_it_is_given() -> None:
+    box = np.array([[0.0, 0.0, 10.0, 10.0]], np.float32)
+    views = [Detections(box + shift, np.array([0.8], np.float32), np.zeros(1, np.int64)) for shift in (0.0, 1.0)]
+    for weight, x0 in ((1.0, 0.5), (3.0, 0.75), (0.0, 0.0)):
+        ensemble = Ensemble([0], [Member("a.onnx", views=[{"size": 64}, {"size": 64, "weight": weight}])])
+        assert merge([views], ensemble).boxes[0, 0] == pytest.approx(x0)
+    assert merge([views[:1]], ensemble).boxes[0, 0] == 0  # the second was left out for want of time

@@ -130,6 +130,17 @@ def test_tile_of_the_whole_photo_is_the_letterbox():
     np.testing.assert_array_equal(tile(0, 0, 200, 150, 64).warp(photo(200, 150)), letterbox(200, 150, 64).warp(photo(200, 150)))
 
 
+def test_a_stretched_photo_fills_its_square():
+    view = letterbox(200, 100, 64, "stretch")
+    assert (view.width, view.height) == (64, 64)
+    np.testing.assert_allclose(view.to_canvas(np.array([[0.0, 0.0, 200.0, 100.0]])), [[0, 0, 64, 64]])
+    boxes = np.array([[10.0, 20.0, 60.0, 90.0]], np.float32)
+    np.testing.assert_allclose(view.to_image(view.to_canvas(boxes)), boxes, atol=1e-3)
+    image = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
+    np.testing.assert_array_equal(view.warp(image), cv2.resize(image, (64, 64)))
+    np.testing.assert_array_equal(flip(view).warp(image), view.warp(image)[:, ::-1])
+
+
 @pytest.mark.parametrize(
     ("spec", "number", "canvas"),
     [
