@@ -46,7 +46,13 @@ def code(folder: Path) -> Path:
 
 
 def _constant(path: Path, value: np.ndarray, side: dict[str, object]) -> None:
-    """A graph that gives `value` for each of its uint8 (B, H, W, 3) photos, and its sidecar."""
+    """A model that gives `value` for each photo, and its sidecar."""
+    constant_graph(path, value, TensorProto.UINT8, ["batch", "height", "width", 3])
+    path.with_suffix(".json").write_text(json.dumps({"size": 64, "mean": [0.0] * 3, "std": [1.0] * 3} | side))
+
+
+def constant_graph(path: Path, value: np.ndarray, kind: int, photos: list[str | int]) -> None:
+    """Write a graph that repeats `value` for each of the B photos it is given, of type `kind` and shape `photos` (B first)."""
     ones = np.ones(value.ndim, np.int64)
     nodes = [
         helper.make_node("Shape", ["images"], ["batch"], start=0, end=1),
@@ -56,12 +62,12 @@ def _constant(path: Path, value: np.ndarray, side: dict[str, object]) -> None:
     graph = helper.make_graph(
         nodes,
         "constant",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", "height", "width", 3])],
+        [helper.make_tensor_value_info("images", kind, photos)],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", *value.shape])],
-        [numpy_helper.from_array(value[None], "value"), numpy_helper.from_array(ones, "ones")],
+        [numpy_helper.from_array(value.astype(np.float32)[None], "value"), numpy_helper.from_array(ones, "ones")],
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    path.with_suffix(".json").write_text(json.dumps({"size": 64, "mean": [0.0] * 3, "std": [1.0] * 3} | side))
 
 
 def words(folder: Path, photos: Path, output: Path) -> list[str]:

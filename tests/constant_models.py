@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
+
+from experiments.endurance import constant_graph
 
 CATEGORIES = [7, 3, 40]  # ids, in the order of the classifier's columns; neither sorted nor contiguous
 # cx cy w h of two candidates on a canvas of 64 x 64, and their objectness: the raw output of a yolo head, one column each
@@ -14,23 +15,7 @@ CANDIDATES = np.array([[16.0, 48.0], [32.0, 32.0], [16.0, 8.0], [32.0, 32.0], [0
 
 def save_graph(path: Path, output: np.ndarray) -> None:
     """A graph (B, 3, H, W) -> `output` repeated for each of the B, whatever the pixels are."""
-    value = np.asarray(output, np.float32)[None]  # (1, ...)
-    ones = [1] * (value.ndim - 1)
-    nodes = [
-        helper.make_node("Shape", ["images"], ["batch"], start=0, end=1),
-        helper.make_node("Concat", ["batch", "ones"], ["repeats"], axis=0),
-        helper.make_node("Tile", ["value", "repeats"], ["output"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "constant",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", *value.shape[1:]])],
-        [numpy_helper.from_array(value, "value"), numpy_helper.from_array(np.array(ones, np.int64), "ones")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    constant_graph(path, np.asarray(output), TensorProto.FLOAT, ["batch", 3, "height", "width"])
 
 
 def save_model(folder: Path, output: np.ndarray, **sidecar: object) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import bad_photos
+from experiments import bad_photos, endurance
 from experiments.bad_photos import CASES, SLOW, jpeg, mutated, write_mutated
 from stage1_detector.record import ROOT
 from submission import run
@@ -32,27 +32,13 @@ ANY = {"unreadable file", "1 x 5000", *(f"truncated at {k} of 20" for k in range
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """run.py beside constant models."""
-    from constant_models import CANDIDATES, CATEGORIES, save_model
-
-    folder = tmp_path_factory.mktemp("code")
-    save_model(folder / "one", CANDIDATES, task="detector")
-    save_model(folder / "shelf", np.array([0.0, 9.0, 0.0]), task="classifier", family="timm", categories=CATEGORIES)
-    values = {
-        "categories": CATEGORIES,
-        "detectors": [{"file": "one/model.onnx", "views": [{"size": 64}]}],
-        "classifiers": [{"file": "shelf/model.onnx"}],
-        "gate": {"policy": "raw"},
-    }
-    (folder / "ensemble.json").write_text(json.dumps(values))
-    shutil.copy(ROOT / "submission" / "run.py", folder)
-    shutil.copytree(ROOT / "fusion", folder / "fusion", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    return endurance.code(tmp_path_factory.mktemp("here") / "code")
 
 
 def ids_of(output: Path, photos: Path) -> set[int]:
     """The image ids of a predictions file, which must be valid."""
     text = output.read_text()
-    assert violations(text, sizes_of(photos), frozenset([7, 3, 40])) == []
+    assert violations(text, sizes_of(photos), frozenset(endurance.CATEGORIES)) == []
     return {row["image_id"] for row in json.loads(text)}
 
 

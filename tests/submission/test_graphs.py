@@ -70,6 +70,10 @@ def test_fp16_halves_the_weights_keeps_the_tail_and_answers_alike(tmp_path: Path
     half = graphs.halved(data)
     types = {one.name: one.data_type for one in onnx.load_model_from_string(half).graph.initializer}
     assert types["trunk.weight"] == onnx.TensorProto.FLOAT16
+    nodes = onnx.load_model_from_string(half).graph.node
+    makers = {name: node for node in nodes for name in node.output}
+    tails = [makers[node.input[0]] for node in nodes if node.op_type == "Sigmoid"]  # each after a convolution
+    assert [(node.op_type, node.attribute[0].i) for node in tails] == [("Cast", onnx.TensorProto.FLOAT)] * 2
     worst = graphs.difference("yolo", data, half, CANVASES)
     assert 0 < worst["scores"] < 0.01 and 0 < worst["boxes_px"] < 0.5
     graphs.refuse_difference(tmp_path, worst)
