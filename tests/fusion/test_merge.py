@@ -321,3 +321,24 @@ def test_merge_by_nms_lowers_the_scores_of_a_lesser_member():
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="merge method: got 'nmw', must be one of nms, soft_nms, wbf"):
         merge([NONE], [1], [1], "nmw", **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "fused"),
+    [
+        pytest.param(
+            [[0, 0, 10, 10], [8, 0, 18, 10], [4, 0, 14, 10]], [0.9, 0.6, 0.5], [[1.4286, 0, 11.4286, 10], [8, 0, 18, 10]],
+            id="as near to two: it joins the first",
+        ),
+        pytest.param(
+            [[0, 0, 30, 10], [0, 0, 10, 10], [18, 0, 28, 10]], [0.9, 0.1, 0.05], [[0.857, 0, 28.0, 10]],
+            id="two that lie apart meet in one",
+        ),
+    ],
+)  # fmt: skip
+def test_fusion_by_hand(boxes, scores, fused):
+    boxes, scores = np.array(boxes, np.float32), np.array(scores, np.float32)
+    got, _, _ = weighted_boxes_fusion([boxes / 40], [scores], [np.zeros(3, np.int64)], [1.0], 0.3)
+    np.testing.assert_allclose(got * 40, fused, atol=1e-3)
+    want = ensemble_boxes.weighted_boxes_fusion([boxes / 40], [scores], [np.zeros(3)], [1.0], iou_thr=0.3)[0]
+    np.testing.assert_array_equal(got, want.astype(np.float32))
