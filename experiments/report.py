@@ -139,7 +139,7 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     """A figure with its interval in brackets, or a dash."""
     if f is None:
         return "-"
-    if f["unit"] == "count":
+    if f.get("unit") == "count":
         return f"{f['value']:.0f}"
     kind = "+.3f" if signed else ".3f" if abs(f["value"]) >= 0.001 or f["value"] == 0 else ".1e"
     if f["low"] is None:
