@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -63,6 +64,11 @@ def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> N
     )
 
 
+def note(out: Path, line: str) -> None:
+    """Leave in OUT/progress.json how far a training is: the line it has just said, and when (seconds since 1970)."""
+    write_json(out / "progress.json", {"line": line, "at": time.time()})
+
+
 def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
     """Whether OUT holds a finished run of just these settings.
 
@@ -99,7 +105,7 @@ def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path]
                 raise ValueError(f"--resume: {out} was begun with {got}; pass the same, or --force")
         return
     out.mkdir(parents=True, exist_ok=True)
-    for file in (out / "run.json", *old):
+    for file in (out / "run.json", out / "progress.json", *old):
         file.unlink(missing_ok=True)
     write_json(path, settings)
 

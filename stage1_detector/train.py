@@ -109,7 +109,12 @@ def train(
         f"{yolo.epochs(config, len(photos['train']))} epochs"
     )
     names = ["product"] if classes == "one" else [f"c{category.id}" for category in dataset.categories]
-    weights = yolo.fit(config, photos, names, out, lambda line: say(f"{classes}: {line}"), pretrained, resume)
+
+    def tell(line: str) -> None:
+        say(f"{classes}: {line}")
+        record.note(out, line)
+
+    weights = yolo.fit(config, photos, names, out, tell, pretrained, resume)
     metrics = finish(weights, out, config, dataset, photos, classes)
     record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"

@@ -150,7 +150,12 @@ def learn(
     shown = look(out.parent, parts, model.columns, config, plan)
     regions = gather(crops, parts.dataset, shown.train, config, studio)
     say(f"{told}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {np.round(shown.error, 3).tolist()}")
-    fitted = fit(model, regions, shown.error, config, out / "last.pt", lambda line: say(f"{told}: {line}"), resume)
+
+    def tell(line: str) -> None:
+        say(f"{told}: {line}")
+        record.note(out, line)
+
+    fitted = fit(model, regions, shown.error, config, out / "last.pt", tell, resume)
     metrics = finish(fitted.model, out, config, parts, shown.valid, shown.error)
     say(
         f"{told}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "
