@@ -19,9 +19,8 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-with contextlib.suppress(
-    ImportError, OSError, TypeError
-):  # torch first: onnxruntime finds CUDA and cuDNN through its libraries
+# torch first: onnxruntime finds CUDA and cuDNN through its libraries
+with contextlib.suppress(ImportError, OSError, TypeError):
     import torch  # noqa: F401
 
 import cv2  # noqa: E402
