@@ -89,10 +89,19 @@ def export_detector(
         example, free = torch.zeros(2, 3, side, side), {0: "batch"}
     axes = {"images": free, "predictions": {0: "batch", 2: "anchors"}}
     to_onnx(model, example, path, axes, sidecar["mean"], sidecar["std"])
+    state_rows(path, model, example)
     parity = detector_parity(model, path, sidecar, detector_inputs(photos, sidecar))
     refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE})
     write_sidecar(path, sidecar)
     return parity
+
+
+@torch.no_grad()
+def state_rows(path: Path, model: torch.nn.Module, example: torch.Tensor) -> None:
+    """Write into PATH's graph how many rows, 4 + C, its output has: tracing may leave it open, and the checker counts them."""
+    graph = onnx.load(str(path))
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = model(example).shape[1]
+    onnx.save(graph, str(path))
 
 
 def detector_inputs(photos: tuple[Photo, ...], sidecar: dict[str, object], n: int = 3) -> Iterable[np.ndarray]:

@@ -36,6 +36,14 @@ def test_class_agnostic_carries_no_evidence() -> None:
     assert (found.scores > 0.5).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_box_that_is_no_number_is_left_out(value: float) -> None:
+    raw = raw_yolo(np.random.default_rng(2), 3, 2)
+    raw[2, 1] = value
+    found = decode("yolo", raw, 0.0, agnostic=False)
+    np.testing.assert_array_equal(found.evidence, raw[4:, [0, 2]].T)
+
+
 def test_unknown_family_lists_the_known() -> None:
     with pytest.raises(ValueError, match=f"got 'ssd', allowed: {', '.join(FAMILIES)}"):
         decode("ssd", np.zeros((5, 1), np.float32), 0.0, agnostic=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -60,6 +61,8 @@ def test_the_file_does_what_the_network_does_for_one_photo_and_eight(tmp_path: P
     inputs = [rng.integers(0, 256, (n, 160, 160, 3), np.uint8) for n in (1, 8)]
     parity = export.detector_parity(dense, tmp_path / "m.onnx", SIDE, inputs)
     assert 0 < parity["boxes_px"] < 0.05 and 0 < parity["scores"] < 1e-4
+    (rows,) = [out.type.tensor_type.shape.dim[1].dim_value for out in onnx.load(str(tmp_path / "m.onnx")).graph.output]
+    assert rows == 4 + 3
     raw = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).run(None, {"images": inputs[1]})[0]
     assert raw.shape == (8, 4 + 3, 120)
     found = decode("rtdetr", raw[0], 0.0, agnostic=False)

@@ -38,9 +38,6 @@ class Net(torch.nn.Module):
 def exported(folder: Path, classes: int, seed: int, scale: float = 40.0, **side: object) -> bytes:
     folder.mkdir(parents=True, exist_ok=True)
     export_detector(Net(classes, seed, scale).eval(), folder / "model.onnx", SIDE | side, ())
-    graph = onnx.load(str(folder / "model.onnx"))
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + classes
-    onnx.save(graph, str(folder / "model.onnx"))
     return (folder / "model.onnx").read_bytes()
 
 
