@@ -24,37 +24,40 @@ class Shot(NamedTuple):
 
 def photograph(config: ShelfConfig, scene: Scene, painting: Painting, rng: np.random.Generator) -> Shot:
     """One photo of a scene: each call with another state of `rng` stands elsewhere, in other light."""
-    matrix = _viewpoint(config, scene, rng)
+    matrix = viewpoint(config.keystone, config.turn, scene.photo, scene.flat, rng)
     image = cv2.warpPerspective(painting.image, matrix, scene.photo, borderMode=cv2.BORDER_REPLICATE)
     owner = cv2.warpPerspective(painting.owner, matrix, scene.photo, flags=cv2.INTER_NEAREST)
     if rng.random() < config.obstacle:
         _obstacle(image, owner, rng)
-    boxes, facings = seen(owner, painting.areas * _growth(matrix, scene), config.visible)
+    middles = np.array([(f.left + f.width / 2, f.bottom - f.height / 2) for f in scene.facings]).reshape(-1, 2)
+    boxes, facings = seen(owner, painting.areas * growth(matrix, middles), config.visible)
     products = np.array([f.product for f in scene.facings], np.int64)  # (F,)
     return Shot(_sensor(config, _light(config, image, rng), rng), boxes, products[facings])
 
 
-def _viewpoint(config: ShelfConfig, scene: Scene, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def viewpoint(
+    keystone: float, turn: float, photo: tuple[int, int], flat_size: tuple[int, int], rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
     """The homography (3, 3) flat shelf -> photo: its corners see the middle of the shelf, moved, turned, nearer or farther.
 
+    `keystone` and `turn` as in `ShelfConfig`, sizes (width, height) in pixels.
     What leaves the painted margin is pulled back to its edge.
     """
     ends = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)  # (4, 2) of the photo
     corner = ends - 0.5
     zoom = rng.uniform(0.9, 1.06)
-    across, down = np.clip(rng.normal(0, config.keystone, 2), -0.25, 0.25)
+    across, down = np.clip(rng.normal(0, keystone, 2), -0.25, 0.25)
     corner = corner * zoom * (1 + corner[:, ::-1] * (across, down))  # (4, 2)
-    angle = np.radians(np.clip(rng.normal(0, config.turn), -4, 4))
-    corner = (corner * scene.photo) @ np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))]) / scene.photo
+    angle = np.radians(np.clip(rng.normal(0, turn), -4, 4))
+    corner = (corner * photo) @ np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))]) / photo
     corner = np.clip(corner + rng.uniform(-0.06, 0.06, 2), -0.5 - MARGIN, 0.5 + MARGIN)
-    flat = (corner / (1 + 2 * MARGIN) + 0.5) * scene.flat  # (4, 2) pixels
-    return cv2.getPerspectiveTransform(flat.astype(np.float32), (ends * scene.photo).astype(np.float32))
+    flat = (corner / (1 + 2 * MARGIN) + 0.5) * flat_size  # (4, 2) pixels
+    return cv2.getPerspectiveTransform(flat.astype(np.float32), (ends * photo).astype(np.float32))
 
 
-def _growth(matrix: npt.NDArray[np.float64], scene: Scene) -> npt.NDArray[np.float64]:
-    """How many pixels of the photo one flat pixel becomes at each facing (F,): det(matrix) / w**3 of a homography."""
-    middles = np.array([(f.left + f.width / 2, f.bottom - f.height / 2, 1) for f in scene.facings]).reshape(-1, 3)
-    return np.linalg.det(matrix) / (middles @ matrix[2]) ** 3
+def growth(matrix: npt.NDArray[np.float64], middles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How many pixels of the photo one flat pixel becomes at each of `middles` (F, 2): det(matrix) / w**3 of a homography."""
+    return np.linalg.det(matrix) / (middles @ matrix[2, :2] + matrix[2, 2]) ** 3  # (F,)
 
 
 def seen(owner: npt.NDArray[np.uint16], areas: npt.NDArray[np.float64], least: float,

@@ -9,7 +9,8 @@ ALLOWED = {
     "size": (32, 8192), "epochs": (1, 10**6), "min_steps": (0, 10**9), "batch": (1, 4096), "lr": (1e-9, 10.0),
     "lr_end": (0.0, 1.0), "weight_decay": (0.0, 1.0), "warmup_epochs": (0.0, 1000.0), "scale": (0.0, 1.0),
     "translate": (0.0, 1.0), "mosaic": (0.0, 1.0), "copy_paste": (0.0, 1.0), "flip_lr": (0.0, 1.0), "hue": (0.0, 1.0),
-    "saturation": (0.0, 1.0), "value": (0.0, 1.0), "freeze": (0, 1000), "patience": (0, 10**6), "seed": (0, 2**32 - 1),
+    "saturation": (0.0, 1.0), "value": (0.0, 1.0), "freeze": (0, 1000), "patience": (0, 10**6),
+    "synthetic_ratio": (0.0, 1000.0), "seed": (0, 2**32 - 1),
 }  # fmt: skip
 OPTIMIZERS = ("AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSProp", "SGD", "MuSGD")
 STRIDE = 32  # of the coarsest layer: the sides of a canvas are multiples of it
@@ -24,7 +25,8 @@ class DetectorConfig:
     come out. `lr` falls along a cosine to `lr * lr_end`. `warmup_epochs` counts passes. `scale`, `translate`, `mosaic`,
     `copy_paste`, `flip_lr`, `hue`, `saturation`, `value` are ultralytics' augmentations of the same names: gains or
     probabilities in [0, 1]. `freeze` holds the first layers of the network still. `patience` > 0 keeps the best of all
-    epochs by valid mAP and stops after so many without gain; 0 takes the last epoch, and valid stays unseen.
+    epochs by valid det mAP50 and stops after so many without gain; 0 takes the last epoch, and valid only looks on.
+    `synthetic_ratio` is how many synthetic photos join in an epoch for each real one, others each time.
     """
 
     family: str = "yolo"
@@ -48,6 +50,7 @@ class DetectorConfig:
     value: float = 0.4
     freeze: int = 0
     patience: int = 0
+    synthetic_ratio: float = 0.0
     seed: int = 0
     device: str = ""
 

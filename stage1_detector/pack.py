@@ -99,12 +99,15 @@ def draw_pack(product: Product, height: int, view: str = "front", turn: float = 
     label = (_front if view == "front" else _side)(product, y1 - y0, x1 - x0, view)
     canvas[y0:y1, x0:x1] = np.roll(label, round(turn * width * shape.drum), axis=1)
     canvas[: round(shape.cap * height)] = product.accent if family.band in ("half", "side") else family.base
-    profile = np.array(shape.profile)  # (P, 2) y and half width
-    outline = np.vstack([profile * (1, -1), profile[::-1]])[:, ::-1] + np.array([0.5, 0])  # (2P, 2) x y
     alpha = np.zeros((height, width), np.uint8)
-    _polygon(alpha, outline, 255)
+    polygon(alpha, outline_of(np.array(shape.profile)), 255)
     shade = np.outer(np.linspace(1.04, 0.9, height), _shade(width, shape.curved)).astype(np.float32)  # (H, W)
     return cv2.merge([*(cv2.multiply(c, shade, dtype=cv2.CV_8U) for c in cv2.split(canvas)), alpha])  # (H, W, 4)
+
+
+def outline_of(profile: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The polygon (2P, 2), x y in shares of the pack, of a symmetrical outline given as y and half width (P, 2)."""
+    return np.vstack([profile * (1, -1), profile[::-1]])[:, ::-1] + np.array([0.5, 0])
 
 
 def _shade(width: int, curved: bool) -> npt.NDArray[np.float64]:
@@ -119,9 +122,9 @@ def _front(product: Product, height: int, width: int, view: str) -> Image:
     canvas[:] = family.base
     _pattern(canvas, family)
     band, word, picture = _layout(family.band)
-    _polygon(canvas, np.array(band), product.accent)
+    polygon(canvas, np.array(band), product.accent)
     plate = (0.04, 0.05, 0.96, 0.25)
-    _polygon(canvas, _corners(plate), family.second)
+    polygon(canvas, _corners(plate), family.second)
     _text(canvas, family.brand, (0.1, 0.08, 0.9, 0.22), family.second, family.font)
     _icon(canvas, product.icon, picture, product.accent if family.icon_varies else family.second)
     _text(canvas, product.word.upper(), word, family.base if family.band == "side" else product.accent, cv2.FONT_HERSHEY_DUPLEX)
@@ -143,12 +146,12 @@ def _side(product: Product, height: int, width: int, view: str) -> Image:
     """A side panel (H, W, 3): brand, small print, and on the right side the member's word."""
     family, canvas = product.family, np.empty((height, width, 3), np.uint8)
     canvas[:] = family.base
-    _polygon(canvas, _corners((0, 0.8, 1, 0.92)), product.accent)
+    polygon(canvas, _corners((0, 0.8, 1, 0.92)), product.accent)
     _text(canvas, family.brand, (0.1, 0.06, 0.9, 0.16), family.base, family.font)
     if view == "right":
         _text(canvas, product.word.upper(), (0.1, 0.82, 0.9, 0.9), product.accent, cv2.FONT_HERSHEY_DUPLEX)
     for y in np.arange(0.3, 0.7, 0.05):
-        _polygon(canvas, _corners((0.15, y, 0.85, y + 0.015)), _ink(family.base))
+        polygon(canvas, _corners((0.15, y, 0.85, y + 0.015)), _ink(family.base))
     return canvas
 
 
@@ -158,7 +161,7 @@ def _pattern(canvas: Image, family: Family) -> None:
     if family.pattern == "rays":
         for a in np.arange(0, 2 * np.pi, np.pi / 7):
             ray = [(0, 0), (np.cos(a), np.sin(a)), (np.cos(a + 0.2), np.sin(a + 0.2))]
-            _polygon(canvas, np.array(ray) + 0.5, tone)
+            polygon(canvas, np.array(ray) + 0.5, tone)
     elif family.pattern == "dots":
         for i in range(30):
             _icon(canvas, "berry", (x := 0.2 * (i % 5) + 0.06, y := 0.17 * (i // 5), x + 0.1, y + 0.08), tone)
@@ -166,12 +169,12 @@ def _pattern(canvas: Image, family: Family) -> None:
         for y in np.arange(0.3, 1, 0.2):
             x = np.linspace(0, 1, 30)
             top = np.stack([x, y + 0.04 * np.sin(9 * x)], axis=1)  # (30, 2)
-            _polygon(canvas, np.vstack([top, top[::-1] + np.array([0, 0.07])]), tone)
+            polygon(canvas, np.vstack([top, top[::-1] + np.array([0, 0.07])]), tone)
     elif family.pattern == "disc":
         _icon(canvas, "berry", (-0.1, 0.2, 1.1, 0.95), tone)
 
 
-def _polygon(canvas: Image, corners: npt.NDArray[np.float64], colour: Colour | int) -> None:
+def polygon(canvas: Image, corners: npt.NDArray[np.float64], colour: Colour | int) -> None:
     """Fill the polygon with `corners` (N, 2), x y in shares of the canvas."""
     size = (canvas.shape[1], canvas.shape[0])
     fill = colour if isinstance(colour, int) else [int(c) for c in colour]
@@ -189,7 +192,7 @@ def _icon(canvas: Image, icon: str, box: Box, colour: Colour) -> None:
     middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
     half = min((box[2] - box[0]) * width, (box[3] - box[1]) * height) / 2  # pixels
     spokes = np.stack([np.cos(_TURN), -np.sin(_TURN)], axis=1) * ICONS[icon][:, None]  # (60, 2)
-    _polygon(canvas, middle + spokes * half / (width, height), colour)
+    polygon(canvas, middle + spokes * half / (width, height), colour)
 
 
 def _ink(ground: Colour) -> Colour:

@@ -7,12 +7,8 @@ again reuses DIR, a stopped run goes on, another wish is refused. A photo depend
 """
 
 import argparse
-import json
-import multiprocessing
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +17,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from fusion.models import read_object
+from stage1_detector import album
 from stage1_detector.camera import photograph
 from stage1_detector.command import run, say
 from stage1_detector.pack import Image, Product, draw_pack, old_print
@@ -69,11 +65,13 @@ def draw(config: ShelfConfig, out: Path, seed: int = 0, workers: int = 2, tell: 
 
     Raises ValueError if `out` is a file, holds other things, or holds a data set of another config, seed or version.
     """
-    if not _claim(out, config, seed):
+    if seed < 0:
+        raise ValueError(f"--seed: got {seed}, need 0 or more")
+    if not album.claim(out, {"version": VERSION, "seed": seed, **asdict(config)}, [STUDIO]):
         return False
     products = world(config, seed).products
     tasks = [Task(out, config, seed, scene, numbers) for scene, numbers in enumerate(plan(config, seed))]
-    with _mapper(workers) as mapper:
+    with album.mapper(workers) as mapper:
         for i, _ in enumerate(mapper(_draw_studio, [(out / STUDIO / p.code, p) for p in products]), 1):
             if i % TOLD == 0 or i == len(products):
                 tell(f"studio photos of {i} of {len(products)} products")
@@ -103,47 +101,9 @@ def plan(config: ShelfConfig, seed: int) -> list[tuple[int, ...]]:
     return scenes
 
 
-def _claim(out: Path, config: ShelfConfig, seed: int) -> bool:
-    """Make `out` the folder of this data set; False if it is complete. ValueError if it is something else's."""
-    if seed < 0:
-        raise ValueError(f"--seed: got {seed}, need 0 or more")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: got {out}, which is a file, need a folder")
-    wish = json.loads(json.dumps({"version": VERSION, "seed": seed, **asdict(config)}))
-    path = out / "world.json"
-    if path.is_file():
-        there = read_object(path)
-        other = [f"{k} {there.get(k)!r} there, {wish.get(k)!r} asked" for k in {**wish, **there} if there.get(k) != wish.get(k)]
-        if other:
-            raise ValueError(f"--out: got {out}, which holds another data set ({other[0]}); give another folder or remove it")
-        return not (out / "annotations.json").is_file()
-    if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"--out: got {out}, which holds other files, need a new or empty folder")
-    for folder in (out / "images", out / "drawn", out / STUDIO):
-        folder.mkdir(parents=True)
-    write_json(path, wish)
-    return True
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """`with _mapper(n) as m: m(f, items)` yields f of each item in order, by n processes; by this one if n is 1."""
-    if workers == 1:
-        yield map
-        return
-    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
-        yield pool.imap
-
-
-def _begin() -> None:
-    """A worker leaves Ctrl-C to its parent and takes one core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-
-
 def _draw_scene(task: Task) -> None:
     """Draw those photos of a scene that are not on disk; for each, drawn/NAME.json says that it is whole and what is on it."""
-    todo = [(shot, n) for shot, n in enumerate(task.numbers) if not _drawn(task.out, n).is_file()]
+    todo = [(shot, n) for shot, n in enumerate(task.numbers) if not album.is_whole(task.out, n)]
     if not todo:
         return
     shop, rng = world(task.config, task.seed), np.random.default_rng((task.seed, SCENE, task.scene))
@@ -152,24 +112,7 @@ def _draw_scene(task: Task) -> None:
     for shot, number in todo:
         rng = np.random.default_rng((task.seed, SHOT, task.scene, shot))
         photo = photograph(task.config, scene, painting, rng)
-        _write_jpeg(task.out / "images" / f"{_name(number)}.jpg", photo.image, int(rng.integers(*task.config.jpeg)))
-        facts = {"size": scene.photo, "boxes": photo.boxes.tolist(), "labels": photo.labels.tolist()}
-        write_json(_drawn(task.out, number), facts)
-
-
-def _name(number: int) -> str:
-    return f"img_{number:05d}"
-
-
-def _drawn(out: Path, number: int) -> Path:
-    return out / "drawn" / f"{_name(number)}.json"
-
-
-def _write_jpeg(path: Path, image: Image, quality: int) -> None:
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise OSError(f"{path}: could not be encoded")
-    path.write_bytes(data.tobytes())
+        album.add(task.out, number, photo, int(rng.integers(*task.config.jpeg)))
 
 
 def _draw_studio(job: tuple[Path, Product]) -> None:
@@ -178,7 +121,7 @@ def _draw_studio(job: tuple[Path, Product]) -> None:
     folder.mkdir(exist_ok=True)
     for view in VIEWS:
         if not (folder / f"{view}.jpg").is_file():
-            _write_jpeg(folder / f"{view}.jpg", studio(product, view), 95)
+            album.write_jpeg(folder / f"{view}.jpg", studio(product, view), 95)
 
 
 def studio(product: Product, view: str) -> Image:
@@ -199,27 +142,11 @@ def studio(product: Product, view: str) -> Image:
 def _write_lists(out: Path, products: tuple[Product, ...], tasks: list[Task]) -> None:
     """Write scenes.csv, the studio's metadata.json and, last, annotations.json; its presence says that all is done."""
     scenes = sorted((number, task.scene) for task in tasks for number in task.numbers)
-    (out / "scenes.csv").write_text("file_name,scene\n" + "".join(f"{_name(n)}.jpg,{s}\n" for n, s in scenes))
-    images, annotations = [], []
-    for number, _ in scenes:
-        facts = json.loads(_drawn(out, number).read_text())
-        width, height = facts["size"]
-        images.append({"id": number, "file_name": f"{_name(number)}.jpg", "width": width, "height": height})
-        annotations += [_annotation(number, box, label) for box, label in zip(facts["boxes"], facts["labels"], strict=True)]
-    counts = Counter(a["category_id"] for a in annotations)
+    (out / "scenes.csv").write_text("file_name,scene\n" + "".join(f"{album.name(n)}.jpg,{s}\n" for n, s in scenes))
+    numbers = [number for number, _ in scenes]
+    counts = Counter(album.labels(out, numbers))
     write_json(out / STUDIO / "metadata.json", [_metadata(p, counts[i]) for i, p in enumerate(products)])
-    categories = [{"id": i, "name": p.name, "supercategory": "product"} for i, p in enumerate(products)]
-    numbered = [{"id": i, **a} for i, a in enumerate(annotations, 1)]
-    write_json(out / "annotations.json", {"images": images, "categories": categories, "annotations": numbered})
-    for number, _ in scenes:
-        _drawn(out, number).unlink()
-    _drawn(out, 0).parent.rmdir()
-
-
-def _annotation(image_id: int, box: list[float], label: int) -> dict[str, Any]:
-    x0, y0, x1, y1 = box
-    bbox = [x0, y0, x1 - x0, y1 - y0]
-    return {"image_id": image_id, "category_id": label, "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0}
+    album.close(out, numbers, [{"id": i, "name": p.name, "supercategory": "product"} for i, p in enumerate(products)])
 
 
 def _metadata(product: Product, count: int) -> dict[str, Any]:

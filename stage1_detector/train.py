@@ -7,12 +7,15 @@
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from fusion.ensemble import Member
-from fusion.models import Model, read_object
+from fusion.models import Model, Sidecar, read_object
 from fusion.pipeline import detect_one
 from stage1_detector import folds, record, yolo
 from stage1_detector.command import run, say
@@ -33,11 +36,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--classes", choices=("one", "all"), default="one", help="one: find products; all: find and name them")
     p.add_argument("--recipe", default="small", help=f"one of {', '.join(RECIPES)}")
     p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch at 160 px")
-    p.add_argument("--pretrained", type=Path, help="local weights file to start from; nothing is ever downloaded")
+    p.add_argument("--pretrained", type=Path, help="local weights file to start from, or starter; nothing is ever downloaded")
+    p.add_argument("--synthetic", type=Path, help="folder of synthetic photos, as stage1_detector.synth writes it")
     p.add_argument("--resume", action="store_true", help="go on with a stopped run")
     p.add_argument("--force", action="store_true", help="start again, replacing what is there")
     # --- fields of DetectorConfig
-    p.add_argument("--family", choices=tuple(yolo.TRAINERS))
+    p.add_argument("--family", choices=tuple(yolo.SHAPES))
     p.add_argument("--model", help="model YAML that ultralytics carries")
     p.add_argument("--size", type=int, help="long side in pixels")
     p.add_argument("--epochs", type=int)
@@ -58,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--value", type=float)
     p.add_argument("--freeze", type=int, help="layers held still")
     p.add_argument("--patience", type=int, help="epochs without gain before it stops; 0: the last epoch counts")
+    p.add_argument("--synthetic-ratio", type=float, help="synthetic photos an epoch for each real one")
     p.add_argument("--seed", type=int)
     p.add_argument("--device", help="as torch names it; empty: the GPU if there is one")
     return p
@@ -72,7 +77,7 @@ def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     args = parser().parse_args(argv)
     config = override(recipe(args.recipe, args.quick), vars(args))
-    train(args.data, args.out, args.classes, config, args.pretrained, args.resume, args.force)
+    train(args.data, args.out, args.classes, config, args.pretrained, args.resume, args.force, args.synthetic)
 
 
 def train(
@@ -83,10 +88,12 @@ def train(
     pretrained: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    synthetic: Path | None = None,
 ) -> Path:
     """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused."""
-    if pretrained is not None and not pretrained.is_file():
-        raise ValueError(f"--pretrained: got {pretrained}, must be a local weights file")
+    pretrained = yolo.weights_file(pretrained)
+    if (synthetic is None) != (config.synthetic_ratio == 0):
+        raise ValueError(f"--synthetic: got {synthetic} with --synthetic-ratio {config.synthetic_ratio}, give both or neither")
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
     out = runs / classes
@@ -94,12 +101,14 @@ def train(
         "classes": classes,
         "pretrained": pretrained and record.fingerprint(pretrained),
         "folds": record.fingerprint(runs / "folds.json"),
+        "synthetic": synthetic and record.fingerprint(synthetic / "annotations.json"),
     }
     if record.finished(out, settings, force):
         say(f"{classes}: reuses {out}")
         return out / "model.onnx"
     record.refuse_unfinished(out, is_stopped(out), resume, force)
     yolo.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
+    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes)
     photos = {part: parts.labelled(part) for part in ("train", "valid")}
     last = out / "weights" / "last.pt"
     record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
@@ -114,8 +123,11 @@ def train(
         say(f"{classes}: {line}")
         record.note(out, line)
 
-    weights = yolo.fit(config, photos, names, out, tell, pretrained, resume)
-    metrics = finish(weights, out, config, dataset, photos, classes)
+    categories = None if classes == "one" else [category.id for category in dataset.categories]
+    described = sidecar(config, categories, photos)
+    scorer = network_score(config, described, photos["valid"], len(dataset.categories))
+    weights = yolo.fit(config, photos, names, out, tell, scorer, pretrained, resume, made)
+    metrics = finish(weights, out, config, described, photos["valid"], len(dataset.categories))
     record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
 
@@ -131,12 +143,25 @@ def weights_of(out: Path) -> Path:
     return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
 
 
-def finish(
-    weights: Path, out: Path, config: DetectorConfig, dataset: Dataset, photos: dict[str, tuple[Photo, ...]], classes: str
-) -> dict[str, Any]:
-    """Export `weights` to OUT/model.onnx, check it against torch, and score it on the valid photos."""
-    categories = None if classes == "one" else [category.id for category in dataset.categories]
-    sidecar = {
+def synthetic_photos(folder: Path, dataset: Dataset, classes: str) -> tuple[Photo, ...]:
+    """The photos in `folder`, labelled with the categories of `dataset` of the same names.
+
+    Raises ValueError where `classes` is "all" and a category there is not one of the data set's.
+    """
+    made = read(folder)
+    if classes == "one":
+        return made.photos
+    index = {category.name: i for i, category in enumerate(dataset.categories)}
+    other = [category.name for category in made.categories if category.name not in index]
+    if other:
+        raise ValueError(f"--synthetic: {folder} has the category {other[0]!r}, the data set has not; --classes one takes any")
+    names = np.array([index[category.name] for category in made.categories], np.int64)
+    return tuple(replace(photo, labels=names[photo.labels]) for photo in made.photos)
+
+
+def sidecar(config: DetectorConfig, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
+    """What run.py must know about the detector."""
+    return {
         "task": "detector",
         "family": config.family,
         "categories": categories,
@@ -147,17 +172,33 @@ def finish(
         "std": [1.0] * 3,
         "max_det": yolo.max_det([*photos["train"], *photos["valid"]]),
     }
-    parity = export_detector(yolo.for_export(yolo.load(weights), config), out / "model.onnx", sidecar, photos["valid"])
-    say(f"{classes}: ONNX equals torch within {parity['boxes_px']:.1e} px and {parity['scores']:.1e}")
-    scores = score(out / "model.onnx", photos["valid"], len(dataset.categories))
-    say(f"{classes}: valid " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+
+
+def network_score(
+    config: DetectorConfig, described: dict[str, Any], photos: tuple[Photo, ...], n_categories: int
+) -> yolo.Score:
+    """`score` of a network that is still being trained."""
+
+    def scored(network: torch.nn.Module) -> dict[str, float]:
+        return score(yolo.Network(network, config, Sidecar(**described)), photos, n_categories)
+
+    return scored
+
+
+def finish(
+    weights: Path, out: Path, config: DetectorConfig, described: dict[str, Any], valid: tuple[Photo, ...], n_categories: int
+) -> dict[str, Any]:
+    """Export `weights` to OUT/model.onnx, check it against torch, and score it on the valid photos."""
+    parity = export_detector(yolo.for_export(yolo.load(weights), config), out / "model.onnx", described, valid)
+    say(f"{out.name}: ONNX equals torch within {parity['boxes_px']:.1e} px and {parity['scores']:.1e}")
+    scores = score(Model(out / "model.onnx"), valid, n_categories)
+    say(f"{out.name}: valid " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     return {"parity": parity, "valid": scores}
 
 
-def score(path: Path, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
-    """mAP50 of the model at `path` alone on `photos`, one view and NMS: det, and cls where it knows categories."""
-    model = Model(path)
-    member = Member.of(path.name, model.sidecar, conf=VALID_CONF, nms_iou=VALID_NMS)
+def score(model: Model | yolo.Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
+    """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
+    member = Member.of("", model.sidecar, conf=VALID_CONF, nms_iou=VALID_NMS)
     found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     result = evaluate([Truth(p.boxes, p.labels) for p in photos], found, n_categories)
     named = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}

@@ -16,16 +16,19 @@ os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytic
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))  # its settings file goes nowhere near $HOME
 
 import cv2
+import numpy as np
 import torch
 from ultralytics.data import base as data_base
-from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
+from fusion.models import Sidecar, normalise
 from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
 from stage1_detector.data import Photo, read_image
+from stage1_detector.trainer import STARTER, Score, Task, trainer
+from stage1_detector.watch import Watch, is_out_of_memory
 
 Progress = Callable[[str], None]
 
@@ -38,10 +41,10 @@ class _Silent(TQDM):
 
 
 data_base.TQDM = _Silent
-TRAINERS = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
 SHAPES = {"yolo": "rectangle", "rtdetr": "stretch"}  # how a photo fills the canvas at judgment, as in training
-KEPT = ("imgsz", "epochs", "batch", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
+SYNTHETIC = "synthetic_"  # before the names of synthetic photos: they come after real ones, which are numbers
+KEPT = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 # The same for every recipe. bf16, where there is a GPU, because ultralytics downloads a model to check fp16.
 ALWAYS = {
     "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
@@ -67,13 +70,17 @@ def fit(
     names: list[str],
     out: Path,
     progress: Progress,
+    score: Score,
     pretrained: Path | None = None,
     resume: bool = False,
+    synthetic: tuple[Photo, ...] = (),
 ) -> Path:
     """Train on `photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
 
-    `names` are the class names; one name makes a class-agnostic detector, whatever the labels say. `photos["valid"]` is
-    only looked at, and only chooses the epoch when `config.patience` > 0. Raises FloatingPointError at a non-finite loss.
+    `names` are the class names; one name makes a class-agnostic detector, whatever the labels say. `score` tells how good a
+    network is on `photos["valid"]`, and only chooses the epoch when `config.patience` > 0. Of `synthetic`, so many join in
+    each epoch as `config.synthetic_ratio` says. Where memory runs out, the batch is halved. Raises FloatingPointError at a
+    non-finite loss.
     """
     SETTINGS.update(dict.fromkeys(_UNUSED_TRACKERS, False))
     weights, last = out / "weights" / ("best.pt" if config.patience else "last.pt"), out / "weights" / "last.pt"
@@ -81,19 +88,40 @@ def fit(
     if resume and _is_through(last, wanted):
         return weights
     folders = {part: link_photos(photos[part], out / "photos" / part, agnostic=len(names) == 1) for part in ("train", "valid")}
-    most = max_det([*photos["train"], *photos["valid"]])
-    trainer = _trainer(config.family, folders, names, most)(overrides=wanted | ({"resume": str(last)} if resume else {}))
-    trainer.add_callback("on_train_epoch_start", use_every_core)
-    trainer.add_callback("on_train_batch_end", stop_at_non_finite)
-    trainer.add_callback("on_train_epoch_end", lambda t: progress(progress_line(t)))
-    trainer.train()
-    return weights
+    if config.synthetic_ratio:
+        link_photos(synthetic, out / "photos" / "train", agnostic=len(names) == 1, prefix=SYNTHETIC)
+    real, most = len(photos["train"]), max_det([*photos["train"], *photos["valid"]])
+    tensors = pretrained if pretrained is not None and pretrained.suffix == ".safetensors" else None
+    task = Task(folders, names, most, real, round(real * config.synthetic_ratio), score, tensors)
+    watch, batch = Watch(out, progress), config.batch
+    while True:
+        goes_on = {"resume": str(last)} if resume else {}
+        try:
+            one = trainer(config.family, task)(overrides=wanted | {"batch": batch} | goes_on)
+            watch.attach(one)
+            one.train()
+            return weights
+        except RuntimeError as error:
+            if batch == 1 or not is_out_of_memory(error):
+                raise
+            batch, resume = max(1, batch // 2), last.is_file()
+            progress(f"out of memory: goes on with a batch of {batch}")
+        finally:
+            watch.close()
+
+
+def weights_file(given: Path | None) -> Path | None:
+    """The weights file that `--pretrained` means: `starter` is the one in this package. ValueError for one that is missing."""
+    path = STARTER if given is not None and str(given) == "starter" else given
+    if path is not None and not path.is_file():
+        raise ValueError(f"--pretrained: got {path}, must be a local weights file, or starter")
+    return path
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
     """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with."""
     for flag, path in (("--pretrained", pretrained), ("--resume", last)):
-        if path is not None:
+        if path is not None and path.suffix != ".safetensors":
             _refuse_weights(flag, path)
     try:
         layers = yaml_model_load(config.model)["head"] if Path(config.model).suffix == ".yaml" else []
@@ -139,8 +167,9 @@ def arguments(
     """
     same_shape = len({(photo.width, photo.height) for photo in photos["train"]}) == 1
     cuda = torch.cuda.is_available()
+    ours = pretrained is not None and pretrained.suffix != ".safetensors"
     return ALWAYS | {
-        "model": str(pretrained.resolve() if pretrained else config.model), "pretrained": pretrained is not None,
+        "model": str(pretrained.resolve() if ours else config.model), "pretrained": ours,
         "project": str(out.resolve().parent), "name": out.name, "imgsz": config.size,
         "epochs": epochs(config, len(photos["train"])),
         "batch": config.batch, "nbs": config.batch, "optimizer": config.optimizer, "lr0": config.lr, "lrf": config.lr_end,
@@ -148,19 +177,20 @@ def arguments(
         "translate": config.translate, "mosaic": config.mosaic, "close_mosaic": 10 if config.mosaic else 0,
         "copy_paste": config.copy_paste, "fliplr": config.flip_lr, "hsv_h": config.hue, "hsv_s": config.saturation,
         "hsv_v": config.value, "freeze": config.freeze or None, "patience": config.patience or 10**6,
-        "val": config.patience > 0, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
+        "val": True, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
         "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if cuda else False, "deterministic": not cuda,
     }  # fmt: skip
 
 
 def epochs(config: DetectorConfig, n_photos: int) -> int:
-    """Passes over the photos: `config.epochs`, or as many as `config.min_steps` steps take.
+    """Passes over the `n_photos` real photos: `config.epochs`, or as many as `config.min_steps` steps take.
 
     >>> config = DetectorConfig(epochs=40, min_steps=1200, batch=4)
     >>> epochs(config, 20), epochs(config, 200)
     (240, 40)
     """
-    return max(config.epochs, math.ceil(config.min_steps / math.ceil(n_photos / config.batch)))
+    passed = n_photos + round(n_photos * config.synthetic_ratio)
+    return max(config.epochs, math.ceil(config.min_steps / math.ceil(passed / config.batch)))
 
 
 def max_det(photos: list[Photo]) -> int:
@@ -172,6 +202,26 @@ def load(weights: Path) -> torch.nn.Module:
     """The network in `weights` on the CPU, in evaluation mode, batch norm folded into the convolutions."""
     model, _ = load_checkpoint(str(weights), device="cpu", fuse=True)
     return model.float().eval()
+
+
+def load_raw(weights: Path) -> torch.nn.Module:
+    """The network in `weights` on the CPU as it was trained, nothing folded."""
+    model, _ = load_checkpoint(str(weights), device="cpu")
+    return model.float().eval()
+
+
+class Network:
+    """A trained network in the place of `fusion.models.Model`: the same canvases in, the same raw output out."""
+
+    def __init__(self, network: torch.nn.Module, config: DetectorConfig, sidecar: Sidecar) -> None:
+        self.network, self.sidecar = for_export(network, config), sidecar
+        self.device = next(network.parameters()).device
+
+    @torch.no_grad()
+    def __call__(self, canvases: np.ndarray) -> np.ndarray:
+        """(B, H, W, 3) uint8 RGB canvases -> (B, 4 + C, A) float32."""
+        images = normalise(canvases, self.sidecar.mean, self.sidecar.std)
+        return np.asarray(self.network(torch.from_numpy(images).to(self.device)).float().cpu().numpy())
 
 
 def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Module:
@@ -188,38 +238,18 @@ def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Modul
     return model
 
 
-def _trainer(family: str, folders: dict[str, Path], names: list[str], most: int) -> Callable[..., DetectionTrainer]:
-    """The family's trainer, reading `folders` instead of a YAML; `most` objects a photo are to be found."""
-    if family not in TRAINERS:
-        raise ValueError(f"family: got {family!r}, allowed: {', '.join(TRAINERS)}")
-    data = {
-        "train": str(folders["train"]),
-        "val": str(folders["valid"]),
-        "nc": len(names),
-        "names": dict(enumerate(names)),
-        "channels": 3,
-    }
+def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix: str = "") -> Path:
+    """Lay `photos` out as ultralytics reads them, FOLDER/images + FOLDER/labels, and return FOLDER/images.
 
-    class OurTrainer(TRAINERS[family]):  # type: ignore[misc]
-        queries = max(rtdetr.QUERIES, most)  # of RT-DETR
-
-        def get_dataset(self) -> dict[str, object]:
-            return data
-
-        def final_eval(self) -> None:
-            """Our own score follows on the exported model; ultralytics' caps and class means would only confuse."""
-
-    return OurTrainer
-
-
-def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool) -> Path:
-    """Lay `photos` out as ultralytics reads them, FOLDER/images + FOLDER/labels, and return FOLDER/images."""
-    shutil.rmtree(folder, ignore_errors=True)  # photos of other folds, or ultralytics' cache of other labels
+    Without a `prefix` what lies there is removed: photos of other folds, or ultralytics' cache of other labels.
+    """
+    if not prefix:
+        shutil.rmtree(folder, ignore_errors=True)
     for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     for photo in photos:
-        _link(photo, folder / "images" / f"{photo.id:08d}{photo.path.suffix.lower()}")
-        (folder / "labels" / f"{photo.id:08d}.txt").write_text(label_lines(photo, agnostic))
+        _link(photo, folder / "images" / f"{prefix}{photo.id:08d}{photo.path.suffix.lower()}")
+        (folder / "labels" / f"{prefix}{photo.id:08d}.txt").write_text(label_lines(photo, agnostic))
     return folder / "images"
 
 
@@ -248,28 +278,3 @@ def label_lines(photo: Photo, agnostic: bool) -> str:
         )
         lines.append(f"{0 if agnostic else label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n")
     return "".join(lines)
-
-
-def use_every_core(trainer: DetectionTrainer) -> None:
-    """Callback: ultralytics leaves one core alone when it selects the CPU, which of two cores is half."""
-    torch.set_num_threads(os.cpu_count() or 1)
-
-
-def stop_at_non_finite(trainer: DetectionTrainer) -> None:
-    """Callback after a batch. Raises FloatingPointError, with where it happened, when the loss is not a number."""
-    if not torch.isfinite(trainer.loss):
-        raise FloatingPointError(
-            f"loss of epoch {trainer.epoch + 1}: got {float(trainer.loss)}, must be finite; lower --lr (now {trainer.args.lr0})"
-        )
-
-
-def progress_line(trainer: DetectionTrainer) -> str:
-    """What an epoch did: number, losses, photos a second, minutes left."""
-    import time
-
-    done = trainer.epoch + 1 - trainer.start_epoch
-    seconds = (time.time() - trainer.train_time_start) / done  # an epoch
-    losses = " ".join(f"{name.split('/')[-1]} {float(value):.3f}" for name, value in trainer.tloss.items())
-    left = seconds * (trainer.epochs - trainer.epoch - 1) / 60
-    rate = len(trainer.train_loader.dataset) / seconds
-    return f"epoch {trainer.epoch + 1}/{trainer.epochs}  {losses}  {rate:.1f} photos/s  {left:.1f} min left"

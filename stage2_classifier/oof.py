@@ -139,6 +139,8 @@ def train_fold(
 
     config = detector_config.DetectorConfig(**settings["detector"])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
-    weights = yolo.fit(config, both, ["product"], out, progress, plan.weights, resume=train.is_stopped(out))
-    train.finish(weights, out, config, parts.dataset, both, "one")
+    described = train.sidecar(config, None, both)
+    scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
+    weights = yolo.fit(config, both, ["product"], out, progress, scorer, plan.weights, resume=train.is_stopped(out))
+    train.finish(weights, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

@@ -10,8 +10,8 @@ from stage1_detector import train as detector_train
 from stage2_classifier import config as classifier
 from stage2_classifier import train as classifier_train
 
-OWN_OF_DETECTOR = {"help", "data", "out", "classes", "recipe", "quick", "pretrained", "resume", "force"}
-OWN_OF_CLASSIFIER = (OWN_OF_DETECTOR - {"classes"}) | {"crops", "studio", "name", "folds", "detector_weights"}
+OWN_OF_DETECTOR = {"help", "data", "out", "classes", "recipe", "quick", "pretrained", "resume", "force", "synthetic"}
+OWN_OF_CLASSIFIER = (OWN_OF_DETECTOR - {"classes", "synthetic"}) | {"crops", "studio", "name", "folds", "detector_weights"}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fusion.pipeline import detect_one
 from stage1_detector import config, export, rtdetr, yolo
 from stage1_detector import train as detector
 from stage1_detector.data import Photo
+from stage1_detector.trainer import Task, trainer
 
 SIDE = {
     "task": "detector", "family": "rtdetr", "categories": [3, 7, 40], "size": 160, "mean": [0.0] * 3, "std": [1.0] * 3,
@@ -43,8 +44,8 @@ def test_queries_stand_in_the_models_own_description() -> None:
 )
 def test_queries_follow_the_fullest_photo(tmp_path: Path, fullest: int, queries: int) -> None:
     photo = Photo(1, tmp_path, 60, 40, np.zeros((fullest, 4), np.float32), np.zeros(fullest), np.zeros(fullest), None)
-    trainer = yolo._trainer("rtdetr", {"train": tmp_path, "valid": tmp_path}, ["product"], yolo.max_det([photo]))
-    assert trainer.queries == queries
+    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], yolo.max_det([photo]), 1, 0, lambda network: {})
+    assert trainer("rtdetr", task).queries == queries
 
 
 def test_a_model_of_another_family_is_refused() -> None:

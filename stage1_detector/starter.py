@@ -1,0 +1,99 @@
+"""Train the starter detector on made-up packages alone, so that a detector need not begin from random weights.
+
+    python -m stage1_detector.starter --out FILE --work DIR [--photos N] [--epochs E] [--seed S]
+
+FILE (.safetensors, half precision, at most MOST bytes) is a class-agnostic yolov8n that has seen composed photos of shelves,
+spines, stacks and loose packages, no two alike, and nothing else. `--pretrained starter` of stage1_detector.train means the one
+in this package, made by the command above. DIR keeps photos and run; a stopped run goes on by itself.
+"""
+
+import argparse
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from stage1_detector import composed, yolo
+from stage1_detector.command import run, say
+from stage1_detector.config import DetectorConfig
+from stage1_detector.data import read
+from stage1_detector.layout import Look
+from stage1_detector.record import write_json
+from stage1_detector.train import network_score, sidecar
+
+MOST = 15_000_000  # bytes; taken: what may be committed
+UNSEEN = 10_000  # chosen: seeds are numbers; photos with this much more are never trained on
+VALID = 100  # photos held out, of packages that are not trained on
+LOOK = Look(
+    sizes=((416, 312), (312, 416), (416, 416), (416, 234), (234, 416)), rows=(1, 7), kinds=(1.0, 0.5, 0.25, 0.9), turn=3.0,
+    keystone=0.12, blur=(0.2, 1.1), noise=(1.0, 10.0), jpeg=(35, 95),
+)  # fmt: skip
+CONFIG = DetectorConfig(size=320, epochs=3, batch=8, warmup_epochs=0.1, lr=0.002, scale=0.5)
+
+
+def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
+    """Draw, train and write the weights to OUT, and beside it what made them."""
+    started = time.time()
+    config = replace(CONFIG, epochs=epochs, seed=seed)
+    sets = {}
+    for part, count, its_seed in (("train", photos, seed), ("valid", VALID, seed + UNSEEN)):
+        folder = work / part
+        composed.draw(
+            composed.Fantasy(),
+            LOOK,
+            [{"id": 0, "name": "product"}],
+            count,
+            folder,
+            its_seed,
+            tell=lambda line: say(f"starter: {line}"),
+        )
+        sets[part] = read(folder).photos
+    run_folder = work / "run"
+    begun = (run_folder / "weights" / "last.pt").is_file()
+    scorer = network_score(config, sidecar(config, None, sets), sets["valid"], 1)
+    weights = yolo.fit(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    write(yolo.load_raw(weights), out)
+    write_json(
+        out.with_suffix(".json"),
+        {
+            "settings": {"photos": photos, "look": asdict(LOOK), "config": asdict(config)},
+            "hours": (time.time() - started) / 3600,
+        },
+    )
+
+
+def write(model: torch.nn.Module, out: Path) -> None:
+    """Write the weights of `model` to OUT in half precision. Raises ValueError if they are more than MOST bytes."""
+    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()}
+    beside = out.with_suffix(".part")
+    save_file(state, beside)
+    if beside.stat().st_size > MOST:
+        raise ValueError(f"{out}: got {beside.stat().st_size} bytes, allowed {MOST}; choose a smaller model")
+    beside.replace(out)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments and train. Raises ValueError for what the user can mend."""
+    p = argparse.ArgumentParser(prog="python -m stage1_detector.starter", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--out", type=Path, required=True, help="weights file to write, .safetensors")
+    p.add_argument("--work", type=Path, required=True, help="folder for photos and checkpoints")
+    p.add_argument("--photos", type=int, default=6000)
+    p.add_argument("--epochs", type=int, default=3)
+    p.add_argument("--seed", type=int, default=0)
+    args = p.parse_args(argv)
+    if args.out.suffix != ".safetensors" or not args.out.parent.is_dir():
+        raise ValueError(f"--out: got {args.out}, must be a .safetensors file in a folder that is there")
+    if args.photos < 1 or args.epochs < 1:
+        raise ValueError(f"--photos, --epochs: got {args.photos}, {args.epochs}, need at least 1")
+    train(args.out, args.work, args.photos, args.epochs, args.seed)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
