@@ -28,7 +28,8 @@ from experiments.over_seeds import Mean, over_seeds
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import read
-from stage2_classifier.data import shelf_regions, studio_folder, studio_regions
+from stage1_detector.studio import studio_folder
+from stage2_classifier.data import shelf_regions, studio_regions
 from stage2_classifier.knn import AT, Embedded, Floats, embed_regions, load_embedder, recall_at, search, unit, vote
 
 VOTERS = 5  # chosen: neighbours whose vote names a query

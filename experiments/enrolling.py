@@ -25,9 +25,10 @@ from fusion.views import crop
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read
+from stage1_detector.studio import studio_folder, studio_names
 from stage2_classifier import enroll
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
-from stage2_classifier.data import Image, shelf_regions, studio_folder, studio_names
+from stage2_classifier.data import Image, shelf_regions
 from stage2_classifier.knn import logits_of
 from stage2_classifier.train import is_stopped, train
 

@@ -22,8 +22,9 @@ from experiments import figures
 from experiments.over_seeds import Mean, over_seeds
 from stage1_detector import record
 from stage1_detector.command import run, say
+from stage1_detector.studio import content_box
 from stage2_classifier.config import ClassifierConfig, Columns
-from stage2_classifier.data import Region, content_box, crops_of, cut
+from stage2_classifier.data import Region, crops_of, cut
 from stage2_classifier.fit import fit
 from stage2_classifier.model import build, pretrained_file
 from stage2_classifier.scaling import ece, temperature

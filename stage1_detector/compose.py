@@ -4,7 +4,8 @@ About 0.2 s of one core for a photo of 1280 x 960 pixels: all is 8 bit, and ligh
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,12 +24,14 @@ MATCH = 0.5  # chosen: how far a package's light follows the colour of its surro
 
 @dataclass(frozen=True, eq=False)
 class Stock:
-    """What there is to put on shelves: for each of C products its pictures, uint8 (H, W, 4) RGBA, its size and its category.
+    """What there is to put on shelves: for each of C products its pictures, uint8 (H, W, 4) RGBA or PNG files of such.
 
-    `sizes` (C,) are sides relative to the usual, `labels` int64 (C,). Raises ValueError for a product without a picture.
+    `aspects` (C,) are width / height, `sizes` (C,) sides relative to the usual, `labels` int64 (C,) categories.
+    Raises ValueError for a product without a picture.
     """
 
-    pictures: tuple[tuple[Image, ...], ...]
+    pictures: tuple[tuple[Image | Path, ...], ...]
+    aspects: npt.NDArray[np.float64]
     sizes: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
 
@@ -36,10 +39,20 @@ class Stock:
         if not self.pictures or not all(self.pictures):
             raise ValueError(f"stock: got {len(self.pictures)} products, need at least 1, each with a picture")
 
-    @cached_property
-    def aspects(self) -> npt.NDArray[np.float64]:
-        """Width / height (C,) of each product's first picture."""
-        return np.array([views[0].shape[1] / views[0].shape[0] for views in self.pictures])
+    def picture(self, product: int, rng: np.random.Generator) -> Image:
+        """One of a product's pictures."""
+        views = self.pictures[product]
+        view = views[int(rng.integers(len(views)))]
+        return read_png(view) if isinstance(view, Path) else view
+
+
+@lru_cache(maxsize=512)
+def read_png(path: Path) -> Image:
+    """A picture (H, W, 4) RGBA from disk. ValueError where it is none."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] != 4:
+        raise ValueError(f"{path}: not a cut-out (a PNG with transparency); remove it, and it is made again")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
 def compose(look: Look, stock: Stock, back: Image, rng: np.random.Generator) -> Shot:
@@ -115,8 +128,7 @@ def _standing(
     stock: Stock, one: Placed, tones: npt.NDArray[np.float64], size: tuple[int, int], rng: np.random.Generator
 ) -> Image:
     """The package as it is seen there, RGBA with PAD around it: scaled, in its own light, turned."""
-    views = stock.pictures[one.product]
-    picture = views[int(rng.integers(len(views)))]
+    picture = stock.picture(one.product, rng)
     wide, high = max(2, round(one.width)), max(2, round(one.height))
     picture = cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA if wide < picture.shape[1] else cv2.INTER_LINEAR)
     row, column = (int(np.clip(8 * a / b, 0, 7)) for a, b in ((one.y, size[1]), (one.x, size[0])))

@@ -27,33 +27,28 @@ MADE_UP, TALL, BLOCK = 400, 160, 200  # chosen: made-up products, their pixels, 
 
 
 class Source(Protocol):
-    """Where pictures and backgrounds come from. Hashable, and small enough to be sent to every worker."""
+    """Where photos come from: small enough to be sent to a worker with each of them; its `repr` tells it from others."""
 
-    def stock(self, seed: int, number: int) -> Stock:
-        """The products that photo `number` is filled from."""
-
-    def back(self, size: tuple[int, int], rng: np.random.Generator) -> Image:
-        """A background (H, W, 3) for a photo of `size` (width, height)."""
+    def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
+        """Photo `number`."""
 
 
 @dataclass(frozen=True)
 class Fantasy:
     """Made-up packages of the one category 0, others in every BLOCK of photos, before made-up grounds."""
 
-    def stock(self, seed: int, number: int) -> Stock:
-        """MADE_UP packages."""
-        return _made_up(seed, number // BLOCK)
-
-    def back(self, size: tuple[int, int], rng: np.random.Generator) -> Image:
-        """A surface of no particular kind."""
-        return any_ground(size, rng)
+    def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
+        """MADE_UP packages to choose from, on a surface of no particular kind."""
+        size = look.sizes[rng.integers(len(look.sizes))]
+        return compose(look, _made_up(seed, number // BLOCK), any_ground(size, rng), rng)
 
 
 @lru_cache(maxsize=2)
 def _made_up(seed: int, block: int) -> Stock:
     rng = np.random.default_rng((seed, STOCK, block))
-    pictures = tuple((draw_fantasy(rng, TALL),) for _ in range(MADE_UP))
-    return Stock(pictures, np.exp(rng.normal(0, 0.15, MADE_UP)), np.zeros(MADE_UP, np.int64))
+    pictures = [draw_fantasy(rng, TALL) for _ in range(MADE_UP)]
+    aspects = np.array([picture.shape[1] / picture.shape[0] for picture in pictures])
+    return Stock(tuple((p,) for p in pictures), aspects, np.exp(rng.normal(0, 0.15, MADE_UP)), np.zeros(MADE_UP, np.int64))
 
 
 def any_ground(size: tuple[int, int], rng: np.random.Generator) -> Image:
@@ -95,11 +90,5 @@ def _draw(task: Task) -> None:
     """Compose one photo, unless it is on disk."""
     if not album.is_whole(task.out, task.number):
         rng = np.random.default_rng((task.seed, PHOTO, task.number))
-        album.add(task.out, task.number, shot(task, rng), int(rng.integers(*task.look.jpeg)))
-
-
-def shot(task: Task, rng: np.random.Generator) -> Shot:
-    """The photo of `task`, not on disk."""
-    look = task.look
-    size = look.sizes[rng.integers(len(look.sizes))]
-    return compose(look, task.source.stock(task.seed, task.number), task.source.back(size, rng), rng)
+        shot = task.source.shot(task.look, task.seed, task.number, rng)
+        album.add(task.out, task.number, shot, int(rng.integers(*task.look.jpeg)))

@@ -56,6 +56,19 @@ class Folds:
         return photos
 
 
+def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
+    """The photos to train on: those that RUNS/folds.json says, or else the data set's own train.json; none of valid or test.
+
+    Raises ValueError where neither says it, so that no photo that a detector is judged on gets into what it is trained on.
+    """
+    dataset = read(data)
+    if runs is not None:
+        return load(runs / NAME, dataset).photos("train")
+    if dataset.photos and all(photo.part is None for photo in dataset.photos):
+        raise ValueError(f"--data: {data} has no train.json; pass --runs R, whose folds.json says which photos are to train on")
+    return tuple(photo for photo in dataset.photos if photo.part == "train")
+
+
 def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     """Fold and part of each photo, given its scene, int64 (n_photos,). DataError if there are too few to hold any out."""
     given = {photo.part for photo in dataset.photos}

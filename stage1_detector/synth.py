@@ -1,6 +1,11 @@
-"""Draw a data set in the contest's layout: shelf photos with boxes and names, studio photos, and the scene of each photo.
+"""Make shelf photos with boxes and names: of a drawn shop, of studio photos, or of real photos whose facings are swapped.
 
     python -m stage1_detector.synth --out DIR [--recipe demo|contest] [--count N] [--seed 0]
+    python -m stage1_detector.synth --out DIR --studio DIR [--backgrounds DIR | --data D [--runs R]] --count N [--size 1280]
+    python -m stage1_detector.synth --out DIR --paste --data D [--runs R] --count N
+
+The first is a data set in the contest's layout, with studio photos and the scene of each photo; the others are for
+`stage1_detector.train --synthetic`, and of D only train photos are used.
 
 DIR gets annotations.json, images/, NM_NGD_product_images/, scenes.csv, and world.json, which says what was asked for: the same
 again reuses DIR, a stopped run goes on, another wish is refused. A photo depends on (seed, scene, shot) alone.
@@ -17,17 +22,23 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from stage1_detector import album
+from stage1_detector import album, composed
 from stage1_detector.camera import photograph
 from stage1_detector.command import run, say
+from stage1_detector.cutouts import Backs, Studio, cut_all, sources
+from stage1_detector.data import Photo, read
+from stage1_detector.folds import train_photos
+from stage1_detector.layout import Look
 from stage1_detector.pack import Image, Product, draw_pack, old_print
+from stage1_detector.paste import Pasted
 from stage1_detector.record import write_json
 from stage1_detector.shelf import ShelfConfig, arrange, paint
+from stage1_detector.studio import STUDIO
 from stage1_detector.world import World, make_world
 
 VERSION = 1  # of the drawing: raise it when the same seed no longer gives the same photos
-STUDIO = "NM_NGD_product_images"
 VIEWS = ("main", "front", "left", "right")
+FORMS = 8  # chosen: forms of photos, width x height, that a composed set copies
 TOLD = 20  # chosen: photos, or products, from one line of progress to the next
 STUDIO_SIDE = 400  # chosen: pixels of a studio photo
 WORLD, PLAN, SCENE, SHOT = range(4)  # the second number of every seed: what is drawn by chance
@@ -154,16 +165,101 @@ def _metadata(product: Product, count: int) -> dict[str, Any]:
             "has_images": True, "image_types": list(VIEWS)}  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The command: see the module."""
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
     p = argparse.ArgumentParser(prog="python -m stage1_detector.synth", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True, help="folder to draw into")
-    p.add_argument("--recipe", default="demo", help=f"one of {', '.join(RECIPES)}")
+    p.add_argument("--recipe", default="demo", help=f"a drawn shop: one of {', '.join(RECIPES)}")
+    p.add_argument("--studio", type=Path, help="compose shelves of these studio photos, FOLDER/PRODUCT/*.jpg")
+    p.add_argument("--paste", action="store_true", help="swap facings between the train photos of --data")
+    p.add_argument("--data", type=Path, help="data set whose photos and names are taken")
+    p.add_argument("--runs", type=Path, help="run folder whose folds.json says which photos are to train on")
+    p.add_argument("--backgrounds", type=Path, help="folder of photos with no product on them")
+    p.add_argument("--size", type=int, default=1280, help="long side of composed photos, pixels")
     p.add_argument("--count", type=int, help="photos, instead of the recipe's number")
     p.add_argument("--seed", type=int, default=0)
-    args = p.parse_args(argv)
-    drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say)
+    return p
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command: see the module."""
+    args = parser().parse_args(argv)
+    if args.studio is None and not args.paste:
+        lost = [name for name in ("data", "runs", "backgrounds") if getattr(args, name) is not None]
+        if lost:
+            raise ValueError(f"--{lost[0]}: got {getattr(args, lost[0])}, which goes with --studio or --paste")
+        drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say)
+    else:
+        drawn = made(args)
     say(f"drew {args.out}" if drawn else f"reuses {args.out}")
+
+
+def made(args: argparse.Namespace) -> bool:
+    """Compose or swap as asked; False if it is there already. Raises ValueError for what the user can mend."""
+    for flag, got, lowest, highest in (
+        ("--count", args.count or 0, 1, 10**6),
+        ("--size", args.size, 64, 8192),
+        ("--seed", args.seed, 0, 2**32),
+    ):
+        if not lowest <= got <= highest:
+            raise ValueError(f"{flag}: got {got}, allowed {lowest} to {highest}")
+    if args.paste and args.studio is not None:
+        raise ValueError("--paste: got --studio too; they make two data sets, give one")
+    if args.backgrounds is not None and (args.data is not None or args.paste):
+        raise ValueError("--backgrounds: got --data too, whose photos are the backgrounds; give one")
+    if args.paste:
+        if args.data is None:
+            raise ValueError("--paste: needs --data, the photos to swap facings between")
+        train_photos(args.data, args.runs)  # refuse what is wrong with it here, not in a worker
+        return composed.draw(
+            Pasted(args.data, args.runs), Look(), categories_of(args.data), args.count, args.out, args.seed, tell=say
+        )
+    photos = () if args.data is None else train_photos(args.data, args.runs)
+    backs = Backs(args.backgrounds, args.data, args.runs)
+    sources(backs)
+    beside = args.out.with_name(args.out.name + ".cutouts")
+    products = cut_all(args.studio, beside, 2, say)
+    categories, labels = named(products, categories_of(args.data) if args.data is not None else [], say)
+    look = look_like(photos, args.size)
+    return composed.draw(Studio(beside, labels, backs), look, categories, args.count, args.out, args.seed, tell=say)
+
+
+def categories_of(data: Path) -> list[dict[str, Any]]:
+    """The categories of a data set as its JSON has them."""
+    return [{"id": category.id, "name": category.name, "supercategory": "product"} for category in read(data).categories]
+
+
+def named(
+    products: dict[str, str], known: list[dict[str, Any]], tell: Callable[[str], object] = str
+) -> tuple[list[dict[str, Any]], tuple[tuple[str, int], ...]]:
+    """Categories, and which of them each product's folder is: those of `known` where most products have the name of one.
+
+    The others are then left out. Else every product is a category of its own, which goes with `--classes one` only.
+
+    >>> named({"70": "Tea", "71": "Rye"}, [{"id": 4, "name": "tea"}])[1], named({"70": "Tea", "71": "Rye"}, [])[1]
+    ((('70', 4),), (('70', 0), ('71', 1)))
+    """
+    ids = {category["name"].strip().casefold(): category["id"] for category in known}
+    plain = {folder: name.strip().casefold() for folder, name in products.items()}
+    labels = tuple((folder, ids[name]) for folder, name in plain.items() if name in ids)
+    if known:
+        rest = "the others are left out" if 2 * len(labels) >= len(products) else "too few: good for --classes one only"
+        tell(f"{len(labels)} of {len(products)} products have the name of a category; {rest}")
+    if labels and 2 * len(labels) >= len(products):
+        return known, labels
+    own = [{"id": i, "name": name, "supercategory": "product"} for i, name in enumerate(products.values())]
+    return own, tuple((folder, i) for i, folder in enumerate(products))
+
+
+def look_like(photos: tuple[Photo, ...], size: int) -> Look:
+    """A look with photos of `size` pixels on the long side and, where `photos` have boxes, of their forms and as dense."""
+    if not any(len(photo.boxes) for photo in photos):
+        return Look(sizes=((size, round(0.75 * size)), (round(0.75 * size), size)))
+    forms = [form for form, _ in Counter((photo.width, photo.height) for photo in photos).most_common(FORMS)]
+    sizes = tuple((round(w * size / max(w, h)), round(h * size / max(w, h))) for w, h in forms)
+    tall = [photo.height / np.median(photo.boxes[:, 3] - photo.boxes[:, 1]) for photo in photos if len(photo.boxes)]
+    rows = np.clip(np.round(np.quantile(tall, (0.1, 0.9)) * np.mean(Look.fill)), 1, 20).astype(int)
+    return Look(sizes=sizes, rows=(int(rows[0]), int(rows[1])))
 
 
 if __name__ == "__main__":

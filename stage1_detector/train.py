@@ -196,10 +196,15 @@ def finish(
     return {"parity": parity, "valid": scores}
 
 
+def member(model: Model | yolo.Network) -> Member:
+    """How a detector is scored alone: one view, the low floor that AP wants, NMS."""
+    return Member.of("", model.sidecar, conf=VALID_CONF, nms_iou=VALID_NMS)
+
+
 def score(model: Model | yolo.Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
     """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
-    member = Member.of("", model.sidecar, conf=VALID_CONF, nms_iou=VALID_NMS)
-    found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
+    one = member(model)
+    found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
     result = evaluate([Truth(p.boxes, p.labels) for p in photos], found, n_categories)
     named = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
     return {"det_map50": float(result.det_map50)} | named

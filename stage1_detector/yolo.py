@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 from ultralytics.data import base as data_base
-from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
@@ -84,7 +84,7 @@ def fit(
     """
     SETTINGS.update(dict.fromkeys(_UNUSED_TRACKERS, False))
     weights, last = out / "weights" / ("best.pt" if config.patience else "last.pt"), out / "weights" / "last.pt"
-    wanted = arguments(config, photos, out, pretrained)
+    wanted = arguments(config, photos, out, pretrained, synthetic)
     if resume and _is_through(last, wanted):
         return weights
     folders = {part: link_photos(photos[part], out / "photos" / part, agnostic=len(names) == 1) for part in ("train", "valid")}
@@ -159,13 +159,17 @@ def _is_through(last: Path, wanted: dict[str, object]) -> bool:
 
 
 def arguments(
-    config: DetectorConfig, photos: dict[str, tuple[Photo, ...]], out: Path, pretrained: Path | None
+    config: DetectorConfig,
+    photos: dict[str, tuple[Photo, ...]],
+    out: Path,
+    pretrained: Path | None,
+    synthetic: tuple[Photo, ...] = (),
 ) -> dict[str, object]:
     """`config` in ultralytics' words. `nbs` is the batch: its default of 64 gathers 16 batches of 4 into one step.
 
     max_det is what the photos hold with half as much again, never 300 or 100 by default.
     """
-    same_shape = len({(photo.width, photo.height) for photo in photos["train"]}) == 1
+    same_shape = len({(photo.width, photo.height) for photo in (*photos["train"], *synthetic)}) == 1
     cuda = torch.cuda.is_available()
     ours = pretrained is not None and pretrained.suffix != ".safetensors"
     return ALWAYS | {
@@ -195,13 +199,20 @@ def epochs(config: DetectorConfig, n_photos: int) -> int:
 
 def max_det(photos: list[Photo]) -> int:
     """Detections kept for a photo: 1.5 times the fullest photo known, at least 50 and, so that AP keeps its tail, +50."""
-    return 50 + math.ceil(1.5 * max(len(photo.boxes) for photo in photos))
+    return 50 + math.ceil(1.5 * max((len(photo.boxes) for photo in photos), default=0))
 
 
 def load(weights: Path) -> torch.nn.Module:
     """The network in `weights` on the CPU, in evaluation mode, batch norm folded into the convolutions."""
     model, _ = load_checkpoint(str(weights), device="cpu", fuse=True)
     return model.float().eval()
+
+
+def build(model: str, names: list[str]) -> torch.nn.Module:
+    """The network of a model YAML, of random weights, on the CPU."""
+    network: torch.nn.Module = DetectionModel(model, nc=len(names), verbose=False)
+    network.names = dict(enumerate(names))
+    return network
 
 
 def load_raw(weights: Path) -> torch.nn.Module:

@@ -4,7 +4,6 @@ A region is the part of a photo around one box, with room to shake the box in. C
 the one that cuts at judgment; `stage2_classifier.augment` makes those to learn from.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from fusion.boxes import clip, iou
 from fusion.views import crop
 from stage1_detector.data import Category, Photo, read_image
-from stage1_detector.synth import STUDIO
+from stage1_detector.studio import SUFFIXES, content_box, content_mask, studio_names
 from stage2_classifier.config import Columns
 
 Image = npt.NDArray[np.uint8]
@@ -25,7 +24,6 @@ ROOM = 0.4  # chosen: context kept around a box, as a fraction of its sides; hol
 DETAIL = 1.5  # chosen: pixels kept of a box's longer side, in crops' sides; 22,731 boxes at 96 px then fit in about 3 GB
 # Measured elsewhere: yolov8n on contest photos; used only where no detector is there to measure.
 TYPICAL_ERROR = (0.03, 0.03, 0.05, 0.05)
-FLAT = 12  # chosen: of 255; how far the ground of a studio photo strays from its corner's colour
 TINY = 1e-12  # chosen: keeps an empty sum from dividing
 DRAWN = -1  # the annotation id of a box that nobody drew by hand: it is not shaken
 NO_PRODUCT = 0.3  # chosen: a box that overlaps every product by less than this IoU shows none
@@ -110,20 +108,12 @@ def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
     return away(seen[whole], photo.boxes)[:n]
 
 
-def studio_folder(data: Path, given: Path | None) -> Path:
-    """The folder of studio photos. Raises ValueError where there is none."""
-    folder = given or data / STUDIO
-    if not folder.is_dir():
-        raise ValueError(f"studio photos: got {folder}, must be a folder with one folder per product; pass --studio DIR")
-    return folder
-
-
 def studio_regions(folder: Path, categories: tuple[Category, ...], size: int) -> list[Region]:
     """One region for each studio photo of a product whose name is a category's. Raises ValueError when none is."""
     names = {category.name.strip().casefold(): i for i, category in enumerate(categories)}
     products = studio_names(folder)
     regions = []
-    for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
+    for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
         label = names.get(products.get(path.parent.name, path.parent.name).strip().casefold())
         if label is not None:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -134,44 +124,6 @@ def studio_regions(folder: Path, categories: tuple[Category, ...], size: int) ->
     if not regions:
         raise ValueError(f"studio photos: got {folder}, none of its {len(products)} products has the name of a category")
     return regions
-
-
-def studio_names(folder: Path) -> dict[str, str]:
-    """Folder name -> product name: by metadata.json (product_code, product_name) where there is one, else the same.
-
-    Raises ValueError for a metadata.json of another form.
-    """
-    path = folder / "metadata.json"
-    if not path.is_file():
-        return {p.name: p.name for p in sorted(folder.iterdir()) if p.is_dir()}
-    try:
-        rows = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: broken JSON: {error}") from None
-    rows = rows.get("products", rows) if isinstance(rows, dict) else rows
-    try:
-        return {str(row["product_code"]): str(row["product_name"]) for row in rows}
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{path}: each row must have product_code and product_name, got {error!r}") from None
-
-
-def content_mask(image: Image) -> Image:
-    """255 on the product and 0 on the flat ground that reaches in from the picture's edge, uint8 (h, w)."""
-    height, width = image.shape[:2]
-    padded = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=[int(c) for c in image[0, 0]])
-    filled = np.zeros((height + 4, width + 4), np.uint8)  # floodFill wants a border of 1 around its picture
-    options = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (255 << 8)
-    cv2.floodFill(padded, filled, (0, 0), 0, (FLAT,) * 3, (FLAT,) * 3, options)
-    return np.ascontiguousarray(255 - filled[2:-2, 2:-2])
-
-
-def content_box(image: Image) -> npt.NDArray[np.float32]:
-    """The box (4,) of the pixels that differ from the corner's colour by more than FLAT; the whole where none does."""
-    differs = np.abs(image.astype(np.int16) - image[0, 0].astype(np.int16)).max(2) > FLAT
-    ys, xs = np.nonzero(differs)
-    if len(xs) == 0:
-        return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
-    return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
 
 
 def shake(box: npt.NDArray[np.float32], error: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float32]:

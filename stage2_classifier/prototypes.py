@@ -17,7 +17,8 @@ from onnx import numpy_helper
 from fusion.models import Model
 from fusion.views import crop
 from stage1_detector.data import Photo
-from stage2_classifier.data import Image, Region, content_box, cut, shelf_regions
+from stage1_detector.studio import content_box
+from stage2_classifier.data import Image, Region, cut, shelf_regions
 from stage2_classifier.knn import Floats, embed, unit
 
 PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres

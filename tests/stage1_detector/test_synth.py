@@ -14,6 +14,7 @@ from stage1_detector import synth
 from stage1_detector.command import run
 from stage1_detector.data import read
 from stage1_detector.shelf import ShelfConfig
+from stage1_detector.studio import STUDIO
 
 SMALL = replace(synth.RECIPES["demo"], count=5, categories=9, families=3, sizes=((160, 120), (120, 160)), rows=(2, 3), side=0.2)
 
@@ -134,13 +135,13 @@ def test_the_drawn_set_is_read_without_a_complaint(drawn: Path) -> None:
 def test_every_product_has_its_studio_photos_and_its_count(drawn: Path) -> None:
     content = json.loads((drawn / "annotations.json").read_text())
     counts = Counter(a["category_id"] for a in content["annotations"])
-    entries = json.loads((drawn / synth.STUDIO / "metadata.json").read_text())
+    entries = json.loads((drawn / STUDIO / "metadata.json").read_text())
     assert [e["product_name"] for e in entries] == [c["name"] for c in content["categories"]]
     assert [e["annotation_count"] for e in entries] == [counts[c["id"]] for c in content["categories"]]
     for entry in entries:
         assert len(entry["product_code"]) == 13 and entry["has_images"] and entry["image_types"] == list(synth.VIEWS)
         for view in entry["image_types"]:
-            image = cv2.imread(str(drawn / synth.STUDIO / entry["product_code"] / f"{view}.jpg"))
+            image = cv2.imread(str(drawn / STUDIO / entry["product_code"] / f"{view}.jpg"))
             assert image.shape == (synth.STUDIO_SIDE, synth.STUDIO_SIDE, 3)
             assert image[0].min() > 245 and image.min() < 200  # on white, and something there
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fusion.views import FITS, PADDING, crop
+from stage1_detector.studio import content_box
 from stage2_classifier import augment, data
 from stage2_classifier.config import ClassifierConfig
 
@@ -22,7 +23,7 @@ def studio(side: int = 100) -> data.Region:
     picture = np.full((side, side, 3), 255, np.uint8)
     picture[20:80, 30:70] = (20, 40, 200)
     picture[40:60, 40:60] = 255
-    return data.cut(picture, data.content_box(picture), 0, 48, studio=True)
+    return data.cut(picture, content_box(picture), 0, 48, studio=True)
 
 
 def test_no_picks_give_no_crops() -> None:

@@ -10,6 +10,7 @@ import pytest
 from fusion.boxes import iou
 from fusion.views import crop
 from stage1_detector.data import Category, Photo
+from stage1_detector.studio import content_mask, studio_folder, studio_names
 from stage2_classifier import data
 from stage2_classifier.config import Columns
 
@@ -118,7 +119,7 @@ def test_the_mask_is_the_product_with_the_white_inside_it() -> None:
     picture[20:25, 23:27] = 255
     wanted = np.zeros((50, 50), np.uint8)
     wanted[10:40, 20:30] = 255
-    np.testing.assert_array_equal(data.content_mask(picture), wanted)
+    np.testing.assert_array_equal(content_mask(picture), wanted)
 
 
 def studio(root: Path, *folders: str) -> Path:
@@ -159,10 +160,10 @@ def test_studio_photos_of_nothing_known_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_studio_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be a folder with one folder per product; pass --studio DIR"):
-        data.studio_folder(tmp_path, None)
+        studio_folder(tmp_path, None)
 
 
 def test_metadata_of_another_form_is_refused(tmp_path: Path) -> None:
     (studio(tmp_path, "123") / "metadata.json").write_text('[{"code": 1}]')
     with pytest.raises(ValueError, match="must have product_code and product_name"):
-        data.studio_names(tmp_path)
+        studio_names(tmp_path)
