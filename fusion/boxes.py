@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 BLOCK = 1000  # chosen: boxes that nms looks at together
+EDGE = 0.015  # chosen: share of a tile's side; a box that ends so near to its border may have been cut there
+SAME = 0.7  # chosen: IoU from which a part is what a tile would see of a whole
+TINY = 1e-9  # chosen: square pixels; keeps an empty area from dividing
 TOUCH = 1e-3  # derived: a part of a box's side; far above what float32 rounds
 
 
@@ -222,3 +225,58 @@ def xywh_to_xyxy(boxes: Floats) -> Floats:
     [1.0, 2.0, 4.0, 6.0]
     """
     return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+
+
+def stitch(parts: Sequence[Detections], seen: Floats, width: float, height: float) -> Detections:
+    """What tiles of one photo found, as the photo would have it: a box that a tile's border cuts is joined to its other parts.
+
+    Best first, a cut box takes the best box of another tile that touches it, if their union is what all these tiles would have
+    seen so: cut to what a tile sees, it is the part (IoU above SAME); and so on. The best score stays, with its label and
+    evidence. Tiles that do not overlap cannot tell one box from two that meet at their border.
+
+    Args:
+        parts: for each of T tiles, in pixels of the photo.
+        seen: (T, 4), what each tile sees of it.
+        width: of the photo, pixels.
+        height: of the photo, pixels.
+    """
+    found = join(list(parts))
+    tile = np.repeat(np.arange(len(parts)), [len(part) for part in parts])  # (N,)
+    view = np.asarray(seen, np.float64)[tile]  # (N, 4)
+    boxes, free, cut = found.boxes.copy(), np.ones(len(found), bool), _cut(found.boxes, view, width, height)
+    for i in np.argsort(-found.scores, kind="stable"):
+        whole, members = boxes[i], [i]
+        while cut[i] and free[i]:
+            far = np.maximum(boxes[:, :2] - whole[2:], whole[:2] - boxes[:, 2:]) > EDGE * (view[:, 2:] - view[:, :2])  # (N, 2)
+            others = np.flatnonzero(free & ~far.any(1) & ~np.isin(tile, tile[members]))
+            union = np.concatenate([np.minimum(boxes[others, :2], whole[:2]), np.maximum(boxes[others, 2:], whole[2:])], 1)
+            alike = _seen_so(union, found.boxes[others], view[others])  # (K,)
+            for member in members:
+                alike = np.minimum(alike, _seen_so(union, found.boxes[[member]], view[[member]]))
+            if not (alike > SAME).any():
+                break
+            best = np.argmax(found.scores[others] * alike * (alike > SAME))
+            whole, members = union[best], [*members, others[best]]
+        if len(members) > 1:
+            free[members] = False
+            kept = members[int(np.argmax(found.scores[members]))]
+            boxes[kept], free[kept], cut[kept] = whole, True, False
+    return Detections(boxes, found.scores, found.labels, found.evidence).take(free)
+
+
+def _cut(boxes: Floats, seen: Floats, width: float, height: float) -> NDArray[np.bool_]:
+    """Which boxes (N, 4) end where their tile, `seen` (N, 4), does and the photo does not: (N,)."""
+    room = EDGE * (seen[:, 2:] - seen[:, :2])  # (N, 2)
+    low = (boxes[:, :2] - seen[:, :2] < room) & (seen[:, :2] > room)
+    high = (seen[:, 2:] - boxes[:, 2:] < room) & (seen[:, 2:] < np.array([width, height]) - room)
+    return np.asarray((low | high).any(1))
+
+
+def _seen_so(whole: Floats, part: Floats, seen: Floats) -> Floats:
+    """How far tiles that see `seen` would have shown `whole` (K, 4) as `part`, both (K, 4) or (1, 4): IoU (K,)."""
+    shown = np.concatenate([np.maximum(whole[:, :2], seen[:, :2]), np.minimum(whole[:, 2:], seen[:, 2:])], 1)  # (K, 4)
+    sides = np.maximum(shown[:, 2:] - shown[:, :2], 0)
+    own = part[:, 2:] - part[:, :2]
+    shared = intersections(shown, part)
+    like: Floats = shared / np.maximum(sides[:, 0] * sides[:, 1] + own[:, 0] * own[:, 1] - shared, TINY)
+    return like

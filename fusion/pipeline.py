@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion import merge as merging
-from fusion.boxes import Detections, clip, join, nms, xyxy_to_xywh
+from fusion.boxes import Detections, clip, nms, stitch, xyxy_to_xywh
 from fusion.decode import decode
 from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, discover, parse, parts_of, record
 from fusion.gate import decide
@@ -41,14 +41,23 @@ def detect_one(model: Model, member: Member, image: Image) -> list[Detections]:
 def detect_view(model: Model, member: Member, spec: dict[str, Any], image: Image) -> Detections:
     """What one detector finds in one entry of its views, in pixels of the photo.
 
-    Several canvases when the entry asks for tiles: NMS over their union, then cut to the photo. Cutting comes last, as in
-    ultralytics: boxes that leave the photo overlap each other more once they are cut.
+    Several canvases when the entry asks for tiles: NMS in each, what their borders cut is stitched, NMS over all. Boxes are cut
+    to the photo last, as in ultralytics: those that leave it overlap each other more once they are cut.
     """
-    whole = join([_canvas(model, member, image, view) for view in make_views(spec, image.shape[1], image.shape[0])])
+    height, width = image.shape[:2]
+    views = make_views(spec, width, height)
+    each = [_canvas(model, member, image, view) for view in views]
+    if len(views) > 1:
+        each = [found.take(nms(found.boxes, found.scores, member.nms_iou, member.max_det)) for found in each]
+        each = [Detections(clip(f.boxes, width, height), f.scores, f.labels, f.evidence) for f in each]
+        seen = np.concatenate([clip(view.to_image(view.whole), width, height) for view in views])  # (T, 4)
+        whole = stitch(each, seen, width, height)
+    else:
+        whole = each[0]
     best = whole.take(nms(whole.boxes, whole.scores, member.nms_iou, member.max_det))
-    boxes = clip(best.boxes, image.shape[1], image.shape[0])
-    seen = (boxes[:, 2:] - boxes[:, :2] >= SLIVER).all(1)
-    return Detections(boxes, best.scores, best.labels, best.evidence).take(seen)
+    boxes = clip(best.boxes, width, height)
+    real = (boxes[:, 2:] - boxes[:, :2] >= SLIVER).all(1)
+    return Detections(boxes, best.scores, best.labels, best.evidence).take(real)
 
 
 def _canvas(model: Model, member: Member, image: Image, view: View) -> Detections:

@@ -49,6 +49,11 @@ class View:
         if m.shape != (2, 3) or not np.isfinite(m).all() or m[0, 0] * m[1, 1] == m[0, 1] * m[1, 0]:
             raise ValueError(f"matrix of a view: got {self.matrix!r}, must be (2, 3) and invertible")
 
+    @property
+    def whole(self) -> NDArray[np.float32]:
+        """The canvas as a box (1, 4), in its own pixels."""
+        return np.array([[0, 0, self.width, self.height]], np.float32)
+
     def warp(self, image: NDArray[np.uint8], interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.uint8]:
         """The photo, uint8 (H, W, 3), on its canvas, uint8 (height, width, 3), grey where there is no photo.
 
