@@ -51,7 +51,7 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
     """det mAP50 on `photos` and its interval over `groups` (P,)."""
     with tempfile.TemporaryDirectory() as folder:
         starter.export(Path(folder), weights, size)
-        model = Model(Path(folder) / "starter.onnx")
+        model = Model(Path(folder) / "model.onnx")
         member = train.member(model)
         found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]

@@ -1,10 +1,12 @@
 """Train the starter detector on made-up packages alone, so that a detector need not begin from random weights.
 
     python -m stage1_detector.starter --out FILE --work DIR [--photos N] [--epochs E] [--seed S]
+    python -m stage1_detector.starter --export R
 
 FILE (.safetensors, half precision, at most MOST bytes) is a class-agnostic yolov8n that has seen composed photos of shelves,
 spines, stacks and loose packages, no two alike, and nothing else. `--pretrained starter` of stage1_detector.train means the one
 in this package, made by the command above. DIR keeps photos and run; a stopped run goes on by itself.
+The second makes of it a run folder that finds products untrained: `submission.build --runs R` packs it.
 """
 
 import argparse
@@ -15,6 +17,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from fusion.ensemble import Ensemble, Member, Merge
+from fusion.models import read_sidecar
 from stage1_detector import composed, yolo
 from stage1_detector.command import run, say
 from stage1_detector.config import DetectorConfig
@@ -26,6 +30,7 @@ from stage1_detector.train import network_score, sidecar
 from stage1_detector.trainer import STARTER, STARTER_MODEL, load_matching
 
 MOST = 15_000_000  # bytes; taken: what may be committed
+SIZES = (320, 640, 224)  # chosen, on photos of other kinds than it was trained on: long sides that it looks in, untrained
 FOUND = 1200  # chosen: most products on a photo that it may find; 759 are known elsewhere
 UNSEEN = 10_000  # chosen: seeds are numbers; photos with this much more are never trained on
 VALID = 100  # photos held out, of packages that are not trained on
@@ -77,26 +82,46 @@ def write(model: torch.nn.Module, out: Path) -> None:
     beside.replace(out)
 
 
-def export(folder: Path, weights: Path = STARTER, size: int = 640) -> Path:
-    """Write FOLDER/starter.onnx and its sidecar: the detector in `weights`, for photos of `size` px on the long side."""
+def export(folder: Path, weights: Path = STARTER, size: int = CONFIG.size) -> Path:
+    """Write FOLDER/model.onnx and its sidecar: the detector in `weights`, for photos of `size` px on the long side."""
     config = replace(CONFIG, size=size)
     network = yolo.build(STARTER_MODEL, ["product"])
     load_matching(network, weights)
     described = sidecar(config, None, {"train": (), "valid": ()}) | {"max_det": FOUND}
-    path = folder / "starter.onnx"
+    path = folder / "model.onnx"
     export_detector(yolo.for_export(network.fuse(verbose=False).eval(), config), path, described, ())
     return path
+
+
+def run_folder(runs: Path) -> None:
+    """Write RUNS/one/model.onnx and RUNS/ensemble.json, which looks in SIZES and takes what it finds for one category, 0."""
+    if runs.exists() and (not runs.is_dir() or any(runs.iterdir())):
+        raise ValueError(f"--export: got {runs}, need a new or empty folder")
+    (runs / "one").mkdir(parents=True)
+    path = export(runs / "one")
+    plain = {"shape": "rectangle", "stride": 32}
+    member = Member.of(
+        "one/model.onnx", read_sidecar(path.with_suffix(".json")), views=[plain | {"size": size} for size in SIZES]
+    )
+    write_json(runs / "ensemble.json", asdict(Ensemble([0], [member], Merge(max_det=FOUND))))
+    say(f"starter: wrote {runs}; python -m submission.build --runs {runs} --out starter.zip packs it")
 
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     p = argparse.ArgumentParser(prog="python -m stage1_detector.starter", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--out", type=Path, required=True, help="weights file to write, .safetensors")
-    p.add_argument("--work", type=Path, required=True, help="folder for photos and checkpoints")
+    p.add_argument("--out", type=Path, help="weights file to write, .safetensors")
+    p.add_argument("--work", type=Path, help="folder for photos and checkpoints")
+    p.add_argument("--export", type=Path, help="run folder to write, of the weights in this package")
     p.add_argument("--photos", type=int, default=6000)
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--seed", type=int, default=0)
     args = p.parse_args(argv)
+    if args.export is not None:
+        run_folder(args.export)
+        return
+    if args.out is None or args.work is None:
+        raise ValueError("--out, --work: need both, or --export")
     if args.out.suffix != ".safetensors" or not args.out.parent.is_dir():
         raise ValueError(f"--out: got {args.out}, must be a .safetensors file in a folder that is there")
     if args.photos < 1 or args.epochs < 1:

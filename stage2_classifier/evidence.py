@@ -42,16 +42,24 @@ def collect(ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Pa
 
     The keys hold the models' bytes, the members' settings and, for the probabilities, the merging.
     """
-    files = [folder / member.file for member in ensemble.detectors]
-    key = record.digest([_fingerprint(files), [asdict(m) for m in ensemble.detectors]])
-    raw = kept(cache / f"raw-{key}", photos, _detecting(ensemble, folder), progress)
-    merged = [merge(_detections(arrays, ensemble), ensemble) for arrays in raw]
+    raw, key = raw_outputs(ensemble, folder, photos, cache, progress)
+    merged = [merge(views, ensemble) for views in raw]
     boxes = {photo.id: found.boxes for photo, found in zip(photos, merged, strict=True)}
     place, width = [key, asdict(ensemble.merge)], len(ensemble.categories)
     each = [named(namer, folder, width, photos, boxes, cache, place, progress) for namer in ensemble.classifiers]
     weights = [namer.weight for namer in ensemble.classifiers]
     joint = [mean(list(rows), weights) for rows in zip(*each, strict=True)] if each else [None] * len(photos)
     return [Evidence(photo, found, rows) for photo, found, rows in zip(photos, merged, joint, strict=True)]
+
+
+def raw_outputs(
+    ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Path, progress: Progress
+) -> tuple[list[list[list[Detections]]], str]:
+    """What `Pipeline.detect` says of each photo, before merging, kept in CACHE; and the key that it is kept under."""
+    files = [folder / member.file for member in ensemble.detectors]
+    key = record.digest([_fingerprint(files), [asdict(m) for m in ensemble.detectors]])
+    raw = kept(cache / f"raw-{key}", photos, _detecting(ensemble, folder), progress)
+    return [_detections(arrays, ensemble) for arrays in raw], key
 
 
 def named(

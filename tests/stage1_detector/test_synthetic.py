@@ -1,0 +1,151 @@
+"""Synthetic data sets as commands make them: resumed to the same bytes, with the data set's names, of train photos only."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_synth import SMALL, digests
+
+from stage1_detector import album, composed, cutouts, folds, synth
+from stage1_detector.command import run
+from stage1_detector.data import read
+from stage1_detector.folds import train_photos
+from stage1_detector.layout import Look
+from stage1_detector.studio import STUDIO
+
+LOOK = replace(synth.Look(), sizes=((160, 120),), rows=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A drawn shop with its studio photos, and a run folder that deals it."""
+    data, runs = tmp_path_factory.mktemp("shop") / "data", tmp_path_factory.mktemp("runs")
+    synth.draw(replace(SMALL, count=9), data, seed=1, workers=1)
+    folds.main(["--data", str(data), "--out", str(runs)])
+    return data, runs
+
+
+def words(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+    return ["--data", str(shop[0]), "--runs", str(shop[1]), "--out", str(out), "--size", "160", *more]
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    category = [{"id": 0, "name": "product"}]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert composed.draw(composed.Fantasy(), LOOK, category, 6, whole, seed=2, workers=1)
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    told, composed.TOLD = composed.TOLD, 3
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            composed.draw(composed.Fantasy(), LOOK, category, 6, stopped, seed=2, workers=1, tell=stop)
+    finally:
+        composed.TOLD = told
+    assert len(list((stopped / "images").iterdir())) == 3
+    assert composed.draw(composed.Fantasy(), LOOK, category, 6, stopped, seed=2, workers=1)
+    assert digests(whole) == digests(stopped)
+    assert not composed.draw(composed.Fantasy(), LOOK, category, 6, whole, seed=2, workers=1)
+    with pytest.raises(ValueError, match="holds another data set"):
+        composed.draw(composed.Fantasy(), LOOK, category, 6, whole, seed=3, workers=1)
+
+
+@pytest.mark.slow
+def test_two_workers_draw_what_one_does(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        composed.draw(composed.Fantasy(), LOOK, [{"id": 0, "name": "p"}], 4, tmp_path / str(workers), seed=2, workers=workers)
+    assert digests(tmp_path / "1") == digests(tmp_path / "2")
+
+
+@pytest.mark.slow
+def test_studio_photos_of_the_shop_become_shelves_with_its_names(shop: tuple[Path, Path], tmp_path: Path) -> None:
+    assert run(synth.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    made, real = read(tmp_path / "s"), read(shop[0])
+    assert made.categories == real.categories and len(made.photos) == 3
+    assert all(max(photo.width, photo.height) == 160 for photo in made.photos)
+    assert sum(len(photo.boxes) for photo in made.photos) > 5
+    before = digests(tmp_path / "s")
+    assert run(synth.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    assert digests(tmp_path / "s") == before
+
+
+@pytest.mark.slow
+def test_swapped_facings_keep_the_boxes_of_a_train_photo(shop: tuple[Path, Path], tmp_path: Path) -> None:
+    assert run(synth.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    real = {photo.boxes.tobytes() for photo in train_photos(*shop)}
+    held_out = {photo.boxes.tobytes() for photo in read(shop[0]).photos} - real
+    for photo in read(tmp_path / "p").photos:
+        assert photo.boxes.tobytes() in real and photo.boxes.tobytes() not in held_out
+
+
+def test_backgrounds_are_train_photos_without_their_products(shop: tuple[Path, Path]) -> None:
+    found = cutouts.sources(cutouts.Backs(data=shop[0], runs=shop[1]))
+    assert {path for path, _ in found} == {photo.path for photo in train_photos(*shop)}
+    assert all(len(boxes) for _, boxes in found)
+    assert len(found) < len(read(shop[0]).photos)
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        pytest.param(["--paste", "--count", "3"], "--paste: needs --data", id="nothing to paste"),
+        pytest.param(["--backgrounds", "B"], "--backgrounds: got B, which goes with --studio or --paste", id="drawn before B"),
+        pytest.param(["--studio", "S"], "--count: got 0, allowed 1 to", id="no count"),
+        pytest.param(["--studio", "S", "--count", "3", "--size", "9"], "--size: got 9, allowed 64 to 8192", id="too small"),
+        pytest.param(["--studio", "S", "--count", "3", "--paste"], "--paste: got --studio too", id="two in one"),
+        pytest.param(["--studio", "S", "--count", "3"], "studio photos: got S, need FOLDER/PRODUCT", id="no studio photos"),
+        pytest.param(["--studio", "S", "--backgrounds", "B", "--count", "3"], "--backgrounds: got B, need a folder", id="no B"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_one_line(
+    flags: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "S").mkdir()
+    assert run(synth.main, ["--out", "out", *flags]) == 2
+    told = capsys.readouterr().err
+    assert error in told and told.count("\n") == 1
+
+
+def test_photos_that_nobody_dealt_are_refused(shop: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match=r"has no train.json; pass --runs R"):
+        train_photos(shop[0], None)
+
+
+def test_names_are_the_data_sets_only_where_most_products_have_one() -> None:
+    known = [{"id": 3, "name": "Tea "}, {"id": 9, "name": "rye"}]
+    assert synth.named({"a": "tea", "b": "Rye", "c": "oil"}, known) == (known, (("a", 3), ("b", 9)))
+    own, labels = synth.named({"a": "tea", "b": "oil", "c": "egg"}, known)
+    assert [category["name"] for category in own] == ["tea", "oil", "egg"] and labels == (("a", 0), ("b", 1), ("c", 2))
+
+
+def test_a_look_is_as_dense_as_the_photos(shop: tuple[Path, Path]) -> None:
+    look = synth.look_like(train_photos(*shop), 320)
+    assert all(max(size) == 320 for size in look.sizes)
+    assert 1 <= look.rows[0] <= look.rows[1] <= 6  # the shop has two or three shelves to a photo
+    assert synth.look_like((), 640).sizes == ((640, 480), (480, 640)) and synth.look_like((), 640).rows == Look().rows
+
+
+def test_a_broken_studio_photo_is_told_of_and_left_out(tmp_path: Path) -> None:
+    photo = np.full((60, 60, 3), 255, np.uint8)
+    photo[10:50, 20:40] = (0, 0, 200)
+    for name in ("a/main", "b/main"):
+        (tmp_path / "S" / name).parent.mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "S" / f"{name}.png"), photo)
+    (tmp_path / "S" / "a" / "front.jpg").write_bytes(b"broken")
+    cv2.imwrite(str(tmp_path / "S" / "b" / "front.png"), np.full((60, 60, 3), 255, np.uint8))
+    told: list[str] = []
+    assert cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, told.append) == {"a": "a", "b": "b"}
+    assert "front.jpg: not a readable photo" in told[0] and "front.png: no product stands out" in told[1]
+    assert json.loads((tmp_path / "cut" / "cutouts.json").read_text())["a"]["main"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_album_of_another_kind_is_refused(tmp_path: Path) -> None:
+    assert album.claim(tmp_path / "a", {"kind": 1})
+    assert album.claim(tmp_path / "a", {"kind": 1})  # goes on
+    with pytest.raises(ValueError, match=r"holds another data set \(kind 1 there, 2 asked\)"):
+        album.claim(tmp_path / "a", {"kind": 2})
