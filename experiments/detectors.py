@@ -25,6 +25,7 @@ from stage1_detector.config import RECIPES, recipe
 from stage1_detector.data import Photo, read
 from stage1_detector.studio import STUDIO
 
+STEPS = 300  # chosen: the usual budget
 BASE = "small"  # what arms are compared with
 RATIO = 1.0  # synthetic photos an epoch for each real one
 MADE = 200  # synthetic photos to draw from
@@ -53,7 +54,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--arms", nargs="+", default=[BASE], choices=[*RECIPES, *WAYS])
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--size", type=int, default=256)
-    p.add_argument("--steps", type=int, default=300, help="optimiser steps of 4 photos, the same for every arm")
+    p.add_argument("--steps", type=int, default=STEPS, help="optimiser steps of 4 photos, the same for every arm")
     p.add_argument("--studio", type=Path, help="studio photos for the arm of that name")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
@@ -63,20 +64,30 @@ def body(argv: list[str] | None) -> None:
     for name, arm in arms.items():
         mean = over_seeds(arm.values)
         say(f"{args.set}: {name}: det mAP50 {mean}")
-        key = f"det.{args.set}.{name}.map50"
+        key = keyed(f"det.{args.set}.{name}.map50", args.steps)
         told.append(figures.figure(key, mean.value, "mAP50", mean.n, setting, words, mean.low, mean.high))
     for name in arms.keys() & set(WAYS) if BASE in arms else ():
         less = over_seeds([a - b for a, b in zip(arms[name].values, arms[BASE].values, strict=True)])
         say(f"{args.set}: {name} minus {BASE}: {less}")
-        told.append(difference(args.set, name, less, setting, words))
+        told.append(difference(args, name, less, setting, words))
     if args.record:
         figures.write(f"detectors.{args.set}", told)
     curves(list(arms.values()), args.out / "curves.png")
 
 
-def difference(of: str, way: str, less: Mean, setting: str, command: str) -> dict[str, object]:
+def keyed(key: str, steps: int) -> str:
+    """The key of a figure, which says the budget where that is not the usual.
+
+    >>> keyed("det.books.small.map50", STEPS), keyed("det.books.small.map50", 75)
+    ('det.books.small.map50', 'det.books.small.map50.75_steps')
+    """
+    return key if steps == STEPS else f"{key}.{steps}_steps"
+
+
+def difference(args: argparse.Namespace, way: str, less: Mean, setting: str, command: str) -> dict[str, object]:
     """The figure for what `way` adds to the base, paired by seed."""
-    key = f"starter.{of}.minus_random" if way == "starter" else f"synth.{of}.{way}.with_minus_without"
+    key = f"starter.{args.set}.minus_random" if way == "starter" else f"synth.{args.set}.{way}.with_minus_without"
+    key = keyed(key, args.steps)
     return figures.figure(key, less.value, "mAP50", less.n, f"{setting}; paired by seed", command, less.low, less.high)
 
 

@@ -19,6 +19,7 @@ PAD = 8  # chosen: pixels round a package, room for its shadow
 SHADE = 0.45  # chosen: how much light a package takes from what is right behind and below it
 COARSE = 8  # chosen: light is computed on every 8th pixel
 BEHIND = 0.62  # chosen: light that reaches the second row
+HALVES = 3  # chosen: a cut-out of 256 pixels is then at hand down to 32
 MATCH = 0.5  # chosen: how far a package's light follows the colour of its surroundings
 
 
@@ -39,14 +40,29 @@ class Stock:
         if not self.pictures or not all(self.pictures):
             raise ValueError(f"stock: got {len(self.pictures)} products, need at least 1, each with a picture")
 
-    def picture(self, product: int, rng: np.random.Generator) -> Image:
-        """One of a product's pictures."""
+    def picture(self, product: int, least: tuple[int, int], rng: np.random.Generator) -> Image:
+        """One of a product's pictures, at least `least` (width, height) large where it comes so large."""
         views = self.pictures[product]
         view = views[int(rng.integers(len(views)))]
-        return read_png(view) if isinstance(view, Path) else view
+        return read_large(view, least) if isinstance(view, Path) else view
 
 
-@lru_cache(maxsize=512)
+def read_large(path: Path, least: tuple[int, int]) -> Image:
+    """The smallest of `halved` that is at least so large: shrinking it costs a tenth of shrinking the whole."""
+    enough = [image for image in halved(path) if image.shape[1] >= least[0] and image.shape[0] >= least[1]]
+    return enough[-1] if enough else halved(path)[0]
+
+
+@lru_cache(maxsize=2048)
+def halved(path: Path) -> list[Image]:
+    """A picture from disk and its halves, quarters and so on, down to HALVES times."""
+    images = [read_png(path)]
+    while len(images) <= HALVES and min(images[-1].shape[:2]) >= 8:
+        height, width = images[-1].shape[:2]
+        images.append(cv2.resize(images[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return images
+
+
 def read_png(path: Path) -> Image:
     """A picture (H, W, 4) RGBA from disk. ValueError where it is none."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -128,8 +144,8 @@ def _standing(
     stock: Stock, one: Placed, tones: npt.NDArray[np.float64], size: tuple[int, int], rng: np.random.Generator
 ) -> Image:
     """The package as it is seen there, RGBA with PAD around it: scaled, in its own light, turned."""
-    picture = stock.picture(one.product, rng)
     wide, high = max(2, round(one.width)), max(2, round(one.height))
+    picture = stock.picture(one.product, (wide, high), rng)
     picture = cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA if wide < picture.shape[1] else cv2.INTER_LINEAR)
     row, column = (int(np.clip(8 * a / b, 0, 7)) for a, b in ((one.y, size[1]), (one.x, size[0])))
     gain = np.clip(tones[row, column], 0.4, 1.4) ** MATCH * rng.uniform(0.8, 1.1) * (BEHIND if one.behind else 1)  # (3,)

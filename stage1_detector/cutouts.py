@@ -24,7 +24,7 @@ from stage1_detector.pack import Image
 from stage1_detector.record import write_json
 from stage1_detector.studio import SUFFIXES, cutout, studio_names, studio_photos
 
-TALL = 320  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
+TALL = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
 FACES = {"main": 4, "front": 4, "left": 1, "right": 1, "back": 0, "top": 0, "bottom": 0}  # chosen: how often a view faces us
 UNNAMED = 4  # how often any other view does
 MADE_UP_GROUND = 0.4  # chosen: share of photos before made-up ground, though there are photos to take it from

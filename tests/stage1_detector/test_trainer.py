@@ -1,15 +1,18 @@
 """What our trainers add to ultralytics': synthetic photos mixed in, whole checkpoints, our score, any weights file."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from test_yolo import photo
 from ultralytics.nn.tasks import DetectionModel
 
-from stage1_detector import starter, trainer, watch
+from stage1_detector import starter, trainer, watch, yolo
+from stage1_detector.config import DetectorConfig
 from stage1_detector.trainer import Mixed
 
 
@@ -63,3 +66,105 @@ def test_a_loss_that_is_no_number_stops_and_says_where() -> None:
 
     with pytest.raises(FloatingPointError, match=r"loss of epoch 3: got nan, must be finite; lower --lr \(now 0.5\)"):
         watch.stop_at_non_finite(Trainer())
+
+
+def bound(score: trainer.Score, family: str = "yolo") -> type:
+    task = trainer.Task({"train": Path(), "valid": Path()}, ["product"], 50, 1, 0, score)
+    made = trainer.trainer(family, task)
+    assert isinstance(made, type)
+    return made
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["written", "killed"])
+def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool) -> None:
+    def writing(self: trainer.DetectionTrainer) -> bool:
+        self.last.write_bytes(b"half")
+        if killed:
+            raise KeyboardInterrupt
+        self.last.write_bytes(b"new, whole")
+        return True
+
+    monkeypatch.setattr(trainer.DetectionTrainer, "save_model", writing)
+    (tmp_path / "last.pt").write_bytes(b"old, whole")
+    one = object.__new__(bound(lambda network: {}))
+    one.last, one.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            one.save_model()
+    else:
+        assert one.save_model()
+    assert (tmp_path / "last.pt").read_bytes() == (b"old, whole" if killed else b"new, whole")
+    assert one.last == tmp_path / "last.pt" and not (tmp_path / "best.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("patience", "epochs", "looks"),
+    [(5, 8, 8), (10**6, 8, 8), (10**6, 100, 21), (10**6, 1, 1)],
+    ids=["it chooses the epoch", "few epochs", "many epochs", "one"],
+)
+def test_how_often_valid_is_looked_at(patience: int, epochs: int, looks: int) -> None:
+    seen: list[float] = []
+
+    def score(network: torch.nn.Module) -> dict[str, float]:
+        seen.append(0.1 * len(seen))
+        return {"det_map50": seen[-1]}
+
+    one = object.__new__(bound(score))
+    one.args, one.epochs = type("Args", (), {"patience": patience}), epochs
+    one.ema = type("Ema", (), {"ema": torch.nn.Linear(1, 1)})
+    one.fitness = one.best_fitness = None
+    for epoch in range(epochs):
+        one.epoch = epoch
+        metrics, fitness = one.validate()
+        assert metrics == {"valid/det_map50": fitness} and fitness == one.best_fitness == seen[-1]
+    assert len(seen) == looks
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    class Full:
+        batch_size = 8
+
+        def __init__(self, overrides: dict[str, int]) -> None:
+            tried.append(overrides["batch"])
+
+        def add_callback(self, event: str, call: object) -> None:
+            pass
+
+        def train(self) -> None:
+            if tried[-1] > 2:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(yolo, "trainer", lambda family, task: Full)
+    told: list[str] = []
+    photos = {"train": (photo(tmp_path, 1, [[0, 0, 9, 9]]),), "valid": (photo(tmp_path, 2, [[0, 0, 9, 9]]),)}
+    out = yolo.fit(DetectorConfig(batch=8), photos, ["product"], tmp_path / "one", told.append, lambda network: {})
+    assert out == tmp_path / "one" / "weights" / "last.pt"
+    assert tried == [8, 4, 2]
+    assert told == ["out of memory: goes on with a batch of 4", "out of memory: goes on with a batch of 2"]
+
+
+def test_other_failures_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(family: str, task: trainer.Task) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(yolo, "trainer", broken)
+    photos = {"train": (photo(tmp_path, 1, []),), "valid": (photo(tmp_path, 2, []),)}
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        yolo.fit(DetectorConfig(), photos, ["product"], tmp_path / "one", print, lambda network: {})
+
+
+def test_synthetic_photos_come_after_real_ones_and_count_in_the_steps(tmp_path: Path) -> None:
+    config = DetectorConfig(epochs=1, min_steps=10, batch=2, synthetic_ratio=1.0)
+    assert yolo.epochs(config, 4) == 3  # 4 real and 4 synthetic photos are 4 steps
+    folder = yolo.link_photos((photo(tmp_path, 9, []),), tmp_path / "t", agnostic=True)
+    yolo.link_photos((photo(tmp_path, 1, []),), tmp_path / "t", agnostic=True, prefix=yolo.SYNTHETIC)
+    assert sorted(path.name for path in folder.iterdir()) == ["00000009.jpg", "synthetic_00000001.jpg"]
+
+
+def test_photos_of_several_forms_are_not_taken_for_one(tmp_path: Path) -> None:
+    real = {"train": (photo(tmp_path, 1, []),), "valid": ()}
+    other = replace(photo(tmp_path, 2, []), width=50)
+    for synthetic, same in (((), True), ((other,), False)):
+        assert yolo.arguments(DetectorConfig(), real, tmp_path, None, synthetic)["rect"] is same
