@@ -8,13 +8,8 @@ test: no epoch is chosen. `{seed}` in D stands for the seed. X/ARM/SEED holds ea
 """
 
 import argparse
-import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from matplotlib.figure import Figure
 
 from experiments import figures
 from experiments.over_seeds import Mean, over_seeds
@@ -30,14 +25,6 @@ BASE = "small"  # what arms are compared with
 RATIO = 1.0  # synthetic photos an epoch for each real one
 MADE = 200  # synthetic photos to draw from
 WAYS = ("starter", "studio", "paste")
-
-
-class Arm(NamedTuple):
-    """One way of training: det mAP50 of each seed, and what valid said on the way (epochs, 2): share done, det mAP50."""
-
-    name: str
-    values: list[float]
-    curves: list[np.ndarray]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,18 +48,17 @@ def body(argv: list[str] | None) -> None:
     arms = {name: over(name, args) for name in dict.fromkeys(args.arms)}
     setting = f"{args.steps} steps of 4 photos at {args.size} px, {len(args.seeds)} seeds, held-out photos, one view, NMS"
     words, told = figures.command("detectors", argv), []
-    for name, arm in arms.items():
-        mean = over_seeds(arm.values)
+    for name, values in arms.items():
+        mean = over_seeds(values)
         say(f"{args.set}: {name}: det mAP50 {mean}")
         key = keyed(f"det.{args.set}.{name}.map50", args.steps)
         told.append(figures.figure(key, mean.value, "mAP50", mean.n, setting, words, mean.low, mean.high))
     for name in arms.keys() & set(WAYS) if BASE in arms else ():
-        less = over_seeds([a - b for a, b in zip(arms[name].values, arms[BASE].values, strict=True)])
+        less = over_seeds([a - b for a, b in zip(arms[name], arms[BASE], strict=True)])
         say(f"{args.set}: {name} minus {BASE}: {less}")
         told.append(difference(args, name, less, setting, words))
     if args.record:
         figures.write(f"detectors.{args.set}", told)
-    curves(list(arms.values()), args.out / "curves.png")
 
 
 def keyed(key: str, steps: int) -> str:
@@ -91,9 +77,9 @@ def difference(args: argparse.Namespace, way: str, less: Mean, setting: str, com
     return figures.figure(key, less.value, "mAP50", less.n, f"{setting}; paired by seed", command, less.low, less.high)
 
 
-def over(name: str, args: argparse.Namespace) -> Arm:
-    """Train and score one arm with every seed."""
-    values, ways = [], []
+def over(name: str, args: argparse.Namespace) -> list[float]:
+    """Train one arm with every seed; det mAP50 of each on the photos held out."""
+    values = []
     for seed in args.seeds:
         data, runs = Path(args.data.format(seed=seed)), args.out / name / str(seed)
         held_out = deal(data, runs)
@@ -105,9 +91,8 @@ def over(name: str, args: argparse.Namespace) -> Arm:
         train.train(data, runs, "one", config, Path("starter") if name == "starter" else None, resume, synthetic=made)
         names = len(read(data).categories)
         values.append(train.score(Model(runs / "one" / "model.onnx"), held_out, names)["det_map50"])
-        ways.append(curve(runs / "one" / "results.csv"))
         say(f"{args.set}: {name}, seed {seed}: det mAP50 {values[-1]:.3f} on {len(held_out)} photos")
-    return Arm(name, values, ways)
+    return values
 
 
 def deal(data: Path, runs: Path) -> tuple[Photo, ...]:
@@ -126,25 +111,6 @@ def synthetic(name: str, data: Path, runs: Path, seed: int, args: argparse.Names
     words = ["--out", str(out), *source, "--data", str(data), "--runs", str(runs), "--count", str(MADE), "--seed", str(seed)]
     synth.main([*words, "--size", str(2 * args.size)])
     return out
-
-
-def curve(path: Path) -> np.ndarray:
-    """What valid said after each epoch (E, 2): the share of the training that was done, and det mAP50."""
-    with path.open() as lines:
-        rows = [{k.strip(): v for k, v in row.items() if k} for row in csv.DictReader(lines)]
-    values = [float(row.get("valid/det_map50", "nan")) for row in rows]
-    return np.stack([np.arange(1, len(values) + 1) / max(1, len(values)), values], 1)
-
-
-def curves(arms: list[Arm], path: Path) -> None:
-    """Draw what valid said of each arm, a line a seed."""
-    axes = (figure := Figure(figsize=(5, 3.2), layout="constrained")).subplots()
-    for i, arm in enumerate(arms):
-        for j, line in enumerate(arm.curves):
-            axes.plot(*line.T, color=f"C{i}", alpha=0.8, label=arm.name if j == 0 else None)
-    axes.set(xlabel="share of the training", ylabel="det mAP50 on valid", ylim=(0, 1))
-    axes.legend()
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

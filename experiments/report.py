@@ -128,6 +128,49 @@ def runtime(known: Figures) -> str:
     return lines({key: f for key, f in known.items() if re.match(r"(runtime|wbf|badphotos|kills)\.", key)})
 
 
+def detectors(known: Figures) -> str:
+    """det mAP50 of every way of training a detector, a row for each set."""
+    found = [one for key in known if (one := re.fullmatch(r"det\.(\w+)\.([\w-]+)\.map50", key))]
+    arms, sets = sorted({one[2] for one in found}), sorted({one[1] for one in found})
+    rows = [f"| photos | {' | '.join(arms)} | on |", "|" + " --- |" * (len(arms) + 2)]
+    for name in sets:
+        there = [known.get(f"det.{name}.{arm}.map50") for arm in arms]
+        setting = next(one["setting"] for one in there if one is not None)
+        rows.append(f"| {name} | {' | '.join(span(one) for one in there)} | {setting} |")
+    return "\n".join(rows) + "\n"
+
+
+def starter(known: Figures) -> str:
+    """What the starter detector finds untrained, and what it adds to training, by budget."""
+    keys = ("zero_shot.map50", "zero_shot.map50.640", "minus_random.75_steps", "minus_random")
+    titles = ("photos", "untrained, 320 px", "untrained, 640 px", "minus random after 75 steps", "minus random after 300 steps")
+    rows = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    for name in sorted({key.split(".")[1] for key in known if key.startswith("starter.")}):
+        cells = [span(known.get(f"starter.{name}.{key}"), signed="minus" in key) for key in keys]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def ensembles(known: Figures) -> str:
+    """det mAP50 of every variant and, paired by seed, what it adds to the single detector; two columns for each set."""
+    found = [one for key in known if (one := re.fullmatch(r"ensemble\.(\w+)\.(\w+)\.map50", key))]
+    sets = sorted({one[1] for one in found})
+    titles = [title for name in sets for title in (name, f"{name}: minus single")]
+    rows = [f"| variant | {' | '.join(titles)} |", "|" + " --- |" * (len(titles) + 1)]
+    for variant in dict.fromkeys(one[2] for one in found):
+        cells = []
+        for name in sets:
+            keys = (f"ensemble.{name}.{variant}.map50", f"ensemble.{name}.{variant}.minus_single")
+            cells += [span(known.get(keys[0])), span(known.get(keys[1]), signed=True)]
+        rows.append(f"| {variant.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def stage1(known: Figures) -> str:
+    """The other figures of stage 1, a line each."""
+    return lines({key: f for key, f in known.items() if re.match(r"(synth|search|resume)\.", key)})
+
+
 def lines(wanted: Figures) -> str:
     """A line for each figure, with its setting and command."""
     rows = ["| figure | value | n | how |", "| --- | --- | --- | --- |"]
@@ -147,7 +190,8 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
 
 
-TABLES = {one.__name__: one for one in (naming, gates, arms, sabotage, validation, stage2, runtime, single)}
+_TABLES = (naming, gates, arms, sabotage, validation, detectors, starter, ensembles, stage1, stage2, runtime, single)
+TABLES = {one.__name__: one for one in _TABLES}
 
 
 if __name__ == "__main__":

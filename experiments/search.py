@@ -142,7 +142,7 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     if not path.is_file():
         raise ValueError(f"--apply: {path} not found; python -m experiments.ablation writes it")
     there = parse(read_object(path))
-    views = {Path(member.file).resolve(): [v for v in member.views if v["weight"] > 0] for member in chosen.detectors}
+    views = {Path(member.file).resolve(): [v for v in member.views if v.get("weight", 1.0) > 0] for member in chosen.detectors}
     members = [replace(m, views=views.get((runs / m.file).resolve(), m.views)) for m in there.detectors]
     if not any((runs / member.file).resolve() in views for member in there.detectors):
         raise ValueError(f"--apply: {path} has none of the detectors that were searched")

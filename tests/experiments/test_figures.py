@@ -38,7 +38,7 @@ def test_the_readmes_tables_equal_the_figures() -> None:
 
 def test_an_unknown_table_lists_the_known() -> None:
     with pytest.raises(
-        ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, validation, stage2, runtime, single"
+        ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, validation, detectors, starter, ensembles"
     ):
         report.render("<!-- figures:speed -->\n<!-- end -->", {})
 
