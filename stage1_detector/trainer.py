@@ -17,7 +17,7 @@ from stage1_detector import rtdetr
 
 STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage1_detector.starter
 STARTER_MODEL = "yolov8n.yaml"
-LOOKS = 20  # chosen: how often valid is looked at in a run whose epoch it does not choose
+LOOKS = 10  # chosen: how often valid is looked at in a run whose epoch it does not choose
 MUCH = 0.8  # chosen: share of a network's tensors that a weights file must fill to count as its own
 TRAINERS: dict[str, type[DetectionTrainer]] = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
 Score = Callable[[torch.nn.Module], dict[str, float]]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from test_synth import SMALL, digests
 
-from stage1_detector import album, composed, cutouts, folds, synth
+from fusion.models import read_object
+from stage1_detector import album, composed, cutouts, folds, synth, train, watch
 from stage1_detector.command import run
 from stage1_detector.data import read
 from stage1_detector.folds import train_photos
@@ -149,3 +150,35 @@ def test_an_album_of_another_kind_is_refused(tmp_path: Path) -> None:
     assert album.claim(tmp_path / "a", {"kind": 1})  # goes on
     with pytest.raises(ValueError, match=r"holds another data set \(kind 1 there, 2 asked\)"):
         album.claim(tmp_path / "a", {"kind": 2})
+
+
+@pytest.mark.slow
+def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path], tmp_path: Path) -> None:
+    assert run(synth.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    runs = tmp_path / "R"
+    runs.mkdir()
+    (runs / "folds.json").write_bytes((shop[1] / "folds.json").read_bytes())
+    flags = ["--data", str(shop[0]), "--out", str(runs), "--classes", "all", "--quick", "--epochs", "2"]
+    assert train.main([*flags, "--synthetic", str(tmp_path / "p"), "--synthetic-ratio", "0.5"]) == 0
+    linked = [path.name for path in (runs / "all" / "photos" / "train" / "images").iterdir()]
+    assert sum(name.startswith("synthetic_") for name in linked) == 4
+    rows = (runs / "all" / "results.csv").read_text().splitlines()
+    assert len(rows) == 3 and "valid/det_map50" in rows[0] and "valid/cls_map50" in rows[0]
+    assert list((runs / "all").glob(watch.BOARD))
+    assert "det_map50" in read_object(runs / "all" / "progress.json")["line"]
+
+
+def test_synthetic_photos_of_unknown_names_go_with_one_class_only(shop: tuple[Path, Path], tmp_path: Path) -> None:
+    composed.draw(composed.Fantasy(), LOOK, [{"id": 0, "name": "thing"}], 2, tmp_path / "s", workers=1)
+    dataset = read(shop[0])
+    assert len(train.synthetic_photos(tmp_path / "s", dataset, "one")) == 2
+    with pytest.raises(ValueError, match="has the category 'thing', the data set has not"):
+        train.synthetic_photos(tmp_path / "s", dataset, "all")
+
+
+@pytest.mark.parametrize("flags", [["--synthetic", "S"], ["--synthetic-ratio", "1"]], ids=["no ratio", "no photos"])
+def test_synthetic_photos_and_their_ratio_go_together(
+    shop: tuple[Path, Path], flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(["--data", str(shop[0]), "--out", str(shop[1]), *flags]) == 2
+    assert "give both or neither" in capsys.readouterr().err
