@@ -47,8 +47,8 @@ def body(argv: list[str] | None) -> None:
 def read(path: Path) -> np.ndarray:
     """One run's curve (E, 2): the share of the training that was done, and what valid said."""
     with path.open() as lines:
-        values = [float(row[COLUMN]) for row in csv.DictReader(lines)]
-    return np.stack([np.arange(1, len(values) + 1) / max(1, len(values)), values], 1)
+        values = {int(row["epoch"]): float(row[COLUMN]) for row in csv.DictReader(lines)}  # the last of an epoch done again
+    return np.array([(epoch / max(values), value) for epoch, value in sorted(values.items())]).reshape(-1, 2)
 
 
 if __name__ == "__main__":

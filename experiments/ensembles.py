@@ -28,6 +28,7 @@ from stage1_detector.data import Photo, read
 from stage1_detector.score import Match, Truth, match, scores
 from stage2_classifier.evidence import raw_outputs
 
+CONF = 0.01  # chosen: fainter boxes hardly count, and make merging several times slower
 SCALES = {"small": 0.75, "large": 1.25}  # chosen: of the training size
 TILES = {"tiles": [2, 2], "overlap": 0.25}
 VIEWS = ("plain", "flip", *SCALES, "tiles")
@@ -88,7 +89,7 @@ def of_detectors(models: Sequence[Path], photos: Sequence[Photo]) -> Ensemble:
         if not model.is_file():
             raise ValueError(f"{model} not found: train it first, python -m stage1_detector.train")
         side = read_sidecar(model.with_suffix(".json"))
-        members.append(Member.of(str(model.resolve()), side, views=views_of(side.size, side.shape, side.stride)))
+        members.append(Member.of(str(model.resolve()), side, views=views_of(side.size, side.shape, side.stride), conf=CONF))
     return Ensemble([0], members, Merge(max_det=max(member.max_det for member in members)))
 
 

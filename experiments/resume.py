@@ -8,6 +8,7 @@ that is there must load.
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,8 @@ def one(way: str, seed: int, args: argparse.Namespace) -> float:
     words = ["--data", str(args.data), "--out", str(runs), "--epochs", "1", "--min-steps", str(args.steps)]
     words += ["--size", str(args.size), "--seed", str(seed)]
     if not (out / "run.json").is_file():
+        if train.is_stopped(out):  # this experiment was: begin anew
+            shutil.rmtree(out)
         if way == "killed":
             kill(words, out, in_second_epoch)
             kill([*words, "--resume"], out, while_writing)

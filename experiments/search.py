@@ -142,13 +142,20 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     if not path.is_file():
         raise ValueError(f"--apply: {path} not found; python -m experiments.ablation writes it")
     there = parse(read_object(path))
-    views = {Path(member.file).resolve(): [v for v in member.views if v.get("weight", 1.0) > 0] for member in chosen.detectors}
-    members = [replace(m, views=views.get((runs / m.file).resolve(), m.views)) for m in there.detectors]
-    if not any((runs / member.file).resolve() in views for member in there.detectors):
-        raise ValueError(f"--apply: {path} has none of the detectors that were searched")
+    forming = {(runs / member.file).resolve() for member in there.detectors if member.weight > 0}
+    if forming != {Path(member.file).resolve() for member in chosen.detectors}:
+        raise ValueError(f"--apply: {path} finds boxes with other detectors than those that were searched; give them all")
+    found = {Path(member.file).resolve(): member for member in chosen.detectors}
+    members = []
+    for member in there.detectors:
+        own = found.get((runs / member.file).resolve())
+        if own is not None:
+            seen = [view for view in own.views if view.get("weight", 1.0) > 0]
+            member = replace(own, file=member.file, evidence_weight=member.evidence_weight, views=seen)
+        members.append(member)
     merging = replace(chosen.merge, max_det=there.merge.max_det, evidence_iou=there.merge.evidence_iou)
     record.write_json(path, asdict(replace(there, detectors=members, merge=merging)))
-    say(f"wrote {path}")
+    say(f"wrote {path}; its gate was fitted on other boxes: python -m experiments.ablation fits it again")
 
 
 def as_figure(args: argparse.Namespace, each: list[Found], command: str) -> dict[str, object]:

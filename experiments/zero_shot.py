@@ -14,9 +14,9 @@ from fusion.models import Model
 from fusion.pipeline import detect_one
 from stage1_detector import scenes, starter, train
 from stage1_detector.command import run, say
+from stage1_detector.config import STARTER
 from stage1_detector.data import Photo, read, read_image
 from stage1_detector.score import Interval, Truth, interval, match
-from stage1_detector.trainer import STARTER
 
 
 def main(argv: list[str] | None = None) -> int:

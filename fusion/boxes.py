@@ -5,7 +5,7 @@ A box is x0 y0 x1 y1 in pixels of the original photo, and names edges: the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,11 +244,12 @@ def stitch(parts: Sequence[Detections], seen: Floats, width: float, height: floa
     tile = np.repeat(np.arange(len(parts)), [len(part) for part in parts])  # (N,)
     view = np.asarray(seen, np.float64)[tile]  # (N, 4)
     boxes, free, cut = found.boxes.copy(), np.ones(len(found), bool), _cut(found.boxes, view, width, height)
-    for i in np.argsort(-found.scores, kind="stable"):
+    near = _touching(boxes, tile, EDGE * (view[:, 2:] - view[:, :2]), cut)
+    for i in np.flatnonzero(cut)[np.argsort(-found.scores[cut], kind="stable")]:
         whole, members = boxes[i], [i]
         while cut[i] and free[i]:
-            far = np.maximum(boxes[:, :2] - whole[2:], whole[:2] - boxes[:, 2:]) > EDGE * (view[:, 2:] - view[:, :2])  # (N, 2)
-            others = np.flatnonzero(free & ~far.any(1) & ~np.isin(tile, tile[members]))
+            others = np.unique(np.concatenate([near(member) for member in members]))
+            others = others[free[others] & ~np.isin(tile[others], tile[members])]
             union = np.concatenate([np.minimum(boxes[others, :2], whole[:2]), np.maximum(boxes[others, 2:], whole[2:])], 1)
             alike = _seen_so(union, found.boxes[others], view[others])  # (K,)
             for member in members:
@@ -270,6 +271,16 @@ def _cut(boxes: Floats, seen: Floats, width: float, height: float) -> NDArray[np
     low = (boxes[:, :2] - seen[:, :2] < room) & (seen[:, :2] > room)
     high = (seen[:, 2:] - boxes[:, 2:] < room) & (seen[:, 2:] < np.array([width, height]) - room)
     return np.asarray((low | high).any(1))
+
+
+def _touching(boxes: Floats, tile: Ints, room: Floats, cut: NDArray[np.bool_]) -> Callable[[int], Ints]:
+    """Which boxes of other tiles touch a box, `room` (N, 2) between them at most; of pairs where a border cuts at least one."""
+    a, b = close_pairs(np.concatenate([boxes[:, :2] - room, boxes[:, 2:] + room], 1), 0.0)
+    useful = (tile[a] != tile[b]) & (cut[a] | cut[b])
+    one, other = np.concatenate([a[useful], b[useful]]), np.concatenate([b[useful], a[useful]])
+    order = one.argsort(kind="stable")
+    one, other = one[order], other[order]
+    return lambda i: other[slice(*one.searchsorted([i, i + 1]))]
 
 
 def _seen_so(whole: Floats, part: Floats, seen: Floats) -> Floats:

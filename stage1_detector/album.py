@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,15 @@ def claim(out: Path, wish: dict[str, Any], folders: Iterable[str] = ()) -> bool:
         other = [f"{k} {there.get(k)!r} there, {wish.get(k)!r} asked" for k in {**wish, **there} if there.get(k) != wish.get(k)]
         if other:
             raise ValueError(f"--out: got {out}, which holds another data set ({other[0]}); give another folder or remove it")
-        return not (out / "annotations.json").is_file()
-    if out.is_dir() and any(out.iterdir()):
+        if (out / "annotations.json").is_file():
+            return False
+    elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"--out: got {out}, which holds other files, need a new or empty folder")
+    if not path.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, wish)
     for folder in ("images", "drawn", *folders):
-        (out / folder).mkdir(parents=True)
-    write_json(path, wish)
+        (out / folder).mkdir(exist_ok=True)
     return True
 
 
@@ -46,8 +51,13 @@ def mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     if workers == 1:
         yield map
         return
-    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
-        yield pool.imap
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    try:
+        yield pool.map
+    except BrokenProcessPool:
+        raise OSError("a worker was killed, as happens where memory runs out; run it again and it goes on") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:

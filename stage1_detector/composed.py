@@ -27,7 +27,14 @@ MADE_UP, TALL, BLOCK = 400, 160, 200  # chosen: made-up products, their pixels, 
 
 
 class Source(Protocol):
-    """Where photos come from: small enough to be sent to a worker with each of them; its `repr` tells it from others."""
+    """Where photos come from: small enough to be sent to a worker with each of them; its `repr` tells it from others.
+
+    `train` tells which real photos go into it, as `folds.told_apart` does; empty for none.
+    """
+
+    @property
+    def train(self) -> str:
+        """See above."""
 
     def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
         """Photo `number`."""
@@ -36,6 +43,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Fantasy:
     """Made-up packages of the one category 0, others in every BLOCK of photos, before made-up grounds."""
+
+    train: str = ""
 
     def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
         """MADE_UP packages to choose from, on a surface of no particular kind."""
@@ -75,7 +84,8 @@ def draw(
 
     Raises ValueError if `out` is a file, holds other things, or holds a data set that was made otherwise.
     """
-    if not album.claim(out, {"composed": VERSION, "seed": seed, "source": repr(source), "count": count, **asdict(look)}):
+    wish = {"composed": VERSION, "seed": seed, "source": repr(source), "train": source.train, "count": count, **asdict(look)}
+    if not album.claim(out, wish):
         return False
     numbers = list(range(1, count + 1))
     with album.mapper(workers) as mapper:

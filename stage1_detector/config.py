@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 # What each number may be: lowest and highest, both allowed.
@@ -13,6 +14,7 @@ ALLOWED = {
     "synthetic_ratio": (0.0, 1000.0), "seed": (0, 2**32 - 1),
 }  # fmt: skip
 OPTIMIZERS = ("AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSProp", "SGD", "MuSGD")
+STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage1_detector.starter
 STRIDE = 32  # of the coarsest layer: the sides of a canvas are multiples of it
 
 
@@ -24,8 +26,10 @@ class DetectorConfig:
     training photos, and more where they are so few that fewer than `min_steps` optimiser steps of `batch` photos would
     come out. `lr` falls along a cosine to `lr * lr_end`. `warmup_epochs` counts passes. `scale`, `translate`, `mosaic`,
     `copy_paste`, `flip_lr`, `hue`, `saturation`, `value` are ultralytics' augmentations of the same names: gains or
-    probabilities in [0, 1]. `freeze` holds the first layers of the network still. `patience` > 0 keeps the best of all
-    epochs by valid det mAP50 and stops after so many without gain; 0 takes the last epoch, and valid only looks on.
+    probabilities in [0, 1]; its `copy_paste` pastes outlines, which boxes have none of, so that it does nothing here (the
+    counterpart is `stage1_detector.synth --paste`). `freeze` holds the first layers of the network still. `patience` > 0
+    keeps the best of all epochs by valid det mAP50 and stops after so many without gain; 0 takes the last epoch, and valid
+    only looks on.
     `synthetic_ratio` is how many synthetic photos join in an epoch for each real one, others each time.
     """
 
@@ -165,3 +169,11 @@ def override(config: DetectorConfig, values: dict[str, object]) -> DetectorConfi
     """
     known = {field.name for field in fields(config)}
     return replace(config, **{name: value for name, value in values.items() if name in known and value is not None})  # type: ignore[arg-type]
+
+
+def weights_file(given: Path | None) -> Path | None:
+    """The weights file that `--pretrained` means: `starter` is the one in this package. ValueError for one that is missing."""
+    path = STARTER if given is not None and str(given) == "starter" else given
+    if path is not None and not path.is_file():
+        raise ValueError(f"--pretrained: got {path}, must be a local weights file, or starter")
+    return path

@@ -3,7 +3,7 @@
 OUT/cutouts/PRODUCT/VIEW.png, and OUT/cutouts.json with their proportions, which says that all are made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,20 +13,22 @@ import cv2
 import numpy as np
 
 from fusion.models import read_object
-from stage1_detector import album
+from stage1_detector import album, record
 from stage1_detector.camera import Shot
 from stage1_detector.compose import Stock, compose
 from stage1_detector.composed import STOCK, any_ground
+from stage1_detector.data import Photo, read_image
 from stage1_detector.folds import train_photos
 from stage1_detector.ground import emptied
 from stage1_detector.layout import Look
 from stage1_detector.pack import Image
-from stage1_detector.record import write_json
 from stage1_detector.studio import SUFFIXES, cutout, studio_names, studio_photos
 
 TALL = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
 FACES = {"main": 4, "front": 4, "left": 1, "right": 1, "back": 0, "top": 0, "bottom": 0}  # chosen: how often a view faces us
 UNNAMED = 4  # how often any other view does
+LARGEST = 1600  # chosen: pixels of a background's long side; larger ones are shrunk
+ALIKE = 0.25  # chosen: largest difference of log width / height of a product's views that stand for one another
 MADE_UP_GROUND = 0.4  # chosen: share of photos before made-up ground, though there are photos to take it from
 SPREAD = 0.12  # chosen: standard deviation of log size of products; studio photos do not tell it
 
@@ -38,6 +40,7 @@ class Backs:
     folder: Path | None = None
     data: Path | None = None
     runs: Path | None = None
+    train: str = ""  # tells which photos of `data` these are
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Studio:
     labels: tuple[tuple[str, int], ...]
     backs: Backs
 
+    @property
+    def train(self) -> str:
+        """Which real photos go into it."""
+        return self.backs.train
+
     def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
         """Photo `number`."""
         size = look.sizes[rng.integers(len(look.sizes))]
@@ -56,14 +64,15 @@ class Studio:
 
 @lru_cache(maxsize=2)
 def _stock(folder: Path, labels: tuple[tuple[str, int], ...], seed: int) -> Stock:
-    made = read_object(folder / "cutouts.json")
+    made = read_object(folder / "cutouts.json")["products"]
     pictures, aspects = [], []
     for product, _ in labels:
         views = made[product]
         often = {view: FACES.get(view, UNNAMED) for view in views}
         often = often if any(often.values()) else dict.fromkeys(views, 1)
-        pictures.append(tuple(folder / "cutouts" / product / f"{v}.png" for v, n in often.items() for _ in range(n)))
         aspects.append(views[max(often, key=lambda view: often[view])])
+        alike = {view: n for view, n in often.items() if abs(np.log(views[view] / aspects[-1])) < ALIKE}
+        pictures.append(tuple(folder / "cutouts" / product / f"{v}.png" for v, n in alike.items() for _ in range(n)))
     rng = np.random.default_rng((seed, STOCK))
     sizes = np.exp(rng.normal(0, SPREAD, len(labels)))
     return Stock(tuple(pictures), np.array(aspects), sizes, np.array([label for _, label in labels], np.int64))
@@ -78,26 +87,32 @@ def _back(backs: Backs, size: tuple[int, int], rng: np.random.Generator) -> Imag
     return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _emptied(backs: Backs, number: int) -> Image:
-    path, boxes = sources(backs)[number]
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"backgrounds: {path} is not a readable photo; mend or remove it")
-    return emptied(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), boxes)
+    source = sources(backs)[number]
+    if isinstance(source, Photo):
+        image, boxes = read_image(source.path, source.width, source.height), source.boxes
+    else:
+        read = cv2.imread(str(source), cv2.IMREAD_COLOR)
+        if read is None:
+            raise ValueError(f"backgrounds: {source} is not a readable photo; mend or remove it")
+        image, boxes = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8), np.zeros((0, 4), np.float32)
+    scale = min(1.0, LARGEST / max(image.shape[:2]))
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return emptied(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), boxes * np.float32(scale))
 
 
 @lru_cache(maxsize=2)
-def sources(backs: Backs) -> list[tuple[Path, np.ndarray]]:
-    """The photos, each with the boxes (N, 4) that must not be seen again. Raises ValueError where there are none to take."""
+def sources(backs: Backs) -> Sequence[Photo | Path]:
+    """The photos, of a data set with the boxes that must not be seen again. Raises ValueError where there are none to take."""
     if backs.data is not None:
-        return [(photo.path, photo.boxes) for photo in train_photos(backs.data, backs.runs)]
+        return train_photos(backs.data, backs.runs)
     if backs.folder is None:
         return []
     paths = sorted(p for p in backs.folder.glob("*") if p.suffix.lower() in SUFFIXES) if backs.folder.is_dir() else []
     if not paths:
         raise ValueError(f"--backgrounds: got {backs.folder}, need a folder with {', '.join(SUFFIXES)} in it")
-    return [(path, np.zeros((0, 4), np.float32)) for path in paths]
+    return paths
 
 
 def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]) -> dict[str, str]:
@@ -106,9 +121,13 @@ def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]
     A photo that cannot be cut is told of and left out. Raises ValueError where none of a folder's can.
     """
     names = studio_names(studio)
-    photos = studio_photos(studio)
-    jobs = [(path, out / "cutouts" / product / f"{path.stem}.png") for product, paths in photos.items() for path in paths]
-    if not (out / "cutouts.json").is_file():
+    photos, done = studio_photos(studio), out / "cutouts.json"
+    targets = {out / "cutouts" / product / f"{path.stem}.png": path for product, paths in photos.items() for path in paths}
+    jobs = [(path, target) for target, path in targets.items()]
+    made_of = record.digest([[str(path.relative_to(studio)), path.stat().st_size] for path, _ in jobs])
+    if done.is_file() and read_object(done).get("made_of") != made_of:
+        raise ValueError(f"--studio: {out} holds cut-outs of other photos than {studio}; remove it or give another --out")
+    if not done.is_file():
         made: dict[str, Any] = {}
         with album.mapper(workers) as mapper:
             for (path, target), aspect in zip(jobs, mapper(_cut, jobs), strict=True):
@@ -119,8 +138,8 @@ def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]
         if not made:
             raise ValueError(f"--studio: {studio}: none of {len(jobs)} photos could be cut out")
         tell(f"cut out {sum(map(len, made.values()))} of {len(jobs)} studio photos of {len(made)} products")
-        write_json(out / "cutouts.json", made)
-    return {product: names.get(product, product) for product in read_object(out / "cutouts.json")}
+        record.write_json(done, {"made_of": made_of, "products": made})
+    return {product: names.get(product, product) for product in read_object(done)["products"]}
 
 
 def _cut(job: tuple[Path, Path]) -> float | str:

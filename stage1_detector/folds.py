@@ -8,14 +8,14 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stage1_detector import command, scenes
+from stage1_detector import command, record, scenes
 from stage1_detector.data import PARTS, DataError, Dataset, Photo, read
 
 NAME = "folds.json"
@@ -57,16 +57,23 @@ class Folds:
 
 
 def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
-    """The photos to train on: those that RUNS/folds.json says, or else the data set's own train.json; none of valid or test.
+    """The photos to train on: those that RUNS/folds.json says, or those of a data set that comes in train, valid and test.
 
-    Raises ValueError where neither says it, so that no photo that a detector is judged on gets into what it is trained on.
+    Raises ValueError where neither says it, since what is missing is dealt out of train: no photo that a detector is judged on
+    may get into what it is trained on.
     """
     dataset = read(data)
     if runs is not None:
         return load(runs / NAME, dataset).photos("train")
-    if dataset.photos and all(photo.part is None for photo in dataset.photos):
-        raise ValueError(f"--data: {data} has no train.json; pass --runs R, whose folds.json says which photos are to train on")
+    missing = [part for part in PARTS if part not in {photo.part for photo in dataset.photos}]
+    if missing:
+        raise ValueError(f"--data: {data} has no {missing[0]}.json; pass --runs R, whose folds.json says what is to train on")
     return tuple(photo for photo in dataset.photos if photo.part == "train")
+
+
+def told_apart(photos: Iterable[Photo]) -> str:
+    """A short hash of which photos these are."""
+    return record.digest(sorted([photo.id, photo.path.name] for photo in photos))
 
 
 def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:

@@ -22,7 +22,7 @@ from stage1_detector.pack import Image
 ALIKE = 0.25  # chosen: largest difference of log width / height between a facing and what replaces it
 SHRINK = 0.5  # chosen: what replaces a facing has at least this share of its width
 SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that change
-COVERED = 0.15  # chosen: share of a facing that others may cover before it stays as it is
+COVERED = 0.15  # chosen: share of a facing that may lie before or behind another one before it stays as it is
 MATCH = 0.6  # chosen: how far the light follows the facing that is replaced
 FEATHER = 2  # chosen: pixels over which the edge of what is pasted fades
 TRIES = 20
@@ -45,10 +45,11 @@ class Facings:
 
 @dataclass(frozen=True)
 class Pasted:
-    """Train photos of the data set DATA, dealt in RUNS, with facings swapped. Labels are category ids."""
+    """Train photos of the data set DATA, dealt in RUNS, with facings swapped; `train` tells them. Labels are category ids."""
 
     data: Path
     runs: Path | None
+    train: str
 
     def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
         """Photo `number`; the look is the photo's own."""
@@ -91,13 +92,13 @@ def swapped(photos: tuple[Photo, ...], facings: Facings, rng: np.random.Generato
 
 
 def uncovered(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Which of `boxes` (N, 4) others cover by less than COVERED of their area: (N,)."""
+    """Which of `boxes` (N, 4) share less than COVERED of their own area, or of the other's, with any other: (N,)."""
     if len(boxes) == 0:
         return np.zeros(0, bool)
     shared = np.stack([intersections(boxes, box[None]) for box in boxes])  # (N, N)
-    area = np.diagonal(shared)
-    others = (shared - np.diag(area)).max(1, initial=0)
-    return np.asarray(others <= COVERED * np.maximum(area, 1e-9))
+    area = np.maximum(np.diagonal(shared), 1e-9)  # (N,)
+    share = (shared - np.diag(np.diagonal(shared))) / np.minimum(area[:, None], area[None])  # (N, N)
+    return np.asarray((share <= COVERED).all(1))
 
 
 def run_of(photo: Photo, start: int) -> list[int]:
@@ -147,6 +148,6 @@ def _replace(image: Image, box: npt.NDArray[np.float32], new: Image) -> None:
     old[:] = (lit * mask + old * (1 - mask)).astype(np.uint8)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=24)
 def _read(photo: Photo) -> Image:
     return read_image(photo.path, photo.width, photo.height)

@@ -20,18 +20,20 @@ from safetensors.torch import save_file
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import read_sidecar
 from stage1_detector import composed, yolo
+from stage1_detector.album import WISH
 from stage1_detector.command import run, say
-from stage1_detector.config import DetectorConfig
+from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.data import read
 from stage1_detector.export import export_detector
 from stage1_detector.layout import Look
 from stage1_detector.record import write_json
 from stage1_detector.train import network_score, sidecar
-from stage1_detector.trainer import STARTER, STARTER_MODEL, load_matching
+from stage1_detector.trainer import STARTER_MODEL, load_matching
 
 MOST = 15_000_000  # bytes; taken: what may be committed
 SIZES = (320, 640, 224)  # chosen, on photos of other kinds than it was trained on: long sides that it looks in, untrained
 FOUND = 1200  # chosen: most products on a photo that it may find; 759 are known elsewhere
+MODULE = "python -m stage1_detector.starter"
 UNSEEN = 10_000  # chosen: seeds are numbers; photos with this much more are never trained on
 VALID = 100  # photos held out, of packages that are not trained on
 LOOK = Look(
@@ -43,7 +45,6 @@ CONFIG = DetectorConfig(size=320, epochs=3, batch=8, warmup_epochs=0.1, lr=0.002
 
 def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
     """Draw, train and write the weights to OUT, and beside it what made them."""
-    started = time.time()
     config = replace(CONFIG, epochs=epochs, seed=seed)
     sets = {}
     for part, count, its_seed in (("train", photos, seed), ("valid", VALID, seed + UNSEEN)):
@@ -67,7 +68,8 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
         out.with_suffix(".json"),
         {
             "settings": {"photos": photos, "look": asdict(LOOK), "config": asdict(config)},
-            "hours": (time.time() - started) / 3600,
+            "command": f"{MODULE} --photos {photos} --epochs {epochs} --seed {seed} --out FILE --work DIR",
+            "hours": (time.time() - (work / "train" / WISH).stat().st_mtime) / 3600,  # from the first photo on, breaks included
         },
     )
 

@@ -27,7 +27,7 @@ from stage1_detector.camera import photograph
 from stage1_detector.command import run, say
 from stage1_detector.cutouts import Backs, Studio, cut_all, sources
 from stage1_detector.data import Photo, read
-from stage1_detector.folds import train_photos
+from stage1_detector.folds import told_apart, train_photos
 from stage1_detector.layout import Look
 from stage1_detector.pack import Image, Product, draw_pack, old_print
 from stage1_detector.paste import Pasted
@@ -210,12 +210,12 @@ def made(args: argparse.Namespace) -> bool:
     if args.paste:
         if args.data is None:
             raise ValueError("--paste: needs --data, the photos to swap facings between")
-        train_photos(args.data, args.runs)  # refuse what is wrong with it here, not in a worker
+        dealt = told_apart(train_photos(args.data, args.runs))
         return composed.draw(
-            Pasted(args.data, args.runs), Look(), categories_of(args.data), args.count, args.out, args.seed, tell=say
+            Pasted(args.data, args.runs, dealt), Look(), categories_of(args.data), args.count, args.out, args.seed, tell=say
         )
     photos = () if args.data is None else train_photos(args.data, args.runs)
-    backs = Backs(args.backgrounds, args.data, args.runs)
+    backs = Backs(args.backgrounds, args.data, args.runs, told_apart(photos) if photos else "")
     sources(backs)
     beside = args.out.with_name(args.out.name + ".cutouts")
     products = cut_all(args.studio, beside, 2, say)

@@ -18,8 +18,9 @@ from fusion.ensemble import Member
 from fusion.models import Model, Sidecar, read_object
 from fusion.pipeline import detect_one
 from stage1_detector import folds, record, yolo
+from stage1_detector.album import WISH
 from stage1_detector.command import run, say
-from stage1_detector.config import RECIPES, DetectorConfig, override, recipe
+from stage1_detector.config import RECIPES, DetectorConfig, override, recipe, weights_file
 from stage1_detector.data import Dataset, Photo, read, read_image
 from stage1_detector.export import export_detector
 from stage1_detector.score import Truth, evaluate
@@ -91,7 +92,7 @@ def train(
     synthetic: Path | None = None,
 ) -> Path:
     """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused."""
-    pretrained = yolo.weights_file(pretrained)
+    pretrained = weights_file(pretrained)
     if (synthetic is None) != (config.synthetic_ratio == 0):
         raise ValueError(f"--synthetic: got {synthetic} with --synthetic-ratio {config.synthetic_ratio}, give both or neither")
     dataset = read(data)
@@ -108,7 +109,7 @@ def train(
         return out / "model.onnx"
     record.refuse_unfinished(out, is_stopped(out), resume, force)
     yolo.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
-    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes)
+    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
     photos = {part: parts.labelled(part) for part in ("train", "valid")}
     last = out / "weights" / "last.pt"
     record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
@@ -143,13 +144,19 @@ def weights_of(out: Path) -> Path:
     return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
 
 
-def synthetic_photos(folder: Path, dataset: Dataset, classes: str) -> tuple[Photo, ...]:
+def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
-    Raises ValueError where `classes` is "all" and a category there is not one of the data set's.
+    Raises ValueError where they are made of other photos than those that `train` tells, as `folds.told_apart` does, and where
+    `classes` is "all" and a category there is not one of the data set's.
     """
     made = read(folder)
+    wish = read_object(folder / WISH) if (folder / WISH).is_file() else {}
+    if wish.get("train", "") not in ("", train):
+        raise ValueError(f"--synthetic: {folder} is made of other photos than these folds train on; make it anew with --runs")
     if classes == "one":
+        return made.photos
+    if made.categories == dataset.categories:
         return made.photos
     index = {category.name: i for i, category in enumerate(dataset.categories)}
     other = [category.name for category in made.categories if category.name not in index]

@@ -2,21 +2,25 @@
 contest's own det mAP50 on valid after an epoch, checkpoints that are whole or not there, any weights file to start from.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from ultralytics.data.augment import BaseMixTransform, Compose
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from stage1_detector import rtdetr
+from stage1_detector.config import STARTER
 
-STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage1_detector.starter
 STARTER_MODEL = "yolov8n.yaml"
+SYNTHETIC = "synthetic_"  # before the names of synthetic photos
 LOOKS = 10  # chosen: how often valid is looked at in a run whose epoch it does not choose
 MUCH = 0.8  # chosen: share of a network's tensors that a weights file must fill to count as its own
 TRAINERS: dict[str, type[DetectionTrainer]] = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
@@ -26,38 +30,49 @@ Score = Callable[[torch.nn.Module], dict[str, float]]
 class Task(NamedTuple):
     """What a trainer is to do beyond ultralytics' arguments.
 
-    `folders` hold the photos of train and valid, the first `real` of train (by name) being real and `synthetic` of the others
-    joining them in each epoch. `most` objects a photo are to be found. `score` tells how good a network is, by figures whose
-    first counts. `weights` is a .safetensors file to start from, or None.
+    `folders` hold the photos of train and valid; of train's that are called SYNTHETIC..., `synthetic` join in an epoch. `most`
+    objects a photo are to be found. `score` tells how good a network is, by figures whose first counts; it `chooses` the
+    epoch, or only looks on. `weights` is a .safetensors file to start from, or None.
     """
 
     folders: dict[str, Path]
     names: list[str]
     most: int
-    real: int
     synthetic: int
     score: Score
+    chooses: bool = False
     weights: Path | None = None
 
 
 class Mixed(torch.utils.data.Sampler[int]):
-    """Indices of one epoch in random order: the first `real`, and `synthetic` others of `total`, drawn anew each time.
+    """Indices of one epoch in random order: all of `real`, and `count` of `synthetic`, drawn anew each time.
 
-    >>> sampler = Mixed(2, 9, 3)
-    >>> len(sampler), sorted(sampler)[:2], len(set(sampler))
-    (5, [0, 1], 5)
+    >>> sampler = Mixed([0, 4], [1, 2, 3, 5, 6], 3)
+    >>> len(sampler), {0, 4} <= set(sampler), len(set(sampler))
+    (5, True, 5)
     """
 
-    def __init__(self, real: int, total: int, synthetic: int) -> None:
-        self.real, self.total, self.synthetic = real, total, min(synthetic, total - real)
+    def __init__(self, real: list[int], synthetic: list[int], count: int) -> None:
+        self.real, self.synthetic, self.count = real, synthetic, min(count, len(synthetic))
 
     def __len__(self) -> int:
-        return self.real + self.synthetic
+        return len(self.real) + self.count
 
     def __iter__(self) -> Iterator[int]:
-        others = self.real + torch.randperm(self.total - self.real)[: self.synthetic]
-        every = torch.cat([torch.arange(self.real), others])
-        yield from every[torch.randperm(len(every))].tolist()
+        others = torch.randperm(len(self.synthetic))[: self.count].tolist()
+        every = [*self.real, *(self.synthetic[i] for i in others)]
+        yield from (every[i] for i in torch.randperm(len(every)).tolist())
+
+    def partners(self, count: int) -> list[int]:
+        """`count` photos to be shown beside another, as mosaic does: real and synthetic ones in an epoch's proportion."""
+        share = self.count / max(1, len(self))
+        return [random.choice(self.synthetic if random.random() < share else self.real) for _ in range(count)]
+
+
+def mixed(files: list[str], count: int) -> Mixed:
+    """The sampler for photos in the order of `files`, whose names tell the synthetic ones."""
+    made = [Path(file).name.startswith(SYNTHETIC) for file in files]
+    return Mixed([i for i, is_made in enumerate(made) if not is_made], [i for i, is_made in enumerate(made) if is_made], count)
 
 
 def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:
@@ -86,12 +101,17 @@ def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:
 
         def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
             loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
-            total = len(loader.dataset)
-            return _mixed(loader, Mixed(task.real, total, task.synthetic)) if mode == "train" and total > task.real else loader
+            if mode != "train" or not task.synthetic:
+                return loader
+            sampler = mixed(loader.dataset.im_files, task.synthetic)
+            for transform in combining(loader.dataset.transforms):
+                several = getattr(transform, "n", 2) - 1
+                transform.get_indexes = lambda n=several: sampler.partners(n)
+            return _mixed(loader, sampler)
 
         def validate(self) -> tuple[dict[str, float], float]:
             """Our score of the averaged weights: after every epoch if it chooses among them, else LOOKS times."""
-            every = 1 if self.args.patience < self.epochs else max(1, self.epochs // LOOKS)
+            every = 1 if task.chooses else max(1, self.epochs // LOOKS)
             if (self.epoch + 1) % every == 0 or self.fitness is None:
                 self.metrics = {
                     f"valid/{k}": v for k, v in task.score(deepcopy(unwrap_model(self.ema.ema)).float().eval()).items()
@@ -102,9 +122,11 @@ def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:
 
         def save_model(self) -> bool:
             """Write the checkpoints beside the old ones, then rename: a kill leaves the old or the new."""
-            whole = {name: getattr(self, name) for name in ("last", "best")}
+            whole = {name: getattr(self, name) for name in ("best", "last")}  # last never tells of a best not there
             for name, path in whole.items():
-                setattr(self, name, path.with_name(path.name + ".part"))
+                beside = path.with_name(path.name + ".part")
+                beside.unlink(missing_ok=True)  # half of one, from a kill
+                setattr(self, name, beside)
             try:
                 saved = bool(super().save_model())
                 for name, path in whole.items():
@@ -122,6 +144,17 @@ def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:
     return OurTrainer
 
 
+def combining(transforms: Any) -> Iterator[BaseMixTransform]:
+    """Those of ultralytics' augmentations, however nested, that show several photos at once."""
+    for one in transforms.transforms:
+        if isinstance(one, BaseMixTransform):
+            yield one
+            if isinstance(one.pre_transform, Compose):
+                yield from combining(one.pre_transform)
+        elif isinstance(one, Compose):
+            yield from combining(one)
+
+
 def _mixed(loader: InfiniteDataLoader, sampler: Mixed) -> InfiniteDataLoader:
     """`loader` with another sampler."""
     return InfiniteDataLoader(
@@ -133,7 +166,10 @@ def _mixed(loader: InfiniteDataLoader, sampler: Mixed) -> InfiniteDataLoader:
 
 def load_matching(network: torch.nn.Module, path: Path) -> None:
     """Load from PATH (.safetensors) what fits by name and shape. ValueError if it is less than MUCH of the network."""
-    state, own = load_file(path), network.state_dict()
+    try:
+        state, own = load_file(path), network.state_dict()
+    except SafetensorError as error:
+        raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
     wanted = [k for k, v in own.items() if v.is_floating_point()]
     fits = {k: state[k].float() for k in wanted if k in state and state[k].shape == own[k].shape}
     if len(fits) < MUCH * len(wanted):

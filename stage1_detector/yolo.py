@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 from ultralytics.data import base as data_base
-from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
@@ -27,7 +27,7 @@ from fusion.models import Sidecar, normalise
 from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
 from stage1_detector.data import Photo, read_image
-from stage1_detector.trainer import STARTER, Score, Task, trainer
+from stage1_detector.trainer import SYNTHETIC, Score, Task, load_matching, trainer
 from stage1_detector.watch import Watch, is_out_of_memory
 
 Progress = Callable[[str], None]
@@ -42,8 +42,8 @@ class _Silent(TQDM):
 
 data_base.TQDM = _Silent
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
+NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
 SHAPES = {"yolo": "rectangle", "rtdetr": "stretch"}  # how a photo fills the canvas at judgment, as in training
-SYNTHETIC = "synthetic_"  # before the names of synthetic photos: they come after real ones, which are numbers
 KEPT = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 # The same for every recipe. bf16, where there is a GPU, because ultralytics downloads a model to check fp16.
 ALWAYS = {
@@ -90,12 +90,15 @@ def fit(
     folders = {part: link_photos(photos[part], out / "photos" / part, agnostic=len(names) == 1) for part in ("train", "valid")}
     if config.synthetic_ratio:
         link_photos(synthetic, out / "photos" / "train", agnostic=len(names) == 1, prefix=SYNTHETIC)
-    real, most = len(photos["train"]), max_det([*photos["train"], *photos["valid"]])
+    most = max_det([*photos["train"], *photos["valid"]])
     tensors = pretrained if pretrained is not None and pretrained.suffix == ".safetensors" else None
-    task = Task(folders, names, most, real, round(real * config.synthetic_ratio), score, tensors)
-    watch, batch = Watch(out, progress), config.batch
+    joining = round(len(photos["train"]) * config.synthetic_ratio)
+    if joining > len(synthetic):
+        raise ValueError(f"--synthetic: got {len(synthetic)} photos, an epoch needs {joining}: make more or lower the ratio")
+    task = Task(folders, names, most, joining, score, config.patience > 0, tensors)
+    watch, batch, before = Watch(out, progress), config.batch, _stamp(last)
     while True:
-        goes_on = {"resume": str(last)} if resume else {}
+        goes_on = {"resume": str(last), "save_dir": str(out.resolve())} if resume else {}
         try:
             one = trainer(config.family, task)(overrides=wanted | {"batch": batch} | goes_on)
             watch.attach(one)
@@ -104,18 +107,15 @@ def fit(
         except RuntimeError as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
-            batch, resume = max(1, batch // 2), last.is_file()
+            batch, resume = max(1, batch // 2), resume or _stamp(last) != before
             progress(f"out of memory: goes on with a batch of {batch}")
         finally:
             watch.close()
 
 
-def weights_file(given: Path | None) -> Path | None:
-    """The weights file that `--pretrained` means: `starter` is the one in this package. ValueError for one that is missing."""
-    path = STARTER if given is not None and str(given) == "starter" else given
-    if path is not None and not path.is_file():
-        raise ValueError(f"--pretrained: got {path}, must be a local weights file, or starter")
-    return path
+def _stamp(path: Path) -> float | None:
+    """When a file was written; None where there is none."""
+    return path.stat().st_mtime if path.is_file() else None
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
@@ -132,6 +132,8 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
             f"--model: got {config.model!r}, must be a model YAML of ultralytics whose last layer is "
             f"{' or '.join(HEADS[config.family])}, such as yolov8n.yaml; for weights there is --pretrained"
         )
+    if pretrained is not None and pretrained.suffix == ".safetensors":
+        load_matching(build(config.model, ["product"], config.family), pretrained)
     try:
         select_device(config.device, verbose=False)
     except (ValueError, AssertionError, RuntimeError):
@@ -170,7 +172,8 @@ def arguments(
     max_det is what the photos hold with half as much again, never 300 or 100 by default.
     """
     same_shape = len({(photo.width, photo.height) for photo in (*photos["train"], *synthetic)}) == 1
-    cuda = torch.cuda.is_available()
+    cuda = select_device(config.device, verbose=False).type == "cuda"
+    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     ours = pretrained is not None and pretrained.suffix != ".safetensors"
     return ALWAYS | {
         "model": str(pretrained.resolve() if ours else config.model), "pretrained": ours,
@@ -182,7 +185,7 @@ def arguments(
         "copy_paste": config.copy_paste, "fliplr": config.flip_lr, "hsv_h": config.hue, "hsv_s": config.saturation,
         "hsv_v": config.value, "freeze": config.freeze or None, "patience": config.patience or 10**6,
         "val": True, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
-        "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if cuda else False, "deterministic": not cuda,
+        "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if bf16 else False, "deterministic": not cuda,
     }  # fmt: skip
 
 
@@ -208,9 +211,9 @@ def load(weights: Path) -> torch.nn.Module:
     return model.float().eval()
 
 
-def build(model: str, names: list[str]) -> torch.nn.Module:
+def build(model: str, names: list[str], family: str = "yolo") -> torch.nn.Module:
     """The network of a model YAML, of random weights, on the CPU."""
-    network: torch.nn.Module = DetectionModel(model, nc=len(names), verbose=False)
+    network: torch.nn.Module = NETWORKS[family](model, nc=len(names), verbose=False)
     network.names = dict(enumerate(names))
     return network
 

@@ -117,7 +117,8 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
     if not run.is_file():
         raise ValueError(f"--folds: {run} not found; train it first: python -m stage1_detector.train --classes one")
     told = read_object(run)["settings"]
-    given = plan.weights and record.fingerprint(plan.weights)
+    weights = detector_config.weights_file(plan.weights)
+    given = weights and record.fingerprint(weights)
     if told.get("pretrained") != given:
         raise ValueError(
             f"--detector-weights: got {plan.weights}, must be the file that {run.parent} started from"
@@ -125,6 +126,7 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
         )  # fmt: skip
     known = {field.name for field in fields(detector_config.DetectorConfig)}
     config = detector_config.DetectorConfig(**{name: value for name, value in told.items() if name in known})
+    config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:
         rehearsal = detector_config.recipe("small", quick=True)
         config = replace(rehearsal, family=config.family, model=config.model, device=config.device)
@@ -139,8 +141,8 @@ def train_fold(
 
     config = detector_config.DetectorConfig(**settings["detector"])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
-    described = train.sidecar(config, None, both)
+    described, weights = train.sidecar(config, None, both), detector_config.weights_file(plan.weights)
     scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
-    weights = yolo.fit(config, both, ["product"], out, progress, scorer, plan.weights, resume=train.is_stopped(out))
-    train.finish(weights, out, config, described, both["valid"], len(parts.dataset.categories))
+    trained = yolo.fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
+    train.finish(trained, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

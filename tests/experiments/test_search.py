@@ -105,7 +105,7 @@ def test_no_photo_is_merged_by_a_search_that_saw_it(monkeypatch: pytest.MonkeyPa
 def test_the_search_is_never_worse_than_the_default_on_what_it_saw() -> None:
     photos, raw = set_of({(0, "plain"), (0, "flip")}, n=4)
     default = weighted(ENSEMBLE, [VIEWS, VIEWS], Merge())
-    assert det_map50(photos, raw, search.search(photos, raw, ENSEMBLE, 1, 0)) == det_map50(photos, raw, default)
+    assert det_map50(photos, raw, search.search(photos, raw, ENSEMBLE, 12, 0)) >= det_map50(photos, raw, default)
 
 
 def test_apply_writes_what_was_chosen_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_apply_to_other_detectors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--apply: .*ensemble.json not found"):
         search.apply(tmp_path, ENSEMBLE)
     write_json(tmp_path / "ensemble.json", search.asdict(Ensemble([0], [Member("one/model.onnx", views=[{"size": 64}])])))
-    with pytest.raises(ValueError, match="has none of the detectors that were searched"):
+    with pytest.raises(ValueError, match="finds boxes with other detectors than those that were searched"):
         search.apply(tmp_path, ENSEMBLE)
 
 

@@ -44,7 +44,7 @@ def test_queries_stand_in_the_models_own_description() -> None:
 )
 def test_queries_follow_the_fullest_photo(tmp_path: Path, fullest: int, queries: int) -> None:
     photo = Photo(1, tmp_path, 60, 40, np.zeros((fullest, 4), np.float32), np.zeros(fullest), np.zeros(fullest), None)
-    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], yolo.max_det([photo]), 1, 0, lambda network: {})
+    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], yolo.max_det([photo]), 0, lambda network: {})
     assert trainer("rtdetr", task).queries == queries
 
 

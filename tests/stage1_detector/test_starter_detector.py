@@ -11,8 +11,9 @@ from fusion.models import Model
 from fusion.pipeline import detect_one
 from stage1_detector import composed, starter, train, yolo
 from stage1_detector.command import run
+from stage1_detector.config import STARTER, weights_file
 from stage1_detector.score import Truth, evaluate
-from stage1_detector.trainer import STARTER, load_matching
+from stage1_detector.trainer import load_matching
 
 
 def test_the_file_may_be_committed() -> None:
@@ -27,10 +28,10 @@ def test_it_is_of_a_yolov8n_and_no_other() -> None:
 
 
 def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
-    assert yolo.weights_file(Path("starter")) == STARTER
-    assert yolo.weights_file(None) is None
+    assert weights_file(Path("starter")) == STARTER
+    assert weights_file(None) is None
     with pytest.raises(ValueError, match="must be a local weights file, or starter"):
-        yolo.weights_file(tmp_path / "none.pt")
+        weights_file(tmp_path / "none.pt")
 
 
 def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path) -> None:

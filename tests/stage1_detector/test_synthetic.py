@@ -85,8 +85,7 @@ def test_swapped_facings_keep_the_boxes_of_a_train_photo(shop: tuple[Path, Path]
 
 def test_backgrounds_are_train_photos_without_their_products(shop: tuple[Path, Path]) -> None:
     found = cutouts.sources(cutouts.Backs(data=shop[0], runs=shop[1]))
-    assert {path for path, _ in found} == {photo.path for photo in train_photos(*shop)}
-    assert all(len(boxes) for _, boxes in found)
+    assert [photo.path for photo in found] == [photo.path for photo in train_photos(*shop)]
     assert len(found) < len(read(shop[0]).photos)
 
 
@@ -142,7 +141,7 @@ def test_a_broken_studio_photo_is_told_of_and_left_out(tmp_path: Path) -> None:
     told: list[str] = []
     assert cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, told.append) == {"a": "a", "b": "b"}
     assert "front.jpg: not a readable photo" in told[0] and "front.png: no product stands out" in told[1]
-    assert json.loads((tmp_path / "cut" / "cutouts.json").read_text())["a"]["main"] == pytest.approx(0.5, abs=0.1)
+    assert json.loads((tmp_path / "cut" / "cutouts.json").read_text())["products"]["a"]["main"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_an_album_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -171,9 +170,9 @@ def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path]
 def test_synthetic_photos_of_unknown_names_go_with_one_class_only(shop: tuple[Path, Path], tmp_path: Path) -> None:
     composed.draw(composed.Fantasy(), LOOK, [{"id": 0, "name": "thing"}], 2, tmp_path / "s", workers=1)
     dataset = read(shop[0])
-    assert len(train.synthetic_photos(tmp_path / "s", dataset, "one")) == 2
+    assert len(train.synthetic_photos(tmp_path / "s", dataset, "one", "")) == 2
     with pytest.raises(ValueError, match="has the category 'thing', the data set has not"):
-        train.synthetic_photos(tmp_path / "s", dataset, "all")
+        train.synthetic_photos(tmp_path / "s", dataset, "all", "")
 
 
 @pytest.mark.parametrize("flags", [["--synthetic", "S"], ["--synthetic-ratio", "1"]], ids=["no ratio", "no photos"])
@@ -182,3 +181,30 @@ def test_synthetic_photos_and_their_ratio_go_together(
 ) -> None:
     assert train.main(["--data", str(shop[0]), "--out", str(shop[1]), *flags]) == 2
     assert "give both or neither" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_photos_made_under_another_deal_are_refused(
+    shop: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else photos that are held out now would be trained on."""
+    assert run(synth.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    other = tmp_path / "R"
+    assert folds.main(["--data", str(shop[0]), "--out", str(other), "--seed", "5"]) == 0
+    assert {p.id for p in train_photos(shop[0], other)} != {p.id for p in train_photos(*shop)}
+    flags = ["--data", str(shop[0]), "--out", str(other), "--quick"]
+    assert train.main([*flags, "--synthetic", str(tmp_path / "p"), "--synthetic-ratio", "0.5"]) == 2
+    assert "is made of other photos than these folds train on" in capsys.readouterr().err
+    assert run(synth.main, words((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
+    assert "holds another data set" in capsys.readouterr().err
+
+
+def test_cutouts_of_other_photos_are_refused(tmp_path: Path) -> None:
+    for name, side in (("S", 40), ("T", 50)):
+        (tmp_path / name / "a").mkdir(parents=True)
+        photo = np.full((60, 60, 3), 255, np.uint8)
+        photo[5:side, 20:40] = (0, 0, 200)
+        cv2.imwrite(str(tmp_path / name / "a" / "main.png"), photo)
+    cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, print)
+    with pytest.raises(ValueError, match="holds cut-outs of other photos"):
+        cutouts.cut_all(tmp_path / "T", tmp_path / "cut", 1, print)

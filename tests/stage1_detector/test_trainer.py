@@ -21,19 +21,53 @@ def network(model: str = "yolov8n.yaml") -> DetectionModel:
 
 
 def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
-    sampler = Mixed(3, 40, 5)
+    names = [f"{trainer.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)]  # as ultralytics sorts
+    sampler = trainer.mixed(names, 5)
+    real = {i for i in range(40) if i % 4 == 0}
     seen: Counter[int] = Counter()
-    for _ in range(30):
+    for _ in range(40):
         epoch = list(sampler)
-        assert len(epoch) == len(sampler) == 8
-        assert len(set(epoch)) == 8 and {0, 1, 2} < set(epoch)
+        assert len(epoch) == len(set(epoch)) == len(sampler) == 15
+        assert real < set(epoch)
         seen.update(epoch)
     assert set(seen) == set(range(40))
 
 
-@pytest.mark.parametrize(("total", "wanted", "epoch"), [(3, 5, 3), (6, 5, 6), (6, 0, 3)], ids=["none", "few", "none wanted"])
-def test_no_more_synthetic_photos_than_there_are(total: int, wanted: int, epoch: int) -> None:
-    assert len(list(Mixed(3, total, wanted))) == epoch
+@pytest.mark.parametrize(("others", "wanted", "epoch"), [(0, 5, 3), (3, 5, 6), (3, 0, 3)], ids=["none", "few", "none wanted"])
+def test_no_more_synthetic_photos_than_there_are(others: int, wanted: int, epoch: int) -> None:
+    assert len(list(Mixed([0, 1, 2], list(range(3, 3 + others)), wanted))) == epoch
+
+
+def test_partners_in_a_mosaic_are_in_the_epochs_proportion() -> None:
+    partners = Mixed(list(range(200)), list(range(200, 3000)), 20).partners(4000)
+    assert 0.06 < np.mean(np.array(partners) >= 200) < 0.12
+    assert set(Mixed([4, 5], [], 0).partners(9)) <= {4, 5}
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0], ids=["one by one", "mosaic"])
+def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_path: Path, mosaic: float) -> None:
+    """All of one form: ultralytics then sorts the photos by their proportions, and equal ones anyhow."""
+    real = tuple(photo(tmp_path, i, [[0, 0, 9, 9]]) for i in range(70))
+    for path in tmp_path.glob("*.jpg"):
+        path.rename(path.with_suffix(".keep.jpg"))
+    made = tuple(replace(photo(tmp_path, i, [[0, 0, 9, 9]])) for i in range(90))
+    real = tuple(replace(one, path=one.path.with_suffix(".keep.jpg")) for one in real)
+    folders = {"train": yolo.link_photos(real, tmp_path / "t", True), "valid": yolo.link_photos(real[:2], tmp_path / "v", True)}
+    yolo.link_photos(made, tmp_path / "t", True, prefix=yolo.SYNTHETIC)
+    config = DetectorConfig(size=64, mosaic=mosaic)
+    words = yolo.arguments(config, {"train": real, "valid": real[:2]}, tmp_path / "one", None, made)
+    assert words["rect"] is (mosaic == 0)
+    task = trainer.Task(folders, ["product"], 50, 7, lambda network: {})
+    one = trainer.trainer("yolo", task)(overrides=words | {"workers": 0})
+    one.setup_model()
+    one.set_model_attributes()
+    loader = one.get_dataloader(str(folders["train"]), 4, -1)
+    sampler = loader.batch_sampler.sampler.sampler
+    files = [Path(file).name for file in loader.dataset.im_files]
+    epoch = [files[i] for i in sampler]
+    assert sum(not name.startswith(yolo.SYNTHETIC) for name in epoch) == 70 and len(set(epoch)) == 77
+    shown = [transform.get_indexes() for transform in trainer.combining(loader.dataset.transforms) if hasattr(transform, "n")]
+    assert shown and all(len(indexes) == 3 for indexes in shown)
 
 
 def test_a_weights_file_fills_the_network_it_is_of(tmp_path: Path) -> None:
@@ -68,8 +102,8 @@ def test_a_loss_that_is_no_number_stops_and_says_where() -> None:
         watch.stop_at_non_finite(Trainer())
 
 
-def bound(score: trainer.Score, family: str = "yolo") -> type:
-    task = trainer.Task({"train": Path(), "valid": Path()}, ["product"], 50, 1, 0, score)
+def bound(score: trainer.Score, family: str = "yolo", chooses: bool = False) -> type:
+    task = trainer.Task({"train": Path(), "valid": Path()}, ["product"], 50, 0, score, chooses)
     made = trainer.trainer(family, task)
     assert isinstance(made, type)
     return made
@@ -86,6 +120,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(trainer.DetectionTrainer, "save_model", writing)
     (tmp_path / "last.pt").write_bytes(b"old, whole")
+    (tmp_path / "best.pt.part").write_bytes(b"half, of an earlier kill")
     one = object.__new__(bound(lambda network: {}))
     one.last, one.best = tmp_path / "last.pt", tmp_path / "best.pt"
     if killed:
@@ -98,19 +133,19 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("patience", "epochs", "looks"),
-    [(5, 8, 8), (10**6, 8, 8), (10**6, 100, 11), (10**6, 1, 1)],
+    ("chooses", "epochs", "looks"),
+    [(True, 40, 40), (False, 8, 8), (False, 100, 11), (False, 1, 1)],
     ids=["it chooses the epoch", "few epochs", "many epochs", "one"],
 )
-def test_how_often_valid_is_looked_at(patience: int, epochs: int, looks: int) -> None:
+def test_how_often_valid_is_looked_at(chooses: bool, epochs: int, looks: int) -> None:
     seen: list[float] = []
 
     def score(network: torch.nn.Module) -> dict[str, float]:
         seen.append(0.1 * len(seen))
         return {"det_map50": seen[-1]}
 
-    one = object.__new__(bound(score))
-    one.args, one.epochs = type("Args", (), {"patience": patience}), epochs
+    one = object.__new__(bound(score, chooses=chooses))
+    one.epochs = epochs
     one.ema = type("Ema", (), {"ema": torch.nn.Linear(1, 1)})
     one.fitness = one.best_fitness = None
     for epoch in range(epochs):
