@@ -46,7 +46,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
     arms = {name: over(name, args) for name in dict.fromkeys(args.arms)}
-    setting = f"{args.steps} steps of 4 photos at {args.size} px, {len(args.seeds)} seeds, held-out photos, one view, NMS"
+    setting = f"{args.steps} steps of 4 photos, whole epochs, at {args.size} px, {len(args.seeds)} seeds, photos held out"
     words, told = figures.command("detectors", argv), []
     for name, values in arms.items():
         mean = over_seeds(values)
