@@ -75,73 +75,71 @@ def mixed(files: list[str], count: int) -> Mixed:
     return Mixed([i for i, is_made in enumerate(made) if not is_made], [i for i, is_made in enumerate(made) if is_made], count)
 
 
+class Ours(DetectionTrainer):
+    """What every family's trainer does for its `task`."""
+
+    task: Task
+
+    def get_dataset(self) -> dict[str, Any]:
+        names = self.task.names
+        folders = {"train": str(self.task.folders["train"]), "val": str(self.task.folders["valid"])}
+        return folders | {"nc": len(names), "names": dict(enumerate(names)), "channels": 3}
+
+    def get_model(self, *args: Any, **options: Any) -> torch.nn.Module:
+        network: torch.nn.Module = super().get_model(*args, **options)
+        if self.task.weights is not None and not self.resume:
+            load_matching(network, self.task.weights)
+        return network
+
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
+        if mode != "train" or not self.task.synthetic:
+            return loader
+        sampler = mixed(loader.dataset.im_files, self.task.synthetic)
+        for transform in combining(loader.dataset.transforms):
+            several = getattr(transform, "n", 2) - 1
+            transform.get_indexes = lambda n=several: sampler.partners(n)
+        return _mixed(loader, sampler)
+
+    def validate(self) -> tuple[dict[str, float], float]:
+        """Our score of the averaged weights: after every epoch if it chooses among them, else LOOKS times."""
+        every = 1 if self.task.chooses else max(1, self.epochs // LOOKS)
+        if (self.epoch + 1) % every == 0 or self.fitness is None:
+            self.metrics = {
+                f"valid/{k}": v for k, v in self.task.score(deepcopy(unwrap_model(self.ema.ema)).float().eval()).items()
+            }
+            self.fitness = next(iter(self.metrics.values()))
+            self.best_fitness = max(self.fitness, -1.0 if self.best_fitness is None else self.best_fitness)
+        return self.metrics, self.fitness
+
+    def save_model(self) -> bool:
+        """Write the checkpoints beside the old ones, then rename: a kill leaves the old or the new."""
+        whole = {name: getattr(self, name) for name in ("best", "last")}  # last never tells of a best not there
+        for name, path in whole.items():
+            beside = path.with_name(path.name + ".part")
+            beside.unlink(missing_ok=True)  # half of one, from a kill
+            setattr(self, name, beside)
+        try:
+            saved = bool(super().save_model())
+            for name, path in whole.items():
+                beside = getattr(self, name)
+                if beside.is_file():
+                    beside.replace(path)
+        finally:
+            for name, path in whole.items():
+                setattr(self, name, path)
+        return saved
+
+    def final_eval(self) -> None:
+        """Our own score follows on the exported model; ultralytics' caps and class means would only confuse."""
+
+
 def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:
     """The family's trainer, bound to `task`. Raises ValueError for an unknown family."""
     if family not in TRAINERS:
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(TRAINERS)}")
-    data = {
-        "train": str(task.folders["train"]),
-        "val": str(task.folders["valid"]),
-        "nc": len(task.names),
-        "names": dict(enumerate(task.names)),
-        "channels": 3,
-    }
-
-    class OurTrainer(TRAINERS[family]):  # type: ignore[misc]
-        queries = max(rtdetr.QUERIES, task.most)  # of RT-DETR
-
-        def get_dataset(self) -> dict[str, Any]:
-            return data
-
-        def get_model(self, *args: Any, **options: Any) -> torch.nn.Module:
-            network: torch.nn.Module = super().get_model(*args, **options)
-            if task.weights is not None and not self.resume:
-                load_matching(network, task.weights)
-            return network
-
-        def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-            loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
-            if mode != "train" or not task.synthetic:
-                return loader
-            sampler = mixed(loader.dataset.im_files, task.synthetic)
-            for transform in combining(loader.dataset.transforms):
-                several = getattr(transform, "n", 2) - 1
-                transform.get_indexes = lambda n=several: sampler.partners(n)
-            return _mixed(loader, sampler)
-
-        def validate(self) -> tuple[dict[str, float], float]:
-            """Our score of the averaged weights: after every epoch if it chooses among them, else LOOKS times."""
-            every = 1 if task.chooses else max(1, self.epochs // LOOKS)
-            if (self.epoch + 1) % every == 0 or self.fitness is None:
-                self.metrics = {
-                    f"valid/{k}": v for k, v in task.score(deepcopy(unwrap_model(self.ema.ema)).float().eval()).items()
-                }
-                self.fitness = next(iter(self.metrics.values()))
-                self.best_fitness = max(self.fitness, -1.0 if self.best_fitness is None else self.best_fitness)
-            return self.metrics, self.fitness
-
-        def save_model(self) -> bool:
-            """Write the checkpoints beside the old ones, then rename: a kill leaves the old or the new."""
-            whole = {name: getattr(self, name) for name in ("best", "last")}  # last never tells of a best not there
-            for name, path in whole.items():
-                beside = path.with_name(path.name + ".part")
-                beside.unlink(missing_ok=True)  # half of one, from a kill
-                setattr(self, name, beside)
-            try:
-                saved = bool(super().save_model())
-                for name, path in whole.items():
-                    beside = getattr(self, name)
-                    if beside.is_file():
-                        beside.replace(path)
-            finally:
-                for name, path in whole.items():
-                    setattr(self, name, path)
-            return saved
-
-        def final_eval(self) -> None:
-            """Our own score follows on the exported model; ultralytics' caps and class means would only confuse."""
-
-    return OurTrainer
+    queries = max(rtdetr.QUERIES, task.most)  # of RT-DETR
+    return type("OurTrainer", (Ours, TRAINERS[family]), {"task": task, "queries": queries})
 
 
 def combining(transforms: Any) -> Iterator[BaseMixTransform]:
