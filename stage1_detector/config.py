@@ -139,8 +139,8 @@ def yolov8s() -> DetectorConfig:
 def rtdetr_l() -> DetectorConfig:
     """System A's RT-DETR-l: nothing frozen, copy_paste 0.5, 100 epochs, as many queries as the photos need. Needs a GPU.
 
-    Near-zero mAP until epoch 40 to 50 is normal: let it run. Theirs: see `yolo26l`, of whose ensemble it is a part. Not run here
-    beyond one epoch at 160 px.
+    Near-zero mAP until epoch 40 to 50 is normal: let it run. Theirs: see `yolo26l`, of whose ensemble it is a part. Not run
+    here beyond one epoch at 160 px.
     """
     return DetectorConfig(
         family="rtdetr", model="rtdetr-l.yaml", size=1280, epochs=100, batch=4, lr=0.0001, copy_paste=0.5, mosaic=1.0
