@@ -94,7 +94,7 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "synth: recipe": ("synth", "--recipe shop", "--recipe: got 'shop', allowed: demo, contest"),
     "synth: count": ("synth", "--count -1", "--count: got -1, need at least 1"),
     "synth: out is a file": ("synth", "--out {root}/a.zip", "which is a file, need a folder"),
-    "synth: out below a file": ("synth", "--out {root}/a.zip/x", "a.zip/x/images: Not a directory"),
+    "synth: out below a file": ("synth", "--out {root}/a.zip/x", "a.zip/x: Not a directory"),
     "synth: out holds other things": ("synth", "--out {root}/runs", "holds other files, need a new or empty folder"),
     "synth: unwritable": ("synth", "--out /proc/hylle", "error: /proc/hylle"),
     "folds: out is a file": ("folds", "--out {root}/a.zip", "a.zip, which is a file, need a folder"),
