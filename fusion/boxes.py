@@ -5,7 +5,7 @@ A box is x0 y0 x1 y1 in pixels of the original photo, and names edges: the first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 BLOCK = 1000  # chosen: boxes that nms looks at together
-EDGE = 0.015  # chosen: share of a tile's side; a box that ends so near to its border may have been cut there
-SAME = 0.7  # chosen: IoU from which a part is what a tile would see of a whole
-TINY = 1e-9  # chosen: square pixels; keeps an empty area from dividing
 TOUCH = 1e-3  # derived: a part of a box's side; far above what float32 rounds
+BEND = 0.1  # chosen: a slope; a box so far away counts as this much less level, for rows bend and converge
+HALF = 0.5  # chosen: share of the lower box's height that is beside another in its row
+REACH = 3.0  # chosen: a tilt is seen between boxes that are at most so many of their longer sides apart
+SLOPES = np.tan(np.radians([0, *(sign * angle / 2 for angle in range(1, 35) for sign in (1, -1))]))  # chosen: up to 17 degrees
+STACKED = 0.1  # chosen: share of the narrower box's width from which one is on top of the other
+TINY = 1e-9  # chosen: pixels; keeps no height from dividing
 
 
 def _check(name: str, array: Any, dtype: type, shape: tuple[int | None, ...]) -> None:
@@ -227,67 +230,60 @@ def xywh_to_xyxy(boxes: Floats) -> Floats:
     return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
 
 
-def stitch(parts: Sequence[Detections], seen: Floats, width: float, height: float) -> Detections:
-    """What tiles of one photo found, as the photo would have it: a box that a tile's border cuts is joined to its other parts.
+def reading_order(boxes: Floats) -> list[Ints]:
+    """Positions of boxes (N, 4) by rows from the top, each row from the left: a number's digits, the products of shelves.
 
-    Best first, a cut box takes the best box of another tile that touches it, if their union is what all these tiles would have
-    seen so: cut to what a tile sees, it is the part (IoU above SAME); and so on. The best score stays, with its label and
-    evidence. Tiles that do not overlap cannot tell one box from two that meet at their border.
+    Once the tilt that all share is taken away, two boxes may be of one row if half of the lower one's height is beside the
+    other. Those with their bottoms most level join first, near before far; rows never join where one has a box on top of the
+    other's. So products of any height on one board are a row, and of stacked facings the upper are a row of their own.
 
-    Args:
-        parts: for each of T tiles, in pixels of the photo.
-        seen: (T, 4), what each tile sees of it.
-        width: of the photo, pixels.
-        height: of the photo, pixels.
+    >>> shelf = np.array([[60, 30, 90, 100], [0, 120, 40, 200], [0, 60, 50, 100], [50, 150, 90, 200]])
+    >>> [row.tolist() for row in reading_order(shelf)]
+    [[2, 0], [1, 3]]
+    >>> tilted = np.array([[40, 18, 56, 42], [0, 8, 16, 32], [20, 13, 36, 37], [80, 28, 96, 52]])
+    >>> [row.tolist() for row in reading_order(tilted)]
+    [[1, 2, 0, 3]]
     """
-    found = join(list(parts))
-    tile = np.repeat(np.arange(len(parts)), [len(part) for part in parts])  # (N,)
-    view = np.asarray(seen, np.float64)[tile]  # (N, 4)
-    boxes, free, cut = found.boxes.copy(), np.ones(len(found), bool), _cut(found.boxes, view, width, height)
-    near = _touching(boxes, tile, EDGE * (view[:, 2:] - view[:, :2]), cut)
-    for i in np.flatnonzero(cut)[np.argsort(-found.scores[cut], kind="stable")]:
-        whole, members = boxes[i], [i]
-        while cut[i] and free[i]:
-            others = np.unique(np.concatenate([near(member) for member in members]))
-            others = others[free[others] & ~np.isin(tile[others], tile[members])]
-            union = np.concatenate([np.minimum(boxes[others, :2], whole[:2]), np.maximum(boxes[others, 2:], whole[2:])], 1)
-            alike = _seen_so(union, found.boxes[others], view[others])  # (K,)
-            for member in members:
-                alike = np.minimum(alike, _seen_so(union, found.boxes[[member]], view[[member]]))
-            if not (alike > SAME).any():
-                break
-            best = np.argmax(found.scores[others] * alike * (alike > SAME))
-            whole, members = union[best], [*members, others[best]]
-        if len(members) > 1:
-            free[members] = False
-            kept = members[int(np.argmax(found.scores[members]))]
-            boxes[kept], free[kept], cut[kept] = whole, True, False
-    return Detections(boxes, found.scores, found.labels, found.evidence).take(free)
+    x0, y0, x1, y1 = np.asarray(boxes, np.float64).T
+    x = (x0 + x1) / 2
+    lower = _tilt(x0, y0, x1, y1) * x  # (N,): by so much the tilt brings each down
+    of = _rows(x0, y0 - lower, x1, y1 - lower)
+    rows = [np.flatnonzero(of == row) for row in np.unique(of)]
+    rows.sort(key=lambda row: float(np.median((y1 - lower)[row])))
+    return [row[np.argsort(x[row], kind="stable")] for row in rows]
 
 
-def _cut(boxes: Floats, seen: Floats, width: float, height: float) -> NDArray[np.bool_]:
-    """Which boxes (N, 4) end where their tile, `seen` (N, 4), does and the photo does not: (N,)."""
-    room = EDGE * (seen[:, 2:] - seen[:, :2])  # (N, 2)
-    low = (boxes[:, :2] - seen[:, :2] < room) & (seen[:, :2] > room)
-    high = (seen[:, 2:] - boxes[:, 2:] < room) & (seen[:, 2:] < np.array([width, height]) - room)
-    return np.asarray((low | high).any(1))
+def _tilt(x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> float:
+    """The slope, of SLOPES, along which most of N boxes see the bottom of another near on their right."""
+    x, high, long = (x0 + x1) / 2, y1 - y0, np.maximum(x1 - x0, y1 - y0)
+    near = x0 - x1[:, None] < REACH * np.minimum(long, long[:, None])  # (N, N)
+    a, b = np.nonzero(near & (x > x[:, None]) & (_beside(y0, y1) > 0))  # (P,), ascending a
+    if not len(a):
+        return 0.0
+    off = np.abs((y1[b] - y1[a])[:, None] - SLOPES * (x[b] - x[a])[:, None])  # (P, S)
+    fit = np.maximum(HALF - off / np.minimum(high[a], high[b])[:, None], 0)
+    best = np.maximum.reduceat(fit, np.flatnonzero(np.diff(a, prepend=-1)))  # (those with any, S)
+    return float(SLOPES[best.sum(0).argmax()])
 
 
-def _touching(boxes: Floats, tile: Ints, room: Floats, cut: NDArray[np.bool_]) -> Callable[[int], Ints]:
-    """Which boxes of other tiles touch a box, `room` (N, 2) between them at most; of pairs where a border cuts at least one."""
-    a, b = close_pairs(np.concatenate([boxes[:, :2] - room, boxes[:, 2:] + room], 1), 0.0)
-    useful = (tile[a] != tile[b]) & (cut[a] | cut[b])
-    one, other = np.concatenate([a[useful], b[useful]]), np.concatenate([b[useful], a[useful]])
-    order = one.argsort(kind="stable")
-    one, other = one[order], other[order]
-    return lambda i: other[slice(*one.searchsorted([i, i + 1]))]
+def _rows(x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> Ints:
+    """A row's number for each of N boxes of a photo that is not tilted; the numbers are in no order."""
+    beside, row = _beside(y0, y1), np.arange(len(x0))
+    apart = (beside < HALF) & (_beside(x0, x1) > STACKED)  # (N, N): of two rows' numbers, while they are in use
+    a, b = np.nonzero(np.triu(beside >= HALF, 1))  # (P,)
+    off = np.abs(y1[a] - y1[b]) + BEND * np.abs((x0 + x1)[a] - (x0 + x1)[b]) / 2
+    best = np.argsort(off, kind="stable")
+    for i, j in zip(a[best].tolist(), b[best].tolist(), strict=True):
+        one, other = row[i], row[j]
+        if one != other and not apart[one, other]:
+            row[row == other] = one
+            apart[one] |= apart[other]
+            apart[:, one] |= apart[:, other]
+    return row
 
 
-def _seen_so(whole: Floats, part: Floats, seen: Floats) -> Floats:
-    """How far tiles that see `seen` would have shown `whole` (K, 4) as `part`, both (K, 4) or (1, 4): IoU (K,)."""
-    shown = np.concatenate([np.maximum(whole[:, :2], seen[:, :2]), np.minimum(whole[:, 2:], seen[:, 2:])], 1)  # (K, 4)
-    sides = np.maximum(shown[:, 2:] - shown[:, :2], 0)
-    own = part[:, 2:] - part[:, :2]
-    shared = intersections(shown, part)
-    like: Floats = shared / np.maximum(sides[:, 0] * sides[:, 1] + own[:, 0] * own[:, 1] - shared, TINY)
-    return like
+def _beside(start: Floats, stop: Floats) -> Floats:
+    """The share of the shorter of two stretches that is beside the other, of all pairs: (N, N); below 0 where apart."""
+    shared = np.minimum(stop, stop[:, None]) - np.maximum(start, start[:, None])
+    share: Floats = shared / np.maximum(np.minimum(stop - start, (stop - start)[:, None]), TINY)
+    return share

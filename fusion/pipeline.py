@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion import merge as merging
-from fusion.boxes import Detections, clip, nms, stitch, xyxy_to_xywh
-from fusion.decode import decode
+from fusion.boxes import Detections, clip, nms, xyxy_to_xywh
+from fusion.decode import decode, stitch
 from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, discover, parse, parts_of, record
 from fusion.gate import decide
 from fusion.models import Model, Sidecar, read_object, read_sidecar

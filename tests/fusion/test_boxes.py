@@ -5,8 +5,7 @@ import pytest
 import torch
 from torchvision import ops
 
-from fusion.boxes import Detections, area, clip, close_pairs, iou, nms, stitch, xywh_to_xyxy, xyxy_to_xywh
-from fusion.views import make_views
+from fusion.boxes import Detections, area, clip, close_pairs, iou, xywh_to_xyxy, xyxy_to_xywh
 
 
 def random_boxes(rng: np.random.Generator, n: int, span: float = 100.0) -> np.ndarray:
@@ -153,48 +152,3 @@ def test_far_boxes_are_not_compared():
     corner = np.stack([np.arange(2000) % 100 * 10.0, np.arange(2000) // 100 * 10.0], 1)
     i, _ = close_pairs(np.concatenate([corner, corner + 11], 1), 0.1)
     assert len(i) < 2000 * 10
-
-
-# --- stitch
-
-
-def tiles_of(boxes: list[list[float]], spec: dict, size: tuple[int, int]) -> tuple[list[Detections], np.ndarray]:
-    """What tiles show of `boxes`: each tile's parts, and what it sees of the photo."""
-    seen = np.concatenate([clip(view.to_image(view.whole), *size) for view in make_views(spec, *size)])
-    parts = []
-    for x0, y0, x1, y1 in seen:
-        cut = np.array([[max(a, x0), max(b, y0), min(c, x1), min(d, y1)] for a, b, c, d in boxes], np.float32)
-        cut = cut[((cut[:, 2:] - cut[:, :2]) > 4).all(1)]
-        parts.append(Detections(cut, np.linspace(0.9, 0.5, len(cut), dtype=np.float32), np.zeros(len(cut), np.int64)))
-    return parts, seen
-
-
-ALONE = {"across the middle": [[150, 60, 250, 120]], "through most tiles": [[20, 20, 380, 280]], "uncut": [[10, 10, 60, 60]]}
-CLOSE = {
-    "a row of neighbours": [[40 * i, 100, 40 * i + 38, 190] for i in range(10)],
-    "a shelf": [[39 * i, 70 * j, 39 * i + 36, 70 * j + 60] for i in range(10) for j in range(4)],
-}
-
-
-@pytest.mark.parametrize("tiles", [[1, 2], [2, 2], [3, 3]], ids=["two tiles", "four", "nine"])
-@pytest.mark.parametrize(
-    ("boxes", "overlap"),
-    [pytest.param(boxes, overlap, id=f"{name}, {overlap}") for name, boxes in ALONE.items() for overlap in (0.0, 0.1, 0.3)]
-    + [pytest.param(boxes, overlap, id=f"{name}, {overlap}") for name, boxes in CLOSE.items() for overlap in (0.1, 0.3)],
-)
-def test_a_box_that_borders_of_tiles_cut_comes_back_whole(boxes: list[list[float]], overlap: float, tiles: list[int]) -> None:
-    parts, seen = tiles_of(boxes, {"size": 256, "tiles": tiles, "overlap": overlap}, (400, 300))
-    found = stitch(parts, seen, 400, 300)
-    kept = found.take(nms(found.boxes, found.scores, 0.7))
-    assert len(kept) == len(boxes)
-    assert iou(np.array(boxes, np.float32), kept.boxes).max(1).min() > 0.99
-
-
-def test_tiles_that_found_nothing_stitch_to_nothing() -> None:
-    assert len(stitch([Detections.empty()] * 2, np.zeros((2, 4)), 400, 300)) == 0
-
-
-def test_boxes_away_from_borders_are_left_as_they_are() -> None:
-    parts, seen = tiles_of([[10, 10, 60, 60], [300, 200, 360, 280]], {"size": 256, "tiles": [2, 2]}, (400, 300))
-    found = stitch(parts, seen, 400, 300)
-    assert sorted(found.boxes.tolist()) == sorted(np.concatenate([p.boxes for p in parts]).tolist())
