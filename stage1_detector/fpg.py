@@ -1,0 +1,130 @@
+"""Feature Pyramid Grids (Chen et al. 2020, arXiv:2004.03580): several pyramids side by side, each fed by the one before.
+
+A grid of maps: its rows are levels, finest first, its columns are pathways. The first pathway is the backbone. In each
+further one a map is the sum of what arrives from its neighbours:
+
+    SameUp      the finer map of the same pathway        3 x 3, stride 2
+    AcrossSame  the same level one pathway before        1 x 1
+    AcrossUp    the finer level one pathway before       3 x 3, stride 2
+    AcrossDown  the coarser level one pathway before     nearest neighbour to this map's size, then 3 x 3
+    AcrossSkip  the same level of the first pathway      as it is
+
+Of the paper: the five arrows, their sum, 9 pathways, the contracted form. Of mmdetection's config, where the paper is not at
+hand: ReLU before and norm after each convolution, a last ReLU and 3 x 3 on every level, stride-2 convolutions for the levels
+the backbone lacks. Other than in that config: AcrossUp is on (there off), AcrossSkip has no convolution (there 1 x 1), and
+weights start as torch draws them, so that a grid without norm keeps its maps at one scale.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+PATHWAYS = 9  # taken: the paper's
+Norm = Callable[[int], nn.Module] | None
+
+
+class FeaturePyramidGrid(nn.Module):
+    """`levels` maps of `width` channels from the backbone's, of `in_channels`, by `pathways` beyond the backbone's own.
+
+    `contracted` leaves out the triangle of fine levels in early pathways, which costs most: a level joins one pathway after
+    the next coarser one, and all have joined in the last. `norm` makes a layer for so many channels, or None is there.
+
+    Raises ValueError for fewer levels than backbone maps, or no pathway.
+    """
+
+    def __init__(
+        self,
+        in_channels: list[int],
+        width: int,
+        levels: int = 5,
+        pathways: int = PATHWAYS,
+        norm: Norm = None,
+        contracted: bool = True,
+        across_up: bool = True,
+    ) -> None:
+        super().__init__()
+        if levels < len(in_channels):
+            raise ValueError(f"levels: got {levels}, must be at least the {len(in_channels)} maps of the backbone")
+        if pathways < 1:
+            raise ValueError(f"pathways: got {pathways}, must be at least 1")
+        more = range(levels - len(in_channels))
+        self.entries = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
+        self.coarser = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in more)
+        self.grid = nn.ModuleList()
+        for pathway in range(pathways):
+            left_out = [contracted and pathway < joins(level, levels, pathways) for level in range(levels)]
+            nodes = (Through(i) if out else Node(i, levels, width, norm, across_up) for i, out in enumerate(left_out))
+            self.grid.append(nn.ModuleList(nodes))
+        self.exits = nn.ModuleList(arrow(width, 3, 1, None) for _ in range(levels))
+
+    def forward(self, maps: OrderedDict[str, torch.Tensor]) -> OrderedDict[str, torch.Tensor]:
+        """Maps (B, in_channels[i], H_i, W_i), finest first, each half the one before, rounded up -> (B, width, H_i, W_i).
+
+        Names are kept; the levels the backbone lacks are called extra0, extra1, ...
+        """
+        first = [entry(one) for entry, one in zip(self.entries, maps.values(), strict=True)]
+        for halve in self.coarser:
+            first.append(halve(first[-1]))
+        before = first
+        for pathway in self.grid:
+            here: list[torch.Tensor] = []
+            for node in pathway:
+                here.append(node(here, before, first))
+            before = here
+        names = [*maps, *(f"extra{i}" for i in range(len(self.coarser)))]
+        return OrderedDict((name, leave(one)) for name, leave, one in zip(names, self.exits, before, strict=True))
+
+
+class Node(nn.Module):
+    """The map of one level of one pathway: the sum of the arrows that end there."""
+
+    def __init__(self, level: int, levels: int, width: int, norm: Norm, across_up: bool) -> None:
+        super().__init__()
+        self.level = level
+        self.across_same = arrow(width, 1, 1, norm)
+        self.same_up = arrow(width, 3, 2, norm) if level > 0 else None
+        self.across_up = arrow(width, 3, 2, norm) if level > 0 and across_up else None
+        self.across_down = arrow(width, 3, 1, norm) if level < levels - 1 else None
+
+    def forward(self, here: list[torch.Tensor], before: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
+        """From the finer maps of this pathway, all of the one before, all of the first -> (B, width, H, W) of the level."""
+        fused = first[self.level] + self.across_same(before[self.level])  # (B, width, H, W)
+        if self.same_up is not None:
+            fused = fused + self.same_up(here[self.level - 1])
+        if self.across_up is not None:
+            fused = fused + self.across_up(before[self.level - 1])
+        if self.across_down is not None:
+            coarser = nn.functional.interpolate(before[self.level + 1], size=fused.shape[-2:], mode="nearest")
+            fused = fused + self.across_down(coarser)
+        return fused
+
+
+class Through(nn.Module):
+    """Where a contracted grid has no node: the map of the pathway before."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, here: list[torch.Tensor], before: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
+        return before[self.level]
+
+
+def arrow(width: int, kernel: int, stride: int, norm: Norm) -> nn.Sequential:
+    """ReLU, convolution, norm; the convolution has a bias only where no norm follows."""
+    layers: list[nn.Module] = [nn.ReLU()]
+    layers.append(nn.Conv2d(width, width, kernel, stride, padding=kernel // 2, bias=norm is None))
+    return nn.Sequential(*layers, *([] if norm is None else [norm(width)]))
+
+
+def joins(level: int, levels: int, pathways: int) -> int:
+    """The first pathway in which a contracted grid has a node at `level`.
+
+    >>> [joins(level, 5, 9) for level in range(5)]
+    [4, 3, 2, 1, 0]
+    >>> [joins(level, 5, 3) for level in range(5)]
+    [2, 2, 2, 1, 0]
+    """
+    return min(levels - 1 - level, pathways - 1)

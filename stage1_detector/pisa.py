@@ -1,0 +1,132 @@
+"""PISA, prime sample attention (Cao et al. 2019, arXiv:1904.04821), for a RetinaNet: losses that heed the best boxes most.
+
+Of the anchors matched to an object, the one whose box fits it best decides what is found. ISR-P weighs the classification of
+these positives by how they rank; CARL weighs their box losses by their scores, and so raises the scores of boxes that fit.
+ISR-N, the paper's weights of negatives, is for detectors in two stages and is not here.
+
+Without the weights this is torchvision's RetinaNet, but for one thing: sums are divided by the positives of the batch, as in
+mmdetection's PISA head, not photo by photo.
+"""
+
+import torch
+from torch.nn import functional
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.ops import box_iou, sigmoid_focal_loss
+
+FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4  # taken: RetinaNet's; anchors in between are left out
+ALPHA, GAMMA = 0.25, 2.0  # taken: RetinaNet's focal loss
+ISR_POWER, ISR_BIAS = 2.0, 0.0  # taken: mmdetection's config for RetinaNet
+CARL_POWER, CARL_BIAS = 1.0, 0.2  # taken: mmdetection's config for RetinaNet
+EPS = 1e-12  # chosen: against a division by 0
+
+
+def losses(
+    targets: list[dict[str, torch.Tensor]],
+    logits: torch.Tensor,
+    deltas: torch.Tensor,
+    anchors: list[torch.Tensor],
+    coder: BoxCoder,
+) -> dict[str, torch.Tensor]:
+    """Focal loss under ISR-P, L1 of deltas, and CARL, of a batch; each is a sum over anchors / positives (or 1).
+
+    Of each photo: `targets` "boxes" (N, 4) and "labels" int64 (N,) below C, `logits` (A, C), `deltas` (A, 4) as `coder`
+    writes them, `anchors` (A, 4).
+    """
+    logits, deltas = logits.float(), deltas.float()
+    matched = torch.stack([matches(target["boxes"], own) for target, own in zip(targets, anchors, strict=True)])  # (B, A)
+    positive = matched >= 0  # (B, A)
+    objects = numbered(matched, [len(target["boxes"]) for target in targets])[positive]  # (P,)
+    boxes = torch.cat([target["boxes"] for target in targets])[objects]  # (P, 4)
+    labels = torch.cat([target["labels"] for target in targets])[objects]  # (P,)
+    bases = torch.stack(anchors)[positive]  # (P, 4)
+
+    wanted = torch.zeros_like(logits)
+    wanted[positive] = functional.one_hot(labels, logits.shape[2]).to(logits)
+    focal = sigmoid_focal_loss(logits, wanted, ALPHA, GAMMA).sum(-1)  # (B, A)
+    off = (deltas[positive] - coder.encode_single(boxes, bases)).abs().sum(-1)  # (P,)
+    ranks = iou_hlr(paired_iou(coder.decode_single(deltas[positive].detach(), bases), boxes), objects, labels)
+    weights = isr_p_weights(ranks, focal[positive])  # (P,)
+    background = focal[matched == Matcher.BELOW_LOW_THRESHOLD].sum()
+    scores = logits[positive].gather(1, labels[:, None])[:, 0].sigmoid()  # (P,)
+    each = 1 / max(1, len(objects))
+    return {
+        "classification": each * (background + (weights * focal[positive]).sum()),
+        "bbox_regression": each * off.sum(),
+        "carl": each * carl(scores, off),
+    }
+
+
+def matches(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """As torchvision's RetinaNet: for each anchor the object it is matched to, -1 for background, -2 for neither, (A,)."""
+    if not len(boxes):
+        return anchors.new_full((len(anchors),), Matcher.BELOW_LOW_THRESHOLD, dtype=torch.int64)
+    return Matcher(FOREGROUND_IOU, BACKGROUND_IOU, allow_low_quality_matches=True)(box_iou(boxes, anchors))
+
+
+def numbered(matched: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """Objects of each photo, (B, A), as numbers through the batch, where photos have `counts` objects.
+
+    >>> numbered(torch.tensor([[0, 1], [1, 0]]), [3, 2])
+    tensor([[0, 1],
+            [4, 3]])
+    """
+    before = torch.tensor([0, *counts[:-1]], device=matched.device).cumsum(0)  # (B,)
+    return matched + before[:, None]
+
+
+def iou_hlr(ious: torch.Tensor, objects: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """IoU hierarchical local rank of positives within their class, 0 is the best; all (P,).
+
+    First the positives of each object are ranked by IoU. Then in each class all that are best of their object are ranked by
+    IoU, after them all second ones, and so on. Of equal ones the earlier is the better.
+
+    >>> iou_hlr(torch.tensor([0.9, 0.8, 0.6]), torch.tensor([0, 0, 1]), torch.tensor([7, 7, 7]))  # 0.6 is best of its object
+    tensor([0, 2, 1])
+    """
+    order = ious.argsort(descending=True, stable=True)
+    local = ranks_within(objects, order)
+    return ranks_within(labels, order[local[order].argsort(stable=True)])
+
+
+def ranks_within(groups: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """How many of its own group come before each item in `order`, a permutation of the items; all int64 (P,).
+
+    >>> ranks_within(torch.tensor([5, 2, 5]), torch.tensor([2, 1, 0]))
+    tensor([1, 0, 0])
+    """
+    order = order[groups[order].argsort(stable=True)]
+    sizes = groups.bincount()
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device) - starts[groups[order]]
+    return ranks
+
+
+@torch.no_grad()
+def isr_p_weights(ranks: torch.Tensor, terms: torch.Tensor, power: float = ISR_POWER, bias: float = ISR_BIAS) -> torch.Tensor:
+    """Importance-based sample reweighting of positives: weights by rank that leave the sum of loss `terms` as it is; all (P,).
+
+    u = (n - rank) / n, where n counts the positives of the largest class; w = ((1 - bias) u + bias)^power, then scaled.
+    """
+    if not len(ranks):
+        return torch.zeros_like(terms)
+    n = ranks.max() + 1
+    weights = ((1 - bias) * (n - ranks) / n + bias) ** power
+    return weights * terms.sum() / (weights * terms).sum().clamp(min=EPS)
+
+
+def carl(scores: torch.Tensor, terms: torch.Tensor, power: float = CARL_POWER, bias: float = CARL_BIAS) -> torch.Tensor:
+    """Classification-aware regression loss: the sum of box loss `terms`, weighted by the scores of the right class; both (P,).
+
+    v = ((1 - bias) score + bias)^power, over its mean. The gradient reaches the scores: of a good box the score rises.
+    """
+    weights = ((1 - bias) * scores + bias) ** power
+    return (weights * terms).sum() * len(weights) / weights.sum().clamp(min=EPS)
+
+
+def paired_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """IoU of each box with the other in its place: (P, 4), (P, 4) -> (P,); 0 where both are empty."""
+    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    common = (high - low).clamp(min=0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1)
+    return common / (areas - common).clamp(min=EPS)
