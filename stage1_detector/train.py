@@ -17,12 +17,16 @@ import torch
 from fusion.ensemble import Member
 from fusion.models import Model, Sidecar, read_object
 from fusion.pipeline import detect_one
-from stage1_detector import folds, record, yolo
+from stage1_detector import folds, record
 from stage1_detector.album import WISH
 from stage1_detector.command import run, say
-from stage1_detector.config import RECIPES, DetectorConfig, override, recipe, weights_file
+from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, override, weights_file
+from stage1_detector.course import Score, epochs, max_det
 from stage1_detector.data import Dataset, Photo, read, read_image
 from stage1_detector.export import export_detector
+from stage1_detector.families import FAMILIES, Network
+from stage1_detector.recipes import RECIPES, recipe
+from stage1_detector.schedules import SCHEDULES
 from stage1_detector.score import Truth, evaluate
 
 VALID_CONF = 0.001  # taken: the low floor that AP wants (CONTEST.md)
@@ -42,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true", help="go on with a stopped run")
     p.add_argument("--force", action="store_true", help="start again, replacing what is there")
     # --- fields of DetectorConfig
-    p.add_argument("--family", choices=tuple(yolo.SHAPES))
+    p.add_argument("--family", choices=tuple(FAMILIES))
     p.add_argument("--model", help="model YAML that ultralytics carries")
     p.add_argument("--size", type=int, help="long side in pixels")
     p.add_argument("--epochs", type=int)
@@ -64,6 +68,29 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--freeze", type=int, help="layers held still")
     p.add_argument("--patience", type=int, help="epochs without gain before it stops; 0: the last epoch counts")
     p.add_argument("--synthetic-ratio", type=float, help="synthetic photos an epoch for each real one")
+    p.add_argument("--backbone", help="torchvision families: a network of timm")
+    p.add_argument("--neck", choices=CHOICES["rcnn"]["neck"])
+    p.add_argument("--head", choices=[head for made in CHOICES.values() for head in made["head"]])
+    p.add_argument("--norm", choices=NORMS)
+    p.add_argument("--width", type=int, help="channels of the pyramid")
+    p.add_argument("--anchors", choices=ANCHORS)
+    p.add_argument("--anchor-size", type=float, help="an anchor's side as a multiple of its level's stride")
+    p.add_argument("--rois", type=int, help="boxes sampled of a photo in training")
+    p.add_argument("--proposals", type=int, help="boxes looked at at judgment")
+    p.add_argument("--drop-path", type=float)
+    p.add_argument("--schedule", choices=tuple(SCHEDULES))
+    p.add_argument("--backbone-lr", type=float, help="the backbone's rate as a multiple of --lr")
+    p.add_argument("--layer-decay", type=float, help="the rate's decay by layer of the backbone")
+    p.add_argument("--clip", type=float, help="greatest norm of the gradients; 0: any")
+    p.add_argument("--accumulate", type=int, help="batches of a step")
+    p.add_argument("--ema", type=float, help="decay of averaged weights; 0: none")
+    p.add_argument("--keep", type=int, help="best checkpoints that stay")
+    p.add_argument("--plain-epochs", type=int, help="epochs at the end without augmentation")
+    p.add_argument("--hsv-p", type=float, help="probability of --hue, --saturation, --value")
+    p.add_argument("--affine-p", type=float, help="probability of --rotate, --shear, --translate, --scale")
+    p.add_argument("--rotate", type=float, help="degrees")
+    p.add_argument("--shear", type=float, help="degrees")
+    p.add_argument("--colour-policy", type=float, help="probability of AutoAugment's colours for SVHN")
     p.add_argument("--seed", type=int)
     p.add_argument("--device", help="as torch names it; empty: the GPU if there is one")
     return p
@@ -85,7 +112,7 @@ def train(
     data: Path,
     runs: Path,
     classes: str,
-    config: DetectorConfig,
+    config: Config,
     pretrained: Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -97,7 +124,7 @@ def train(
         raise ValueError(f"--synthetic: got {synthetic} with --synthetic-ratio {config.synthetic_ratio}, give both or neither")
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
-    out = runs / classes
+    out, family = runs / classes, FAMILIES[config.family]
     settings = asdict(config) | {
         "classes": classes,
         "pretrained": pretrained and record.fingerprint(pretrained),
@@ -108,15 +135,15 @@ def train(
         say(f"{classes}: reuses {out}")
         return out / "model.onnx"
     record.refuse_unfinished(out, is_stopped(out), resume, force)
-    yolo.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
+    family.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
     made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
     photos = {part: parts.labelled(part) for part in ("train", "valid")}
     last = out / "weights" / "last.pt"
     record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
     started = time.time()
     say(
-        f"{classes}: {config.model} on {len(photos['train'])} photos at {config.size} px, "
-        f"{yolo.epochs(config, len(photos['train']))} epochs"
+        f"{classes}: {getattr(config, 'model', config.family)} on {len(photos['train'])} photos at {config.size} px, "
+        f"{epochs(config, len(photos['train']))} epochs"
     )
     names = ["product"] if classes == "one" else [f"c{category.id}" for category in dataset.categories]
 
@@ -127,7 +154,7 @@ def train(
     categories = None if classes == "one" else [category.id for category in dataset.categories]
     described = sidecar(config, categories, photos)
     scorer = network_score(config, described, photos["valid"], len(dataset.categories))
-    weights = yolo.fit(config, photos, names, out, tell, scorer, pretrained, resume, made)
+    weights = family.fit(config, photos, names, out, tell, scorer, pretrained, resume, made)
     metrics = finish(weights, out, config, described, photos["valid"], len(dataset.categories))
     record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
@@ -166,49 +193,51 @@ def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -
     return tuple(replace(photo, labels=names[photo.labels]) for photo in made.photos)
 
 
-def sidecar(config: DetectorConfig, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
+def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
     """What run.py must know about the detector."""
+    family = FAMILIES[config.family]
     return {
         "task": "detector",
         "family": config.family,
         "categories": categories,
         "size": config.size,
-        "shape": yolo.SHAPES[config.family],
-        "stride": 32,
-        "mean": [0.0] * 3,
-        "std": [1.0] * 3,
-        "max_det": yolo.max_det([*photos["train"], *photos["valid"]]),
+        "shape": family.shape,
+        "stride": STRIDE,
+        "mean": list(family.mean),
+        "std": list(family.std),
+        "max_det": max_det([*photos["train"], *photos["valid"]]),
     }
 
 
 def network_score(
-    config: DetectorConfig, described: dict[str, Any], photos: tuple[Photo, ...], n_categories: int
-) -> yolo.Score:
+    config: Config, described: dict[str, Any], photos: tuple[Photo, ...], n_categories: int
+) -> Score:
     """`score` of a network that is still being trained."""
 
     def scored(network: torch.nn.Module) -> dict[str, float]:
-        return score(yolo.Network(network, config, Sidecar(**described)), photos, n_categories)
+        return score(Network(network, config, Sidecar(**described)), photos, n_categories)
 
     return scored
 
 
 def finish(
-    weights: Path, out: Path, config: DetectorConfig, described: dict[str, Any], valid: tuple[Photo, ...], n_categories: int
+    weights: Path, out: Path, config: Config, described: dict[str, Any], valid: tuple[Photo, ...], n_categories: int
 ) -> dict[str, Any]:
     """Export `weights` to OUT/model.onnx, check it against torch, and score it on the valid photos."""
-    parity = export_detector(yolo.for_export(yolo.load(weights), config), out / "model.onnx", described, valid)
+    family = FAMILIES[config.family]
+    parity = export_detector(family.for_export(family.load(weights), config), out / "model.onnx", described, valid)
     say(f"{out.name}: ONNX equals torch within {parity['boxes_px']:.1e} px and {parity['scores']:.1e}")
     scores = score(Model(out / "model.onnx"), valid, n_categories)
     say(f"{out.name}: valid " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
     return {"parity": parity, "valid": scores}
 
 
-def member(model: Model | yolo.Network) -> Member:
+def member(model: Model | Network) -> Member:
     """How a detector is scored alone: one view, the low floor that AP wants, NMS."""
     return Member.of("", model.sidecar, conf=VALID_CONF, nms_iou=VALID_NMS)
 
 
-def score(model: Model | yolo.Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
+def score(model: Model | Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
     """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
     one = member(model)
     found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]

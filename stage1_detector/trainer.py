@@ -18,13 +18,11 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from stage1_detector import rtdetr
 from stage1_detector.config import STARTER
+from stage1_detector.course import LOOKS, MUCH, Score
 
 STARTER_MODEL = "yolov8n.yaml"
 SYNTHETIC = "synthetic_"  # before the names of synthetic photos
-LOOKS = 10  # chosen: how often valid is looked at in a run whose epoch it does not choose
-MUCH = 0.8  # chosen: share of a network's tensors that a weights file must fill to count as its own
 TRAINERS: dict[str, type[DetectionTrainer]] = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
-Score = Callable[[torch.nn.Module], dict[str, float]]
 
 
 class Task(NamedTuple):

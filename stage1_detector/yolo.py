@@ -4,11 +4,9 @@ Nothing is downloaded: the environment below is set before ultralytics is import
 would make it look for a font), and a model is built from the YAML that the package carries or from a local file.
 """
 
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
@@ -16,21 +14,18 @@ os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytic
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))  # its settings file goes nowhere near $HOME
 
 import cv2
-import numpy as np
 import torch
 from ultralytics.data import base as data_base
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
-from fusion.models import Sidecar, normalise
 from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
+from stage1_detector.course import Progress, Score, epochs, max_det
 from stage1_detector.data import Photo, read_image
-from stage1_detector.trainer import SYNTHETIC, Score, Task, load_matching, trainer
+from stage1_detector.trainer import SYNTHETIC, Task, load_matching, trainer
 from stage1_detector.watch import Watch, is_out_of_memory
-
-Progress = Callable[[str], None]
 
 
 class _Silent(TQDM):
@@ -43,7 +38,6 @@ class _Silent(TQDM):
 data_base.TQDM = _Silent
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
 NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
-SHAPES = {"yolo": "rectangle", "rtdetr": "stretch"}  # how a photo fills the canvas at judgment, as in training
 KEPT = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 # The same for every recipe. bf16, where there is a GPU, because ultralytics downloads a model to check fp16.
 ALWAYS = {
@@ -189,22 +183,6 @@ def arguments(
     }  # fmt: skip
 
 
-def epochs(config: DetectorConfig, n_photos: int) -> int:
-    """Passes over the `n_photos` real photos: `config.epochs`, or as many as `config.min_steps` steps take.
-
-    >>> config = DetectorConfig(epochs=40, min_steps=1200, batch=4)
-    >>> epochs(config, 20), epochs(config, 200)
-    (240, 40)
-    """
-    passed = n_photos + round(n_photos * config.synthetic_ratio)
-    return max(config.epochs, math.ceil(config.min_steps / math.ceil(passed / config.batch)))
-
-
-def max_det(photos: list[Photo]) -> int:
-    """Detections kept for a photo: 1.5 times the fullest photo known, at least 50 and, so that AP keeps its tail, +50."""
-    return 50 + math.ceil(1.5 * max((len(photo.boxes) for photo in photos), default=0))
-
-
 def load(weights: Path) -> torch.nn.Module:
     """The network in `weights` on the CPU, in evaluation mode, batch norm folded into the convolutions."""
     model, _ = load_checkpoint(str(weights), device="cpu", fuse=True)
@@ -222,20 +200,6 @@ def load_raw(weights: Path) -> torch.nn.Module:
     """The network in `weights` on the CPU as it was trained, nothing folded."""
     model, _ = load_checkpoint(str(weights), device="cpu")
     return model.float().eval()
-
-
-class Network:
-    """A trained network in the place of `fusion.models.Model`: the same canvases in, the same raw output out."""
-
-    def __init__(self, network: torch.nn.Module, config: DetectorConfig, sidecar: Sidecar) -> None:
-        self.network, self.sidecar = for_export(network, config), sidecar
-        self.device = next(network.parameters()).device
-
-    @torch.no_grad()
-    def __call__(self, canvases: np.ndarray) -> np.ndarray:
-        """(B, H, W, 3) uint8 RGB canvases -> (B, 4 + C, A) float32."""
-        images = normalise(canvases, self.sidecar.mean, self.sidecar.std)
-        return np.asarray(self.network(torch.from_numpy(images).to(self.device)).float().cpu().numpy())
 
 
 def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Module:

@@ -6,7 +6,7 @@ judgment; those that R/one draws on its own training photos are too good. A stop
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from stage1_detector import config as detector_config
 from stage1_detector import record
 from stage1_detector.data import Photo, read_image
 from stage1_detector.folds import Folds
+from stage1_detector.recipes import rehearsal
 from stage2_classifier.config import Columns
 from stage2_classifier.data import DRAWN, Boxes, box_error, with_background
 
@@ -124,12 +125,10 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
             f"--detector-weights: got {plan.weights}, must be the file that {run.parent} started from"
             if told.get("pretrained") else f"--detector-weights: got {plan.weights}, but {run.parent} started from none"
         )  # fmt: skip
-    known = {field.name for field in fields(detector_config.DetectorConfig)}
-    config = detector_config.DetectorConfig(**{name: value for name, value in told.items() if name in known})
+    config = detector_config.from_settings(told)
     config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:
-        rehearsal = detector_config.recipe("small", quick=True)
-        config = replace(rehearsal, family=config.family, model=config.model, device=config.device)
+        config = rehearsal(config)
     return {"detector": asdict(config), "weights": given, "folds": told["folds"], "count": plan.folds}
 
 
@@ -137,12 +136,13 @@ def train_fold(
     out: Path, photos: Sequence[Photo], parts: Folds, settings: dict[str, Any], plan: Plan, progress: Progress
 ) -> Path:
     """Train a detector on `photos` in the folder OUT and return its exported model; goes on with one that was stopped."""
-    from stage1_detector import train, yolo  # here: ultralytics takes seconds to load, and most runs do without
+    from stage1_detector import families, train  # here: ultralytics takes seconds to load, and most runs do without
 
-    config = detector_config.DetectorConfig(**settings["detector"])
+    config = detector_config.from_settings(settings["detector"])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
     described, weights = train.sidecar(config, None, both), detector_config.weights_file(plan.weights)
     scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
-    trained = yolo.fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
+    fit = families.FAMILIES[config.family].fit
+    trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
     train.finish(trained, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

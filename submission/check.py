@@ -36,7 +36,7 @@ INSTALLED = frozenset({
     "pycocotools", "ensemble_boxes", "timm", "supervision", "safetensors",
 })  # fmt: skip
 # Where a graph's first output holds the classes: the axis, and how many columns stand before them.
-CLASS_AXIS = {"yolo": (1, 4), "rtdetr": (1, 4), "timm": (1, 0)}
+CLASS_AXIS = {"yolo": (1, 4), "rtdetr": (1, 4), "rcnn": (1, 4), "retinanet": (1, 4), "timm": (1, 0)}
 
 
 def check(path: Path) -> list[Violation]:

@@ -9,6 +9,7 @@ from place import READERS, TRAINERS, Place
 
 from stage1_detector import config as detector_config
 from stage1_detector import folds
+from stage1_detector import recipes as detector_recipes
 from stage2_classifier import config as classifier_config
 
 # --- the data set
@@ -164,8 +165,13 @@ def test_a_number_out_of_range(refused: Callable, name: str, flag: str, value: s
     refused(name, [flag, value], f"{flag}: got {value}, allowed ")
 
 
-@pytest.mark.parametrize("module", [detector_config, classifier_config], ids=TRAINERS)
-def test_every_number_has_a_range_with_the_recipes_inside(module: object) -> None:
-    config = module.RECIPES["small"]()
-    numbers = {name for name, value in vars(config).items() if isinstance(value, int | float)}
-    assert set(module.ALLOWED) == numbers
+RANGES = [
+    (detector_recipes.small(), {**detector_config.ALLOWED, **detector_config.ALLOWED_ULTRALYTICS}),
+    (detector_recipes.retinanet(), {**detector_config.ALLOWED, **detector_config.ALLOWED_TORCHVISION}),
+    (classifier_config.RECIPES["small"](), classifier_config.ALLOWED),
+]
+
+
+@pytest.mark.parametrize(("config", "allowed"), RANGES, ids=["ultralytics", "torchvision", "classifier"])
+def test_every_number_has_a_range_with_the_recipes_inside(config: object, allowed: dict[str, object]) -> None:
+    assert set(allowed) == {name for name, value in vars(config).items() if isinstance(value, int | float)}

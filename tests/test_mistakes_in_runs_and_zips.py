@@ -16,9 +16,10 @@ from constant_models import CANDIDATES, save_graph
 from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
 
 from experiments import table
-from stage1_detector import folds, synth, yolo
+from stage1_detector import folds, synth
 from stage1_detector import train as detector
 from stage1_detector.data import read
+from stage1_detector.families import FAMILIES
 from stage2_classifier import choose, scaling
 from stage2_classifier import train as classifier
 from stage2_classifier.config import Columns, recipe
@@ -74,10 +75,10 @@ def test_a_damaged_folds_file(place: Place, refused: Callable) -> None:
 
 def test_a_loss_that_is_no_number_is_one_line(refused: Callable, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
     def diverge(*_: object) -> None:
-        raise FloatingPointError("loss of epoch 1: got nan, must be finite; lower --lr (now 10.0)")
+        raise FloatingPointError("loss of epoch 1: got nan, must be finite; lower --lr (now 1.0)")
 
-    monkeypatch.setattr(yolo, "fit", diverge)
-    refused("detector", ["--force", "--lr", "10"], "error: loss of epoch 1: got nan, must be finite; lower --lr (now 10.0)")
+    monkeypatch.setitem(FAMILIES, "yolo", FAMILIES["yolo"]._replace(fit=diverge))
+    refused("detector", ["--force", "--lr", "1"], "error: loss of epoch 1: got nan, must be finite; lower --lr (now 1.0)")
 
 
 # --- models of another data set, or none

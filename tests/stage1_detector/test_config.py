@@ -1,11 +1,13 @@
 """Recipes are data: the command line equals their fields, every recipe has a quick mode, an unknown one is refused."""
 
+import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 
-from stage1_detector import config as detector
+from stage1_detector import config as settings
+from stage1_detector import recipes as detector
 from stage1_detector import train as detector_train
 from stage2_classifier import config as classifier
 from stage2_classifier import train as classifier_train
@@ -17,13 +19,15 @@ OWN_OF_CLASSIFIER = (OWN_OF_DETECTOR - {"classes", "synthetic"}) | {"crops", "st
 @pytest.mark.parametrize(
     ("parser", "kind", "own"),
     [
-        pytest.param(detector_train.parser, detector.DetectorConfig, OWN_OF_DETECTOR, id="detector"),
-        pytest.param(classifier_train.parser, classifier.ClassifierConfig, OWN_OF_CLASSIFIER, id="classifier"),
+        pytest.param(detector_train.parser, settings.SETTINGS, OWN_OF_DETECTOR, id="detector"),
+        pytest.param(
+            classifier_train.parser, {f.name for f in fields(classifier.ClassifierConfig)}, OWN_OF_CLASSIFIER, id="classifier"
+        ),
     ],
 )
-def test_the_command_line_equals_the_fields(parser: Callable, kind: type, own: set[str]) -> None:
+def test_the_command_line_equals_the_fields(parser: Callable, kind: set[str], own: set[str]) -> None:
     arguments = {action.dest for action in parser()._actions} - own
-    assert arguments == {field.name for field in fields(kind)}
+    assert arguments == kind
 
 
 ALL_RECIPES = [(module, name) for module in (detector, classifier) for name in module.RECIPES]
@@ -44,5 +48,39 @@ def test_an_unknown_recipe_lists_the_known(module: object) -> None:
 
 
 def test_only_given_values_override() -> None:
-    changed = detector.override(detector.recipe("small"), {"epochs": 3, "lr": None, "data": "D"})
+    changed = settings.override(detector.recipe("small"), {"epochs": 3, "lr": None, "data": "D"})
     assert (changed.epochs, changed.lr) == (3, detector.recipe("small").lr)
+
+
+def test_another_family_starts_from_its_own_defaults() -> None:
+    changed = settings.override(detector.recipe("small"), {"family": "retinanet", "head": "pisa", "batch": 2})
+    assert changed == settings.TorchvisionConfig(family="retinanet", head="pisa", batch=2)
+    assert settings.override(detector.recipe("small"), {"family": "rtdetr", "model": "rtdetr-l.yaml"}).epochs == 40
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "message"),
+    [
+        pytest.param("small", {"neck": "fpg"}, "--neck: not a setting of family yolo", id="another engine's setting"),
+        pytest.param("fasterrcnn", {"mosaic": 1.0}, "--mosaic: not a setting of family rcnn", id="the other way round"),
+        pytest.param("fasterrcnn", {"head": "pisa"}, "--head: got 'pisa', allowed: v1, v2", id="another family's head"),
+        pytest.param("retinanet", {"optimizer": "MuSGD"}, "--optimizer: got 'MuSGD'", id="another engine's optimizer"),
+        pytest.param("retinanet", {"hue": 0.7}, "--hue: got 0.7, allowed 0.0 to 0.5", id="more than torchvision turns"),
+        pytest.param("small", {"family": "ssd"}, "--family: got 'ssd', allowed: yolo, rtdetr, rcnn, retinanet", id="unknown"),
+    ],
+)
+def test_a_setting_that_the_family_does_not_have_is_refused(recipe: str, values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.override(detector.recipe(recipe), values)
+
+
+@pytest.mark.parametrize("name", detector.RECIPES)
+def test_settings_survive_a_run_json(name: str) -> None:
+    config = detector.recipe(name)
+    assert settings.from_settings(json.loads(json.dumps(asdict(config) | {"classes": "one"}))) == config
+
+
+def test_a_schedule_says_how_long_it_is_unless_told() -> None:
+    assert settings.TorchvisionConfig(schedule="50e").epochs == 50
+    assert settings.TorchvisionConfig(schedule="50e", epochs=7).epochs == 7
+    assert settings.TorchvisionConfig(batch=2, accumulate=4).photos_a_step == 8

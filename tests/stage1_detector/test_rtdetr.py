@@ -18,6 +18,7 @@ from fusion.models import Model
 from fusion.pipeline import detect_one
 from stage1_detector import config, export, rtdetr, yolo
 from stage1_detector import train as detector
+from stage1_detector.course import max_det
 from stage1_detector.data import Photo
 from stage1_detector.trainer import Task, trainer
 
@@ -44,7 +45,7 @@ def test_queries_stand_in_the_models_own_description() -> None:
 )
 def test_queries_follow_the_fullest_photo(tmp_path: Path, fullest: int, queries: int) -> None:
     photo = Photo(1, tmp_path, 60, 40, np.zeros((fullest, 4), np.float32), np.zeros(fullest), np.zeros(fullest), None)
-    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], yolo.max_det([photo]), 0, lambda network: {})
+    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], max_det([photo]), 0, lambda network: {})
     assert trainer("rtdetr", task).queries == queries
 
 

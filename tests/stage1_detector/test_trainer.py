@@ -13,6 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from stage1_detector import starter, trainer, watch, yolo
 from stage1_detector.config import DetectorConfig
+from stage1_detector.course import epochs
 from stage1_detector.trainer import Mixed
 
 
@@ -192,7 +193,7 @@ def test_other_failures_are_not_hidden(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_synthetic_photos_come_after_real_ones_and_count_in_the_steps(tmp_path: Path) -> None:
     config = DetectorConfig(epochs=1, min_steps=10, batch=2, synthetic_ratio=1.0)
-    assert yolo.epochs(config, 4) == 3  # 4 real and 4 synthetic photos are 4 steps
+    assert epochs(config, 4) == 3  # 4 real and 4 synthetic photos are 4 steps
     folder = yolo.link_photos((photo(tmp_path, 9, []),), tmp_path / "t", agnostic=True)
     yolo.link_photos((photo(tmp_path, 1, []),), tmp_path / "t", agnostic=True, prefix=yolo.SYNTHETIC)
     assert sorted(path.name for path in folder.iterdir()) == ["00000009.jpg", "synthetic_00000001.jpg"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stage1_detector import config as detector_config
 from stage1_detector import folds, synth
+from stage1_detector import recipes as detector_config
 from stage1_detector import train as detector
 from stage1_detector.data import Photo, read
 from stage2_classifier import oof

@@ -1,0 +1,75 @@
+"""Anchors of a pyramid: torchvision's, or fitted to the boxes that there are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.cluster import KMeans
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+from stage1_detector.config import TorchvisionConfig
+from stage1_detector.data import Photo
+
+RATIOS = (0.5, 1.0, 2.0)  # taken: torchvision's, height / width
+SIZES = {"rcnn": 8.0, "retinanet": 4.0}  # taken: torchvision's, side / stride
+OCTAVES = {"rcnn": (1.0,), "retinanet": (1.0, 2 ** (1 / 3), 2 ** (2 / 3))}  # taken: likewise, sizes on each level
+RARE = 0.05  # chosen: share of the smallest and of the largest boxes that no level is fitted to
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The anchors' sides (square root of area, canvas pixels) on each level, and their height / width."""
+
+    sizes: tuple[tuple[float, ...], ...]
+    ratios: tuple[float, ...]
+
+    def generator(self) -> AnchorGenerator:
+        """torchvision's."""
+        return AnchorGenerator(self.sizes, (self.ratios,) * len(self.sizes))
+
+
+def make(config: TorchvisionConfig, strides: tuple[int, ...], photos: tuple[Photo, ...]) -> Anchors:
+    """The anchors that `config` asks for on levels of these strides; `photos` are the training's."""
+    octaves = OCTAVES[config.family]
+    if config.anchors == "fitted":
+        return fitted(shapes(photos, config.size), strides, octaves)
+    size = config.anchor_size or SIZES[config.family]
+    return Anchors(tuple(tuple(size * stride * octave for octave in octaves) for stride in strides), RATIOS)
+
+
+def shapes(photos: tuple[Photo, ...], size: int) -> np.ndarray:
+    """Width and height (N, 2) of every box, in pixels of a canvas whose long side is `size`."""
+    each = [(p.boxes[:, 2:] - p.boxes[:, :2]) * (size / max(p.width, p.height)) for p in photos]
+    return np.concatenate([np.zeros((0, 2)), *each])
+
+
+def fitted(sides: np.ndarray, strides: tuple[int, ...], octaves: tuple[float, ...] = (1.0,)) -> Anchors:
+    """Anchors for boxes of these `sides` (N, 2): sizes spread evenly in the logarithm from small to large, and the ratios that
+    k-means finds.
+
+    A level has no anchor smaller than its stride: such ones would miss what lies between them. Raises ValueError without boxes.
+
+    >>> fitted(np.array([[10.0, 20.0], [40.0, 80.0]] * 20), (4, 8, 16)).ratios
+    (2.0,)
+    """
+    if not len(sides):
+        raise ValueError("--anchors fitted: got no box to fit them to")
+    logs = np.log(sides.astype(np.float64))
+    low, high = np.quantile(logs.mean(1), [RARE, 1 - RARE])
+    spread = np.exp(np.linspace(low, high, len(strides)))
+    sizes = tuple(
+        tuple(float(max(size, stride) * octave / octaves[len(octaves) // 2]) for octave in octaves)
+        for size, stride in zip(spread, strides, strict=True)
+    )
+    ratios = (logs[:, 1] - logs[:, 0]).reshape(-1, 1)  # (N, 1)
+    count = min(len(RATIOS), len(np.unique(ratios.round(3))))
+    centres = KMeans(count, n_init=4, random_state=0).fit(ratios).cluster_centers_.ravel()
+    return Anchors(sizes, tuple(float(round(np.exp(centre), 3)) for centre in np.sort(centres)))
+
+
+def best_overlap(sides: np.ndarray, anchors: Anchors) -> np.ndarray:
+    """For each box of `sides` (N, 2) the best IoU (N,) that an anchor centred on it has."""
+    sizes = np.array([size for level in anchors.sizes for size in level])
+    ratios = np.sqrt(np.array(anchors.ratios))
+    wide, high = (sizes[:, None] / ratios).ravel(), (sizes[:, None] * ratios).ravel()  # (A,)
+    shared = np.minimum(sides[:, :1], wide) * np.minimum(sides[:, 1:], high)  # (N, A)
+    return np.asarray((shared / (sides.prod(1)[:, None] + wide * high - shared)).max(1))

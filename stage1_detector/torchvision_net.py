@@ -1,0 +1,131 @@
+"""A torchvision detector as a whole: built from its settings, saved with them, loaded, and made ready for export."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from stage1_detector import anchors, backbones, rcnn, retinanet
+from stage1_detector.anchors import Anchors
+from stage1_detector.config import TorchvisionConfig, kind_of
+from stage1_detector.course import MUCH
+from stage1_detector.data import Photo
+
+NETS = {"rcnn": rcnn.Net, "retinanet": retinanet.Net}
+
+
+class Detector(nn.Module):
+    """A network and its `description`: settings, names and anchors, all that is needed to build it again."""
+
+    def __init__(self, config: TorchvisionConfig, names: list[str], boxes: Anchors, pretrained: Path | None = None) -> None:
+        super().__init__()
+        self.net = NETS[config.family](config, backbones.build(config, pretrained), boxes, len(names))
+        self.description: dict[str, Any] = {"config": asdict(config), "names": names, "anchors": asdict(boxes)}
+
+    @property
+    def backbone(self) -> backbones.Backbone:
+        return self.net.backbone
+
+    def losses(self, images: torch.Tensor, targets: rcnn.Targets) -> dict[str, torch.Tensor]:
+        """As those of the nets in NETS."""
+        return self.net.losses(images, targets)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised photos (B, 3, H, W) -> (B, 4 + C, K); see the nets in NETS."""
+        return cast(torch.Tensor, self.net(images))
+
+
+def build(
+    config: TorchvisionConfig, photos: tuple[Photo, ...], names: list[str], pretrained: Path | None = None
+) -> Detector:
+    """The network to train on `photos`. `pretrained` is a local file with weights of the whole network, or of its body as timm
+    or torchvision saves them. Raises ValueError for one that fits neither.
+    """
+    strides = tuple(backbones.FINEST[config.family] * 2**level for level in range(backbones.LEVELS))
+    boxes = anchors.make(config, strides, photos)
+    if pretrained is None or fits(net := Detector(config, names, boxes), pretrained):
+        return Detector(config, names, boxes) if pretrained is None else net
+    return Detector(config, names, boxes, pretrained)
+
+
+def fits(net: Detector, path: Path) -> bool:
+    """Load from PATH what fits the whole network by name and shape, if that is MUCH of it; whether it was."""
+    state, own = weights_in(path), net.net.state_dict()
+    wanted = [name for name, value in own.items() if value.is_floating_point()]
+    found = {name: state[name].float() for name in wanted if name in state and state[name].shape == own[name].shape}
+    if len(found) < MUCH * len(wanted):
+        return False
+    net.net.load_state_dict(found, strict=False)
+    return True
+
+
+def weights_in(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file: one of ours, a state dict of torchvision's, or safetensors. ValueError for another."""
+    try:
+        whole = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = whole.get("network", whole)
+        return {name.removeprefix("net."): value for name, value in state.items()}
+    except SafetensorError as error:
+        raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
+    except Exception as error:  # unpickling raises nearly anything
+        raise ValueError(f"--pretrained: got {path}, must be a file of tensors that torch reads with weights_only") from error
+
+
+def read(path: Path, flag: str) -> dict[str, Any]:
+    """The checkpoint in PATH. Raises ValueError where it is damaged or not one of ours."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        assert {"config", "names", "anchors", "network"} <= set(checkpoint)
+    except Exception as error:  # unpickling raises nearly anything
+        raise ValueError(f"{flag}: got {path}, must be a whole checkpoint of a torchvision detector of ours") from error
+    return cast(dict[str, Any], checkpoint)
+
+
+def load(weights: Path) -> Detector:
+    """The network in `weights` on the CPU, in evaluation mode."""
+    told = read(weights, "weights")
+    config = kind_of(told["config"]["family"])(**told["config"])
+    sizes = tuple(tuple(level) for level in told["anchors"]["sizes"])
+    net = Detector(cast(TorchvisionConfig, config), told["names"], Anchors(sizes, tuple(told["anchors"]["ratios"])))
+    net.load_state_dict(told["network"])
+    return net.eval()
+
+
+def refuse(config: TorchvisionConfig, pretrained: Path | None, last: Path | None) -> None:
+    """Raises ValueError for a backbone, a weights file, a checkpoint or a device that training could not begin with."""
+    with torch.random.fork_rng(devices=[]):
+        if pretrained is not None:
+            build(replace(config, anchors="default"), (), ["product"], pretrained)
+        else:
+            backbones.make_body(config, None)
+    if last is not None:
+        read(last, "--resume")
+    try:
+        torch.zeros(1, device=device_of(config.device))
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"--device: got {config.device!r}, allowed: cpu, or the number of a GPU that torch sees") from None
+
+
+def device_of(named: str) -> torch.device:
+    """The device called so, a bare number being a GPU's; for the empty name the GPU if there is one.
+
+    >>> device_of("cpu"), device_of("1")
+    (device(type='cpu'), device(type='cuda', index=1))
+    """
+    return torch.device(f"cuda:{named}" if named.isdigit() else named or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def sampling(net: Detector, on: bool) -> None:
+    """Let a Faster R-CNN in evaluation mode draw proposals to learn from, so that it has losses; its norms stay still."""
+    if isinstance(net.net, rcnn.Net):
+        net.net.rpn.training = net.net.roi_heads.training = on
+
+
+def count_parameters(net: nn.Module) -> int:
+    """How many numbers a network has."""
+    return int(np.sum([parameter.numel() for parameter in net.parameters()]))
