@@ -18,8 +18,8 @@ import numpy as np
 from experiments import figures, table
 from experiments.ablation import Found, ablation, default_ensemble, gather, scenes_of, span
 from experiments.judge import judge
-from stage1_detector import config as detector_config
 from stage1_detector import folds, synth
+from stage1_detector import recipes as detector_recipes
 from stage1_detector import train as detector
 from stage1_detector.command import run, say
 from stage1_detector.data import read
@@ -93,7 +93,7 @@ def split(data: Path, out: Path) -> None:
 
 def train_all(data: Path, out: Path, quick: bool) -> None:
     """Two detectors, the second from the first one's weights, and two classifiers."""
-    one = detector_config.recipe("demo", quick)
+    one = detector_recipes.recipe("demo", quick)
     aware = replace(one, epochs=min(one.epochs, AWARE_EPOCHS))
     detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
     detector.train(

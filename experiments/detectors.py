@@ -16,8 +16,8 @@ from experiments.over_seeds import Mean, over_seeds
 from fusion.models import Model
 from stage1_detector import folds, synth, train
 from stage1_detector.command import run, say
-from stage1_detector.config import RECIPES, recipe
 from stage1_detector.data import Photo, read
+from stage1_detector.recipes import RECIPES, recipe
 from stage1_detector.studio import STUDIO
 
 STEPS = 300  # chosen: the usual budget

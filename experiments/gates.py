@@ -24,8 +24,8 @@ from experiments.ablation import default_ensemble, gather, scenes_of
 from experiments.over_seeds import over_seeds
 from fusion.gate import POLICIES
 from fusion.models import read_object
-from stage1_detector import config as detector_config
 from stage1_detector import folds, record, synth
+from stage1_detector import recipes as detector_recipes
 from stage1_detector import train as detector
 from stage1_detector.command import run, say
 from stage1_detector.data import read
@@ -108,7 +108,7 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     shelves: ShelfConfig = replace(synth.recipe("demo"), **setting.shelves)
     synth.draw(replace(shelves, count=16) if quick else shelves, data, seed, tell=lambda line: say(f"shelves: {line}"))
     folds.body(["--data", str(data), "--out", str(out), "--groups", str(data / "scenes.csv"), "--seed", str(seed)])
-    one = replace(detector_config.recipe("demo", quick), seed=seed)
+    one = replace(detector_recipes.recipe("demo", quick), seed=seed)
     one = one if quick else replace(one, size=setting.size, epochs=setting.epochs[0])
     aware = one if quick else replace(one, epochs=setting.epochs[1])
     detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))

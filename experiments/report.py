@@ -166,6 +166,34 @@ def ensembles(known: Figures) -> str:
     return "\n".join(rows) + "\n"
 
 
+def digits(known: Figures) -> str:
+    """What each Faster R-CNN reads: a row for each, with its differences to the first."""
+    kinds = ("map", "map50", "sequence_accuracy", "threshold", "test_map", "test_sequence_accuracy")
+    models = list(dict.fromkeys(key.split(".")[1] for key in known if key.startswith("digits.")))
+    rows = [f"| model | {' | '.join(kind.replace('_', ' ') for kind in kinds)} | n | how |", "|" + " --- |" * (len(kinds) + 3)]
+    for model in models:
+        cells = [span(known.get(f"digits.{model}.{kind}")) for kind in kinds]
+        first = known[f"digits.{model}.map"]
+        rows.append(f"| {model} | {' | '.join(cells)} | {first['n']} | {first['setting']}; `{first['command']}` |")
+        less = [span(known.get(f"digits.{model}.{kind}_minus_v1"), signed=True) for kind in kinds]
+        if less != ["-"] * len(kinds):
+            rows.append(f"| ... minus v1 | {' | '.join(less)} | {first['n']} | paired by seed |")
+    return "\n".join(rows) + "\n"
+
+
+def trash(known: Figures) -> str:
+    """The RetinaNet zoo: a row for each kind."""
+    found = list(dict.fromkeys(key.rpartition(".")[0] for key in known if key.startswith("trash.")))
+    kinds = ("map50", "map50_minus_plain", "params_m", "gflops", "ms")
+    titles = "backbone | neck | head | schedule | mAP50 | minus plain | parameters M | GFLOPs | ms | n | how"
+    rows = [f"| {titles} |", "|" + " --- |" * 11]
+    for name in found:
+        cells = [span(known.get(f"{name}.{kind}"), signed="minus" in kind) for kind in kinds]
+        one = known[f"{name}.map50"]
+        rows.append(f"| {' | '.join([*name.removeprefix('trash.').rsplit('.', 3), *cells])} | {one['n']} | {one['setting']} |")
+    return "\n".join(rows) + "\n"
+
+
 def stage1(known: Figures) -> str:
     """The other figures of stage 1, a line each."""
     return lines({key: f for key, f in known.items() if re.match(r"(synth|search|resume)\.", key)})
@@ -190,7 +218,9 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
     return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
 
 
-_TABLES = (naming, gates, arms, sabotage, validation, detectors, starter, ensembles, stage1, stage2, runtime, single)
+_TABLES = (
+    naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, stage1, stage2, runtime, single,
+)  # fmt: skip
 TABLES = {one.__name__: one for one in _TABLES}
 
 

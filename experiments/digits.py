@@ -1,0 +1,125 @@
+"""System C: Faster R-CNN v1, v2 and v2 + ResFPN read numbers, the same budget and several seeds each.
+
+    python -m experiments.digits --data D --out X [--models v1 v2 v2-resfpn] [--seeds 0 1 2] [--synthetic S] [--record]
+
+Each is trained class-aware; on valid the threshold is searched, by mAP and by how many numbers are read whole, and the best is
+used on test. X/MODEL/SEED holds each run, with pred.json and pred.csv of valid, X/thresholds.png the search; what is finished
+is reused. D's categories are the digits, named so.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import figures, reading
+from experiments.coco import coco_scores
+from experiments.detectors import deal
+from experiments.over_seeds import over_seeds
+from fusion.boxes import Detections
+from fusion.models import Model
+from fusion.pipeline import detect_one
+from stage1_detector import folds, train
+from stage1_detector.command import run, say
+from stage1_detector.data import Photo, read, read_image
+from stage1_detector.recipes import recipe
+
+RECIPES = {"v1": "digits", "v2": "digits-v2", "v2-resfpn": "digits-resfpn"}
+KINDS = ("map", "map50", "sequence_accuracy", "threshold", "test_map", "test_sequence_accuracy")
+
+
+class Read(NamedTuple):
+    """What one trained model makes of valid and test, and the rows of its threshold search."""
+
+    figures: dict[str, float]
+    rows: list[reading.Row]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Train every model with every seed, search its threshold, tell and record the means and the differences to the first."""
+    p = argparse.ArgumentParser(prog="python -m experiments.digits", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--models", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    p.add_argument("--size", type=int, default=192)
+    p.add_argument("--epochs", type=int, default=20)
+    p.add_argument("--synthetic", type=Path, help="drawn strips, as experiments.strips writes them; one joins for each photo")
+    p.add_argument("--name", default="", help="in the keys, after the model: tells another budget apart")
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
+    args = p.parse_args(argv)
+    every = {model: [read_by(model, seed, args) for seed in args.seeds] for model in dict.fromkeys(args.models)}
+    reading.draw({model: mean_rows([one.rows for one in reads]) for model, reads in every.items()}, args.out / "thresholds.png")
+    made = told(every, args, figures.command("digits", argv))
+    if args.record:
+        figures.write("digits", made)
+
+
+def read_by(model: str, seed: int, args: argparse.Namespace) -> Read:
+    """Train one model with one seed, unless it is there, and let it read."""
+    runs = args.out / model / str(seed)
+    deal(args.data, runs)
+    dataset = read(args.data)
+    config = replace(recipe(RECIPES[model]), seed=seed, size=args.size, epochs=args.epochs)
+    config = replace(config, plain_epochs=args.epochs // 4, synthetic_ratio=float(args.synthetic is not None))  # type: ignore[call-arg]
+    train.train(args.data, runs, "all", config, resume=train.is_stopped(runs / "all"), synthetic=args.synthetic)
+    parts = folds.load(runs / folds.NAME, dataset)
+    names = [category.name for category in dataset.categories]
+    valid, test = parts.photos("valid"), parts.photos("test")
+    found, found_test = detected(runs, valid), detected(runs, test)
+    rows = reading.search(valid, found, names)
+    best = reading.best(rows, "accuracy")
+    whole = coco_scores(valid, found, len(names))
+    figures_ = {
+        "map": whole["map"], "map50": whole["map50"], "sequence_accuracy": best.accuracy, "threshold": best.threshold,
+        "test_map": coco_scores(test, found_test, len(names))["map"],
+        "test_sequence_accuracy": reading.sequence_accuracy(test, found_test, names, best.threshold),
+    }  # fmt: skip
+    reading.write_predictions(runs, valid, found, dataset.categories, names, best.threshold)
+    say(f"digits: {model}, seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures_.items()))
+    return Read(figures_, rows)
+
+
+def mean_rows(searches: Sequence[Sequence[reading.Row]]) -> list[reading.Row]:
+    """The mean over seeds of each row of the search."""
+    return [reading.Row(*(float(value) for value in np.mean(rows, 0))) for rows in zip(*searches, strict=True)]
+
+
+def told(every: dict[str, list[Read]], args: argparse.Namespace, command: str) -> list[dict[str, object]]:
+    """A figure for each model and kind, and for what each model adds to the first, paired by seed."""
+    drawn = "a drawn strip for each photo" if args.synthetic else "no drawn strips"
+    setting = f"{args.epochs} epochs at {args.size} px from random weights, {drawn}; threshold and accuracy chosen on valid"
+    first, made = next(iter(every)), []
+    for model, reads in every.items():
+        for kind in KINDS:
+            values = [one.figures[kind] for one in reads]
+            made.append((f"digits.{model}{args.name}.{kind}", values, setting))
+            if model != first:
+                less = [value - one.figures[kind] for value, one in zip(values, every[first], strict=True)]
+                made.append((f"digits.{model}{args.name}.{kind}_minus_{first}", less, f"{setting}; paired by seed"))
+    figures_ = []
+    for key, values, how in made:
+        mean = over_seeds(values)
+        say(f"{key}: {mean}")
+        how = how if mean.n > 1 else f"{how}; one seed, so no interval"
+        figures_.append(figures.figure(key, mean.value, "share", mean.n, how, command, mean.low, mean.high))
+    return figures_
+
+
+def detected(runs: Path, photos: Sequence[Photo]) -> list[Detections]:
+    """What the model in RUNS/all finds on each photo, in one view."""
+    model = Model(runs / "all" / "model.onnx")
+    one = train.member(model)
+    return [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
