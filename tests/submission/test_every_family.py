@@ -64,7 +64,7 @@ def test_a_class_map_that_does_not_fit_the_graph_is_found(runs: Path, tmp_path: 
     side = json.loads((runs / "retinanet" / "model.json").read_text())
     (runs / "retinanet" / "model.json").write_text(json.dumps(side | {"categories": IDS[:2]}))
     try:
-        with pytest.raises(build.Refused, match="retinanet.onnx: puts out 3 classes, its sidecar lists 2"):
+        with pytest.raises(build.Refused, match=r"retinanet\.onnx: puts out 3 classes, its sidecar lists 2"):
             build.build(runs, tmp_path / "a.zip")
     finally:
         (runs / "retinanet" / "model.json").write_text(json.dumps(side))
