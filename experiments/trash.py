@@ -119,7 +119,7 @@ def config_of(row: Row, seed: int, args: argparse.Namespace) -> TorchvisionConfi
     base = replace(base, min_steps=0 if args.epochs else schedule.steps)
     if weights_of(row, args) is None:  # nothing is known that could be held still or kept by a small rate
         base = replace(base, norm="batch", optimizer="AdamW", lr=5e-4, weight_decay=0.05, batch=4)
-        base = replace(base, layer_decay=1.0, drop_path=0.0)
+        base = replace(base, layer_decay=1.0, drop_path=0.0, ema=0.995)
     return replace(base, lr=args.lr or base.lr)
 
 

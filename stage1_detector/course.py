@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -28,3 +29,8 @@ def epochs(config: Config, n_photos: int) -> int:
 def max_det(photos: Sequence[Photo]) -> int:
     """Detections kept for a photo: 1.5 times the fullest photo known, at least 50 and, so that AP keeps its tail, +50."""
     return 50 + math.ceil(1.5 * max((len(photo.boxes) for photo in photos), default=0))
+
+
+def stamp(path: Path) -> float | None:
+    """When a file was written; None where there is none."""
+    return path.stat().st_mtime if path.is_file() else None

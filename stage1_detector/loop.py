@@ -20,7 +20,7 @@ from torch import nn
 from stage1_detector import torchvision_net
 from stage1_detector.canvases import Canvases, batches
 from stage1_detector.config import TorchvisionConfig
-from stage1_detector.course import LOOKS, Progress, Score, epochs
+from stage1_detector.course import LOOKS, Progress, Score, epochs, stamp
 from stage1_detector.data import Photo
 from stage1_detector.journal import Journal
 from stage1_detector.schedules import SCHEDULES, factor
@@ -49,7 +49,8 @@ def fit(
     """
     weights = out / "weights"
     weights.mkdir(parents=True, exist_ok=True)
-    gathered, batch = config.accumulate, config.batch
+    gathered, batch, last = config.accumulate, config.batch, weights / "last.pt"
+    before = stamp(last)
     while True:
         try:
             with torch.random.fork_rng():
@@ -60,7 +61,7 @@ def fit(
         except RuntimeError as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
-            batch, gathered, resume = max(1, batch // 2), gathered * 2, resume or (weights / "last.pt").is_file()
+            batch, gathered, resume = max(1, batch // 2), gathered * 2, resume or stamp(last) != before
             progress(f"out of memory: goes on with a batch of {batch}, {gathered} to a step")
 
 
@@ -98,15 +99,19 @@ class Run:
         journal = Journal(self.out, self.progress, self.epochs, self.steps, state["epoch"])
         try:
             for epoch in range(state["epoch"], self.epochs):
+                if self._has_stalled(state):
+                    self.progress(f"stops: no gain in {self.config.patience} epochs")
+                    break
                 torch.manual_seed(self.config.seed + 1_000_003 * (epoch + 1))
                 self._epoch(parts, epoch, journal)
                 looked = self._look(parts, epoch, journal)
                 state = self._keep(parts, state, epoch, looked)
-                if self.config.patience and epoch + 1 - state["best"][0][1] >= self.config.patience:
-                    self.progress(f"stops: no gain in {self.config.patience} epochs")
-                    break
         finally:
             journal.close()
+
+    def _has_stalled(self, state: dict[str, Any]) -> bool:
+        """Whether the best epoch is `patience` epochs ago."""
+        return bool(self.config.patience and state["best"] and state["epoch"] - state["best"][0][1] >= self.config.patience)
 
     def _parts(self, net: Detector) -> Parts:
         """What a checkpoint holds: the network, its optimiser and rate, and the averaged weights, if any."""

@@ -22,7 +22,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
-from stage1_detector.course import Progress, Score, epochs, max_det
+from stage1_detector.course import Progress, Score, epochs, max_det, stamp
 from stage1_detector.data import Photo, read_image
 from stage1_detector.trainer import SYNTHETIC, Task, load_matching, trainer
 from stage1_detector.watch import Watch, is_out_of_memory
@@ -90,7 +90,7 @@ def fit(
     if joining > len(synthetic):
         raise ValueError(f"--synthetic: got {len(synthetic)} photos, an epoch needs {joining}: make more or lower the ratio")
     task = Task(folders, names, most, joining, score, config.patience > 0, tensors)
-    watch, batch, before = Watch(out, progress), config.batch, _stamp(last)
+    watch, batch, before = Watch(out, progress), config.batch, stamp(last)
     while True:
         goes_on = {"resume": str(last), "save_dir": str(out.resolve())} if resume else {}
         try:
@@ -101,15 +101,10 @@ def fit(
         except RuntimeError as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
-            batch, resume = max(1, batch // 2), resume or _stamp(last) != before
+            batch, resume = max(1, batch // 2), resume or stamp(last) != before
             progress(f"out of memory: goes on with a batch of {batch}")
         finally:
             watch.close()
-
-
-def _stamp(path: Path) -> float | None:
-    """When a file was written; None where there is none."""
-    return path.stat().st_mtime if path.is_file() else None
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
