@@ -53,6 +53,8 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--size", type=int, default=192)
     p.add_argument("--epochs", type=int, default=20)
     p.add_argument("--synthetic", type=Path, help="drawn strips, as experiments.strips writes them; one joins for each photo")
+    p.add_argument("--finetune", type=Path, help="--out of an earlier call, whose weights it goes on from")
+    p.add_argument("--lr", type=float, default=0.0, help="in place of the recipe's")
     p.add_argument("--name", default="", help="in the keys, after the model: tells another budget apart")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
@@ -70,7 +72,9 @@ def read_by(model: str, seed: int, args: argparse.Namespace) -> Read:
     dataset = read(args.data)
     config = replace(recipe(RECIPES[model]), seed=seed, size=args.size, epochs=args.epochs)
     config = replace(config, plain_epochs=args.epochs // 4, synthetic_ratio=float(args.synthetic is not None))  # type: ignore[call-arg]
-    train.train(args.data, runs, "all", config, resume=train.is_stopped(runs / "all"), synthetic=args.synthetic)
+    config = replace(config, lr=args.lr or config.lr)
+    weights = None if args.finetune is None else args.finetune / model / str(seed) / "all" / "weights" / "last.pt"
+    train.train(args.data, runs, "all", config, weights, train.is_stopped(runs / "all"), synthetic=args.synthetic)
     parts = folds.load(runs / folds.NAME, dataset)
     names = [category.name for category in dataset.categories]
     valid, test = parts.photos("valid"), parts.photos("test")
@@ -96,7 +100,8 @@ def mean_rows(searches: Sequence[Sequence[reading.Row]]) -> list[reading.Row]:
 def told(every: dict[str, list[Read]], args: argparse.Namespace, command: str) -> list[dict[str, object]]:
     """A figure for each model and kind, and for what each model adds to the first, paired by seed."""
     drawn = "a drawn strip for each photo" if args.synthetic else "no drawn strips"
-    setting = f"{args.epochs} epochs at {args.size} px from random weights, {drawn}; threshold and accuracy chosen on valid"
+    begun = "random weights" if args.finetune is None else f"the weights of {args.finetune.name}"
+    setting = f"{args.epochs} epochs at {args.size} px from {begun}, {drawn}; threshold and accuracy chosen on valid"
     first, made = next(iter(every)), []
     for model, reads in every.items():
         for kind in KINDS:

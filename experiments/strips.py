@@ -22,6 +22,7 @@ FOUNTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bol
           "STIXGeneral", "STIXGeneralBol", "cmr10", "cmss10", "cmtt10", "cmb10")  # fmt: skip
 TILT = 13.0  # chosen: degrees
 QUALITY = 92
+SEEN, SEEN_CUT = 0.4, 0.25  # chosen: share of a digit's box above which it is labelled; the latter on strips cut on purpose
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,21 +36,26 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--count", type=int, default=400)
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--cut", type=float, default=0.0, help="share of the strips whose end lies outside the photo")
     args = p.parse_args(argv)
-    if args.count < 1 or args.seed < 0:
-        raise ValueError(f"--count, --seed: got {args.count} and {args.seed}, need at least 1 and 0")
-    if album.claim(args.out, {"kind": "strips", "count": args.count, "seed": args.seed}):
+    if args.count < 1 or args.seed < 0 or not 0 <= args.cut <= 1:
+        got = f"{args.count}, {args.seed} and {args.cut}"
+        raise ValueError(f"--count, --seed, --cut: got {got}, need at least 1, at least 0, and 0 to 1")
+    if album.claim(args.out, {"kind": "strips", "count": args.count, "seed": args.seed, "cut": args.cut}):
         tell = ticker("strips: photo")
         for number in range(args.count):
             if not album.is_whole(args.out, number):
-                album.add(args.out, number, strip(np.random.default_rng((args.seed, number))), QUALITY)
+                album.add(args.out, number, strip(np.random.default_rng((args.seed, number)), args.cut), QUALITY)
             tell(number + 1, args.count)
         album.close(args.out, list(range(args.count)), [{"id": i, "name": str(i)} for i in range(10)])
     say(f"strips: {args.count} photos in {args.out}")
 
 
-def strip(rng: np.random.Generator) -> Shot:
-    """One photo of a tilted plate with 4 to 9 digits, the box of each and its label."""
+def strip(rng: np.random.Generator, cut: float = 0.0) -> Shot:
+    """One photo of a tilted plate with 4 to 9 digits, the box of each and its label.
+
+    With probability `cut` one end lies outside, and the box of a digit there is what is seen of it.
+    """
     count = int(rng.integers(4, 10))
     cell = np.array([SIDE / count * rng.uniform(0.85, 1.05), SIDE / count * rng.uniform(1.1, 1.8)])  # width, height
     plate, boxes, labels = drawn_plate(count, cell, rng)
@@ -57,14 +63,25 @@ def strip(rng: np.random.Generator) -> Shot:
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array([plate.shape[1], plate.shape[0]]) / 2
     shift = SIDE / 2 + rng.uniform(-0.1, 0.1, 2) * SIDE - turn @ middle
+    outside = cut > 0 and rng.random() < cut
+    if outside:
+        shift[0] += beyond(turn @ middle, float(cell[0]) * scale, shift[0] + (turn @ middle)[0], rng)
     matrix = np.column_stack([turn, shift])
     dark = float(rng.choice([0, 0, 15, 35]))
     photo = cv2.warpAffine(plate, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderValue=(dark,) * 3)
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] @ turn.T + shift  # (N, 4, 2)
     around = np.concatenate([corners.min(1), corners.max(1)], 1)
-    cut = np.clip(around, 0, SIDE)
-    seen = (cut[:, 2:] - cut[:, :2]).prod(1) > 0.4 * (around[:, 2:] - around[:, :2]).prod(1)
-    return Shot(spoilt(photo, rng), cut[seen], labels[seen])
+    inside = np.clip(around, 0, SIDE)
+    share = (inside[:, 2:] - inside[:, :2]).prod(1) / (around[:, 2:] - around[:, :2]).prod(1)
+    seen = share > (SEEN_CUT if outside else SEEN)
+    return Shot(spoilt(photo, rng), inside[seen], labels[seen])
+
+
+def beyond(half: np.ndarray, cell: float, middle: float, rng: np.random.Generator) -> float:
+    """How far to move a plate along x so that one of its ends, `half` (2,) from its middle, is up to a cell outside."""
+    over, side = rng.uniform(0.1, 0.9) * cell, rng.choice([-1.0, 1.0])
+    edge = SIDE + over if side > 0 else -over
+    return float(edge - (middle + side * half[0]))
 
 
 def drawn_plate(count: int, cell: np.ndarray, rng: np.random.Generator) -> tuple[Pixels, np.ndarray, np.ndarray]:
