@@ -2,7 +2,7 @@
 
     python -m experiments.detectors --set NAME --data D --out X --arms small starter [--seeds 0 1 2] [--record]
 
-An arm is a recipe of stage1_detector.config, or `small` begun otherwise: `starter` from the starter weights, `studio` with
+An arm is a recipe of stage1_detector.recipes, or `small` begun otherwise: `starter` from the starter weights, `studio` with
 composed photos of the set's studio photos (or --studio), `paste` with photos whose facings are swapped. Held out are valid and
 test: no epoch is chosen. `{seed}` in D stands for the seed. X/ARM/SEED holds each run; what is finished is reused.
 """

@@ -175,9 +175,10 @@ def digits(known: Figures) -> str:
         cells = [span(known.get(f"digits.{model}.{kind}")) for kind in kinds]
         first = known[f"digits.{model}.map"]
         rows.append(f"| {model} | {' | '.join(cells)} | {first['n']} | {first['setting']}; `{first['command']}` |")
-        less = [span(known.get(f"digits.{model}.{kind}_minus_v1"), signed=True) for kind in kinds]
-        if less != ["-"] * len(kinds):
-            rows.append(f"| ... minus v1 | {' | '.join(less)} | {first['n']} | paired by seed |")
+        for other in models:
+            less = [span(known.get(f"digits.{model}.{kind}_minus_{other}"), signed=True) for kind in kinds]
+            if less != ["-"] * len(kinds):
+                rows.append(f"| ... minus {other} | {' | '.join(less)} | {first['n']} | paired by seed |")
     return "\n".join(rows) + "\n"
 
 

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.cluster import KMeans
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.data import Photo
@@ -22,9 +25,32 @@ class Anchors:
     sizes: tuple[tuple[float, ...], ...]
     ratios: tuple[float, ...]
 
-    def generator(self) -> AnchorGenerator:
-        """torchvision's."""
-        return AnchorGenerator(self.sizes, (self.ratios,) * len(self.sizes))
+    def generator(self, strides: tuple[int, ...]) -> "Generator":
+        """What lays them on maps of these strides."""
+        return Generator(self, strides)
+
+
+class Generator(AnchorGenerator):
+    """torchvision's, with steps that are the maps' strides.
+
+    torchvision divides the photo by the map and so takes other steps on a map that was rounded up: on another canvas, other
+    anchors. Where no map was, they are the same.
+    """
+
+    def __init__(self, anchors: Anchors, strides: tuple[int, ...]) -> None:
+        super().__init__(anchors.sizes, (anchors.ratios,) * len(anchors.sizes))
+        self.strides = strides
+
+    def of(self, images: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        """The anchors (A, 4) on each of `maps` of photos `images`."""
+        self.set_cell_anchors(images.dtype, images.device)
+        steps = [[torch.full((), stride, dtype=torch.int64, device=images.device)] * 2 for stride in self.strides]
+        levels: list[Tensor] = self.grid_anchors([x.shape[-2:] for x in maps], steps)
+        return levels
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """The anchors (A, 4) of all levels, once for each photo."""
+        return [torch.cat(self.of(image_list.tensors, feature_maps))] * len(image_list.image_sizes)
 
 
 def make(config: TorchvisionConfig, strides: tuple[int, ...], photos: tuple[Photo, ...]) -> Anchors:
@@ -57,19 +83,10 @@ def fitted(sides: np.ndarray, strides: tuple[int, ...], octaves: tuple[float, ..
     low, high = np.quantile(logs.mean(1), [RARE, 1 - RARE])
     spread = np.exp(np.linspace(low, high, len(strides)))
     sizes = tuple(
-        tuple(float(max(size, stride) * octave / octaves[len(octaves) // 2]) for octave in octaves)
+        tuple(float(max(size, stride) * octave / octaves[0]) for octave in octaves)
         for size, stride in zip(spread, strides, strict=True)
     )
     ratios = (logs[:, 1] - logs[:, 0]).reshape(-1, 1)  # (N, 1)
     count = min(len(RATIOS), len(np.unique(ratios.round(3))))
     centres = KMeans(count, n_init=4, random_state=0).fit(ratios).cluster_centers_.ravel()
     return Anchors(sizes, tuple(float(round(np.exp(centre), 3)) for centre in np.sort(centres)))
-
-
-def best_overlap(sides: np.ndarray, anchors: Anchors) -> np.ndarray:
-    """For each box of `sides` (N, 2) the best IoU (N,) that an anchor centred on it has."""
-    sizes = np.array([size for level in anchors.sizes for size in level])
-    ratios = np.sqrt(np.array(anchors.ratios))
-    wide, high = (sizes[:, None] / ratios).ravel(), (sizes[:, None] * ratios).ravel()  # (A,)
-    shared = np.minimum(sides[:, :1], wide) * np.minimum(sides[:, 1:], high)  # (N, A)
-    return np.asarray((shared / (sides.prod(1)[:, None] + wide * high - shared)).max(1))

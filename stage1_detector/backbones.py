@@ -55,10 +55,12 @@ def build(config: TorchvisionConfig, pretrained: Path | None = None) -> Backbone
 
 def make_body(config: TorchvisionConfig, pretrained: Path | None) -> nn.Module:
     """timm's network without its head, giving the maps whose strides the family's neck takes."""
+    if ":" in config.backbone or "/" in config.backbone:
+        raise ValueError(f"--backbone: got {config.backbone!r}, must be a name of timm's; nothing is downloaded")
     try:
         with torch.device("meta"):
             reductions = timm.create_model(config.backbone, features_only=True).feature_info.reduction()
-    except (RuntimeError, AttributeError, TypeError) as error:
+    except Exception as error:  # each network has its own
         raise ValueError(f"--backbone: got {config.backbone!r}, must be a network of timm that gives maps: {error}") from None
     wanted = [i for i, stride in enumerate(reductions) if FINEST[config.family] <= stride <= COARSEST]
     if [reductions[i] for i in wanted] != [s for s in (4, 8, 16, 32) if s >= FINEST[config.family]]:
@@ -67,8 +69,23 @@ def make_body(config: TorchvisionConfig, pretrained: Path | None) -> nn.Module:
     overlay = {} if pretrained is None else {"pretrained": True, "pretrained_cfg_overlay": {"file": str(pretrained)}}
     try:
         return timm.create_model(config.backbone, features_only=True, out_indices=tuple(wanted), **options, **overlay)
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f"--pretrained: got {pretrained}, which does not fit {config.backbone}: {error}") from None
+    except Exception as error:  # likewise
+        what = f"--pretrained: got {pretrained}" if pretrained else f"--drop-path: got {config.drop_path}"
+        raise ValueError(f"{what}, which does not fit {config.backbone}: {error}") from None
+
+
+def refuse_maps(body: nn.Module, name: str) -> None:
+    """Raises ValueError where the network called `name` takes photos of one size only, or gives maps in another order."""
+    try:
+        with torch.no_grad():
+            maps = body.eval()(torch.zeros(1, 3, 64, 96))
+        found = [tuple(x.shape[1:]) for x in maps]
+    except Exception as error:  # each network has its own
+        raise ValueError(f"--backbone: got {name!r}, which does not take a photo of 96 x 64 pixels: {error}") from None
+    info = body.feature_info
+    wanted = [(c, 64 // s, 96 // s) for c, s in zip(info.channels(), info.reduction(), strict=True)]
+    if found != wanted:
+        raise ValueError(f"--backbone: got {name!r}, whose maps are {found}, must be {wanted}, channels first")
 
 
 def make_neck(config: TorchvisionConfig, channels: list[int]) -> nn.Module:

@@ -112,8 +112,9 @@ class TorchvisionConfig(Config):
     torchvision's Faster R-CNN of these names, plain, freeanchor and pisa a RetinaNet's losses. `norm` frozen holds the
     backbone's batch norm still (for pretrained weights), group puts group norm in its place. `width` is the channels of the
     pyramid, `anchor_size` an anchor's side as a multiple of the stride (0: 8, of a RetinaNet 4); `rois` are sampled of a
-    photo in training, `proposals` taken at judgment. `schedule` is one of SCHEDULES, whose epochs hold where `epochs` is 0. The
-    backbone learns at `backbone_lr` x lr, its layers at `layer_decay` per group of layers from the end. `clip` > 0 is the
+    photo in training, `proposals` taken at judgment. `schedule` is one of SCHEDULES, whose length holds where `epochs` is 0,
+    and whose warm-up where `warmup_epochs` is. The backbone learns at `backbone_lr` x lr, each twelfth of it at `layer_decay`
+    of the next one's rate. `clip` > 0 is the
     gradients' greatest norm, `accumulate` the batches of a step, `ema` > 0 the decay of averaged weights, `keep` how many of
     the best checkpoints stay. Colour jitter comes with probability `hsv_p`, an affine map of +-`rotate` and +-`shear` degrees
     with `affine_p`, a colour policy (`stage1_detector.svhn`) with `colour_policy`; in the last `plain_epochs` nothing does.
@@ -122,9 +123,10 @@ class TorchvisionConfig(Config):
     family: str = "rcnn"
     epochs: int = 0
     lr: float = 0.0001
+    warmup_epochs: float = 0.0
     backbone: str = "resnet50"
     neck: str = "fpn"
-    head: str = "v1"
+    head: str = ""
     norm: str = "batch"
     width: int = 256
     anchors: str = "default"
@@ -149,11 +151,14 @@ class TorchvisionConfig(Config):
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""
         refuse_other(self.schedule, "schedule", tuple(SCHEDULES))
+        refuse_other(self.family, "family", TORCHVISION)
         if not self.epochs:
             object.__setattr__(self, "epochs", SCHEDULES[self.schedule].epochs)
+            object.__setattr__(self, "min_steps", self.min_steps or SCHEDULES[self.schedule].steps)
+        if not self.head:
+            object.__setattr__(self, "head", CHOICES[self.family]["head"][0])
         super().__post_init__()
         refuse_outside(self, ALLOWED_TORCHVISION)
-        refuse_other(self.family, "family", TORCHVISION)
         refuse_other(self.optimizer, "optimizer", TORCH_OPTIMIZERS)
         for name, allowed in {**CHOICES[self.family], "norm": NORMS, "anchors": ANCHORS}.items():
             refuse_other(getattr(self, name), name, allowed)
@@ -196,11 +201,14 @@ def override(config: Config, values: Mapping[str, object]) -> Config:
     ValueError: --neck: not a setting of family yolo
     """
     given = {name: value for name, value in values.items() if name in SETTINGS and value is not None}
-    kind = kind_of(str(given.get("family", config.family)))
-    config = config if isinstance(config, kind) else kind()
+    kind, family = kind_of(str(given.get("family", config.family))), given.get("family", config.family)
+    config = config if isinstance(config, kind) else kind(family=str(family))
+    if kind is TorchvisionConfig:
+        given |= {"epochs": 0, "min_steps": 0} if "schedule" in given and "epochs" not in given else {}
+        given |= {"head": ""} if family != config.family and "head" not in given else {}
     unknown = [name for name in given if name not in {field.name for field in fields(kind)}]
     if unknown:
-        raise ValueError(f"--{unknown[0].replace('_', '-')}: not a setting of family {given.get('family', config.family)}")
+        raise ValueError(f"--{unknown[0].replace('_', '-')}: not a setting of family {family}")
     return replace(config, **given)  # type: ignore[arg-type]
 
 

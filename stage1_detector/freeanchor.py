@@ -43,8 +43,8 @@ def losses(
     positive = torch.stack([positive_bag_losses(*photo, coder, bag).sum() for photo in photos]).sum()
     negative = torch.stack([negative_bag_losses(*photo, coder).sum() for photo in photos]).sum()
     return {
-        "positive_bag_loss": ALPHA / objects * positive,
-        "negative_bag_loss": (1 - ALPHA) / (bag * objects) * negative,
+        "positive": ALPHA / objects * positive,
+        "negative": (1 - ALPHA) / (bag * objects) * negative,
     }
 
 

@@ -26,7 +26,7 @@ class Journal:
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *kept])
         self.board = SummaryWriter(str(out), purge_step=done * steps + 1 if done else None)
-        self.number, self.epoch, self.photos, self.first = done * steps, done, 0, done
+        self.number, self.epoch, self.photos, self.first, self.rate = done * steps, done, 0, done, 0.0
         self.since: list[dict[str, float]] = []
         self.whole: list[dict[str, float]] = []
         self.started = self.began = self.told = time.monotonic()
@@ -47,15 +47,18 @@ class Journal:
             self.told = time.monotonic()
             self.tell(f"epoch {self.epoch}/{self.epochs}  step {len(self.whole)}/{self.steps}")
 
+    def trained(self) -> None:
+        """The epoch's last step was made; what follows is looking at valid."""
+        self.rate = self.photos / max(time.monotonic() - self.began, 1e-9)
+
     def end_epoch(self, figures: dict[str, float]) -> None:
         """The epoch is over; `figures` are what valid says, if it was asked."""
         self.told = time.monotonic()
-        spent = self.told - self.began
         told = {f"epoch/{k}": v for k, v in means(self.whole).items()}
-        self._write(told | figures | {"photos_per_second": self.photos / max(spent, 1e-9)})
+        self._write(told | figures | {"photos_per_second": self.rate})
         left = (self.told - self.started) / (self.epoch - self.first) * (self.epochs - self.epoch) / 60
-        short = {k.split("/")[-1]: v for k, v in {**told, **figures}.items() if not k.endswith("_loss")}
-        self.tell(progress_line(self.epoch, self.epochs, short, self.photos / max(spent, 1e-9), left))
+        short = {**told, **{k: v for k, v in figures.items() if not k.endswith("_loss")}}
+        self.tell(progress_line(self.epoch, self.epochs, {k.split("/")[-1]: v for k, v in short.items()}, self.rate, left))
 
     def close(self) -> None:
         """Draw the curves, and end."""
@@ -92,8 +95,9 @@ def draw(log: Path, to: Path) -> None:
     """Three panels of the run in LOG: its losses in training, those on valid, and what valid scores."""
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     every = rows(log)
+    shown = "train/" if any(row[2].startswith("train/") for row in every) else "epoch/"  # of less than EVERY steps
     panels = {
-        "loss in training": lambda name: name.startswith("train/"),
+        "loss in training": lambda name: name.startswith(shown),
         "loss on valid": lambda name: name.startswith("valid/") and name.endswith("_loss"),
         "valid": lambda name: name.startswith("valid/") and not name.endswith("_loss"),
     }

@@ -28,6 +28,7 @@ from stage1_detector.torchvision_net import Detector
 from stage1_detector.watch import is_out_of_memory
 
 MOMENTUM = 0.9  # taken: of SGD, the field's
+DEPTHS = 12  # taken: how many layers mmdetection tells apart in a ConvNeXt
 Parts = dict[str, Any]
 
 
@@ -44,8 +45,8 @@ def fit(
 ) -> Path:
     """Train on `photos["train"]` and return the weights file OUT/weights/{best,last}.pt; arguments as `yolo.fit`.
 
-    Where memory runs out, the batch is halved and twice as many are gathered into a step. Raises FloatingPointError at a
-    non-finite loss.
+    Where memory runs out, the batch is halved and more are gathered into a step, which stays of as many photos. Raises
+    FloatingPointError at a non-finite loss.
     """
     weights = out / "weights"
     weights.mkdir(parents=True, exist_ok=True)
@@ -61,8 +62,18 @@ def fit(
         except RuntimeError as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
-            batch, gathered, resume = max(1, batch // 2), gathered * 2, resume or stamp(last) != before
+            batch, resume = halved(batch), resume or stamp(last) != before
+            gathered = config.photos_a_step // batch
             progress(f"out of memory: goes on with a batch of {batch}, {gathered} to a step")
+
+
+def halved(batch: int) -> int:
+    """The largest part of `batch` that is half of it or less and divides it: so that a step can be of as many photos.
+
+    >>> [halved(n) for n in (8, 6, 5, 3, 2)]
+    [4, 3, 1, 1, 1]
+    """
+    return next(n for n in range(batch // 2, 0, -1) if batch % n == 0)
 
 
 class Run:
@@ -104,6 +115,7 @@ class Run:
                     break
                 torch.manual_seed(self.config.seed + 1_000_003 * (epoch + 1))
                 self._epoch(parts, epoch, journal)
+                journal.trained()
                 looked = self._look(parts, epoch, journal)
                 state = self._keep(parts, state, epoch, looked)
         finally:
@@ -138,7 +150,7 @@ class Run:
                 losses = net.losses(images, targets)
             total = sum(losses.values())
             stop_at_non_finite(total, epoch, config.lr)
-            (total / self.gathered).backward()
+            (total / min(self.gathered, len(every) - i // self.gathered * self.gathered)).backward()
             waiting.append({name: float(value.detach()) for name, value in losses.items()})
             if (i + 1) % self.gathered == 0 or i + 1 == len(every):
                 self._step(parts)
@@ -211,22 +223,21 @@ def make_optimizer(net: Detector, config: TorchvisionConfig) -> torch.optim.Opti
 
 
 def parameter_groups(net: Detector, config: TorchvisionConfig) -> Iterator[dict[str, Any]]:
-    """Parameters by rate: the body's at backbone_lr x lr, and layer_decay^k of it for the k-th group of layers from its end
-    (Clark et al. 2020, arXiv:2003.10555; the groups are timm's); norms and biases do not decay.
+    """Parameters by rate: the body's at backbone_lr x lr and, of its DEPTHS equal parts, the k-th from its end at layer_decay^k
+    of that (Clark et al. 2020, arXiv:2003.10555); norms and biases do not decay.
     """
-    body = net.backbone.body
-    if config.layer_decay < 1:
-        body.pretrained_cfg = {"classifier": "head"}  # of which it has none: what timm asks for to group all its layers
-        of_body = timm.optim.param_groups_layer_decay(body, config.weight_decay, layer_decay=config.layer_decay)
-    else:
-        of_body = timm.optim.param_groups_weight_decay(body, config.weight_decay)
-    own = {id(parameter) for parameter in body.parameters()}
-    rest = nn.ParameterList(p for p in net.parameters() if id(p) not in own)
-    for group in of_body:
-        scale = config.backbone_lr * group.get("lr_scale", 1.0)
-        yield {"params": group["params"], "weight_decay": group["weight_decay"], "lr": config.lr * scale}
-    for group in timm.optim.param_groups_weight_decay(rest, config.weight_decay):
-        yield {"params": group["params"], "weight_decay": group["weight_decay"], "lr": config.lr}
+    body = list(net.backbone.body.parameters())
+    own, deep = {id(parameter) for parameter in body}, config.layer_decay < 1
+    for k, part in enumerate(np.array_split(np.arange(len(body)), DEPTHS if deep else 1)[::-1]):
+        rate = config.lr * config.backbone_lr * config.layer_decay**k
+        yield from decayed([body[i] for i in part], rate, config)
+    yield from decayed([p for p in net.parameters() if id(p) not in own], config.lr, config)
+
+
+def decayed(parameters: list[nn.Parameter], rate: float, config: TorchvisionConfig) -> Iterator[dict[str, Any]]:
+    """Groups of parameters of one rate: those that decay, and norms and biases, which do not."""
+    for group in timm.optim.param_groups_weight_decay(nn.ParameterList(parameters), config.weight_decay):
+        yield {"params": group["params"], "weight_decay": group["weight_decay"], "lr": rate}
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:

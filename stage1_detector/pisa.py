@@ -51,7 +51,7 @@ def losses(
     each = 1 / max(1, len(objects))
     return {
         "classification": each * (background + (weights * focal[positive]).sum()),
-        "bbox_regression": each * off.sum(),
+        "box": each * off.sum(),
         "carl": each * carl(scores, off),
     }
 

@@ -7,7 +7,6 @@ head, four convolutions before the box head's layer, all normalised. Losses come
 
 import torch
 from torch import nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RPNHead
@@ -28,7 +27,7 @@ class Net(nn.Module):
 
     def __init__(self, config: TorchvisionConfig, backbone: Backbone, anchors: Anchors, n_classes: int) -> None:
         super().__init__()
-        generator = anchors.generator()
+        generator = anchors.generator(backbone.strides)
         hidden = 4 * config.width  # taken: torchvision's 1024 for 256
         head = RPNHead(
             config.width, generator.num_anchors_per_location()[0], conv_depth={"v1": 1, "v2": 2}[config.head]
@@ -54,8 +53,10 @@ class Net(nn.Module):
         """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each."""
         features, sizes = self.backbone(images), [(images.shape[2], images.shape[3])] * len(images)
         named = [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in targets]  # 0 is background
-        proposals, anchor = self.rpn(ImageList(images, sizes), features, named)
-        _, box = self.roi_heads(features, proposals, sizes, named)
+        with torch.autocast(images.device.type, enabled=False):  # torchvision would round boxes to bf16: 2 pixels from 256 on
+            features = {name: x.float() for name, x in features.items()}
+            proposals, anchor = self.rpn(ImageList(images, sizes), features, named)
+            _, box = self.roi_heads(features, proposals, sizes, named)
         return {
             "classification": box["loss_classifier"],
             "box": box["loss_box_reg"],
@@ -83,7 +84,7 @@ class Net(nn.Module):
         batch, maps = images.shape[0], list(features.values())
         objectness, deltas = self.rpn.head(maps)
         boxes, scores, levels = [], [], []
-        for level, anchors in enumerate(anchors_of(self.rpn.anchor_generator, images, maps)):
+        for level, anchors in enumerate(self.rpn.anchor_generator.of(images, maps)):
             score = objectness[level].permute(0, 2, 3, 1).reshape(batch, -1)  # (B, A)
             high, wide = maps[level].shape[-2:]
             delta = deltas[level].reshape(batch, -1, 4, high, wide).permute(0, 3, 4, 1, 2).reshape(batch, -1, 4)  # (B, A, 4)
@@ -97,7 +98,7 @@ class Net(nn.Module):
     def _best(
         self, boxes: torch.Tensor, scores: torch.Tensor, levels: torch.Tensor, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """NMS within each photo and level of boxes (B, N, 4), then the best (B, K, 4), and which of them are any (B, K)."""
+        """NMS within each photo and level of boxes (B, N, 4), then the best (B, K, 4), and which of these are any (B, K)."""
         batch = torch.arange(images.shape[0], device=images.device, dtype=boxes.dtype)[:, None]  # (B, 1)
         apart = (batch * len(self.strides) + levels) * (boxes.max() + 1)  # (B, N)
         kept = nms((boxes + apart[..., None]).reshape(-1, 4), scores.reshape(-1), self.rpn.nms_thresh)
@@ -105,7 +106,8 @@ class Net(nn.Module):
         wide = ((boxes[..., 2:] - boxes[..., :2]) >= self.rpn.min_size).all(2)  # (B, N)
         ranked = torch.where((alive.reshape(scores.shape) > 0) & wide, scores, -torch.ones_like(scores))
         best, order = ranked.topk(at_most(self.proposals, ranked, 1), 1)  # (B, K)
-        return boxes.gather(1, order[..., None].expand(-1, -1, 4)), (best >= 0).to(boxes.dtype)
+        real = (best >= 0).to(boxes.dtype)
+        return boxes.gather(1, order[..., None].expand(-1, -1, 4)) * real[..., None], real
 
     def _named(
         self, features: dict[str, torch.Tensor], boxes: torch.Tensor, images: torch.Tensor
@@ -141,21 +143,6 @@ def box_head(config: TorchvisionConfig, hidden: int) -> nn.Module:
     if config.head == "v1":
         return TwoMLPHead(config.width * POOLED**2, hidden)
     return FastRCNNConvFCHead((config.width, POOLED, POOLED), [config.width] * 4, [hidden], norm_layer=norm_of(config))
-
-
-def anchors_of(generator: AnchorGenerator, images: torch.Tensor, maps: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The anchors (A, 4) on each of `maps`, as torchvision lays them: its steps are whole parts of the photo, which of a map
-    that was rounded up are less than its stride.
-    """
-    high, wide = images.shape[-2:]
-    generator.set_cell_anchors(images.dtype, images.device)
-    sizes = [x.shape[-2:] for x in maps]
-    steps = [
-        [torch.empty((), dtype=torch.int64, device=images.device).fill_(side // part) for side, part in ((high, h), (wide, w))]
-        for h, w in sizes
-    ]
-    levels: list[torch.Tensor] = generator.grid_anchors(sizes, steps)
-    return levels
 
 
 def at_most(count: int, of: torch.Tensor, axis: int) -> torch.Tensor | int:

@@ -15,7 +15,7 @@ from stage1_detector import freeanchor, pisa
 from stage1_detector.anchors import Anchors
 from stage1_detector.backbones import Backbone, norm_of
 from stage1_detector.config import TorchvisionConfig
-from stage1_detector.rcnn import Targets, anchors_of, at_most
+from stage1_detector.rcnn import Targets, at_most
 
 Losses = dict[str, torch.Tensor]
 # Targets, logits (B, A, C), deltas (B, A, 4), anchors (A, 4) of each photo, coder -> named losses.
@@ -29,7 +29,7 @@ class Net(nn.Module):
 
     def __init__(self, config: TorchvisionConfig, backbone: Backbone, anchors: Anchors, n_classes: int) -> None:
         super().__init__()
-        generator, norm = anchors.generator(), norm_of(config) if config.norm == "group" else None
+        generator, norm = anchors.generator(backbone.strides), norm_of(config) if config.norm == "group" else None
         head = RetinaNetHead(config.width, generator.num_anchors_per_location()[0], n_classes, norm_layer=norm)
         parts = RetinaNet(backbone, n_classes, anchor_generator=generator, head=head)
         self.backbone, self.head, self.plain = backbone, parts.head, parts.compute_loss
@@ -41,7 +41,7 @@ class Net(nn.Module):
         """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each."""
         maps = list(self.backbone(images).values())
         outputs = self.head(maps)
-        anchors = [torch.cat(anchors_of(self.anchor_generator, images, maps))] * len(images)
+        anchors = [torch.cat(self.anchor_generator.of(images, maps))] * len(images)
         if self.learns == "plain":
             told: Losses = self.plain(targets, outputs, anchors)
             return {"classification": told["classification"], "box": told["bbox_regression"]}
@@ -54,7 +54,7 @@ class Net(nn.Module):
         """
         maps = list(self.backbone(images).values())
         found = []
-        for x, anchors in zip(maps, anchors_of(self.anchor_generator, images, maps), strict=True):
+        for x, anchors in zip(maps, self.anchor_generator.of(images, maps), strict=True):
             output = self.head([x])
             scores, deltas = output["cls_logits"].sigmoid(), output["bbox_regression"]  # (B, A, C), (B, A, 4)
             _, best = scores.amax(2).topk(at_most(self.candidates, scores, 1), 1)  # (B, k)

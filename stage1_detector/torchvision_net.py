@@ -48,28 +48,50 @@ def build(
     """
     strides = tuple(backbones.FINEST[config.family] * 2**level for level in range(backbones.LEVELS))
     boxes = anchors.make(config, strides, photos)
-    if pretrained is None or fits(net := Detector(config, names, boxes), pretrained):
-        return Detector(config, names, boxes) if pretrained is None else net
-    return Detector(config, names, boxes, pretrained)
+    net = Detector(config, names, boxes)
+    if pretrained is None or fill(net, weights_in(pretrained)):
+        return net
+    net = Detector(config, names, boxes, pretrained)
+    refuse_unread(net.backbone.body, pretrained)
+    return net
 
 
-def fits(net: Detector, path: Path) -> bool:
-    """Load from PATH what fits the whole network by name and shape, if that is MUCH of it; whether it was."""
-    state, own = weights_in(path), net.net.state_dict()
-    wanted = [name for name, value in own.items() if value.is_floating_point()]
-    found = {name: state[name].float() for name in wanted if name in state and state[name].shape == own[name].shape}
-    if len(found) < MUCH * len(wanted):
+def fill(net: Detector, state: dict[str, torch.Tensor]) -> bool:
+    """Load from `state` what fits by name and shape, if that is MUCH of the body; whether it was. A residual pyramid takes the
+    plain one that it is built around, and the other way round.
+    """
+    own = net.net.state_dict()
+    state = {plain_name(name): value for name, value in state.items()}
+    found = {n: state[plain_name(n)] for n in own if plain_name(n) in state and state[plain_name(n)].shape == own[n].shape}
+    body = [name for name, value in own.items() if name.startswith("backbone.body.") and value.is_floating_point()]
+    if sum(name in found for name in body) < MUCH * len(body):
         return False
     net.net.load_state_dict(found, strict=False)
     return True
+
+
+def plain_name(name: str) -> str:
+    """What a tensor of a pyramid is called without residual blocks around it."""
+    return name.replace("backbone.fpn.neck.", "backbone.fpn.")
+
+
+def refuse_unread(body: nn.Module, path: Path) -> None:
+    """Raises ValueError unless MUCH of the body's weights are those in the file PATH: timm leaves out what does not fit."""
+    known: dict[torch.Size, list[torch.Tensor]] = {}
+    for value in weights_in(path).values():
+        known.setdefault(value.shape, []).append(value)
+    weights = [p for p in body.parameters() if p.ndim > 1]
+    read = sum(any(torch.equal(p.data, value.float()) for value in known.get(p.shape, [])) for p in weights)
+    if read < MUCH * len(weights):
+        raise ValueError(f"--pretrained: got {path}, which fills {read} of the backbone's {len(weights)} layers")
 
 
 def weights_in(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file: one of ours, a state dict of torchvision's, or safetensors. ValueError for another."""
     try:
         whole = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-        state = whole.get("network", whole)
-        return {name.removeprefix("net."): value for name, value in state.items()}
+        state = whole.get("network", whole.get("state_dict", whole))
+        return {name.removeprefix("net."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
     except SafetensorError as error:
         raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
     except Exception as error:  # unpickling raises nearly anything
@@ -101,8 +123,9 @@ def refuse(config: TorchvisionConfig, pretrained: Path | None, last: Path | None
     with torch.random.fork_rng(devices=[]):
         if pretrained is not None:
             build(replace(config, anchors="default"), (), ["product"], pretrained)
-        else:
-            backbones.make_body(config, None)
+        backbones.refuse_maps(backbones.make_body(config, None), config.backbone)
+    if config.norm == "frozen" and pretrained is None:
+        raise ValueError("--norm: got frozen, which needs --pretrained FILE: random weights are nothing to hold still")
     if last is not None:
         read(last, "--resume")
     try:

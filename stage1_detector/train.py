@@ -25,7 +25,7 @@ from stage1_detector.course import Score, epochs, max_det
 from stage1_detector.data import Dataset, Photo, read, read_image
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Network
-from stage1_detector.recipes import RECIPES, recipe
+from stage1_detector.recipes import RECIPES, recipe, rehearsal
 from stage1_detector.schedules import SCHEDULES
 from stage1_detector.score import Truth, evaluate
 
@@ -34,7 +34,7 @@ VALID_NMS = 0.6  # chosen: between the 0.5 that loses stacked facings and the 0.
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments; below the line, one for each field of DetectorConfig (None: as the recipe has it)."""
+    """The command's arguments; below the line, one for each setting of any family (None: as the recipe has it)."""
     p = argparse.ArgumentParser(prog="python -m stage1_detector.train", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True, help="folder with annotations.json (or train.json ...) and images/")
     p.add_argument("--out", type=Path, required=True, help="run folder; holds folds.json")
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--synthetic", type=Path, help="folder of synthetic photos, as stage1_detector.synth writes it")
     p.add_argument("--resume", action="store_true", help="go on with a stopped run")
     p.add_argument("--force", action="store_true", help="start again, replacing what is there")
-    # --- fields of DetectorConfig
+    # --- settings
     p.add_argument("--family", choices=tuple(FAMILIES))
     p.add_argument("--model", help="model YAML that ultralytics carries")
     p.add_argument("--size", type=int, help="long side in pixels")
@@ -104,8 +104,13 @@ def main(argv: list[str] | None = None) -> int:
 def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     args = parser().parse_args(argv)
-    config = override(recipe(args.recipe, args.quick), vars(args))
-    train(args.data, args.out, args.classes, config, args.pretrained, args.resume, args.force, args.synthetic)
+    train(args.data, args.out, args.classes, wanted(args), args.pretrained, args.resume, args.force, args.synthetic)
+
+
+def wanted(args: argparse.Namespace) -> Config:
+    """The settings that the arguments ask for: a recipe, what is said otherwise, and a rehearsal of both where --quick is."""
+    config = override(recipe(args.recipe), vars(args))
+    return override(rehearsal(config), vars(args)) if args.quick else config
 
 
 def train(

@@ -25,7 +25,7 @@ def words_of(args: argparse.Namespace, **changed: object) -> argparse.Namespace:
 
 def test_every_row_of_the_table_makes_settings() -> None:
     made = [trash.config_of(row, 3, ARGS) for row in ROWS]
-    assert len(set(made)) == len(ROWS) == 9 and all(config.seed == 3 for config in made)
+    assert len(set(made)) == len(ROWS) == 10 and all(config.seed == 3 for config in made)
     assert [config.epochs for config in made[:4]] == [12, 12, 50, 1] and made[3].min_steps == 90_000
     assert all(config.norm == "batch" and config.optimizer == "AdamW" for config in made)  # from random weights
 
@@ -62,6 +62,12 @@ def test_a_row_that_is_none_is_refused(text: str, message: str) -> None:
 )
 def test_a_shortened_row_is_not_in_full(changed: dict[str, int], full: bool) -> None:
     assert trash.in_full(PLAIN, words_of(ARGS, **changed)) is full
+
+
+def test_a_row_of_so_many_steps_is_told_in_steps() -> None:
+    row = PLAIN._replace(schedule="90k")
+    assert trash.length(row, ARGS) == "90000 steps" and trash.in_full(row, ARGS)
+    assert trash.length(row, words_of(ARGS, epochs=2)) == "2 epochs" and not trash.in_full(row, words_of(ARGS, epochs=2))
 
 
 def test_a_head_is_compared_with_the_plain_one_of_its_kind() -> None:

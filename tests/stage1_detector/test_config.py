@@ -80,6 +80,28 @@ def test_settings_survive_a_run_json(name: str) -> None:
     assert settings.from_settings(json.loads(json.dumps(asdict(config) | {"classes": "one"}))) == config
 
 
+@pytest.mark.parametrize("start", ["small", "retinanet"])
+def test_a_schedule_given_sets_the_length(start: str) -> None:
+    changed = settings.override(detector.recipe(start), {"family": "retinanet", "schedule": "1x"})
+    assert (changed.epochs, changed.min_steps) == (12, 0)
+    long = settings.override(detector.recipe(start), {"family": "retinanet", "schedule": "90k"})
+    assert (long.epochs, long.min_steps) == (1, 90_000)
+    told = settings.override(detector.recipe(start), {"family": "retinanet", "schedule": "1x", "epochs": 3})
+    assert told.epochs == 3
+
+
+def test_a_family_alone_is_enough() -> None:
+    assert settings.override(detector.recipe("fasterrcnn"), {"family": "retinanet"}).head == "plain"
+    assert settings.override(detector.recipe("small"), {"family": "retinanet"}).head == "plain"
+    assert settings.override(detector.recipe("retinanet"), {"family": "rcnn", "head": "v2"}).head == "v2"
+
+
+def test_a_rehearsal_of_another_family_is_one() -> None:
+    args = detector_train.parser().parse_args(["--data", "D", "--out", "R", "--quick", "--family", "rcnn", "--epochs", "2"])
+    config = detector_train.wanted(args)
+    assert (config.family, config.size, config.epochs) == ("rcnn", 160, 2)
+
+
 def test_a_schedule_says_how_long_it_is_unless_told() -> None:
     assert settings.TorchvisionConfig(schedule="50e").epochs == 50
     assert settings.TorchvisionConfig(schedule="50e", epochs=7).epochs == 7

@@ -95,8 +95,8 @@ def slow(targets: list[Target], logits: Any, deltas: Any, anchors: Any, coder: B
                 p = score[j][label] * (1 - chance)
                 negative += p**2 * -math.log(1 - p)
     return {
-        "positive_bag_loss": 0.5 * positive / max(1, objects),
-        "negative_bag_loss": 0.5 * negative / (n * max(1, objects)),
+        "positive": 0.5 * positive / max(1, objects),
+        "negative": 0.5 * negative / (n * max(1, objects)),
     }
 
 
@@ -120,8 +120,8 @@ def test_two_anchors_by_hand() -> None:
     """
     anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 20]])
     out = freeanchor.losses([target([[0, 0, 10, 10]], [0])], torch.zeros(1, 2, 1), torch.zeros(1, 2, 4), [anchors], CODER)
-    assert out["positive_bag_loss"].item() == pytest.approx(0.4510, abs=1e-4)
-    assert out["negative_bag_loss"].item() == pytest.approx(0.0433, abs=1e-4)
+    assert out["positive"].item() == pytest.approx(0.4510, abs=1e-4)
+    assert out["negative"].item() == pytest.approx(0.0433, abs=1e-4)
 
 
 @pytest.mark.parametrize("coder", [CODER, SCALED], ids=["plain coder", "scaled coder"])
@@ -168,9 +168,9 @@ def test_a_better_prediction_costs_less() -> None:
     surer[0, 0, label] = logits.max() + 1  # the anchor that is the object
     nearer[0, 0] = CODER.encode_single(box[None], anchors[0][:1])[0]
     sure = freeanchor.losses(targets, surer, deltas, anchors, CODER)
-    assert sure["positive_bag_loss"] < ours["positive_bag_loss"]
-    assert freeanchor.losses(targets, surer, nearer, anchors, CODER)["positive_bag_loss"] < sure["positive_bag_loss"]
-    assert freeanchor.losses(targets, logits - 1, deltas, anchors, CODER)["negative_bag_loss"] < ours["negative_bag_loss"]
+    assert sure["positive"] < ours["positive"]
+    assert freeanchor.losses(targets, surer, nearer, anchors, CODER)["positive"] < sure["positive"]
+    assert freeanchor.losses(targets, logits - 1, deltas, anchors, CODER)["negative"] < ours["negative"]
 
 
 def test_a_step_down_the_gradient_costs_less() -> None:

@@ -13,7 +13,7 @@ from torchvision_nets import SMALL, built, decided, noise, photos_of
 from fusion.models import Model
 from fusion.pipeline import detect_one
 from stage1_detector import backbones, families, torchvision_net
-from stage1_detector.config import TorchvisionConfig
+from stage1_detector.config import STARTER, TorchvisionConfig
 from stage1_detector.export import export_detector
 from stage1_detector.loop import write
 from stage1_detector.train import member, sidecar
@@ -92,6 +92,10 @@ def test_weights_of_the_body_alone_are_taken(tmp_path: Path) -> None:
     [
         pytest.param({"backbone": "resnet51"}, "--backbone: got 'resnet51'", id="no such network"),
         pytest.param({"backbone": "vit_tiny_patch16_224"}, "--backbone: got 'vit_tiny_patch16_224'", id="one scale only"),
+        pytest.param({"backbone": "swin_tiny_patch4_window7_224"}, "--backbone: got .swin_tiny", id="one size"),
+        pytest.param({"backbone": "hf_hub:foo/bar"}, "nothing is downloaded", id="a download"),
+        pytest.param({"backbone": "densenet121", "drop_path": 0.1}, "--drop-path: got 0.1, which", id="no drop path"),
+        pytest.param({"norm": "frozen"}, "--norm: got frozen, which needs --pretrained", id="nothing to hold still"),
         pytest.param({"device": "warp"}, "--device: got 'warp'", id="no such device"),
     ],
 )
@@ -113,6 +117,27 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file({"conv1.0.weight": torch.zeros(3)}, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match="does not fit test_resnet"):
         torchvision_net.refuse(SMALL, tmp_path / "w.safetensors", None)
+    other = built(replace(SMALL, backbone="test_resnet", width=24), ["a"]).net.state_dict()
+    torch.save({f"elsewhere.{name}": value for name, value in other.items()}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"fills \d+ of the backbone's"):
+        torchvision_net.refuse(SMALL, tmp_path / "w.pt", None)
+    with pytest.raises(ValueError, match=r"fills 0 of the backbone's"):
+        torchvision_net.refuse(SMALL, STARTER, None)
+
+
+@pytest.mark.parametrize(("giver", "taker"), [("fpn", "resfpn"), ("resfpn", "fpn")])
+def test_a_residual_pyramid_begins_from_a_plain_one_and_back(tmp_path: Path, giver: str, taker: str) -> None:
+    """System C's road: v2, then v2 + ResFPN from its weights."""
+    net = built(replace(SMALL, head="v2", neck=giver), ["a"])
+    with torch.no_grad():
+        for value in net.parameters():
+            value.add_(0.5)
+    write(tmp_path / "w.pt", net.description | {"network": net.state_dict()})
+    other = torchvision_net.build(replace(SMALL, head="v2", neck=taker), (), ["a"], tmp_path / "w.pt").net.state_dict()
+    own = {torchvision_net.plain_name(name): value for name, value in net.net.state_dict().items()}
+    shared = [name for name in other if torchvision_net.plain_name(name) in own]
+    assert all(torch.equal(other[name], own[torchvision_net.plain_name(name)]) for name in shared)
+    assert sum("fpn" in name for name in shared) > 10 and all("blocks" in name for name in set(other) - set(shared))
 
 
 def test_frozen_batch_norm_does_not_move_and_group_norm_has_none() -> None:
