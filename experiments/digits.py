@@ -3,7 +3,8 @@
     python -m experiments.digits --data D --out X [--models v1 v2 v2-resfpn] [--seeds 0 1 2] [--synthetic S] [--record]
 
 Each is trained class-aware; on valid the threshold is searched, by mAP and by how many numbers are read whole, and the best is
-used on test. X/MODEL/SEED holds each run, with pred.json and pred.csv of valid, X/thresholds.png the search; what is finished
+used on test. X/MODEL/SEED holds each run, with pred.json and pred.csv of valid, X/thresholds.png the search
+(also experiments/results/digits.thresholds.png, if recorded); what is finished
 is reused. D's categories are the digits, named so.
 """
 
@@ -59,10 +60,12 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
     every = {model: [read_by(model, seed, args) for seed in args.seeds] for model in dict.fromkeys(args.models)}
-    reading.draw({model: mean_rows([one.rows for one in reads]) for model, reads in every.items()}, args.out / "thresholds.png")
+    rows = {model: mean_rows([one.rows for one in reads]) for model, reads in every.items()}
+    reading.draw(rows, args.out / "thresholds.png")
     made = told(every, args, figures.command("digits", argv))
     if args.record:
         figures.write("digits", made)
+        reading.draw(rows, figures.RESULTS / f"digits{args.name}.thresholds.png")
 
 
 def read_by(model: str, seed: int, args: argparse.Namespace) -> Read:

@@ -35,7 +35,10 @@ from stage1_detector.recipes import retinanet, retinanet_convnext
 from stage1_detector.schedules import SCHEDULES
 
 ROUNDS = 9  # chosen: timed calls, of which the median counts
-HEADER = ("backbone", "neck", "head", "schedule", "in full", "mAP50", "minus plain", "parameters M", "GFLOPs", "ms")
+HEADER = (
+    "backbone", "neck", "head", "schedule", "in full", "mAP50", "minus plain", "det mAP50", "minus plain", "parameters M",
+    "GFLOPs", "ms",
+)  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -50,6 +53,13 @@ class Row(NamedTuple):
         return ".".join(self)
 
 
+class Scored(NamedTuple):
+    """mAP50 on the photos held out: with names, and without regard to them."""
+
+    map50: float
+    det_map50: float
+
+
 class Cost(NamedTuple):
     """What one photo costs: parameters in millions, 1e9 operations, milliseconds through ONNX Runtime here."""
 
@@ -58,6 +68,7 @@ class Cost(NamedTuple):
     ms: float
 
 
+Done = dict[Row, tuple[list[Scored], Cost]]
 # Taken: system D's, in its order; the last is what the first two are compared with, ours.
 ROWS = tuple(
     Row(*row)
@@ -91,7 +102,7 @@ def body(argv: list[str] | None) -> None:
     args = p.parse_args(argv)
     for row in args.rows:  # before hours are spent on the first
         torchvision_net.refuse(config_of(row, 0, args), weights_of(row, args), None)
-    done: dict[Row, tuple[list[float], Cost]] = {}
+    done: Done = {}
     for row in dict.fromkeys(args.rows):
         values = [trained(row, seed, args) for seed in args.seeds]
         done[row] = values, cost(args.out / str(row) / str(args.seeds[0]) / "all")
@@ -135,14 +146,15 @@ def weights_of(row: Row, args: argparse.Namespace) -> Path | None:
     raise ValueError(f"--weights: got {args.weights}, which has neither {row.backbone}.safetensors nor {row.backbone}.pth")
 
 
-def trained(row: Row, seed: int, args: argparse.Namespace) -> float:
-    """Train one row with one seed, unless it is there; cls mAP50 on the photos held out."""
+def trained(row: Row, seed: int, args: argparse.Namespace) -> Scored:
+    """Train one row with one seed, unless it is there, and score it."""
     runs = args.out / str(row) / str(seed)
     held_out = deal(args.data, runs)
     config = config_of(row, seed, args)
     train.train(args.data, runs, "all", config, weights_of(row, args), resume=train.is_stopped(runs / "all"))
-    value = train.score(Model(runs / "all" / "model.onnx"), held_out, len(read(args.data).categories))["cls_map50"]
-    say(f"trash: {row}, seed {seed}: mAP50 {value:.3f} on {len(held_out)} photos")
+    told = train.score(Model(runs / "all" / "model.onnx"), held_out, len(read(args.data).categories))
+    value = Scored(told["cls_map50"], told["det_map50"])
+    say(f"trash: {row}, seed {seed}: mAP50 {value.map50:.3f}, det {value.det_map50:.3f} on {len(held_out)} photos")
     return value
 
 
@@ -163,12 +175,12 @@ def cost(out: Path) -> Cost:
     return Cost(torchvision_net.count_parameters(net) / 1e6, counter.get_total_flops() / 1e9, float(np.median(times)))
 
 
-def minus_plain(row: Row, done: dict[Row, tuple[list[float], Cost]]) -> list[float] | None:
-    """What another head adds to the plain one, by seed; None where there is no plain one of the same kind."""
+def minus_plain(row: Row, kind: str, done: Done) -> list[float] | None:
+    """What another head adds to the plain one's figure `kind`, by seed; None where there is no plain one of the same kind."""
     plain = done.get(row._replace(head="plain"))
     if row.head == "plain" or plain is None:
         return None
-    return [a - b for a, b in zip(done[row][0], plain[0], strict=True)]
+    return [getattr(a, kind) - getattr(b, kind) for a, b in zip(done[row][0], plain[0], strict=True)]
 
 
 def in_full(row: Row, args: argparse.Namespace) -> bool:
@@ -184,18 +196,20 @@ def length(row: Row, args: argparse.Namespace) -> str:
     return f"{schedule.steps} steps" if schedule.steps and not args.epochs else f"{args.epochs or schedule.epochs} epochs"
 
 
-def cells(done: dict[Row, tuple[list[float], Cost]], args: argparse.Namespace) -> list[list[str]]:
+def cells(done: Done, args: argparse.Namespace) -> list[list[str]]:
     """The table's rows in words, HEADER's columns."""
     made = []
     for row, (values, spent) in done.items():
-        less = minus_plain(row, done)
-        told = [str(over_seeds(values)), "" if less is None else str(over_seeds(less))]
+        told = []
+        for kind in Scored._fields:
+            less = minus_plain(row, kind, done)
+            told += [str(over_seeds([getattr(v, kind) for v in values])), "" if less is None else str(over_seeds(less))]
         full = "yes" if in_full(row, args) else f"{length(row, args)} at {args.size} px"
         made.append([*row, full, *told, f"{spent.params_m:.1f}", f"{spent.gflops:.1f}", f"{spent.ms:.0f}"])
     return made
 
 
-def write_table(out: Path, done: dict[Row, tuple[list[float], Cost]], args: argparse.Namespace) -> None:
+def write_table(out: Path, done: Done, args: argparse.Namespace) -> None:
     """Write the table as it is to OUT/table.csv and OUT/table.md."""
     rows = cells(done, args)
     text = io.StringIO()
@@ -213,15 +227,17 @@ def show(rows: Sequence[Sequence[str]]) -> None:
     Console(width=150).print(table)
 
 
-def told(done: dict[Row, tuple[list[float], Cost]], args: argparse.Namespace, command: str) -> list[dict[str, object]]:
+def told(done: Done, args: argparse.Namespace, command: str) -> list[dict[str, object]]:
     """The figures of every row."""
     made = []
     for row, (values, spent) in done.items():
         how = f"{length(row, args)} at {args.size} px, pyramid of {args.width}"
         how += ", schedule in full" if in_full(row, args) else ", schedule shortened"
         how += ", from random weights" if args.weights is None else ", from pretrained backbones"
-        for key, of in (("map50", values), ("map50_minus_plain", minus_plain(row, done))):
-            if of is not None:
+        wanted = [(kind, [getattr(v, kind) for v in values]) for kind in Scored._fields]
+        wanted += [(f"{kind}_minus_plain", minus_plain(row, kind, done) or []) for kind in Scored._fields]
+        for key, of in wanted:
+            if of:
                 mean = over_seeds(of)
                 note = how if mean.n > 1 else f"{how}; one seed, so no interval"
                 name = f"trash.{row}.{key}"

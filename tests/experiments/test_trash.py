@@ -10,7 +10,7 @@ import torch
 from place import draw_shop
 
 from experiments import figures, trash
-from experiments.trash import ROWS, Cost, Row
+from experiments.trash import ROWS, Cost, Row, Scored
 from stage1_detector import torchvision_net
 from stage1_detector.command import run
 from stage1_detector.config import TorchvisionConfig
@@ -72,11 +72,13 @@ def test_a_row_of_so_many_steps_is_told_in_steps() -> None:
 
 def test_a_head_is_compared_with_the_plain_one_of_its_kind() -> None:
     cost = Cost(1.0, 1.0, 1.0)
-    done = {PLAIN: ([0.2, 0.3], cost), PLAIN._replace(head="pisa"): ([0.3, 0.3], cost)}
-    assert trash.minus_plain(PLAIN, done) is None
-    assert trash.minus_plain(PLAIN._replace(head="pisa"), done) == pytest.approx([0.1, 0.0])
+    plain, pisa = [Scored(0.2, 0.5), Scored(0.3, 0.5)], [Scored(0.3, 0.4), Scored(0.3, 0.6)]
+    done = {PLAIN: (plain, cost), PLAIN._replace(head="pisa"): (pisa, cost)}
+    assert trash.minus_plain(PLAIN, "map50", done) is None
+    assert trash.minus_plain(PLAIN._replace(head="pisa"), "map50", done) == pytest.approx([0.1, 0.0])
+    assert trash.minus_plain(PLAIN._replace(head="pisa"), "det_map50", done) == pytest.approx([-0.1, 0.1])
     lonely = PLAIN._replace(head="pisa", neck="fpg")
-    assert trash.minus_plain(lonely, {**done, lonely: ([1.0], cost)}) is None
+    assert trash.minus_plain(lonely, "map50", {**done, lonely: (plain, cost)}) is None
 
 
 @pytest.mark.slow
@@ -92,7 +94,7 @@ def test_rows_are_trained_and_reused_and_written(tmp_path: Path, monkeypatch: py
         key = f"trash.{row.replace('/', '.')}"
         assert known[f"{key}.map50"]["n"] == 2 and "schedule shortened" in known[f"{key}.map50"]["setting"]
         assert all(known[f"{key}.{kind}"]["value"] > 0 for kind in ("params_m", "gflops", "ms"))
-    assert "trash.test_resnet.fpn.pisa.1x.map50_minus_plain" in known
+    assert all(f"trash.test_resnet.fpn.pisa.1x.{kind}_minus_plain" in known for kind in ("map50", "det_map50"))
     with (tmp_path / "X" / "table.csv").open(newline="") as file:
         table = list(csv.reader(file))
     assert tuple(table[0]) == trash.HEADER and len(table) == 4
