@@ -99,7 +99,7 @@ def deal(data: Path, runs: Path) -> tuple[Photo, ...]:
     """Deal the photos once, as the command does, and return those held out."""
     runs.mkdir(parents=True, exist_ok=True)
     if not (runs / "folds.json").is_file():
-        folds.main(["--data", str(data), "--out", str(runs)])
+        folds.body(["--data", str(data), "--out", str(runs)])
     parts = folds.load(runs / "folds.json", read(data))
     return (*parts.photos("valid"), *parts.photos("test"))
 

@@ -3,9 +3,8 @@
     python -m experiments.digits --data D --out X [--models v1 v2 v2-resfpn] [--seeds 0 1 2] [--synthetic S] [--record]
 
 Each is trained class-aware; on valid the threshold is searched, by mAP and by how many numbers are read whole, and the best is
-used on test. X/MODEL/SEED holds each run, with pred.json and pred.csv of valid, X/thresholds.png the search
-(also experiments/results/digits.thresholds.png, if recorded); what is finished
-is reused. D's categories are the digits, named so.
+used on test. X/MODEL/SEED holds each run, with pred.json and pred.csv of valid, X/thresholds.png the search (with
+--record also experiments/results/digits.thresholds.png); what is finished is reused. D's categories are the digits, named so.
 """
 
 import argparse
@@ -59,6 +58,9 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--name", default="", help="in the keys, after the model: tells another budget apart")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
+    if args.epochs < 1:
+        raise ValueError(f"--epochs: got {args.epochs}, need at least 1")
+    refuse_others([category.name for category in read(args.data).categories], args.data)
     every = {model: [read_by(model, seed, args) for seed in args.seeds] for model in dict.fromkeys(args.models)}
     rows = {model: mean_rows([one.rows for one in reads]) for model, reads in every.items()}
     reading.draw(rows, args.out / "thresholds.png")
@@ -66,6 +68,13 @@ def body(argv: list[str] | None) -> None:
     if args.record:
         figures.write("digits", made)
         reading.draw(rows, figures.RESULTS / f"digits{args.name}.thresholds.png")
+
+
+def refuse_others(names: Sequence[str], data: Path) -> None:
+    """Raises ValueError unless every category is called by a digit."""
+    other = [name for name in names if len(name) != 1 or not name.isdigit()]
+    if other:
+        raise ValueError(f"--data: {data} has the category {other[0]!r}, all must be digits")
 
 
 def read_by(model: str, seed: int, args: argparse.Namespace) -> Read:

@@ -169,7 +169,7 @@ def ensembles(known: Figures) -> str:
 def digits(known: Figures) -> str:
     """What each Faster R-CNN reads: a row for each, with its differences to the first."""
     kinds = ("map", "map50", "sequence_accuracy", "threshold", "test_map", "test_sequence_accuracy")
-    models = list(dict.fromkeys(key.split(".")[1] for key in known if key.startswith("digits.")))
+    models = list(dict.fromkeys(key[len("digits.") :].rpartition(".")[0] for key in known if key.startswith("digits.")))
     rows = [f"| model | {' | '.join(kind.replace('_', ' ') for kind in kinds)} | n | how |", "|" + " --- |" * (len(kinds) + 3)]
     for model in models:
         cells = [span(known.get(f"digits.{model}.{kind}")) for kind in kinds]

@@ -4,6 +4,7 @@ Names follow torchvision's own detectors (`body`, `fpn`), and timm's ResNets hav
 torchvision's detectors fits.
 """
 
+import logging
 from collections import OrderedDict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from stage1_detector.config import TorchvisionConfig
 from stage1_detector.fpg import FeaturePyramidGrid
 from stage1_detector.resfpn import Norm, ResidualPyramid
 
+logging.getLogger("timm.models._builder").setLevel(logging.ERROR)  # names each tensor of a file that does not fit; we count
 FINEST = {"rcnn": 4, "retinanet": 8}  # taken: torchvision's, the stride of the first map that the neck takes
 COARSEST = 32  # the stride of the last
 GROUPS = 32  # taken: Wu and He 2018, arXiv:1803.08494

@@ -52,6 +52,18 @@ def test_the_same_seed_draws_the_same_and_another_folder_is_refused(
     assert strips.main(["--out", str(tmp_path / "T"), "--count", "0"]) == 2
 
 
+@pytest.mark.parametrize("names", [["0", "a"], ["10"], [""]], ids=["a letter", "two digits", "no name"])
+def test_only_digits_are_read(names: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="all must be digits"):
+        digits.refuse_others(names, tmp_path)
+    digits.refuse_others(list("0123456789"), tmp_path)
+
+
+def test_a_folder_without_photos_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert digits.main(["--data", str(tmp_path), "--out", str(tmp_path / "X")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_rows_are_averaged_over_seeds() -> None:
     assert digits.mean_rows([[Row(0.5, 0.2, 0.0)], [Row(0.5, 0.4, 1.0)]]) == [Row(0.5, pytest.approx(0.3), 0.5)]
 
