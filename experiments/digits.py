@@ -3,8 +3,9 @@
     python -m experiments.digits --data D --out X [--models v1 v2 v2-resfpn] [--seeds 0 1 2] [--synthetic S] [--record]
 
 Each is trained class-aware; on valid the threshold is searched, by mAP and by how many numbers are read whole, and the best is
-used on test. X/MODEL/SEED holds each run, with pred.json and pred.csv of valid, X/thresholds.png the search (with
---record also experiments/results/digits.thresholds.png); what is finished is reused. D's categories are the digits, named so.
+used on test; with --views and --beside several looks are fused. X/MODEL/SEED holds each run, with pred.json and pred.csv of
+valid, X/thresholds.png the search (with --record also experiments/results/digits.thresholds.png); what is finished is reused.
+D's categories are the digits, named so.
 """
 
 import argparse
@@ -20,14 +21,16 @@ from experiments.coco import coco_scores
 from experiments.detectors import deal
 from experiments.over_seeds import over_seeds
 from fusion.boxes import Detections
+from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import detect_view, merge
 from stage1_detector import folds, train
 from stage1_detector.command import run, say
 from stage1_detector.data import Photo, read, read_image
 from stage1_detector.recipes import recipe
 
 RECIPES = {"v1": "digits", "v2": "digits-v2", "v2-resfpn": "digits-resfpn"}
+FUSED_CONF, FUSED_IOU = 0.05, 0.55  # taken: system A's floor; the usual IoU of WBF
 KINDS = ("map", "map50", "sequence_accuracy", "threshold", "test_map", "test_sequence_accuracy")
 
 
@@ -55,6 +58,8 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--synthetic", type=Path, help="drawn strips, as experiments.strips writes them; one joins for each photo")
     p.add_argument("--finetune", type=Path, help="--out of an earlier call, whose weights it goes on from")
     p.add_argument("--lr", type=float, default=0.0, help="in place of the recipe's")
+    p.add_argument("--views", type=int, nargs="+", default=[], help="long sides in pixels to look at each photo at, and fuse")
+    p.add_argument("--beside", type=Path, nargs="+", default=[], help="--out of other calls, whose models join the fused one")
     p.add_argument("--name", default="", help="in the keys, after the model: tells another budget apart")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
@@ -90,7 +95,8 @@ def read_by(model: str, seed: int, args: argparse.Namespace) -> Read:
     parts = folds.load(runs / folds.NAME, dataset)
     names = [category.name for category in dataset.categories]
     valid, test = parts.photos("valid"), parts.photos("test")
-    found, found_test = detected(runs, valid), detected(runs, test)
+    folders = [runs, *(other / model / str(seed) for other in args.beside)]
+    found, found_test = (detected(folders, part, args.views) for part in (valid, test))
     rows = reading.search(valid, found, names)
     best = reading.best(rows, "accuracy")
     whole = coco_scores(valid, found, len(names))
@@ -113,7 +119,8 @@ def told(every: dict[str, list[Read]], args: argparse.Namespace, command: str) -
     """A figure for each model and kind, and for what each model adds to the first, paired by seed."""
     drawn = "a drawn strip for each photo" if args.synthetic else "no drawn strips"
     begun = "random weights" if args.finetune is None else f"the weights of {args.finetune.name}"
-    setting = f"{args.epochs} epochs at {args.size} px from {begun}, {drawn}; threshold and accuracy chosen on valid"
+    fused = f"; fused: views of {args.views or [args.size]} px of {1 + len(args.beside)} models"
+    setting = f"{args.epochs} epochs at {args.size} px from {begun}, {drawn}; threshold and accuracy chosen on valid{fused if args.views or args.beside else ''}"
     first, made = next(iter(every)), []
     for model, reads in every.items():
         for kind in KINDS:
@@ -131,11 +138,30 @@ def told(every: dict[str, list[Read]], args: argparse.Namespace, command: str) -
     return figures_
 
 
-def detected(runs: Path, photos: Sequence[Photo]) -> list[Detections]:
-    """What the model in RUNS/all finds on each photo, in one view."""
-    model = Model(runs / "all" / "model.onnx")
-    one = train.member(model)
-    return [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
+def detected(runs: Sequence[Path], photos: Sequence[Photo], sizes: Sequence[int]) -> list[Detections]:
+    """What the models in RUNS/all find on each photo: one in its own view as it is scored alone; fused by WBF where there are
+    several, or `sizes` to look at.
+    """
+    models = [Model(folder / "all" / "model.onnx") for folder in runs]
+    alone, side = len(models) == 1 and not sizes, models[0].sidecar
+    views = [{"size": size, "shape": side.shape} for size in sizes or [side.size]]
+    values = {"evidence_weight": 1.0, "conf": FUSED_CONF, "nms_iou": train.VALID_NMS, "views": views}
+    members = [train.member(model) if alone else Member.of("", model.sidecar, **values) for model in models]
+    ensemble = Ensemble(list(side.categories or []), members, Merge("wbf", FUSED_IOU))
+    raw = [looks(models, members, photo) for photo in photos]
+    return [views[0][0] for views in raw] if alone else [best_named(merge(views, ensemble)) for views in raw]
+
+
+def looks(models: Sequence[Model], members: Sequence[Member], photo: Photo) -> list[list[Detections]]:
+    """What every view of every model finds on a photo."""
+    image = read_image(photo.path, photo.width, photo.height)
+    return [[detect_view(model, one, view, image) for view in one.views] for model, one in zip(models, members, strict=True)]
+
+
+def best_named(merged: Detections) -> Detections:
+    """Merged boxes by the best name of their evidence."""
+    assert merged.evidence is not None
+    return Detections(merged.boxes, merged.scores, merged.evidence.argmax(1).astype(np.int64))
 
 
 if __name__ == "__main__":

@@ -85,4 +85,6 @@ def test_models_are_trained_searched_compared_and_written(drawn: Path, tmp_path:
         assert rows[0] == ["image_id", "pred_label"] and [int(row[0]) for row in rows[1:]] == [p.id for p in photos]
         assert isinstance(json.loads((runs / "pred.json").read_text()), list)
     assert "digits.v2-resfpn.map_minus_v1" in known and (tmp_path / "X" / "thresholds.png").stat().st_size > 5000
-    assert run(digits.body, words) == 0  # finished runs are reused
+    again = [*words, "--views", "96", "128", "--beside", str(tmp_path / "X"), "--name", ".fused"]
+    assert run(digits.body, again) == 0  # finished runs are reused
+    assert "views of [96, 128] px of 2 models" in figures.load()["digits.v1.fused.map"]["setting"]
