@@ -120,7 +120,8 @@ def told(every: dict[str, list[Read]], args: argparse.Namespace, command: str) -
     drawn = "a drawn strip for each photo" if args.synthetic else "no drawn strips"
     begun = "random weights" if args.finetune is None else f"the weights of {args.finetune.name}"
     fused = f"; fused: views of {args.views or [args.size]} px of {1 + len(args.beside)} models"
-    setting = f"{args.epochs} epochs at {args.size} px from {begun}, {drawn}; threshold and accuracy chosen on valid{fused if args.views or args.beside else ''}"
+    setting = f"{args.epochs} epochs at {args.size} px from {begun}, {drawn}; threshold and accuracy chosen on valid"
+    setting += fused if args.views or args.beside else ""
     first, made = next(iter(every)), []
     for model, reads in every.items():
         for kind in KINDS:
