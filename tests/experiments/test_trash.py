@@ -71,7 +71,7 @@ def test_a_row_of_so_many_steps_is_told_in_steps() -> None:
 
 
 def test_a_head_is_compared_with_the_plain_one_of_its_kind() -> None:
-    cost = Cost(1.0, 1.0, 1.0)
+    cost = Cost(1.0, 1.0, 1.0, 1.0, 1.0)
     plain, pisa = [Scored(0.2, 0.5), Scored(0.3, 0.5)], [Scored(0.3, 0.4), Scored(0.3, 0.6)]
     done = {PLAIN: (plain, cost), PLAIN._replace(head="pisa"): (pisa, cost)}
     assert trash.minus_plain(PLAIN, "map50", done) is None
@@ -93,6 +93,7 @@ def test_rows_are_trained_and_reused_and_written(tmp_path: Path, monkeypatch: py
     for row in rows:
         key = f"trash.{row.replace('/', '.')}"
         assert known[f"{key}.map50"]["n"] == 2 and "schedule shortened" in known[f"{key}.map50"]["setting"]
+        assert known[f"{key}.ms"]["low"] <= known[f"{key}.ms"]["value"] <= known[f"{key}.ms"]["high"]
         assert all(known[f"{key}.{kind}"]["value"] > 0 for kind in ("params_m", "gflops", "ms"))
     assert all(f"trash.test_resnet.fpn.pisa.1x.{kind}_minus_plain" in known for kind in ("map50", "det_map50"))
     with (tmp_path / "X" / "table.csv").open(newline="") as file:
