@@ -27,7 +27,7 @@ lint: $(READY)  ## ruff and mypy only
 judge: $(JUDGE_READY)  ## the environment with just the packages the judge has
 
 lock: $(READY)  ## rewrite requirements.lock after a change of the dependencies; pins that still fit stay as they are
-	$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 \
+	$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra distill --python-version 3.11 \
 	    --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 
 clean:  ## remove what was built, and the demo's output; the environments stay

@@ -1,12 +1,14 @@
-"""What the judged run costs and survives, measured.
+"""What the judged run costs and survives, and what detectors are worth and cost, measured.
 
     python -m experiments.benchmark runtime --runs R --photos DIR [--size 1280] [--rounds 7] [--record]
     python -m experiments.benchmark memory  --runs R --photos DIR [--rounds 1] [--record]
     python -m experiments.benchmark wbf [--rounds 7] [--record]
     python -m experiments.benchmark badphotos [--mutated 10000] [--record]
     python -m experiments.benchmark kills [--count 50] [--record]
+    python -m experiments.benchmark detectors --runs [NAME=]R ... --data D --out X [--rounds 9] [--record]
 
-Timings are ratios of ways that take turns in one process; see `experiments.runtime` and `experiments.endurance`.
+Timings are of ways that take turns in one process, all but those of detectors as ratios; see `experiments.runtime`,
+`experiments.endurance` and `experiments.detector_table`.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import cv2
 import ensemble_boxes
 import numpy as np
 
-from experiments import endurance, figures, runtime
+from experiments import detector_table, endurance, figures, runtime
 from experiments.runtime import ratio
 from fusion.ensemble import parse
 from fusion.merge import weighted_boxes_fusion
@@ -45,11 +47,13 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m experiments.benchmark", description=(__doc__ or "").split("\n")[0])
     p.add_argument("what", choices=list(BENCHMARKS))
-    p.add_argument("--runs", type=Path, help="folder of trained models with its ensemble.json, such as demo")
+    p.add_argument("--runs", nargs="+", default=[], help="folder of models with its ensemble.json; of detectors: several")
     p.add_argument("--photos", type=Path, help="folder of photos")
     p.add_argument("--size", type=int, default=1280, help="canvas of each detector in pixels")
     p.add_argument("--limit", type=int, default=20, help="at most so many photos are timed")
-    p.add_argument("--rounds", type=int, default=7)
+    p.add_argument("--data", type=Path, help="data set that the detectors were trained on")
+    p.add_argument("--out", type=Path, help="folder of the detectors' table and picture")
+    p.add_argument("--rounds", type=int, help="7, of detectors 9")
     p.add_argument("--mutated", type=int, default=10_000)
     p.add_argument("--count", type=int, default=50)
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
@@ -59,8 +63,11 @@ def parser() -> argparse.ArgumentParser:
 def body(argv: list[str] | None) -> None:
     """Read the arguments, measure, say, and record if asked."""
     args = parser().parse_args(argv)
-    if args.what in ("runtime", "memory") and not (args.runs and args.photos):
-        raise ValueError(f"benchmark {args.what}: needs --runs and --photos")
+    args.rounds = {"detectors": 9}.get(args.what, 7) if args.rounds is None else args.rounds
+    if args.what in ("runtime", "memory") and not (len(args.runs) == 1 and args.photos):
+        raise ValueError(f"benchmark {args.what}: needs --runs and --photos, a folder each")
+    if args.what == "detectors" and not (args.runs and args.data and args.out):
+        raise ValueError("benchmark detectors: needs --runs, --data and --out")
     for name in ("rounds", "limit", "count", "mutated", "size"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}: got {getattr(args, name)}, need at least 1")
@@ -70,7 +77,7 @@ def body(argv: list[str] | None) -> None:
         span = "" if one["low"] is None else f" [{one['low']:.4g}, {one['high']:.4g}]"
         say(f"{one['key']}: {one['value']:.4g}{span} {one['unit']}")
     if args.record:
-        say(f"{figures.write('runtime', made)} written")
+        say(f"{figures.write('benchmark' if args.what == 'detectors' else 'runtime', made)} written")
 
 
 def photos_in(folder: Path, limit: int) -> list[Path]:
@@ -83,11 +90,11 @@ def photos_in(folder: Path, limit: int) -> list[Path]:
 
 def of_runtime(args: argparse.Namespace) -> list[dict[str, Any]]:
     """ours / floor and peer / ours."""
-    photos = photos_in(args.photos, args.limit)
-    seconds, boxes = runtime.measure(args.runs, photos, args.size, args.rounds)
+    runs, photos = Path(args.runs[0]), photos_in(args.photos, args.limit)
+    seconds, boxes = runtime.measure(runs, photos, args.size, args.rounds)
     shapes = " and ".join(f"{w} x {h}" for w, h in sorted({cv2.imread(str(photo)).shape[1::-1] for photo in photos}))
     setting = (
-        f"{runtime.models_of(args.runs)} at {args.size} px on {boxes['ours']:.0f} boxes a photo "
+        f"{runtime.models_of(runs)} at {args.size} px on {boxes['ours']:.0f} boxes a photo "
         f"(peer {boxes['peer']:.0f}), {len(photos)} photos of {shapes}; {_times(seconds, len(photos))}; {_spread(args.rounds)}"
     )
     suffix = "" if args.size == 1280 else f".{args.size}"
@@ -115,7 +122,7 @@ def of_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Peak memory on 100 and on 1,000 photos, the whole zip in the judge's environment."""
     photos = photos_in(args.photos, args.limit)
     with tempfile.TemporaryDirectory() as name:
-        build.build(args.runs, Path(name) / "a.zip")
+        build.build(Path(args.runs[0]), Path(name) / "a.zip")
         with zipfile.ZipFile(Path(name) / "a.zip") as archive:
             archive.extractall(Path(name) / "code")
         settings = Path(name) / "code" / "ensemble.json"
@@ -199,6 +206,7 @@ def _count(key: str, value: int, setting: str) -> dict[str, Any]:
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
     "runtime": of_runtime, "memory": of_memory, "wbf": of_wbf, "badphotos": of_badphotos, "kills": of_kills,
+    "detectors": detector_table.detectors,
 }  # fmt: skip
 
 if __name__ == "__main__":

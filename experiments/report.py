@@ -18,6 +18,11 @@ STAGE2 = (
     r"(ece\.(before|after)|labels\.\w+\.(precision|recall)|knn\.\w+\.((studio|shelf)_to_\w+\.recall1|domain_auc)|"
     r"(grocery|enroll|starter_embedding)\..+|classifier\.\w+\.loader_share)$"
 )
+BENCHMARK = {
+    "map": "mAP50-95", "map50": "mAP50", "map_small": "AP small", "map_medium": "AP medium", "map_large": "AP large",
+    "recall": "recall", "params_m": "parameters M", "gflops": "GFLOPs", "ms_torch": "ms torch", "ms_onnx": "ms ONNX",
+    "rss_mb": "peak MB",
+}  # fmt: skip
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -195,6 +200,16 @@ def trash(known: Figures) -> str:
     return "\n".join(rows) + "\n"
 
 
+def benchmark(known: Figures) -> str:
+    """Detectors side by side: a row for each."""
+    rows = [f"| model | {' | '.join(BENCHMARK.values())} | n | how |", "|" + " --- |" * (len(BENCHMARK) + 3)]
+    for name in dict.fromkeys(key.rpartition(".")[0] for key in known if key.startswith("benchmark.")):
+        cells, one = [span(known.get(f"{name}.{kind}")) for kind in BENCHMARK], known[f"{name}.map"]
+        how = "; ".join([one["setting"], *([f"`{one['command']}`"] if "command" in one else [])])
+        rows.append(f"| {name.removeprefix('benchmark.')} | {' | '.join(cells)} | {one['n']} | {how} |")
+    return "\n".join(rows) + "\n"
+
+
 def stage1(known: Figures) -> str:
     """The other figures of stage 1, a line each."""
     return lines({key: f for key, f in known.items() if re.match(r"(synth|search|resume)\.", key)})
@@ -220,7 +235,8 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
 
 
 _TABLES = (
-    naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, stage1, stage2, runtime, single,
+    naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, benchmark, stage1, stage2, runtime,
+    single,
 )  # fmt: skip
 TABLES = {one.__name__: one for one in _TABLES}
 

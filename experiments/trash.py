@@ -10,9 +10,9 @@ With --epochs a schedule is shortened, and the row is not done in full.
 import argparse
 import csv
 import io
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from experiments import figures
+from experiments.cost import canvas_of, counted, milliseconds
 from experiments.detectors import deal
 from experiments.over_seeds import over_seeds
 from fusion.models import Model
-from fusion.views import make_views
+from fusion.views import PADDING
 from stage1_detector import torchvision_net, train
 from stage1_detector.command import run, say
 from stage1_detector.config import CHOICES, TorchvisionConfig
@@ -164,20 +164,10 @@ def trained(row: Row, seed: int, args: argparse.Namespace) -> Scored:
 
 def cost(out: Path) -> Cost:
     """Parameters and operations counted on the network in OUT, and the median time of its ONNX file on one canvas."""
-    model = Model(out / "model.onnx")
-    spec = {"size": model.sidecar.size, "shape": model.sidecar.shape, "stride": model.sidecar.stride}
-    canvas = make_views(spec, 4, 3)[0].warp(np.full((3, 4, 3), 114, np.uint8))[None]  # (1, H, W, 3)
-    net = torchvision_net.load(out / "weights" / "last.pt")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, *canvas.shape[1:3]))
-    model(canvas)
-    times = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        model(canvas)
-        times.append(1000 * (time.perf_counter() - begun))
-    counted = torchvision_net.count_parameters(net) / 1e6, counter.get_total_flops() / 1e9
-    return Cost(*counted, float(np.median(times)), min(times), max(times))
+    model, net = Model(out / "model.onnx"), torchvision_net.load(out / "weights" / "last.pt")
+    canvas = canvas_of(model, np.full((3, 4, 3), PADDING, np.uint8))  # (1, H, W, 3)
+    times = milliseconds({"onnx": partial(model, canvas)}, ROUNDS)["onnx"]
+    return Cost(*counted(net, torch.zeros(1, 3, *canvas.shape[1:3])), float(np.median(times)), min(times), max(times))
 
 
 def minus_plain(row: Row, kind: str, done: Done) -> list[float] | None:

@@ -14,12 +14,12 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
 
-from stage1_detector.config import TorchvisionConfig
+from stage1_detector.config import TorchvisionConfig, TransformerConfig
 from stage1_detector.fpg import FeaturePyramidGrid
 from stage1_detector.resfpn import Norm, ResidualPyramid
 
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)  # names each tensor of a file that does not fit; we count
-FINEST = {"rcnn": 4, "retinanet": 8}  # taken: torchvision's, the stride of the first map that the neck takes
+FINEST = {"rcnn": 4, "retinanet": 8, "conditional_detr": 32}  # taken: the stride of the first map that is used
 COARSEST = 32  # the stride of the last
 GROUPS = 32  # taken: Wu and He 2018, arXiv:1803.08494
 LEAST = 4  # chosen: channels of a group, so that also a map of one pixel has something to normalise by
@@ -46,16 +46,19 @@ def build(config: TorchvisionConfig, pretrained: Path | None = None) -> Backbone
 
     Raises ValueError for a network that timm does not have, one that gives no maps, or a file that does not fit it.
     """
-    body = make_body(config, pretrained)
-    if config.norm == "group":
-        groups_for_batch_norm(body)
-    elif config.norm == "frozen":
-        body = freeze_batch_norm_2d(body)
+    body = with_norm(make_body(config, pretrained), config.norm)
     width, channels = config.width, body.feature_info.channels()
     return Backbone(body, make_neck(config, channels), width, FINEST[config.family])
 
 
-def make_body(config: TorchvisionConfig, pretrained: Path | None) -> nn.Module:
+def with_norm(body: nn.Module, norm: str) -> nn.Module:
+    """The network with its batch norms as they are, held still ("frozen"), or with group norms in their place."""
+    if norm == "group":
+        groups_for_batch_norm(body)
+    return freeze_batch_norm_2d(body) if norm == "frozen" else body
+
+
+def make_body(config: TorchvisionConfig | TransformerConfig, pretrained: Path | None) -> nn.Module:
     """timm's network without its head, giving the maps whose strides the family's neck takes."""
     if ":" in config.backbone or "/" in config.backbone:
         raise ValueError(f"--backbone: got {config.backbone!r}, must be a name of timm's; nothing is downloaded")
@@ -65,15 +68,16 @@ def make_body(config: TorchvisionConfig, pretrained: Path | None) -> nn.Module:
     except Exception as error:  # each network has its own
         raise ValueError(f"--backbone: got {config.backbone!r}, must be a network of timm that gives maps: {error}") from None
     wanted = [i for i, stride in enumerate(reductions) if FINEST[config.family] <= stride <= COARSEST]
-    if [reductions[i] for i in wanted] != [s for s in (4, 8, 16, 32) if s >= FINEST[config.family]]:
-        raise ValueError(f"--backbone: got {config.backbone!r} with maps of strides {reductions}, must have 4, 8, 16 and 32")
+    needed = [s for s in (4, 8, 16, 32) if s >= FINEST[config.family]]
+    if [reductions[i] for i in wanted] != needed:
+        raise ValueError(f"--backbone: got {config.backbone!r} with maps of strides {reductions}, must have {needed}")
     options = {"drop_path_rate": config.drop_path} if config.drop_path else {}
     overlay = {} if pretrained is None else {"pretrained": True, "pretrained_cfg_overlay": {"file": str(pretrained)}}
     try:
         return timm.create_model(config.backbone, features_only=True, out_indices=tuple(wanted), **options, **overlay)
     except Exception as error:  # likewise
         what = f"--pretrained: got {pretrained}" if pretrained else f"--drop-path: got {config.drop_path}"
-        raise ValueError(f"{what}, which does not fit {config.backbone}: {error}") from None
+        raise ValueError(f"{what}, which does not fit {config.backbone}: {' '.join(str(error).split())}") from None
 
 
 def refuse_maps(body: nn.Module, name: str) -> None:

@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from fusion.models import normalise
-from fusion.views import letterbox
+from fusion.views import Shape, letterbox
 from stage1_detector.augment import augmented, transform
-from stage1_detector.config import STRIDE, TorchvisionConfig
+from stage1_detector.config import STRIDE, LoopConfig
+from stage1_detector.crew import ALONE, Crew
 from stage1_detector.data import Photo, read_image
 from stage1_detector.schedules import SCHEDULES
 
@@ -20,6 +22,17 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]]]
 
 
+class Look(NamedTuple):
+    """How a network sees photos: how they fill its canvas, and the mean and spread of each channel, of [0, 1]."""
+
+    shape: Shape = "rectangle"
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+
+
+LOOK = Look()  # of the torchvision families
+
+
 class Canvases:
     """Photos that a detector learns from; `synthetic` ones join as `config.synthetic_ratio` says, others each epoch.
 
@@ -27,7 +40,7 @@ class Canvases:
     """
 
     def __init__(
-        self, photos: tuple[Photo, ...], synthetic: tuple[Photo, ...], config: TorchvisionConfig, agnostic: bool
+        self, photos: tuple[Photo, ...], synthetic: tuple[Photo, ...], config: LoopConfig, agnostic: bool, look: Look = LOOK
     ) -> None:
         self.photos, self.real, self.config, self.agnostic = (*photos, *synthetic), len(photos), config, agnostic
         self.joining = round(len(photos) * config.synthetic_ratio)
@@ -37,7 +50,7 @@ class Canvases:
             )
         self.transform = transform(config)
         same = len({(photo.width, photo.height) for photo in self.photos}) == 1
-        self.shape = "rectangle" if same else "square"  # so that every canvas of a batch has the same sides
+        self.look = look._replace(shape="square") if look.shape == "rectangle" and not same else look  # one size a batch
 
     def __len__(self) -> int:
         """Photos of an epoch."""
@@ -54,7 +67,7 @@ class Canvases:
     def sample(self, index: int, size: int, plain: bool, seed: int) -> Sample:
         """Photo `index` on a canvas of `size`, uint8 (H, W, 3), its boxes (N, 4) there and its labels (N,)."""
         photo = self.photos[index]
-        view = letterbox(photo.width, photo.height, size, self.shape, STRIDE)
+        view = letterbox(photo.width, photo.height, size, self.look.shape, STRIDE)
         canvas = view.warp(read_image(photo.path, photo.width, photo.height))
         boxes, labels = view.to_canvas(photo.boxes), np.zeros_like(photo.labels) if self.agnostic else photo.labels
         return (canvas, boxes, labels) if plain else augmented(canvas, boxes, labels, self.transform, seed)
@@ -67,10 +80,10 @@ class Canvases:
 
 
 class Batches(Dataset[Batch]):
-    """One epoch's batches, each a tensor of normalised photos (B, 3, H, W) and their targets."""
+    """One epoch's batches, each a tensor of normalised photos (B, 3, H, W) and their targets: the `crew`'s part of each."""
 
-    def __init__(self, canvases: Canvases, order: list[list[int]], epoch: int, plain: bool) -> None:
-        self.canvases, self.order, self.epoch, self.plain = canvases, order, epoch, plain
+    def __init__(self, canvases: Canvases, order: list[list[int]], epoch: int, plain: bool, crew: Crew = ALONE) -> None:
+        self.canvases, self.order, self.epoch, self.plain, self.crew = canvases, order, epoch, plain, crew
 
     def __len__(self) -> int:
         return len(self.order)
@@ -78,16 +91,23 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         size = self.canvases.config.size if self.plain else self.canvases.size(self.epoch, number)
         base = np.random.default_rng((self.canvases.config.seed, self.epoch, number)).integers(2**31)
-        made = [self.canvases.sample(i, size, self.plain, int(base) + k) for k, i in enumerate(self.order[number])]
-        images = torch.from_numpy(normalise(np.stack([canvas for canvas, _, _ in made]), MEAN, STD))
+        batch, look = self.order[number], self.canvases.look
+        made = [self.canvases.sample(batch[k], size, self.plain, int(base) + k) for k in self.crew.part(len(batch))]
+        images = torch.from_numpy(normalise(np.stack([canvas for canvas, _, _ in made]), look.mean, look.std))
         return images, [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(n)} for _, b, n in made]
 
 
 def batches(
-    canvases: Canvases, order: list[list[int]], epoch: int, plain: bool, device: torch.device, workers: int = WORKERS
+    canvases: Canvases,
+    order: list[list[int]],
+    epoch: int,
+    plain: bool,
+    device: torch.device,
+    workers: int = WORKERS,
+    crew: Crew = ALONE,
 ) -> Iterator[Batch]:
-    """The batches of `order`, on `device`, prepared by `workers` processes; `plain`: nothing is augmented."""
-    every = Batches(canvases, order, epoch, plain)
+    """The crew's part of the batches of `order`, on `device`, prepared by `workers` processes; `plain`: not augmented."""
+    every = Batches(canvases, order, epoch, plain, crew)
     generator = torch.Generator().manual_seed(0)  # the loader would draw its workers' seeds from the global one
     for images, targets in DataLoader(every, None, num_workers=workers if len(order) > 1 else 0, generator=generator):
         yield images.to(device), [{name: value.to(device) for name, value in one.items()} for one in targets]

@@ -15,17 +15,25 @@ ALLOWED = {
     "patience": (0, 10**6), "synthetic_ratio": (0.0, 1000.0), "seed": (0, 2**32 - 1),
 }  # fmt: skip
 ALLOWED_ULTRALYTICS = {"lr": (1e-9, 1.0), "mosaic": (0.0, 1.0), "copy_paste": (0.0, 1.0), "freeze": (0, 1000)}
-ALLOWED_TORCHVISION = {
-    "width": (8, 4096), "anchor_size": (0.0, 64.0), "rois": (1, 100_000), "proposals": (1, 100_000), "drop_path": (0.0, 0.99),
+ALLOWED_LOOP = {
     "backbone_lr": (0.0, 10.0), "layer_decay": (0.01, 1.0), "clip": (0.0, 1e6), "accumulate": (1, 4096), "ema": (0.0, 0.99999),
     "keep": (0, 1000), "plain_epochs": (0, 10**6), "hsv_p": (0.0, 1.0), "affine_p": (0.0, 1.0), "rotate": (0.0, 180.0),
     "shear": (0.0, 60.0), "colour_policy": (0.0, 1.0), "hue": (0.0, 0.5), "scale": (0.0, 0.99),
+}  # fmt: skip
+ALLOWED_TORCHVISION = {
+    "width": (8, 4096), "anchor_size": (0.0, 64.0), "rois": (1, 100_000), "proposals": (1, 100_000), "drop_path": (0.0, 0.99),
+}  # fmt: skip
+ALLOWED_TRANSFORMER = {
+    "width": (8, 4096), "queries": (1, 100_000), "encoder_layers": (1, 100), "decoder_layers": (1, 100), "dropout": (0.0, 0.99),
+    "drop_path": (0.0, 0.99),
 }  # fmt: skip
 OPTIMIZERS = ("AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSProp", "SGD", "MuSGD")
 STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage1_detector.starter
 STRIDE = 32  # of the coarsest layer: the sides of a canvas are multiples of it
 ULTRALYTICS = ("yolo", "rtdetr")
 TORCHVISION = ("rcnn", "retinanet")
+TRANSFORMERS = ("conditional_detr",)
+HEADS = 8  # taken: the paper's; a transformer's width is a multiple, so that its positions also have as many sines as cosines
 # What a family's network may be made of.
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "rcnn": {"neck": ("fpn", "resfpn", "fpg"), "head": ("v1", "v2")},
@@ -105,35 +113,19 @@ class DetectorConfig(Config):
 
 
 @dataclass(frozen=True)
-class TorchvisionConfig(Config):
-    """A Faster R-CNN or RetinaNet of torchvision on any backbone of timm.
+class LoopConfig(Config):
+    """What is trained by our own loop, `stage1_detector.loop`.
 
-    `backbone` is timm's name, `neck`, `head`, `norm` and `anchors` as in CHOICES, NORMS and ANCHORS: heads v1 and v2 are
-    torchvision's Faster R-CNN of these names, plain, freeanchor and pisa a RetinaNet's losses. `norm` frozen holds the
-    backbone's batch norm still (for pretrained weights), group puts group norm in its place. `width` is the channels of the
-    pyramid, `anchor_size` an anchor's side as a multiple of the stride (0: 8, of a RetinaNet 4); `rois` are sampled of a
-    photo in training, `proposals` taken at judgment. `schedule` is one of SCHEDULES, whose length holds where `epochs` is 0,
-    and whose warm-up where `warmup_epochs` is. The backbone learns at `backbone_lr` x lr, each twelfth of it at `layer_decay`
-    of the next one's rate. `clip` > 0 is the
+    `schedule` is one of SCHEDULES, whose length holds where `epochs` is 0, and whose warm-up where `warmup_epochs` is. The
+    backbone learns at `backbone_lr` x lr, each twelfth of it at `layer_decay` of the next one's rate. `clip` > 0 is the
     gradients' greatest norm, `accumulate` the batches of a step, `ema` > 0 the decay of averaged weights, `keep` how many of
     the best checkpoints stay. Colour jitter comes with probability `hsv_p`, an affine map of +-`rotate` and +-`shear` degrees
     with `affine_p`, a colour policy (`stage1_detector.svhn`) with `colour_policy`; in the last `plain_epochs` nothing does.
     """
 
-    family: str = "rcnn"
     epochs: int = 0
     lr: float = 0.0001
     warmup_epochs: float = 0.0
-    backbone: str = "resnet50"
-    neck: str = "fpn"
-    head: str = ""
-    norm: str = "batch"
-    width: int = 256
-    anchors: str = "default"
-    anchor_size: float = 0.0
-    rois: int = 512
-    proposals: int = 1000
-    drop_path: float = 0.0
     schedule: str = "cosine"
     backbone_lr: float = 1.0
     layer_decay: float = 1.0
@@ -151,22 +143,79 @@ class TorchvisionConfig(Config):
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""
         refuse_other(self.schedule, "schedule", tuple(SCHEDULES))
-        refuse_other(self.family, "family", TORCHVISION)
         if not self.epochs:
             object.__setattr__(self, "epochs", SCHEDULES[self.schedule].epochs)
             object.__setattr__(self, "min_steps", self.min_steps or SCHEDULES[self.schedule].steps)
-        if not self.head:
-            object.__setattr__(self, "head", CHOICES[self.family]["head"][0])
         super().__post_init__()
-        refuse_outside(self, ALLOWED_TORCHVISION)
+        refuse_outside(self, ALLOWED_LOOP)
         refuse_other(self.optimizer, "optimizer", TORCH_OPTIMIZERS)
-        for name, allowed in {**CHOICES[self.family], "norm": NORMS, "anchors": ANCHORS}.items():
-            refuse_other(getattr(self, name), name, allowed)
 
     @property
     def photos_a_step(self) -> int:
         """Photos of one step of the optimiser."""
         return self.batch * self.accumulate
+
+
+@dataclass(frozen=True)
+class TorchvisionConfig(LoopConfig):
+    """A Faster R-CNN or RetinaNet of torchvision on any backbone of timm.
+
+    `backbone` is timm's name, `neck`, `head`, `norm` and `anchors` as in CHOICES, NORMS and ANCHORS: heads v1 and v2 are
+    torchvision's Faster R-CNN of these names, plain, freeanchor and pisa a RetinaNet's losses. `norm` frozen holds the
+    backbone's batch norm still (for pretrained weights), group puts group norm in its place. `width` is the channels of the
+    pyramid, `anchor_size` an anchor's side as a multiple of the stride (0: 8, of a RetinaNet 4); `rois` are sampled of a
+    photo in training, `proposals` taken at judgment.
+    """
+
+    family: str = "rcnn"
+    backbone: str = "resnet50"
+    neck: str = "fpn"
+    head: str = ""
+    norm: str = "batch"
+    width: int = 256
+    anchors: str = "default"
+    anchor_size: float = 0.0
+    rois: int = 512
+    proposals: int = 1000
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not allowed, naming the flag."""
+        refuse_other(self.family, "family", TORCHVISION)
+        if not self.head:
+            object.__setattr__(self, "head", CHOICES[self.family]["head"][0])
+        super().__post_init__()
+        refuse_outside(self, ALLOWED_TORCHVISION)
+        for name, allowed in {**CHOICES[self.family], "norm": NORMS, "anchors": ANCHORS}.items():
+            refuse_other(getattr(self, name), name, allowed)
+
+
+@dataclass(frozen=True)
+class TransformerConfig(LoopConfig):
+    """A Conditional DETR of transformers on any backbone of timm, of which it takes the last map.
+
+    `backbone`, `norm` and `drop_path` as in TorchvisionConfig. `width` is that of the transformer, a multiple of HEADS, its
+    layers' hidden part 8 times as wide; each of the `queries` may find one product. `dropout` is that of its layers.
+    """
+
+    family: str = "conditional_detr"
+    backbone: str = "resnet50"
+    norm: str = "batch"
+    width: int = 256
+    queries: int = 300
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    dropout: float = 0.1
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not allowed, naming the flag."""
+        refuse_other(self.family, "family", TRANSFORMERS)
+        super().__post_init__()
+        refuse_outside(self, ALLOWED_TRANSFORMER)
+        refuse_other(self.norm, "norm", NORMS)
+        if self.width % HEADS:
+            raise ValueError(f"--width: got {self.width}, must be a multiple of {HEADS} in family {self.family}")
 
 
 def refuse_outside(config: Any, allowed: Mapping[str, tuple[float, float]]) -> None:
@@ -203,8 +252,9 @@ def override(config: Config, values: Mapping[str, object]) -> Config:
     given = {name: value for name, value in values.items() if name in SETTINGS and value is not None}
     kind, family = kind_of(str(given.get("family", config.family))), given.get("family", config.family)
     config = config if isinstance(config, kind) else kind(family=str(family))
-    if kind is TorchvisionConfig:
+    if issubclass(kind, LoopConfig):
         given |= {"epochs": 0, "min_steps": 0} if "schedule" in given and "epochs" not in given else {}
+    if kind is TorchvisionConfig:
         given |= {"head": ""} if family != config.family and "head" not in given else {}
     unknown = [name for name in given if name not in {field.name for field in fields(kind)}]
     if unknown:
@@ -214,7 +264,9 @@ def override(config: Config, values: Mapping[str, object]) -> Config:
 
 def kind_of(family: str) -> type[Config]:
     """Which record holds the settings of a family. Raises ValueError for an unknown one."""
-    refuse_other(family, "family", ULTRALYTICS + TORCHVISION)
+    refuse_other(family, "family", ULTRALYTICS + TORCHVISION + TRANSFORMERS)
+    if family in TRANSFORMERS:
+        return TransformerConfig
     return DetectorConfig if family in ULTRALYTICS else TorchvisionConfig
 
 
@@ -224,7 +276,7 @@ def from_settings(settings: Mapping[str, Any]) -> Config:
     return kind(**{field.name: settings[field.name] for field in fields(kind) if field.name in settings})
 
 
-SETTINGS = {field.name for kind in (DetectorConfig, TorchvisionConfig) for field in fields(kind)}
+SETTINGS = {field.name for kind in (DetectorConfig, TorchvisionConfig, TransformerConfig) for field in fields(kind)}
 
 
 def weights_file(given: Path | None) -> Path | None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fusion.models import Sidecar, normalise
-from stage1_detector import canvases, loop, torchvision_net, yolo
+from stage1_detector import canvases, conditional_detr, loop, torchvision_net, yolo
 from stage1_detector.config import Config
 
 Three = tuple[float, float, float]
@@ -19,7 +19,8 @@ class Family(NamedTuple):
 
     `fit` trains and returns the weights file, with the arguments of `yolo.fit`; `load` reads it; `for_export` makes of the
     network one that puts out what `fusion.decode` reads; `refuse` raises ValueError for what training could not begin with.
-    `shape` is how a photo fills the canvas; `mean` and `std` normalise it.
+    `shape` is how a photo fills the canvas; `mean` and `std` normalise it. `layout` is the family that `fusion.decode` knows
+    its output by, where that has another name.
     """
 
     fit: Callable[..., Path]
@@ -29,6 +30,7 @@ class Family(NamedTuple):
     shape: str = "rectangle"
     mean: Three = (0.0, 0.0, 0.0)
     std: Three = (1.0, 1.0, 1.0)
+    layout: str = ""
 
 
 def as_it_is(network: torch.nn.Module, config: Config) -> torch.nn.Module:
@@ -36,14 +38,17 @@ def as_it_is(network: torch.nn.Module, config: Config) -> torch.nn.Module:
     return network
 
 
-TORCHVISION = Family(
-    loop.fit, torchvision_net.load, as_it_is, torchvision_net.refuse, mean=canvases.MEAN, std=canvases.STD
-)
+TORCHVISION = Family(loop.fit, torchvision_net.load, as_it_is, torchvision_net.refuse, mean=canvases.MEAN, std=canvases.STD)
+CONDITIONAL_DETR = Family(
+    conditional_detr.fit, conditional_detr.load, as_it_is, conditional_detr.refuse, "stretch", canvases.MEAN, canvases.STD,
+    layout="rtdetr",
+)  # fmt: skip
 FAMILIES: dict[str, Family] = {
     "yolo": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse),
     "rtdetr": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse, "stretch"),
     "rcnn": TORCHVISION,
     "retinanet": TORCHVISION,
+    "conditional_detr": CONDITIONAL_DETR,
 }
 
 

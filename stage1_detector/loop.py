@@ -1,15 +1,15 @@
-"""The training loop of the torchvision detectors: canvases augmented anew each epoch, a schedule by steps, checkpoints.
+"""The training loop of every detector that ultralytics does not train: fresh canvases each epoch, a schedule, checkpoints.
 
 A run depends on its seed alone, also when it was stopped and resumed: each photo of each epoch, and each epoch, begins with
 generators of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import timm.optim
@@ -17,23 +17,59 @@ import timm.utils
 import torch
 from torch import nn
 
-from stage1_detector import torchvision_net
-from stage1_detector.canvases import Canvases, batches
-from stage1_detector.config import TorchvisionConfig
+from stage1_detector import checkpoint, torchvision_net
+from stage1_detector.canvases import LOOK, Canvases, Look, batches
+from stage1_detector.config import LoopConfig
 from stage1_detector.course import LOOKS, Progress, Score, epochs, stamp
+from stage1_detector.crew import ALONE, Crew, with_shared_norms
 from stage1_detector.data import Photo
 from stage1_detector.journal import Journal
 from stage1_detector.schedules import SCHEDULES, factor
-from stage1_detector.torchvision_net import Detector
 from stage1_detector.watch import is_out_of_memory
 
 MOMENTUM = 0.9  # taken: of SGD, the field's
 DEPTHS = 12  # taken: how many layers mmdetection tells apart in a ConvNeXt
 Parts = dict[str, Any]
+Targets = list[dict[str, torch.Tensor]]
+
+
+class Learner(Protocol):
+    """What the loop trains: a module whose losses are summed.
+
+    `body` has a rate of its own. `description` and the state of `judged`, which is what valid looks at, make a checkpoint that
+    can be loaded; `sampling` is said around losses in evaluation mode.
+    """
+
+    description: dict[str, Any]
+
+    @property
+    def body(self) -> nn.Module: ...
+
+    @property
+    def judged(self) -> nn.Module: ...
+
+    def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]: ...
+
+    def sampling(self, on: bool) -> None: ...
+
+
+class Job(NamedTuple):
+    """One training: what `fit` is told."""
+
+    config: LoopConfig
+    photos: dict[str, tuple[Photo, ...]]
+    names: list[str]
+    out: Path
+    progress: Progress
+    score: Score
+    synthetic: tuple[Photo, ...] = ()
+    build: Callable[..., Any] = torchvision_net.build
+    look: Look = LOOK
+    crew: Crew = ALONE
 
 
 def fit(
-    config: TorchvisionConfig,
+    config: LoopConfig,
     photos: dict[str, tuple[Photo, ...]],
     names: list[str],
     out: Path,
@@ -42,25 +78,28 @@ def fit(
     pretrained: Path | None = None,
     resume: bool = False,
     synthetic: tuple[Photo, ...] = (),
+    build: Callable[..., Any] = torchvision_net.build,
+    look: Look = LOOK,
+    crew: Crew = ALONE,
 ) -> Path:
     """Train on `photos["train"]` and return the weights file OUT/weights/{best,last}.pt; arguments as `yolo.fit`.
 
-    Where memory runs out, the batch is halved and more are gathered into a step, which stays of as many photos. Raises
+    `build(config, photos, names, pretrained)` makes the Learner, which sees photos by `look`; a `crew` trains it together.
+    Where memory runs out, one alone halves the batch and gathers more into a step, which stays of as many photos. Raises
     FloatingPointError at a non-finite loss.
     """
     weights = out / "weights"
     weights.mkdir(parents=True, exist_ok=True)
     gathered, batch, last = config.accumulate, config.batch, weights / "last.pt"
-    before = stamp(last)
+    job, before = Job(config, photos, names, out, progress, score, synthetic, build, look, crew), stamp(last)
     while True:
         try:
             with torch.random.fork_rng():
                 torch.manual_seed(config.seed)
-                run = Run(config, photos, names, out, progress, score, synthetic, batch, gathered)
-                run.go(pretrained, resume)
+                Run(job, batch, gathered).go(pretrained, resume)
             return weights / ("best.pt" if config.patience else "last.pt")
         except RuntimeError as error:
-            if batch == 1 or not is_out_of_memory(error):
+            if batch == 1 or crew.size > 1 or not is_out_of_memory(error):
                 raise
             batch, resume = halved(batch), resume or stamp(last) != before
             gathered = config.photos_a_step // batch
@@ -79,53 +118,49 @@ def halved(batch: int) -> int:
 class Run:
     """One training from its first epoch, or where it was stopped, to its last."""
 
-    def __init__(
-        self,
-        config: TorchvisionConfig,
-        photos: dict[str, tuple[Photo, ...]],
-        names: list[str],
-        out: Path,
-        progress: Progress,
-        score: Score,
-        synthetic: tuple[Photo, ...],
-        batch: int,
-        gathered: int,
-    ) -> None:
-        self.config, self.photos, self.names, self.out = config, photos, names, out
-        self.progress, self.score, self.gathered = progress, score, gathered
-        agnostic = len(names) == 1
-        self.train = Canvases(photos["train"], synthetic, config, agnostic)
-        self.valid = Canvases(photos["valid"], (), replace(config, synthetic_ratio=0.0), agnostic)
-        self.batch, self.epochs = batch, epochs(config, len(photos["train"]))
-        self.steps = -(-len(self.train) // (batch * gathered))
-        self.device = torchvision_net.device_of(config.device)
+    def __init__(self, job: Job, batch: int, gathered: int) -> None:
+        self.job, self.config, self.crew, self.batch, self.gathered = job, job.config, job.crew, batch, gathered
+        plain, agnostic = replace(job.config, synthetic_ratio=0.0), len(job.names) == 1
+        self.train = Canvases(job.photos["train"], job.synthetic, job.config, agnostic, job.look)
+        self.valid = Canvases(job.photos["valid"], (), plain, agnostic, job.look)
+        self.epochs = epochs(job.config, len(job.photos["train"]))
+        self.steps = -(-len(self._order(0)) // gathered)
+        self.device = torchvision_net.device_of(job.config.device)
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        """The epoch's batches; a last one of which some of the crew would have nothing is left out."""
+        return [batch for batch in self.train.order(self.batch, epoch) if len(batch) >= self.crew.size]
 
     def go(self, pretrained: Path | None, resume: bool) -> None:
         """Train, from the checkpoint where `resume`."""
-        last = self.out / "weights" / "last.pt"
-        net = torchvision_net.build(self.config, self.photos["train"], self.names, None if resume else pretrained)
-        parts, state = self._parts(net), {"epoch": 0, "best": []}
+        job, last = self.job, self.job.out / "weights" / "last.pt"
+        net = job.build(self.config, job.photos["train"], job.names, None if resume else pretrained)
+        parts, state = self._parts(with_shared_norms(net, self.crew)), {"epoch": 0, "best": []}
         if resume:
             state = restore(parts, last, self.config)
-        journal = Journal(self.out, self.progress, self.epochs, self.steps, state["epoch"])
+        journal = Journal(job.out, job.progress, self.epochs, self.steps, state["epoch"]) if self.crew.leads else None
         try:
             for epoch in range(state["epoch"], self.epochs):
                 if self._has_stalled(state):
-                    self.progress(f"stops: no gain in {self.config.patience} epochs")
+                    job.progress(f"stops: no gain in {self.config.patience} epochs")
                     break
                 torch.manual_seed(self.config.seed + 1_000_003 * (epoch + 1))
                 self._epoch(parts, epoch, journal)
-                journal.trained()
-                looked = self._look(parts, epoch, journal)
-                state = self._keep(parts, state, epoch, looked)
+                state = self.crew.first(None if journal is None else self._finish(parts, state, epoch, journal))
         finally:
-            journal.close()
+            if journal is not None:
+                journal.close()
+
+    def _finish(self, parts: Parts, state: dict[str, Any], epoch: int, journal: Journal) -> dict[str, Any]:
+        """What the leader does after an epoch: look at valid, and write; returns the new state."""
+        journal.trained()
+        return self._keep(parts, state, epoch, self._look(parts, epoch, journal))
 
     def _has_stalled(self, state: dict[str, Any]) -> bool:
         """Whether the best epoch is `patience` epochs ago."""
         return bool(self.config.patience and state["best"] and state["epoch"] - state["best"][0][1] >= self.config.patience)
 
-    def _parts(self, net: Detector) -> Parts:
+    def _parts(self, net: Any) -> Parts:
         """What a checkpoint holds: the network, its optimiser and rate, and the averaged weights, if any."""
         config, net = self.config, net.to(self.device)
         optimizer = make_optimizer(net, config)
@@ -138,27 +173,30 @@ class Run:
             parts["average"] = timm.utils.ModelEmaV3(net, decay=config.ema, use_warmup=True)
         return parts
 
-    def _epoch(self, parts: Parts, epoch: int, journal: Journal) -> None:
+    def _epoch(self, parts: Parts, epoch: int, journal: Journal | None) -> None:
         """One pass: a step for every `gathered` batches."""
         net, config = parts["net"].train(), self.config
-        plain = epoch >= self.epochs - config.plain_epochs
-        journal.begin_epoch(epoch, len(self.train))
+        plain, every = epoch >= self.epochs - config.plain_epochs, self._order(epoch)
+        if journal is not None:
+            journal.begin_epoch(epoch, len(self.train))
         waiting: list[dict[str, float]] = []
-        every = list(self.train.order(self.batch, epoch))
-        for i, (images, targets) in enumerate(batches(self.train, every, epoch, plain, self.device)):
+        made = batches(self.train, every, epoch, plain, self.device, crew=self.crew)
+        for i, (images, targets) in enumerate(made):
             with mixed_precision(self.device):
                 losses = net.losses(images, targets)
-            total = sum(losses.values())
-            stop_at_non_finite(total, epoch, config.lr)
-            (total / min(self.gathered, len(every) - i // self.gathered * self.gathered)).backward()
-            waiting.append({name: float(value.detach()) for name, value in losses.items()})
+            waiting.append(self.crew.sums({name: float(value.detach()) for name, value in losses.items()}))
+            stop_at_non_finite(sum(waiting[-1].values()), epoch, config.lr)
+            (sum(losses.values()) / min(self.gathered, len(every) - i // self.gathered * self.gathered)).backward()
             if (i + 1) % self.gathered == 0 or i + 1 == len(every):
                 self._step(parts)
-                journal.step({k: float(np.mean([w[k] for w in waiting])) for k in waiting[0]}, parts["rate"].get_last_lr()[-1])
+                told = {k: float(np.mean([w[k] for w in waiting])) for k in waiting[0]}
+                if journal is not None:
+                    journal.step(told, parts["rate"].get_last_lr()[-1])
                 waiting = []
 
     def _step(self, parts: Parts) -> None:
         """One step of the optimiser."""
+        self.crew.share_gradients(list(parts["net"].parameters()))
         if self.config.clip:
             nn.utils.clip_grad_norm_(parts["net"].parameters(), self.config.clip)
         parts["optimizer"].step()
@@ -175,32 +213,33 @@ class Run:
             return None
         net = current(parts).eval()
         losses = self._valid_losses(net)
-        figures = self.score(net)
+        figures = self.job.score(net.judged)
         journal.end_epoch({f"valid/{k}": v for k, v in {**figures, **losses}.items()})
         return next(iter(figures.values()))
 
     @torch.no_grad()
-    def _valid_losses(self, net: Detector) -> dict[str, float]:
+    def _valid_losses(self, net: Any) -> dict[str, float]:
         """The mean losses on valid, batch norm and drop path as at judgment."""
-        torchvision_net.sampling(net, True)
+        net.sampling(True)
         every = [list(range(i, min(i + self.batch, len(self.valid)))) for i in range(0, len(self.valid), self.batch)]
         told = [net.losses(images, targets) for images, targets in batches(self.valid, every, 0, True, self.device)]
-        torchvision_net.sampling(net, False)
+        net.sampling(False)
         return {f"{name}_loss": float(np.mean([float(one[name]) for one in told])) for name in told[0]} if told else {}
 
     def _keep(self, parts: Parts, state: dict[str, Any], epoch: int, value: float | None) -> dict[str, Any]:
         """Write last.pt and, where valid has spoken, best.pt and the `keep` best of all; returns the new state."""
-        weights, best = self.out / "weights", list(state["best"])
+        weights, best = self.job.out / "weights", list(state["best"])
         if value is not None:
             best = sorted([*best, [value, epoch + 1]], key=lambda pair: (-pair[0], pair[1]))[: max(1, self.config.keep)]
         state = {"epoch": epoch + 1, "best": best}
-        told = current(parts).description | {"network": current(parts).state_dict()}
+        told = current(parts).description | {"network": current(parts).judged.state_dict()}
         if value is not None and [value, epoch + 1] in best:
             if best[0] == [value, epoch + 1]:
-                write(weights / "best.pt", told)
+                checkpoint.write(weights / "best.pt", told)
             if self.config.keep:
-                write(weights / f"epoch-{epoch + 1}.pt", told)
-        write(weights / "last.pt", told | {"state": state} | {name: part.state_dict() for name, part in parts.items()})
+                checkpoint.write(weights / f"epoch-{epoch + 1}.pt", told)
+        whole = {name: part.state_dict() for name, part in parts.items()}
+        checkpoint.write(weights / "last.pt", told | {"state": state} | whole)
         kept = {f"epoch-{number}.pt" for _, number in best}
         for old in weights.glob("epoch-*.pt"):
             if old.name not in kept:
@@ -208,13 +247,13 @@ class Run:
         return state
 
 
-def current(parts: Parts) -> Detector:
+def current(parts: Parts) -> Any:
     """The network to judge by: of averaged weights, if there are any."""
-    net: Detector = parts["average"].module if "average" in parts else parts["net"]
+    net: nn.Module = parts["average"].module if "average" in parts else parts["net"]
     return net
 
 
-def make_optimizer(net: Detector, config: TorchvisionConfig) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
     """The optimiser, with a group of parameters for each rate and weight decay that `config` asks for."""
     groups = parameter_groups(net, config)
     if config.optimizer == "SGD":
@@ -222,11 +261,11 @@ def make_optimizer(net: Detector, config: TorchvisionConfig) -> torch.optim.Opti
     return {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}[config.optimizer](groups, config.lr)
 
 
-def parameter_groups(net: Detector, config: TorchvisionConfig) -> Iterator[dict[str, Any]]:
+def parameter_groups(net: Any, config: LoopConfig) -> Iterator[dict[str, Any]]:
     """Parameters by rate: the body's at backbone_lr x lr and, of its DEPTHS equal parts, the k-th from its end at layer_decay^k
     of that (Clark et al. 2020, arXiv:2003.10555); norms and biases do not decay.
     """
-    body = list(net.backbone.body.parameters())
+    body = list(net.body.parameters())
     own, deep = {id(parameter) for parameter in body}, config.layer_decay < 1
     for k, part in enumerate(np.array_split(np.arange(len(body)), DEPTHS if deep else 1)[::-1]):
         rate = config.lr * config.backbone_lr * config.layer_decay**k
@@ -234,7 +273,7 @@ def parameter_groups(net: Detector, config: TorchvisionConfig) -> Iterator[dict[
     yield from decayed([p for p in net.parameters() if id(p) not in own], config.lr, config)
 
 
-def decayed(parameters: list[nn.Parameter], rate: float, config: TorchvisionConfig) -> Iterator[dict[str, Any]]:
+def decayed(parameters: list[nn.Parameter], rate: float, config: LoopConfig) -> Iterator[dict[str, Any]]:
     """Groups of parameters of one rate: those that decay, and norms and biases, which do not."""
     for group in timm.optim.param_groups_weight_decay(nn.ParameterList(parameters), config.weight_decay):
         yield {"params": group["params"], "weight_decay": group["weight_decay"], "lr": rate}
@@ -247,29 +286,22 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def stop_at_non_finite(loss: torch.Tensor, epoch: int, lr: float) -> None:
+def stop_at_non_finite(loss: float, epoch: int, lr: float) -> None:
     """Raises FloatingPointError, with where it happened, when the loss is not a number."""
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"loss of epoch {epoch + 1}: got {float(loss)}, must be finite; lower --lr (now {lr})")
+    if not np.isfinite(loss):
+        raise FloatingPointError(f"loss of epoch {epoch + 1}: got {loss}, must be finite; lower --lr (now {lr})")
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint beside PATH, then rename: a kill leaves the old or the new."""
-    beside = path.with_name(path.name + ".part")
-    torch.save(content, beside)
-    beside.replace(path)
-
-
-def restore(parts: Parts, last: Path, config: TorchvisionConfig) -> dict[str, Any]:
+def restore(parts: Parts, last: Path, config: LoopConfig) -> dict[str, Any]:
     """Load checkpoint LAST into `parts` and return its state. Raises ValueError where it is damaged or of other settings."""
-    checkpoint = torchvision_net.read(last, "--resume")
-    begun, now = checkpoint["config"], asdict(config)
+    told = checkpoint.read(last, "--resume")
+    begun, now = told["config"], asdict(config)
     for name in now:
         if begun.get(name) != now[name]:
             raise ValueError(
                 f"--resume: {last} was begun with {name} {begun.get(name)}, now {now[name]}; pass the same, or --force"
             )
     for name, part in parts.items():
-        part.load_state_dict(checkpoint[name])
-    state: dict[str, Any] = checkpoint["state"]
+        part.load_state_dict(told[name])
+    state: dict[str, Any] = told["state"]
     return state

@@ -12,18 +12,20 @@ from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.nn.tasks import RTDETRDetectionModel, yaml_model_load
 
 QUERIES = 300  # taken: the paper's; the fewest used here
+SHAPE = 4, 8  # taken: sampling points and heads of the decoder in ultralytics, which its number of layers follows
 HIDDEN = 256  # taken: the width of the decoder in ultralytics' YAMLs
 
 
-def with_queries(cfg: str | dict[str, Any], queries: int) -> dict[str, Any]:
-    """A model YAML's content, or the YAML called so, with a decoder of so many queries.
+def with_queries(cfg: str | dict[str, Any], queries: int, layers: int = 0) -> dict[str, Any]:
+    """A model YAML's content, or the YAML called so, with a decoder of so many queries, and layers if not 0.
 
     >>> with_queries("rtdetr-l.yaml", 900)["head"][-1][2:]
     ['RTDETRDecoder', ['nc', 256, 900]]
     """
     whole = dict(cfg if isinstance(cfg, dict) else yaml_model_load(cfg))
-    *layers, (source, repeats, kind, arguments) = whole["head"]
-    return whole | {"head": [*layers, [source, repeats, kind, [arguments[0], HIDDEN, queries, *arguments[3:]]]]}
+    *before, (source, repeats, kind, arguments) = whole["head"]
+    rest = [*SHAPE, layers] if layers else arguments[3:]
+    return whole | {"head": [*before, [source, repeats, kind, [arguments[0], HIDDEN, queries, *rest]]]}
 
 
 class Trainer(RTDETRTrainer):

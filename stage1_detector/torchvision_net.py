@@ -10,12 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from stage1_detector import anchors, backbones, rcnn, retinanet
+from stage1_detector import anchors, backbones, checkpoint, rcnn, retinanet
 from stage1_detector.anchors import Anchors
-from stage1_detector.config import TorchvisionConfig, kind_of
+from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
 from stage1_detector.course import MUCH
 from stage1_detector.data import Photo
 
+NEEDED = checkpoint.WHOLE | {"anchors"}
 NETS = {"rcnn": rcnn.Net, "retinanet": retinanet.Net}
 
 
@@ -31,6 +32,21 @@ class Detector(nn.Module):
     def backbone(self) -> backbones.Backbone:
         return self.net.backbone
 
+    @property
+    def body(self) -> nn.Module:
+        """timm's network."""
+        return self.backbone.body
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is looked at on valid and kept: all of it."""
+        return self
+
+    def sampling(self, on: bool) -> None:
+        """Let a Faster R-CNN in evaluation mode draw proposals to learn from, so that it has losses; its norms stay still."""
+        if isinstance(self.net, rcnn.Net):
+            self.net.rpn.training = self.net.roi_heads.training = on
+
     def losses(self, images: torch.Tensor, targets: rcnn.Targets) -> dict[str, torch.Tensor]:
         """As those of the nets in NETS."""
         return self.net.losses(images, targets)
@@ -40,9 +56,7 @@ class Detector(nn.Module):
         return cast(torch.Tensor, self.net(images))
 
 
-def build(
-    config: TorchvisionConfig, photos: tuple[Photo, ...], names: list[str], pretrained: Path | None = None
-) -> Detector:
+def build(config: TorchvisionConfig, photos: tuple[Photo, ...], names: list[str], pretrained: Path | None = None) -> Detector:
     """The network to train on `photos`. `pretrained` is a local file with weights of the whole network, or of its body as timm
     or torchvision saves them. Raises ValueError for one that fits neither.
     """
@@ -98,19 +112,9 @@ def weights_in(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"--pretrained: got {path}, must be a file of tensors that torch reads with weights_only") from error
 
 
-def read(path: Path, flag: str) -> dict[str, Any]:
-    """The checkpoint in PATH. Raises ValueError where it is damaged or not one of ours."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        assert {"config", "names", "anchors", "network"} <= set(checkpoint)
-    except Exception as error:  # unpickling raises nearly anything
-        raise ValueError(f"{flag}: got {path}, must be a whole checkpoint of a torchvision detector of ours") from error
-    return cast(dict[str, Any], checkpoint)
-
-
 def load(weights: Path) -> Detector:
     """The network in `weights` on the CPU, in evaluation mode."""
-    told = read(weights, "weights")
+    told = checkpoint.read(weights, "weights", NEEDED)
     config = kind_of(told["config"]["family"])(**told["config"])
     sizes = tuple(tuple(level) for level in told["anchors"]["sizes"])
     net = Detector(cast(TorchvisionConfig, config), told["names"], Anchors(sizes, tuple(told["anchors"]["ratios"])))
@@ -124,10 +128,20 @@ def refuse(config: TorchvisionConfig, pretrained: Path | None, last: Path | None
         if pretrained is not None:
             build(replace(config, anchors="default"), (), ["product"], pretrained)
         backbones.refuse_maps(backbones.make_body(config, None), config.backbone)
+    refuse_beginning(config, pretrained, last, NEEDED)
+
+
+def refuse_beginning(
+    config: TorchvisionConfig | TransformerConfig,
+    pretrained: Path | None,
+    last: Path | None,
+    needed: frozenset[str] = checkpoint.WHOLE,
+) -> None:
+    """Raises ValueError for norms that hold random weights still, a checkpoint without `needed`, or a device that is none."""
     if config.norm == "frozen" and pretrained is None:
         raise ValueError("--norm: got frozen, which needs --pretrained FILE: random weights are nothing to hold still")
     if last is not None:
-        read(last, "--resume")
+        checkpoint.read(last, "--resume", needed)
     try:
         torch.zeros(1, device=device_of(config.device))
     except (RuntimeError, AssertionError):
@@ -141,12 +155,6 @@ def device_of(named: str) -> torch.device:
     (device(type='cpu'), device(type='cuda', index=1))
     """
     return torch.device(f"cuda:{named}" if named.isdigit() else named or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def sampling(net: Detector, on: bool) -> None:
-    """Let a Faster R-CNN in evaluation mode draw proposals to learn from, so that it has losses; its norms stay still."""
-    if isinstance(net.net, rcnn.Net):
-        net.net.rpn.training = net.net.roi_heads.training = on
 
 
 def count_parameters(net: nn.Module) -> int:

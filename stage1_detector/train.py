@@ -7,8 +7,10 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,11 @@ from stage1_detector import folds, record
 from stage1_detector.album import WISH
 from stage1_detector.command import run, say
 from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, override, weights_file
-from stage1_detector.course import Score, epochs, max_det
+from stage1_detector.course import Progress, Score, epochs, max_det
+from stage1_detector.crew import ALONE, Crew
 from stage1_detector.data import Dataset, Photo, read, read_image
 from stage1_detector.export import export_detector
-from stage1_detector.families import FAMILIES, Network
+from stage1_detector.families import FAMILIES, Family, Network
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
 from stage1_detector.schedules import SCHEDULES
 from stage1_detector.score import Truth, evaluate
@@ -36,18 +39,47 @@ VALID_NMS = 0.6  # chosen: between the 0.5 that loses stacked facings and the 0.
 def parser() -> argparse.ArgumentParser:
     """The command's arguments; below the line, one for each setting of any family (None: as the recipe has it)."""
     p = argparse.ArgumentParser(prog="python -m stage1_detector.train", description=(__doc__ or "").split("\n")[0])
+    ask_for_run(p)
+    p.add_argument("--recipe", default="small", help=f"one of {', '.join(RECIPES)}")
+    p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch at 160 px")
+    # --- settings
+    p.add_argument("--family", choices=tuple(FAMILIES))
+    p.add_argument("--model", help="model YAML that ultralytics carries")
+    p.add_argument("--mosaic", type=float)
+    p.add_argument("--copy-paste", type=float)
+    p.add_argument("--freeze", type=int, help="layers held still")
+    ask_for_settings(p)
+    p.add_argument("--backbone", help="families of our own loop: a network of timm")
+    p.add_argument("--neck", choices=CHOICES["rcnn"]["neck"])
+    p.add_argument("--head", choices=[head for made in CHOICES.values() for head in made["head"]])
+    p.add_argument("--norm", choices=NORMS)
+    p.add_argument("--width", type=int, help="channels of the pyramid, or of a transformer")
+    p.add_argument("--anchors", choices=ANCHORS)
+    p.add_argument("--anchor-size", type=float, help="an anchor's side as a multiple of its level's stride")
+    p.add_argument("--rois", type=int, help="boxes sampled of a photo in training")
+    p.add_argument("--proposals", type=int, help="boxes looked at at judgment")
+    p.add_argument("--drop-path", type=float)
+    p.add_argument("--queries", type=int, help="a transformer's: the most that it can find in a photo")
+    p.add_argument("--encoder-layers", type=int)
+    p.add_argument("--decoder-layers", type=int)
+    p.add_argument("--dropout", type=float, help="of a transformer's layers")
+    ask_for_loop(p)
+    return p
+
+
+def ask_for_run(p: argparse.ArgumentParser) -> None:
+    """What every command that trains a detector is told: from what, into where, and what to do with what is there."""
     p.add_argument("--data", type=Path, required=True, help="folder with annotations.json (or train.json ...) and images/")
     p.add_argument("--out", type=Path, required=True, help="run folder; holds folds.json")
     p.add_argument("--classes", choices=("one", "all"), default="one", help="one: find products; all: find and name them")
-    p.add_argument("--recipe", default="small", help=f"one of {', '.join(RECIPES)}")
-    p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch at 160 px")
     p.add_argument("--pretrained", type=Path, help="local weights file to start from, or starter; nothing is ever downloaded")
     p.add_argument("--synthetic", type=Path, help="folder of synthetic photos, as stage1_detector.synth writes it")
     p.add_argument("--resume", action="store_true", help="go on with a stopped run")
     p.add_argument("--force", action="store_true", help="start again, replacing what is there")
-    # --- settings
-    p.add_argument("--family", choices=tuple(FAMILIES))
-    p.add_argument("--model", help="model YAML that ultralytics carries")
+
+
+def ask_for_settings(p: argparse.ArgumentParser) -> None:
+    """The settings of every family, those of Config."""
     p.add_argument("--size", type=int, help="long side in pixels")
     p.add_argument("--epochs", type=int)
     p.add_argument("--min-steps", type=int)
@@ -59,25 +91,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--warmup-epochs", type=float)
     p.add_argument("--scale", type=float)
     p.add_argument("--translate", type=float)
-    p.add_argument("--mosaic", type=float)
-    p.add_argument("--copy-paste", type=float)
     p.add_argument("--flip-lr", type=float)
     p.add_argument("--hue", type=float)
     p.add_argument("--saturation", type=float)
     p.add_argument("--value", type=float)
-    p.add_argument("--freeze", type=int, help="layers held still")
     p.add_argument("--patience", type=int, help="epochs without gain before it stops; 0: the last epoch counts")
     p.add_argument("--synthetic-ratio", type=float, help="synthetic photos an epoch for each real one")
-    p.add_argument("--backbone", help="torchvision families: a network of timm")
-    p.add_argument("--neck", choices=CHOICES["rcnn"]["neck"])
-    p.add_argument("--head", choices=[head for made in CHOICES.values() for head in made["head"]])
-    p.add_argument("--norm", choices=NORMS)
-    p.add_argument("--width", type=int, help="channels of the pyramid")
-    p.add_argument("--anchors", choices=ANCHORS)
-    p.add_argument("--anchor-size", type=float, help="an anchor's side as a multiple of its level's stride")
-    p.add_argument("--rois", type=int, help="boxes sampled of a photo in training")
-    p.add_argument("--proposals", type=int, help="boxes looked at at judgment")
-    p.add_argument("--drop-path", type=float)
+    p.add_argument("--seed", type=int)
+    p.add_argument("--device", help="as torch names it; empty: the GPU if there is one")
+
+
+def ask_for_loop(p: argparse.ArgumentParser) -> None:
+    """The settings of what our own loop trains, those of LoopConfig."""
     p.add_argument("--schedule", choices=tuple(SCHEDULES))
     p.add_argument("--backbone-lr", type=float, help="the backbone's rate as a multiple of --lr")
     p.add_argument("--layer-decay", type=float, help="the rate's decay by layer of the backbone")
@@ -91,9 +116,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rotate", type=float, help="degrees")
     p.add_argument("--shear", type=float, help="degrees")
     p.add_argument("--colour-policy", type=float, help="probability of AutoAugment's colours for SVHN")
-    p.add_argument("--seed", type=int)
-    p.add_argument("--device", help="as torch names it; empty: the GPU if there is one")
-    return p
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -122,47 +144,68 @@ def train(
     resume: bool = False,
     force: bool = False,
     synthetic: Path | None = None,
+    family: Family | None = None,
+    also: Mapping[str, Any] = MappingProxyType({}),
+    crew: Crew = ALONE,
 ) -> Path:
-    """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused."""
+    """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused.
+
+    `family` comes in place of the one that `config` names, `also` is further settings that make the run what it is; of a
+    `crew`, the first process alone speaks and writes.
+    """
     pretrained = weights_file(pretrained)
     if (synthetic is None) != (config.synthetic_ratio == 0):
         raise ValueError(f"--synthetic: got {synthetic} with --synthetic-ratio {config.synthetic_ratio}, give both or neither")
     dataset = read(data)
-    parts = folds.load(runs / "folds.json", dataset)
-    out, family = runs / classes, FAMILIES[config.family]
-    settings = asdict(config) | {
-        "classes": classes,
-        "pretrained": pretrained and record.fingerprint(pretrained),
-        "folds": record.fingerprint(runs / "folds.json"),
-        "synthetic": synthetic and record.fingerprint(synthetic / "annotations.json"),
-    }
+    parts, out = folds.load(runs / folds.NAME, dataset), runs / classes
+    family = family or FAMILIES[config.family]
+    settings = made_with(runs, classes, config, pretrained, synthetic) | also
     if record.finished(out, settings, force):
-        say(f"{classes}: reuses {out}")
+        if crew.leads:
+            say(f"{classes}: reuses {out}")
         return out / "model.onnx"
     record.refuse_unfinished(out, is_stopped(out), resume, force)
-    family.refuse(config, pretrained, out / "weights" / "last.pt" if resume else None)
-    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
-    photos = {part: parts.labelled(part) for part in ("train", "valid")}
     last = out / "weights" / "last.pt"
-    record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
-    started = time.time()
-    say(
-        f"{classes}: {getattr(config, 'model', config.family)} on {len(photos['train'])} photos at {config.size} px, "
+    family.refuse(config, pretrained, last if resume else None)
+    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
+    crew.every(None)  # all have looked before the first writes
+    if crew.leads:
+        record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
+    photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
+    tell = teller(out, classes, crew)
+    tell(
+        f"{getattr(config, 'model', config.family)} on {len(photos['train'])} photos at {config.size} px, "
         f"{epochs(config, len(photos['train']))} epochs"
     )
     names = ["product"] if classes == "one" else [f"c{category.id}" for category in dataset.categories]
-
-    def tell(line: str) -> None:
-        say(f"{classes}: {line}")
-        record.note(out, line)
-
-    categories = None if classes == "one" else [category.id for category in dataset.categories]
-    described = sidecar(config, categories, photos)
+    described = sidecar(config, None if classes == "one" else [category.id for category in dataset.categories], photos)
     scorer = network_score(config, described, photos["valid"], len(dataset.categories))
     weights = family.fit(config, photos, names, out, tell, scorer, pretrained, resume, made)
-    metrics = finish(weights, out, config, described, photos["valid"], len(dataset.categories))
-    record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
+    if crew.leads:
+        metrics = finish(family.load(weights), out, config, described, photos["valid"], len(dataset.categories))
+        record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
+
+
+def made_with(runs: Path, classes: str, config: Config, pretrained: Path | None, synthetic: Path | None) -> dict[str, Any]:
+    """The settings of a run, and fingerprints of the files that it is made from."""
+    return asdict(config) | {
+        "classes": classes,
+        "pretrained": pretrained and record.fingerprint(pretrained),
+        "folds": record.fingerprint(runs / folds.NAME),
+        "synthetic": synthetic and record.fingerprint(synthetic / "annotations.json"),
+    }
+
+
+def teller(out: Path, classes: str, crew: Crew) -> Progress:
+    """What says a line and leaves it in OUT; of a crew, the first's."""
+
+    def tell(line: str) -> None:
+        if crew.leads:
+            say(f"{classes}: {line}")
+            record.note(out, line)
+
+    return tell
 
 
 def is_stopped(out: Path) -> bool:
@@ -203,7 +246,7 @@ def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tupl
     family = FAMILIES[config.family]
     return {
         "task": "detector",
-        "family": config.family,
+        "family": family.layout or config.family,
         "categories": categories,
         "size": config.size,
         "shape": family.shape,
@@ -214,9 +257,7 @@ def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tupl
     }
 
 
-def network_score(
-    config: Config, described: dict[str, Any], photos: tuple[Photo, ...], n_categories: int
-) -> Score:
+def network_score(config: Config, described: dict[str, Any], photos: tuple[Photo, ...], n_categories: int) -> Score:
     """`score` of a network that is still being trained."""
 
     def scored(network: torch.nn.Module) -> dict[str, float]:
@@ -226,11 +267,15 @@ def network_score(
 
 
 def finish(
-    weights: Path, out: Path, config: Config, described: dict[str, Any], valid: tuple[Photo, ...], n_categories: int
+    network: torch.nn.Module,
+    out: Path,
+    config: Config,
+    described: dict[str, Any],
+    valid: tuple[Photo, ...],
+    n_categories: int,
 ) -> dict[str, Any]:
-    """Export `weights` to OUT/model.onnx, check it against torch, and score it on the valid photos."""
-    family = FAMILIES[config.family]
-    parity = export_detector(family.for_export(family.load(weights), config), out / "model.onnx", described, valid)
+    """Export a trained network to OUT/model.onnx, check it against torch, and score it on the valid photos."""
+    parity = export_detector(FAMILIES[config.family].for_export(network, config), out / "model.onnx", described, valid)
     say(f"{out.name}: ONNX equals torch within {parity['boxes_px']:.1e} px and {parity['scores']:.1e}")
     scores = score(Model(out / "model.onnx"), valid, n_categories)
     say(f"{out.name}: valid " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from ultralytics.data.augment import BaseMixTransform, Compose
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -19,6 +17,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from stage1_detector import rtdetr
 from stage1_detector.config import STARTER
 from stage1_detector.course import LOOKS, MUCH, Score
+from stage1_detector.torchvision_net import weights_in
 
 STARTER_MODEL = "yolov8n.yaml"
 SYNTHETIC = "synthetic_"  # before the names of synthetic photos
@@ -161,11 +160,8 @@ def _mixed(loader: InfiniteDataLoader, sampler: Mixed) -> InfiniteDataLoader:
 
 
 def load_matching(network: torch.nn.Module, path: Path) -> None:
-    """Load from PATH (.safetensors) what fits by name and shape. ValueError if it is less than MUCH of the network."""
-    try:
-        state, own = load_file(path), network.state_dict()
-    except SafetensorError as error:
-        raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
+    """Load from PATH, tensors by name, what fits by name and shape. ValueError if it is less than MUCH of the network."""
+    state, own = weights_in(path), network.state_dict()
     wanted = [k for k, v in own.items() if v.is_floating_point()]
     fits = {k: state[k].float() for k in wanted if k in state and state[k].shape == own[k].shape}
     if len(fits) < MUCH * len(wanted):

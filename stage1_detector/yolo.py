@@ -5,9 +5,11 @@ would make it look for a font), and a model is built from the YAML that the pack
 """
 
 import os
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytics would set it to 1
@@ -180,11 +182,11 @@ def arguments(
 
 def load(weights: Path) -> torch.nn.Module:
     """The network in `weights` on the CPU, in evaluation mode, batch norm folded into the convolutions."""
-    model, _ = load_checkpoint(str(weights), device="cpu", fuse=True)
-    return model.float().eval()
+    network: Any = load_raw(weights)
+    return network.fuse(verbose=False).eval()  # type: ignore[no-any-return]
 
 
-def build(model: str, names: list[str], family: str = "yolo") -> torch.nn.Module:
+def build(model: str | dict[str, Any], names: list[str], family: str = "yolo") -> torch.nn.Module:
     """The network of a model YAML, of random weights, on the CPU."""
     network: torch.nn.Module = NETWORKS[family](model, nc=len(names), verbose=False)
     network.names = dict(enumerate(names))
@@ -192,9 +194,20 @@ def build(model: str, names: list[str], family: str = "yolo") -> torch.nn.Module
 
 
 def load_raw(weights: Path) -> torch.nn.Module:
-    """The network in `weights` on the CPU as it was trained, nothing folded."""
-    model, _ = load_checkpoint(str(weights), device="cpu")
-    return model.float().eval()
+    """The network in `weights` on the CPU as it was trained, nothing folded: ultralytics' file, or a student's of ours."""
+    try:
+        told = torch.load(weights, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # a whole pickled model, as ultralytics saves it
+        return load_checkpoint(str(weights), device="cpu")[0].float().eval()
+    config, family = told["config"], told["config"]["family"]
+    model = (
+        rtdetr.with_queries(config["model"], told["queries"], config["decoder_layers"])
+        if family == "rtdetr"
+        else config["model"]
+    )
+    network = build(model, told["names"], family)
+    network.load_state_dict(told["network"])
+    return network.eval()
 
 
 def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Module:

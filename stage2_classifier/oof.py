@@ -144,5 +144,5 @@ def train_fold(
     scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
     trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
-    train.finish(trained, out, config, described, both["valid"], len(parts.dataset.categories))
+    train.finish(families.FAMILIES[config.family].load(trained), out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

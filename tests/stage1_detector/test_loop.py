@@ -11,8 +11,9 @@ import torch
 from test_yolo import photo
 from torchvision_nets import SMALL, built
 
-from stage1_detector import journal, loop, torchvision_net
+from stage1_detector import checkpoint, journal, loop, torchvision_net
 from stage1_detector.config import TorchvisionConfig
+from stage1_detector.crew import ALONE
 from stage1_detector.data import Photo
 from stage1_detector.schedules import SCHEDULES
 
@@ -40,7 +41,7 @@ def photos(tmp_path: Path) -> Photos:
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "batches", lambda *words: loop_batches(*words[:5], 0))
+    monkeypatch.setattr(loop, "batches", lambda *words, crew=ALONE: loop_batches(*words[:5], 0, crew))
 
 
 loop_batches = loop.batches
@@ -147,7 +148,7 @@ def test_a_loss_that_is_no_number_stops_the_run(photos: Photos, tmp_path: Path, 
 
 def test_a_run_begun_with_other_settings_is_not_gone_on_with(photos: Photos, tmp_path: Path) -> None:
     net = built(TINY, ["product"])
-    loop.write(tmp_path / "last.pt", net.description | {"network": net.state_dict()})
+    checkpoint.write(tmp_path / "last.pt", net.description | {"network": net.state_dict()})
     with pytest.raises(ValueError, match="was begun with width 16, now 32"):
         loop.restore({}, tmp_path / "last.pt", replace(TINY, width=32))
 
@@ -184,7 +185,7 @@ def test_norms_and_biases_do_not_decay() -> None:
 @pytest.mark.parametrize("name", list(SCHEDULES))
 def test_every_schedule_drives_the_rate_of_every_group(name: str, photos: Photos, tmp_path: Path) -> None:
     config = replace(TINY, schedule=name, epochs=10, backbone_lr=0.5, lr_end=0.01)
-    run = loop.Run(config, photos, ["product"], tmp_path, print, nothing, (), 2, 1)
+    run = loop.Run(loop.Job(config, photos, ["product"], tmp_path, print, nothing), 2, 1)
     parts = run._parts(built(config, ["product"]))
     seen = []
     for _ in range(run.epochs * run.steps):
@@ -202,6 +203,6 @@ def test_a_step_is_cut_to_its_greatest_norm(monkeypatch: pytest.MonkeyPatch, pho
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, most: norms.append(most) or real(p, most))
     for clip in (0.0, 0.25):
         config: TorchvisionConfig = replace(TINY, clip=clip)
-        run = loop.Run(config, photos, ["product"], tmp_path, print, nothing, (), 2, 1)
+        run = loop.Run(loop.Job(config, photos, ["product"], tmp_path, print, nothing), 2, 1)
         run._step(run._parts(built(config, ["product"])))
     assert norms == [0.25]

@@ -13,9 +13,9 @@ from torchvision_nets import SMALL, built, decided, noise, photos_of
 from fusion.models import Model
 from fusion.pipeline import detect_one
 from stage1_detector import backbones, families, torchvision_net
+from stage1_detector.checkpoint import write
 from stage1_detector.config import STARTER, TorchvisionConfig
 from stage1_detector.export import export_detector
-from stage1_detector.loop import write
 from stage1_detector.train import member, sidecar
 
 ALL = [

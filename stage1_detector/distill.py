@@ -1,0 +1,153 @@
+"""Train a YOLO or RT-DETR with a teacher's help, and make of it a run like any other.
+
+    python -m stage1_detector.distill --data D --out R --teacher T [--student rtdetr-l] [--classes one|all] [--resume]
+    torchrun --nproc-per-node N -m stage1_detector.distill --data D --out R --teacher T ...
+
+T is a finished run of any detector of the project, or a recipe's name: that one is trained first, into R/teacher. `none` trains
+the student alone, which is what it is compared with. The student goes to R/one or R/all. Of several processes each takes its
+part of every batch, and the losses are those of one process on the whole batch (a YOLO's: their mean, weighted by photos).
+"""
+
+import argparse
+import shutil
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+
+from stage1_detector import crew as crews
+from stage1_detector import folds, loop, student, teacher, train, yolo
+from stage1_detector.command import run
+from stage1_detector.config import Config, DetectorConfig
+from stage1_detector.crew import Crew
+from stage1_detector.data import read
+from stage1_detector.families import FAMILIES
+from stage1_detector.recipes import RECIPES, recipe
+from stage1_detector.record import fingerprint
+from stage1_detector.student import MATCHES, StudentConfig
+from stage1_detector.teacher import Teacher
+
+NONE = "none"
+
+
+def rtdetr_l() -> StudentConfig:
+    """System E's student: RT-DETR-L at 640 px, 72 epochs, AdamW at 1e-4, batch 16. Needs a GPU. Not run here."""
+    return StudentConfig(size=640, epochs=72, batch=16, lr=1e-4, lr_end=0.02, weight_decay=1e-4, clip=0.1, ema=0.9997)
+
+
+def rtdetr_small() -> StudentConfig:
+    """RT-DETR with a YOLOv8-n's backbone at 320 px, for a machine without a GPU; the recipe of the same name, in our loop."""
+    return replace(rtdetr_l(), model="yolov8n-rtdetr.yaml", size=320, epochs=40, batch=4, lr=2e-4, ema=0.995, min_steps=1200)
+
+
+def yolov8n() -> StudentConfig:
+    """YOLOv8-n at 640 px, for a machine without a GPU: the recipe `small`, in our loop."""
+    return replace(
+        rtdetr_small(), family="yolo", model="yolov8n.yaml", size=640, lr=2e-3, weight_decay=5e-4, clip=10.0, match="index"
+    )
+
+
+STUDENTS: dict[str, Callable[[], StudentConfig]] = {"rtdetr-l": rtdetr_l, "rtdetr-small": rtdetr_small, "yolov8n": yolov8n}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments; below the line, one for each setting of a student (None: as its recipe has it)."""
+    p = argparse.ArgumentParser(prog="python -m stage1_detector.distill", description=(__doc__ or "").split("\n")[0])
+    train.ask_for_run(p)
+    p.add_argument("--teacher", required=True, help="a finished run (R/one), a recipe to train first into OUT/teacher, or none")
+    p.add_argument("--student", default="rtdetr-l", choices=list(STUDENTS))
+    # --- settings
+    p.add_argument("--feature", type=float, help="weight of the teacher's maps; 0: without")
+    p.add_argument("--class-weight", dest="classes_weight", type=float, help="weight of the teacher's classes; 0: without")
+    p.add_argument("--box-weight", dest="boxes", type=float, help="weight of the teacher's boxes; 0: without")
+    p.add_argument("--match", choices=MATCHES, help="the k-th with the k-th, or Hungarian")
+    p.add_argument("--floor", type=float, help="score above which the teacher's predictions count")
+    p.add_argument("--teacher-warmup", type=float, help="epochs in which its terms grow to their weights")
+    p.add_argument("--queries", type=int, help="an RT-DETR's; 0: as many as the photos need, at least 300")
+    p.add_argument("--decoder-layers", type=int, help="an RT-DETR's; 0: the model's")
+    train.ask_for_settings(p)
+    train.ask_for_loop(p)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments and train. Raises ValueError for what the user can mend."""
+    args = parser().parse_args(argv)
+    config = wanted(args)
+    with crews.begun(config.device) as crew:
+        given = args.pretrained, args.resume, args.force, args.synthetic
+        distill(args.data, args.out, args.classes, config, args.teacher, *given, crew)
+
+
+def wanted(args: argparse.Namespace) -> StudentConfig:
+    """The settings that the arguments ask for: a recipe of STUDENTS, and what is said otherwise."""
+    config = STUDENTS[args.student]()
+    asked = vars(args) | {"classes": args.classes_weight}  # --classes is another thing
+    given = {field.name: asked[field.name] for field in fields(StudentConfig) if asked.get(field.name) is not None}
+    if "schedule" in given and "epochs" not in given:
+        given |= {"epochs": 0, "min_steps": 0}
+    return replace(config, **given)
+
+
+def distill(
+    data: Path,
+    runs: Path,
+    classes: str,
+    config: StudentConfig,
+    taught_by: str,
+    pretrained: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    synthetic: Path | None = None,
+    crew: Crew = crews.ALONE,
+) -> Path:
+    """Train a student into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused."""
+    if config.photos_a_step // config.accumulate < crew.size:
+        raise ValueError(f"--batch: got {config.batch} photos for {crew.size} processes, need one for each")
+    dataset = read(data)
+    count = 1 if classes == "one" else len(dataset.categories)
+    one, told = (None, "") if taught_by == NONE else teach(taught_by, data, runs, classes, count, crew)
+    build = partial(student.build, teacher=one, crew=crew)
+    family = FAMILIES[config.family]._replace(
+        fit=partial(loop.fit, build=build, look=student.look_of(config), crew=crew), refuse=refuse
+    )
+    return train.train(data, runs, classes, config, pretrained, resume, force, synthetic, family, {"teacher": told}, crew)
+
+
+def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
+    """Raises ValueError for a model, weights, checkpoint or device that training could not begin with."""
+    assert isinstance(config, StudentConfig)
+    yolo.refuse(DetectorConfig(family=config.family, model=config.model, device=config.device), None, None)
+    if pretrained is not None:
+        student.build(config, (), ["product"], pretrained)
+    if last is not None:
+        student.checkpoint.read(last, "--resume")
+
+
+def teach(taught_by: str, data: Path, runs: Path, classes: str, count: int, crew: Crew) -> tuple[Teacher, str]:
+    """The teacher and its weights' fingerprint; a recipe's is trained first, by the crew's first while the others wait.
+
+    Raises ValueError for one that is not there, or knows another number of classes than `count`.
+    """
+    where = Path(taught_by)
+    if not where.exists() and taught_by in RECIPES:
+        where = runs / "teacher" / classes
+        if crew.leads:
+            where.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(runs / folds.NAME, where.parent / folds.NAME)
+            train.train(data, where.parent, classes, recipe(taught_by), resume=train.is_stopped(where))
+        crew.every(None)
+    elif not where.exists():
+        raise ValueError(f"--teacher: got {taught_by}, must be a finished run, {NONE}, or a recipe: {', '.join(RECIPES)}")
+    made = teacher.load(where)
+    teacher.refuse_other_classes(made, where, count)
+    return made, fingerprint(train.weights_of(where))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,286 @@
+"""A YOLO or RT-DETR of ultralytics that learns from the truth and from a teacher, in our own loop.
+
+Its file is a checkpoint of plain tensors: `load` reads it, and so does `yolo.load`, for whatever reads a finished run.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torchvision.ops import box_convert
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.modules import RTDETRDecoder
+
+from stage1_detector import distillation, rtdetr, yolo
+from stage1_detector.canvases import Look
+from stage1_detector.config import ULTRALYTICS, Config, LoopConfig, refuse_other, refuse_outside
+from stage1_detector.course import max_det
+from stage1_detector.crew import ALONE, Crew
+from stage1_detector.data import Photo
+from stage1_detector.distillation import Part
+from stage1_detector.families import FAMILIES
+from stage1_detector.loop import Targets
+from stage1_detector.teacher import Known, Teacher
+from stage1_detector.trainer import load_matching
+
+MATCHES = ("index", "cost")
+ALLOWED_STUDENT = {
+    "feature": (0.0, 1e6), "classes": (0.0, 1e6), "boxes": (0.0, 1e6), "floor": (0.0, 1.0), "teacher_warmup": (0.0, 1000.0),
+    "queries": (0, 100_000), "decoder_layers": (0, 100),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StudentConfig(LoopConfig):
+    """An ultralytics network that a teacher helps; each field is an argument of `python -m stage1_detector.distill`.
+
+    `model` is a model YAML that ultralytics carries. `feature`, `classes` and `boxes` weigh the terms of
+    `stage1_detector.distillation` beside the student's own losses; 0: without it. Predictions are matched by `match`: index
+    (the k-th with the k-th) or cost (Hungarian), with those of the teacher's that it is surer of than `floor`. The terms grow
+    from 0 to their weights in `teacher_warmup` epochs. An RT-DETR has as many `queries` as the photos need, at least 300, and
+    the model's `decoder_layers`, unless they are said.
+    """
+
+    family: str = "rtdetr"
+    model: str = "rtdetr-l.yaml"
+    feature: float = 1.0
+    classes: float = 1.0
+    boxes: float = 1.0
+    match: str = "cost"
+    floor: float = 0.1
+    teacher_warmup: float = 2.0
+    queries: int = 0
+    decoder_layers: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not allowed, naming the flag."""
+        refuse_other(self.family, "family", ULTRALYTICS)
+        super().__post_init__()
+        refuse_outside(self, ALLOWED_STUDENT)
+        refuse_other(self.match, "match", MATCHES)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the teacher's predictions are asked for."""
+        return self.classes > 0 or self.boxes > 0
+
+
+class Student(nn.Module):
+    """The network, what adapts its maps to the teacher's, and the losses of both."""
+
+    def __init__(
+        self, config: StudentConfig, names: list[str], queries: int, teacher: Teacher | None, warmup: int, crew: Crew = ALONE
+    ) -> None:
+        """`warmup` is in batches, `queries` an RT-DETR's."""
+        super().__init__()
+        self.description: dict[str, Any] = {"config": asdict(config), "names": names, "queries": queries}
+        self.config, self.teacher, self.warmup, self.crew = config, teacher, warmup, crew
+        self.network = new(config, names, queries)
+        self.look = look_of(config)
+        self.maps: list[torch.Tensor] = []
+        self.network.model[-1].register_forward_pre_hook(partial(see, self.maps))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches learnt from
+        self.adapters = nn.ModuleList()
+        if teacher is not None and config.feature:
+            self.adapters.extend(self._adapters(teacher))
+
+    def _adapters(self, teacher: Teacher) -> list[nn.Module]:
+        """For each of the student's maps a layer to as many channels as the teacher's next to it in size has."""
+        blank = torch.zeros(1, 3, self.config.size, self.config.size)
+        with torch.no_grad():
+            self.network.eval()(blank)
+        theirs = teacher(blank, self.look).maps
+        self.network.train()
+        made = [nn.Conv2d(mine.shape[1], nearest(mine, theirs).shape[1], 1) for mine in self.maps]
+        self.maps.clear()
+        return made
+
+    @property
+    def body(self) -> nn.Module:
+        """The backbone."""
+        network: Any = self.network
+        return cast(nn.Module, network.model[: len(network.yaml["backbone"])])
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network alone, in a copy: what judges a network readies it for export."""
+        return deepcopy(self.network)
+
+    def sampling(self, on: bool) -> None:
+        """Nothing is drawn."""
+
+    def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+        """This process's share of the losses on photos (B, 3, H, W), to be added up, and over the crew; targets as
+        `rcnn.Targets`.
+        """
+        scale = images.new_tensor([images.shape[3], images.shape[2]] * 2)
+        boxes = [box_convert(one["boxes"].float(), "xyxy", "cxcywh") / scale for one in targets]
+        labels = [one["labels"] for one in targets]
+        parts, predicted = OWN[self.config.family](self, images, boxes, labels)
+        weights = dict.fromkeys(parts, 1.0)
+        if self.teacher is not None:
+            taught = self._taught(self.teacher(images, self.look), *predicted, boxes)
+            grown = min(1.0, int(self.seen) / self.warmup) if self.warmup else 1.0
+            weights |= {name: grown * float(getattr(self.config, name)) for name in taught}
+            parts |= taught
+        if self.training:
+            self.seen += 1
+        self.maps.clear()  # of a graph, which no copy could be made of
+        counts = self.crew.sums({name: float(part.count) for name, part in parts.items()})
+        return {name: weights[name] * part.total / max(counts[name], 1e-6) for name, part in parts.items()}
+
+    def _taught(self, known: Known, boxes: torch.Tensor, logits: torch.Tensor, truth: list[torch.Tensor]) -> dict[str, Part]:
+        """The terms of the teacher; the student predicts `boxes` (B, Q, 4) and `logits` (B, Q, C)."""
+        config, made = self.config, {}
+        if self.adapters:
+            made["feature"] = add(
+                distillation.feature_loss(adapt(mine), nearest(mine, known.maps), inside_of(truth, mine))
+                for adapt, mine in zip(self.adapters, self.maps, strict=True)
+            )
+        if config.predicts:
+            if config.match == "index":
+                pairs = distillation.by_index(known.probs[:, : boxes.shape[1]], config.floor)
+            else:
+                pairs = distillation.by_cost(boxes, logits, known.boxes, known.probs, config.floor)
+            if config.classes:
+                made["classes"] = distillation.class_loss(logits, known.probs, pairs)
+            if config.boxes:
+                made["boxes"] = distillation.box_loss(boxes, known.boxes, known.probs, pairs)
+        return made
+
+
+Predicted = tuple[torch.Tensor, torch.Tensor]
+
+
+def own_of_yolo(
+    student: Student, images: torch.Tensor, boxes: list[torch.Tensor], labels: list[torch.Tensor]
+) -> tuple[dict[str, Part], Predicted]:
+    """ultralytics' loss, a mean over photos, and the predictions: boxes (B, A, 4), logits (B, A, C)."""
+    network: Any = student.network
+    made = network(images)
+    batch = {"img": images, "cls": torch.cat(labels)[:, None].float(), "bboxes": torch.cat(boxes), "batch_idx": owner(boxes)}
+    losses, _ = network.loss(batch, made)
+    raw = made if student.training else made[1]
+    raw = raw.get("one2many", raw)
+    head, (height, width) = network.model[-1], images.shape[2:]
+    decoded = head._inference(raw)[:, :4].permute(0, 2, 1) / images.new_tensor([width, height] * 2)  # (B, A, 4)
+    count = images.new_tensor(float(len(images)))
+    return {"detection": Part(losses.sum(), count)}, (decoded, raw["scores"].permute(0, 2, 1))
+
+
+def own_of_rtdetr(
+    student: Student, images: torch.Tensor, boxes: list[torch.Tensor], labels: list[torch.Tensor]
+) -> tuple[dict[str, Part], Predicted]:
+    """ultralytics' loss, a mean over products, and the last layer's predictions: boxes (B, Q, 4), logits (B, Q, C).
+
+    Queries of denoising are drawn for the whole crew's batch: every process draws the same, and takes its own photos'.
+    """
+    network, crew = cast(Any, student.network), student.crew
+    whole = crew.every([(b.cpu(), n.cpu()) for b, n in zip(boxes, labels, strict=True)])
+    before, photos = sum(map(len, whole[: crew.rank])), [pair for part in whole for pair in part]
+    mine = slice(before, before + len(boxes))
+    targets = {
+        "cls": torch.cat([n for _, n in photos]).to(images.device),
+        "bboxes": torch.cat([b for b, _ in photos]).to(images.device),
+        "batch_idx": owner([b for b, _ in photos]).to(images.device).long(),
+        "gt_groups": [len(b) for b, _ in photos],
+    }
+    network.model[-1].mine = mine
+    made = network.predict(images, batch=targets)
+    *found, noisy = made if student.training else made[1]
+    dec_boxes, dec_logits = found[0], found[1]
+    if noisy is not None:
+        noisy = own_noise(noisy, mine, sum(targets["gt_groups"][:before]))
+        dec_boxes, dec_logits = (one[:, :, noisy["dn_num_split"][0] :] for one in found[:2])
+    batch = {"img": images, "cls": torch.cat(labels), "bboxes": torch.cat(boxes), "batch_idx": owner(boxes)}
+    told = (*found, noisy)
+    loss, _ = network.loss(batch, told if student.training else (None, told))
+    count = images.new_tensor(float(max(1, sum(map(len, boxes)))))
+    return {"detection": Part(loss * count, count)}, (dec_boxes[-1], dec_logits[-1])
+
+
+OWN: dict[str, Callable[..., tuple[dict[str, Part], Predicted]]] = {"yolo": own_of_yolo, "rtdetr": own_of_rtdetr}
+
+
+class Decoder(RTDETRDecoder):
+    """An RT-DETR's head that is told of the whole crew's products and takes those of `mine`, its photos."""
+
+    mine = slice(None)
+
+    def _get_decoder_input(self, feats: Any, shapes: Any, dn_embed: Any = None, dn_bbox: Any = None) -> Any:
+        if dn_embed is not None:
+            dn_embed, dn_bbox = dn_embed[self.mine], dn_bbox[self.mine]
+        return super()._get_decoder_input(feats, shapes, dn_embed, dn_bbox)
+
+
+def own_noise(noisy: dict[str, Any], mine: slice, before: int) -> dict[str, Any]:
+    """What ultralytics notes of denoising queries, for the photos of `mine`, `before` products of others before them."""
+    return noisy | {"dn_pos_idx": noisy["dn_pos_idx"][mine], "dn_gt_idx": [i - before for i in noisy["dn_gt_idx"][mine]]}
+
+
+def owner(boxes: list[torch.Tensor]) -> torch.Tensor:
+    """The position of the photo that each of all boxes is in: (N,).
+
+    >>> owner([torch.zeros(2, 4), torch.zeros(0, 4), torch.zeros(1, 4)]).tolist()
+    [0.0, 0.0, 2.0]
+    """
+    return torch.cat([torch.full((len(one),), float(i), device=one.device) for i, one in enumerate(boxes)])
+
+
+def see(kept: list[torch.Tensor], head: nn.Module, given: tuple[Any, ...]) -> None:
+    """Keep the maps that go into the head."""
+    kept[:] = given[0]
+
+
+def nearest(mine: torch.Tensor, theirs: list[torch.Tensor]) -> torch.Tensor:
+    """Of `theirs` the map whose height is nearest to that of `mine`, as a ratio."""
+    return min(theirs, key=lambda one: max(one.shape[2] / mine.shape[2], mine.shape[2] / one.shape[2]))
+
+
+def inside_of(boxes: list[torch.Tensor], of: torch.Tensor) -> torch.Tensor:
+    """The cells of a map (B, C, H, W) that products cover: (B, 1, H, W)."""
+    return distillation.inside(boxes, *of.shape[2:]).to(of.device)
+
+
+def add(parts: Any) -> Part:
+    """The parts of several maps as one."""
+    totals, counts = zip(*parts, strict=True)
+    return Part(sum(totals[1:], totals[0]), sum(counts[1:], counts[0]))
+
+
+def look_of(config: Config) -> Look:
+    """How the student's family sees photos."""
+    family = FAMILIES[config.family]
+    return Look(family.shape, family.mean, family.std)  # type: ignore[arg-type]
+
+
+def new(config: StudentConfig, names: list[str], queries: int) -> nn.Module:
+    """The network of random weights."""
+    model = rtdetr.with_queries(config.model, queries, config.decoder_layers) if config.family == "rtdetr" else config.model
+    network: Any = yolo.build(model, names, config.family)
+    network.nc, network.args = len(names), get_cfg()  # what its losses ask for
+    if config.family == "rtdetr":
+        network.model[-1].__class__ = Decoder
+    return cast(nn.Module, network)
+
+
+def build(
+    config: StudentConfig,
+    photos: tuple[Photo, ...],
+    names: list[str],
+    pretrained: Path | None = None,
+    teacher: Teacher | None = None,
+    crew: Crew = ALONE,
+) -> Student:
+    """The student to train on `photos`. Raises ValueError for weights that fill less than MUCH of it."""
+    batches = -(-(len(photos) + round(len(photos) * config.synthetic_ratio)) // config.batch)
+    queries = config.queries or max(rtdetr.QUERIES, max_det(photos))
+    student = Student(config, names, queries, teacher, round(config.teacher_warmup * batches), crew)
+    if pretrained is not None:
+        load_matching(student.network, pretrained)
+    return student
