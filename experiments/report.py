@@ -210,6 +210,23 @@ def benchmark(known: Figures) -> str:
     return "\n".join(rows) + "\n"
 
 
+def distill(known: Figures) -> str:
+    """What a teacher adds: a row for each set and arm."""
+    found = [one for key in known if (one := re.fullmatch(r"distill\.([^.]+)\.([\w-]+)\.map50", key))]
+    kinds = ("map", "map50", "map50_minus_baseline", "map50_minus_longer")
+    rows = ["| set | arm | mAP | mAP50 | minus baseline | minus longer | n | how |", "|" + " --- |" * 8]
+    for one in found:
+        cells = [span(known.get(f"distill.{one[1]}.{one[2]}.{kind}"), signed="minus" in kind) for kind in kinds]
+        first = known[one[0]]
+        rows.append(f"| {one[1]} | {one[2]} | {' | '.join(cells)} | {first['n']} | {first['setting']} |")
+    for key in (key for key in known if key.startswith("distill.") and key.endswith(".distilled_minus_baseline")):
+        last = f"{known[key]['n']} | {known[key]['setting']}"
+        rows.append(
+            f"| {key.split('.')[1]} | both minus the longer baseline | - | - | - | {span(known[key], signed=True)} | {last} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
 def stage1(known: Figures) -> str:
     """The other figures of stage 1, a line each."""
     return lines({key: f for key, f in known.items() if re.match(r"(synth|search|resume)\.", key)})
@@ -235,8 +252,8 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
 
 
 _TABLES = (
-    naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, benchmark, stage1, stage2, runtime,
-    single,
+    naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark, stage1, stage2,
+    runtime, single,
 )  # fmt: skip
 TABLES = {one.__name__: one for one in _TABLES}
 

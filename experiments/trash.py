@@ -8,9 +8,6 @@ With --epochs a schedule is shortened, and the row is not done in full.
 """
 
 import argparse
-import csv
-import io
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from experiments import figures
+from experiments import figures, words
 from experiments.cost import canvas_of, counted, milliseconds
 from experiments.detectors import deal
 from experiments.over_seeds import over_seeds
@@ -110,8 +105,8 @@ def body(argv: list[str] | None) -> None:
     for row in dict.fromkeys(args.rows):
         values = [trained(row, seed, args) for seed in args.seeds]
         done[row] = values, cost(args.out / str(row) / str(args.seeds[0]) / "all")
-        write_table(args.out, done, args)
-    show(cells(done, args))
+        words.write(args.out, HEADER, cells(done, args))
+    words.show(HEADER, cells(done, args))
     if args.record:
         figures.write("trash", told(done, args, figures.command("trash", argv)))
 
@@ -202,24 +197,6 @@ def cells(done: Done, args: argparse.Namespace) -> list[list[str]]:
         full = "yes" if in_full(row, args) else f"{length(row, args)} at {args.size} px"
         made.append([*row, full, *told, f"{spent.params_m:.1f}", f"{spent.gflops:.1f}", f"{spent.ms:.0f}"])
     return made
-
-
-def write_table(out: Path, done: Done, args: argparse.Namespace) -> None:
-    """Write the table as it is to OUT/table.csv and OUT/table.md."""
-    rows = cells(done, args)
-    text = io.StringIO()
-    csv.writer(text).writerows([HEADER, *rows])
-    (out / "table.csv").write_text(text.getvalue())
-    lines = [f"| {' | '.join(row)} |" for row in (HEADER, ["---"] * len(HEADER), *rows)]
-    (out / "table.md").write_text("\n".join(lines) + "\n")
-
-
-def show(rows: Sequence[Sequence[str]]) -> None:
-    """Print the table."""
-    table = Table(*HEADER)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=150).print(table)
 
 
 def told(done: Done, args: argparse.Namespace, command: str) -> list[dict[str, object]]:

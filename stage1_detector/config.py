@@ -14,7 +14,9 @@ ALLOWED = {
     "translate": (0.0, 1.0), "flip_lr": (0.0, 1.0), "hue": (0.0, 1.0), "saturation": (0.0, 1.0), "value": (0.0, 1.0),
     "patience": (0, 10**6), "synthetic_ratio": (0.0, 1000.0), "seed": (0, 2**32 - 1),
 }  # fmt: skip
-ALLOWED_ULTRALYTICS = {"lr": (1e-9, 1.0), "mosaic": (0.0, 1.0), "copy_paste": (0.0, 1.0), "freeze": (0, 1000)}
+ALLOWED_ULTRALYTICS = {
+    "lr": (1e-9, 1.0), "mosaic": (0.0, 1.0), "copy_paste": (0.0, 1.0), "freeze": (0, 1000), "dis": (0.0, 1e6),
+}  # fmt: skip
 ALLOWED_LOOP = {
     "backbone_lr": (0.0, 10.0), "layer_decay": (0.01, 1.0), "clip": (0.0, 1e6), "accumulate": (1, 4096), "ema": (0.0, 0.99999),
     "keep": (0, 1000), "plain_epochs": (0, 10**6), "hsv_p": (0.0, 1.0), "affine_p": (0.0, 1.0), "rotate": (0.0, 180.0),
@@ -95,7 +97,8 @@ class DetectorConfig(Config):
 
     `model` is a model YAML that it carries. The rate falls along a cosine; `mosaic` and `copy_paste` are its augmentations of
     these names; `copy_paste` pastes outlines, which boxes have none of, so that it does nothing here (the counterpart is
-    `stage1_detector.synth --paste`). `freeze` holds the first layers of the network still.
+    `stage1_detector.synth --paste`). `freeze` holds the first layers of the network still. `distill_model` is a YOLO's file
+    of ultralytics', whose features it imitates with weight `dis`: ultralytics' own distillation.
     """
 
     family: str = "yolo"
@@ -103,6 +106,8 @@ class DetectorConfig(Config):
     mosaic: float = 0.0
     copy_paste: float = 0.0
     freeze: int = 0
+    distill_model: str = ""
+    dis: float = 6.0
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""

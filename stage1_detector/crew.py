@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as shared
 from torch import nn
 
 HOURS = 2.0  # chosen: how long the others wait while the first looks at valid or writes
@@ -111,6 +110,24 @@ def begun(device: str) -> Iterator[Crew]:
         dist.destroy_process_group()
 
 
+class Sum(torch.autograd.Function):
+    """A tensor's sum over all processes, and of its gradient theirs; torch has deprecated its own."""
+
+    @staticmethod
+    def forward(context: Any, mine: torch.Tensor) -> torch.Tensor:
+        """The sum, in each process."""
+        whole = mine.clone()
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(context: Any, grad: torch.Tensor) -> torch.Tensor:
+        """What each process makes of the sum depends on every part alike."""
+        whole = grad.clone()
+        dist.all_reduce(whole)
+        return whole
+
+
 class SharedBatchNorm(nn.BatchNorm2d):
     """Batch norm over the whole crew's batch (Peng et al. 2018, arXiv:1711.07240), on any device: torch's own wants GPUs."""
 
@@ -118,19 +135,20 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """(B, C, H, W) -> the same, normalised by mean and variance over all processes' photos while it trains."""
         if not self.training:
             return super().forward(x)
+        assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
+        kind, x = x.dtype, x.float() - self.running_mean[:, None, None]  # what is near zero has small squares
         count = x.new_tensor([x.numel() / x.shape[1]])
-        whole = shared.all_reduce(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), count]))  # (2 C + 1,)
+        whole = Sum.apply(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), count]))  # (2 C + 1,)
         sums, squares, number = whole.split([x.shape[1], x.shape[1], 1])
         mean = sums / number
         variance = (squares / number - mean**2).clamp(min=0)
         with torch.no_grad():
-            assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
-            self.running_mean.lerp_(mean, self.momentum)
+            self.running_mean.add_(self.momentum * mean)
             self.running_var.lerp_(variance * number / (number - 1), self.momentum)
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(kind)
 
 
 def with_shared_norms(net: nn.Module, crew: Crew) -> nn.Module:

@@ -15,8 +15,8 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
+from stage1_detector import checkpoint, folds, loop, student, teacher, train, yolo
 from stage1_detector import crew as crews
-from stage1_detector import folds, loop, student, teacher, train, yolo
 from stage1_detector.command import run
 from stage1_detector.config import Config, DetectorConfig
 from stage1_detector.crew import Crew
@@ -57,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--teacher", required=True, help="a finished run (R/one), a recipe to train first into OUT/teacher, or none")
     p.add_argument("--student", default="rtdetr-l", choices=list(STUDENTS))
     # --- settings
-    p.add_argument("--feature", type=float, help="weight of the teacher's maps; 0: without")
-    p.add_argument("--class-weight", dest="classes_weight", type=float, help="weight of the teacher's classes; 0: without")
-    p.add_argument("--box-weight", dest="boxes", type=float, help="weight of the teacher's boxes; 0: without")
+    p.add_argument("--feature-weight", type=float, help="weight of the teacher's maps; 0: without")
+    p.add_argument("--class-weight", type=float, help="weight of the teacher's classes; 0: without")
+    p.add_argument("--box-weight", type=float, help="weight of the teacher's boxes; 0: without")
     p.add_argument("--match", choices=MATCHES, help="the k-th with the k-th, or Hungarian")
     p.add_argument("--floor", type=float, help="score above which the teacher's predictions count")
     p.add_argument("--teacher-warmup", type=float, help="epochs in which its terms grow to their weights")
@@ -87,7 +87,7 @@ def body(argv: list[str] | None) -> None:
 def wanted(args: argparse.Namespace) -> StudentConfig:
     """The settings that the arguments ask for: a recipe of STUDENTS, and what is said otherwise."""
     config = STUDENTS[args.student]()
-    asked = vars(args) | {"classes": args.classes_weight}  # --classes is another thing
+    asked = vars(args)
     given = {field.name: asked[field.name] for field in fields(StudentConfig) if asked.get(field.name) is not None}
     if "schedule" in given and "epochs" not in given:
         given |= {"epochs": 0, "min_steps": 0}
@@ -126,7 +126,7 @@ def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
     if pretrained is not None:
         student.build(config, (), ["product"], pretrained)
     if last is not None:
-        student.checkpoint.read(last, "--resume")
+        checkpoint.read(last, "--resume")
 
 
 def teach(taught_by: str, data: Path, runs: Path, classes: str, count: int, crew: Crew) -> tuple[Teacher, str]:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torchvision.ops import box_convert
 from ultralytics.cfg import get_cfg
+from ultralytics.models.utils.loss import RTDETRDetectionLoss
 from ultralytics.nn.modules import RTDETRDecoder
 
 from stage1_detector import distillation, rtdetr, yolo
@@ -30,7 +31,8 @@ from stage1_detector.trainer import load_matching
 
 MATCHES = ("index", "cost")
 ALLOWED_STUDENT = {
-    "feature": (0.0, 1e6), "classes": (0.0, 1e6), "boxes": (0.0, 1e6), "floor": (0.0, 1.0), "teacher_warmup": (0.0, 1000.0),
+    "feature_weight": (0.0, 1e6), "class_weight": (0.0, 1e6), "box_weight": (0.0, 1e6), "floor": (0.0, 1.0),
+    "teacher_warmup": (0.0, 1000.0),
     "queries": (0, 100_000), "decoder_layers": (0, 100),
 }  # fmt: skip
 
@@ -39,7 +41,7 @@ ALLOWED_STUDENT = {
 class StudentConfig(LoopConfig):
     """An ultralytics network that a teacher helps; each field is an argument of `python -m stage1_detector.distill`.
 
-    `model` is a model YAML that ultralytics carries. `feature`, `classes` and `boxes` weigh the terms of
+    `model` is a model YAML that ultralytics carries. `feature_weight`, `class_weight` and `box_weight` weigh the terms of
     `stage1_detector.distillation` beside the student's own losses; 0: without it. Predictions are matched by `match`: index
     (the k-th with the k-th) or cost (Hungarian), with those of the teacher's that it is surer of than `floor`. The terms grow
     from 0 to their weights in `teacher_warmup` epochs. An RT-DETR has as many `queries` as the photos need, at least 300, and
@@ -48,9 +50,9 @@ class StudentConfig(LoopConfig):
 
     family: str = "rtdetr"
     model: str = "rtdetr-l.yaml"
-    feature: float = 1.0
-    classes: float = 1.0
-    boxes: float = 1.0
+    feature_weight: float = 1.0
+    class_weight: float = 1.0
+    box_weight: float = 1.0
     match: str = "cost"
     floor: float = 0.1
     teacher_warmup: float = 2.0
@@ -67,7 +69,7 @@ class StudentConfig(LoopConfig):
     @property
     def predicts(self) -> bool:
         """Whether the teacher's predictions are asked for."""
-        return self.classes > 0 or self.boxes > 0
+        return self.class_weight > 0 or self.box_weight > 0
 
 
 class Student(nn.Module):
@@ -86,7 +88,7 @@ class Student(nn.Module):
         self.network.model[-1].register_forward_pre_hook(partial(see, self.maps))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches learnt from
         self.adapters = nn.ModuleList()
-        if teacher is not None and config.feature:
+        if teacher is not None and config.feature_weight:
             self.adapters.extend(self._adapters(teacher))
 
     def _adapters(self, teacher: Teacher) -> list[nn.Module]:
@@ -99,6 +101,11 @@ class Student(nn.Module):
         made = [nn.Conv2d(mine.shape[1], nearest(mine, theirs).shape[1], 1) for mine in self.maps]
         self.maps.clear()
         return made
+
+    @property
+    def sharers(self) -> Crew:
+        """Who shares a batch: in training all, on valid the first process is alone."""
+        return self.crew if self.training else ALONE
 
     @property
     def body(self) -> nn.Module:
@@ -126,12 +133,12 @@ class Student(nn.Module):
         if self.teacher is not None:
             taught = self._taught(self.teacher(images, self.look), *predicted, boxes)
             grown = min(1.0, int(self.seen) / self.warmup) if self.warmup else 1.0
-            weights |= {name: grown * float(getattr(self.config, name)) for name in taught}
+            weights |= {name: grown * float(getattr(self.config, f"{name}_weight")) for name in taught}
             parts |= taught
         if self.training:
             self.seen += 1
         self.maps.clear()  # of a graph, which no copy could be made of
-        counts = self.crew.sums({name: float(part.count) for name, part in parts.items()})
+        counts = self.sharers.sums({name: float(part.count) for name, part in parts.items()})
         return {name: weights[name] * part.total / max(counts[name], 1e-6) for name, part in parts.items()}
 
     def _taught(self, known: Known, boxes: torch.Tensor, logits: torch.Tensor, truth: list[torch.Tensor]) -> dict[str, Part]:
@@ -147,10 +154,10 @@ class Student(nn.Module):
                 pairs = distillation.by_index(known.probs[:, : boxes.shape[1]], config.floor)
             else:
                 pairs = distillation.by_cost(boxes, logits, known.boxes, known.probs, config.floor)
-            if config.classes:
-                made["classes"] = distillation.class_loss(logits, known.probs, pairs)
-            if config.boxes:
-                made["boxes"] = distillation.box_loss(boxes, known.boxes, known.probs, pairs)
+            if config.class_weight:
+                made["class"] = distillation.class_loss(logits, known.probs, pairs)
+            if config.box_weight:
+                made["box"] = distillation.box_loss(boxes, known.boxes, known.probs, pairs)
         return made
 
 
@@ -176,11 +183,11 @@ def own_of_yolo(
 def own_of_rtdetr(
     student: Student, images: torch.Tensor, boxes: list[torch.Tensor], labels: list[torch.Tensor]
 ) -> tuple[dict[str, Part], Predicted]:
-    """ultralytics' loss, a mean over products, and the last layer's predictions: boxes (B, Q, 4), logits (B, Q, C).
+    """ultralytics' loss, a mean over the crew's products, and the last layer's predictions: boxes (B, Q, 4), logits (B, Q, C).
 
     Queries of denoising are drawn for the whole crew's batch: every process draws the same, and takes its own photos'.
     """
-    network, crew = cast(Any, student.network), student.crew
+    network, crew = cast(Any, student.network), student.sharers
     whole = crew.every([(b.cpu(), n.cpu()) for b, n in zip(boxes, labels, strict=True)])
     before, photos = sum(map(len, whole[: crew.rank])), [pair for part in whole for pair in part]
     mine = slice(before, before + len(boxes))
@@ -194,14 +201,16 @@ def own_of_rtdetr(
     made = network.predict(images, batch=targets)
     *found, noisy = made if student.training else made[1]
     dec_boxes, dec_logits = found[0], found[1]
+    denoised = 0 if noisy is None else noisy["dn_num_group"] * sum(map(len, noisy["dn_gt_idx"]))
     if noisy is not None:
         noisy = own_noise(noisy, mine, sum(targets["gt_groups"][:before]))
         dec_boxes, dec_logits = (one[:, :, noisy["dn_num_split"][0] :] for one in found[:2])
     batch = {"img": images, "cls": torch.cat(labels), "bboxes": torch.cat(boxes), "batch_idx": owner(boxes)}
+    matched = sum(min(n, dec_logits.shape[2]) for n in targets["gt_groups"])
+    network.criterion.whole = {"": matched, "_dn": denoised}
     told = (*found, noisy)
     loss, _ = network.loss(batch, told if student.training else (None, told))
-    count = images.new_tensor(float(max(1, sum(map(len, boxes)))))
-    return {"detection": Part(loss * count, count)}, (dec_boxes[-1], dec_logits[-1])
+    return {"detection": Part(loss, images.new_tensor(1 / crew.size))}, (dec_boxes[-1], dec_logits[-1])
 
 
 OWN: dict[str, Callable[..., tuple[dict[str, Part], Predicted]]] = {"yolo": own_of_yolo, "rtdetr": own_of_rtdetr}
@@ -216,6 +225,19 @@ class Decoder(RTDETRDecoder):
         if dn_embed is not None:
             dn_embed, dn_bbox = dn_embed[self.mine], dn_bbox[self.mine]
         return super()._get_decoder_input(feats, shapes, dn_embed, dn_bbox)
+
+
+class Share(RTDETRDetectionLoss):
+    """RT-DETR's losses of one process's photos, a mean over `whole`, the crew's products: matched, and denoised (`_dn`)."""
+
+    whole: dict[str, int]
+
+    def _get_loss_class(self, pred_scores: Any, targets: Any, gt_scores: Any, num_gts: int, postfix: str = "") -> Any:
+        return super()._get_loss_class(pred_scores, targets, gt_scores, self.whole[postfix], postfix)
+
+    def _get_loss_bbox(self, pred_bboxes: Any, gt_bboxes: Any, postfix: str = "") -> Any:
+        part = len(gt_bboxes) / max(1, self.whole[postfix])
+        return {name: part * mean for name, mean in super()._get_loss_bbox(pred_bboxes, gt_bboxes, postfix).items()}
 
 
 def own_noise(noisy: dict[str, Any], mine: slice, before: int) -> dict[str, Any]:
@@ -266,6 +288,8 @@ def new(config: StudentConfig, names: list[str], queries: int) -> nn.Module:
     network.nc, network.args = len(names), get_cfg()  # what its losses ask for
     if config.family == "rtdetr":
         network.model[-1].__class__ = Decoder
+        network.criterion = network.init_criterion()
+        network.criterion.__class__ = Share
     return cast(nn.Module, network)
 
 

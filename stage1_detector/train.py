@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--mosaic", type=float)
     p.add_argument("--copy-paste", type=float)
     p.add_argument("--freeze", type=int, help="layers held still")
+    p.add_argument("--distill-model", help="a YOLO's .pt file, for ultralytics' own distillation (ours: distill.py)")
+    p.add_argument("--dis", type=float, help="its weight")
     ask_for_settings(p)
     p.add_argument("--backbone", help="families of our own loop: a network of timm")
     p.add_argument("--neck", choices=CHOICES["rcnn"]["neck"])

@@ -12,6 +12,7 @@ import torch
 from ultralytics.data.augment import BaseMixTransform, Compose
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.torch_utils import unwrap_model
 
 from stage1_detector import rtdetr
@@ -103,7 +104,7 @@ class Ours(DetectionTrainer):
         every = 1 if self.task.chooses else max(1, self.epochs // LOOKS)
         if (self.epoch + 1) % every == 0 or self.fitness is None:
             self.metrics = {
-                f"valid/{k}": v for k, v in self.task.score(deepcopy(unwrap_model(self.ema.ema)).float().eval()).items()
+                f"valid/{k}": v for k, v in self.task.score(deepcopy(judged(self.ema.ema)).float().eval()).items()
             }
             self.fitness = next(iter(self.metrics.values()))
             self.best_fitness = max(self.fitness, -1.0 if self.best_fitness is None else self.best_fitness)
@@ -129,6 +130,12 @@ class Ours(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Our own score follows on the exported model; ultralytics' caps and class means would only confuse."""
+
+
+def judged(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, out of what ultralytics wraps around it."""
+    network = unwrap_model(network)
+    return network.student_model if isinstance(network, DistillationModel) else network
 
 
 def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:

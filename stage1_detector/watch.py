@@ -43,7 +43,8 @@ class Watch:
         self.board = SummaryWriter(str(self.out), purge_step=trainer.start_epoch + 1)
 
     def _epoch(self, trainer: BaseTrainer) -> None:
-        torch.set_num_threads(os.cpu_count() or 1)  # ultralytics leaves one core alone, which of two cores is half
+        # ultralytics leaves one core alone, which of two cores is half; the package means all, unless the user said less
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         self.began, self.done = time.monotonic(), 0
         if trainer.batch_size < self.batch:
             self.tell(f"out of memory with a batch of {self.batch}: goes on with {trainer.batch_size}")

@@ -1,19 +1,13 @@
 """The ultralytics families: fit a YOLO or RT-DETR on our photos, load it, and make it ready for export.
 
-Nothing is downloaded: the environment below is set before ultralytics is imported, the data go in as a dict (a data YAML
+Nothing is downloaded: the package sets the environment before ultralytics is imported, the data go in as a dict (a data YAML
 would make it look for a font), and a model is built from the YAML that the package carries or from a local file.
 """
 
-import os
 import pickle
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
-
-os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytics would set it to 1
-os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))  # its settings file goes nowhere near $HOME
 
 import cv2
 import torch
@@ -26,7 +20,7 @@ from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
 from stage1_detector.course import Progress, Score, epochs, max_det, stamp
 from stage1_detector.data import Photo, read_image
-from stage1_detector.trainer import SYNTHETIC, Task, load_matching, trainer
+from stage1_detector.trainer import SYNTHETIC, Task, judged, load_matching, trainer
 from stage1_detector.watch import Watch, is_out_of_memory
 
 
@@ -175,6 +169,7 @@ def arguments(
         "translate": config.translate, "mosaic": config.mosaic, "close_mosaic": 10 if config.mosaic else 0,
         "copy_paste": config.copy_paste, "fliplr": config.flip_lr, "hsv_h": config.hue, "hsv_s": config.saturation,
         "hsv_v": config.value, "freeze": config.freeze or None, "patience": config.patience or 10**6,
+        "distill_model": config.distill_model or None, "dis": config.dis,
         "val": True, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
         "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if bf16 else False, "deterministic": not cuda,
     }  # fmt: skip
@@ -198,7 +193,8 @@ def load_raw(weights: Path) -> torch.nn.Module:
     try:
         told = torch.load(weights, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # a whole pickled model, as ultralytics saves it
-        return load_checkpoint(str(weights), device="cpu")[0].float().eval()
+        whole = load_checkpoint(str(weights), device="cpu")[0]
+        return judged(whole).float().eval()
     config, family = told["config"], told["config"]["family"]
     model = (
         rtdetr.with_queries(config["model"], told["queries"], config["decoder_layers"])

@@ -1,0 +1,147 @@
+"""A teacher of any family knows what its export would say, in the student's words, and stays as it is."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import box_convert
+from torchvision_nets import SMALL, decided, photos_of
+from torchvision_nets import built as torchvision_built
+
+from fusion.decode import decode
+from stage1_detector import conditional_detr, rtdetr, teacher, yolo
+from stage1_detector.canvases import LOOK, Look
+from stage1_detector.config import Config, DetectorConfig, TransformerConfig
+from stage1_detector.families import FAMILIES
+from stage1_detector.teacher import Teacher
+
+PLAIN = Look("stretch", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+CONFIGS: dict[str, Config] = {
+    "yolo": DetectorConfig(size=96),
+    "rtdetr": DetectorConfig(family="rtdetr", model="yolov8n-rtdetr.yaml", size=96),
+    "rcnn": SMALL,
+    "retinanet": replace(SMALL, family="retinanet", head="plain"),
+    "conditional_detr": TransformerConfig(
+        backbone="test_resnet", width=16, queries=20, encoder_layers=1, decoder_layers=2, size=96, dropout=0.0
+    ),
+}
+STRIDES = {"yolo": [8, 16, 32], "rtdetr": [8, 16, 32], "conditional_detr": [32], "rcnn": [4, 8, 16, 32, 64]}
+STRIDES["retinanet"] = [8, 16, 32, 64, 128]
+
+
+def network(family: str, names: list[str]) -> torch.nn.Module:
+    """The same tiny one each time, none of its scores alike."""
+    config = CONFIGS[family]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if family == "conditional_detr":
+            return conditional_detr.build(config, (), names).eval()
+        if family in ("rcnn", "retinanet"):
+            return decided(torchvision_built(config, names))
+        model = rtdetr.with_queries(config.model, 30, 1) if family == "rtdetr" else config.model
+        return yolo.build(model, names, family).eval()
+
+
+@pytest.fixture(scope="module")
+def teachers() -> Callable[[str], tuple[torch.nn.Module, Teacher]]:
+    """For each family a network, and a teacher of its twin."""
+    made: dict[str, tuple[torch.nn.Module, Teacher]] = {}
+
+    def of(family: str) -> tuple[torch.nn.Module, Teacher]:
+        if family not in made:
+            made[family] = network(family, ["a", "b"]), Teacher(network(family, ["a", "b"]), CONFIGS[family], 2)
+        return made[family]
+
+    return of
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_it_knows_what_fusion_reads_of_the_export(teachers: Callable, family: str) -> None:
+    """Photos of 96 x 96, as each family's own normalisation has them; the student sees them as they are."""
+    net, one = teachers(family)
+    images = photos_of(2, 96, 96)
+    look, config = FAMILIES[family], CONFIGS[family]
+    known = one(images, PLAIN)
+    mean, std = (torch.tensor(value)[:, None, None] for value in (look.mean, look.std))
+    with torch.no_grad():
+        raw = look.for_export(deepcopy(net), config)((images - mean) / std).numpy()
+    for photo in range(2):
+        found = decode(look.layout or family, raw[photo], 0.0, agnostic=False)
+        sure = known.probs[photo].amax(1) > 0
+        boxes = box_convert(known.boxes[photo][sure], "cxcywh", "xyxy") * 96
+        np.testing.assert_allclose(boxes, found.boxes, atol=2e-3)
+        np.testing.assert_allclose(known.probs[photo][sure], found.evidence, atol=1e-5)
+        assert len(found) > 5
+    assert found.boxes.max() > 2  # pixels there
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_its_maps_are_those_of_its_strides(teachers: Callable, family: str) -> None:
+    """Not a square: height and width are not mixed up."""
+    high, wide = (96, 96) if family == "rtdetr" else (96, 128)
+    known = teachers(family)[1](photos_of(1, high, wide), LOOK)
+    assert [tuple(one.shape[2:]) for one in known.maps] == [(-(-high // s), -(-wide // s)) for s in STRIDES[family]]
+    assert all(one.shape[0] == 1 and one.shape[1] >= 16 and torch.isfinite(one).all() for one in known.maps)
+    assert known.boxes.shape == (1, known.probs.shape[1], 4) and known.probs.shape[2] == 2
+    assert known.probs.min() >= 0 and known.probs.max() <= 1
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_however_the_student_sees_the_photos_it_sees_its_own(teachers: Callable, family: str) -> None:
+    one, images = teachers(family)[1], photos_of(1, 96, 96)
+    mean, std = (torch.tensor(value)[:, None, None] for value in (LOOK.mean, LOOK.std))
+    plain, other = one(images, PLAIN), one((images - mean) / std, LOOK)
+    torch.testing.assert_close(plain.boxes, other.boxes, atol=1e-3, rtol=0)
+    torch.testing.assert_close(plain.probs, other.probs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_it_is_held_still(teachers: Callable, family: str) -> None:
+    one = teachers(family)[1]
+    before = {name: value.clone() for name, value in one.net.state_dict().items()}
+    with torch.enable_grad():
+        known = one(photos_of(1, 96, 96).requires_grad_(), PLAIN)
+    assert not any(value.requires_grad for value in (known.boxes, known.probs, *known.maps))
+    assert not any(value.requires_grad for value in one.net.parameters()) and not one.net.training
+    assert all(torch.equal(value, one.net.state_dict()[name]) for name, value in before.items())
+
+
+def test_it_is_no_part_of_a_module_that_holds_it(teachers: Callable) -> None:
+    one, holder = teachers("rcnn")[1], torch.nn.Linear(1, 1)
+    holder.teacher = one
+    assert set(holder.state_dict()) == {"weight", "bias"} and deepcopy(holder).teacher is one
+    assert len(list(holder.parameters())) == 2
+
+
+# --- runs
+
+
+def run_of(folder: Path, categories: list[int] | None, family: str = "conditional_detr") -> Path:
+    """A finished run of a detector of random weights, not of ultralytics."""
+    (folder / "weights").mkdir(parents=True)
+    net: Any = network(family, ["product"] if categories is None else [str(i) for i in categories])
+    torch.save(net.description | {"network": net.state_dict()}, folder / "weights" / "last.pt")
+    (folder / "run.json").write_text(json.dumps({"settings": asdict(CONFIGS[family]) | {"classes": "one"}}))
+    (folder / "model.json").write_text(json.dumps({"categories": categories}))
+    return folder
+
+
+@pytest.mark.parametrize(("categories", "classes"), [(None, 1), ([4, 5, 9], 3)], ids=["class-agnostic", "three classes"])
+def test_a_finished_run_is_a_teacher(tmp_path: Path, categories: list[int] | None, classes: int) -> None:
+    one = teacher.load(run_of(tmp_path, categories))
+    assert (one.family, one.classes) == ("conditional_detr", classes)
+    assert one(photos_of(1, 96, 96), LOOK).probs.shape == (1, 20, classes)
+    teacher.refuse_other_classes(one, tmp_path, classes)
+    with pytest.raises(ValueError, match=rf"--teacher: .* knows {classes} classes, the student is to know 7; train it with"):
+        teacher.refuse_other_classes(one, tmp_path, 7)
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--teacher: got .*, must be a finished run \(with run.json\)"):
+        teacher.load(tmp_path)
