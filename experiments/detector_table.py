@@ -36,6 +36,7 @@ from stage1_detector.command import say
 from stage1_detector.config import from_settings
 from stage1_detector.data import Photo, read, read_image
 from stage1_detector.families import FAMILIES, Network
+from stage1_detector.score import tail
 
 SCORES = ("map", "map50", "map_small", "map_medium", "map_large", "recall")
 UNITS = dict.fromkeys(SCORES, "share") | {
@@ -104,25 +105,32 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
     setting = (
         f"{run.settings['size']} px, {'with' if aware else 'without regard to'} names, {len(photos)} photos held out, "
         f"{'weights given' if run.settings['pretrained'] else 'from random weights'}, one seed"
+        f"{', taught' if run.settings.get('teacher') or run.settings.get('distill_model') else ''}"
         f"{', epoch chosen on valid' if run.settings['patience'] else ''}; "
     )
     setting += f"95 % of {len(drawn)} resamples of {len(np.unique(scene))} scenes" if drawn else "one scene, so no interval"
     return {
-        kind: Value(whole[kind], UNITS[kind], len(photos), setting, *ends(whole[kind], [each[kind] for each in drawn]))
+        kind: Value(
+            whole[kind],
+            UNITS[kind],
+            len(photos),
+            setting,
+            *ends(whole[kind], [each[kind] for each in drawn], len(np.unique(scene))),
+        )
         for kind in SCORES
         if not np.isnan(whole[kind])
     }
 
 
-def ends(value: float, drawn: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
-    """The middle 95 % of `drawn`, as wide as to hold `value`, which few scenes may leave outside; None and None without any.
+def ends(value: float, drawn: Sequence[float], scenes: int) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval over so many scenes that `drawn` tells of (`score.tail`), as wide as to hold `value`; None without any.
 
-    >>> ends(0.5, [0.25, float("nan"), 0.25]), ends(0.5, [])
+    >>> ends(0.5, [0.25, float("nan"), 0.25], 40), ends(0.5, [], 1)
     ((0.25, 0.5), (None, None))
     """
     if len(drawn) == 0:
         return None, None
-    low, high = np.nanquantile([value, *drawn], [0.025, 0.975])
+    low, high = np.nanquantile([value, *drawn], [tail(scenes), 1 - tail(scenes)])
     return min(float(low), value), max(float(high), value)
 
 

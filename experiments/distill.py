@@ -24,19 +24,19 @@ from experiments.detectors import deal
 from experiments.over_seeds import Mean, over_seeds
 from fusion.models import Model, read_object
 from fusion.pipeline import detect_one
-from stage1_detector import train
+from stage1_detector import folds, train
 from stage1_detector.command import run, say
 from stage1_detector.config import DetectorConfig, from_settings
-from stage1_detector.data import Photo, read_image
+from stage1_detector.data import Photo, read, read_image
 from stage1_detector.distill import NONE, STUDENTS, distill
 from stage1_detector.families import FAMILIES
-from stage1_detector.student import StudentConfig, new
+from stage1_detector.student import StudentConfig, build
 
 TERMS = {"feature": (True, False), "prediction": (False, True), "both": (True, True)}  # of maps, of classes and boxes
 ALONE = ("baseline", "longer")
 THEIRS = ("ultralytics-baseline", "ultralytics")
-ARMS = ("baseline", "longer", *TERMS, *THEIRS)
-OURS = ("baseline", "longer", *TERMS)
+OURS = (*ALONE, *TERMS)
+ARMS = (*OURS, *THEIRS)
 BACKWARD = 2.0  # taken: a backward pass costs twice a forward one
 HEADER = ("arm", "mAP", "mAP50", "minus baseline", "minus longer", "n")
 Scored = dict[str, list[dict[str, float]]]
@@ -66,7 +66,7 @@ def body(argv: list[str] | None) -> None:
     words.show(HEADER, cells(done))
     if args.record:
         figures.write(f"distill.{args.set}", told(done, more, args, figures.command("distill", argv)))
-        draw(done, figures.RESULTS / f"distill.{args.set}.png")
+        draw(done, figures.RESULTS / f"distill.{args.set}{args.name}.png")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,11 +124,15 @@ def theirs(config: StudentConfig) -> DetectorConfig:
 
 @torch.no_grad()
 def compute(args: argparse.Namespace, teacher: Path) -> float:
-    """What a step with the teacher costs in steps without: its forward pass beside the student's, and the backward pass."""
+    """What a step with the teacher costs in steps without: its forward pass beside the student's, and the backward pass.
+
+    Operations are counted, without an RT-DETR's denoising queries and without what adapts maps.
+    """
     blank = torch.zeros(1, 3, args.size, args.size)
     config = from_settings(read_object(teacher / "run.json")["settings"])
     beside = cost.counted(FAMILIES[config.family].load(train.weights_of(teacher)), blank).gflops
-    student = new(config_of(args, 0, args.epochs), ["product"], args.queries or 300).eval()
+    photos = folds.load(teacher.parent / folds.NAME, read(args.data)).photos("train")
+    student = build(config_of(args, 0, args.epochs), photos, ["product"]).network.eval()
     return 1 + beside / ((1 + BACKWARD) * cost.counted(student, blank).gflops)
 
 
@@ -200,7 +204,9 @@ def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> l
     """The figures of every arm, and what the teacher adds at equal compute."""
     made, name = [], f"distill.{args.set}{args.name}"
     config, first = config_of(args, 0, args.epochs), f"{args.student} from random weights, "
-    setting = f"{first}{args.epochs} epochs at {args.size} px, batch {config.batch}, photos held out"
+    setting = f"{first}{args.epochs} epochs at {args.size} px, batch {config.batch}, lr {config.lr}, photos held out"
+    taught_by = args.teacher or f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"
+    terms = f"teacher: {taught_by}, matched by {config.match}, weights {args.feature} and {args.predictions}"
     longer = f"{round(args.epochs * more)} epochs for the longer baseline, as the teacher makes a step {more:.2f} times as dear"
     wanted: list[tuple[str, Mean]] = []
     for arm, values in done.items():
@@ -212,6 +218,7 @@ def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> l
     wanted += [] if equal is None else [("distilled_minus_baseline", equal)]
     for key, mean in wanted:
         how = f"{setting}; {longer}" if "longer" in key or key == "distilled_minus_baseline" else setting
+        how = how if key.split(".")[0] in (*ALONE, THEIRS[0]) else f"{how}; {terms}"
         how = how if mean.n > 1 else f"{how}; one seed, so no interval"
         unit = "mAP" if key.endswith(".map") else "mAP50"
         made.append(figures.figure(f"{name}.{key}", mean.value, unit, mean.n, how, command, mean.low, mean.high))

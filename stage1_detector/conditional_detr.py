@@ -74,7 +74,6 @@ class Net(nn.Module):
         """
         logits, boxes = self._layers(images)
         with torch.autocast(images.device.type, enabled=False):  # the matching is numpy's, which has no bf16
-            logits, boxes = logits.float(), boxes.float()
             if not torch.isfinite(boxes).all():
                 return dict.fromkeys(LOSSES, boxes.sum())  # for the loop to say; transformers calls it a wrong box
             if not sum(len(one["labels"]) for one in targets):
@@ -106,9 +105,10 @@ class Net(nn.Module):
         between = [norm(hidden) for hidden in found.decoder_hidden_states[1:-1]]  # the first is what layer one is given
         hidden = torch.stack([*between, found.last_hidden_state])  # (L, B, Q, width)
         reference = torch.logit(found.reference_points, EPS).transpose(0, 1)  # (B, Q, 2)
-        moved = self.net.bbox_predictor(hidden)
-        boxes = torch.cat([moved[..., :2] + reference, moved[..., 2:]], -1).sigmoid()
-        return self.net.class_labels_classifier(hidden), boxes
+        with torch.autocast(images.device.type, enabled=False):  # in bf16 a box is pixels off
+            moved = self.net.bbox_predictor(hidden.float())
+            boxes = torch.cat([moved[..., :2] + reference.float(), moved[..., 2:]], -1).sigmoid()
+            return self.net.class_labels_classifier(hidden.float()), boxes
 
     def known(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Of photos (B, 3, H, W), normalised: what the encoder makes of them, one map (B, width, H / 32, W / 32); of each

@@ -94,7 +94,10 @@ def begun(device: str) -> Iterator[Crew]:
         return
     cuda = torch.cuda.is_available() and device != "cpu"
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= there:
+            raise ValueError(f"torchrun: got {local + 1} processes on this machine, it has {there} GPUs; or pass --device cpu")
+        torch.cuda.set_device(local)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=HOURS))
     crew = Crew(dist.get_rank(), dist.get_world_size())
     try:
@@ -103,7 +106,7 @@ def begun(device: str) -> Iterator[Crew]:
         if any(sign in str(error).lower() for sign in LOST):
             raise ConnectionError(
                 f"process {crew.rank} of {crew.size}: another process of this training is gone ({str(error).splitlines()[0]}); "
-                "start all of them again with --resume"
+                "start all again, with --resume where an epoch was finished"
             ) from error
         raise
     finally:

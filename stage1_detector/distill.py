@@ -3,9 +3,9 @@
     python -m stage1_detector.distill --data D --out R --teacher T [--student rtdetr-l] [--classes one|all] [--resume]
     torchrun --nproc-per-node N -m stage1_detector.distill --data D --out R --teacher T ...
 
-T is a finished run of any detector of the project, or a recipe's name: that one is trained first, into R/teacher. `none` trains
-the student alone, which is what it is compared with. The student goes to R/one or R/all. Of several processes each takes its
-part of every batch, and the losses are those of one process on the whole batch (a YOLO's: their mean, weighted by photos).
+T is a finished run of any detector of the project, or a recipe's name: that one is trained first, into R/teacher, by one
+process. `none` trains the student alone, which is what it is compared with. The student goes to R/one or R/all. Of several
+processes each takes its part of every batch, and the losses are those of one on the whole batch (a YOLO's: their mean).
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from stage1_detector import checkpoint, folds, loop, student, teacher, train, yolo
+from stage1_detector import checkpoint, folds, loop, record, student, teacher, train, yolo
 from stage1_detector import crew as crews
 from stage1_detector.command import run
 from stage1_detector.config import Config, DetectorConfig
@@ -23,9 +23,7 @@ from stage1_detector.crew import Crew
 from stage1_detector.data import read
 from stage1_detector.families import FAMILIES
 from stage1_detector.recipes import RECIPES, recipe
-from stage1_detector.record import fingerprint
 from stage1_detector.student import MATCHES, StudentConfig
-from stage1_detector.teacher import Teacher
 
 NONE = "none"
 
@@ -107,11 +105,16 @@ def distill(
     crew: Crew = crews.ALONE,
 ) -> Path:
     """Train a student into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused."""
-    if config.photos_a_step // config.accumulate < crew.size:
+    if config.batch < crew.size:
         raise ValueError(f"--batch: got {config.batch} photos for {crew.size} processes, need one for each")
     dataset = read(data)
-    count = 1 if classes == "one" else len(dataset.categories)
-    one, told = (None, "") if taught_by == NONE else teach(taught_by, data, runs, classes, count, crew)
+    wanted = None if classes == "one" else [category.id for category in dataset.categories]
+    where = None if taught_by == NONE else teacher_run(taught_by, data, runs, classes, config.device, crew)
+    one, told = (None, "") if where is None else (teacher.load(where), record.fingerprint(train.weights_of(where)))
+    if one is not None and where is not None:
+        record.refuse_other_folds("--teacher", where, runs / folds.NAME)
+        teacher.refuse_other_classes(one, where, wanted)
+        student.refuse_match(config, one)
     build = partial(student.build, teacher=one, crew=crew)
     family = FAMILIES[config.family]._replace(
         fit=partial(loop.fit, build=build, look=student.look_of(config), crew=crew), refuse=refuse
@@ -129,24 +132,21 @@ def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
         checkpoint.read(last, "--resume")
 
 
-def teach(taught_by: str, data: Path, runs: Path, classes: str, count: int, crew: Crew) -> tuple[Teacher, str]:
-    """The teacher and its weights' fingerprint; a recipe's is trained first, by the crew's first while the others wait.
-
-    Raises ValueError for one that is not there, or knows another number of classes than `count`.
-    """
+def teacher_run(taught_by: str, data: Path, runs: Path, classes: str, device: str, crew: Crew) -> Path:
+    """The teacher's run; a recipe's is trained, unless it is there. Raises ValueError for neither, or a recipe in a crew."""
     where = Path(taught_by)
-    if not where.exists() and taught_by in RECIPES:
-        where = runs / "teacher" / classes
-        if crew.leads:
-            where.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(runs / folds.NAME, where.parent / folds.NAME)
-            train.train(data, where.parent, classes, recipe(taught_by), resume=train.is_stopped(where))
-        crew.every(None)
-    elif not where.exists():
+    if where.exists():
+        return where
+    if taught_by not in RECIPES:
         raise ValueError(f"--teacher: got {taught_by}, must be a finished run, {NONE}, or a recipe: {', '.join(RECIPES)}")
-    made = teacher.load(where)
-    teacher.refuse_other_classes(made, where, count)
-    return made, fingerprint(train.weights_of(where))
+    if crew.size > 1:
+        raise ValueError(f"--teacher: got the recipe {taught_by} in {crew.size} processes; train it first, and pass its run")
+    where = runs / "teacher" / classes
+    where.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(runs / folds.NAME, where.parent / folds.NAME)
+    config = replace(recipe(taught_by), device=device)
+    train.train(data, where.parent, classes, config, resume=train.is_stopped(where))
+    return where
 
 
 if __name__ == "__main__":

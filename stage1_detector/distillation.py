@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss, nms
 
-CLASS, L1, GIOU = 2.0, 5.0, 2.0  # taken: DETR's weights of a match, and of its boxes' losses
+CLASS, L1, GIOU = 2.0, 5.0, 2.0  # taken: Conditional DETR's weights of a match, and of its boxes' losses
 DOUBLE = 0.6  # chosen: IoU above which two of a teacher's boxes are one; as valid is scored
 TINY = 1e-4  # chosen: sides of a box in fractions below which its GIoU is not followed
 

@@ -4,7 +4,7 @@ A run depends on its seed alone, also when it was stopped and resumed: each phot
 generators of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import timm.optim
 import timm.utils
 import torch
 from torch import nn
@@ -24,11 +23,10 @@ from stage1_detector.course import LOOKS, Progress, Score, epochs, stamp
 from stage1_detector.crew import ALONE, Crew, with_shared_norms
 from stage1_detector.data import Photo
 from stage1_detector.journal import Journal
+from stage1_detector.optimizers import make_optimizer
 from stage1_detector.schedules import SCHEDULES, factor
 from stage1_detector.watch import is_out_of_memory
 
-MOMENTUM = 0.9  # taken: of SGD, the field's
-DEPTHS = 12  # taken: how many layers mmdetection tells apart in a ConvNeXt
 Parts = dict[str, Any]
 Targets = list[dict[str, torch.Tensor]]
 
@@ -125,6 +123,8 @@ class Run:
         self.valid = Canvases(job.photos["valid"], (), plain, agnostic, job.look)
         self.epochs = epochs(job.config, len(job.photos["train"]))
         self.steps = -(-len(self._order(0)) // gathered)
+        if not self.steps:
+            raise ValueError(f"train: got {len(self.train)} photos, need at least one for each of {job.crew.size} processes")
         self.device = torchvision_net.device_of(job.config.device)
 
     def _order(self, epoch: int) -> list[list[int]]:
@@ -251,32 +251,6 @@ def current(parts: Parts) -> Any:
     """The network to judge by: of averaged weights, if there are any."""
     net: nn.Module = parts["average"].module if "average" in parts else parts["net"]
     return net
-
-
-def make_optimizer(net: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
-    """The optimiser, with a group of parameters for each rate and weight decay that `config` asks for."""
-    groups = parameter_groups(net, config)
-    if config.optimizer == "SGD":
-        return torch.optim.SGD(groups, config.lr, momentum=MOMENTUM)
-    return {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}[config.optimizer](groups, config.lr)
-
-
-def parameter_groups(net: Any, config: LoopConfig) -> Iterator[dict[str, Any]]:
-    """Parameters by rate: the body's at backbone_lr x lr and, of its DEPTHS equal parts, the k-th from its end at layer_decay^k
-    of that (Clark et al. 2020, arXiv:2003.10555); norms and biases do not decay.
-    """
-    body = list(net.body.parameters())
-    own, deep = {id(parameter) for parameter in body}, config.layer_decay < 1
-    for k, part in enumerate(np.array_split(np.arange(len(body)), DEPTHS if deep else 1)[::-1]):
-        rate = config.lr * config.backbone_lr * config.layer_decay**k
-        yield from decayed([body[i] for i in part], rate, config)
-    yield from decayed([p for p in net.parameters() if id(p) not in own], config.lr, config)
-
-
-def decayed(parameters: list[nn.Parameter], rate: float, config: LoopConfig) -> Iterator[dict[str, Any]]:
-    """Groups of parameters of one rate: those that decay, and norms and biases, which do not."""
-    for group in timm.optim.param_groups_weight_decay(nn.ParameterList(parameters), config.weight_decay):
-        yield {"params": group["params"], "weight_decay": group["weight_decay"], "lr": rate}
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,29 @@ def digest(value: Any) -> str:
     (True, False)
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def made_with(folds: Path, classes: str, config: Any, pretrained: Path | None, synthetic: Path | None) -> dict[str, Any]:
+    """The settings of a run, and fingerprints of the files that it is made from."""
+    settings = asdict(config)
+    told = settings.pop("distill_model", ""), settings.pop("dis", None)
+    if told[0]:
+        settings |= {"distill_model": fingerprint(Path(told[0])), "dis": told[1]}
+    return settings | {
+        "classes": classes,
+        "pretrained": pretrained and fingerprint(pretrained),
+        "folds": fingerprint(folds),
+        "synthetic": synthetic and fingerprint(synthetic / "annotations.json"),
+    }
+
+
+def refuse_other_folds(flag: str, teacher: Path, folds: Path) -> None:
+    """Raises ValueError where the run in `teacher` was trained with other folds than the file FOLDS: it may know what they
+    hold out. Weights that lie in no run of ours tell nothing of their photos.
+    """
+    told = read_object(teacher / "run.json")["settings"] if (teacher / "run.json").is_file() else {}
+    if told.get("folds", "") not in ("", fingerprint(folds)):
+        raise ValueError(f"{flag}: {teacher} was trained with other folds than {folds}: it may know what is held out here")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -250,21 +250,21 @@ def _resamples(groups: NDArray[np.integer], n_photos: int, rng: np.random.Genera
 
 def _interval(value: float, drawn: Sequence[float], groups: NDArray[np.integer]) -> Interval:
     count = len(np.unique(groups))
-    low, high = np.quantile(drawn, [_tail(count), 1 - _tail(count)]) if len(drawn) else (value, value)
+    low, high = np.quantile(drawn, [tail(count), 1 - tail(count)]) if len(drawn) else (value, value)
     return Interval(value, float(low), float(high), count)
 
 
-def _tail(count: int) -> float:
+def tail(count: int) -> float:
     """The share of resamples below an interval over `count` groups, by Student's t: the spread is known from few groups only.
 
     Plain percentiles are too narrow there (Hesterberg 2015, arXiv:1411.5279, expanded percentile): of 6 groups the lower
     end is not the 2.5th but the 0.24th.
 
-    >>> round(_tail(6), 4), round(_tail(1000), 4), round(_tail(1), 4)
+    >>> round(tail(6), 4), round(tail(1000), 4), round(tail(1), 4)
     (0.0024, 0.0248, 0.025)
     """
-    tail = (1 - CONFIDENCE) / 2
-    return tail if count < 2 else float(normal.cdf(student.ppf(tail, count - 1) * np.sqrt(count / (count - 1))))
+    plain = (1 - CONFIDENCE) / 2
+    return plain if count < 2 else float(normal.cdf(student.ppf(plain, count - 1) * np.sqrt(count / (count - 1))))
 
 
 def bootstrap(match_a: Match, match_b: Match, groups: NDArray[np.integer], rng: np.random.Generator, n: int = 1000) -> Interval:

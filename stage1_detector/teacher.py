@@ -28,8 +28,9 @@ class Known(NamedTuple):
 class Teacher:
     """A detector of any family of the project, held still. No module: neither a student's state nor its copies hold it."""
 
-    def __init__(self, net: nn.Module, config: Config, classes: int) -> None:
-        self.family, self.classes = config.family, classes
+    def __init__(self, net: nn.Module, config: Config, categories: list[int] | None) -> None:
+        """`categories` are the ids it knows, in the order of its classes; None: it knows products only."""
+        self.family, self.categories = config.family, categories
         look = FAMILIES[config.family]
         self.mean, self.std = torch.tensor(look.mean)[:, None, None], torch.tensor(look.std)[:, None, None]
         self.maps: list[torch.Tensor] = []
@@ -71,11 +72,14 @@ def load(run: Path) -> Teacher:
     settings = read_object(run / "run.json")["settings"]
     config = from_settings(settings)
     categories = read_object(run / "model.json")["categories"]
-    return Teacher(FAMILIES[config.family].load(weights_of(run)), config, 1 if categories is None else len(categories))
+    return Teacher(FAMILIES[config.family].load(weights_of(run)), config, categories)
 
 
-def refuse_other_classes(teacher: Teacher, run: Path, classes: int) -> None:
-    """Raises ValueError unless the teacher knows as many classes as the student is to."""
-    if teacher.classes != classes:
-        told = f"--teacher: {run} knows {teacher.classes} classes, the student is to know {classes}"
-        raise ValueError(f"{told}; train it with --classes {'one' if classes == 1 else 'all'} on the same data")
+def refuse_other_classes(teacher: Teacher, run: Path, categories: list[int] | None) -> None:
+    """Raises ValueError unless the teacher knows the student's `categories`, ids in their order; None: products of one kind."""
+    if teacher.categories == categories:
+        return
+    mine, theirs = (1 if one is None else len(one) for one in (categories, teacher.categories))
+    told = f"--teacher: {run} knows {theirs} classes, the student is to know {mine}"
+    told += " others" if mine == theirs else ""
+    raise ValueError(f"{told}; train it with --classes {'one' if categories is None else 'all'} on the same data")

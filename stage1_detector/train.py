@@ -8,7 +8,7 @@
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from fusion.pipeline import detect_one
 from stage1_detector import folds, record
 from stage1_detector.album import WISH
 from stage1_detector.command import run, say
-from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, override, weights_file
+from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, DetectorConfig, override, weights_file
 from stage1_detector.course import Progress, Score, epochs, max_det
 from stage1_detector.crew import ALONE, Crew
 from stage1_detector.data import Dataset, Photo, read, read_image
@@ -161,7 +161,7 @@ def train(
     dataset = read(data)
     parts, out = folds.load(runs / folds.NAME, dataset), runs / classes
     family = family or FAMILIES[config.family]
-    settings = made_with(runs, classes, config, pretrained, synthetic) | also
+    settings = record.made_with(runs / folds.NAME, classes, config, pretrained, synthetic) | also
     if record.finished(out, settings, force):
         if crew.leads:
             say(f"{classes}: reuses {out}")
@@ -169,6 +169,8 @@ def train(
     record.refuse_unfinished(out, is_stopped(out), resume, force)
     last = out / "weights" / "last.pt"
     family.refuse(config, pretrained, last if resume else None)
+    if isinstance(config, DetectorConfig) and config.distill_model:
+        record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], runs / folds.NAME)
     made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
     crew.every(None)  # all have looked before the first writes
     if crew.leads:
@@ -187,16 +189,6 @@ def train(
         metrics = finish(family.load(weights), out, config, described, photos["valid"], len(dataset.categories))
         record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
-
-
-def made_with(runs: Path, classes: str, config: Config, pretrained: Path | None, synthetic: Path | None) -> dict[str, Any]:
-    """The settings of a run, and fingerprints of the files that it is made from."""
-    return asdict(config) | {
-        "classes": classes,
-        "pretrained": pretrained and record.fingerprint(pretrained),
-        "folds": record.fingerprint(runs / folds.NAME),
-        "synthetic": synthetic and record.fingerprint(synthetic / "annotations.json"),
-    }
 
 
 def teller(out: Path, classes: str, crew: Crew) -> Progress:

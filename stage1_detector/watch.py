@@ -3,7 +3,6 @@
 Figures of an epoch stand in OUT/events.out.tfevents.*: `tensorboard --logdir R` draws them.
 """
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ultralytics.engine.trainer import BaseTrainer
 
 SECONDS = 30.0  # chosen: from one line to the next within an epoch
+THREADS = torch.get_num_threads()  # before ultralytics leaves one core alone
 BOARD = "events.out.tfevents.*"
 
 
@@ -43,8 +43,7 @@ class Watch:
         self.board = SummaryWriter(str(self.out), purge_step=trainer.start_epoch + 1)
 
     def _epoch(self, trainer: BaseTrainer) -> None:
-        # ultralytics leaves one core alone, which of two cores is half; the package means all, unless the user said less
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_num_threads(THREADS)
         self.began, self.done = time.monotonic(), 0
         if trainer.batch_size < self.batch:
             self.tell(f"out of memory with a batch of {self.batch}: goes on with {trainer.batch_size}")

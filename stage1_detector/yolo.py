@@ -105,7 +105,10 @@ def fit(
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
     """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with."""
-    for flag, path in (("--pretrained", pretrained), ("--resume", last)):
+    taught = Path(config.distill_model) if config.distill_model else None
+    if taught is not None and (config.family != "yolo" or not taught.is_file()):
+        raise ValueError(f"--distill-model: got {taught} in family {config.family}, must be a YOLO's .pt file, for a YOLO")
+    for flag, path in (("--pretrained", pretrained), ("--resume", last), ("--distill-model", taught)):
         if path is not None and path.suffix != ".safetensors":
             _refuse_weights(flag, path)
     try:
@@ -169,7 +172,7 @@ def arguments(
         "translate": config.translate, "mosaic": config.mosaic, "close_mosaic": 10 if config.mosaic else 0,
         "copy_paste": config.copy_paste, "fliplr": config.flip_lr, "hsv_h": config.hue, "hsv_s": config.saturation,
         "hsv_v": config.value, "freeze": config.freeze or None, "patience": config.patience or 10**6,
-        "distill_model": config.distill_model or None, "dis": config.dis,
+        "distill_model": str(Path(config.distill_model).resolve()) if config.distill_model else None, "dis": config.dis,
         "val": True, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
         "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if bf16 else False, "deterministic": not cuda,
     }  # fmt: skip

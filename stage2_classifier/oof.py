@@ -144,5 +144,6 @@ def train_fold(
     scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
     trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
-    train.finish(families.FAMILIES[config.family].load(trained), out, config, described, both["valid"], len(parts.dataset.categories))
+    network = families.FAMILIES[config.family].load(trained)
+    train.finish(network, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

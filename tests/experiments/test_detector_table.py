@@ -96,8 +96,10 @@ def test_whole_scenes_are_resampled() -> None:
 
 
 def test_an_interval_is_the_middle_of_what_was_drawn() -> None:
-    assert ends(0.5, np.linspace(0, 1, 999).tolist()) == pytest.approx((0.025, 0.975), abs=0.002)
-    assert ends(0.5, []) == (None, None)
+    drawn = np.linspace(0, 1, 9999).tolist()
+    assert ends(0.5, drawn, 1000) == pytest.approx((0.025, 0.975), abs=0.002)
+    assert ends(0.5, drawn, 6) == pytest.approx((0.0024, 0.9976), abs=0.0005)  # few scenes tell little
+    assert ends(0.5, [], 1) == (None, None)
 
 
 def finish(out: Path, **changed: object) -> None:

@@ -24,7 +24,7 @@ from stage1_detector.conditional_detr import Net
 from stage1_detector.config import STARTER, TransformerConfig, override
 from stage1_detector.data import read_image
 from stage1_detector.export import export_detector
-from stage1_detector.loop import parameter_groups
+from stage1_detector.optimizers import parameter_groups
 from stage1_detector.recipes import RECIPES
 from stage1_detector.train import member, sidecar
 

@@ -11,7 +11,7 @@ import torch
 from test_yolo import photo
 from torchvision_nets import SMALL, built
 
-from stage1_detector import checkpoint, journal, loop, torchvision_net
+from stage1_detector import checkpoint, journal, loop, optimizers, torchvision_net
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.crew import ALONE
 from stage1_detector.data import Photo
@@ -160,7 +160,7 @@ def rates(changed: dict[str, object]) -> dict[str, float]:
     """The rate of some tensors, by name."""
     config = replace(SMALL, lr=1.0, **changed)
     net = built(config, ["a"])
-    of = {id(p): group for group in loop.parameter_groups(net, config) for p in group["params"]}
+    of = {id(p): group for group in optimizers.parameter_groups(net, config) for p in group["params"]}
     assert len(of) == len(list(net.parameters()))  # each in one group
     names = {"first": 0, "last": -1}
     body = list(net.backbone.body.parameters())
@@ -178,7 +178,7 @@ def test_the_backbone_learns_at_its_own_rate_and_its_layers_by_depth() -> None:
 def test_norms_and_biases_do_not_decay() -> None:
     config = replace(SMALL, weight_decay=0.1)
     net = built(config, ["a"])
-    for group in loop.parameter_groups(net, config):
+    for group in optimizers.parameter_groups(net, config):
         assert all((p.ndim > 1) == (group["weight_decay"] == 0.1) for p in group["params"])
 
 

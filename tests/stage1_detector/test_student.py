@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from crews import together
+from test_conditional_detr import shaken
 from test_teacher import CONFIGS, network
 from test_yolo import photo
 from torchvision_nets import noise, photos_of
@@ -31,7 +32,7 @@ Targets = list[dict[str, torch.Tensor]]
 
 
 def taught(family: str = "retinanet", names: tuple[str, ...] = ("a", "b")) -> Teacher:
-    return Teacher(network(family, list(names)), CONFIGS[family], len(names))
+    return Teacher(network(family, list(names)), CONFIGS[family], list(range(len(names))))
 
 
 def built(config: StudentConfig, one: Teacher | None = None, names: tuple[str, ...] = ("a", "b"), warmup: int = 0) -> Student:
@@ -77,8 +78,8 @@ def test_without_a_teacher_the_losses_are_ultralytics_own(config: StudentConfig,
     ours = one.losses(images, told)
     torch.manual_seed(3)
     theirs, _ = plain.loss(as_ultralytics_has_it(images, told))
-    wanted = float(theirs.sum()) / (len(images) if config.family == "yolo" else 1)
-    assert set(ours) == {"detection"} and float(ours["detection"]) == pytest.approx(wanted, rel=1e-5)
+    wanted = float(theirs.detach().sum()) / (len(images) if config.family == "yolo" else 1)
+    assert set(ours) == {"detection"} and float(ours["detection"].detach()) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("model", ["yolov8n.yaml", "yolov10n.yaml", "yolo26n.yaml", "yolov8n-rtdetr.yaml"])
@@ -140,7 +141,7 @@ def test_weights_weigh() -> None:
 
     plain, other = losses(), losses(feature_weight=2.0, class_weight=3.0, box_weight=0.5)
     for name, factor in {"detection": 1.0, "feature": 2.0, "class": 3.0, "box": 0.5}.items():
-        assert float(other[name]) == pytest.approx(factor * float(plain[name]), rel=1e-5), name
+        assert float(other[name].detach()) == pytest.approx(factor * float(plain[name].detach()), rel=1e-5), name
 
 
 def test_the_terms_grow_from_nothing_to_their_weights_over_the_warm_up() -> None:
@@ -221,8 +222,8 @@ def test_settings_are_checked(values: dict[str, object], message: str) -> None:
 # --- a crew
 
 CASES = {  # boxes in each photo of the one batch of an epoch
-    "one each": (4, 2), "uneven, one process sees no box": (0, 3, 6), "uneven, an empty photo": (2, 5, 0, 1, 3),
-    "no box at all": (0, 0), "more than are denoised, and than queries": (120, 40, 3),
+    "one process sees no box": (0, 3, 6), "three photos and two, one empty": (2, 5, 0, 1, 3), "no box at all": (0, 0),
+    "more than are denoised, and than queries": (120, 40, 3),
 }  # fmt: skip
 
 
@@ -236,6 +237,19 @@ def crowd(folder: Path, counts: tuple[int, ...]) -> tuple[Photo, ...]:
     return tuple(made)
 
 
+def decided() -> Teacher:
+    """One of small boxes anywhere, and scores apart. Among ties it is rounding that matches: a new student's boxes are of one
+    size on a grid, and the cost of two in a row is the same whichever has which of two large boxes around them.
+    """
+    net = shaken(network("conditional_detr", ["product"]))
+    last = net.net.bbox_predictor.layers[-1]
+    with torch.no_grad():
+        net.net.class_labels_classifier.weight.mul_(4)
+        last.weight.mul_(20)
+        last.bias[2:] -= 2.5
+    return Teacher(net, CONFIGS["conditional_detr"], None)
+
+
 def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]:
     """For each of CASES the losses of five steps, one an epoch, and the weights after them."""
     torch.set_num_threads(1)
@@ -244,7 +258,7 @@ def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[
     loop.Journal.step = lambda self, told, rate: steps.append(dict(told)) or plain(self, told, rate)
     try:
         for i, counts in enumerate(CASES.values()):
-            out, one = folder / f"{crew.size}" / str(i), taught(names=("product",))
+            out, one = folder / f"{crew.size}" / str(i), decided()
             shown = {"train": crowd(folder, counts), "valid": crowd(folder, (2, 0))}
             if crew.leads:
                 out.mkdir(parents=True)
@@ -263,9 +277,11 @@ def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[
 
 @pytest.fixture(scope="module")
 def crews(tmp_path_factory: pytest.TempPathFactory) -> tuple[list, list]:
-    """What one process makes of CASES, and two together."""
+    """What one process makes of CASES, and two together: by SGD, as Adam's first steps are of one length however small the
+    gradient is, and make rounding into weights. By AdamW: test_distill.
+    """
     folder = tmp_path_factory.mktemp("crew")
-    config = replace(RTDETR, lr=1e-4, clip=0.1, ema=0.9, affine_p=0.5, scale=0.2)
+    config = replace(RTDETR, optimizer="SGD", lr=0.05, clip=0.1, ema=0.9, affine_p=0.5, scale=0.2, decoder_layers=1)
     return trained(ALONE, folder, config), together(trained, folder, config)[0]
 
 

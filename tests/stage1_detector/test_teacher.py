@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_conditional_detr import shaken
 from torchvision.ops import box_convert
 from torchvision_nets import SMALL, decided, photos_of
 from torchvision_nets import built as torchvision_built
@@ -55,7 +56,7 @@ def teachers() -> Callable[[str], tuple[torch.nn.Module, Teacher]]:
 
     def of(family: str) -> tuple[torch.nn.Module, Teacher]:
         if family not in made:
-            made[family] = network(family, ["a", "b"]), Teacher(network(family, ["a", "b"]), CONFIGS[family], 2)
+            made[family] = network(family, ["a", "b"]), Teacher(network(family, ["a", "b"]), CONFIGS[family], [0, 1])
         return made[family]
 
     return of
@@ -126,6 +127,8 @@ def run_of(folder: Path, categories: list[int] | None, family: str = "conditiona
     """A finished run of a detector of random weights, not of ultralytics."""
     (folder / "weights").mkdir(parents=True)
     net: Any = network(family, ["product"] if categories is None else [str(i) for i in categories])
+    if family == "conditional_detr":
+        shaken(net)
     torch.save(net.description | {"network": net.state_dict()}, folder / "weights" / "last.pt")
     (folder / "run.json").write_text(json.dumps({"settings": asdict(CONFIGS[family]) | {"classes": "one"}}))
     (folder / "model.json").write_text(json.dumps({"categories": categories}))
@@ -135,11 +138,13 @@ def run_of(folder: Path, categories: list[int] | None, family: str = "conditiona
 @pytest.mark.parametrize(("categories", "classes"), [(None, 1), ([4, 5, 9], 3)], ids=["class-agnostic", "three classes"])
 def test_a_finished_run_is_a_teacher(tmp_path: Path, categories: list[int] | None, classes: int) -> None:
     one = teacher.load(run_of(tmp_path, categories))
-    assert (one.family, one.classes) == ("conditional_detr", classes)
+    assert (one.family, one.categories) == ("conditional_detr", categories)
     assert one(photos_of(1, 96, 96), LOOK).probs.shape == (1, 20, classes)
-    teacher.refuse_other_classes(one, tmp_path, classes)
+    teacher.refuse_other_classes(one, tmp_path, categories)
     with pytest.raises(ValueError, match=rf"--teacher: .* knows {classes} classes, the student is to know 7; train it with"):
-        teacher.refuse_other_classes(one, tmp_path, 7)
+        teacher.refuse_other_classes(one, tmp_path, list(range(7)))
+    with pytest.raises(ValueError, match=rf"knows {classes} classes, the student is to know {classes} others; train it"):
+        teacher.refuse_other_classes(one, tmp_path, list(range(classes)))
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
