@@ -30,7 +30,7 @@ TINY = [
     "--floor", "0",
 ]  # fmt: skip
 SMALL = [*TINY, "--student", "rtdetr-small", "--queries", "20", "--decoder-layers", "1", "--epochs", "2"]
-YOLO = [*TINY, "--student", "yolov8n", "--epochs", "1"]
+YOLO = [*TINY, "--student", "yolov8n", "--match", "cost", "--epochs", "1"]
 
 
 @pytest.fixture(scope="module")
