@@ -230,6 +230,19 @@ def load(weights: Path) -> Net:
     return net.eval()
 
 
+def of_weights(path: Path) -> Net:
+    """The paper's network, of as many queries and classes as the weights file PATH has, transformers' or ours, in evaluation
+    mode. Raises ValueError where that is not all of it.
+    """
+    state = {renamed(name): value for name, value in weights_in(path).items()}
+    head, queries = state.get(f"{HEAD}weight"), state.get("model.query_position_embeddings.weight")
+    if head is not None and queries is not None:
+        net = Net(TransformerConfig(queries=len(queries)), [str(i) for i in range(len(head))])
+        if fill(net, state):
+            return net.eval()
+    raise ValueError(f"--teacher: got {path}, must be a finished run, or weights of a whole Conditional DETR with ResNet-50")
+
+
 def refuse(config: TransformerConfig, pretrained: Path | None, last: Path | None) -> None:
     """Raises ValueError for a backbone, a weights file, a checkpoint or a device that training could not begin with, and where
     transformers is not installed.

@@ -3,9 +3,10 @@
     python -m stage1_detector.distill --data D --out R --teacher T [--student rtdetr-l] [--classes one|all] [--resume]
     torchrun --nproc-per-node N -m stage1_detector.distill --data D --out R --teacher T ...
 
-T is a finished run of any detector of the project, or a recipe's name: that one is trained first, into R/teacher, by one
-process. `none` trains the student alone, which is what it is compared with. The student goes to R/one or R/all. Of several
-processes each takes its part of every batch, and the losses are those of one on the whole batch (a YOLO's: their mean).
+T is a finished run of any detector of the project, a file of transformers' Conditional DETR, or a recipe's name: that
+one is trained first, into R/teacher, by one process. `none` trains the student alone, which is what it is compared with. The
+student goes to R/one or R/all. Of several processes each takes its part of every batch, and the losses are those of one on the
+whole batch (a YOLO's: their mean).
 """
 
 import argparse
@@ -110,7 +111,7 @@ def distill(
     dataset = read(data)
     wanted = None if classes == "one" else [category.id for category in dataset.categories]
     where = None if taught_by == NONE else teacher_run(taught_by, data, runs, classes, config.device, crew)
-    one, told = (None, "") if where is None else (teacher.load(where), record.fingerprint(train.weights_of(where)))
+    one, told = (None, "") if where is None else (teacher.load(where), record.fingerprint(weights_of(where)))
     if one is not None and where is not None:
         record.refuse_other_folds("--teacher", where, runs / folds.NAME)
         teacher.refuse_other_classes(one, where, wanted)
@@ -132,11 +133,16 @@ def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
         checkpoint.read(last, "--resume")
 
 
+def weights_of(teacher: Path) -> Path:
+    """The file of a teacher's weights."""
+    return teacher if teacher.is_file() else train.weights_of(teacher)
+
+
 def teacher_run(taught_by: str, data: Path, runs: Path, classes: str, device: str, crew: Crew) -> Path:
-    """The teacher's run; a recipe's is trained, unless it is there. Raises ValueError for neither, or a recipe in a crew."""
+    """The teacher's run or file; a recipe's run is made, unless it is there. Raises ValueError for none, or one in a crew."""
     where = Path(taught_by)
     if where.exists():
-        return where
+        return where.parents[1] if where.is_file() and (where.parents[1] / "run.json").is_file() else where
     if taught_by not in RECIPES:
         raise ValueError(f"--teacher: got {taught_by}, must be a finished run, {NONE}, or a recipe: {', '.join(RECIPES)}")
     if crew.size > 1:

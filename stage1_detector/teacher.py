@@ -8,9 +8,9 @@ from torch import nn
 from torchvision.ops import box_convert
 
 from fusion.models import read_object
-from stage1_detector import rtdetr
+from stage1_detector import conditional_detr, rtdetr
 from stage1_detector.canvases import Look
-from stage1_detector.config import TRANSFORMERS, Config, from_settings
+from stage1_detector.config import TRANSFORMERS, Config, TransformerConfig, from_settings
 from stage1_detector.families import FAMILIES
 from stage1_detector.train import weights_of
 
@@ -66,7 +66,12 @@ class Teacher:
 
 
 def load(run: Path) -> Teacher:
-    """The teacher in a finished run, a folder with run.json. Raises ValueError for one that is not there or not finished."""
+    """The teacher in a finished run, a folder with run.json, or of a file of Conditional DETR's weights. Raises ValueError for
+    one that is not there or not finished.
+    """
+    if run.is_file():
+        net = conditional_detr.of_weights(run)
+        return Teacher(net, TransformerConfig(), list(range(len(net.description["names"]))))
     if not (run / "run.json").is_file():
         raise ValueError(f"--teacher: got {run}, must be a finished run (with run.json), such as R/one")
     settings = read_object(run / "run.json")["settings"]
@@ -77,9 +82,9 @@ def load(run: Path) -> Teacher:
 
 def refuse_other_classes(teacher: Teacher, run: Path, categories: list[int] | None) -> None:
     """Raises ValueError unless the teacher knows the student's `categories`, ids in their order; None: products of one kind."""
-    if teacher.categories == categories:
-        return
     mine, theirs = (1 if one is None else len(one) for one in (categories, teacher.categories))
+    if teacher.categories == categories or (run.is_file() and mine == theirs):  # a file of weights tells no names
+        return
     told = f"--teacher: {run} knows {theirs} classes, the student is to know {mine}"
     told += " others" if mine == theirs else ""
     raise ValueError(f"{told}; train it with --classes {'one' if categories is None else 'all'} on the same data")

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from test_conditional_detr import shaken
 from torchvision.ops import box_convert
 from torchvision_nets import SMALL, decided, photos_of
@@ -150,3 +152,20 @@ def test_a_finished_run_is_a_teacher(tmp_path: Path, categories: list[int] | Non
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--teacher: got .*, must be a finished run \(with run.json\)"):
         teacher.load(tmp_path)
+
+
+def test_a_file_of_weights_is_a_teacher_of_as_many_classes_as_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the paper's network; here of a small one in its place."""
+    small = partial(replace, CONFIGS["conditional_detr"])
+    monkeypatch.setattr(conditional_detr, "TransformerConfig", small)
+    net = network("conditional_detr", ["a", "b", "c"])
+    save_file(net.net.state_dict(), tmp_path / "weights.safetensors")
+    one = teacher.load(tmp_path / "weights.safetensors")
+    expected, seen = net.known(photos_of(1, 64, 64)), one(photos_of(1, 64, 64), LOOK)
+    torch.testing.assert_close(seen.boxes, expected[1])
+    teacher.refuse_other_classes(one, tmp_path / "weights.safetensors", [7, 8, 9])
+    with pytest.raises(ValueError, match="knows 3 classes, the student is to know 1; train it with --classes one"):
+        teacher.refuse_other_classes(one, tmp_path / "weights.safetensors", None)
+    save_file({"other": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"--teacher: got .*other.safetensors, must be a finished run, or weights"):
+        teacher.load(tmp_path / "other.safetensors")
