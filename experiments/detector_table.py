@@ -97,13 +97,14 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
 
     One that does not tell names apart is scored as if there were one of `n_categories`.
     """
-    one, aware = train.member(model), model.sidecar.categories is not None
+    one, aware, least = train.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
     found = [detect_one(model, one, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
     truth = photos if aware else [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     score = partial(scored, truth, found, n_categories if aware else 1, model.sidecar.max_det)
     whole, drawn = score(range(len(photos))), [score(picked) for picked in resamples(scene, np.random.default_rng(0))]
     setting = (
-        f"{run.settings['size']} px, {'with' if aware else 'without regard to'} names, {len(photos)} photos held out, "
+        f"{run.settings['epochs']} epochs{(' or ' + str(least) + ' steps') if least else ''} "
+        f"at {run.settings['size']} px, {'with' if aware else 'without regard to'} names, {len(photos)} photos held out, "
         f"{'weights given' if run.settings['pretrained'] else 'from random weights'}, one seed"
         f"{', taught' if run.settings.get('teacher') or run.settings.get('distill_model') else ''}"
         f"{', epoch chosen on valid' if run.settings['patience'] else ''}; "
