@@ -22,7 +22,15 @@ from stage1_detector.command import run
 from stage1_detector.data import read
 from stage1_detector.recipes import recipe
 
-SETTINGS = {"family": "yolo", "model": "yolov8n.yaml", "size": 64, "patience": 0, "pretrained": None}
+SETTINGS = {
+    "family": "yolo",
+    "model": "yolov8n.yaml",
+    "size": 64,
+    "epochs": 3,
+    "min_steps": 0,
+    "patience": 0,
+    "pretrained": None,
+}
 
 
 def slow_pareto(points: list[tuple[float, float]]) -> list[int]:
