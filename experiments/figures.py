@@ -37,9 +37,16 @@ def command(module: str, argv: Sequence[str] | None) -> str:
 
     >>> command("gates", ["--set", "few", "--out", "/home/me/runs/few"])
     'python -m experiments.gates --set few --out runs/few'
+    >>> command("benchmark", ["detectors", "--runs", "a=/home/me/runs/a", "b=b"])
+    'python -m experiments.benchmark detectors --runs a=runs/a b=b'
     """
-    words = [word if not Path(word).is_absolute() else "/".join(Path(word).parts[-2:]) for word in argv or sys.argv[1:]]
-    return shlex.join(["python", "-m", f"experiments.{module}", *words])
+    return shlex.join(["python", "-m", f"experiments.{module}", *map(_shown, argv or sys.argv[1:])])
+
+
+def _shown(word: str) -> str:
+    """A word of a call, its path, alone or after NAME=, cut to its last two names if it is whole."""
+    name, sign, path = word.rpartition("=")
+    return f"{name}{sign}{'/'.join(Path(path).parts[-2:])}" if Path(path).is_absolute() else word
 
 
 def write(name: str, figures: list[dict[str, Any]]) -> Path:
