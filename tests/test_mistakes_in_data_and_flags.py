@@ -8,7 +8,7 @@ import pytest
 from place import READERS, TRAINERS, Place
 
 from stage1_detector import config as detector_config
-from stage1_detector import folds
+from stage1_detector import distill, folds, student
 from stage1_detector import recipes as detector_recipes
 from stage2_classifier import config as classifier_config
 
@@ -165,13 +165,18 @@ def test_a_number_out_of_range(refused: Callable, name: str, flag: str, value: s
     refused(name, [flag, value], f"{flag}: got {value}, allowed ")
 
 
+OF_LOOP = {**detector_config.ALLOWED, **detector_config.ALLOWED_LOOP}
 RANGES = [
     (detector_recipes.small(), {**detector_config.ALLOWED, **detector_config.ALLOWED_ULTRALYTICS}),
-    (detector_recipes.retinanet(), {**detector_config.ALLOWED, **detector_config.ALLOWED_TORCHVISION}),
+    (detector_recipes.retinanet(), {**OF_LOOP, **detector_config.ALLOWED_TORCHVISION}),
+    (detector_recipes.conditional_detr(), {**OF_LOOP, **detector_config.ALLOWED_TRANSFORMER}),
+    (distill.STUDENTS["rtdetr-l"](), {**OF_LOOP, **student.ALLOWED_STUDENT}),
     (classifier_config.RECIPES["small"](), classifier_config.ALLOWED),
 ]
 
 
-@pytest.mark.parametrize(("config", "allowed"), RANGES, ids=["ultralytics", "torchvision", "classifier"])
+@pytest.mark.parametrize(
+    ("config", "allowed"), RANGES, ids=["ultralytics", "torchvision", "transformer", "student", "classifier"]
+)
 def test_every_number_has_a_range_with_the_recipes_inside(config: object, allowed: dict[str, object]) -> None:
     assert set(allowed) == {name for name, value in vars(config).items() if isinstance(value, int | float)}
