@@ -90,6 +90,7 @@ def test_ways_take_turns_round_by_round() -> None:
     assert all(sorted(calls[i : i + 3]) == ["a", "b", "c"] for i in range(0, 18, 3)) and len(calls) == 18
 
 
+@pytest.mark.slow
 def test_the_memory_is_that_of_the_process_with_the_model(place: Place) -> None:
     small, large = (cost.peak_mb(place.runs / "one" / "model.onnx", np.zeros((1, s, s, 3), np.uint8)) for s in (64, 4096))
     assert 20 < small < 200 and large > small + 40  # a canvas of 50 MB; torch, which this process has loaded, takes more

@@ -159,6 +159,7 @@ def test_before_it_learns_its_queries_are_apart_and_silent() -> None:
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.slow
 def test_it_learns_two_photos(norm: str) -> None:
     net = built(replace(SMALL, width=32, norm=norm)).train()
     images, told = photos_of(2), targets(3, 4)
@@ -302,6 +303,7 @@ def test_settings_are_checked(values: dict[str, object], message: str) -> None:
 
 
 @pytest.mark.parametrize("names", [["product"], ["a", "b", "c"]], ids=["class-agnostic", "class-aware"])
+@pytest.mark.slow
 def test_onnx_does_what_torch_does_and_run_py_reads_it(tmp_path: Path, names: list[str]) -> None:
     net = shaken(built(names=tuple(names)))
     shown = (noise(photo(tmp_path, 1, [[4, 4, 60, 40]])), noise(photo(tmp_path, 2, [])))

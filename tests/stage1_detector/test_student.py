@@ -115,6 +115,7 @@ def test_with_a_teacher_there_are_three_terms_more(config: StudentConfig, traini
 @FAMILIES
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.slow
 def test_every_family_teaches_one_class_or_three(config: StudentConfig, family: str, classes: int) -> None:
     names = tuple("abc"[:classes])
     one = built(config, taught(family, names), names)
