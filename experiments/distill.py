@@ -66,13 +66,13 @@ def body(argv: list[str] | None) -> None:
     words.show(HEADER, cells(done))
     if args.record:
         figures.write(f"distill.{args.set}", told(done, more, args, figures.command("distill", argv)))
-        draw(done, figures.RESULTS / f"distill.{args.set}{args.name}.png")
+        draw(done, figures.RESULTS / f"distill.{args.set}.png")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m experiments.distill", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--set", required=True, help="name in the figures' keys")
+    p.add_argument("--set", required=True, help="name in the figures' keys: tells photos, student and budget apart")
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--student", default="yolov8n", choices=list(STUDENTS))
@@ -89,7 +89,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--queries", type=int, default=0)
     p.add_argument("--decoder-layers", type=int, default=0)
     p.add_argument("--lr", type=float, default=0.0, help="in place of the recipe's")
-    p.add_argument("--name", default="", help="in the keys, after the set: tells another student or budget apart")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     return p
 
@@ -202,7 +201,7 @@ def draw(done: Scored, path: Path) -> None:
 
 def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> list[dict[str, object]]:
     """The figures of every arm, and what the teacher adds at equal compute."""
-    made, name = [], f"distill.{args.set}{args.name}"
+    made, name = [], f"distill.{args.set}"
     config, first = config_of(args, 0, args.epochs), f"{args.student} from random weights, "
     setting = f"{first}{args.epochs} epochs at {args.size} px, batch {config.batch}, lr {config.lr}, photos held out"
     taught_by = args.teacher or f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"

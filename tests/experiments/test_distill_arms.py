@@ -48,12 +48,12 @@ def test_the_table_has_a_row_for_each_arm() -> None:
 
 
 def test_what_is_recorded_names_its_set_and_budget_and_makes_the_table() -> None:
-    args = distill.parser().parse_args([*WORDS, "--epochs", "6", "--name", ".x"])
+    args = distill.parser().parse_args([*WORDS, "--epochs", "6"])
     made = {one["key"]: one for one in told(DONE, 4 / 3, args, "python")}
-    assert made["distill.tiny.x.both.map50"]["value"] == 0.5 and made["distill.tiny.x.both.map50"]["n"] == 2
-    equal = made["distill.tiny.x.distilled_minus_baseline"]
+    assert made["distill.tiny.both.map50"]["value"] == 0.5 and made["distill.tiny.both.map50"]["n"] == 2
+    equal = made["distill.tiny.distilled_minus_baseline"]
     assert equal["value"] == pytest.approx(0.1) and "8 epochs for the longer baseline" in equal["setting"]
-    assert "distill.tiny.x.baseline.map50_minus_longer" not in made
+    assert "distill.tiny.baseline.map50_minus_longer" not in made
     one_seed = told({"baseline": DONE["baseline"][:1]}, 1.0, args, "python")
     assert all("no interval" in one["setting"] and one["low"] is None for one in one_seed)
     table = report.distill({one["key"]: one for one in told(DONE, 4 / 3, distill.parser().parse_args(WORDS), "python")})
