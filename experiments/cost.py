@@ -21,7 +21,6 @@ from fusion.models import Model
 from fusion.views import make_views
 from stage1_detector import train
 from stage1_detector.record import ROOT
-from stage1_detector.torchvision_net import count_parameters
 
 Name = TypeVar("Name")
 # A process that imports what run.py needs of a detector, and no torch; it tells Linux's own account of its memory.
@@ -45,6 +44,11 @@ def canvas_of(model: Model, image: np.ndarray) -> np.ndarray:
     """The canvas that run.py would show `model` of a uint8 RGB photo (H, W, 3): uint8 (1, H', W', 3)."""
     (view,) = make_views(train.member(model).views[0], image.shape[1], image.shape[0])
     return view.warp(image)[None]
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    """How many numbers a network has."""
+    return sum(one.numel() for one in network.parameters())
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from stage1_detector import recipes as detector_recipes
 from stage1_detector import train as detector
 from stage1_detector.command import run, say
 from stage1_detector.data import read
+from stage1_detector.record import weights_of
 from stage1_detector.score import Interval, bootstrap, match
 from stage2_classifier import config as classifier_config
 from stage2_classifier import train as classifier
@@ -96,9 +97,7 @@ def train_all(data: Path, out: Path, quick: bool) -> None:
     one = detector_recipes.recipe("demo", quick)
     aware = replace(one, epochs=min(one.epochs, AWARE_EPOCHS))
     detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
-    detector.train(
-        data, out, "all", aware, pretrained=detector.weights_of(out / "one"), resume=detector.is_stopped(out / "all")
-    )
+    detector.train(data, out, "all", aware, pretrained=weights_of(out / "one"), resume=detector.is_stopped(out / "all"))
     for crops in ("shelf", "studio"):
         stopped = classifier.is_stopped(out / f"classifier_{crops}")
         classifier.train(data, out, crops, classifier_config.recipe("demo", quick), resume=stopped)

@@ -36,6 +36,7 @@ from stage1_detector.command import say
 from stage1_detector.config import from_settings
 from stage1_detector.data import Photo, read, read_image
 from stage1_detector.families import FAMILIES, Network
+from stage1_detector.record import weights_of
 from stage1_detector.score import tail
 
 SCORES = ("map", "map50", "map_small", "map_medium", "map_large", "recall")
@@ -174,7 +175,7 @@ def costs(runs: Sequence[Run], models: dict[str, Model], photos: Sequence[Photo]
 def counts(run: Run, model: Model, canvas: np.ndarray) -> tuple[Row, dict[str, Callable[[], object]]]:
     """What can be counted of a detector on a canvas (1, H, W, 3), and what is to be timed: its network and its ONNX file."""
     config = from_settings(run.settings)
-    network = Network(FAMILIES[config.family].load(train.weights_of(run.out)), config, model.sidecar).network
+    network = Network(FAMILIES[config.family].load(weights_of(run.out)), config, model.sidecar).network
     images = torch.from_numpy(normalise(canvas, model.sidecar.mean, model.sidecar.std))  # (1, 3, H, W)
     counted, on = cost.counted(network, images), f"a canvas of {canvas.shape[2]} x {canvas.shape[1]} px"
     sure = f"{on}; counted, so no interval"

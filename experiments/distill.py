@@ -30,6 +30,7 @@ from stage1_detector.config import DetectorConfig, from_settings
 from stage1_detector.data import Photo, read, read_image
 from stage1_detector.distill import NONE, STUDENTS, distill
 from stage1_detector.families import FAMILIES
+from stage1_detector.record import weights_of
 from stage1_detector.student import StudentConfig, build
 
 TERMS = {"feature": (True, False), "prediction": (False, True), "both": (True, True)}  # of maps, of classes and boxes
@@ -129,7 +130,7 @@ def compute(args: argparse.Namespace, teacher: Path) -> float:
     """
     blank = torch.zeros(1, 3, args.size, args.size)
     config = from_settings(read_object(teacher / "run.json")["settings"])
-    beside = cost.counted(FAMILIES[config.family].load(train.weights_of(teacher)), blank).gflops
+    beside = cost.counted(FAMILIES[config.family].load(weights_of(teacher)), blank).gflops
     photos = folds.load(teacher.parent / folds.NAME, read(args.data)).photos("train")
     student = build(config_of(args, 0, args.epochs), photos, ["product"]).network.eval()
     return 1 + beside / ((1 + BACKWARD) * cost.counted(student, blank).gflops)
@@ -141,7 +142,7 @@ def scored(arm: str, seed: int, teacher: Path, more: float, args: argparse.Names
     held_out, config = deal(args.data, runs), config_of(args, seed, args.epochs)
     going = train.is_stopped(runs / "one")
     if arm in THEIRS:
-        weights = str(train.weights_of(teacher)) if arm == "ultralytics" else ""
+        weights = str(weights_of(teacher)) if arm == "ultralytics" else ""
         train.train(args.data, runs, "one", replace(theirs(config), distill_model=weights), None, going)
     elif arm in ALONE:
         config = replace(config, epochs=round(args.epochs * more) if arm == "longer" else args.epochs)

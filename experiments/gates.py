@@ -112,7 +112,7 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     one = one if quick else replace(one, size=setting.size, epochs=setting.epochs[0])
     aware = one if quick else replace(one, epochs=setting.epochs[1])
     detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
-    start = detector.weights_of(out / "one")
+    start = record.weights_of(out / "one")
     detector.train(data, out, "all", aware, pretrained=start, resume=detector.is_stopped(out / "all"))
     config = replace(classifier_config.recipe("demo", quick), seed=seed)
     sources = {"shelf": data, "studio": data, "shuffled": shuffled(data, out / "shuffled", seed)}

@@ -18,7 +18,7 @@ from fusion.models import Model
 from fusion.pipeline import detect_one, merge
 from stage1_detector.command import run, say
 from stage1_detector.data import read, read_image
-from stage1_detector.train import weights_of  # sets ultralytics' environment before it is imported
+from stage1_detector.record import weights_of
 
 CONF, IOU, MAX_DET, PHOTOS = 0.05, 0.7, 1000, 8  # chosen: a usual setting, and how many photos of each set
 

@@ -28,7 +28,7 @@ from timm.data import create_transform
 from fusion.ensemble import Ensemble
 from fusion.models import Model, read_object
 from fusion.pipeline import Pipeline, merge, read_ensemble
-from stage1_detector.train import weights_of  # sets ultralytics' environment before it is imported
+from stage1_detector.record import weights_of
 from submission import run
 
 BOXES = 100  # taken: the issue's "100 boxes a photo"

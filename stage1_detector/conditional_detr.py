@@ -11,7 +11,6 @@ import math
 import re
 from copy import deepcopy
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,13 +18,12 @@ import torch
 from torch import nn
 from torchvision.ops import box_convert, sigmoid_focal_loss
 
-from stage1_detector import backbones, checkpoint, loop
-from stage1_detector.canvases import Look
+from stage1_detector import backbones, checkpoint
 from stage1_detector.config import HEADS, STRIDE, TransformerConfig
 from stage1_detector.course import MUCH
 from stage1_detector.data import Photo
 from stage1_detector.rcnn import Targets
-from stage1_detector.torchvision_net import refuse_beginning, refuse_unread, weights_in
+from stage1_detector.torchvision_net import refuse_beginning, refuse_unread
 
 PRIOR = 0.01  # taken: the paper's code; the score that every query gives every class before it has learnt any
 FORWARD = 8  # taken: the paper's 2048 for 256; a layer's hidden part as a multiple of its width
@@ -192,7 +190,7 @@ def build(config: TransformerConfig, photos: tuple[Photo, ...], names: list[str]
     if most > config.queries:
         raise ValueError(f"--queries: got {config.queries}, the fullest photo has {most} boxes; each needs one")
     net = Net(config, names)
-    if pretrained is None or fill(net, weights_in(pretrained)):
+    if pretrained is None or fill(net, checkpoint.weights_in(pretrained)):
         return net
     body = backbones.make_body(config, pretrained)
     refuse_unread(body, pretrained)
@@ -234,7 +232,7 @@ def of_weights(path: Path) -> Net:
     """The paper's network, of as many queries and classes as the weights file PATH has, transformers' or ours, in evaluation
     mode. Raises ValueError where that is not all of it.
     """
-    state = {renamed(name): value for name, value in weights_in(path).items()}
+    state = {renamed(name): value for name, value in checkpoint.weights_in(path).items()}
     head, queries = state.get(f"{HEAD}weight"), state.get("model.query_position_embeddings.weight")
     if head is not None and queries is not None:
         net = Net(TransformerConfig(queries=len(queries)), [str(i) for i in range(len(head))])
@@ -253,6 +251,3 @@ def refuse(config: TransformerConfig, pretrained: Path | None, last: Path | None
             build(config, (), ["product"], pretrained)
         backbones.refuse_maps(backbones.make_body(config, None), config.backbone)
     refuse_beginning(config, pretrained, last)
-
-
-fit = partial(loop.fit, build=build, look=Look("stretch"))

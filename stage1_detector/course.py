@@ -1,4 +1,6 @@
-"""How any detector's training goes, whoever's engine it is: how long, how often valid is looked at, how many it shall find."""
+"""How any detector's training goes, whoever's engine it is: how long, how often valid is looked at, how many it shall
+find, on which device.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -34,3 +36,12 @@ def max_det(photos: Sequence[Photo]) -> int:
 def stamp(path: Path) -> float | None:
     """When a file was written; None where there is none."""
     return path.stat().st_mtime if path.is_file() else None
+
+
+def device_of(named: str) -> torch.device:
+    """The device called so, a bare number being a GPU's; for the empty name the GPU if there is one.
+
+    >>> device_of("cpu"), device_of("1")
+    (device(type='cpu'), device(type='cuda', index=1))
+    """
+    return torch.device(f"cuda:{named}" if named.isdigit() else named or ("cuda" if torch.cuda.is_available() else "cpu"))

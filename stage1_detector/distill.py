@@ -118,7 +118,7 @@ def distill(
         student.refuse_match(config, one)
     build = partial(student.build, teacher=one, crew=crew)
     family = FAMILIES[config.family]._replace(
-        fit=partial(loop.fit, build=build, look=student.look_of(config), crew=crew), refuse=refuse
+        fit=partial(loop.fit, build=build, look=FAMILIES[config.family].look, crew=crew), refuse=refuse
     )
     return train.train(data, runs, classes, config, pretrained, resume, force, synthetic, family, {"teacher": told}, crew)
 
@@ -135,7 +135,7 @@ def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
 
 def weights_of(teacher: Path) -> Path:
     """The file of a teacher's weights."""
-    return teacher if teacher.is_file() else train.weights_of(teacher)
+    return teacher if teacher.is_file() else record.weights_of(teacher)
 
 
 def teacher_run(taught_by: str, data: Path, runs: Path, classes: str, device: str, crew: Crew) -> Path:

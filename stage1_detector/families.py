@@ -1,6 +1,7 @@
 """The families of detectors: for each, the functions that train, load and export it, and what its photos look like."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +9,11 @@ import numpy as np
 import torch
 
 from fusion.models import Sidecar, normalise
-from stage1_detector import canvases, conditional_detr, loop, torchvision_net, yolo
+from stage1_detector import conditional_detr, loop, torchvision_net, yolo
+from stage1_detector.canvases import LOOK, Look
 from stage1_detector.config import Config
 
-Three = tuple[float, float, float]
+PLAIN = Look(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 class Family(NamedTuple):
@@ -19,17 +21,14 @@ class Family(NamedTuple):
 
     `fit` trains and returns the weights file, with the arguments of `yolo.fit`; `load` reads it; `for_export` makes of the
     network one that puts out what `fusion.decode` reads; `refuse` raises ValueError for what training could not begin with.
-    `shape` is how a photo fills the canvas; `mean` and `std` normalise it. `layout` is the family that `fusion.decode` knows
-    its output by, where that has another name.
+    `look` is how it sees photos; `layout` the family that `fusion.decode` knows its output by, where that has another name.
     """
 
     fit: Callable[..., Path]
     load: Callable[[Path], torch.nn.Module]
     for_export: Callable[[torch.nn.Module, Any], torch.nn.Module]
     refuse: Callable[[Any, Path | None, Path | None], None]
-    shape: str = "rectangle"
-    mean: Three = (0.0, 0.0, 0.0)
-    std: Three = (1.0, 1.0, 1.0)
+    look: Look = PLAIN
     layout: str = ""
 
 
@@ -38,14 +37,17 @@ def as_it_is(network: torch.nn.Module, config: Config) -> torch.nn.Module:
     return network
 
 
-TORCHVISION = Family(loop.fit, torchvision_net.load, as_it_is, torchvision_net.refuse, mean=canvases.MEAN, std=canvases.STD)
+STRETCHED = LOOK._replace(shape="stretch")
+TORCHVISION = Family(
+    partial(loop.fit, build=torchvision_net.build, look=LOOK), torchvision_net.load, as_it_is, torchvision_net.refuse, LOOK
+)
 CONDITIONAL_DETR = Family(
-    conditional_detr.fit, conditional_detr.load, as_it_is, conditional_detr.refuse, "stretch", canvases.MEAN, canvases.STD,
-    layout="rtdetr",
+    partial(loop.fit, build=conditional_detr.build, look=STRETCHED), conditional_detr.load, as_it_is, conditional_detr.refuse,
+    STRETCHED, layout="rtdetr",
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {
     "yolo": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse),
-    "rtdetr": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse, "stretch"),
+    "rtdetr": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse, PLAIN._replace(shape="stretch")),
     "rcnn": TORCHVISION,
     "retinanet": TORCHVISION,
     "conditional_detr": CONDITIONAL_DETR,

@@ -16,10 +16,10 @@ import timm.utils
 import torch
 from torch import nn
 
-from stage1_detector import checkpoint, torchvision_net
-from stage1_detector.canvases import LOOK, Canvases, Look, batches
+from stage1_detector import checkpoint
+from stage1_detector.canvases import Canvases, Look, batches
 from stage1_detector.config import LoopConfig
-from stage1_detector.course import LOOKS, Progress, Score, epochs, stamp
+from stage1_detector.course import LOOKS, Progress, Score, device_of, epochs, stamp
 from stage1_detector.crew import ALONE, Crew, with_shared_norms
 from stage1_detector.data import Photo
 from stage1_detector.journal import Journal
@@ -60,10 +60,10 @@ class Job(NamedTuple):
     out: Path
     progress: Progress
     score: Score
-    synthetic: tuple[Photo, ...] = ()
-    build: Callable[..., Any] = torchvision_net.build
-    look: Look = LOOK
-    crew: Crew = ALONE
+    synthetic: tuple[Photo, ...]
+    build: Callable[..., Any]
+    look: Look
+    crew: Crew
 
 
 def fit(
@@ -76,8 +76,9 @@ def fit(
     pretrained: Path | None = None,
     resume: bool = False,
     synthetic: tuple[Photo, ...] = (),
-    build: Callable[..., Any] = torchvision_net.build,
-    look: Look = LOOK,
+    *,
+    build: Callable[..., Any],
+    look: Look,
     crew: Crew = ALONE,
 ) -> Path:
     """Train on `photos["train"]` and return the weights file OUT/weights/{best,last}.pt; arguments as `yolo.fit`.
@@ -125,7 +126,7 @@ class Run:
         self.steps = -(-len(self._order(0)) // gathered)
         if not self.steps:
             raise ValueError(f"train: got {len(self.train)} photos, need at least one for each of {job.crew.size} processes")
-        self.device = torchvision_net.device_of(job.config.device)
+        self.device = device_of(job.config.device)
 
     def _order(self, epoch: int) -> list[list[int]]:
         """The epoch's batches; a last one of which some of the crew would have nothing is left out."""

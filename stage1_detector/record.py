@@ -88,6 +88,12 @@ def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> N
     )
 
 
+def weights_of(out: Path) -> Path:
+    """The weights file of the finished run in OUT, for another run to start from."""
+    best = out / "weights" / "best.pt"
+    return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
+
+
 def note(out: Path, line: str) -> None:
     """Leave in OUT/progress.json how far a training is: the line it has just said, and when (seconds since 1970)."""
     write_json(out / "progress.json", {"line": line, "at": time.time()})

@@ -15,8 +15,7 @@ from torchvision.ops import box_convert
 from ultralytics.cfg import get_cfg
 
 from stage1_detector import distillation, rtdetr, yolo
-from stage1_detector.canvases import Look
-from stage1_detector.config import ULTRALYTICS, Config, LoopConfig, refuse_other, refuse_outside
+from stage1_detector.config import ULTRALYTICS, LoopConfig, refuse_other, refuse_outside
 from stage1_detector.course import max_det
 from stage1_detector.crew import ALONE, Crew
 from stage1_detector.data import Photo
@@ -82,7 +81,7 @@ class Student(nn.Module):
         self.description: dict[str, Any] = {"config": asdict(config), "names": names, "queries": queries}
         self.config, self.teacher, self.warmup, self.crew = config, teacher, warmup, crew
         self.network = new(config, names, queries)
-        self.look = look_of(config)
+        self.look = FAMILIES[config.family].look
         self.maps: list[torch.Tensor] = []
         self.network.model[-1].register_forward_pre_hook(partial(see, self.maps))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches learnt from
@@ -185,12 +184,6 @@ def refuse_match(config: StudentConfig, teacher: Teacher) -> None:
     """Raises ValueError where the k-th of the student's predictions has nothing to do with the k-th of the teacher's."""
     if config.predicts and config.match == "index" and not any({config.family, teacher.family} <= kind for kind in ALIKE):
         raise ValueError(f"--match: got index for a {config.family} of a {teacher.family}, which match by --match cost only")
-
-
-def look_of(config: Config) -> Look:
-    """How the student's family sees photos."""
-    family = FAMILIES[config.family]
-    return Look(family.shape, family.mean, family.std)  # type: ignore[arg-type]
 
 
 def new(config: StudentConfig, names: list[str], queries: int) -> nn.Module:

@@ -12,7 +12,7 @@ from stage1_detector import conditional_detr, rtdetr
 from stage1_detector.canvases import Look
 from stage1_detector.config import TRANSFORMERS, Config, TransformerConfig, from_settings
 from stage1_detector.families import FAMILIES
-from stage1_detector.train import weights_of
+from stage1_detector.record import weights_of
 
 
 class Known(NamedTuple):
@@ -31,14 +31,14 @@ class Teacher:
     def __init__(self, net: nn.Module, config: Config, categories: list[int] | None) -> None:
         """`categories` are the ids it knows, in the order of its classes; None: it knows products only."""
         self.family, self.categories = config.family, categories
-        look = FAMILIES[config.family]
-        self.mean, self.std = torch.tensor(look.mean)[:, None, None], torch.tensor(look.std)[:, None, None]
+        family = FAMILIES[config.family]
+        self.mean, self.std = torch.tensor(family.look.mean)[:, None, None], torch.tensor(family.look.std)[:, None, None]
         self.maps: list[torch.Tensor] = []
         if config.family not in TRANSFORMERS:
             neck = net.model[-1] if config.family in ("yolo", "rtdetr") else net.backbone  # type: ignore[index,union-attr]
             neck.register_forward_hook(self._see)
         # an RT-DETR's boxes are in fractions, whatever canvas it is shown
-        self.net = rtdetr.Dense(net, 1) if config.family == "rtdetr" else look.for_export(net, config)
+        self.net = rtdetr.Dense(net, 1) if config.family == "rtdetr" else family.for_export(net, config)
         self.net.eval().requires_grad_(False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":

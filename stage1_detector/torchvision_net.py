@@ -4,16 +4,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from stage1_detector import anchors, backbones, checkpoint, rcnn, retinanet
 from stage1_detector.anchors import Anchors
 from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
-from stage1_detector.course import MUCH
+from stage1_detector.course import MUCH, device_of
 from stage1_detector.data import Photo
 
 NEEDED = checkpoint.WHOLE | {"anchors"}
@@ -63,7 +60,7 @@ def build(config: TorchvisionConfig, photos: tuple[Photo, ...], names: list[str]
     strides = tuple(backbones.FINEST[config.family] * 2**level for level in range(backbones.LEVELS))
     boxes = anchors.make(config, strides, photos)
     net = Detector(config, names, boxes)
-    if pretrained is None or fill(net, weights_in(pretrained)):
+    if pretrained is None or fill(net, checkpoint.weights_in(pretrained)):
         return net
     net = Detector(config, names, boxes, pretrained)
     refuse_unread(net.backbone.body, pretrained)
@@ -92,24 +89,12 @@ def plain_name(name: str) -> str:
 def refuse_unread(body: nn.Module, path: Path) -> None:
     """Raises ValueError unless MUCH of the body's weights are those in the file PATH: timm leaves out what does not fit."""
     known: dict[torch.Size, list[torch.Tensor]] = {}
-    for value in weights_in(path).values():
+    for value in checkpoint.weights_in(path).values():
         known.setdefault(value.shape, []).append(value)
     weights = [p for p in body.parameters() if p.ndim > 1]
     read = sum(any(torch.equal(p.data, value.float()) for value in known.get(p.shape, [])) for p in weights)
     if read < MUCH * len(weights):
         raise ValueError(f"--pretrained: got {path}, which fills {read} of the backbone's {len(weights)} layers")
-
-
-def weights_in(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file: one of ours, a state dict of torchvision's, or safetensors. ValueError for another."""
-    try:
-        whole = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-        state = whole.get("network", whole.get("state_dict", whole))
-        return {name.removeprefix("net."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    except SafetensorError as error:
-        raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
-    except Exception as error:  # unpickling raises nearly anything
-        raise ValueError(f"--pretrained: got {path}, must be a file of tensors that torch reads with weights_only") from error
 
 
 def load(weights: Path) -> Detector:
@@ -146,17 +131,3 @@ def refuse_beginning(
         torch.zeros(1, device=device_of(config.device))
     except (RuntimeError, AssertionError):
         raise ValueError(f"--device: got {config.device!r}, allowed: cpu, or the number of a GPU that torch sees") from None
-
-
-def device_of(named: str) -> torch.device:
-    """The device called so, a bare number being a GPU's; for the empty name the GPU if there is one.
-
-    >>> device_of("cpu"), device_of("1")
-    (device(type='cpu'), device(type='cuda', index=1))
-    """
-    return torch.device(f"cuda:{named}" if named.isdigit() else named or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def count_parameters(net: nn.Module) -> int:
-    """How many numbers a network has."""
-    return int(np.sum([parameter.numel() for parameter in net.parameters()]))

@@ -207,12 +207,6 @@ def is_stopped(out: Path) -> bool:
     return (out / "weights" / "last.pt").is_file() and not (out / "run.json").is_file()
 
 
-def weights_of(out: Path) -> Path:
-    """The weights file of the finished run in OUT, for another run to start from."""
-    best = out / "weights" / "best.pt"
-    return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
-
-
 def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
@@ -238,15 +232,16 @@ def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -
 def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
     """What run.py must know about the detector."""
     family = FAMILIES[config.family]
+    look = family.look
     return {
         "task": "detector",
         "family": family.layout or config.family,
         "categories": categories,
         "size": config.size,
-        "shape": family.shape,
+        "shape": look.shape,
         "stride": STRIDE,
-        "mean": list(family.mean),
-        "std": list(family.std),
+        "mean": list(look.mean),
+        "std": list(look.std),
         "max_det": max_det([*photos["train"], *photos["valid"]]),
     }
 

@@ -15,10 +15,9 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.torch_utils import unwrap_model
 
-from stage1_detector import rtdetr
+from stage1_detector import checkpoint, rtdetr
 from stage1_detector.config import STARTER
 from stage1_detector.course import LOOKS, MUCH, Score
-from stage1_detector.torchvision_net import weights_in
 
 STARTER_MODEL = "yolov8n.yaml"
 SYNTHETIC = "synthetic_"  # before the names of synthetic photos
@@ -103,9 +102,7 @@ class Ours(DetectionTrainer):
         """Our score of the averaged weights: after every epoch if it chooses among them, else LOOKS times."""
         every = 1 if self.task.chooses else max(1, self.epochs // LOOKS)
         if (self.epoch + 1) % every == 0 or self.fitness is None:
-            self.metrics = {
-                f"valid/{k}": v for k, v in self.task.score(deepcopy(judged(self.ema.ema)).float().eval()).items()
-            }
+            self.metrics = {f"valid/{k}": v for k, v in self.task.score(deepcopy(judged(self.ema.ema)).float().eval()).items()}
             self.fitness = next(iter(self.metrics.values()))
             self.best_fitness = max(self.fitness, -1.0 if self.best_fitness is None else self.best_fitness)
         return self.metrics, self.fitness
@@ -168,7 +165,7 @@ def _mixed(loader: InfiniteDataLoader, sampler: Mixed) -> InfiniteDataLoader:
 
 def load_matching(network: torch.nn.Module, path: Path) -> None:
     """Load from PATH, tensors by name, what fits by name and shape. ValueError if it is less than MUCH of the network."""
-    state, own = weights_in(path), network.state_dict()
+    state, own = checkpoint.weights_in(path), network.state_dict()
     wanted = [k for k, v in own.items() if v.is_floating_point()]
     fits = {k: state[k].float() for k in wanted if k in state and state[k].shape == own[k].shape}
     if len(fits) < MUCH * len(wanted):

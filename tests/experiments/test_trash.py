@@ -9,7 +9,7 @@ import pytest
 import torch
 from place import draw_shop
 
-from experiments import figures, trash
+from experiments import cost, figures, trash
 from experiments.trash import ROWS, Cost, Row, Scored
 from stage1_detector import torchvision_net
 from stage1_detector.command import run
@@ -116,5 +116,5 @@ def test_costs_are_counted(tmp_path: Path) -> None:
     assert counter.get_total_flops() == 2 * 9 * 4 * 8 * 120
     config = TorchvisionConfig(family="retinanet", head="plain", backbone="test_resnet", width=16)
     nets = [torchvision_net.build(replace(config, width=width), (), ["a"]) for width in (16, 32)]
-    assert torchvision_net.count_parameters(nets[0]) < torchvision_net.count_parameters(nets[1])
-    assert torchvision_net.count_parameters(conv) == 9 * 4 * 8 + 8
+    assert cost.count_parameters(nets[0]) < cost.count_parameters(nets[1])
+    assert cost.count_parameters(conv) == 9 * 4 * 8 + 8

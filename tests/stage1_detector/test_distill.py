@@ -21,6 +21,7 @@ from stage1_detector import crew, distill, folds, journal, loop, recipes, train
 from stage1_detector.crew import Crew
 from stage1_detector.data import read
 from stage1_detector.families import FAMILIES
+from stage1_detector.record import weights_of
 from stage1_detector.student import StudentConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ def losses(run: Path) -> list[tuple[int, str, float]]:
 
 
 def network(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(train.weights_of(run), weights_only=True)["network"]
+    return torch.load(weights_of(run), weights_only=True)["network"]
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -156,7 +157,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(shop: Place, runs: Path, monke
     assert told["metrics"]["parity"]["boxes_px"] < 0.1 and told["metrics"]["parity"]["missing"] < 0.02
     assert told["settings"]["teacher"] and told["settings"]["class_weight"] == 1.0
     config, blank = replace(CONFIGS["rtdetr"], size=64), torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    net = FAMILIES["rtdetr"].for_export(FAMILIES["rtdetr"].load(train.weights_of(runs / "all")), config)
+    net = FAMILIES["rtdetr"].for_export(FAMILIES["rtdetr"].load(weights_of(runs / "all")), config)
     assert Model(runs / "all" / "model.onnx")(blank.numpy()).shape == net(blank.permute(0, 3, 1, 2).float()).shape == (1, 7, 84)
     assert distill.main(asked) == 0  # reused
     other = [*asked, "--class-weight", "0.5"]

@@ -12,17 +12,25 @@ from test_yolo import photo
 from torchvision_nets import SMALL, built
 
 from stage1_detector import checkpoint, journal, loop, optimizers, torchvision_net
+from stage1_detector.canvases import LOOK
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.crew import ALONE
 from stage1_detector.data import Photo
+from stage1_detector.families import TORCHVISION
 from stage1_detector.schedules import SCHEDULES
 
 TINY = replace(SMALL, size=64, batch=2, epochs=3, rois=16, proposals=30, lr=1e-3, hsv_p=0.0, affine_p=0.0)
 Photos = dict[str, tuple[Photo, ...]]
+fit = TORCHVISION.fit
 
 
 def nothing(network: torch.nn.Module) -> dict[str, float]:
     return {"det_map50": 0.5}
+
+
+def run_of(config: TorchvisionConfig, photos: Photos, out: Path) -> loop.Run:
+    job = loop.Job(config, photos, ["product"], out, print, nothing, (), torchvision_net.build, LOOK, ALONE)
+    return loop.Run(job, 2, 1)
 
 
 @pytest.fixture
@@ -59,16 +67,16 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("changed", [{}, {"ema": 0.9, "optimizer": "SGD"}], ids=["plain", "averaged, momentum"])
 def test_a_stopped_run_goes_on_as_if_it_never_had(photos: Photos, tmp_path: Path, changed: dict[str, object]) -> None:
     config = replace(TINY, rotate=5.0, affine_p=0.5, **changed)
-    whole = loop.fit(config, photos, ["product"], tmp_path / "whole", lambda line: None, nothing)
+    whole = fit(config, photos, ["product"], tmp_path / "whole", lambda line: None, nothing)
 
     def stop(line: str) -> None:
         if line.startswith("epoch 2/3"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(config, photos, ["product"], tmp_path / "stopped", stop, nothing)
+        fit(config, photos, ["product"], tmp_path / "stopped", stop, nothing)
     torch.manual_seed(99)  # another process has another generator
-    again = loop.fit(config, photos, ["product"], tmp_path / "stopped", lambda line: None, nothing, resume=True)
+    again = fit(config, photos, ["product"], tmp_path / "stopped", lambda line: None, nothing, resume=True)
     assert same(weights(whole), weights(again))
     assert not same(weights(whole), built(config, ["product"]).state_dict())
     logs = [[row[:3] for row in journal.rows(tmp_path / name / journal.LOG)] for name in ("whole", "stopped")]
@@ -80,7 +88,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(photos: Photos, tmp_path: Path
 def test_it_learns(photos: Photos, tmp_path: Path) -> None:
     """One bright box a photo: the loss falls to a third, and what is found overlaps it."""
     config = replace(TINY, epochs=40, lr=3e-3, plain_epochs=40, norm="group", clip=5.0)
-    out = loop.fit(config, photos, ["product"], tmp_path / "one", lambda line: None, nothing)
+    out = fit(config, photos, ["product"], tmp_path / "one", lambda line: None, nothing)
     every = journal.rows(tmp_path / "one" / journal.LOG)
     losses = [value for _, _, name, value in every if name == "epoch/classification"]
     assert losses[-1] < losses[0] / 3
@@ -93,7 +101,7 @@ def test_the_best_checkpoints_stay_and_patience_ends_it(photos: Photos, tmp_path
     told = iter([0.1, 0.4, 0.3, 0.2, 0.1, 0.0])
     lines: list[str] = []
     config = replace(TINY, epochs=6, patience=3, keep=2)
-    best = loop.fit(config, photos, ["product"], tmp_path / "one", lines.append, lambda network: {"det_map50": next(told)})
+    best = fit(config, photos, ["product"], tmp_path / "one", lines.append, lambda network: {"det_map50": next(told)})
     kept = sorted(path.name for path in best.parent.glob("*.pt"))
     assert kept == ["best.pt", "epoch-2.pt", "epoch-3.pt", "last.pt"]
     second, last = (weights(best.with_name(name)) for name in ("epoch-2.pt", "last.pt"))
@@ -118,7 +126,7 @@ def test_gathered_batches_are_a_step_of_their_mean_gradient(
 
     monkeypatch.setattr(torchvision_net.Detector, "losses", ones)
     monkeypatch.setattr(loop.Run, "_step", step)
-    loop.fit(config, photos, ["product"], tmp_path, lambda line: None, nothing)
+    fit(config, photos, ["product"], tmp_path, lambda line: None, nothing)
     assert seen == pytest.approx([1.0] * -(-4 // gathered))
 
 
@@ -135,7 +143,7 @@ def test_where_memory_runs_out_half_the_batch_is_gathered_twice(
 
     monkeypatch.setattr(torchvision_net.Detector, "losses", short)
     lines: list[str] = []
-    loop.fit(replace(TINY, epochs=1), photos, ["product"], tmp_path / "one", lines.append, nothing)
+    fit(replace(TINY, epochs=1), photos, ["product"], tmp_path / "one", lines.append, nothing)
     assert lines[0] == "out of memory: goes on with a batch of 1, 2 to a step"
     assert torch.load(tmp_path / "one" / "weights" / "last.pt", weights_only=True)["rate"]["last_epoch"] == 2
 
@@ -143,7 +151,7 @@ def test_where_memory_runs_out_half_the_batch_is_gathered_twice(
 def test_a_loss_that_is_no_number_stops_the_run(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision_net.Detector, "losses", lambda *words: {"box": torch.tensor(float("nan"))})
     with pytest.raises(FloatingPointError, match=r"loss of epoch 1: got nan, must be finite; lower --lr \(now 0.001\)"):
-        loop.fit(TINY, photos, ["product"], tmp_path / "one", lambda line: None, nothing)
+        fit(TINY, photos, ["product"], tmp_path / "one", lambda line: None, nothing)
 
 
 def test_a_run_begun_with_other_settings_is_not_gone_on_with(photos: Photos, tmp_path: Path) -> None:
@@ -185,7 +193,7 @@ def test_norms_and_biases_do_not_decay() -> None:
 @pytest.mark.parametrize("name", list(SCHEDULES))
 def test_every_schedule_drives_the_rate_of_every_group(name: str, photos: Photos, tmp_path: Path) -> None:
     config = replace(TINY, schedule=name, epochs=10, backbone_lr=0.5, lr_end=0.01)
-    run = loop.Run(loop.Job(config, photos, ["product"], tmp_path, print, nothing), 2, 1)
+    run = run_of(config, photos, tmp_path)
     parts = run._parts(built(config, ["product"]))
     seen = []
     for _ in range(run.epochs * run.steps):
@@ -203,6 +211,6 @@ def test_a_step_is_cut_to_its_greatest_norm(monkeypatch: pytest.MonkeyPatch, pho
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, most: norms.append(most) or real(p, most))
     for clip in (0.0, 0.25):
         config: TorchvisionConfig = replace(TINY, clip=clip)
-        run = loop.Run(loop.Job(config, photos, ["product"], tmp_path, print, nothing), 2, 1)
+        run = run_of(config, photos, tmp_path)
         run._step(run._parts(built(config, ["product"])))
     assert norms == [0.25]

@@ -14,7 +14,7 @@ from test_teacher import CONFIGS, network
 from test_yolo import photo
 from torchvision_nets import noise, photos_of
 
-from stage1_detector import loop, student, yolo
+from stage1_detector import families, loop, student, yolo
 from stage1_detector.checkpoint import write
 from stage1_detector.crew import ALONE, Crew
 from stage1_detector.data import Photo
@@ -266,7 +266,8 @@ def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[
             crew.every(None)
             wanted = replace(config, batch=len(counts), epochs=5)
             file = loop.fit(
-                wanted, shown, ["product"], out, str, lambda net: {"det_map50": 0.5}, look=student.look_of(config), crew=crew,
+                wanted, shown, ["product"], out, str, lambda net: {"det_map50": 0.5}, crew=crew,
+                look=families.FAMILIES[config.family].look,
                 build=lambda *words, one=one: student.build(*words, teacher=one, crew=crew),
             )  # fmt: skip
             answers.append((steps.copy(), torch.load(file, weights_only=True)["network"]))

@@ -69,13 +69,13 @@ def test_it_knows_what_fusion_reads_of_the_export(teachers: Callable, family: st
     """Photos of 96 x 96, as each family's own normalisation has them; the student sees them as they are."""
     net, one = teachers(family)
     images = photos_of(2, 96, 96)
-    look, config = FAMILIES[family], CONFIGS[family]
+    kind, config = FAMILIES[family], CONFIGS[family]
     known = one(images, PLAIN)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (look.mean, look.std))
+    mean, std = (torch.tensor(value)[:, None, None] for value in (kind.look.mean, kind.look.std))
     with torch.no_grad():
-        raw = look.for_export(deepcopy(net), config)((images - mean) / std).numpy()
+        raw = kind.for_export(deepcopy(net), config)((images - mean) / std).numpy()
     for photo in range(2):
-        found = decode(look.layout or family, raw[photo], 0.0, agnostic=False)
+        found = decode(kind.layout or family, raw[photo], 0.0, agnostic=False)
         sure = known.probs[photo].amax(1) > 0
         boxes = box_convert(known.boxes[photo][sure], "cxcywh", "xyxy") * 96
         np.testing.assert_allclose(boxes, found.boxes, atol=2e-3)
