@@ -16,7 +16,7 @@ from stage1_detector import record
 from stage1_detector.command import say
 from stage1_detector.data import Dataset, read_image
 from stage1_detector.folds import Folds
-from stage1_detector.studio import STUDIO
+from stage1_detector.synthesis.studio import STUDIO
 from stage2_classifier import knn as neighbours
 from stage2_classifier.calibrate import (
     EXPONENTS,

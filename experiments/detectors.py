@@ -18,7 +18,7 @@ from stage1_detector import folds, synth, train
 from stage1_detector.command import run, say
 from stage1_detector.data import Photo, read
 from stage1_detector.recipes import RECIPES, recipe
-from stage1_detector.studio import STUDIO
+from stage1_detector.synthesis.studio import STUDIO
 
 STEPS = 300  # chosen: the usual budget
 BASE = "small"  # what arms are compared with

@@ -29,9 +29,9 @@ from stage1_detector.command import run, say
 from stage1_detector.config import DetectorConfig, from_settings
 from stage1_detector.data import Photo, read, read_image
 from stage1_detector.distill import NONE, STUDENTS, distill
+from stage1_detector.distillation.student import StudentConfig, build
 from stage1_detector.families import FAMILIES
 from stage1_detector.record import weights_of
-from stage1_detector.student import StudentConfig, build
 
 TERMS = {"feature": (True, False), "prediction": (False, True), "both": (True, True)}  # of maps, of classes and boxes
 ALONE = ("baseline", "longer")

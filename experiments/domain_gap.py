@@ -28,7 +28,7 @@ from experiments.over_seeds import Mean, over_seeds
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import read
-from stage1_detector.studio import studio_folder
+from stage1_detector.synthesis.studio import studio_folder
 from stage2_classifier.data import shelf_regions, studio_regions
 from stage2_classifier.knn import AT, Embedded, Floats, embed_regions, load_embedder, recall_at, search, unit, vote
 

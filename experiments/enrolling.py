@@ -25,7 +25,7 @@ from fusion.views import crop
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read
-from stage1_detector.studio import studio_folder, studio_names
+from stage1_detector.synthesis.studio import studio_folder, studio_names
 from stage2_classifier import enroll
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.data import Image, shelf_regions

@@ -29,7 +29,7 @@ from stage1_detector import recipes as detector_recipes
 from stage1_detector import train as detector
 from stage1_detector.command import run, say
 from stage1_detector.data import read
-from stage1_detector.shelf import ShelfConfig
+from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
 from stage2_classifier import train as classifier
 from stage2_classifier.calibrate import fit_policy, score

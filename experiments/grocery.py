@@ -22,7 +22,7 @@ from experiments import figures
 from experiments.over_seeds import Mean, over_seeds
 from stage1_detector import record
 from stage1_detector.command import run, say
-from stage1_detector.studio import content_box
+from stage1_detector.synthesis.studio import content_box
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.data import Region, crops_of, cut
 from stage2_classifier.fit import fit

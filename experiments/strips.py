@@ -12,10 +12,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stage1_detector import album
-from stage1_detector.camera import Shot
 from stage1_detector.command import run, say, ticker
-from stage1_detector.pack import Image as Pixels
+from stage1_detector.synthesis import album
+from stage1_detector.synthesis.camera import Shot
+from stage1_detector.synthesis.pack import Image as Pixels
 
 SIDE = 640  # chosen: pixels of a photo's side
 FOUNTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold",

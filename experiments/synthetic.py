@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 
 from experiments import figures
-from stage1_detector import album, camera, composed, shelf, synth
+from stage1_detector import synth
 from stage1_detector.command import run, say
-from stage1_detector.cutouts import Backs, Studio, cut_all
 from stage1_detector.data import read
-from stage1_detector.layout import Look
-from stage1_detector.pack import Image
-from stage1_detector.studio import STUDIO
+from stage1_detector.synthesis import album, camera, composed, shelf
+from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all
+from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.pack import Image
+from stage1_detector.synthesis.studio import STUDIO
 
 SIZE = 1280  # taken: the issue's
 SHOP = 12  # photos of the shop, to know its density by

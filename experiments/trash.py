@@ -22,12 +22,13 @@ from experiments.detectors import deal
 from experiments.over_seeds import over_seeds
 from fusion.models import Model
 from fusion.views import PADDING
-from stage1_detector import torchvision_net, train
+from stage1_detector import train
 from stage1_detector.command import run, say
 from stage1_detector.config import CHOICES, TorchvisionConfig
 from stage1_detector.data import read
+from stage1_detector.nets import torchvision_net
 from stage1_detector.recipes import retinanet, retinanet_convnext
-from stage1_detector.schedules import SCHEDULES
+from stage1_detector.training.schedules import SCHEDULES
 
 ROUNDS = 9  # chosen: timed calls, of which the median counts
 HEADER = (

@@ -16,15 +16,17 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from stage1_detector import checkpoint, folds, loop, record, student, teacher, train, yolo
-from stage1_detector import crew as crews
+from stage1_detector import folds, record, train, yolo
 from stage1_detector.command import run
 from stage1_detector.config import Config, DetectorConfig
-from stage1_detector.crew import Crew
 from stage1_detector.data import read
+from stage1_detector.distillation import student, teacher
+from stage1_detector.distillation.student import MATCHES, StudentConfig
 from stage1_detector.families import FAMILIES
 from stage1_detector.recipes import RECIPES, recipe
-from stage1_detector.student import MATCHES, StudentConfig
+from stage1_detector.training import checkpoint, loop
+from stage1_detector.training import crew as crews
+from stage1_detector.training.crew import Crew
 
 NONE = "none"
 

@@ -19,14 +19,15 @@ from safetensors.torch import save_file
 
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import read_sidecar
-from stage1_detector import composed, yolo
-from stage1_detector.album import WISH
+from stage1_detector import yolo
 from stage1_detector.command import run, say
 from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.data import read
 from stage1_detector.export import export_detector
-from stage1_detector.layout import Look
 from stage1_detector.record import write_json
+from stage1_detector.synthesis import composed
+from stage1_detector.synthesis.album import WISH
+from stage1_detector.synthesis.layout import Look
 from stage1_detector.train import network_score, sidecar
 from stage1_detector.trainer import STARTER_MODEL, load_matching
 

@@ -22,19 +22,19 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from stage1_detector import album, composed
-from stage1_detector.camera import photograph
 from stage1_detector.command import run, say
-from stage1_detector.cutouts import Backs, Studio, cut_all, sources
 from stage1_detector.data import Photo, read
 from stage1_detector.folds import told_apart, train_photos
-from stage1_detector.layout import Look
-from stage1_detector.pack import Image, Product, draw_pack, old_print
-from stage1_detector.paste import Pasted
 from stage1_detector.record import write_json
-from stage1_detector.shelf import ShelfConfig, arrange, paint
-from stage1_detector.studio import STUDIO
-from stage1_detector.world import World, make_world
+from stage1_detector.synthesis import album, composed
+from stage1_detector.synthesis.camera import photograph
+from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all, sources
+from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.pack import Image, Product, draw_pack, old_print
+from stage1_detector.synthesis.paste import Pasted
+from stage1_detector.synthesis.shelf import ShelfConfig, arrange, paint
+from stage1_detector.synthesis.studio import STUDIO
+from stage1_detector.synthesis.world import World, make_world
 
 VERSION = 1  # of the drawing: raise it when the same seed no longer gives the same photos
 VIEWS = ("main", "front", "left", "right")

@@ -20,17 +20,17 @@ from fusion.ensemble import Member
 from fusion.models import Model, Sidecar, read_object
 from fusion.pipeline import detect_one
 from stage1_detector import folds, record
-from stage1_detector.album import WISH
 from stage1_detector.command import run, say
 from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, DetectorConfig, override, weights_file
-from stage1_detector.course import Progress, Score, epochs, max_det
-from stage1_detector.crew import ALONE, Crew
 from stage1_detector.data import Dataset, Photo, read, read_image
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Family, Network
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
-from stage1_detector.schedules import SCHEDULES
 from stage1_detector.score import Truth, evaluate
+from stage1_detector.synthesis.album import WISH
+from stage1_detector.training.course import Progress, Score, epochs, max_det
+from stage1_detector.training.crew import ALONE, Crew
+from stage1_detector.training.schedules import SCHEDULES
 
 VALID_CONF = 0.001  # taken: the low floor that AP wants (CONTEST.md)
 VALID_NMS = 0.6  # chosen: between the 0.5 that loses stacked facings and the 0.7 that keeps doubles

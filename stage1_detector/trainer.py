@@ -15,9 +15,10 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.torch_utils import unwrap_model
 
-from stage1_detector import checkpoint, rtdetr
+from stage1_detector import rtdetr
 from stage1_detector.config import STARTER
-from stage1_detector.course import LOOKS, MUCH, Score
+from stage1_detector.training import checkpoint
+from stage1_detector.training.course import LOOKS, MUCH, Score
 
 STARTER_MODEL = "yolov8n.yaml"
 SYNTHETIC = "synthetic_"  # before the names of synthetic photos

@@ -18,10 +18,10 @@ from ultralytics.utils.torch_utils import select_device
 
 from stage1_detector import rtdetr
 from stage1_detector.config import DetectorConfig
-from stage1_detector.course import Progress, Score, epochs, max_det, stamp
 from stage1_detector.data import Photo, read_image
 from stage1_detector.trainer import SYNTHETIC, Task, judged, load_matching, trainer
-from stage1_detector.watch import Watch, is_out_of_memory
+from stage1_detector.training.course import Progress, Score, epochs, max_det, stamp
+from stage1_detector.training.watch import Watch, is_out_of_memory
 
 
 class _Silent(TQDM):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fusion.boxes import clip, iou
 from fusion.views import crop
 from stage1_detector.data import Category, Photo, read_image
-from stage1_detector.studio import SUFFIXES, content_box, content_mask, studio_names
+from stage1_detector.synthesis.studio import SUFFIXES, content_box, content_mask, studio_names
 from stage2_classifier.config import Columns
 
 Image = npt.NDArray[np.uint8]

@@ -25,7 +25,7 @@ from fusion.models import Model, read_object
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, read
-from stage1_detector.studio import studio_folder
+from stage1_detector.synthesis.studio import studio_folder
 from stage2_classifier.data import Image, shelf_regions, studio_regions
 from stage2_classifier.knn import Floats, load_embedder, logits_of
 from stage2_classifier.prototypes import (

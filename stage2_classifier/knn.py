@@ -22,7 +22,7 @@ from fusion.views import crop
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import read
-from stage1_detector.studio import STUDIO, studio_folder
+from stage1_detector.synthesis.studio import STUDIO, studio_folder
 from stage2_classifier.data import Image, Region, shelf_regions, studio_regions
 
 Floats = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from fusion.models import Model
 from fusion.views import crop
 from stage1_detector.data import Photo
-from stage1_detector.studio import content_box
+from stage1_detector.synthesis.studio import content_box
 from stage2_classifier.data import Image, Region, cut, shelf_regions
 from stage2_classifier.knn import Floats, embed, unit
 

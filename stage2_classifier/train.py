@@ -19,7 +19,7 @@ from fusion.views import FITS
 from stage1_detector import folds, record
 from stage1_detector.command import run, say
 from stage1_detector.data import Dataset, Photo, read
-from stage1_detector.studio import studio_folder
+from stage1_detector.synthesis.studio import studio_folder
 from stage2_classifier import scaling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, columns, override, recipe
 from stage2_classifier.data import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions

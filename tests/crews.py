@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stage1_detector import crew
+from stage1_detector.training import crew
 
 
 def free_port() -> str:

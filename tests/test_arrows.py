@@ -20,6 +20,13 @@ OWN = {
     "submission/run.py": {"fusion"},
     **{f"submission/{scorer}.py": {"fusion", "submission", "stage1_detector"} for scorer in ("predictions", "sandbox")},
 }
+# Of stage 1's own rooms, what else of stage 1 each may import.
+ROOMS = {
+    "synthesis": {"data", "folds", "record"},
+    "training": {"config", "data"},
+    "nets": {"config", "data", "training"},
+    "distillation": {"config", "data", "training", "nets", "families", "record", "rtdetr", "trainer", "yolo"},
+}
 # What runs at the judge imports nothing else at all; "?" only where its absence is handled.
 OUTSIDE = {
     "fusion": {
@@ -67,6 +74,17 @@ def imports(file: Path, package: str) -> Iterator[tuple[int, str, bool]]:
             yield node.lineno, module, id(node) in guarded
 
 
+def of_stage1(file: Path) -> set[str]:
+    """The rooms and files of stage 1 that `file` imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        found |= {parts[1] for parts in (module.split(".") for module in modules) if parts[0] == "stage1_detector"}
+    return found
+
+
 def _handles_absence(node: ast.AST) -> bool:
     """`try: ... except ImportError` or `with contextlib.suppress(ImportError)`."""
     catchers = [handler.type for handler in node.handlers] if isinstance(node, ast.Try) else []
@@ -88,6 +106,25 @@ FILES = [
 @pytest.mark.parametrize(("package", "file"), FILES, ids=[str(file.relative_to(ROOT)) for _, file in FILES])
 def test_every_file_keeps_to_the_arrows(package: str, file: Path) -> None:
     assert wrong(package, file) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_of_stage_1_keeps_to_its_arrows(room: str) -> None:
+    files = sorted((ROOT / "stage1_detector" / room).glob("*.py"))
+    assert len(files) > 1
+    assert {f"{file.name}: {other}" for file in files for other in of_stage1(file) - ROOMS[room] - {room}} == set()
+
+
+def test_every_folder_of_stage_1_is_such_a_room() -> None:
+    assert {file.parent.name for file in (ROOT / "stage1_detector").glob("*/*.py")} == set(ROOMS)
+
+
+def test_every_way_to_import_of_stage_1_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "planted.py"
+    file.write_text(
+        "import stage1_detector.yolo as y\nfrom stage1_detector import train, data\nfrom stage1_detector.nets import x"
+    )
+    assert of_stage1(file) == {"yolo", "train", "data", "nets"}
 
 
 def test_there_is_something_to_check() -> None:

@@ -8,8 +8,9 @@ import pytest
 from place import READERS, TRAINERS, Place
 
 from stage1_detector import config as detector_config
-from stage1_detector import distill, folds, student
+from stage1_detector import distill, folds
 from stage1_detector import recipes as detector_recipes
+from stage1_detector.distillation import student
 from stage2_classifier import config as classifier_config
 
 # --- the data set

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import torch
 
-from stage1_detector import torchvision_net
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.data import Photo
-from stage1_detector.torchvision_net import Detector
+from stage1_detector.nets import torchvision_net
+from stage1_detector.nets.torchvision_net import Detector
 
 SMALL = TorchvisionConfig(backbone="test_resnet", width=16, size=128, rois=32, proposals=100, epochs=1, anchor_size=4.0)
 

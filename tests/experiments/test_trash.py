@@ -11,9 +11,9 @@ from place import draw_shop
 
 from experiments import cost, figures, trash
 from experiments.trash import ROWS, Cost, Row, Scored
-from stage1_detector import torchvision_net
 from stage1_detector.command import run
 from stage1_detector.config import TorchvisionConfig
+from stage1_detector.nets import torchvision_net
 
 PLAIN = Row("resnet50", "fpn", "plain", "1x")
 ARGS = argparse.Namespace(size=1344, width=256, epochs=0, lr=0.0, weights=None)

@@ -14,15 +14,16 @@ import torch
 from crews import free_port, words
 from place import IDS, Place, draw_shop
 from test_config import OWN_OF_DETECTOR
-from test_teacher import CONFIGS, run_of
+from tiny_nets import CONFIGS, run_of
 
 from fusion.models import Model
-from stage1_detector import crew, distill, folds, journal, loop, recipes, train
-from stage1_detector.crew import Crew
+from stage1_detector import distill, folds, recipes, train
 from stage1_detector.data import read
+from stage1_detector.distillation.student import StudentConfig
 from stage1_detector.families import FAMILIES
 from stage1_detector.record import weights_of
-from stage1_detector.student import StudentConfig
+from stage1_detector.training import crew, journal, loop
+from stage1_detector.training.crew import Crew
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = (OWN_OF_DETECTOR - {"recipe", "quick"}) | {"teacher", "student"}

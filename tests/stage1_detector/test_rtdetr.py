@@ -18,9 +18,9 @@ from fusion.models import Model
 from fusion.pipeline import detect_one
 from stage1_detector import config, export, rtdetr, yolo
 from stage1_detector import train as detector
-from stage1_detector.course import max_det
 from stage1_detector.data import Photo
 from stage1_detector.trainer import Task, trainer
+from stage1_detector.training.course import max_det
 
 SIDE = {
     "task": "detector", "family": "rtdetr", "categories": [3, 7, 40], "size": 160, "mean": [0.0] * 3, "std": [1.0] * 3,

@@ -9,10 +9,11 @@ import pytest
 from fusion.ensemble import parse
 from fusion.models import Model
 from fusion.pipeline import detect_one
-from stage1_detector import composed, starter, train, yolo
+from stage1_detector import starter, train, yolo
 from stage1_detector.command import run
 from stage1_detector.config import STARTER, weights_file
 from stage1_detector.score import Truth, evaluate
+from stage1_detector.synthesis import composed
 from stage1_detector.trainer import load_matching
 
 

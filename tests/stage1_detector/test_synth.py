@@ -13,8 +13,8 @@ import pytest
 from stage1_detector import synth
 from stage1_detector.command import run
 from stage1_detector.data import read
-from stage1_detector.shelf import ShelfConfig
-from stage1_detector.studio import STUDIO
+from stage1_detector.synthesis.shelf import ShelfConfig
+from stage1_detector.synthesis.studio import STUDIO
 
 SMALL = replace(synth.RECIPES["demo"], count=5, categories=9, families=3, sizes=((160, 120), (120, 160)), rows=(2, 3), side=0.2)
 

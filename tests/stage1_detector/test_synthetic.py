@@ -10,12 +10,14 @@ import pytest
 from test_synth import SMALL, digests
 
 from fusion.models import read_object
-from stage1_detector import album, composed, cutouts, folds, synth, train, watch
+from stage1_detector import folds, synth, train
 from stage1_detector.command import run
 from stage1_detector.data import read
 from stage1_detector.folds import train_photos
-from stage1_detector.layout import Look
-from stage1_detector.studio import STUDIO
+from stage1_detector.synthesis import album, composed, cutouts
+from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.studio import STUDIO
+from stage1_detector.training import watch
 
 LOOK = replace(synth.Look(), sizes=((160, 120),), rows=(2, 3))
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_yolo import photo
+from small_photos import photo
 from ultralytics.nn.tasks import DetectionModel
 
-from stage1_detector import starter, trainer, watch, yolo
+from stage1_detector import starter, trainer, yolo
 from stage1_detector.config import DetectorConfig
-from stage1_detector.course import epochs
 from stage1_detector.trainer import Mixed
+from stage1_detector.training import watch
+from stage1_detector.training.course import epochs
 
 
 def network(model: str = "yolov8n.yaml") -> DetectionModel:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusion.views import FITS, PADDING, crop
-from stage1_detector.studio import content_box
+from stage1_detector.synthesis.studio import content_box
 from stage2_classifier import augment, data
 from stage2_classifier.config import ClassifierConfig
 

@@ -10,7 +10,7 @@ import pytest
 from fusion.boxes import iou
 from fusion.views import crop
 from stage1_detector.data import Category, Photo
-from stage1_detector.studio import content_mask, studio_folder, studio_names
+from stage1_detector.synthesis.studio import content_mask, studio_folder, studio_names
 from stage2_classifier import data
 from stage2_classifier.config import Columns
 

@@ -1,0 +1,1 @@
+"""A detector that learns from another: what the teacher knows, and what the student loses by it and by the truth."""

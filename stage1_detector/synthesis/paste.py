@@ -1,0 +1,153 @@
+"""Copy-paste between real photos: whole facings of a row become facings of another photo, and each box stays right.
+
+A facing gives way to one of about the same proportions, stretched to its very box, in the light of the one it replaces; a run
+of the same product changes as a whole. Facings that others overlap stay, so nothing is pasted over what must be found.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fusion.boxes import intersections
+from stage1_detector.data import Photo, read, read_image
+from stage1_detector.folds import train_photos
+from stage1_detector.synthesis.camera import Shot
+from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.pack import Image
+
+ALIKE = 0.25  # chosen: largest difference of log width / height between a facing and what replaces it
+SHRINK = 0.5  # chosen: what replaces a facing has at least this share of its width
+SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that change
+COVERED = 0.15  # chosen: share of a facing that may lie before or behind another one before it stays as it is
+MATCH = 0.6  # chosen: how far the light follows the facing that is replaced
+FEATHER = 2  # chosen: pixels over which the edge of what is pasted fades
+TRIES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Facings:
+    """Every box of several photos: its photo (N,), box (N, 4), label (N,), log width / height (N,) and width (N,)."""
+
+    photo: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    @property
+    def aspects(self) -> npt.NDArray[np.float64]:
+        """log width / height (N,)."""
+        sides = np.maximum(self.boxes[:, 2:] - self.boxes[:, :2], 1).astype(np.float64)
+        return np.asarray(np.log(sides[:, 0] / sides[:, 1]))
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """Train photos of the data set DATA, dealt in RUNS, with facings swapped; `train` tells them. Labels are category ids."""
+
+    data: Path
+    runs: Path | None
+    train: str
+
+    def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
+        """Photo `number`; the look is the photo's own."""
+        photos, facings, ids = _dealt(self.data, self.runs)
+        made = swapped(photos, facings, rng)
+        return made._replace(labels=ids[made.labels])
+
+
+@lru_cache(maxsize=2)
+def _dealt(data: Path, runs: Path | None) -> tuple[tuple[Photo, ...], Facings, npt.NDArray[np.int64]]:
+    photos = train_photos(data, runs)
+    return photos, gather(photos), np.array([category.id for category in read(data).categories], np.int64)
+
+
+def gather(photos: tuple[Photo, ...]) -> Facings:
+    """The facings of `photos`. Raises ValueError where there are fewer than two photos with boxes."""
+    if sum(len(photo.boxes) > 0 for photo in photos) < 2:
+        raise ValueError(f"--paste: got {len(photos)} train photos, need at least 2 with boxes")
+    number = np.repeat(np.arange(len(photos)), [len(photo.boxes) for photo in photos])
+    return Facings(number, np.concatenate([p.boxes for p in photos]), np.concatenate([p.labels for p in photos]))
+
+
+def swapped(photos: tuple[Photo, ...], facings: Facings, rng: np.random.Generator) -> Shot:
+    """One of `photos` with some of its facings replaced; boxes stay, labels are those of what came in."""
+    number = int(rng.choice(np.unique(facings.photo)))
+    photo = photos[number]
+    image, labels = _read(photo).copy(), photo.labels.copy()
+    free = uncovered(photo.boxes)
+    wanted = rng.uniform(*SHARE) * len(labels)
+    changed = np.zeros(len(labels), bool)
+    for start in rng.permutation(np.flatnonzero(free))[: TRIES * 10]:
+        if changed.sum() >= wanted:
+            break
+        run = [i for i in run_of(photo, int(start)) if free[i] and not changed[i]]
+        giver = _giver(facings, number, photo.boxes[run[0]], rng) if run else None
+        for i in run if giver is not None else ():
+            _replace(image, photo.boxes[i], _part(photos[facings.photo[giver]], facings.boxes[giver]))
+            labels[i], changed[i] = facings.labels[giver], True
+    return Shot(image, photo.boxes, labels)
+
+
+def uncovered(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which of `boxes` (N, 4) share less than COVERED of their own area, or of the other's, with any other: (N,)."""
+    if len(boxes) == 0:
+        return np.zeros(0, bool)
+    shared = np.stack([intersections(boxes, box[None]) for box in boxes])  # (N, N)
+    area = np.maximum(np.diagonal(shared), 1e-9)  # (N,)
+    share = (shared - np.diag(np.diagonal(shared))) / np.minimum(area[:, None], area[None])  # (N, N)
+    return np.asarray((share <= COVERED).all(1))
+
+
+def run_of(photo: Photo, start: int) -> list[int]:
+    """The facings of the same product that stand side by side with facing `start`, itself among them."""
+    boxes, same = photo.boxes, photo.labels == photo.labels[start]
+    width, height = boxes[start, 2:] - boxes[start, :2]
+    level = same & (np.abs(boxes[:, 3] - boxes[start, 3]) < 0.25 * height)
+    run, order = [start], np.argsort(boxes[:, 0])
+    for way in (order, order[::-1]):
+        at = start
+        for i in way[list(way).index(start) + 1 :]:
+            gap = max(boxes[i, 0] - boxes[at, 2], boxes[at, 0] - boxes[i, 2])
+            if level[i] and gap < 0.5 * width:
+                run.append(int(i))
+                at = i
+    return run
+
+
+def _giver(facings: Facings, number: int, box: npt.NDArray[np.float32], rng: np.random.Generator) -> int | None:
+    """A facing of another photo that fits `box`, or None."""
+    sides = np.maximum(box[2:] - box[:2], 1)
+    widths = facings.boxes[:, 2] - facings.boxes[:, 0]
+    fits = np.abs(facings.aspects - np.log(sides[0] / sides[1])) < ALIKE
+    fits &= (facings.photo != number) & (widths >= SHRINK * sides[0])
+    return int(rng.choice(np.flatnonzero(fits))) if fits.any() else None
+
+
+def _part(photo: Photo, box: npt.NDArray[np.float32]) -> Image:
+    x0, y0, x1, y1 = np.rint(box).astype(int)
+    return _read(photo)[max(0, y0) : max(y1, y0 + 1), max(0, x0) : max(x1, x0 + 1)]
+
+
+def _replace(image: Image, box: npt.NDArray[np.float32], new: Image) -> None:
+    """Stretch `new` to `box` of `image`, in the light of what was there, its edge fading over FEATHER pixels."""
+    x0, y0 = np.maximum(np.rint(box[:2]).astype(int), 0)
+    x1, y1 = np.rint(box[2:]).astype(int)
+    old = image[y0:y1, x0:x1]
+    if not old.size or not new.size:
+        return
+    shrinks = new.shape[1] > old.shape[1]
+    new = cv2.resize(new, old.shape[1::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    gain = (max(1.0, float(old.mean())) / max(1.0, float(new.mean()))) ** MATCH
+    lit = np.clip(new * np.clip(gain, 0.4, 2.5), 0, 255)
+    mask = np.zeros(old.shape[:2], np.float32)
+    mask[1:-1, 1:-1] = 1
+    mask = cv2.blur(mask, (2 * FEATHER - 1, 2 * FEATHER - 1))[..., None]  # (h, w, 1)
+    old[:] = (lit * mask + old * (1 - mask)).astype(np.uint8)
+
+
+@lru_cache(maxsize=24)
+def _read(photo: Photo) -> Image:
+    return read_image(photo.path, photo.width, photo.height)
