@@ -6,7 +6,7 @@
 T is a finished run of any detector of the project, a file of transformers' Conditional DETR, or a recipe's name: that
 one is trained first, into R/teacher, by one process. `none` trains the student alone, which is what it is compared with. The
 student goes to R/one or R/all. Of several processes each takes its part of every batch, and the losses are those of one on the
-whole batch (a YOLO's: their mean).
+whole batch.
 """
 
 import argparse

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from ultralytics.models.utils.loss import RTDETRDetectionLoss
 from ultralytics.nn.modules import RTDETRDecoder
+from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from stage1_detector.distillation.losses import Part
+from stage1_detector.training.crew import Crew
 
 Predicted = tuple[torch.Tensor, torch.Tensor]
 
@@ -15,8 +17,12 @@ Predicted = tuple[torch.Tensor, torch.Tensor]
 def own_of_yolo(
     student: Any, images: torch.Tensor, boxes: list[torch.Tensor], labels: list[torch.Tensor]
 ) -> tuple[dict[str, Part], Predicted]:
-    """ultralytics' loss, a mean over photos, and the predictions: boxes (B, A, 4), logits (B, A, C)."""
-    network: Any = student.network
+    """ultralytics' loss, a mean over the crew's assigned boxes, and the predictions: boxes (B, A, 4), logits (B, A, C)."""
+    network, crew = student.network, student.sharers
+    if getattr(network, "criterion", None) is None:  # it stays on the device where it is made
+        network.criterion = network.init_criterion()
+    for part in parts_of(network.criterion):
+        part.__class__, part.crew = Assigned, crew
     made = network(images)
     batch = {"img": images, "cls": torch.cat(labels)[:, None].float(), "bboxes": torch.cat(boxes), "batch_idx": owner(boxes)}
     losses, _ = network.loss(batch, made)
@@ -24,8 +30,8 @@ def own_of_yolo(
     raw = raw.get("one2many", raw)
     head, (height, width) = network.model[-1], images.shape[2:]
     decoded = head._inference(raw)[:, :4].permute(0, 2, 1) / images.new_tensor([width, height] * 2)  # (B, A, 4)
-    count = images.new_tensor(float(len(images)))
-    return {"detection": Part(losses.sum(), count)}, (decoded, raw["scores"].permute(0, 2, 1))
+    own = Part(losses.sum() / len(images), images.new_tensor(1 / crew.size))
+    return {"detection": own}, (decoded, raw["scores"].permute(0, 2, 1))
 
 
 def own_of_rtdetr(
@@ -62,6 +68,27 @@ def own_of_rtdetr(
 
 
 OWN: dict[str, Callable[..., tuple[dict[str, Part], Predicted]]] = {"yolo": own_of_yolo, "rtdetr": own_of_rtdetr}
+
+
+def parts_of(criterion: Any) -> list[Any]:
+    """A YOLO's losses: of a head without NMS there are two."""
+    return [criterion.one2many, criterion.one2one] if isinstance(criterion, E2ELoss) else [criterion]
+
+
+class Assigned(v8DetectionLoss):
+    """A YOLO's losses of one process's photos, divided by what all boxes weigh that the `crew` assigns."""
+
+    crew: Crew
+
+    def loss(self, preds: Any, batch: Any) -> Any:
+        weights: list[torch.Tensor] = []
+        hook = self.assigner.register_forward_hook(lambda module, given, made: weights.append(made[2].sum()))
+        try:
+            losses, told = super().loss(preds, batch)
+        finally:
+            hook.remove()
+        mine = float(weights[0])
+        return losses * (max(mine, 1.0) / max(self.crew.sums({"weight": mine})["weight"], 1.0)), told
 
 
 class Decoder(RTDETRDecoder):

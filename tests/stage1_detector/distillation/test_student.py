@@ -278,20 +278,20 @@ def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[
     return answers
 
 
-@pytest.fixture(scope="module")
-def crews(tmp_path_factory: pytest.TempPathFactory) -> tuple[list, list]:
+@pytest.fixture(scope="module", params=[RTDETR, YOLO, replace(YOLO, model="yolo26n.yaml")], ids=["rtdetr", "yolo", "yolo26"])
+def crews(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list, list]:
     """What one process makes of CASES, and two together: by SGD, as Adam's first steps are of one length however small the
     gradient is, and make rounding into weights. By AdamW: test_distill.
     """
     folder = tmp_path_factory.mktemp("crew")
-    config = replace(RTDETR, optimizer="SGD", lr=0.05, clip=0.1, ema=0.9, affine_p=0.5, scale=0.2, decoder_layers=1)
+    config = replace(request.param, optimizer="SGD", lr=0.05, clip=0.1, ema=0.9, affine_p=0.5, scale=0.2, decoder_layers=1)
     return trained(ALONE, folder, config), together(trained, folder, config)[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_learn_what_one_does(crews: tuple[list, list], case: str) -> None:
-    """All terms within 1e-4 in each of five steps: RT-DETR with denoising, batch norm, features, classes and boxes."""
+    """All terms within 1e-4 in each of five steps: an RT-DETR's denoising, batch norm, features, classes and boxes."""
     (one, alone), (two, shared) = (made[list(CASES).index(case)] for made in crews)
     assert len(one) == len(two) == 5 and set(one[0]) == {"detection", "feature", "class", "box"}
     for mine, theirs in zip(one, two, strict=True):
