@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -205,7 +206,8 @@ def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> l
     made, name = [], f"distill.{args.set}"
     config, first = config_of(args, 0, args.epochs), f"{args.student} from random weights, "
     setting = f"{first}{args.epochs} epochs at {args.size} px, batch {config.batch}, lr {config.lr}, photos held out"
-    taught_by = args.teacher or f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"
+    taught_by = f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"
+    taught_by = taught_by if args.teacher is None else made_as(read_object(args.teacher / "run.json")["settings"])
     terms = f"teacher: {taught_by}, matched by {config.match}, weights {args.feature} and {args.predictions}"
     longer = f"{round(args.epochs * more)} epochs for the longer baseline, as the teacher makes a step {more:.2f} times as dear"
     wanted: list[tuple[str, Mean]] = []
@@ -223,6 +225,17 @@ def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> l
         unit = "mAP" if key.endswith(".map") else "mAP50"
         made.append(figures.figure(f"{name}.{key}", mean.value, unit, mean.n, how, command, mean.low, mean.high))
     return made
+
+
+def made_as(settings: dict[str, Any]) -> str:
+    """A finished run in words.
+
+    >>> made_as({"family": "yolo", "model": "yolov8n.yaml", "epochs": 40, "size": 256, "pretrained": None})
+    'yolov8n.yaml, 40 epochs at 256 px from random weights'
+    """
+    begun = "random" if settings["pretrained"] is None else "given"
+    what = settings.get("model", settings["family"])
+    return f"{what}, {settings['epochs']} epochs at {settings['size']} px from {begun} weights"
 
 
 if __name__ == "__main__":

@@ -31,8 +31,7 @@ MATCHES = ("index", "cost")
 ALIKE = {"yolo"}, {"rtdetr", "conditional_detr"}  # families whose k-th predictions may be paired: by cell, and by query
 ALLOWED_STUDENT = {
     "feature_weight": (0.0, 1e6), "class_weight": (0.0, 1e6), "box_weight": (0.0, 1e6), "floor": (0.0, 1.0),
-    "teacher_warmup": (0.0, 1000.0),
-    "queries": (0, 100_000), "decoder_layers": (0, 100),
+    "teacher_warmup": (0.0, 1000.0), "queries": (0, 100_000), "decoder_layers": (0, 100),
 }  # fmt: skip
 
 
@@ -41,10 +40,10 @@ class StudentConfig(LoopConfig):
     """An ultralytics network that a teacher helps; most fields are arguments of `python -m stage1_detector.distill`.
 
     `model` is a model YAML that ultralytics carries. `feature_weight`, `class_weight` and `box_weight` weigh the terms of
-    `losses` beside the student's own; 0: without it. Predictions are matched by `match`: index
-    (the k-th with the k-th) or cost (Hungarian), with those of the teacher's that it is surer of than `floor`. The terms grow
-    from 0 to their weights in `teacher_warmup` epochs. An RT-DETR has as many `queries` as the photos need, at least 300, and
-    the model's `decoder_layers`, unless they are said.
+    `losses` beside the student's own; 0: without it. Predictions are matched by `match`: index (the k-th with the k-th) or cost
+    (Hungarian), with those of the teacher's that it is surer of than `floor`. The terms grow from 0 to their weights in
+    `teacher_warmup` epochs. An RT-DETR has as many `queries` as the photos need, at least 300, and the model's
+    `decoder_layers`, unless they are said.
     """
 
     family: str = "rtdetr"
