@@ -42,10 +42,13 @@ def rtdetr_small() -> StudentConfig:
 
 
 def yolov8n() -> StudentConfig:
-    """YOLOv8-n at 640 px, for a machine without a GPU: the recipe `small`, in our loop."""
+    """YOLOv8-n at 640 px, for a machine without a GPU: the recipe `small`, in our loop. The weight of the maps: chosen on book
+    spines at 256 px, of 1, 6, 20 and 60.
+    """
     return replace(
-        rtdetr_small(), family="yolo", model="yolov8n.yaml", size=640, lr=2e-3, weight_decay=5e-4, clip=10.0, match="index"
-    )
+        rtdetr_small(), family="yolo", model="yolov8n.yaml", size=640, lr=2e-3, weight_decay=5e-4, clip=10.0, match="index",
+        feature_weight=20.0,
+    )  # fmt: skip
 
 
 STUDENTS: dict[str, Callable[[], StudentConfig]] = {"rtdetr-l": rtdetr_l, "rtdetr-small": rtdetr_small, "yolov8n": yolov8n}
