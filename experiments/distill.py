@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--teacher-epochs", type=int, default=40)
     p.add_argument("--teacher", type=Path, help="a finished run, in place of training one")
     p.add_argument("--pretrained", type=Path, help="weights that the teacher begins from, or starter")
-    p.add_argument("--feature", type=float, default=1.0, help="weight of the teacher's maps")
+    p.add_argument("--feature", type=float, help="weight of the teacher's maps, in place of the student's")
     p.add_argument("--predictions", type=float, default=1.0, help="weight of its classes and boxes")
     p.add_argument("--match", default="", help="in place of the student's: index or cost")
     p.add_argument("--queries", type=int, default=0)
@@ -100,6 +100,11 @@ def config_of(args: argparse.Namespace, seed: int, epochs: int) -> StudentConfig
     config = replace(STUDENTS[args.student](), seed=seed, size=args.size, epochs=epochs, min_steps=0, feature_weight=0.0)
     config = replace(config, class_weight=0.0, box_weight=0.0, queries=args.queries, decoder_layers=args.decoder_layers)
     return replace(config, lr=args.lr or config.lr, match=args.match or config.match)
+
+
+def weight_of_maps(args: argparse.Namespace) -> float:
+    """What is asked for, or the student's own."""
+    return STUDENTS[args.student]().feature_weight if args.feature is None else float(args.feature)
 
 
 def taught(args: argparse.Namespace) -> Path:
@@ -151,7 +156,7 @@ def scored(arm: str, seed: int, teacher: Path, more: float, args: argparse.Names
     else:
         maps, predictions = TERMS[arm]
         weight = args.predictions * predictions
-        config = replace(config, feature_weight=args.feature * maps, class_weight=weight, box_weight=weight)
+        config = replace(config, feature_weight=weight_of_maps(args) * maps, class_weight=weight, box_weight=weight)
         distill(args.data, runs, "one", config, str(teacher), None, going)
     values = whole_scores(Model(runs / "one" / "model.onnx"), held_out)
     say(f"{args.set}: {arm}, seed {seed}: mAP {values['map']:.3f}, mAP50 {values['map50']:.3f} on {len(held_out)} photos")
@@ -208,7 +213,7 @@ def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> l
     setting = f"{first}{args.epochs} epochs at {args.size} px, batch {config.batch}, lr {config.lr}, photos held out"
     taught_by = f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"
     taught_by = taught_by if args.teacher is None else made_as(read_object(args.teacher / "run.json")["settings"])
-    terms = f"teacher: {taught_by}, matched by {config.match}, weights {args.feature} and {args.predictions}"
+    terms = f"teacher: {taught_by}, matched by {config.match}, weights {weight_of_maps(args)} and {args.predictions}"
     longer = f"{round(args.epochs * more)} epochs for the longer baseline, as the teacher makes a step {more:.2f} times as dear"
     wanted: list[tuple[str, Mean]] = []
     for arm, values in done.items():

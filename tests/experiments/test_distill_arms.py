@@ -54,6 +54,9 @@ def test_what_is_recorded_names_its_set_and_budget_and_makes_the_table() -> None
     equal = made["distill.tiny.distilled_minus_baseline"]
     assert equal["value"] == pytest.approx(0.1) and "8 epochs for the longer baseline" in equal["setting"]
     assert "distill.tiny.baseline.map50_minus_longer" not in made
+    assert "weights 20.0 and 1.0" in made["distill.tiny.both.map50"]["setting"]
+    told_1 = told(DONE, 4 / 3, distill.parser().parse_args([*WORDS, "--feature", "1"]), "python")
+    assert any("weights 1.0 and 1.0" in str(one["setting"]) for one in told_1)
     one_seed = told({"baseline": DONE["baseline"][:1]}, 1.0, args, "python")
     assert all("no interval" in one["setting"] and one["low"] is None for one in one_seed)
     table = report.distill({one["key"]: one for one in told(DONE, 4 / 3, distill.parser().parse_args(WORDS), "python")})
