@@ -93,7 +93,8 @@ class Twice(Crew):
 
 @pytest.mark.parametrize("config", [YOLO, YOLO26], ids=["yolo", "yolo26"])
 def test_of_two_processes_with_the_same_photos_each_has_half_the_loss(config: StudentConfig) -> None:
-    one, images, told = built(config), photos_of(2, 64, 64), targets(3, 5)
+    """So many boxes that what is assigned weighs more than 1, the least divisor."""
+    one, images, told = built(config), photos_of(2, 64, 64), targets(30, 40)
     whole = float(one.losses(images.repeat(2, 1, 1, 1), told * 2)["detection"].detach())
     one.crew = Twice(0, 2)
     assert float(one.losses(images, told)["detection"].detach()) == pytest.approx(whole / 2, rel=1e-4)
