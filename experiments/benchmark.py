@@ -7,8 +7,8 @@
     python -m experiments.benchmark kills [--count 50] [--record]
     python -m experiments.benchmark detectors --runs [NAME=]R ... --data D --out X [--rounds 9] [--record]
 
-Timings are of ways that take turns in one process, all but those of detectors as ratios; see `experiments.runtime`,
-`experiments.endurance` and `experiments.detector_table`.
+Timings are of ways that take turns in one process, all but those of detectors as ratios; see `experiments.performance.runtime`,
+`experiments.performance.endurance` and `experiments.performance.detector_table`.
 """
 
 import argparse
@@ -25,11 +25,12 @@ import cv2
 import ensemble_boxes
 import numpy as np
 
-from experiments import detector_table, endurance, figures, runtime
-from experiments.runtime import ratio
+from experiments.figures import records
+from experiments.performance import detector_table, endurance, runtime
+from experiments.performance.runtime import ratio
 from fusion.ensemble import parse
 from fusion.merge import weighted_boxes_fusion
-from stage1_detector.command import run, say
+from runs.command import run, say
 from submission import build
 from submission.run import find_photos
 
@@ -71,13 +72,13 @@ def body(argv: list[str] | None) -> None:
     for name in ("rounds", "limit", "count", "mutated", "size"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}: got {getattr(args, name)}, need at least 1")
-    command = figures.command("benchmark", argv)
-    made = [figures.figure(**values, command=command) for values in BENCHMARKS[args.what](args)]
+    command = records.command("benchmark", argv)
+    made = [records.figure(**values, command=command) for values in BENCHMARKS[args.what](args)]
     for one in made:
         span = "" if one["low"] is None else f" [{one['low']:.4g}, {one['high']:.4g}]"
         say(f"{one['key']}: {one['value']:.4g}{span} {one['unit']}")
     if args.record:
-        say(f"{figures.write('benchmark' if args.what == 'detectors' else 'runtime', made)} written")
+        say(f"{records.write('benchmark' if args.what == 'detectors' else 'runtime', made)} written")
 
 
 def photos_in(folder: Path, limit: int) -> list[Path]:

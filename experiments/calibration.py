@@ -19,19 +19,20 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
-from experiments import figures
-from experiments.ablation import default_ensemble, gather, scenes_of
+from experiments.figures import records
 from fusion.ensemble import Ensemble
 from fusion.gate import Gate, detector_probabilities
 from fusion.models import Model, Sidecar, read_sidecar
 from fusion.views import crop_batches
-from stage1_detector import folds, record
-from stage1_detector.command import run, say, ticker
-from stage1_detector.data import Photo, read, read_image
+from photos import folds
+from photos.data import Photo, read, read_image
+from runs import record
+from runs.command import run, say, ticker
 from stage2_classifier import scaling
-from stage2_classifier.calibrate import first_hits, named_boxes
-from stage2_classifier.choose import resampling_groups
-from stage2_classifier.evidence import Evidence, kept
+from stage2_classifier.gate.calibrate import first_hits, named_boxes
+from stage2_classifier.gate.choose import resampling_groups
+from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
+from stage2_classifier.gate.evidence import Evidence, kept
 from stage2_classifier.scaling import METHODS, Scaling
 
 SOURCES = ("classifier", "detector", "objectness")
@@ -99,8 +100,8 @@ def body(argv: list[str] | None) -> None:
         raise ValueError("--record: needs --name SET, what to call the photos")
     lines, setting = calibration(args.data, args.runs, args.classifier, args.seed)
     if args.record:
-        command = figures.command("calibration", argv)
-        say(f"figures: {figures.write('ece', as_figures(lines, args.name, args.headline, setting, command))}")
+        command = records.command("calibration", argv)
+        say(f"figures: {records.write('ece', as_figures(lines, args.name, args.headline, setting, command))}")
 
 
 def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[list[Line], str]:
@@ -283,7 +284,7 @@ def as_figures(lines: Sequence[Line], name: str, headline: bool, setting: str, c
         keys = {key: line.ece} if line.method == "none" else {key: line.ece, f"{key}_minus_none": line.ece_minus_none}
         if headline and line.source == "classifier":
             keys |= dict.fromkeys(["ece.before"] * (line.method == "none") + ["ece.after"] * line.picked, line.ece)
-        made += [figures.figure(k, v, "ECE", line.n, told, command, low, high) for k, (v, low, high) in keys.items()]
+        made += [records.figure(k, v, "ECE", line.n, told, command, low, high) for k, (v, low, high) in keys.items()]
     return made
 
 

@@ -15,21 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from experiments import figures, table
-from experiments.ablation import Found, ablation, default_ensemble, gather, scenes_of, span
-from experiments.judge import judge
-from stage1_detector import folds, synth
+from experiments.ablation import Found, ablation
+from experiments.figures import ablation_table, records
+from photos import folds
+from photos.data import read
+from photos.score import Interval, bootstrap, match
+from runs.command import run, say
+from runs.record import weights_of
 from stage1_detector import recipes as detector_recipes
 from stage1_detector import train as detector
-from stage1_detector.command import run, say
-from stage1_detector.data import read
-from stage1_detector.record import weights_of
-from stage1_detector.score import Interval, bootstrap, match
+from stage1_detector.synthesis import make_photos
 from stage2_classifier import config as classifier_config
 from stage2_classifier import train as classifier
-from stage2_classifier.calibrate import fit_policy, n_categories, predictions
-from stage2_classifier.choose import resampling_groups
+from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
+from stage2_classifier.gate.choose import resampling_groups
+from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
+from stage2_classifier.gate.fit import fit_gate, interval_in_words
 from submission.build import build
+from submission.judge import Judgement, judge
 
 SEED = 0
 AWARE_EPOCHS = 6  # chosen: the class-aware detector starts from the class-agnostic one's weights
@@ -64,25 +67,27 @@ def demo(out: Path, quick: bool = False, record: bool = False) -> None:
     data = draw(out / "data", quick)
     split(data, out)
     train_all(data, out, quick)
-    found = ablation(data, out, ["classifier_shelf"], ["classifier_studio"], False, SEED)
+    fit_gate(data, out, ["classifier_shelf"], SEED)
+    found = ablation(data, out, ["classifier_studio"], False, SEED)
     difference = studio_minus_shelf(data, out)
-    say(f"naming by studio crops minus by shelf crops, raw: {span(difference)}")
+    say(f"naming by studio crops minus by shelf crops, raw: {interval_in_words(difference)}")
     sha = build(out, out / "submission.zip")
     say(f"built {out / 'submission.zip'}, sha256 {sha}")
     dataset = read(data)
     photos = folds.load(out / "folds.json", dataset).photos("test")
-    judge(out / "submission.zip", photos, dataset.categories, out / "predictions.json", "parity" if record else None, COMMAND)
+    judgement = judge(out / "submission.zip", photos, dataset.categories, out / "predictions.json")
     minutes = (time.time() - started) / 60
     if record:
         write_figures(found, difference, minutes, len(photos))
-    table.show(found.rows, found.setting)
+        records.write("parity", parity_figures(judgement, len(photos)))
+    ablation_table.show(found.rows, found.setting)
     say(f"done in {minutes:.1f} minutes: {out}/submission.zip, {out}/predictions.json, {out}/photos/*.png (worst first)")
 
 
 def draw(data: Path, quick: bool) -> Path:
     """The drawn shelves."""
-    config = synth.recipe("demo", 16 if quick else None)
-    if not synth.draw(config, data, SEED, tell=lambda line: say(f"shelves: {line}")):
+    config = make_photos.recipe("demo", 16 if quick else None)
+    if not make_photos.draw(config, data, SEED, tell=lambda line: say(f"shelves: {line}")):
         say(f"shelves: reuses {data}")
     return data
 
@@ -119,7 +124,7 @@ def studio_minus_shelf(data: Path, out: Path) -> Interval:
 
 def table_figures(found: Found, n: int) -> list[dict[str, Any]]:
     """demo.det_map50, and demo.cls_map50.ARM, demo.score.ARM and demo.score.ARM_minus_detector for ARMS."""
-    made, setting = [], f"{found.setting}; gate adopted: {found.choice.gate.policy}"
+    made, setting = [], f"{found.setting}; gate adopted: {found.gate.policy}"
     for row in (row for row in found.rows if row.arm in ARMS):
         arm = ARMS[row.arm]
         triples = {
@@ -128,7 +133,7 @@ def table_figures(found: Found, n: int) -> list[dict[str, Any]]:
             f"score.{arm}": row.score,
             f"score.{arm}_minus_detector": row.minus_detector,
         } | ({"det_map50": row.det} if arm == "gate" else {})
-        made += [figures.figure(f"demo.{key}", v, "mAP50", n, setting, COMMAND, low, high)
+        made += [records.figure(f"demo.{key}", v, "mAP50", n, setting, COMMAND, low, high)
                  for key, (v, low, high) in triples.items()]  # fmt: skip
     return made
 
@@ -139,8 +144,16 @@ def write_figures(found: Found, difference: Interval, minutes: float, n: int) ->
     setting = f"{n} test photos, raw, studio crops minus shelf crops, paired over scenes, seed {SEED}"
     span = (difference.value, "mAP50", n, setting, COMMAND, difference.low, difference.high)
     once = "one run from nothing, after the install; so no interval"
-    figures.write("demo", [*made, figures.figure("demo.score.studio_minus_shelf", *span),
-                           figures.figure("demo.minutes", minutes, "minutes", 1, once, COMMAND)])  # fmt: skip
+    records.write("demo", [*made, records.figure("demo.score.studio_minus_shelf", *span),
+                           records.figure("demo.minutes", minutes, "minutes", 1, once, COMMAND)])  # fmt: skip
+
+
+def parity_figures(judgement: Judgement, n: int) -> list[dict[str, Any]]:
+    """How far run.py in the judge's environment and the pipeline here differ, on `n` photos."""
+    rows = judgement.predictions
+    setting = f"{n} photos, {rows} predictions; a largest difference, so no interval"
+    differences = (("boxes_px", judgement.boxes_px, "px"), ("scores", judgement.score_difference, "score"))
+    return [records.figure(f"parity.run_py_{what}", value, unit, rows, setting, COMMAND) for what, value, unit in differences]
 
 
 if __name__ == "__main__":

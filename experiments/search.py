@@ -16,17 +16,18 @@ import numpy as np
 import optuna
 from sklearn.model_selection import GroupKFold
 
-from experiments import figures
-from experiments.ensembles import VIEWS, Raw, det_map50, matched, of_detectors, weighted
-from experiments.over_seeds import over_seeds
+from experiments.figures import records
+from experiments.figures.over_seeds import over_seeds
+from experiments.studies.ensembles import VIEWS, Raw, det_map50, matched, of_detectors, weighted
 from fusion.ensemble import Ensemble, Merge, parse
 from fusion.models import read_object
 from fusion.pipeline import merge
-from stage1_detector import folds, record
-from stage1_detector.command import run, say, ticker
-from stage1_detector.data import Photo, read
-from stage1_detector.score import Interval, Truth, bootstrap, match
-from stage2_classifier.evidence import raw_outputs
+from photos import folds
+from photos.data import Photo, read
+from photos.score import Interval, Truth, bootstrap, match
+from runs import record
+from runs.command import run, say, ticker
+from stage2_classifier.gate.evidence import raw_outputs
 
 METHODS = ("wbf", "nms", "soft_nms")
 
@@ -71,7 +72,7 @@ def body(argv: list[str] | None) -> None:
         raise ValueError("--record: needs --name, what to call the photos in the figure")
     each = [one_seed(args, seed) for seed in args.seeds]
     if args.record:
-        figures.write(f"search.{args.name}", [as_figure(args, each, figures.command("search", argv))])
+        records.write(f"search.{args.name}", [as_figure(args, each, records.command("search", argv))])
 
 
 def one_seed(args: argparse.Namespace, seed: int) -> Found:
@@ -164,9 +165,9 @@ def as_figure(args: argparse.Namespace, each: list[Found], command: str) -> dict
     key = f"search.{args.name}.gain_nested"
     if len(each) == 1:
         gain = each[0].gain
-        return figures.figure(key, gain.value, "mAP50", gain.n_groups, f"{setting}; over scenes", command, gain.low, gain.high)
+        return records.figure(key, gain.value, "mAP50", gain.n_groups, f"{setting}; over scenes", command, gain.low, gain.high)
     mean = over_seeds([found.gain.value for found in each])
-    return figures.figure(key, mean.value, "mAP50", mean.n, f"{setting}; over seeds", command, mean.low, mean.high)
+    return records.figure(key, mean.value, "mAP50", mean.n, f"{setting}; over seeds", command, mean.low, mean.high)
 
 
 if __name__ == "__main__":

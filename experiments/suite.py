@@ -4,9 +4,9 @@ import subprocess
 import sys
 import time
 
-from experiments import figures
-from stage1_detector.command import run, say
-from stage1_detector.record import ROOT
+from experiments.figures import records
+from runs.command import run, say
+from runs.record import ROOT
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,10 +24,10 @@ def body(argv: list[str] | None) -> None:
     last = done.stdout.strip().splitlines()[-1]
     if done.returncode:
         raise ValueError(f"the fast tests: {last}")
-    figures.write(
+    records.write(
         "tests",
         [
-            figures.figure(
+            records.figure(
                 "tests.fast_seconds",
                 seconds,
                 "s",

@@ -75,7 +75,7 @@ class CropView:
 class Ensemble:
     """ensemble.json: everything of the method that is a number. `categories` are the ids that labels index.
 
-    A model may know fewer, the first ones: those after were added to another (`stage2_classifier.enroll`). `most` caps the
+    A model may know fewer, the first ones: those after were added to another (`stage2_classifier.enrolment`). `most` caps the
     further names of a whole run, of which each photo has an equal share; a box's first name is always there. A run that
     threatens to take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` of each
     model: 0 is one for each processor.

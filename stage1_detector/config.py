@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stage1_detector.training.schedules import SCHEDULES
+from stage1_detector.torch_engine.schedules import SCHEDULES
 
 # What each number may be: lowest and highest, both allowed.
 ALLOWED = {
@@ -97,7 +97,7 @@ class DetectorConfig(Config):
 
     `model` is a model YAML that it carries. The rate falls along a cosine; `mosaic` and `copy_paste` are its augmentations of
     these names; `copy_paste` pastes outlines, which boxes have none of, so that it does nothing here (the counterpart is
-    `stage1_detector.synth --paste`). `freeze` holds the first layers of the network still. `distill_model` is a YOLO's file
+    `stage1_detector.synthesis --paste`). `freeze` holds the first layers of the network still. `distill_model` is a YOLO's file
     of ultralytics', whose features it imitates with weight `dis`: ultralytics' own distillation.
     """
 
@@ -119,13 +119,13 @@ class DetectorConfig(Config):
 
 @dataclass(frozen=True)
 class LoopConfig(Config):
-    """What is trained by our own loop, `stage1_detector.training.loop`.
+    """What is trained by our own loop, `stage1_detector.torch_engine.loop`.
 
     `schedule` is one of SCHEDULES, whose length holds where `epochs` is 0, and whose warm-up where `warmup_epochs` is. The
     backbone learns at `backbone_lr` x lr, each twelfth of it at `layer_decay` of the next one's rate. `clip` > 0 is the
     gradients' greatest norm, `accumulate` the batches of a step, `ema` > 0 the decay of averaged weights, `keep` how many of
     the best checkpoints stay. Colour jitter comes with probability `hsv_p`, an affine map of +-`rotate` and +-`shear` degrees
-    with `affine_p`, a colour policy (`stage1_detector.training.svhn`) with `colour_policy`; in the last `plain_epochs` nothing
+    with `affine_p`, a colour policy with `colour_policy`; in the last `plain_epochs` nothing
     does.
     """
 

@@ -14,7 +14,7 @@ import torch
 
 from fusion.models import normalise
 from fusion.views import make_views
-from stage1_detector.data import Photo, read_image
+from photos.data import Photo, read_image
 
 OPSET = 17  # taken: the judge's onnxruntime 1.20 reads opsets up to 20 and advises 17
 MAX_IR_VERSION = 10  # taken: what onnxruntime 1.20 reads

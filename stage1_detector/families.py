@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from fusion.models import Sidecar, normalise
-from stage1_detector import yolo
 from stage1_detector.config import Config
 from stage1_detector.nets import conditional_detr, torchvision_net
-from stage1_detector.training import loop
-from stage1_detector.training.canvases import LOOK, Look
+from stage1_detector.torch_engine import loop
+from stage1_detector.torch_engine.canvases import LOOK, Look
+from stage1_detector.ultralytics_engine import yolo
 
 PLAIN = Look(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

@@ -81,8 +81,8 @@ def rtdetr_small() -> DetectorConfig:
 
     `python -m stage1_detector.train --data D --out R --classes one --recipe rtdetr-small`. About 0.7 s of one core a photo and
     epoch at 256 px. From random weights it learns slowly: 38 steps at 256 px on 76 photos of book spines find nothing yet. In
-    our loop (`stage1_detector.distill --teacher none --student rtdetr-small --lr 0.0005 --queries 100 --decoder-layers 3`) 600
-    steps on 57 drawn shelves at 160 px reach det mAP50 0.69, and on the book spines at 256 px 0.26.
+    our loop (`stage1_detector.distillation --teacher none --student rtdetr-small --lr 0.0005 --queries 100 --decoder-layers 3`)
+    600 steps on 57 drawn shelves at 160 px reach det mAP50 0.69, and on the book spines at 256 px 0.26.
     """
     return DetectorConfig(family="rtdetr", model="yolov8n-rtdetr.yaml", size=320, min_steps=1200, lr=0.0002)
 
@@ -153,7 +153,7 @@ def digits_resfpn() -> TorchvisionConfig:
 
 def retinanet() -> TorchvisionConfig:
     """System D's RetinaNet: ResNet-50, FPN, multi-scale 3x, SGD. Needs a GPU and `--pretrained FILE`. Theirs: mAP50 0.4527 on
-    trash; the other rows of their table are `experiments.trash`'s.
+    trash; the other rows of their table are `experiments.studies.trash`'s.
     """
     return TorchvisionConfig(
         family="retinanet", head="plain", norm="frozen", size=1344, batch=8, optimizer="SGD", lr=0.005, lr_end=0.0,

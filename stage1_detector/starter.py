@@ -19,17 +19,17 @@ from safetensors.torch import save_file
 
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import read_sidecar
-from stage1_detector import yolo
-from stage1_detector.command import run, say
+from photos.data import read
+from runs.command import run, say
+from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
-from stage1_detector.data import read
 from stage1_detector.export import export_detector
-from stage1_detector.record import write_json
-from stage1_detector.synthesis import composed
-from stage1_detector.synthesis.album import WISH
+from stage1_detector.synthesis import studio_shelves
+from stage1_detector.synthesis.coco_writer import WISH
 from stage1_detector.synthesis.layout import Look
 from stage1_detector.train import network_score, sidecar
-from stage1_detector.trainer import STARTER_MODEL, load_matching
+from stage1_detector.ultralytics_engine import yolo
+from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_matching
 
 MOST = 15_000_000  # bytes; taken: what may be committed
 SIZES = (320, 640, 224)  # chosen, on photos of other kinds than it was trained on: long sides that it looks in, untrained
@@ -50,8 +50,8 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
     sets = {}
     for part, count, its_seed in (("train", photos, seed), ("valid", VALID, seed + UNSEEN)):
         folder = work / part
-        composed.draw(
-            composed.Fantasy(),
+        studio_shelves.draw(
+            studio_shelves.Fantasy(),
             LOOK,
             [{"id": 0, "name": "product"}],
             count,

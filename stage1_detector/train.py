@@ -19,18 +19,19 @@ import torch
 from fusion.ensemble import Member
 from fusion.models import Model, Sidecar, read_object
 from fusion.pipeline import detect_one
-from stage1_detector import folds, record
-from stage1_detector.command import run, say
+from photos import folds
+from photos.data import Dataset, Photo, read, read_image
+from photos.score import Truth, evaluate
+from runs import record
+from runs.command import run, say
 from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, DetectorConfig, override, weights_file
-from stage1_detector.data import Dataset, Photo, read, read_image
+from stage1_detector.engine import Progress, Score, epochs, max_det
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Family, Network
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
-from stage1_detector.score import Truth, evaluate
-from stage1_detector.synthesis.album import WISH
-from stage1_detector.training.course import Progress, Score, epochs, max_det
-from stage1_detector.training.crew import ALONE, Crew
-from stage1_detector.training.schedules import SCHEDULES
+from stage1_detector.synthesis.coco_writer import WISH
+from stage1_detector.torch_engine.distributed import ALONE, Crew
+from stage1_detector.torch_engine.schedules import SCHEDULES
 
 VALID_CONF = 0.001  # taken: the low floor that AP wants (CONTEST.md)
 VALID_NMS = 0.6  # chosen: between the 0.5 that loses stacked facings and the 0.7 that keeps doubles
@@ -75,7 +76,7 @@ def ask_for_run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--out", type=Path, required=True, help="run folder; holds folds.json")
     p.add_argument("--classes", choices=("one", "all"), default="one", help="one: find products; all: find and name them")
     p.add_argument("--pretrained", type=Path, help="local weights file to start from, or starter; nothing is ever downloaded")
-    p.add_argument("--synthetic", type=Path, help="folder of synthetic photos, as stage1_detector.synth writes it")
+    p.add_argument("--synthetic", type=Path, help="folder of synthetic photos, as stage1_detector.synthesis writes it")
     p.add_argument("--resume", action="store_true", help="go on with a stopped run")
     p.add_argument("--force", action="store_true", help="start again, replacing what is there")
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fusion.boxes import clip
 from fusion.views import PADDING, View, crop, letterbox
 from stage2_classifier.config import ClassifierConfig
-from stage2_classifier.data import Image, Region, shake
+from stage2_classifier.crops import Image, Region, shake
 
 Matrix = npt.NDArray[np.float64]
 TILTED = 0.7  # chosen: the share of crops that are turned and moved

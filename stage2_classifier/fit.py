@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig
-from stage2_classifier.data import Image, Region, draw_order
+from stage2_classifier.crops import Image, Region, draw_order
 from stage2_classifier.model import Classifier, normalised, to_input
 
 Progress = Callable[[str], None]

@@ -16,10 +16,10 @@ from onnx import numpy_helper
 
 from fusion.models import Model
 from fusion.views import crop
-from stage1_detector.data import Photo
-from stage1_detector.synthesis.studio import content_box
-from stage2_classifier.data import Image, Region, cut, shelf_regions
-from stage2_classifier.knn import Floats, embed, unit
+from photos.data import Photo
+from photos.studio import content_box
+from stage2_classifier.crops import Image, Region, cut, shelf_regions
+from stage2_classifier.neighbours import Floats, embed, unit
 
 PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 
 from fusion.models import read_object
 from fusion.views import crop
-from stage1_detector.command import run, say
-from stage1_detector.record import digest, write_json
+from runs.command import run, say
+from runs.record import digest, write_json
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
 from stage1_detector.synthesis.world import make_world
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
-from stage2_classifier.data import DETAIL, TYPICAL_ERROR, Region
+from stage2_classifier.crops import DETAIL, TYPICAL_ERROR, Region
 from stage2_classifier.fit import fit
 from stage2_classifier.model import build, build_trunk, load_matching, normalised, to_input
 

@@ -16,17 +16,18 @@ import numpy as np
 import torch
 
 from fusion.views import FITS
-from stage1_detector import folds, record
-from stage1_detector.command import run, say
-from stage1_detector.data import Dataset, Photo, read
-from stage1_detector.synthesis.studio import studio_folder
+from photos import folds
+from photos.data import Dataset, Photo, read
+from photos.studio import studio_folder
+from runs import record
+from runs.command import run, say
 from stage2_classifier import scaling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, columns, override, recipe
-from stage2_classifier.data import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
+from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import fit
 from stage2_classifier.model import MEAN, STD, Classifier, build, normalised, pretrained_file, to_input
-from stage2_classifier.oof import (
+from stage2_classifier.out_of_fold import (
     NOTHING,
     Plan,
     background,
@@ -35,7 +36,7 @@ from stage2_classifier.oof import (
     measured_error,
     out_of_fold,
     with_found,
-)  # fmt: skip
+)
 
 NO_FOLDS = Plan()
 CROPS = ("shelf", "studio", "both")

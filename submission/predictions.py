@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fusion.boxes import Detections, xywh_to_xyxy
-from stage1_detector.score import Scores, Truth, evaluate
+from photos.score import Scores, Truth, evaluate
 from submission.run import find_photos
 
 KEYS = ("image_id", "category_id", "bbox", "score")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stage1_detector.score import Scores
+from photos.score import Scores
 from submission.predictions import score, sizes_of, violations
 
 HERE = Path(__file__).resolve().parent

@@ -11,9 +11,9 @@ import pytest
 from constant_models import CANDIDATES, CATEGORIES, save_model
 from place import IDS, MAINS, Place, draw_shop, put_models
 
-from experiments import ablation
-from stage1_detector import folds
-from stage1_detector import train as detector
+from photos import folds
+from photos.data import read
+from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
 from submission import build, run
 
 
@@ -52,7 +52,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> Place:
     draw_shop(place.data)
     put_models(place.runs, IDS)
     assert folds.main(place.words("folds")) == 0
-    ablation.write_ensemble(place.runs, ablation.default_ensemble(place.runs, ["classifier_shelf"], detector.read(place.data)))
+    write_ensemble(place.runs, default_ensemble(place.runs, ["classifier_shelf"], read(place.data)))
     assert build.main(place.words("build")) == 0
     return place
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from experiments.endurance import constant_graph
+from experiments.performance.endurance import constant_graph
 
 CATEGORIES = [7, 3, 40]  # ids, in the order of the classifier's columns; neither sorted nor contiguous
 # cx cy w h of two candidates on a canvas of 64 x 64, and their objectness: the raw output of a yolo head, one column each

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stage1_detector.training import crew
+from stage1_detector.torch_engine import distributed
 
 
 def free_port() -> str:
@@ -49,5 +49,5 @@ def together(body: Callable[..., Any], *given: Any, size: int = 2, seconds: floa
 def _member(to: Path, told: dict[str, str], body: Callable[..., Any], given: tuple[Any, ...]) -> None:
     os.environ.update(told)
     torch.set_num_threads(1)
-    with crew.begun("cpu") as mine:
+    with distributed.begun("cpu") as mine:
         to.write_bytes(pickle.dumps(body(mine, *given)))

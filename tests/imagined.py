@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from fusion.boxes import Detections
-from stage1_detector.data import Photo
-from stage2_classifier.evidence import Evidence
+from photos.data import Photo
+from stage2_classifier.gate.evidence import Evidence
 
 C = 6
 

@@ -10,19 +10,22 @@ import numpy as np
 from constant_models import CANDIDATES, save_model
 from PIL import Image
 
-from experiments import ablation, demo, judge
-from stage1_detector import command, folds, synth
+from experiments import ablation, demo
+from photos import folds
+from runs import command
 from stage1_detector import train as detector
+from stage1_detector.synthesis import make_photos
 from stage2_classifier import train as classifier
-from submission import build, check
+from stage2_classifier.gate import fit as gate
+from submission import build, check, judge
 
 IDS = [3, 7, 40]  # category ids of the shop below
 MAINS = {
-    "synth": lambda argv: command.run(synth.main, argv), "folds": folds.main, "detector": detector.main,
-    "classifier": classifier.main, "ablation": ablation.main, "judge": judge.main, "demo": demo.main,
+    "synth": lambda argv: command.run(make_photos.main, argv), "folds": folds.main, "detector": detector.main,
+    "classifier": classifier.main, "gate": gate.main, "ablation": ablation.main, "judge": judge.main, "demo": demo.main,
     "build": build.main, "check": check.main,
 }  # fmt: skip
-READERS = ("folds", "detector", "classifier", "ablation", "judge")  # the commands that read a data set
+READERS = ("folds", "detector", "classifier", "gate", "ablation", "judge")  # the commands that read a data set
 TRAINERS = ("detector", "classifier")
 
 
@@ -48,6 +51,7 @@ class Place:
             "folds": ["--data", data, "--out", runs, "--groups", "photo"],
             "detector": ["--data", data, "--out", runs, "--quick", "--device", "cpu"],
             "classifier": ["--data", data, "--out", runs, "--quick"],
+            "gate": ["--data", data, "--runs", runs],
             "ablation": ["--data", data, "--runs", runs],
             "judge": [archive, "--data", data, "--runs", runs],
             "demo": ["--out", str(self.root / "demo"), "--quick"],

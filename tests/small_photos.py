@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stage1_detector.data import Photo
+from photos.data import Photo
 
 
 def photo(folder: Path, number: int, boxes: list[list[float]], turned: bool = False) -> Photo:

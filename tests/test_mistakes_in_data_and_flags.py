@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from place import READERS, TRAINERS, Place
 
+from photos import folds
 from stage1_detector import config as detector_config
-from stage1_detector import distill, folds
 from stage1_detector import recipes as detector_recipes
-from stage1_detector.distillation import student
+from stage1_detector.distillation import student, teach
 from stage2_classifier import config as classifier_config
 
 # --- the data set
@@ -79,7 +79,7 @@ def split(place: Place, unlabelled: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [(name, "valid") for name in ("detector", "classifier", "ablation")] + [("ablation", "test"), ("judge", "test")],
+    [(name, "valid") for name in ("detector", "classifier", "gate", "ablation")] + [("ablation", "test"), ("judge", "test")],
 )
 def test_a_part_without_boxes_cannot_be_scored(place: Place, refused: Callable, name: str, part: str) -> None:
     split(place, part)
@@ -111,7 +111,7 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "detector: no folds": (
         "detector",
         "--out {root}/new",
-        "folds.json not found: make it with python -m stage1_detector.folds",
+        "folds.json not found: make it with python -m photos.folds",
     ),
     "detector: out is a file": ("detector", "--out {root}/a.zip", "a.zip, which is a file, need a folder"),
     "detector: no weights": ("detector", "--pretrained {root}/none.pt", "none.pt, must be a local weights file"),
@@ -134,9 +134,12 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "classifier: model unknown": ("classifier", "--force --model resnet10x", "--model: got 'resnet10x', must be one that timm"),
     "classifier: nothing to resume": ("classifier", "--resume --force", "classifier_shelf holds no stopped run"),
     "classifier: no studio": ("classifier", "--force --crops studio", "must be a folder with one folder per product"),
+    "gate: no folds": ("gate", "--runs {root}/new", "new/folds.json not found"),
+    "gate: runs is a file": ("gate", "--runs {root}/a.zip", "a.zip, which is a file, need a folder"),
+    "gate: not trained": ("gate", "--classifiers eye", "eye/model.onnx not found: train it first"),
     "ablation: no folds": ("ablation", "--runs {root}/new", "new/folds.json not found"),
     "ablation: runs is a file": ("ablation", "--runs {root}/a.zip", "a.zip, which is a file, need a folder"),
-    "ablation: not trained": ("ablation", "--classifiers eye", "eye/model.onnx not found: train it first"),
+    "ablation: not trained": ("ablation", "--beside eye", "eye/model.onnx not found: train it first"),
     "judge: no folds": ("judge", "--runs {root}/new", "new/folds.json not found"),
     "demo: out is a file": ("demo", "--out {root}/a.zip", "a.zip, which is a file, need a folder"),
     "demo: other things there": ("demo", "--out {root}/demo", "demo/data, which holds other files"),
@@ -171,7 +174,7 @@ RANGES = [
     (detector_recipes.small(), {**detector_config.ALLOWED, **detector_config.ALLOWED_ULTRALYTICS}),
     (detector_recipes.retinanet(), {**OF_LOOP, **detector_config.ALLOWED_TORCHVISION}),
     (detector_recipes.conditional_detr(), {**OF_LOOP, **detector_config.ALLOWED_TRANSFORMER}),
-    (distill.STUDENTS["rtdetr-l"](), {**OF_LOOP, **student.ALLOWED_STUDENT}),
+    (teach.STUDENTS["rtdetr-l"](), {**OF_LOOP, **student.ALLOWED_STUDENT}),
     (classifier_config.RECIPES["small"](), classifier_config.ALLOWED),
 ]
 

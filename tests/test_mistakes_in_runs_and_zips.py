@@ -15,14 +15,16 @@ import torch
 from constant_models import CANDIDATES, save_graph
 from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
 
-from experiments import table
-from stage1_detector import folds, synth
+from experiments.figures import ablation_table
+from photos import folds
+from photos.data import read
 from stage1_detector import train as detector
-from stage1_detector.data import read
 from stage1_detector.families import FAMILIES
-from stage2_classifier import choose, scaling
+from stage1_detector.synthesis import make_photos
+from stage2_classifier import scaling
 from stage2_classifier import train as classifier
 from stage2_classifier.config import Columns, recipe
+from stage2_classifier.gate import choose
 from submission import sandbox
 
 # --- weights and runs
@@ -92,7 +94,7 @@ def lost(name: str) -> Callable[[Path], object]:
     return lambda runs: (runs / name).unlink()
 
 
-# id: what is done to the run folder, what ablation says
+# id: what is done to the run folder, what the gate says
 SPOILT_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no detector": (lost("one/model.onnx"), "one/model.onnx not found: train it first"),
     "no sidecar": (lost("all/model.json"), "all/model.json: sidecar not found"),
@@ -115,7 +117,7 @@ SPOILT_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("spoil", "message"), SPOILT_MODELS.values(), ids=SPOILT_MODELS)
 def test_models_that_do_not_fit(place: Place, refused: Callable, spoil: Callable, message: str) -> None:
     spoil(place.runs)
-    refused("ablation", [], message)
+    refused("gate", ["--classifiers", "classifier_shelf"], message)
 
 
 def test_the_classifier_measures_with_a_broken_detector(place: Place, refused: Callable) -> None:
@@ -230,11 +232,11 @@ def to_one_class(data: Path) -> None:
 
 
 def test_one_class_is_enough_for_ablation_and_zip(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((table, "interval"), (table, "bootstrap"), (choose, "bootstrap")):
+    for module, name in ((ablation_table, "interval"), (ablation_table, "bootstrap"), (choose, "bootstrap")):
         monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
     to_one_class(place.data)
     put_models(place.runs, IDS[:1])
-    for name in ("ablation", "build", "check"):
+    for name in ("gate", "ablation", "build", "check"):
         assert MAINS[name](place.words(name)) == 0
     rows = json.loads((place.runs / "ablation.json").read_text())["rows"]
     assert all(row["det"] == row["cls"] for row in rows)  # with one name, to find is to name
@@ -248,7 +250,7 @@ def test_a_few_unlabelled_photos_are_no_mistake(place: Place) -> None:
 @pytest.mark.slow
 def test_one_class_from_photos_to_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = Place(tmp_path)
-    synth.draw(synth.recipe("demo", 8), place.data, workers=1)
+    make_photos.draw(make_photos.recipe("demo", 8), place.data, workers=1)
     to_one_class(place.data)
     base = ["--data", str(place.data), "--out", str(place.runs), "--quick"]
     assert folds.main([*place.words("folds")]) == 0
@@ -261,7 +263,7 @@ def test_one_class_from_photos_to_zip(tmp_path: Path, capsys: pytest.CaptureFixt
         assert main([*base, *device, "--resume", "--epochs", "2"]) == 2
         assert "was begun with epochs 1, now 2; pass the same, or --force" in capsys.readouterr().err
         assert main([*base, *device, "--resume"]) == 0
-    for name in ("ablation", "build", "check"):
+    for name in ("gate", "ablation", "build", "check"):
         assert MAINS[name](place.words(name)) == 0
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert json.loads(archive.read("all.json"))["categories"] == [0]

@@ -9,9 +9,9 @@ import torch
 from torchvision_nets import SMALL, decided
 from torchvision_nets import built as torchvision_built
 
-from stage1_detector import rtdetr, yolo
 from stage1_detector.config import Config, DetectorConfig, TransformerConfig
 from stage1_detector.nets import conditional_detr
+from stage1_detector.ultralytics_engine import rtdetr, yolo
 
 CONFIGS: dict[str, Config] = {
     "yolo": DetectorConfig(size=96),

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import torch
 
+from photos.data import Photo
 from stage1_detector.config import TorchvisionConfig
-from stage1_detector.data import Photo
 from stage1_detector.nets import torchvision_net
 from stage1_detector.nets.torchvision_net import Detector
 

@@ -9,7 +9,7 @@ from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from stage1_detector.distillation.losses import Part
-from stage1_detector.training.crew import Crew
+from stage1_detector.torch_engine.distributed import Crew
 
 Predicted = tuple[torch.Tensor, torch.Tensor]
 

@@ -14,18 +14,18 @@ from torch import nn
 from torchvision.ops import box_convert
 from ultralytics.cfg import get_cfg
 
-from stage1_detector import rtdetr, yolo
+from photos.data import Photo
 from stage1_detector.config import ULTRALYTICS, LoopConfig, refuse_other, refuse_outside
-from stage1_detector.data import Photo
 from stage1_detector.distillation import losses
 from stage1_detector.distillation.losses import Part
 from stage1_detector.distillation.own_losses import OWN, Decoder, Share
 from stage1_detector.distillation.teacher import Known, Teacher
+from stage1_detector.engine import max_det
 from stage1_detector.families import FAMILIES
-from stage1_detector.trainer import load_matching
-from stage1_detector.training.course import max_det
-from stage1_detector.training.crew import ALONE, Crew
-from stage1_detector.training.loop import Targets
+from stage1_detector.torch_engine.distributed import ALONE, Crew
+from stage1_detector.torch_engine.loop import Targets
+from stage1_detector.ultralytics_engine import rtdetr, yolo
+from stage1_detector.ultralytics_engine.detection_trainer import load_matching
 
 MATCHES = ("index", "cost")
 ALIKE = {"yolo"}, {"rtdetr", "conditional_detr"}  # families whose k-th predictions may be paired: by cell, and by query
@@ -37,7 +37,7 @@ ALLOWED_STUDENT = {
 
 @dataclass(frozen=True)
 class StudentConfig(LoopConfig):
-    """An ultralytics network that a teacher helps; most fields are arguments of `python -m stage1_detector.distill`.
+    """An ultralytics network that a teacher helps; most fields are arguments of `python -m stage1_detector.distillation`.
 
     `model` is a model YAML that ultralytics carries. `feature_weight`, `class_weight` and `box_weight` weigh the terms of
     `losses` beside the student's own; 0: without it. Predictions are matched by `match`: index (the k-th with the k-th) or cost

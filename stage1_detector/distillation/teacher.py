@@ -8,12 +8,12 @@ from torch import nn
 from torchvision.ops import box_convert
 
 from fusion.models import read_object
-from stage1_detector import rtdetr
+from runs.record import weights_of
 from stage1_detector.config import TRANSFORMERS, Config, TransformerConfig, from_settings
 from stage1_detector.families import FAMILIES
 from stage1_detector.nets import conditional_detr
-from stage1_detector.record import weights_of
-from stage1_detector.training.canvases import Look
+from stage1_detector.torch_engine.canvases import Look
+from stage1_detector.ultralytics_engine import rtdetr
 
 
 class Known(NamedTuple):

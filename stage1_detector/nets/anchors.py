@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
+from photos.data import Photo
 from stage1_detector.config import TorchvisionConfig
-from stage1_detector.data import Photo
 
 RATIOS = (0.5, 1.0, 2.0)  # taken: torchvision's, height / width
 SIZES = {"rcnn": 8.0, "retinanet": 4.0}  # taken: torchvision's, side / stride

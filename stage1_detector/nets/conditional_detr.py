@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from torchvision.ops import box_convert, sigmoid_focal_loss
 
+from photos.data import Photo
+from runs import checkpoint
 from stage1_detector.config import HEADS, STRIDE, TransformerConfig
-from stage1_detector.data import Photo
+from stage1_detector.engine import MUCH
 from stage1_detector.nets import backbones
 from stage1_detector.nets.rcnn import Targets
 from stage1_detector.nets.torchvision_net import refuse_beginning, refuse_unread
-from stage1_detector.training import checkpoint
-from stage1_detector.training.course import MUCH
 
 PRIOR = 0.01  # taken: the paper's code; the score that every query gives every class before it has learnt any
 FORWARD = 8  # taken: the paper's 2048 for 256; a layer's hidden part as a multiple of its width

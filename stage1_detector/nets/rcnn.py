@@ -29,9 +29,7 @@ class Net(nn.Module):
         super().__init__()
         generator = anchors.generator(backbone.strides)
         hidden = 4 * config.width  # taken: torchvision's 1024 for 256
-        head = RPNHead(
-            config.width, generator.num_anchors_per_location()[0], conv_depth={"v1": 1, "v2": 2}[config.head]
-        )
+        head = RPNHead(config.width, generator.num_anchors_per_location()[0], conv_depth={"v1": 1, "v2": 2}[config.head])
         parts = FasterRCNN(
             backbone,
             rpn_anchor_generator=generator,

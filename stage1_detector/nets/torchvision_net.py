@@ -7,12 +7,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from photos.data import Photo
+from runs import checkpoint
 from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
-from stage1_detector.data import Photo
+from stage1_detector.engine import MUCH, device_of
 from stage1_detector.nets import anchors, backbones, rcnn, retinanet
 from stage1_detector.nets.anchors import Anchors
-from stage1_detector.training import checkpoint
-from stage1_detector.training.course import MUCH, device_of
 
 NEEDED = checkpoint.WHOLE | {"anchors"}
 NETS = {"rcnn": rcnn.Net, "retinanet": retinanet.Net}

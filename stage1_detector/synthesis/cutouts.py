@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 
 from fusion.models import read_object
-from stage1_detector import record
-from stage1_detector.data import Photo, read_image
-from stage1_detector.folds import train_photos
-from stage1_detector.synthesis import album
+from photos.data import Photo, read_image
+from photos.folds import train_photos
+from photos.studio import SUFFIXES, cutout, studio_names, studio_photos
+from runs import record
+from stage1_detector.synthesis import coco_writer
 from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.compose import Stock, compose
-from stage1_detector.synthesis.composed import STOCK, any_ground
 from stage1_detector.synthesis.ground import emptied
 from stage1_detector.synthesis.layout import Look
 from stage1_detector.synthesis.pack import Image
-from stage1_detector.synthesis.studio import SUFFIXES, cutout, studio_names, studio_photos
+from stage1_detector.synthesis.studio_shelves import STOCK, any_ground
 
 TALL = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
 FACES = {"main": 4, "front": 4, "left": 1, "right": 1, "back": 0, "top": 0, "bottom": 0}  # chosen: how often a view faces us
@@ -130,7 +130,7 @@ def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]
         raise ValueError(f"--studio: {out} holds cut-outs of other photos than {studio}; remove it or give another --out")
     if not done.is_file():
         made: dict[str, Any] = {}
-        with album.mapper(workers) as mapper:
+        with coco_writer.mapper(workers) as mapper:
             for (path, target), aspect in zip(jobs, mapper(_cut, jobs), strict=True):
                 if isinstance(aspect, str):
                     tell(f"left out: {path}: {aspect}")

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.boxes import intersections
-from stage1_detector.data import Photo, read, read_image
-from stage1_detector.folds import train_photos
+from photos.data import Photo, read, read_image
+from photos.folds import train_photos
 from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.layout import Look
 from stage1_detector.synthesis.pack import Image

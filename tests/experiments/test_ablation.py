@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from place import Place
 
-from experiments import ablation, arms, judge, parity, pictures, table
+from experiments import ablation, variants
+from experiments.figures import ablation_table, pictures
+from experiments.performance import parity
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
 from fusion.gate import Gate, name
-from stage1_detector.data import Category, Dataset, Photo, read
-from stage2_classifier.calibrate import true_names
-from stage2_classifier.choose import Choice
-from stage2_classifier.evidence import Evidence
+from photos.data import Category, Dataset, Photo, read
+from stage2_classifier.gate.calibrate import true_names
+from stage2_classifier.gate.ensemble import default_ensemble
+from stage2_classifier.gate.evidence import Evidence
+from submission import judge
 
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 60, 70, 70]], np.float32)
 
@@ -34,35 +37,34 @@ def names(e: Evidence, gate: Gate) -> list[np.ndarray]:
 def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> None:
     e = evidence()
     before, true = names(e, Gate("detector")), [true_names(e.truth, e.merged.boxes)]
-    assert table.count([], [], []) == (0, 0, 0)
-    assert table.count(before, names(e, Gate("raw")), true) == (2, 1, 1)
-    assert table.count(before, before, true) == (0, 0, 0)
-    assert table.count(before, true, true) == (1, 1, 0)
+    assert ablation_table.count([], [], []) == (0, 0, 0)
+    assert ablation_table.count(before, names(e, Gate("raw")), true) == (2, 1, 1)
+    assert ablation_table.count(before, before, true) == (0, 0, 0)
+    assert ablation_table.count(before, true, true) == (1, 1, 0)
 
 
 def test_the_oracle_names_rightly_where_there_is_something_and_leaves_the_rest() -> None:
     e = evidence()
-    assert arms.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
+    assert variants.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
 
 
 def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_nothing() -> None:
     photos = [evidence()] * 3
-    choice = Choice(Gate("raw", further=2), None, "photos", Gate("raw"))
-    made = arms.policies(photos, photos, choice)
+    made = variants.policies(photos, photos, Gate("raw", further=2))
     truths, boxes = zip(*((e.truth, e.merged.boxes) for e in photos), strict=True)
-    rows = {r.arm: r for r in table.measure(truths, boxes, made, 3, np.arange(3), 0)}
+    rows = {r.arm: r for r in ablation_table.measure(truths, boxes, made, 3, np.arange(3), 0)}
     assert next(iter(rows)) == "detector"
     assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
     assert (rows["detector"].changed, rows["raw"].changed) == (0, 6)
     assert rows["raw"].det == rows["detector"].det
-    assert rows[arms.ADOPTED].score[0] >= rows["gate"].score[0]
+    assert rows[variants.ADOPTED].score[0] >= rows["gate"].score[0]
 
 
 def test_the_table_is_written_as_markdown_and_drawn(tmp_path: Path) -> None:
-    row = table.Row("raw", (0.5, 0.4, 0.6), (0.2, 0.1, 0.3), (0.4, 0.3, 0.5), (0.1, -0.1, 0.3), 4, 3, 1)
-    assert "| raw | 0.500 [0.400, 0.600] |" in table.markdown([row])
-    assert "| +0.100 [-0.100, +0.300] | 4 | 3 | 1 |" in table.markdown([row])
-    table.draw([row], tmp_path / "a.png", "title")
+    row = ablation_table.Row("raw", (0.5, 0.4, 0.6), (0.2, 0.1, 0.3), (0.4, 0.3, 0.5), (0.1, -0.1, 0.3), 4, 3, 1)
+    assert "| raw | 0.500 [0.400, 0.600] |" in ablation_table.markdown([row])
+    assert "| +0.100 [-0.100, +0.300] | 4 | 3 | 1 |" in ablation_table.markdown([row])
+    ablation_table.draw([row], tmp_path / "a.png", "title")
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
@@ -71,7 +73,7 @@ SET = Dataset(Path("none"), (Category(0, "a"),), ())
 
 def test_missing_models_are_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one/model\.onnx not found: train it first"):
-        ablation.default_ensemble(tmp_path, ["shelf"], SET)
+        default_ensemble(tmp_path, ["shelf"], SET)
 
 
 def test_a_name_that_was_enrolled_is_told_by_its_id() -> None:

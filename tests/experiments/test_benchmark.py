@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from place import Place
 
-from experiments import bad_photos, benchmark, endurance, runtime
+from experiments import benchmark
+from experiments.performance import bad_photos, endurance, runtime
 from fusion.boxes import iou
-from stage1_detector.record import ROOT
+from runs.record import ROOT
 
 judged = pytest.mark.skipif(not (ROOT / ".judge" / ".ready").is_file(), reason="no .judge environment; make test sets it up")
 

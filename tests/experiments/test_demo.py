@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments import demo
-from stage1_detector import record
+from runs import record
 from submission.build import build
 
 

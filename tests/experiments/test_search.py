@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import ensembles, search
-from experiments.ensembles import VARIANTS, VIEWS, Raw, det_map50, views_of, weighted
+from experiments import search
+from experiments.studies import ensembles
+from experiments.studies.ensembles import VARIANTS, VIEWS, Raw, det_map50, views_of, weighted
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.views import make_views
-from stage1_detector.command import run
-from stage1_detector.data import Photo
-from stage1_detector.record import write_json
+from photos.data import Photo
+from runs.command import run
+from runs.record import write_json
 
 ENSEMBLE = Ensemble([0], [Member(f"{name}.onnx", views=views_of(64, "rectangle", 32)) for name in "ab"], Merge(max_det=50))
 

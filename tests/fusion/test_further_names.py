@@ -5,7 +5,7 @@ import pytest
 
 from fusion.boxes import Detections
 from fusion.gate import Gate, decide
-from stage1_detector.score import Truth, evaluate
+from photos.score import Truth, evaluate
 
 SETS = 2000
 C = 4

@@ -17,9 +17,9 @@ from fusion.ensemble import Ensemble, Member, Merge, parse
 from fusion.models import Model, normalise
 from fusion.pipeline import Pipeline, detect_one, load, merge
 from fusion.views import letterbox
-from stage1_detector import yolo
 from stage1_detector.config import DetectorConfig
 from stage1_detector.export import export_detector
+from stage1_detector.ultralytics_engine import yolo
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)

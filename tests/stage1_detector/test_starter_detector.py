@@ -9,12 +9,13 @@ import pytest
 from fusion.ensemble import parse
 from fusion.models import Model
 from fusion.pipeline import detect_one
-from stage1_detector import starter, train, yolo
-from stage1_detector.command import run
+from photos.score import Truth, evaluate
+from runs.command import run
+from stage1_detector import starter, train
 from stage1_detector.config import STARTER, weights_file
-from stage1_detector.score import Truth, evaluate
-from stage1_detector.synthesis import composed
-from stage1_detector.trainer import load_matching
+from stage1_detector.synthesis import studio_shelves
+from stage1_detector.ultralytics_engine import yolo
+from stage1_detector.ultralytics_engine.detection_trainer import load_matching
 
 
 def test_the_file_may_be_committed() -> None:
@@ -36,7 +37,7 @@ def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
 
 
 def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path) -> None:
-    shots = [composed.Fantasy().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
+    shots = [studio_shelves.Fantasy().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
     truths = [Truth(shot.boxes, shot.labels) for shot in shots]
     found = {}
     for name in ("starter", "random"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fusion.views import FITS, PADDING, crop
-from stage1_detector.synthesis.studio import content_box
-from stage2_classifier import augment, data
+from photos.studio import content_box
+from stage2_classifier import augment, crops
 from stage2_classifier.config import ClassifierConfig
 
 STILL = ClassifierConfig(size=48, colour=0.0, blur=0.0, erase=0.0, rotate=0.0, jitter=0.0)
@@ -18,12 +18,12 @@ NONE = np.zeros(4)
 EYE = np.eye(2, 3)
 
 
-def studio(side: int = 100) -> data.Region:
+def studio(side: int = 100) -> crops.Region:
     """A blue product with a white window, on white."""
     picture = np.full((side, side, 3), 255, np.uint8)
     picture[20:80, 30:70] = (20, 40, 200)
     picture[40:60, 40:60] = 255
-    return data.cut(picture, content_box(picture), 0, 48, studio=True)
+    return crops.cut(picture, content_box(picture), 0, 48, studio=True)
 
 
 def test_no_picks_give_no_crops() -> None:
@@ -34,7 +34,7 @@ def test_no_picks_give_no_crops() -> None:
 @pytest.mark.parametrize("fit", FITS)
 def test_nothing_shaken_is_exactly_the_judges_crop(fit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "TILTED", 0.0)
-    region = data.cut(NOISE, BOX, 0, 48)
+    region = crops.cut(NOISE, BOX, 0, 48)
     made = augment.augmented([region], np.array([0]), NONE, replace(STILL, fit=fit), np.random.default_rng(0))
     np.testing.assert_array_equal(made[0], crop(NOISE, BOX, 48, STILL.margin, fit))
 
@@ -62,7 +62,7 @@ def test_a_box_without_area_is_grey() -> None:
 
 
 def test_crops_differ_between_draws_and_not_between_runs() -> None:
-    region, config = data.cut(NOISE, BOX, 0, 48), ClassifierConfig(size=48)
+    region, config = crops.cut(NOISE, BOX, 0, 48), ClassifierConfig(size=48)
     runs = [
         augment.augmented([region], np.zeros(4, np.int64), np.full(4, 0.05), config, np.random.default_rng(1)) for _ in "ab"
     ]
@@ -89,7 +89,7 @@ def test_an_erased_patch_is_grey_and_of_its_size() -> None:
 
 def test_a_bridged_product_stands_before_a_shelf_and_keeps_its_own_white(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "MADE_UP", 0.0)
-    shelf = data.Region(np.full((50, 50, 3), (0, 90, 0), np.uint8), np.array([0, 0, 50, 50], np.float32), 1)
+    shelf = crops.Region(np.full((50, 50, 3), (0, 90, 0), np.uint8), np.array([0, 0, 50, 50], np.float32), 1)
     config, rng = replace(STILL, bridge=1.0), np.random.default_rng(0)
     for _ in range(10):
         made = augment.bridged(studio(), config, shelf, rng)
@@ -103,7 +103,7 @@ def test_a_bridged_product_stands_before_a_shelf_and_keeps_its_own_white(monkeyp
 
 def test_a_bridged_box_is_that_of_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "MADE_UP", 0.0)
-    shelf = data.Region(np.full((50, 50, 3), (0, 200, 0), np.uint8), np.array([0, 0, 50, 50], np.float32), 1)
+    shelf = crops.Region(np.full((50, 50, 3), (0, 200, 0), np.uint8), np.array([0, 0, 50, 50], np.float32), 1)
     made = augment.bridged(studio(), replace(STILL, bridge=0.999), shelf, np.random.default_rng(1))
     blue = made.image[..., 2].astype(int) - made.image[..., 1] > 30
     ys, xs = np.nonzero(blue)

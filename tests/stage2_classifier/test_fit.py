@@ -11,7 +11,7 @@ from fusion.models import Model, normalise
 from stage2_classifier import fit as fitting
 from stage2_classifier import model as modelling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, recipe
-from stage2_classifier.data import Region
+from stage2_classifier.crops import Region
 from stage2_classifier.export import export_classifier
 from stage2_classifier.heads import make_head
 

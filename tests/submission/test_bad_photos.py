@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import bad_photos, endurance
-from experiments.bad_photos import CASES, SLOW, jpeg, mutated, write_mutated
-from stage1_detector.record import ROOT
+from experiments.performance import bad_photos, endurance
+from experiments.performance.bad_photos import CASES, SLOW, jpeg, mutated, write_mutated
+from runs.record import ROOT
 from submission import run
 from submission.predictions import sizes_of, violations
 

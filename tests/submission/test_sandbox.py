@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from place import Place
 
-from stage1_detector.record import ROOT
+from runs.record import ROOT
 from submission import sandbox
 from submission.sandbox import Limits, Outcome, execute
 

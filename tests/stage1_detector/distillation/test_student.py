@@ -13,14 +13,15 @@ from small_photos import photo
 from tiny_nets import CONFIGS, network, shaken
 from torchvision_nets import noise, photos_of
 
-from stage1_detector import families, yolo
-from stage1_detector.data import Photo
+from photos.data import Photo
+from runs.checkpoint import write
+from stage1_detector import families
 from stage1_detector.distillation import student
 from stage1_detector.distillation.student import Student, StudentConfig
 from stage1_detector.distillation.teacher import Teacher
-from stage1_detector.training import loop
-from stage1_detector.training.checkpoint import write
-from stage1_detector.training.crew import ALONE, Crew
+from stage1_detector.torch_engine import loop
+from stage1_detector.torch_engine.distributed import ALONE, Crew
+from stage1_detector.ultralytics_engine import yolo
 
 RTDETR = StudentConfig(
     model="yolov8n-rtdetr.yaml", size=64, batch=2, epochs=1, queries=20, decoder_layers=2, floor=0.0, teacher_warmup=0.0,

@@ -19,7 +19,7 @@ from stage1_detector.distillation import teacher
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.families import FAMILIES
 from stage1_detector.nets import conditional_detr
-from stage1_detector.training.canvases import LOOK, Look
+from stage1_detector.torch_engine.canvases import LOOK, Look
 
 PLAIN = Look("stretch", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 STRIDES = {"yolo": [8, 16, 32], "rtdetr": [8, 16, 32], "conditional_detr": [32], "rcnn": [4, 8, 16, 32, 64]}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision_nets import SMALL
 
-from stage1_detector.data import Photo
+from photos.data import Photo
 from stage1_detector.nets import anchors
 from stage1_detector.nets.anchors import Anchors
 

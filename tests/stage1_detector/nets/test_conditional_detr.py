@@ -19,16 +19,17 @@ from torchvision_nets import noise, photos_of
 
 from fusion.models import Model
 from fusion.pipeline import detect_one
-from stage1_detector import families, folds, train
+from photos import folds
+from photos.data import read_image
+from runs.checkpoint import write
+from stage1_detector import families, train
 from stage1_detector.config import STARTER, TransformerConfig, override
-from stage1_detector.data import read_image
 from stage1_detector.export import export_detector
 from stage1_detector.nets import conditional_detr
 from stage1_detector.nets.conditional_detr import Net
 from stage1_detector.recipes import RECIPES
+from stage1_detector.torch_engine.optimizers import parameter_groups
 from stage1_detector.train import member, sidecar
-from stage1_detector.training.checkpoint import write
-from stage1_detector.training.optimizers import parameter_groups
 
 SMALL = TransformerConfig(
     backbone="test_resnet", width=16, queries=20, encoder_layers=1, decoder_layers=3, size=96, epochs=1, dropout=0.0

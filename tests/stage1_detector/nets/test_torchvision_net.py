@@ -12,12 +12,12 @@ from torchvision_nets import SMALL, built, decided, noise, photos_of
 
 from fusion.models import Model
 from fusion.pipeline import detect_one
+from runs.checkpoint import write
 from stage1_detector import families
 from stage1_detector.config import STARTER, TorchvisionConfig
 from stage1_detector.export import export_detector
 from stage1_detector.nets import backbones, torchvision_net
 from stage1_detector.train import member, sidecar
-from stage1_detector.training.checkpoint import write
 
 ALL = [
     pytest.param(replace(SMALL, head="v1"), id="rcnn v1"),

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stage1_detector.data import Photo
+from photos.data import Photo
 from stage1_detector.synthesis.paste import gather, run_of, swapped, uncovered
 
 COLOURS = ((220, 30, 30), (30, 30, 220))

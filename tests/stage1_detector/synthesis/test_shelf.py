@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stage1_detector import synth
+from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.camera import Shot, photograph, seen
 from stage1_detector.synthesis.pack import ICONS, SHAPES, draw_pack
 from stage1_detector.synthesis.shelf import ShelfConfig, arrange, paint
@@ -21,7 +21,7 @@ def world(seed: int = 0, categories: int = 24, families: int = 5) -> World:
 
 def shots(config: ShelfConfig, count: int) -> list[Shot]:
     """One photo of each of `count` scenes, without files."""
-    shop, photos = synth.world(config, 0), []
+    shop, photos = make_photos.world(config, 0), []
     for scene in range(count):
         rng = np.random.default_rng(scene)
         shelf = arrange(config, shop, rng)
@@ -31,7 +31,7 @@ def shots(config: ShelfConfig, count: int) -> list[Shot]:
 
 @pytest.fixture(scope="module")
 def demo() -> list[Shot]:
-    return shots(synth.RECIPES["demo"], 14)
+    return shots(make_photos.RECIPES["demo"], 14)
 
 
 def test_nothing_seen_gives_empty_boxes_of_the_right_form() -> None:
@@ -43,7 +43,7 @@ def test_nothing_seen_gives_empty_boxes_of_the_right_form() -> None:
 
 
 def test_names_and_codes_are_unique_and_frequencies_have_a_long_tail() -> None:
-    shop = synth.world(synth.RECIPES["contest"], 0)
+    shop = make_photos.world(make_photos.RECIPES["contest"], 0)
     assert len({p.name for p in shop.products}) == len({p.code for p in shop.products}) == 356
     assert all(p.name.isascii() for p in shop.products)
     falling = sorted(shop.weights, reverse=True)
@@ -106,8 +106,8 @@ def test_a_hidden_facing_is_not_annotated_and_a_half_hidden_one_is() -> None:
 
 def test_what_the_painting_says_of_a_facing_is_where_it_stands() -> None:
     rng = np.random.default_rng(0)
-    shop = synth.world(synth.RECIPES["demo"], 0)
-    scene = arrange(synth.RECIPES["demo"], shop, rng)
+    shop = make_photos.world(make_photos.RECIPES["demo"], 0)
+    scene = arrange(make_photos.RECIPES["demo"], shop, rng)
     painting = paint(scene, shop, rng)
     width, height = scene.flat
     assert painting.image.shape == (height, width, 3) and painting.owner.shape == (height, width)
@@ -120,8 +120,8 @@ def test_what_the_painting_says_of_a_facing_is_where_it_stands() -> None:
 
 
 def test_runs_and_gaps_of_an_arrangement_follow_the_contest() -> None:
-    config = replace(synth.RECIPES["demo"], stock=(1.0, 1.0))
-    shop, runs, gaps = synth.world(config, 0), Counter[int](), []
+    config = replace(make_photos.RECIPES["demo"], stock=(1.0, 1.0))
+    shop, runs, gaps = make_photos.world(config, 0), Counter[int](), []
     for scene in range(12):
         facings = arrange(config, shop, np.random.default_rng(scene)).facings
         for foot in {f.foot for f in facings}:
@@ -157,7 +157,7 @@ def overlap(boxes: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 def test_contest_photos_are_as_dense_as_the_contest() -> None:
-    photos = shots(synth.RECIPES["contest"], 10)
+    photos = shots(make_photos.RECIPES["contest"], 10)
     assert 50 <= np.median([len(s.boxes) for s in photos]) <= 150
     assert 20 <= np.median([len(set(s.labels.tolist())) for s in photos]) <= 55
 

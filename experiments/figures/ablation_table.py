@@ -1,0 +1,122 @@
+"""The ablation's table: figures with intervals for each arm, the paired difference to `detector`, and labels counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from fusion.boxes import Detections
+from photos.score import Interval, Match, Truth, bootstrap, interval, match
+from stage2_classifier.gate.calibrate import true_names
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of naming: its predictions for each photo, and its first name (N,) for each merged box, -1 for none; None where
+    the boxes are others.
+    """
+
+    name: str
+    found: list[Detections]
+    names: list[np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: figures with 95 % intervals, the paired difference to the first arm, and labels counted."""
+
+    arm: str
+    det: Triple
+    cls: Triple
+    score: Triple
+    minus_detector: Triple
+    changed: int
+    fixed: int
+    broken: int
+
+
+def measure(
+    truths: Sequence[Truth], boxes: Sequence[np.ndarray], arms: Sequence[Arm], n: int, groups: np.ndarray, seed: int
+) -> list[Row]:
+    """A row for each arm, all on the same resamples of `groups` (P,); the first arm is what the others are compared with.
+
+    `boxes` are the merged boxes (N, 4) of each photo, that labels are counted on; `n` is how many names there are.
+    """
+    before = match(truths, arms[0].found, n)
+    true = [true_names(truth, b) for truth, b in zip(truths, boxes, strict=True)]
+    return [_row(arm, match(truths, arm.found, n), before, count(arms[0].names, arm.names, true), groups, seed) for arm in arms]
+
+
+def paired(truths: Sequence[Truth], a: Arm, b: Arm, n: int, groups: np.ndarray, seed: int) -> Interval:
+    """How much better `a` scores than `b`, with its interval; arguments as in `measure`."""
+    return bootstrap(match(truths, a.found, n), match(truths, b.found, n), groups, np.random.default_rng(seed))
+
+
+def _row(arm: Arm, own: Match, before: Match, counts: tuple[int, int, int], groups: np.ndarray, seed: int) -> Row:
+    found = interval(own, groups, np.random.default_rng(seed))
+    gain = bootstrap(own, before, groups, np.random.default_rng(seed))
+    triples = [(i.value, i.low, i.high) for i in (found.det_map50, found.cls_map50, found.score, gain)]
+    return Row(arm.name, *triples, *counts)
+
+
+def count(before: list[np.ndarray] | None, after: list[np.ndarray] | None, true: Sequence[np.ndarray]) -> tuple[int, int, int]:
+    """Of boxes on a true one: names changed; of these, wrong ones put right, right ones broken. `true` is -1 where none is."""
+    changed = fixed = broken = 0
+    for b, a, t in zip(before or [], after or [], true, strict=False):
+        moved = (t >= 0) & (b != a)
+        changed += int(moved.sum())
+        fixed += int((moved & (a == t)).sum())
+        broken += int((moved & (b == t)).sum())
+    return changed, fixed, broken
+
+
+def show(rows: Sequence[Row], title: str) -> None:
+    """Print the table."""
+    table = Table(title=title)
+    for column in ("names from", "det mAP50", "cls mAP50", "score", "minus detector", "changed", "fixed", "broken"):
+        table.add_column(column, justify="left" if column == "names from" else "right", no_wrap=True)
+    for row in rows:
+        cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
+        table.add_row(row.arm, *cells, signed(row.minus_detector), str(row.changed), str(row.fixed), str(row.broken))
+    Console(width=170).print(table)
+
+
+def signed(triple: Triple) -> str:
+    """A difference with its interval.
+
+    >>> signed((0.25, 0.1, 0.4))
+    '+0.250 [+0.100, +0.400]'
+    """
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*triple)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table as markdown."""
+    lines = ["| names from | det mAP50 | cls mAP50 | score | minus detector | changed | fixed | broken |", "|" + " --- |" * 8]
+    for row in rows:
+        cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
+        cells += [signed(row.minus_detector), *(str(n) for n in (row.changed, row.fixed, row.broken))]
+        lines.append(f"| {row.arm} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[Row], path: Path, title: str) -> None:
+    """Draw score minus detector with its interval, an arm a line, to the PNG at PATH."""
+    figure = Figure(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for y, row in enumerate(reversed(rows)):
+        value, low, high = row.minus_detector
+        colour = "tab:green" if low > 0 else "tab:red" if high < 0 else "tab:grey"
+        axes.plot([low, high], [y, y], color=colour, linewidth=2)
+        axes.plot(value, y, "o", color=colour)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [row.arm for row in reversed(rows)])
+    axes.set_xlabel("score minus that of the detector's names, 95 % interval")
+    axes.set_title(title, fontsize=10)
+    figure.savefig(path, dpi=110)

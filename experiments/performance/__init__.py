@@ -1,0 +1,1 @@
+"""What a judged run and a detector cost: time, memory, bad photos, kills, and detectors side by side."""

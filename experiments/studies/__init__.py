@@ -1,0 +1,1 @@
+"""One-off studies: each answers one question and writes its figures to experiments/results."""

@@ -1,0 +1,112 @@
+"""How fast shelves are composed of studio photos, and how they look.
+
+    python -m experiments.studies.synthetic_photos --out X [--count 60] [--rounds 3] [--record]
+
+X/shop is a drawn shop as large as the contest's; its studio photos are cut out and composed to photos of 1280 px, as dense as
+its own. They are timed with two workers, start included, and one by one in turns with the drawn shop's painter. The sheet of
+24 is written to experiments/results/synth.sheet.jpg.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from experiments.figures import records
+from photos.data import read
+from photos.studio import STUDIO
+from runs.command import run, say
+from stage1_detector.synthesis import camera, coco_writer, make_photos, shelf, studio_shelves
+from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all
+from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.pack import Image
+
+SIZE = 1280  # taken: the issue's
+SHOP = 12  # photos of the shop, to know its density by
+PAIRS = 8  # photos that take turns with the drawn shop's
+COLUMNS, ROWS, SIDE = 6, 4, 300  # of the sheet; pixels of a picture
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Make the shop, time the composing, record it, and write the sheet."""
+    p = argparse.ArgumentParser(
+        prog="python -m experiments.studies.synthetic_photos", description=(__doc__ or "").split("\n")[0]
+    )
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--count", type=int, default=60)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
+    args = p.parse_args(argv)
+    if args.count < COLUMNS * ROWS or args.rounds < 1:
+        raise ValueError(f"--count, --rounds: got {args.count}, {args.rounds}, need at least {COLUMNS * ROWS} and 1")
+    config = replace(make_photos.RECIPES["contest"], count=SHOP)
+    make_photos.draw(config, args.out / "shop", tell=say)
+    shop = read(args.out / "shop")
+    products = cut_all(args.out / "shop" / STUDIO, args.out / "cutouts", 2, say)
+    categories, labels = make_photos.named(products, make_photos.categories_of(args.out / "shop"))
+    source, look = Studio(args.out / "cutouts", labels, Backs()), make_photos.look_like(shop.photos, SIZE)
+    rates = []
+    for k in range(args.rounds):
+        out, started = args.out / f"composed{k}", time.perf_counter()
+        if studio_shelves.draw(source, look, categories, args.count, out, seed=k):
+            rates.append(args.count / (time.perf_counter() - started))
+    boxes = np.mean([len(photo.boxes) for photo in read(out).photos])
+    ratios = turns(source, look, replace(config, sizes=look.sizes))
+    words = records.command("studies.synthetic_photos", argv)
+    if not rates:
+        raise ValueError(f"--out: got {args.out}, whose photos are there already: nothing was timed; give another folder")
+    told = [
+        records.figure("synth.photos_per_second", float(np.median(rates)), "photos/s", len(rates),
+                       f"{args.count} photos of {SIZE} px, {boxes:.0f} boxes each, {len(products)} products, 2 workers, start "
+                       f"included; median, in brackets the slowest and the fastest round", words, min(rates), max(rates)),
+        records.figure("synth.drawn_over_composed", float(np.median(ratios)), "ratio of times", len(ratios),
+                       "one photo of the drawn shop's painter over one composed, in turns, one core; median, in brackets the "
+                       "smallest and the largest", words, min(ratios), max(ratios)),
+    ]  # fmt: skip
+    for one in told:
+        say(f"{one['key']}: {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}] {one['unit']}")
+    if args.record:
+        records.write("synth", told)
+        coco_writer.write_jpeg(records.RESULTS / "synth.sheet.jpg", sheet(out), 80)
+
+
+def turns(source: Studio, look: Look, config: shelf.ShelfConfig) -> list[float]:
+    """Seconds of a drawn photo over those of a composed one, PAIRS times, on one core; the first pair warms up."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    ratios = []
+    for k in range(PAIRS + 1):
+        rng, shop = np.random.default_rng(k), make_photos.world(config, 0)
+        started = time.perf_counter()
+        scene = shelf.arrange(config, shop, rng)
+        camera.photograph(config, scene, shelf.paint(scene, shop, rng), rng)
+        between = time.perf_counter()
+        source.shot(look, 0, k, rng)
+        ratios.append((between - started) / (time.perf_counter() - between))
+    cv2.setNumThreads(threads)
+    return ratios[1:]
+
+
+def sheet(data: Path) -> Image:
+    """The first photos of a data set, COLUMNS x ROWS, on one white page."""
+    page = np.full((ROWS * (SIDE + 6), COLUMNS * (SIDE + 6), 3), 255, np.uint8)
+    for k, photo in enumerate(read(data).photos[: COLUMNS * ROWS]):
+        image = cv2.cvtColor(cv2.imread(str(photo.path)), cv2.COLOR_BGR2RGB)
+        scale = SIDE / max(image.shape[:2])
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        y, x = (k // COLUMNS) * (SIDE + 6) + 3, (k % COLUMNS) * (SIDE + 6) + 3
+        y, x = y + (SIDE - small.shape[0]) // 2, x + (SIDE - small.shape[1]) // 2
+        page[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return page
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

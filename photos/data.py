@@ -1,0 +1,117 @@
+"""Read a labelled set of shelf photos (COCO JSON beside `images/`) and refuse everything that is wrong with it at once.
+
+Two layouts: ROOT/annotations.json (the contest's; photos belong to no part yet) and any of ROOT/{train,valid,test}.json
+(split; the file's name is the photo's part). Labels are indices into `Dataset.categories`, which is ordered by category id;
+category ids themselves appear only in JSON.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from photos.checks import KEYS, Source, edges, problems
+from photos.photo_file import DataError, read_image
+
+__all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "read", "read_image", "refuse"]
+
+PARTS = ("train", "valid", "test")
+SHOWN = 20  # problems listed before "and N more". Taken.
+
+
+@dataclass(frozen=True)
+class Category:
+    """One product: its id in the JSON and its name (may be empty, as one of the contest's is)."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One photo and its labels: boxes float32 (N, 4), labels and annotation_ids int64 (N,); N may be 0.
+
+    `width` and `height` are those of the JSON, in whose pixels the boxes are: read it with `read_image(path, width, height)`.
+    """
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    annotation_ids: np.ndarray
+    part: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A whole set; photos in the order of the JSON (train, valid, test), categories by id."""
+
+    root: Path
+    categories: tuple[Category, ...]
+    photos: tuple[Photo, ...]
+
+
+def read(root: Path) -> Dataset:
+    """Read and check the set at `root`; DataError with one line for each problem (the first 20, then how many more)."""
+    root = Path(root)
+    sources = [_load(path) for path in _json_files(root)]
+    refuse(problems(root, sources))
+    categories = tuple(Category(c["id"], c["name"]) for c in sorted(sources[0].lists["categories"], key=lambda c: c["id"]))
+    index = {category.id: i for i, category in enumerate(categories)}
+    return Dataset(root, categories, tuple(photo for source in sources for photo in _photos(root, source, index)))
+
+
+# -- files ---------------------------------------------------------------------------------------------------------------
+
+
+def _json_files(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise DataError(f"{root}: {'a file, need a folder' if root.exists() else 'no such folder'}")
+    whole, parts = root / "annotations.json", [path for part in PARTS if (path := root / f"{part}.json").is_file()]
+    if whole.is_file() and parts:
+        raise DataError(f"{root}: got both annotations.json and {parts[0].name}, need one layout")
+    if not whole.is_file() and not parts:
+        raise DataError(f"{root}: no annotations.json and none of train.json, valid.json, test.json")
+    if not (root / "images").is_dir():
+        raise DataError(f"{root}: no folder images/ beside the JSON")
+    return parts or [whole]
+
+
+def _load(path: Path) -> Source:
+    try:
+        content = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: broken JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: got a {type(content).__name__} at the top, need an object with the lists {', '.join(KEYS)}")
+    missing = [key for key in KEYS if not isinstance(content.get(key), list)]
+    if missing:
+        raise DataError(f"{path}: no list {', '.join(missing)} (need {', '.join(KEYS)})")
+    part = path.stem if path.stem in PARTS else None
+    return Source(path.name, part, {key: content[key] for key in KEYS})
+
+
+def refuse(lines: list[str]) -> None:
+    """DataError with the problems, one line each (the first 20, then how many more), if there are any."""
+    if lines:
+        more = [f"... and {len(lines) - SHOWN} more problems"] if len(lines) > SHOWN else []
+        raise DataError("\n".join(lines[:SHOWN] + more))
+
+
+def _photos(root: Path, source: Source, index: dict[int, int]) -> Iterator[Photo]:
+    labelled = defaultdict(list)
+    for record in source.lists["annotations"]:
+        labelled[record["image_id"]].append(record)
+    for image in source.lists["images"]:
+        records, size = labelled[image["id"]], (image["width"], image["height"])
+        boxes = np.array([edges(r["bbox"], *size) for r in records], np.float32).reshape(-1, 4)  # (N, 4)
+        labels = np.array([index[r["category_id"]] for r in records], np.int64)  # (N,)
+        ids = np.array([r["id"] for r in records], np.int64)  # (N,)
+        yield Photo(image["id"], root / "images" / image["file_name"], *size, boxes, labels, ids, source.part)

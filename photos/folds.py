@@ -1,0 +1,272 @@
+"""Deal the photos into train, valid and test so that no scene is on two sides: `python -m photos.folds`.
+
+A set without parts is dealt into folds: fold 0 is test, fold 1 valid, the rest train. Parts that the set comes with are kept,
+and a missing valid or test is one fold of train. RUN/folds.json says it all; every later command reads it with `load`.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from photos import scenes
+from photos.data import PARTS, DataError, Dataset, Photo, read
+from runs import command, record
+
+NAME = "folds.json"
+HELD_OUT = ("test", "valid")  # in the order in which missing ones take the folds 0, 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a folds.json was made from: the data set's folder name, how scenes were found, how many folds, the seed."""
+
+    data: str
+    groups: str
+    folds: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """The part, the scene and the fold of each photo, by photo id; the fold of a photo whose part was given is None."""
+
+    settings: Settings
+    dataset: Dataset
+    part: dict[int, str]
+    scene: dict[int, int]
+    fold: dict[int, int | None]
+
+    def photos(self, part: str) -> tuple[Photo, ...]:
+        """The photos of one part, in the data set's order. ValueError for an unknown part."""
+        if part not in PARTS:
+            raise ValueError(f"part: got {part!r}, need one of {', '.join(PARTS)}")
+        return tuple(photo for photo in self.dataset.photos if self.part[photo.id] == part)
+
+    def labelled(self, part: str) -> tuple[Photo, ...]:
+        """The photos of one part, to score or to fit on. DataError when none of them has a box."""
+        photos = self.photos(part)
+        if not any(len(photo.boxes) for photo in photos):
+            raise DataError(f"{self.dataset.root}: part {part} has {len(photos)} photos and 0 boxes, need at least 1 box")
+        return photos
+
+
+def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
+    """The photos to train on: those that RUNS/folds.json says, or those of a data set that comes in train, valid and test.
+
+    Raises ValueError where neither says it, since what is missing is dealt out of train: no photo that a detector is judged on
+    may get into what it is trained on.
+    """
+    dataset = read(data)
+    if runs is not None:
+        return load(runs / NAME, dataset).photos("train")
+    missing = [part for part in PARTS if part not in {photo.part for photo in dataset.photos}]
+    if missing:
+        raise ValueError(f"--data: {data} has no {missing[0]}.json; pass --runs R, whose folds.json says what is to train on")
+    return tuple(photo for photo in dataset.photos if photo.part == "train")
+
+
+def told_apart(photos: Iterable[Photo]) -> str:
+    """A short hash of which photos these are."""
+    return record.digest(sorted([photo.id, photo.path.name] for photo in photos))
+
+
+def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
+    """Fold and part of each photo, given its scene, int64 (n_photos,). DataError if there are too few to hold any out."""
+    given = {photo.part for photo in dataset.photos}
+    free = np.array([photo.part in (None, "train") for photo in dataset.photos])  # (n,)
+    if not free.any():
+        raise DataError(f"folds: {dataset.root} has no train.json, so there is nothing to train on")
+    missing = [part for part in HELD_OUT if part not in given]
+    boxes = np.array([len(photo.boxes) for photo in dataset.photos])[free]  # (F,)
+    count = _fold_count(boxes, scene[free], len(missing), settings.folds)
+    dealt = _balanced(boxes + 1, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
+    fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
+    part = {photo.id: photo.part or "train" for photo in dataset.photos}
+    for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True):
+        fold[dataset.photos[i].id] = number
+        part[dataset.photos[i].id] = missing[number] if number < len(missing) else "train"
+    scene_of = {photo.id: int(one) for photo, one in zip(dataset.photos, scene, strict=True)}
+    return Folds(settings, dataset, part, scene_of, fold)
+
+
+def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int) -> int:
+    """How many folds there can be: each needs a scene with boxes, and one is left to train on."""
+    if wanted < held_out + 1:
+        raise DataError(f"folds: got --folds {wanted}, need >= {held_out + 1} (held out: {held_out}, and one to train on)")
+    found = len(np.unique(scene[boxes > 0]))
+    if not found:
+        raise DataError(f"folds: none of {len(boxes)} photos to train on has a box")
+    if found < held_out + 1:
+        raise DataError(
+            f"folds: {(boxes > 0).sum()} photos form {found} scene{'s' * (found != 1)}, need >= {held_out + 1} to hold "
+            f"{'one' if held_out == 1 else held_out} out; pass --groups photo or --groups FILE.csv (columns file_name,scene) "
+            "if they are different shelves"
+        )
+    return min(wanted, found)
+
+
+def _balanced(weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties by lot.
+
+    The heaviest fold gets the last number, so that one scene that outweighs all others is trained on, not held out.
+    """
+    names, index = np.unique(scene, return_inverse=True)  # (S,), (n,)
+    size = np.bincount(index, weight, len(names))  # (S,)
+    filled, place = np.zeros(count), np.zeros(len(names), np.int64)  # (F,), (S,)
+    for one in np.lexsort((rng.random(len(names)), -size)):
+        place[one] = np.lexsort((rng.random(count), filled))[0]
+        filled[place[one]] += size[one]
+    heaviest, last = int(filled.argmax()), count - 1
+    swap = np.arange(count)
+    swap[[heaviest, last]] = last, heaviest
+    return swap[place][index]  # (S,) -> (n,)
+
+
+def leaks(folds: Folds) -> Iterator[str]:
+    """One line for each two parts that show a common scene (given parts may; dealt ones cannot)."""
+    for part, other in (("valid", "train"), ("test", "train"), ("test", "valid")):
+        there = {folds.scene[photo.id] for photo in folds.photos(other)}
+        photos = folds.photos(part)
+        shared = sum(folds.scene[photo.id] in there for photo in photos)
+        if shared:
+            yield f"leak: {shared} of {len(photos)} {part} photos show a scene that is also in {other}"
+
+
+def summary(folds: Folds) -> str:
+    """Photos, boxes and scenes of the set and of each part, one line each."""
+    rows = [("all", folds.dataset.photos), *((part, folds.photos(part)) for part in PARTS)]
+    lines = [f"{'part':5} {'photos':>7} {'boxes':>7} {'scenes':>7}"]
+    for name, photos in rows:
+        boxes = sum(len(photo.boxes) for photo in photos)
+        lines.append(f"{name:5} {len(photos):7} {boxes:7} {len({folds.scene[photo.id] for photo in photos}):7}")
+    return "\n".join(lines)
+
+
+# -- the file ------------------------------------------------------------------------------------------------------------
+
+
+def save(path: Path, folds: Folds) -> None:
+    """Write folds.json: beside it first, then renamed, so that no half-written file is ever read."""
+    photos = [
+        {"file": scenes.file_name(folds.dataset, photo), "image_id": photo.id, "scene": folds.scene[photo.id],
+         "fold": folds.fold[photo.id], "part": folds.part[photo.id]}
+        for photo in folds.dataset.photos
+    ]  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps({**asdict(folds.settings), "photos": photos}, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def refuse_file(runs: Path) -> None:
+    """DataError where the run folder is a file."""
+    if runs.is_file():
+        raise DataError(f"run folder: got {runs}, which is a file, need a folder")
+
+
+def load(path: Path, dataset: Dataset) -> Folds:
+    """Read folds.json back; FileNotFoundError if there is none, DataError if it was made for other photos."""
+    path = Path(path)
+    refuse_file(path.parent)
+    if not path.is_file():
+        made_by = f"python -m photos.folds --data {dataset.root} --out {path.parent}"
+        raise FileNotFoundError(f"folds: {path} not found: make it with {made_by}")
+    try:
+        content = json.loads(path.read_bytes())
+        settings = Settings(**{field.name: content[field.name] for field in fields(Settings)})
+        rows = {row["file"]: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for row in content["photos"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
+    _check(path, dataset, rows)
+    by_id = ({image_id: row[k] for image_id, *row in rows.values()} for k in range(3))
+    return Folds(settings, dataset, *by_id)
+
+
+def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]]) -> None:
+    """DataError unless the rows are exactly the photos, with their ids and with the parts that were given."""
+    photos = {scenes.file_name(dataset, photo): photo for photo in dataset.photos}
+    wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, *rows[name][:2])]
+    wrong += [name for name in rows if name not in photos]
+    if wrong:
+        raise DataError(
+            f"folds: {path} does not match {dataset.root}: {len(wrong)} photos differ, the first is {wrong[0]}; "
+            "make it again with --force"
+        )
+
+
+def _agrees(photo: Photo, image_id: object, part: object) -> bool:
+    return image_id == photo.id and part in (PARTS if photo.part in (None, "train") else (photo.part,))
+
+
+# -- the command ---------------------------------------------------------------------------------------------------------
+
+
+def find_scenes(dataset: Dataset, groups: str) -> np.ndarray:
+    """The scenes that `--groups` asks for, int64 (n_photos,)."""
+    if groups == "auto":
+        return scenes.groups(dataset, progress=command.ticker("scenes: step"))
+    return np.arange(len(dataset.photos)) if groups == "photo" else scenes.from_csv(Path(groups), dataset)
+
+
+def _told(groups: str) -> str:
+    """`--groups` as written into Settings: a file by its name and content, not by where it lies."""
+    if groups in ("auto", "photo"):
+        return groups
+    path = Path(groups)
+    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
+    """The folds in the file `path`, and whether they were there already with these settings (else they are made now)."""
+    if not path.exists() or force:
+        path.parent.mkdir(parents=True, exist_ok=True)  # first: finding the scenes takes minutes
+        folds = deal(dataset, find_scenes(dataset, groups), settings)
+        save(path, folds)
+        return folds, False
+    folds = load(path, dataset)
+    old, new = asdict(folds.settings), asdict(settings)
+    differ = [f"--{name} {old[name]} (now asked: {new[name]})" for name in new if old[name] != new[name]]
+    if differ:
+        raise DataError(f"folds: {path} was made with {', '.join(differ)}; --force makes it again")
+    return folds, True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m photos.folds", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="annotations.json or {train,valid,test}.json, and images/")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; folds.json is written there")
+    parser.add_argument("--groups", default="auto", help="auto (near-duplicates), photo (each alone), FILE.csv")
+    parser.add_argument("--folds", type=int, default=5, help="folds to deal (default 5)")
+    parser.add_argument("--seed", type=int, default=0, help="breaks ties (default 0)")
+    parser.add_argument("--force", action="store_true", help="make folds.json again though it is there")
+    return parser
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments, make or reuse the folds, say what they hold. Raises ValueError for what the user can mend."""
+    args = _parser().parse_args(argv)
+    refuse_file(args.out)
+    if args.seed < 0:
+        raise DataError(f"folds: got --seed {args.seed}, need 0 or more")
+    settings = Settings(args.data.resolve().name, _told(args.groups), args.folds, args.seed)
+    folds, reused = make(read(args.data), args.out / NAME, args.groups, settings, args.force)
+    command.say(f"folds: {args.out / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
+    sys.stdout.write(summary(folds) + "\n")
+    for line in leaks(folds):
+        command.say(line)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return command.run(body, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,223 @@
+"""Which photos show the same shelf: near-duplicates on both sides of a split are what makes validation lie.
+
+Two photos are one scene if they look the same as a whole (thumbnails correlate) or if a large part of one, moved by a single
+homography, is found in the other (ORB features). Scenes are the connected components. Knows nothing about folds.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
+
+from photos.data import DataError, Dataset, Photo, read_image, refuse
+
+Progress = Callable[[int, int], None]  # steps done, steps in all
+
+COLUMNS = ("file_name", "scene")
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """When two photos are compared, and when they are one scene.
+
+    Compared are photos that share at least `min_jaccard` of their products (each with the `neighbours` likeliest of these) or
+    whose thumbnails correlate by `min_correlation`. One scene are two photos
+      - whose thumbnails correlate by `same_correlation`, or
+      - of which `min_inliers` matched ORB points move by one homography and cover `min_cover` of both, or only `min_part`
+        if the thumbnails correlate by `like_correlation` (packs moved about in front of the same camera).
+
+    Measured on phone videos of the same 19 packs on two tables (187 and 60 photos): of 11,220 pairs across the tables none
+    correlates above 0.51; of the 939 of these that share products one reaches a cover above 0.15 (0.178: one pack held close);
+    of 222 pairs of successive photos, between which packs were moved and swapped, 45 % are joined, of 600 pairs more than 15
+    photos apart none. On 119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Taken, trading
+    time for missed pairs: `min_jaccard`, `neighbours`, `long_side` (pixels), `features`, `max_distance` (of 256 bits),
+    `reprojection` (pixels at `long_side`), `iterations`.
+    """
+
+    min_jaccard: float = 0.3
+    min_correlation: float = 0.85
+    neighbours: int = 40
+    same_correlation: float = 0.97
+    like_correlation: float = 0.8
+    min_inliers: int = 25
+    min_cover: float = 0.2
+    min_part: float = 0.05
+    long_side: int = 640
+    features: int = 500
+    max_distance: int = 52
+    reprojection: float = 4.0
+    iterations: int = 300
+
+
+class Look(NamedTuple):
+    """What is kept of a photo: a unit thumbnail float32 (1024,), ORB points float32 (K, 2) and bits +-1 float32 (K, 256).
+
+    Points are in fractions of the photo's long side; `area` is the photo's area in squares of its long side.
+    """
+
+    thumbnail: np.ndarray
+    points: np.ndarray
+    bits: np.ndarray
+    area: float
+
+
+def groups(dataset: Dataset, config: SceneConfig | None = None, progress: Progress | None = None) -> np.ndarray:
+    """The scene of each photo, int64 (n_photos,), numbered 0.. in order of first appearance. DataError for a broken photo."""
+    config, n = config or SceneConfig(), len(dataset.photos)
+    looks = []
+    for i, photo in enumerate(dataset.photos):
+        looks.append(look(photo, config))
+        if progress:
+            progress(i + 1, 2 * n)
+    joined = DisjointSet(range(n))
+    for i, j in _ticking(candidates(dataset, looks, config), n, progress):
+        if not joined.connected(i, j) and same_scene(looks[i], looks[j], config):
+            joined.merge(i, j)
+    return _numbered([joined[i] for i in range(n)])
+
+
+def _ticking(pairs: list[tuple[int, int]], n: int, progress: Progress | None) -> Iterator[tuple[int, int]]:
+    """Yield the pairs, telling progress the steps n..2n on the way."""
+    for done, pair in enumerate(pairs):
+        if progress and done % (len(pairs) // n + 1) == 0:
+            progress(n + done * n // len(pairs), 2 * n)
+        yield pair
+    if progress:
+        progress(2 * n, 2 * n)
+
+
+def _numbered(names: list) -> np.ndarray:
+    """Names -> int64 (n,), numbered in order of first appearance.
+
+    >>> _numbered(["b", "a", "b"])
+    array([0, 1, 0])
+    """
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([order[name] for name in names], np.int64)
+
+
+def look(photo: Photo, config: SceneConfig) -> Look:
+    """Read a photo, small, and describe it."""
+    longest = max(photo.width, photo.height)
+    shrink = max(s for s in (1, 2, 4, 8) if s == 1 or longest // s >= config.long_side)
+    grey = cv2.cvtColor(read_image(photo.path, photo.width, photo.height, shrink), cv2.COLOR_RGB2GRAY)  # (h, w)
+    thumbnail = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()  # (1024,)
+    thumbnail -= thumbnail.mean()
+    scale = min(1.0, config.long_side / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    area = small.shape[0] * small.shape[1] / max(small.shape) ** 2
+    return Look(thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6), *_features(small, config), area)
+
+
+def _features(grey: np.ndarray, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
+    """ORB points in fractions of the long side (K, 2), and their descriptors' bits as -1 and 1 (K, 256); K may be 0."""
+    points, descriptors = cv2.ORB_create(config.features).detectAndCompute(grey, None)
+    if not points:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 256), np.float32)
+    places = np.array([point.pt for point in points], np.float32) / max(grey.shape)  # (K, 2)
+    return places, np.unpackbits(descriptors, axis=1).astype(np.float32) * 2 - 1
+
+
+def candidates(dataset: Dataset, looks: list[Look], config: SceneConfig) -> list[tuple[int, int]]:
+    """Pairs i < j worth a close look, most alike first: they share products, or look alike as a whole."""
+    thumbnails = np.array([one.thumbnail for one in looks])  # (n, 1024)
+    correlation, shared = thumbnails @ thumbnails.T, jaccard(dataset)  # (n, n) each
+    likely = np.where(shared >= config.min_jaccard, correlation + shared, -np.inf)  # (n, n)
+    np.fill_diagonal(likely, -np.inf)
+    rank = np.argsort(np.argsort(-likely, axis=1, kind="stable"), axis=1)  # (n, n): 0 is the likeliest of the row
+    near = (likely > -np.inf) & (np.minimum(rank, rank.T) < config.neighbours)
+    i, j = np.nonzero(np.triu(near | (correlation >= config.min_correlation), 1))
+    order = np.argsort(-correlation[i, j], kind="stable")
+    return list(zip(i[order].tolist(), j[order].tolist(), strict=True))
+
+
+def jaccard(dataset: Dataset) -> np.ndarray:
+    """Common / all products of each two photos, float64 (n, n); 0 where both are unlabelled."""
+    has = np.zeros((len(dataset.photos), len(dataset.categories)))  # (n, C)
+    for row, photo in zip(has, dataset.photos, strict=True):
+        row[photo.labels] = 1
+    common, count = has @ has.T, has.sum(1)
+    return common / np.maximum(count[:, None] + count - common, 1)
+
+
+def same_scene(a: Look, b: Look, config: SceneConfig) -> bool:
+    """Whether two photos show one shelf, by the rule of SceneConfig."""
+    correlation = float(a.thumbnail @ b.thumbnail)
+    if correlation >= config.same_correlation:
+        return True
+    return overlap(a, b, config) >= (config.min_part if correlation >= config.like_correlation else config.min_cover)
+
+
+def overlap(a: Look, b: Look, config: SceneConfig) -> float:
+    """The part of the photo covered by the hull of the points that move by one homography (the smaller of both photos').
+
+    0 when there are fewer than `min_inliers` such points.
+    """
+    p, q = _matched(a, b, config)
+    if len(p) < config.min_inliers:
+        return 0.0
+    tolerance = config.reprojection / config.long_side
+    inside = cv2.findHomography(p, q, cv2.RANSAC, tolerance, maxIters=config.iterations)[1]
+    inside = np.zeros(len(p), bool) if inside is None else inside.ravel().astype(bool)  # (M, 1) -> (M,)
+    if inside.sum() < config.min_inliers:
+        return 0.0
+    return min(_hull(p[inside]) / a.area, _hull(q[inside]) / b.area)
+
+
+def _matched(a: Look, b: Look, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Points (M, 2) of `a` and of `b` whose descriptors are each other's nearest, within `max_distance` bits."""
+    if not len(a.bits) or not len(b.bits):
+        return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+    agreement = a.bits @ b.bits.T  # (K, L): 256 - 2 x Hamming distance
+    to_b, to_a = agreement.argmax(1), agreement.argmax(0)
+    index = np.flatnonzero(to_a[to_b] == np.arange(len(a.bits)))
+    index = index[agreement[index, to_b[index]] >= 256 - 2 * config.max_distance]  # (M,)
+    return a.points[index], b.points[to_b[index]]
+
+
+def _hull(points: np.ndarray) -> float:
+    return cv2.contourArea(cv2.convexHull(points))
+
+
+def file_name(dataset: Dataset, photo: Photo) -> str:
+    """The photo's name as in the JSON: its path inside images/."""
+    return photo.path.relative_to(dataset.root / "images").as_posix()
+
+
+def from_csv(path: Path, dataset: Dataset) -> np.ndarray:
+    """The scene of each photo, int64 (n_photos,), from a table `file_name,scene`; scenes may be any words.
+
+    DataError with one line for each photo that is unknown, listed twice, without a scene, or missing.
+    """
+    names = [file_name(dataset, photo) for photo in dataset.photos]
+    rows = _rows(path)
+    times = Counter(name for _, name, _ in rows)
+    known = set(names)
+    problems = [
+        *(f"{path}, line {line}: {name!r} is not a photo of {dataset.root}" for line, name, _ in rows if name not in known),
+        *(f"{path}, line {line}: {name!r} has no scene" for line, name, scene in rows if not scene),
+        *(f"{path}: {name!r} is listed {count} times, need once" for name, count in times.items() if count > 1),
+        *(f"{path}: {name!r} is missing" for name in names if name not in times),
+    ]
+    refuse(problems)
+    scene_of = {name: scene for _, name, scene in rows}
+    return _numbered([scene_of[name] for name in names])
+
+
+def _rows(path: Path) -> list[tuple[int, str, str]]:
+    """Line number, file name and scene of each row."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = tuple(reader.fieldnames or ())
+            if not set(COLUMNS) <= set(header):
+                raise DataError(f"{path}: got the columns {', '.join(header) or 'none'}, need {', '.join(COLUMNS)}")
+            return [(reader.line_num, *((row[column] or "").strip() for column in COLUMNS)) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV table in UTF-8 ({error})") from error

@@ -1,0 +1,1 @@
+"""What a run folder holds, and how a command behaves: records of runs, checkpoints, status, messages and exit codes."""

@@ -1,0 +1,95 @@
+"""What runs, how far it is and what is finished: `python -m runs.status R [R ...] [--watch SECONDS]`.
+
+A training leaves OUT/begun.json when it begins, OUT/progress.json at each epoch and OUT/run.json when it is done.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from fusion.models import read_object
+from runs.command import run
+
+QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped
+METRICS = ("det_map50", "cls_map50", "valid_accuracy")
+
+
+class Row(NamedTuple):
+    """One training: where, its state (running, stopped or finished), what it said last or reached, minutes since."""
+
+    name: str
+    state: str
+    told: str
+    minutes: float
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments and show the table, once or every few seconds until Ctrl-C."""
+    p = argparse.ArgumentParser(prog="python -m runs.status", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("runs", type=Path, nargs="+", help="run folders")
+    p.add_argument("--watch", type=float, help="show it anew every so many seconds")
+    args = p.parse_args(argv)
+    if args.watch is not None and not args.watch > 0:
+        raise ValueError(f"--watch: got {args.watch}, need seconds > 0")
+    for runs in args.runs:
+        if not runs.is_dir():
+            raise ValueError(f"{runs}: {'a file' if runs.exists() else 'no such folder'}, need a run folder")
+    while True:
+        show([row for runs in args.runs for row in rows(runs, time.time())])
+        if args.watch is None:
+            return
+        time.sleep(args.watch)
+
+
+def rows(runs: Path, now: float) -> list[Row]:
+    """The trainings in a run folder, the one that moved last first; `now` in seconds since 1970."""
+    found = [row(path.parent, runs, now) for path in runs.glob("*/begun.json")]
+    return sorted(found, key=lambda row: row.minutes)
+
+
+def row(out: Path, runs: Path, now: float) -> Row:
+    """What the training in OUT has come to."""
+    name = f"{runs.name}/{out.name}"
+    done, progress = out / "run.json", out / "progress.json"
+    if done.is_file():
+        return Row(name, "finished", reached(read_object(done).get("metrics", {})), (now - done.stat().st_mtime) / 60)
+    begun = (out / "begun.json").stat().st_mtime
+    if not progress.is_file():
+        minutes = (now - begun) / 60
+        return Row(name, "running" if minutes < QUIET else "stopped", "begun, no epoch done", minutes)
+    told = read_object(progress)
+    minutes = (now - float(told["at"])) / 60
+    return Row(name, "running" if minutes < QUIET else "stopped", str(told["line"]), minutes)
+
+
+def reached(metrics: dict[str, object]) -> str:
+    """The scores of a finished training, as its run.json has them.
+
+    >>> reached({"valid": {"det_map50": 0.75}, "minutes": 3.21})
+    'det_map50 0.750, 3.2 min'
+    """
+    valid = metrics.get("valid")
+    flat = {**metrics, **(valid if isinstance(valid, dict) else {})}
+    told = [f"{name} {flat[name]:.3f}" for name in METRICS if isinstance(flat.get(name), float)]
+    return ", ".join([*told, *([f"{flat['minutes']:.1f} min"] if isinstance(flat.get("minutes"), float) else [])])
+
+
+def show(found: list[Row]) -> None:
+    """Print the table."""
+    table = Table("training", "state", "last word", "minutes ago")
+    for one in found:
+        table.add_row(one.name, one.state, one.told, f"{one.minutes:.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

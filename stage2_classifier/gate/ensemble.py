@@ -1,0 +1,76 @@
+"""The ensemble that a gate is fitted to, by default of a run folder's models, and what they say about one part of the folds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from fusion.ensemble import Ensemble, Member, Merge, Namer
+from fusion.models import read_sidecar
+from fusion.pipeline import read_ensemble
+from photos.data import Dataset
+from photos.folds import Folds
+from runs import record
+from runs.command import say
+from stage2_classifier.gate.evidence import Evidence, collect
+
+NAME = "ensemble.json"
+TRAINED_BY = "python -m stage1_detector.train or stage2_classifier.train"
+
+
+def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
+    """The class-agnostic detector finds, the class-aware one only gives evidence, the classifiers name, by their mean.
+
+    Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`. Classifiers may
+    have been taught more (`stage2_classifier.enrolment`), all the same ones.
+    """
+    ids = [category.id for category in dataset.categories]
+    side = {}
+    for name in ("one", "all", *classifiers):
+        if not (runs / name / "model.onnx").is_file():
+            raise ValueError(f"{runs / name / 'model.onnx'} not found: train it first, {TRAINED_BY}")
+        side[name] = read_sidecar(runs / name / "model.json")
+    taught = max([side[name].categories or [] for name in classifiers], key=len, default=ids)
+    every = taught if taught[: len(ids)] == ids else ids
+    for name in side:
+        known, need = side[name].categories, None if name == "one" else ids if name == "all" else every
+        fits = known == need if name in ("one", "all") else known == every[: max(len(ids), len(known or []))]
+        if not fits:
+            raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {_class_map(known)}, must be {_class_map(need)}")
+    one = Member.of("one/model.onnx", side["one"], weight=1.0)
+    aware = Member.of("all/model.onnx", side["all"], weight=0.0, evidence_weight=1.0)
+    views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
+    merge = Merge(max_det=side["one"].max_det)
+    return Ensemble(every, [replace(one, views=views), aware], merge, [Namer(f"{name}/model.onnx") for name in classifiers])
+
+
+def load_ensemble(runs: Path) -> Ensemble:
+    """RUNS/ensemble.json. Raises ValueError where there is none, naming the command that writes it."""
+    if not (runs / NAME).is_file():
+        raise ValueError(f"{runs / NAME} not found: python -m stage2_classifier.gate --data D --runs {runs} writes it")
+    return read_ensemble(runs)
+
+
+def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
+    """RUNS/ensemble.json, as run.py reads it."""
+    record.write_json(runs / NAME, asdict(ensemble))
+
+
+def gather(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> list[Evidence]:
+    """Evidence for one part of the folds, kept in RUNS/raw. Raises ValueError for a part without boxes."""
+    photos = parts.labelled(part)
+    every = max(1, len(photos) // 4)
+    return collect(
+        ensemble, runs, photos, runs / "raw", lambda i, n: say(f"{part}: {i}/{n} photos") if i % every == 0 or i == n else None
+    )
+
+
+def scenes_of(evidence: Sequence[Evidence], parts: Folds) -> np.ndarray:
+    """The scene (N,) of each photo."""
+    return np.array([parts.scene[e.photo.id] for e in evidence])
+
+
+def _class_map(categories: list[int] | None) -> str:
+    """A class map in words."""
+    return "none (one class)" if categories is None else f"{len(categories)} categories, ids {str(categories[:5])[1:-1]}, ..."

@@ -1,0 +1,80 @@
+"""Fit the gate on the valid part of a run folder's folds and write R/ensemble.json, which run.py decides by.
+
+    python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--seed 0]
+
+Without --classifiers the gate is fitted to the ensemble that R/ensemble.json holds, if there is one: a searched or hand-made
+one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
+finds, R/all gives evidence, the classifiers name. Raw outputs are kept in R/raw, so that a second run takes seconds.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from fusion.ensemble import Ensemble
+from photos import folds
+from photos.data import Dataset, read
+from photos.score import Interval
+from runs import record
+from runs.command import run, say
+from stage2_classifier.gate.choose import Choice, choose_gate
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, load_ensemble, scenes_of, write_ensemble
+
+CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments and fit."""
+    p = argparse.ArgumentParser(prog="python -m stage2_classifier.gate", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and classifiers")
+    p.add_argument("--classifiers", nargs="+", help="folders in R; of several, the mean names; asks for the default ensemble")
+    p.add_argument("--seed", type=int, default=0, help="of the bootstrap and the cross-fitting")
+    args = p.parse_args(argv)
+    fit_gate(args.data, args.runs, args.classifiers, args.seed)
+
+
+def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, seed: int = 0) -> Choice:
+    """Choose the gate on the valid photos, and write it into RUNS/ensemble.json and why into RUNS/gate.json."""
+    dataset = read(data)
+    parts = folds.load(runs / folds.NAME, dataset)
+    ensemble = wanted_ensemble(runs, classifiers, dataset)
+    valid = gather("valid", ensemble, runs, parts)
+    say("gate: nested cross-validation on valid")
+    choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
+    say(f"gate: {in_words(choice)}")
+    write_ensemble(runs, replace(ensemble, gate=choice.gate))
+    record.write_json(runs / "gate.json", asdict(choice))
+    return choice
+
+
+def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:
+    """The ensemble in RUNS/ensemble.json; the default one of `classifiers` where they are given, or where there is none."""
+    if classifiers is None and (runs / NAME).is_file():
+        say(f"gate: fitted to the ensemble in {runs / NAME}; --classifiers asks for the default one")
+        return load_ensemble(runs)
+    return default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
+
+
+def in_words(choice: Choice) -> str:
+    """The choice in words."""
+    best = ", ".join(f"{policy} {value:.3f}" for policy, value in choice.scores.items())
+    return (
+        f"{choice.gate.policy} adopted; on offer {choice.offered.policy}, nested gain over detector on valid "
+        f"{interval_in_words(choice.gain)}; cross-fitted: {best or 'nothing'}"
+    )
+
+
+def interval_in_words(gain: Interval | None) -> str:
+    """An interval in words."""
+    if gain is None:
+        return "not measured, for too few scenes or no classifier"
+    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {gain.n_groups} scenes"

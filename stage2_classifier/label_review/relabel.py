@@ -1,0 +1,141 @@
+"""Apply reviewed proposals to a copy of a data set's annotations; the data set itself is never changed.
+
+The copy holds the JSON files, changed, and links to everything else (the photos, the studio photos).
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from photos.checks import KEYS, Source, edges, problems
+from photos.data import PARTS, Dataset, refuse
+from runs import record
+from stage2_classifier.label_review.suspicions import KINDS
+
+FIELDS = ("id", "kind", "image_id", "annotation_id", "current", "proposed", "apply")
+SLACK = 0.02  # pixels: derived; boxes are rounded to 0.01 on their way into proposals
+Rows = list[dict[str, Any]]
+
+
+def read_proposals(path: Path) -> Rows:
+    """The proposals in PATH. Raises ValueError for another form, OSError for no file."""
+    try:
+        rows = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: broken JSON: {error}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(
+            f"{path}: got {type(rows).__name__}, need a list of objects, as stage2_classifier.label_review writes it"
+        )
+    for row in rows:
+        missing = [key for key in FIELDS if key not in row]
+        if missing:
+            raise ValueError(f"{path}: proposal {row.get('id')}: no {', '.join(missing)}, need {', '.join(FIELDS)}")
+        if row["kind"] not in KINDS or not isinstance(row["apply"], bool):
+            got = f"kind {row['kind']!r}, apply {row['apply']!r}"
+            raise ValueError(f"{path}: proposal {row['id']}: got {got}, need one of {', '.join(KINDS)}, and true or false")
+    return rows
+
+
+def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
+    """Write into OUT the data set with the proposals in PATH whose `apply` is true; returns how many of each kind.
+
+    Raises ValueError for an OUT that holds anything, for proposals made from other annotations, and for boxes or names that
+    the data set could not have.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(
+            f"--out: got {out}, which {'is not empty' if out.is_dir() else 'is a file'}, need a new or empty folder"
+        )
+    if dataset.root.resolve() in out.resolve().parents:
+        raise ValueError(f"--out: got {out}, which is inside the data set, need a folder beside it")
+    chosen = [row for row in read_proposals(path) if row["apply"]]
+    files = {name: json.loads((dataset.root / name).read_bytes()) for name in file_names(dataset.root)}
+    _refuse_twice(chosen)
+    for row in chosen:
+        _apply(row, files, str(path))
+    refuse(problems(dataset.root, [_source(name, content) for name, content in files.items()]))
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in sorted(dataset.root.iterdir()):
+        if entry.name not in files:
+            (out / entry.name).symlink_to(entry.resolve())
+    for name, content in files.items():
+        record.write_json(out / name, content)
+    return Counter(row["kind"] for row in chosen)
+
+
+def file_names(root: Path) -> list[str]:
+    """The annotation files of the data set at `root`."""
+    whole = ["annotations.json"] if (root / "annotations.json").is_file() else []
+    return whole or [f"{part}.json" for part in PARTS if (root / f"{part}.json").is_file()]
+
+
+def _source(name: str, content: dict[str, Any]) -> Source:
+    stem = name.removesuffix(".json")
+    return Source(name, stem if stem in PARTS else None, {key: content[key] for key in KEYS})
+
+
+def _refuse_twice(chosen: Rows) -> None:
+    counts = Counter((row["image_id"], row["annotation_id"]) for row in chosen if row["annotation_id"] is not None)
+    for (_, annotation), n in counts.items():
+        if n > 1:
+            raise ValueError(f"annotation {annotation}: {n} proposals with apply true, need at most 1")
+
+
+def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], where: str) -> None:
+    """Change the lists in `files` as one proposal says."""
+    told = f"{where}: proposal {row['id']}"
+    content = next((c for c in files.values() if any(i["id"] == row["image_id"] for i in c["images"])), None)
+    if content is None:
+        raise ValueError(f"{told}: image_id {row['image_id']} is not in the data set; was it made from another?")
+    box, category = _wanted(row, told)
+    if row["annotation_id"] is None:
+        new = 1 + max((a["id"] for c in files.values() for a in c["annotations"]), default=0)
+        area = {"area": box[2] * box[3], "iscrowd": 0}
+        content["annotations"].append({"id": new, "image_id": row["image_id"], "category_id": category, "bbox": box} | area)
+        return
+    size = next((i["width"], i["height"]) for i in content["images"] if i["id"] == row["image_id"])
+    annotation = _found(row, content["annotations"], size, told)
+    if row["proposed"] is None:
+        content["annotations"].remove(annotation)
+        return
+    annotation.update(category_id=category)
+    if not _same(box, annotation["bbox"], size):
+        annotation.update(bbox=box, area=box[2] * box[3])
+
+
+def _wanted(row: dict[str, Any], told: str) -> tuple[list[float], Any]:
+    """Box and category id that a proposal asks for; nothing for one that deletes. ValueError for a proposal that cannot be."""
+    proposed = row["proposed"]
+    if proposed is None and row["annotation_id"] is not None:
+        return [], None
+    if not isinstance(proposed, dict) or not _is_box(proposed.get("bbox")):
+        raise ValueError(f"{told}: proposed: got {proposed!r}, need an object with bbox [x, y, width, height] and category_id")
+    return proposed["bbox"], proposed.get("category_id")
+
+
+def _found(row: dict[str, Any], annotations: Rows, size: tuple[int, int], told: str) -> dict[str, Any]:
+    """The annotation a proposal is about. ValueError where it is gone, or no longer what the proposal was made from."""
+    image, number, current = row["image_id"], row["annotation_id"], row["current"]
+    now = next((a for a in annotations if a["id"] == number and a["image_id"] == image), None)
+    if now is None:
+        raise ValueError(f"{told}: image {image} has no annotation {number}; was it made from another set?")
+    same = isinstance(current, dict) and _is_box(current.get("bbox")) and current.get("category_id") == now["category_id"]
+    if not same or not _same(current["bbox"], now["bbox"], size):
+        raise ValueError(
+            f"{told}: annotation {number} is {now['bbox']} of category {now['category_id']}, but the proposal was made "
+            f"from {current!r}; rank again"
+        )
+    return now
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(v, int | float) for v in value)
+
+
+def _same(a: list[float], b: list[float], size: tuple[int, int]) -> bool:
+    """Whether two boxes are equal once cut to the photo, as `photos.data` cuts them."""
+    return bool(np.allclose(edges(a, *size), edges(b, *size), rtol=0, atol=SLACK))

@@ -1,0 +1,205 @@
+"""Which labels of a data set look wrong: a ranked list of proposals and a contact sheet; it changes nothing by itself.
+
+    python -m stage2_classifier.label_review --data D --runs R [--part valid|test|train|all] [--classifier NAME ...] [--out DIR]
+                                 [--top N]
+    python -m stage2_classifier.label_review --data D --apply DIR/proposals.json --out COPY
+
+Look at DIR/contact_sheet.png, set `apply` to true in DIR/proposals.json where you agree, and apply them to a copy.
+Models are sure of photos that they were trained on, wrong labels included, and find little there. Rank the parts that were
+held out; for the part train take it as a first sieve, or train again with other photos held out (folds --seed).
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion.boxes import xyxy_to_xywh
+from fusion.ensemble import Ensemble
+from fusion.pipeline import Pipeline
+from photos import folds
+from photos.data import PARTS, Dataset, Photo, read, read_image
+from photos.scenes import file_name
+from runs import record
+from runs.command import run, say, ticker
+from stage2_classifier.gate.ensemble import default_ensemble
+from stage2_classifier.gate.evidence import Evidence, collect
+from stage2_classifier.label_review.contact_sheet import Cell, write
+from stage2_classifier.label_review.relabel import read_proposals, relabel
+from stage2_classifier.label_review.suspicions import Look, Suspicion, joined_names, suspicions
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = argparse.ArgumentParser(prog="python -m stage2_classifier.label_review", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--runs", type=Path, help="run folder with folds.json, one/, all/ and the classifier")
+    p.add_argument("--part", default="valid", choices=("valid", "test", "train", "all"), help="which photos (default valid)")
+    p.add_argument("--classifier", nargs="+", default=["classifier_shelf"], help="folders in R (default classifier_shelf)")
+    p.add_argument("--out", type=Path, help="default R/labels; with --apply a new folder, the copy")
+    p.add_argument("--top", type=int, default=100, help="how many proposals at most (default 100)")
+    p.add_argument(
+        "--apply", type=Path, metavar="FILE", help="apply the proposals in FILE whose `apply` is true to a copy of D"
+    )
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments; rank, or apply. Raises ValueError for what the user can mend."""
+    args = parser().parse_args(argv)
+    if args.apply:
+        if args.out is None:
+            raise ValueError("--apply: needs --out COPY, a new folder")
+        done = relabel(read(args.data), args.apply, args.out)
+        say(f"labels: {sum(done.values())} proposals applied ({_counts(done)}); the copy is {args.out}")
+        return
+    if args.runs is None or args.top < 1:
+        raise ValueError(f"--runs and --top: got {args.runs} and {args.top}, need the run folder and at least 1")
+    rank(args.data, args.runs, args.part, args.classifier, args.out or args.runs / "labels", args.top)
+
+
+def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Path, top: int) -> list[dict[str, Any]]:
+    """Write the `top` surest proposals of `part` and their contact sheet into OUT, and say what they are."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: got {out}, which is a file, need a folder")
+    refuse_reviewed(out / "proposals.json")
+    dataset = read(data)
+    parts = folds.load(runs / folds.NAME, dataset)
+    photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
+    known = len(parts.photos("train")) if part in ("train", "all") else 0
+    if known:
+        say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
+    reader = Reader(default_ensemble(runs, classifiers, dataset), runs)
+    looks = reader.looks(photos, reader.evidence(photos))
+    best = suspicions(looks)[:top]
+    out.mkdir(parents=True, exist_ok=True)
+    proposals = [proposal(k + 1, s, looks[s.photo].photo, dataset) for k, s in enumerate(best)]
+    record.write_json(out / "proposals.json", proposals)
+    for old in out.glob("contact_sheet*.png"):
+        old.unlink()
+    write([cell(row, s, looks[s.photo].photo, dataset) for row, s in zip(proposals, best, strict=True)], out)
+    kinds = _counts(Counter(s.kind for s in best))
+    say(f"labels: {len(best)} proposals of {len(photos)} photos ({kinds}): {out / 'proposals.json'}")
+    return proposals
+
+
+def refuse_reviewed(path: Path) -> None:
+    """Raises ValueError where the proposals at PATH were reviewed: one of them is to be applied."""
+    if path.is_file() and any(row["apply"] for row in read_proposals(path)):
+        raise ValueError(f"{path} holds reviewed proposals; apply them, or pass another --out")
+
+
+def _counts(kinds: Counter[str]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()) or "none"
+
+
+class Reader:
+    """What the models of one run folder say of photos; kept in RUNS/raw, so that it is computed once."""
+
+    def __init__(self, ensemble: Ensemble, runs: Path) -> None:
+        self.ensemble, self.runs = ensemble, runs
+        self.namers = replace(ensemble, detectors=[])
+        self.pipeline: list[Pipeline] = []  # the classifiers, loaded at the first crop that is not cached
+        files = [runs / namer.file for namer in ensemble.classifiers]
+        key = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
+        settings = record.digest([[asdict(namer) for namer in ensemble.classifiers], len(ensemble.categories)])
+        self.place = runs / "raw" / f"names-{key}-{settings}"
+
+    def evidence(self, photos: Sequence[Photo]) -> list[Evidence]:
+        """What the detectors find, and the classifier there."""
+        return collect(self.ensemble, self.runs, photos, self.runs / "raw", ticker("labels: photo"))
+
+    def looks(self, photos: Sequence[Photo], evidence: Sequence[Evidence]) -> list[Look]:
+        """`evidence` of the same photos beside the annotations of `photos`, which may be other ones."""
+        made = []
+        for photo, seen in zip(photos, evidence, strict=True):
+            if seen.probabilities is None:
+                raise ValueError("labels: the ensemble has no classifier, need one")
+            found_names = joined_names(seen.probabilities, seen.merged.evidence)
+            made.append(Look(photo, seen.merged, found_names, self.names(photo, photo.boxes)))
+        return made
+
+    def names(self, photo: Photo, boxes: np.ndarray) -> np.ndarray:
+        """The classifier's probabilities (T, C) for the crops under `boxes` (T, 4)."""
+        path = self.place / f"{photo.id}.npz"
+        known = _load(path)
+        new = [box for box in boxes if box.tobytes() not in known]
+        if new:
+            self.pipeline = self.pipeline or [Pipeline(self.namers, self.runs)]
+            rows = self.pipeline[0].classify(read_image(photo.path, photo.width, photo.height), np.stack(new))
+            known |= {box.tobytes(): row for box, row in zip(new, rows, strict=True)}
+            _save(path, known)
+        rows = [known[box.tobytes()] for box in boxes]
+        return np.array(rows, np.float32).reshape(len(boxes), len(self.ensemble.categories))
+
+
+def _load(path: Path) -> dict[bytes, np.ndarray]:
+    """Rows of probabilities by the bytes of their box (float32 (4,))."""
+    if not path.is_file():
+        return {}
+    with np.load(path) as arrays:
+        return {box.tobytes(): row for box, row in zip(arrays["boxes"], arrays["names"], strict=True)}
+
+
+def _save(path: Path, rows: dict[bytes, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part.npz")
+    np.savez(beside, boxes=np.stack([np.frombuffer(key, np.float32) for key in rows]), names=np.stack(list(rows.values())))
+    beside.replace(path)
+
+
+# -- what is written -----------------------------------------------------------------------------------------------------
+
+
+def proposal(number: int, doubt: Suspicion, photo: Photo, dataset: Dataset) -> dict[str, Any]:
+    """One entry of proposals.json; `proposed` None asks to delete the box."""
+    ids = [category.id for category in dataset.categories]
+    k, now = doubt.annotation, None
+    if k is not None:
+        now = {"bbox": _xywh(photo.boxes[k]), "category_id": ids[photo.labels[k]]}
+    then = None if doubt.box is None or doubt.label is None else {"bbox": _xywh(doubt.box), "category_id": ids[doubt.label]}
+    return {
+        "id": number,
+        "kind": doubt.kind,
+        "image_id": photo.id,
+        "file_name": file_name(dataset, photo),
+        "annotation_id": None if k is None else int(photo.annotation_ids[k]),
+        "current": now,
+        "proposed": then,
+        "score": round(float(doubt.score), 6),
+        "why": doubt.why.format(now=_name(dataset, now), then=_name(dataset, then)),
+        "apply": False,
+    }
+
+
+def cell(row: dict[str, Any], doubt: Suspicion, photo: Photo, dataset: Dataset) -> Cell:
+    """The proposal's picture; a box that is proposed unchanged is drawn once, in red."""
+    now = None if doubt.annotation is None else photo.boxes[doubt.annotation]
+    then = None if doubt.kind == "mislabelled" else doubt.box
+    names = [_name(dataset, row[key]) for key in ("current", "proposed")]
+    lines = (f"{row['id']} {row['kind']} {row['score']:.3f}", f"now: {names[0]}", f"then: {names[1]}")
+    return Cell(photo, now, then, lines)
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    return [round(float(v), 2) for v in xyxy_to_xywh(box.astype(np.float64))]
+
+
+def _name(dataset: Dataset, side: dict[str, Any] | None) -> str:
+    """The product's name, or its number where the name is empty; "nothing" for no box."""
+    if side is None:
+        return "nothing"
+    return next(c.name for c in dataset.categories if c.id == side["category_id"]) or f"category {side['category_id']}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,107 @@
+"""Run a submission zip as the judge does, in an environment with just the judge's packages, and score what it writes.
+
+    python -m submission.judge ZIP --data D --runs R
+
+Runs ZIP in `submission.sandbox` on the test photos of R/folds.json, scores predictions.json, and compares it with what the same
+pipeline says inside the project.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion.models import read_object
+from fusion.pipeline import load
+from photos import folds
+from photos.data import Category, Photo, read, read_image
+from photos.score import Scores, Truth, evaluate
+from runs.command import run, say
+from submission import sandbox
+from submission.predictions import as_detections
+from submission.sandbox import Outcome
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments, run, print score and parity."""
+    p = argparse.ArgumentParser(prog="python -m submission.judge", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("zip", type=Path)
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--runs", type=Path, required=True)
+    args = p.parse_args(argv)
+    dataset = read(args.data)
+    photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
+    judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
+
+
+class Judgement(NamedTuple):
+    """The score of a zip's predictions, how many they are, and how far they are from what the same pipeline says here."""
+
+    scores: Scores
+    predictions: int
+    boxes_px: float
+    score_difference: float
+
+
+def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category], output: Path) -> Judgement:
+    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; says time, score and parity."""
+    outcome = execute(zip_path, photos, output)
+    rows = json.loads(output.read_text())
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(zip_path) as archive:
+        archive.extractall(folder)
+        ours, ids = in_repo(Path(folder), photos), read_object(Path(folder) / "ensemble.json")["categories"]
+    index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
+    truths = [Truth(p.boxes, p.labels) for p in photos]
+    result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
+    say(
+        f"judge: {len(photos)} photos, {len(rows)} predictions in {outcome.seconds:.1f} s, {outcome.peak_mb:.0f} MB; "
+        f"det mAP50 {result.det_map50:.3f}, cls mAP50 {result.cls_map50:.3f}, score {result.score:.3f}"
+    )
+    boxes_px, scores = parity(rows, ours)
+    say(f"judge: run.py there and the pipeline here differ by at most {boxes_px:.1e} px and {scores:.1e} in score")
+    return Judgement(result, len(rows), boxes_px, scores)
+
+
+def execute(zip_path: Path, photos: Sequence[Photo], output: Path) -> Outcome:
+    """Run ZIP_PATH in the sandbox on a folder of just `photos`. Raises ValueError where anything is wrong with what it does."""
+    with tempfile.TemporaryDirectory() as folder:
+        for photo in photos:
+            shutil.copyfile(photo.path, Path(folder) / photo.path.name)
+        outcome = sandbox.execute(zip_path, Path(folder), output, sandbox.environment())
+    if outcome.problems:
+        raise ValueError(f"{zip_path}: {outcome.problems[0]}")
+    return outcome
+
+
+def in_repo(unpacked: Path, photos: Sequence[Photo]) -> list[dict[str, Any]]:
+    """What the same models and ensemble.json give in this environment."""
+    pipeline = load(unpacked)
+    rows = []
+    for photo in photos:
+        image = read_image(photo.path, photo.width, photo.height)
+        rows += [{"image_id": photo.id} | row for row in pipeline(image, len(photos))]
+    return rows
+
+
+def parity(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> tuple[float, float]:
+    """Largest difference in box (pixels) and score of two prediction lists; infinite where count, photo or category differ."""
+    a, b = (sorted(rows, key=lambda row: row["image_id"]) for rows in (a, b))  # run.py goes by size
+    if [(r["image_id"], r["category_id"]) for r in a] != [(r["image_id"], r["category_id"]) for r in b]:
+        return float("inf"), float("inf")
+    boxes = np.abs(np.array([r["bbox"] for r in a]) - np.array([r["bbox"] for r in b])).max(initial=0.0)
+    return float(boxes), float(np.abs(np.array([r["score"] for r in a]) - np.array([r["score"] for r in b])).max(initial=0.0))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

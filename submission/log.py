@@ -1,0 +1,128 @@
+"""The log of what was submitted: local score beside the judge's, so that one learns what the local one is worth.
+
+    python -m submission.log add submission.zip --runs R [--notes TEXT]
+    python -m submission.log judged SHA SCORE [--notes TEXT]
+    python -m submission.log
+
+A line of JSON for each in submissions.jsonl of the current folder, or --log FILE: date, the zip's sha256,
+the score on the test photos of R (the arm
+that R/ensemble.json holds, with its 95 % interval), the judge's when it is known, notes. No line is ever lost: each write goes
+beside the file first.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fusion.models import read_object
+from runs.command import run, say
+
+LOG = Path("submissions.jsonl")
+ARM = "gate + further names"  # of the ablation's table: what R/ensemble.json does
+SHORT = 12  # chosen: letters of a sha that are shown; any unambiguous beginning is understood
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Read the arguments; add a line, fill in a judge's score, or show all."""
+    p = argparse.ArgumentParser(prog="python -m submission.log", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--log", type=Path, default=LOG, help="file of the log; default: %(default)s here")
+    commands = p.add_subparsers(dest="what")
+    adding = commands.add_parser("add", help="note a zip that is submitted")
+    adding.add_argument("zip", type=Path)
+    adding.add_argument("--runs", type=Path, help="the run folder it was built from, for its local score")
+    adding.add_argument("--notes", default="")
+    judged = commands.add_parser("judged", help="note what the judge said")
+    judged.add_argument("sha", help="the beginning of the zip's sha256")
+    judged.add_argument("score", type=float)
+    judged.add_argument("--notes", default="")
+    args = p.parse_args(argv)
+    if args.what == "add":
+        add(args.log, args.zip, args.runs, args.notes)
+    elif args.what == "judged":
+        judge(args.log, args.sha, args.score, args.notes)
+    show(read(args.log))
+
+
+def read(log: Path) -> list[dict[str, Any]]:
+    """All lines of the log, none where there is none. Raises ValueError for a line that is no JSON object, with its number."""
+    lines = []
+    for i, text in enumerate(log.read_text().splitlines() if log.is_file() else [], 1):
+        try:
+            lines.append(dict(json.loads(text)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{log}:{i}: not a JSON object: {error}") from None
+    return lines
+
+
+def write(log: Path, lines: list[dict[str, Any]]) -> None:
+    """Replace the log by these lines, in one step."""
+    beside = log.with_name(log.name + ".part")
+    beside.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    beside.replace(log)
+
+
+def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
+    """Add a line. Raises ValueError for a zip that is missing or was noted before, or a run folder without its ablation."""
+    if not archive.is_file():
+        raise ValueError(f"{archive}: no such file")
+    sha, lines = hashlib.sha256(archive.read_bytes()).hexdigest(), read(log)
+    if any(line["sha256"] == sha for line in lines):
+        raise ValueError(f"{archive}: noted before, sha256 {sha[:SHORT]}")
+    score = local_score(runs) if runs else {"score": None, "low": None, "high": None}
+    line = {"date": time.strftime("%Y-%m-%d"), "zip": archive.name, "sha256": sha} | score | {"judge": None, "notes": notes}
+    write(log, [*lines, line])
+    say(f"noted {archive.name}, sha256 {sha[:SHORT]}")
+
+
+def local_score(runs: Path) -> dict[str, float]:
+    """The score of R/ensemble.json on the test photos of R, and its interval, from R/ablation.json."""
+    path = runs / "ablation.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; python -m experiments.ablation --data D --runs {runs} makes it")
+    rows = {row["arm"]: row["score"] for row in read_object(path).get("rows", [])}
+    if ARM not in rows:
+        raise ValueError(f"{path}: has no arm {ARM!r}, only {', '.join(rows) or 'none'}")
+    return dict(zip(("score", "low", "high"), rows[ARM], strict=True))
+
+
+def judge(log: Path, sha: str, score: float, notes: str) -> None:
+    """Fill in the judge's score. Raises ValueError for a score outside [0, 1], and where `sha` begins none or several."""
+    if not 0 <= score <= 1:
+        raise ValueError(f"the judge's score: got {score}, must be in [0, 1]")
+    lines = read(log)
+    found = [line for line in lines if line["sha256"].startswith(sha)]
+    if len(found) != 1:
+        raise ValueError(f"sha {sha}: begins {len(found)} of {len(lines)} noted zips, must be one; python -m submission.log")
+    found[0] |= {"judge": score, "notes": "; ".join(filter(None, [found[0]["notes"], notes]))}
+    write(log, lines)
+
+
+def show(lines: list[dict[str, Any]]) -> None:
+    """Print the log as a table, and what the local score has been worth so far."""
+    table = Table("date", "sha256", "zip", "local score", "judge", "judge minus local", "notes")
+    gaps = []
+    for line in lines:
+        local, judged = line["score"], line["judge"]
+        gap = None if local is None or judged is None else judged - local
+        gaps += [] if gap is None else [gap]
+        span = "-" if local is None else f"{local:.4f} [{line['low']:.4f}, {line['high']:.4f}]"
+        cells = ("-" if judged is None else f"{judged:.4f}", "-" if gap is None else f"{gap:+.4f}")
+        table.add_row(line["date"], line["sha256"][:SHORT], line["zip"], span, *cells, line["notes"])
+    Console().print(table)
+    if gaps:
+        say(f"the judge gave {sum(gaps) / len(gaps):+.4f} on average against the local score ({len(gaps)} submissions)")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""Figures are data: written by key, read back, and the README's tables equal them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.figures import records, report
+from runs.record import ROOT
+
+
+def test_no_results_give_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "none")
+    assert records.load() == {}
+
+
+def test_a_figure_replaces_its_key_and_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    records.write(
+        "demo", [records.figure(f"demo.{k}", v, "score", 3, "s", "c", v - 0.1, v + 0.1) for k, v in (("a", 1), ("b", 2))]
+    )
+    records.write("demo", [records.figure("demo.b", 5, "score", 3, "s", "c")])
+    known = records.load()
+    assert [known[k]["value"] for k in ("demo.a", "demo.b")] == [1, 5]
+    assert list(known["demo.a"])[:7] == ["key", "value", "low", "high", "n", "unit", "setting"]
+
+
+def test_every_recorded_figure_has_an_interval_or_says_why_not() -> None:
+    for path in sorted(records.RESULTS.glob("*.json")):
+        for f in json.loads(path.read_text()):
+            assert (f["low"] is not None and f["low"] <= f["value"] <= f["high"]) or "no interval" in f["setting"], f["key"]
+
+
+def test_the_readmes_tables_equal_the_figures() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert report.render(text, records.load()) == text
+
+
+def test_an_unknown_table_lists_the_known() -> None:
+    with pytest.raises(
+        ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, validation, detectors, starter, ensembles"
+    ):
+        report.render("<!-- figures:speed -->\n<!-- end -->", {})
+
+
+def known(**values: float) -> dict[str, dict]:
+    told = {"n": 3, "unit": "score", "setting": "3 seeds; t; chosen: agree", "command": "c"}
+    return {key.replace("__", "."): {"value": v, "low": v - 0.1, "high": v + 0.1} | told for key, v in values.items()}
+
+
+def test_a_set_is_a_line_of_the_gates_and_a_missing_figure_is_a_dash() -> None:
+    made = report.gates(known(gate__x__detector__score=0.5, gate__x__gate_minus_detector=0.2, gate__x__studio__chosen=1.0))
+    assert made.splitlines()[2:] == [
+        "| x | 0.500 [0.400, 0.600] | - | - | - | - | - | +0.200 [+0.100, +0.300] | - | - | 3 seeds |"
+    ]
+
+
+def test_a_count_has_no_decimals() -> None:
+    assert report.span({"value": 10054.0, "low": None, "unit": "count"}) == "10054"
+    assert report.span({"value": 0.0, "low": None}) == "0.000"
+
+
+def test_an_arm_is_a_line_of_the_ablations_and_oracles_come_last() -> None:
+    told = {"x__name_oracle": 0.4, "x__raw": 0.2, "y__raw": 0.1}
+    made = report.arms(known(**{f"gate__{arm}_minus_detector": value for arm, value in told.items()}))
+    assert made.splitlines()[0] == "| names from | x |"
+    assert [line.split(" |")[0] for line in made.splitlines()[2:]] == ["| raw", "| name oracle"]
+
+
+def test_sabotage_tells_what_was_chosen_and_what_it_cost() -> None:
+    records = known(
+        gate__x__studio__chosen=1.0, gate__x__studio__raw_minus_detector=-0.2, gate__x__studio__gate_minus_detector=0.0
+    )
+    assert "| x, studio | -0.200 [-0.300, -0.100] | +0.000 [-0.100, +0.100] | chosen: agree |" in report.sabotage(records)
+
+
+def test_a_table_is_made_from_the_figures_and_a_missing_one_is_a_dash() -> None:
+    known = {"demo.score.detector": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    made = report.render("<!-- figures:naming -->\nold\n<!-- end -->", known)
+    assert "| detector | - | - | 0.500 [0.400, 0.600] | - |" in made
+    assert "old" not in made

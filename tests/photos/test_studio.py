@@ -1,0 +1,80 @@
+"""Cut-outs of studio photos: the outline that was drawn comes back; ground of any kind; what cannot be cut is said."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from photos.studio import cutout, studio_photos
+from stage1_detector.synthesis.pack import draw_pack
+from stage1_detector.synthesis.world import make_world
+
+PRODUCTS = make_world(24, 12, 0.5, np.random.default_rng(1)).products
+
+
+def on(ground: np.ndarray, pack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A pack in the middle of `ground`, and its mask (H, W)."""
+    y, x = (ground.shape[0] - pack.shape[0]) // 2, (ground.shape[1] - pack.shape[1]) // 2
+    photo, mask = ground.copy(), np.zeros(ground.shape[:2], bool)
+    part, alpha = photo[y : y + len(pack), x : x + pack.shape[1]], pack[..., 3:] / 255
+    part[:] = part * (1 - alpha) + pack[..., :3] * alpha
+    mask[y : y + len(pack), x : x + pack.shape[1]] = pack[..., 3] > 127
+    return photo, mask
+
+
+def agreement(cut: np.ndarray, mask: np.ndarray) -> float:
+    """IoU of a cut-out's outline with the true one, both cut to their boxes."""
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    true = mask[y : y + h, x : x + w]
+    got = cv2.resize((cut[..., 3] > 127).astype(np.uint8), true.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    return float((true & got).sum() / (true | got).sum())
+
+
+@pytest.mark.parametrize("i", range(24))
+def test_the_outline_on_white_comes_back(i: int) -> None:
+    photo, mask = on(np.full((260, 500, 3), 255, np.uint8), draw_pack(PRODUCTS[i], 160))
+    cut = cutout(photo)
+    assert cut.shape[2] == 4 and agreement(cut, mask) > 0.9
+
+
+@pytest.mark.parametrize("i", range(0, 24, 4))
+def test_ground_that_is_not_flat_is_found_too(i: int) -> None:
+    rng = np.random.default_rng(i)
+    field = cv2.resize(rng.uniform(150, 215, (5, 5, 3)).astype(np.float32), (360, 260), interpolation=cv2.INTER_CUBIC)
+    photo, mask = on((field + rng.normal(0, 3, field.shape)).clip(0, 255).astype(np.uint8), draw_pack(PRODUCTS[i], 110))
+    assert agreement(cutout(photo), mask) > 0.75
+
+
+def test_colours_stay() -> None:
+    photo = np.full((100, 100, 3), 255, np.uint8)
+    photo[20:80, 30:70] = (10, 120, 200)
+    cut = cutout(photo)
+    np.testing.assert_array_equal(cut[len(cut) // 2, cut.shape[1] // 2], (10, 120, 200, 255))
+
+
+def test_a_hole_in_the_print_is_filled() -> None:
+    photo = np.full((100, 100, 3), 255, np.uint8)
+    cv2.rectangle(photo, (20, 20), (80, 80), (200, 30, 30), 4)  # white paper inside, which ground does not reach
+    cv2.line(photo, (50, 16), (50, 30), (255, 255, 255), 4)  # a gap through which it does
+    cut = cutout(photo)
+    assert cut[4:-4, 4:-4, 3].min() == 255
+
+
+@pytest.mark.parametrize("grey", [255, 0])
+def test_nothing_on_a_photo_is_said(grey: int) -> None:
+    with pytest.raises(ValueError, match="no product stands out"):
+        cutout(np.full((60, 90, 3), grey, np.uint8))
+
+
+def test_photos_by_product(tmp_path: Path) -> None:
+    for name in ("a/main.jpg", "a/front.PNG", "a/notes.txt", "b/x.jpeg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = {product: [path.name for path in paths] for product, paths in studio_photos(tmp_path).items()}
+    assert found == {"a": ["front.PNG", "main.jpg"], "b": ["x.jpeg"]}
+
+
+def test_a_folder_without_products_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"studio photos: got .*, need FOLDER/PRODUCT"):
+        studio_photos(tmp_path)

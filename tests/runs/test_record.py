@@ -1,0 +1,50 @@
+"""run.json: written whole, reused for the same settings, never replaced unasked."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runs import record
+
+
+def test_a_folder_without_a_run_is_not_finished(tmp_path: Path) -> None:
+    assert not record.finished(tmp_path, {"seed": 0}, force=False)
+
+
+def test_a_run_of_the_same_settings_is_reused_and_of_others_refused(tmp_path: Path) -> None:
+    record.write_run(tmp_path, {"seed": 0, "mean": (1, 2)}, {"map": 0.5})
+    (tmp_path / "model.onnx").touch()
+    assert record.finished(tmp_path, {"seed": 0, "mean": (1, 2)}, force=False)
+    with pytest.raises(ValueError, match=r"finished run with seed 0, now 1; pass --force"):
+        record.finished(tmp_path, {"seed": 1, "mean": (1, 2)}, force=False)
+    assert not record.finished(tmp_path, {"seed": 1, "mean": (1, 2)}, force=True)
+
+
+def test_run_json_says_with_what_it_was_made(tmp_path: Path) -> None:
+    record.write_run(tmp_path, {"seed": 0}, {})
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["versions"]["numpy"] == "1.26.4"
+    assert run["commit"]
+    assert run["machine"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    record.write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(TypeError):
+        record.write_json(tmp_path / "a.json", {"x": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+
+
+def test_a_run_goes_on_with_the_settings_it_was_begun_with_only(tmp_path: Path) -> None:
+    record.begin(tmp_path, {"seed": 0, "folds": "a"}, resume=False)
+    record.begin(tmp_path, {"seed": 0, "folds": "a"}, resume=True)
+    with pytest.raises(ValueError, match=r"was begun with folds 'a', now 'b'; pass the same, or --force"):
+        record.begin(tmp_path, {"seed": 0, "folds": "b"}, resume=True)
+
+
+def test_a_run_that_starts_anew_leaves_nothing_that_says_it_is_finished(tmp_path: Path) -> None:
+    record.write_run(tmp_path, {"seed": 0}, {})
+    (tmp_path / "last.pt").touch()
+    record.begin(tmp_path, {"seed": 1}, resume=False, old=[tmp_path / "last.pt", tmp_path / "none"])
+    assert [path.name for path in tmp_path.iterdir()] == ["begun.json"]

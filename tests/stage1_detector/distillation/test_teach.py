@@ -1,0 +1,290 @@
+"""The command that trains a student: its flags, its teachers, what it leaves; by one process and by two."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+from crews import free_port, words
+from place import IDS, Place, draw_shop
+from tiny_nets import CONFIGS, run_of
+
+from fusion.models import Model
+from photos import folds
+from photos.data import read
+from runs.record import weights_of
+from stage1_detector import recipes, train
+from stage1_detector.distillation import teach
+from stage1_detector.distillation.student import StudentConfig
+from stage1_detector.families import FAMILIES
+from stage1_detector.torch_engine import distributed, loop, training_log
+from stage1_detector.torch_engine.distributed import Crew
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = (
+    {"help", "data", "out", "classes", "recipe", "quick", "pretrained", "resume", "force", "synthetic"} - {"recipe", "quick"}
+) | {"teacher", "student"}
+TINY = [
+    "--size", "64", "--batch", "2", "--min-steps", "0", "--device", "cpu", "--lr", "0.0001", "--teacher-warmup", "0",
+    "--floor", "0",
+]  # fmt: skip
+SMALL = [*TINY, "--student", "rtdetr-small", "--queries", "20", "--decoder-layers", "1", "--epochs", "2"]
+YOLO = [*TINY, "--student", "yolov8n", "--match", "cost", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Photos, folds of them, and teachers that know one class and three; the third photo of those to learn from is empty."""
+    made = Place(tmp_path_factory.mktemp("shop"))
+    draw_shop(made.data)
+    assert folds.main(made.words("folds")) == 0
+    dealt = folds.load(made.runs / folds.NAME, read(made.data))
+    empty = dealt.photos("train")[2].id
+    made.change(lambda told: told.update(annotations=[one for one in told["annotations"] if one["image_id"] != empty]))
+    assert folds.main([*made.words("folds"), "--force"]) == 0
+    run_of(made.root / "t1", None)
+    run_of(made.root / "t3", IDS)
+    return made
+
+
+@pytest.fixture
+def runs(shop: Place, tmp_path: Path) -> Path:
+    """A run folder with the folds."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / folds.NAME).write_bytes((shop.runs / folds.NAME).read_bytes())
+    return tmp_path / "runs"
+
+
+def given(shop: Place, runs: Path, taught_by: str, *more: str) -> list[str]:
+    return ["--data", str(shop.data), "--out", str(runs), "--teacher", taught_by, *more]
+
+
+def losses(run: Path) -> list[tuple[int, str, float]]:
+    """What the log says of each epoch's losses, in training and on valid."""
+    every = training_log.rows(run / training_log.LOG)
+    return [(epoch, name, value) for _, epoch, name, value in every if name.startswith("epoch/") or name.endswith("_loss")]
+
+
+def network(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(weights_of(run), weights_only=True)["network"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- flags
+
+
+def test_the_command_line_equals_the_fields() -> None:
+    arguments = {action.dest for action in teach.parser()._actions} - OWN
+    assert arguments == {field.name for field in fields(StudentConfig)} - {"family", "model"}  # the student's recipe says
+
+
+@pytest.mark.parametrize("name", teach.STUDENTS)
+def test_every_student_says_what_it_costs(name: str) -> None:
+    assert isinstance(teach.STUDENTS[name](), StudentConfig) and len(teach.STUDENTS[name].__doc__) > 60
+
+
+def test_what_is_said_overrides_the_student() -> None:
+    said = "--class-weight 0.5 --box-weight 0.25 --feature-weight 2 --classes all --match index --queries 44"
+    config = teach.wanted(teach.parser().parse_args([*["--data", "D", "--out", "R", "--teacher", "T"], *said.split()]))
+    wanted = {"class_weight": 0.5, "box_weight": 0.25, "feature_weight": 2.0, "match": "index", "queries": 44}
+    assert config == replace(teach.STUDENTS["rtdetr-l"](), **wanted)
+    told = teach.parser().parse_args(["--data", "D", "--out", "R", "--teacher", "T", "--schedule", "1x"])
+    assert (teach.wanted(told).epochs, teach.wanted(told).min_steps) == (12, 0)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "more", "message"),
+    [
+        pytest.param("t3", [], "knows 3 classes, the student is to know 1; train it with --classes one", id="three for one"),
+        pytest.param(
+            "t1", ["--classes", "all"], "knows 1 classes, the student is to know 3; train it with --classes all", id="one"
+        ),
+        pytest.param("nobody", [], "nobody, must be a finished run, none, or a recipe: small", id="no such run"),
+        pytest.param("shop", [], "must be a finished run (with run.json)", id="no run"),
+        pytest.param("none", ["--size", "100"], "--size: got 100, must be a multiple of 32", id="size"),
+        pytest.param("none", ["--floor", "2"], "--floor: got 2.0, allowed 0.0 to 1.0", id="floor"),
+        pytest.param("none", ["--device", "warp"], "--device: got 'warp'", id="device"),
+        pytest.param("none", ["--resume"], "holds no stopped run", id="nothing to go on with"),
+    ],
+)
+def test_mistakes_are_one_line(
+    shop: Place, runs: Path, capsys: pytest.CaptureFixture[str], teacher: str, more: list[str], message: str
+) -> None:
+    where = teacher if teacher == "none" else str(shop.root / teacher)
+    assert teach.main(given(shop, runs, where, *SMALL, *more)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert sorted(path.name for path in runs.iterdir()) == [folds.NAME]
+
+
+def test_fewer_photos_than_processes_are_refused(shop: Place, runs: Path) -> None:
+    config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
+    with pytest.raises(ValueError, match="--batch: got 2 photos for 3 processes, need one for each"):
+        teach.distill(shop.data, runs, "one", config, "none", crew=Crew(0, 3))
+
+
+# --- runs
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_as_if_it_never_had(shop: Place, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, with a teacher, warm-up, averaged weights; and what is finished is a run like any other."""
+    asked = given(shop, runs, str(shop.root / "t3"), "--classes", "all", *SMALL, "--teacher-warmup", "1.5", "--epochs", "3")
+    asked += ["--queries", "84"]  # every cell: of fewer, rounding would say which, so soon
+    assert teach.main(asked) == 0
+    whole, log = network(runs / "all"), losses(runs / "all")
+    (runs / "all").rename(runs / "whole")
+    say = train.say
+
+    def stop(line: str) -> None:
+        say(line)
+        if "epoch 2/3" in line:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "say", stop)
+    assert teach.main(asked) == 130
+    monkeypatch.setattr(train, "say", say)
+    torch.manual_seed(99)
+    assert teach.main(asked) == 2  # it is stopped: --resume or --force
+    assert teach.main([*asked, "--resume"]) == 0
+    assert same(whole, network(runs / "all")) and log == losses(runs / "all")
+    told = json.loads((runs / "all" / "run.json").read_text())
+    assert told["metrics"]["parity"]["boxes_px"] < 0.1 and told["metrics"]["parity"]["missing"] < 0.02
+    assert told["settings"]["teacher"] and told["settings"]["class_weight"] == 1.0
+    config, blank = replace(CONFIGS["rtdetr"], size=64), torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    net = FAMILIES["rtdetr"].for_export(FAMILIES["rtdetr"].load(weights_of(runs / "all")), config)
+    assert Model(runs / "all" / "model.onnx")(blank.numpy()).shape == net(blank.permute(0, 3, 1, 2).float()).shape == (1, 7, 84)
+    assert teach.main(asked) == 0  # reused
+    other = [*asked, "--class-weight", "0.5"]
+    assert teach.main(other) == 2
+
+
+@pytest.mark.slow
+def test_without_a_teacher_it_learns_alone(shop: Place, runs: Path) -> None:
+    """The same, bit for bit, as with one of whom it takes nothing."""
+    assert teach.main(given(shop, runs, "none", *YOLO)) == 0
+    (runs / "one").rename(runs / "alone")
+    silent = ["--feature-weight", "0", "--class-weight", "0", "--box-weight", "0"]
+    assert teach.main(given(shop, runs, str(shop.root / "t1"), *YOLO, *silent)) == 0
+    assert same(network(runs / "alone"), network(runs / "one"))
+    assert {name for _, name, _ in losses(runs / "alone")} == {"epoch/detection", "valid/detection_loss"}
+    assert json.loads((runs / "alone" / "run.json").read_text())["settings"]["teacher"] == ""
+
+
+def tiny() -> object:
+    return replace(CONFIGS["retinanet"], size=64, batch=2, device="cpu")
+
+
+@pytest.mark.slow
+def test_a_recipe_is_trained_first_and_once(shop: Place, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny)
+    asked = given(shop, runs, "tiny", *YOLO)
+    assert teach.main(asked) == 0
+    told = json.loads((runs / "teacher" / "one" / "run.json").read_text())["settings"]
+    assert told["family"] == "retinanet"
+    assert json.loads((runs / "one" / "run.json").read_text())["settings"]["teacher"]
+    stamp = (runs / "teacher" / "one" / "model.onnx").stat().st_mtime_ns
+    assert teach.main([*asked, "--force"]) == 0
+    assert (runs / "teacher" / "one" / "model.onnx").stat().st_mtime_ns == stamp
+
+
+# --- two processes
+
+
+def start(asked: list[str], rank: int, port: str) -> subprocess.Popen:
+    """One process of two, as torchrun would start it."""
+    command = [sys.executable, "-m", "stage1_detector.distillation", *asked]
+    env = os.environ | words(rank, 2, port)
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_torchruns_two_processes_log_what_one_does(shop: Place, runs: Path) -> None:
+    """The command itself: five epochs of one step each, of three photos and two, one of them empty, and looks at valid."""
+    n = len(folds.load(runs / folds.NAME, read(shop.data)).photos("train"))
+    asked = given(shop, runs, str(shop.root / "t1"), *SMALL, "--epochs", "5", "--batch", str(n))
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", "stage1_detector.distillation", *asked],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (runs / "one").rename(runs / "two")
+    assert done.stdout.count("epoch 5/5") == 1  # one of them speaks
+    assert teach.main(asked) == 0
+    one, two = losses(runs / "one"), losses(runs / "two")
+    assert len(one) == len(two) == 5 * 4 + 5 * 4
+    for (epoch, name, value), other in zip(one, two, strict=True):
+        assert other[:2] == (epoch, name)
+        assert other[2] == pytest.approx(value, rel=1e-4, abs=1e-4), (epoch, name)
+    for name, value in network(runs / "one").items():
+        torch.testing.assert_close(network(runs / "two")[name], value, atol=5e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_where_one_process_is_killed_the_other_says_so_and_ends(shop: Place, runs: Path, killed: int) -> None:
+    asked, port = given(shop, runs, str(shop.root / "t1"), *SMALL, "--epochs", "500"), free_port()
+    both = [start(asked, rank, port) for rank in (0, 1)]
+    try:
+        log, began = runs / "one" / training_log.LOG, time.monotonic()
+        while not any(epoch >= 2 for _, epoch, _, _ in training_log.rows(log)):
+            assert time.monotonic() - began < 120 and all(one.poll() is None for one in both), both[0].communicate(timeout=5)
+            time.sleep(0.2)
+        both[killed].send_signal(signal.SIGKILL)
+        _, error = both[1 - killed].communicate(timeout=60)
+    finally:
+        for one in both:
+            one.kill()
+            one.communicate()
+    assert both[1 - killed].returncode == 2, error
+    lines = [line for line in error.splitlines() if line]
+    assert lines[-1].startswith(f"error: process {1 - killed} of 2: another process of this training is gone")
+    assert "Traceback" not in error and len(lines) == 1, error
+
+
+def test_a_crew_is_given_no_recipe(shop: Place, runs: Path) -> None:
+    """ultralytics would make one of its own distributed trainings of what it finds in the environment."""
+    config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
+    with pytest.raises(ValueError, match="--teacher: got the recipe small in 2 processes; train it first, and pass its run"):
+        teach.distill(shop.data, runs, "one", config, "small", crew=Crew(0, 2))
+
+
+def test_a_teacher_of_other_folds_is_refused(shop: Place, runs: Path, tmp_path: Path) -> None:
+    """It may have learnt from what is held out here."""
+    run_of(tmp_path / "other", None)
+    told = json.loads((tmp_path / "other" / "run.json").read_text())
+    told["settings"]["folds"] = "0" * 16
+    (tmp_path / "other" / "run.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"--teacher: .*other was trained with other folds than .*: it may know what is held"):
+        config = replace(teach.STUDENTS["rtdetr-small"](), size=64, epochs=1, min_steps=0)
+        teach.distill(shop.data, runs, "one", config, str(tmp_path / "other"))
+
+
+def test_a_grid_is_not_matched_by_index_with_queries(shop: Place, runs: Path) -> None:
+    config = replace(teach.STUDENTS["yolov8n"](), match="index")
+    with pytest.raises(ValueError, match="--match: got index for a yolo of a conditional_detr, which match by --match cost"):
+        teach.distill(shop.data, runs, "one", config, str(shop.root / "t1"))
+
+
+def test_a_defect_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is raised in a crew only a lost connection is the user's to mend."""
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(RuntimeError, match="shapes differ"), distributed.begun("cpu") as one:
+        assert one == distributed.ALONE
+        raise RuntimeError("shapes differ")
+    assert loop.ALONE == distributed.ALONE

@@ -1,0 +1,213 @@
+"""What our trainers add to ultralytics': synthetic photos mixed in, whole checkpoints, our score, any weights file."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_photos import photo
+from ultralytics.nn.tasks import DetectionModel
+
+from stage1_detector import starter
+from stage1_detector.config import DetectorConfig
+from stage1_detector.engine import epochs
+from stage1_detector.ultralytics_engine import callbacks, detection_trainer, yolo
+from stage1_detector.ultralytics_engine.detection_trainer import Mixed
+
+
+def network(model: str = "yolov8n.yaml") -> DetectionModel:
+    return DetectionModel(model, nc=1, verbose=False)
+
+
+def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
+    names = [
+        f"{detection_trainer.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)
+    ]  # as ultralytics sorts
+    sampler = detection_trainer.mixed(names, 5)
+    real = {i for i in range(40) if i % 4 == 0}
+    seen: Counter[int] = Counter()
+    for _ in range(40):
+        epoch = list(sampler)
+        assert len(epoch) == len(set(epoch)) == len(sampler) == 15
+        assert real < set(epoch)
+        seen.update(epoch)
+    assert set(seen) == set(range(40))
+
+
+@pytest.mark.parametrize(("others", "wanted", "epoch"), [(0, 5, 3), (3, 5, 6), (3, 0, 3)], ids=["none", "few", "none wanted"])
+def test_no_more_synthetic_photos_than_there_are(others: int, wanted: int, epoch: int) -> None:
+    assert len(list(Mixed([0, 1, 2], list(range(3, 3 + others)), wanted))) == epoch
+
+
+def test_partners_in_a_mosaic_are_in_the_epochs_proportion() -> None:
+    partners = Mixed(list(range(200)), list(range(200, 3000)), 20).partners(4000)
+    assert 0.06 < np.mean(np.array(partners) >= 200) < 0.12
+    assert set(Mixed([4, 5], [], 0).partners(9)) <= {4, 5}
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0], ids=["one by one", "mosaic"])
+def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_path: Path, mosaic: float) -> None:
+    """All of one form: ultralytics then sorts the photos by their proportions, and equal ones anyhow."""
+    real = tuple(photo(tmp_path, i, [[0, 0, 9, 9]]) for i in range(70))
+    for path in tmp_path.glob("*.jpg"):
+        path.rename(path.with_suffix(".keep.jpg"))
+    made = tuple(replace(photo(tmp_path, i, [[0, 0, 9, 9]])) for i in range(90))
+    real = tuple(replace(one, path=one.path.with_suffix(".keep.jpg")) for one in real)
+    folders = {"train": yolo.link_photos(real, tmp_path / "t", True), "valid": yolo.link_photos(real[:2], tmp_path / "v", True)}
+    yolo.link_photos(made, tmp_path / "t", True, prefix=yolo.SYNTHETIC)
+    config = DetectorConfig(size=64, mosaic=mosaic)
+    words = yolo.arguments(config, {"train": real, "valid": real[:2]}, tmp_path / "one", None, made)
+    assert words["rect"] is (mosaic == 0)
+    task = detection_trainer.Task(folders, ["product"], 50, 7, lambda network: {})
+    one = detection_trainer.trainer("yolo", task)(overrides=words | {"workers": 0})
+    one.setup_model()
+    one.set_model_attributes()
+    loader = one.get_dataloader(str(folders["train"]), 4, -1)
+    sampler = loader.batch_sampler.sampler.sampler
+    files = [Path(file).name for file in loader.dataset.im_files]
+    epoch = [files[i] for i in sampler]
+    assert sum(not name.startswith(yolo.SYNTHETIC) for name in epoch) == 70 and len(set(epoch)) == 77
+    shown = [
+        transform.get_indexes()
+        for transform in detection_trainer.combining(loader.dataset.transforms)
+        if hasattr(transform, "n")
+    ]
+    assert shown and all(len(indexes) == 3 for indexes in shown)
+
+
+def test_a_weights_file_fills_the_network_it_is_of(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    giver, taker = network(), network()
+    starter.write(giver, tmp_path / "w.safetensors")
+    detection_trainer.load_matching(taker, tmp_path / "w.safetensors")
+    for name, value in giver.state_dict().items():
+        if value.is_floating_point():
+            np.testing.assert_allclose(taker.state_dict()[name], value, atol=2e-3, err_msg=name)
+
+
+def test_a_weights_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    save_file({k: v.contiguous() for k, v in network().state_dict().items()}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"--pretrained: got .*w.safetensors, which fills \d+ of the network's \d+ tensors"):
+        detection_trainer.load_matching(network("yolo11n.yaml"), tmp_path / "w.safetensors")
+
+
+def test_a_class_head_of_another_width_stays_as_it_was(tmp_path: Path) -> None:
+    save_file({k: v.contiguous() for k, v in network().state_dict().items()}, tmp_path / "w.safetensors")
+    taker = DetectionModel("yolov8n.yaml", nc=7, verbose=False)
+    before = taker.model[-1].cv3[0][-1].weight.clone()
+    detection_trainer.load_matching(taker, tmp_path / "w.safetensors")
+    assert torch.equal(taker.model[-1].cv3[0][-1].weight, before)
+
+
+def test_a_loss_that_is_no_number_stops_and_says_where() -> None:
+    class Trainer:
+        loss, epoch, args = torch.tensor(float("nan")), 2, type("Args", (), {"lr0": 0.5})
+
+    with pytest.raises(FloatingPointError, match=r"loss of epoch 3: got nan, must be finite; lower --lr \(now 0.5\)"):
+        callbacks.stop_at_non_finite(Trainer())
+
+
+def bound(score: detection_trainer.Score, family: str = "yolo", chooses: bool = False) -> type:
+    task = detection_trainer.Task({"train": Path(), "valid": Path()}, ["product"], 50, 0, score, chooses)
+    made = detection_trainer.trainer(family, task)
+    assert isinstance(made, type)
+    return made
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["written", "killed"])
+def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool) -> None:
+    def writing(self: detection_trainer.DetectionTrainer) -> bool:
+        self.last.write_bytes(b"half")
+        if killed:
+            raise KeyboardInterrupt
+        self.last.write_bytes(b"new, whole")
+        return True
+
+    monkeypatch.setattr(detection_trainer.DetectionTrainer, "save_model", writing)
+    (tmp_path / "last.pt").write_bytes(b"old, whole")
+    (tmp_path / "best.pt.part").write_bytes(b"half, of an earlier kill")
+    one = object.__new__(bound(lambda network: {}))
+    one.last, one.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            one.save_model()
+    else:
+        assert one.save_model()
+    assert (tmp_path / "last.pt").read_bytes() == (b"old, whole" if killed else b"new, whole")
+    assert one.last == tmp_path / "last.pt" and not (tmp_path / "best.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("chooses", "epochs", "looks"),
+    [(True, 40, 40), (False, 8, 8), (False, 100, 11), (False, 1, 1)],
+    ids=["it chooses the epoch", "few epochs", "many epochs", "one"],
+)
+def test_how_often_valid_is_looked_at(chooses: bool, epochs: int, looks: int) -> None:
+    seen: list[float] = []
+
+    def score(network: torch.nn.Module) -> dict[str, float]:
+        seen.append(0.1 * len(seen))
+        return {"det_map50": seen[-1]}
+
+    one = object.__new__(bound(score, chooses=chooses))
+    one.epochs = epochs
+    one.ema = type("Ema", (), {"ema": torch.nn.Linear(1, 1)})
+    one.fitness = one.best_fitness = None
+    for epoch in range(epochs):
+        one.epoch = epoch
+        metrics, fitness = one.validate()
+        assert metrics == {"valid/det_map50": fitness} and fitness == one.best_fitness == seen[-1]
+    assert len(seen) == looks
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    class Full:
+        batch_size = 8
+
+        def __init__(self, overrides: dict[str, int]) -> None:
+            tried.append(overrides["batch"])
+
+        def add_callback(self, event: str, call: object) -> None:
+            pass
+
+        def train(self) -> None:
+            if tried[-1] > 2:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(yolo, "trainer", lambda family, task: Full)
+    told: list[str] = []
+    photos = {"train": (photo(tmp_path, 1, [[0, 0, 9, 9]]),), "valid": (photo(tmp_path, 2, [[0, 0, 9, 9]]),)}
+    out = yolo.fit(DetectorConfig(batch=8), photos, ["product"], tmp_path / "one", told.append, lambda network: {})
+    assert out == tmp_path / "one" / "weights" / "last.pt"
+    assert tried == [8, 4, 2]
+    assert told == ["out of memory: goes on with a batch of 4", "out of memory: goes on with a batch of 2"]
+
+
+def test_other_failures_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(family: str, task: detection_trainer.Task) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(yolo, "trainer", broken)
+    photos = {"train": (photo(tmp_path, 1, []),), "valid": (photo(tmp_path, 2, []),)}
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        yolo.fit(DetectorConfig(), photos, ["product"], tmp_path / "one", print, lambda network: {})
+
+
+def test_synthetic_photos_come_after_real_ones_and_count_in_the_steps(tmp_path: Path) -> None:
+    config = DetectorConfig(epochs=1, min_steps=10, batch=2, synthetic_ratio=1.0)
+    assert epochs(config, 4) == 3  # 4 real and 4 synthetic photos are 4 steps
+    folder = yolo.link_photos((photo(tmp_path, 9, []),), tmp_path / "t", agnostic=True)
+    yolo.link_photos((photo(tmp_path, 1, []),), tmp_path / "t", agnostic=True, prefix=yolo.SYNTHETIC)
+    assert sorted(path.name for path in folder.iterdir()) == ["00000009.jpg", "synthetic_00000001.jpg"]
+
+
+def test_photos_of_several_forms_are_not_taken_for_one(tmp_path: Path) -> None:
+    real = {"train": (photo(tmp_path, 1, []),), "valid": ()}
+    other = replace(photo(tmp_path, 2, []), width=50)
+    for synthetic, same in (((), True), ((other,), False)):
+        assert yolo.arguments(DetectorConfig(), real, tmp_path, None, synthetic)["rect"] is same

@@ -1,0 +1,89 @@
+"""RT-DETR has as many queries as the photos need, keeps every query's class scores, and its file does what the network does."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from place import Place
+from ultralytics.nn.tasks import RTDETRDetectionModel
+
+from fusion.decode import decode
+from fusion.ensemble import Member
+from fusion.models import Model
+from fusion.pipeline import detect_one
+from photos.data import Photo
+from stage1_detector import config, export
+from stage1_detector import train as detector
+from stage1_detector.engine import max_det
+from stage1_detector.ultralytics_engine import rtdetr, yolo
+from stage1_detector.ultralytics_engine.detection_trainer import Task, trainer
+
+SIDE = {
+    "task": "detector", "family": "rtdetr", "categories": [3, 7, 40], "size": 160, "mean": [0.0] * 3, "std": [1.0] * 3,
+    "shape": "stretch", "stride": 32,
+}  # fmt: skip
+
+
+def network(queries: int = 120, classes: int = 3) -> RTDETRDetectionModel:
+    torch.manual_seed(0)
+    return RTDETRDetectionModel(rtdetr.with_queries("rtdetr-l.yaml", queries), nc=classes, verbose=False).eval()
+
+
+def test_queries_stand_in_the_models_own_description() -> None:
+    whole = rtdetr.with_queries("rtdetr-l.yaml", 450)
+    assert whole["head"][-1] == [[21, 24, 27], 1, "RTDETRDecoder", ["nc", 256, 450]]
+    assert rtdetr.with_queries(whole, 500)["head"][-1][3] == ["nc", 256, 500]
+    assert whole["head"][-1][3] == ["nc", 256, 450]  # left as it was
+
+
+@pytest.mark.parametrize(
+    ("fullest", "queries"), [(10, 300), (235, 403), (759, 1189)], ids=["few", "the contest's", "the fullest"]
+)
+def test_queries_follow_the_fullest_photo(tmp_path: Path, fullest: int, queries: int) -> None:
+    photo = Photo(1, tmp_path, 60, 40, np.zeros((fullest, 4), np.float32), np.zeros(fullest), np.zeros(fullest), None)
+    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], max_det([photo]), 0, lambda network: {})
+    assert trainer("rtdetr", task).queries == queries
+
+
+def test_a_model_of_another_family_is_refused() -> None:
+    for family, model in (("rtdetr", "yolov8n.yaml"), ("yolo", "rtdetr-l.yaml")):
+        with pytest.raises(ValueError, match="--model: got"):
+            yolo.refuse(replace(config.DetectorConfig(), family=family, model=model), None, None)
+
+
+@pytest.mark.slow
+def test_the_file_does_what_the_network_does_for_one_photo_and_eight(tmp_path: Path) -> None:
+    dense = rtdetr.Dense(network(), 160).eval()
+    export.export_detector(dense, tmp_path / "m.onnx", SIDE, ())
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(0, 256, (n, 160, 160, 3), np.uint8) for n in (1, 8)]
+    parity = export.detector_parity(dense, tmp_path / "m.onnx", SIDE, inputs)
+    assert 0 < parity["boxes_px"] < 0.05 and 0 < parity["scores"] < 1e-4
+    (rows,) = [out.type.tensor_type.shape.dim[1].dim_value for out in onnx.load(str(tmp_path / "m.onnx")).graph.output]
+    assert rows == 4 + 3
+    raw = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).run(None, {"images": inputs[1]})[0]
+    assert raw.shape == (8, 4 + 3, 120)
+    found = decode("rtdetr", raw[0], 0.0, agnostic=False)
+    assert len(found) == 120 and found.evidence.shape == (120, 3)
+    assert found.boxes.min() + 200 >= 0 and found.boxes.max() < 400  # pixels, not fractions
+    with torch.no_grad():
+        dense.model.model[-1].dec_bbox_head[-1].layers[-1].bias += 0.5
+    assert export.detector_parity(dense, tmp_path / "m.onnx", SIDE, inputs)["boxes_px"] > 1
+
+
+@pytest.mark.slow
+def test_a_quick_training_makes_a_detector_that_run_py_can_use(place: Place) -> None:
+    words = [*place.words("detector"), "--classes", "all", "--recipe", "rtdetr-l", "--force", "--batch", "2"]
+    assert detector.main(words) == 0
+    side = json.loads((place.runs / "all" / "model.json").read_text())
+    assert (side["family"], side["shape"], side["size"]) == ("rtdetr", "stretch", 160)
+    model = Model(place.runs / "all" / "model.onnx")
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    (found,) = detect_one(model, Member.of("model.onnx", model.sidecar, conf=0.0), photo)
+    assert len(found) > 10 and found.evidence.shape[1] == 3
+    assert found.boxes[:, 2].max() > 64  # the photo's own pixels: it is 96 wide

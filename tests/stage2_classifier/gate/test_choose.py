@@ -1,0 +1,95 @@
+"""A gate that adopts what gains, refuses what does not, and is judged on scenes that it was not fitted on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from imagined import C, world
+
+from fusion.boxes import Detections
+from fusion.gate import Gate
+from photos.score import scores
+from stage2_classifier.gate import choose
+from stage2_classifier.gate.calibrate import fit_policy, score
+
+
+def test_the_gate_adopts_a_classifier_that_names_better() -> None:
+    choice = choose.choose_gate(world(np.random.default_rng(0), 15, 0.3, 0.9), np.arange(15), np.random.default_rng(0))
+    assert choice.gain is not None
+    assert choice.gain.low > 0
+    assert choice.gate.policy == choice.offered.policy == choose.first_of_the_best(choice.scores) != "detector"
+    assert choice.gate.further == choose.FURTHER
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("detector", "classifier"),
+    [pytest.param(0.9, 0.17, id="a classifier that knows nothing"), pytest.param(0.95, 0.5, id="a classifier that is worse")],
+)
+def test_the_gate_keeps_the_detector_where_changing_does_not_pay(detector: float, classifier: float) -> None:
+    evidence = world(np.random.default_rng(0), 15, detector, classifier)
+    assert choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0)).gate.policy == "detector"
+
+
+def test_a_classifier_that_is_sure_and_wrong_is_refused() -> None:
+    evidence = world(np.random.default_rng(0), 15, 0.8, 0.17)
+    loud = [replace(e, probabilities=np.eye(C, dtype=np.float32)[e.probabilities.argmax(1)]) for e in evidence]
+    assert choose.choose_gate(loud, np.arange(15), np.random.default_rng(0)).gate.policy == "detector"
+
+
+def test_without_a_classifier_there_is_nothing_to_choose() -> None:
+    evidence = [replace(e, probabilities=None) for e in world(np.random.default_rng(0), 8, 0.5, 0.5)]
+    choice = choose.choose_gate(evidence, np.arange(8), np.random.default_rng(0))
+    assert (choice.gate.policy, choice.gain) == ("detector", None)
+
+
+def test_two_scenes_validate_nothing_however_many_photos_they_have() -> None:
+    choice = choose.choose_gate(world(np.random.default_rng(0), 12, 0.2, 0.9), np.arange(12) % 2, np.random.default_rng(0))
+    assert (choice.gate.policy, choice.gain) == ("detector", None)
+
+
+def test_photos_are_resampled_where_scenes_are_too_few_and_it_says_so() -> None:
+    assert choose.resampling_groups(np.array([0, 0, 1, 1]))[1] == "photos"
+    groups, word = choose.resampling_groups(np.arange(5))
+    assert (word, groups.tolist()) == ("scenes", [0, 1, 2, 3, 4])
+
+
+def test_photos_of_one_scene_share_their_turn() -> None:
+    groups = np.repeat(np.arange(9), 4)
+    turn = choose.turns(groups, choose.OUTER, np.random.default_rng(0))
+    assert all(len(set(turn[groups == g])) == 1 for g in range(9))
+    assert len(set(turn)) == choose.OUTER
+
+
+def test_no_scene_is_fitted_on_and_judged() -> None:
+    evidence, groups = world(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(4), 3)
+    seen: list[set[int]] = []
+
+    def fit(others: list, g: np.ndarray) -> Gate:
+        assert len(others) == len(g)
+        seen.append({groups[e.photo.id] for e in others})
+        return Gate(further=len(seen))
+
+    turn = choose.turns(groups, 3, np.random.default_rng(0))
+    gates = choose.by_turns(fit, evidence, groups, turn)
+    assert all(groups[i] not in seen[gate.further - 1] for i, gate in enumerate(gates))
+
+
+def test_gates_that_differ_by_a_scale_of_scores_are_judged_alike() -> None:
+    evidence, turn = world(np.random.default_rng(0), 12, 0.6, 0.6), np.arange(12) % 3
+    evidence[4] = replace(evidence[4], merged=Detections.empty(C), probabilities=np.zeros((0, C), np.float32))
+    one = [Gate("raw")] * 12
+    another = [Gate("raw", objectness_exponent=exponent) for exponent in (0.25, 1.0, 4.0)] * 4
+    assert score(evidence, one) != score(evidence, another)
+    assert scores(choose.judged(evidence, one, turn)) == scores(choose.judged(evidence, another, turn))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("detector", "classifier"), [(0.9, 0.9), (0.95, 0.5), (0.3, 0.9)], ids=["as good", "worse", "better"])
+def test_on_new_photos_the_gate_never_loses(detector: float, classifier: float) -> None:
+    rng = np.random.default_rng(7)
+    fit, test = world(rng, 15, detector, classifier), world(rng, 60, detector, classifier)
+    gate = replace(choose.choose_gate(fit, np.arange(15), rng).gate, further=0)
+    keep = fit_policy("detector", fit)
+    gained = score(test, [gate] * 60) - score(test, [keep] * 60)
+    assert gained >= (0.1 if classifier > detector else -0.002)

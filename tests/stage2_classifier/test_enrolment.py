@@ -1,0 +1,362 @@
+"""A product is taught from photos: the column, the class maps, the order of names, undoing; what must not change does not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from constant_models import CANDIDATES, save_model
+from cosine_models import BLUE, GREEN, RED, SIZE, flat, save_classifier
+from onnx import numpy_helper
+
+from fusion.boxes import Detections
+from fusion.gate import Gate, decide
+from fusion.models import Model, read_sidecar
+from fusion.pipeline import calibrated, load
+from photos import folds
+from photos.data import Category, Dataset, Photo
+from stage2_classifier import enrolment, prototypes
+from stage2_classifier.crops import cut
+from stage2_classifier.prototypes import Place
+from stage2_classifier.scaling import Scaling
+
+IDS = [3, 7]
+SCALE = 16.0
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """R: a classifier that knows red and green, in an ensemble with a detector that knows the same."""
+    root = tmp_path / "runs"
+    save_classifier(root / "eye" / "model.onnx", [SCALE * np.stack([RED, GREEN], 1)], IDS)
+    save_model(root / "all", np.concatenate([CANDIDATES[:4], [[0.8, 0.1], [0.1, 0.7]]]), task="detector", categories=IDS)
+    ensemble = {
+        "categories": IDS,
+        "detectors": [{"file": "all/model.onnx", "evidence_weight": 1.0, "views": [{"size": 64}]}],
+        "classifiers": [{"file": "eye/model.onnx"}],
+        "gate": {"policy": "agree"},
+    }
+    (root / "ensemble.json").write_text(json.dumps(ensemble))
+    return root
+
+
+@pytest.fixture
+def shop(tmp_path: Path, runs: Path) -> Path:
+    """Shelf photos of the red and the green product, and folds."""
+    data, annotations = tmp_path / "shop", []
+    (data / "images").mkdir(parents=True)
+    for i in range(1, 7):
+        image = np.full((60, 120, 3), 128, np.uint8)
+        for j, (category, bgr) in enumerate(((3, (30, 30, 200)), (7, (30, 200, 30)))):
+            image[10:50, 10 + 50 * j : 40 + 50 * j] = bgr
+            annotations.append({"id": 2 * i + j, "image_id": i, "category_id": category, "bbox": [10 + 50 * j, 10, 30, 40]})
+        cv2.imwrite(str(data / "images" / f"img_{i:05d}.jpg"), image)
+    images = [{"id": i, "file_name": f"img_{i:05d}.jpg", "width": 120, "height": 60} for i in range(1, 7)]
+    categories = [{"id": 3, "name": "Red Tea"}, {"id": 7, "name": "Green Tea"}]
+    (data / "annotations.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    assert folds.main(["--data", str(data), "--out", str(runs), "--groups", "photo"]) == 0
+    return data
+
+
+def photos_of(folder: Path, *colours: tuple[int, int, int]) -> Path:
+    """A folder with a studio photo of each RGB colour on white."""
+    folder.mkdir(parents=True)
+    for i, rgb in enumerate(colours):
+        picture = np.full((50, 60, 3), 255, np.uint8)
+        picture[10:40, 20:50] = rgb[::-1]
+        cv2.imwrite(str(folder / f"{i}.png"), picture)
+    return folder
+
+
+def words(shop: Path, runs: Path, *more: str) -> list[str]:
+    return ["--data", str(shop), "--runs", str(runs), "--classifier", "eye", *more]
+
+
+def taught(shop: Path, runs: Path, name: str, rgb: tuple[int, int, int], *more: str) -> int:
+    folder = photos_of(shop.parent / f"photos of {name}", rgb)
+    return enrolment.main(words(shop, runs, "--photos", str(folder), "--name", name, *more))
+
+
+def probabilities(runs: Path, *colours: np.ndarray) -> np.ndarray:
+    model = Model(runs / "eye" / "model.onnx")
+    return calibrated(model(np.concatenate([flat(c) for c in colours])), model.sidecar)
+
+
+def category(runs: Path, colour: np.ndarray) -> int:
+    known = read_sidecar(runs / "eye" / "model.json").categories
+    assert known is not None
+    return known[int(probabilities(runs, colour)[0, : len(known)].argmax())]
+
+
+def everything(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+# -- the command -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_product_is_named_and_the_others_are_as_before(shop: Path, runs: Path) -> None:
+    before = probabilities(runs, RED, GREEN)
+    assert category(runs, BLUE) in IDS
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    assert [category(runs, colour) for colour in (RED, GREEN, BLUE)] == [3, 7, 8]
+    np.testing.assert_allclose(probabilities(runs, RED, GREEN)[:, :2], before, atol=1e-3)
+    assert json.loads((runs / "ensemble.json").read_text())["categories"] == [3, 7, 8]
+    assert json.loads((runs / "eye" / "enrolled.json").read_text()) == [{"name": "Blue Tea", "id": 8, "replaced": False}]
+    assert not list(runs.rglob("*.part*"))
+
+
+def test_the_new_name_reaches_the_predictions_though_the_detector_was_never_taught_it(shop: Path, runs: Path) -> None:
+    blue_shelf = np.full((64, 64, 3), (10, 10, 245), np.uint8)
+    assert {row["category_id"] for row in load(runs)(blue_shelf)} <= set(IDS)
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230), "--id", "40") == 0
+    assert {row["category_id"] for row in load(runs)(blue_shelf)} == {40}
+
+
+def test_undo_brings_back_every_file_and_works_once(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    between = everything(runs)
+    assert taught(shop, runs, "Grey Tea", (230, 20, 230)) == 0
+    assert enrolment.main(words(shop, runs, "--undo")) == 0
+    after = everything(runs)
+    kept = {"eye/model.before_enroll.onnx", "eye/model.before_enroll.json"}
+    assert {k: v for k, v in between.items() if k not in kept and k != "ensemble.json"} == {
+        k: v for k, v in after.items() if k != "ensemble.json"
+    }
+    assert json.loads(after["ensemble.json"]) == json.loads(between["ensemble.json"])
+    capsys.readouterr()
+    assert enrolment.main(words(shop, runs, "--undo")) == 2
+    assert "only the last enrolling can be undone" in capsys.readouterr().err
+
+
+def test_a_second_product_goes_behind_the_first(shop: Path, runs: Path) -> None:
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    assert taught(shop, runs, "Pink Tea", (230, 20, 230)) == 0
+    assert [category(runs, c) for c in (RED, GREEN, BLUE, RED + BLUE)] == [3, 7, 8, 9]
+
+
+def test_the_same_name_again_replaces_its_column(shop: Path, runs: Path) -> None:
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    shutil.rmtree(shop.parent / "photos of Blue Tea")
+    assert taught(shop, runs, "Blue Tea", (230, 20, 230)) == 0
+    assert read_sidecar(runs / "eye" / "model.json").categories == [3, 7, 8]
+    assert category(runs, RED + BLUE) == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "blue"), [pytest.param([], 7, id="replaced"), pytest.param(["--blend", "0.01"], 3, id="hardly mixed")]
+)
+def test_a_name_of_the_data_set_keeps_its_id_and_gets_another_prototype(
+    shop: Path, runs: Path, flags: list[str], blue: int
+) -> None:
+    save_classifier(runs / "eye" / "model.onnx", [SCALE * np.stack([0.8 * RED + 0.6 * BLUE, GREEN], 1)], IDS)
+    before = (runs / "ensemble.json").read_bytes()
+    assert taught(shop, runs, " green tea", (20, 20, 230), *flags) == 0
+    assert read_sidecar(runs / "eye" / "model.json").categories == IDS
+    assert category(runs, BLUE) == blue
+    assert (runs / "ensemble.json").read_bytes() == before
+
+
+def test_without_an_ensemble_only_the_classifier_changes(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "ensemble.json").unlink()
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    assert "is not there yet" in capsys.readouterr().out
+    assert category(runs, BLUE) == 8 and not (runs / "ensemble.json").exists()
+    assert enrolment.main(words(shop, runs, "--undo")) == 0
+    assert category(runs, BLUE) in IDS
+
+
+def test_two_classifiers_of_one_ensemble_are_taught_one_after_the_other(
+    shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "eye", runs / "second")
+    ensemble = json.loads((runs / "ensemble.json").read_text())
+    ensemble["classifiers"].append({"file": "second/model.onnx"})
+    (runs / "ensemble.json").write_text(json.dumps(ensemble))
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    assert "enroll it there with --id 8" in capsys.readouterr().out
+    again = [*words(shop, runs), "--photos", str(shop.parent / "photos of Blue Tea"), "--name", "Blue Tea", "--id", "8"]
+    assert enrolment.main([*again, "--classifier", "second"]) == 0
+    assert load(runs).ensemble.categories == [3, 7, 8]
+    assert enrolment.main(words(shop, runs, "--undo")) == 0
+    assert load(runs).ensemble.categories == [3, 7, 8]  # the second still knows it
+
+
+def test_studio_embeddings_can_be_moved_to_the_shelf(shop: Path, runs: Path) -> None:
+    """The studio's light is bluer than the shelf's: the measured step takes a new prototype to where it stands."""
+    studio = shop / "NM_NGD_product_images"
+    photos_of(studio / "Red Tea", (200, 30, 128))
+    photos_of(studio / "Green Tea", (30, 200, 128))
+    for flags, at_least, at_most in (([], -1.0, 0.99), (["--shift"], 0.97, 1.0)):
+        shutil.rmtree(shop.parent / "photos of Yellow Tea", ignore_errors=True)
+        assert taught(shop, runs, "Yellow Tea", (200, 200, 128), *flags) == 0
+        matrix = numpy_helper.to_array(onnx.load(str(runs / "eye" / "model.onnx")).graph.initializer[0])
+        on_shelf = np.array([200, 200, 30]) / 255 - 0.5
+        assert at_least <= matrix[:, 2] @ on_shelf / np.linalg.norm(on_shelf) / SCALE <= at_most
+        assert enrolment.main(words(shop, runs, "--undo")) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        pytest.param(["--name", "Blue Tea"], "got --photos None", id="no photos"),
+        pytest.param(["--photos", "PHOTOS"], "--name None", id="no name"),
+        pytest.param(["--photos", "nowhere", "--name", "a"], "must be a folder with photos", id="no such folder"),
+        pytest.param(["--photos", "EMPTY", "--name", "a"], "must be a folder with photos", id="empty folder"),
+        pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "3"], "--id: got 3", id="id taken"),
+        pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "-1"], "--id: got -1", id="negative id"),
+        pytest.param(["--photos", "PHOTOS", "--name", "Red Tea", "--id", "9"], "has the id 3 already", id="two ids"),
+        pytest.param(["--photos", "PHOTOS", "--name", "a", "--blend", "0"], "a share above 0", id="blend of nothing"),
+        pytest.param(["--photos", "PHOTOS", "--name", "a", "--shift"], "studio photos: got", id="no studio to measure"),
+        pytest.param(["--undo"], "model.before_enroll.onnx not found", id="nothing to undo"),
+    ],
+)
+def test_mistakes_are_told_in_one_line_and_change_nothing(
+    shop: Path, runs: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    places = {"PHOTOS": str(photos_of(shop.parent / "photos", (20, 20, 230))), "EMPTY": str(shop.parent / "empty")}
+    (shop.parent / "empty").mkdir()
+    before = everything(runs)
+    capsys.readouterr()
+    assert enrolment.main(words(shop, runs, *[places.get(flag, flag) for flag in flags])) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error, error
+    assert everything(runs) == before
+
+
+def test_a_new_name_takes_hardly_a_crop_of_the_others() -> None:
+    rng, at = np.random.default_rng(0), Place(2, 9, False)
+    logits = rng.normal(0, 1, (2000, 4))
+    logits[:, 2] += 3
+    for side in ({"temperature": 0.5}, {"temperature": 1.0, "scale": [1.0, 1, 2, 1], "bias": [0.0, 0, 1, 0]}):
+        lowered = enrolment.with_bias(side, at, 4, enrolment.bias_of(logits, side, at))
+        assert lowered["bias"][:2] == [0, 0] and lowered["bias"][3] == 0
+        scaled = Scaling(side["temperature"], side.get("scale"), lowered["bias"]).scaled(logits)
+        assert 0.001 < (scaled.argmax(1) == 2).mean() <= enrolment.STOLEN
+    assert enrolment.bias_of(logits - 9 * np.eye(4)[2], {}, at) == 0, "a name that takes none keeps its logit"
+    assert enrolment.bias_of(logits[:0], {}, at) == 0
+
+
+def test_a_linear_head_is_refused(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_classifier(runs / "eye" / "model.onnx", [np.stack([RED, GREEN], 1)], IDS, linear=True)
+    before = everything(runs)
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "its head is linear" in error and "--head arcface" in error
+    assert everything(runs) == before
+
+
+def test_a_graph_whose_other_logits_would_change_is_refused(shop: Path, runs: Path) -> None:
+    """A head that subtracts the mean of all logits: the check after the surgery must see it, and leave the model alone."""
+    path = runs / "eye" / "model.onnx"
+    graph = onnx.load(str(path))
+    graph.graph.node[-1].output[0] = "raw"
+    graph.graph.node.extend([
+        onnx.helper.make_node("ReduceMean", ["raw"], ["mean"], axes=[1], keepdims=1),
+        onnx.helper.make_node("Sub", ["raw", "mean"], ["logits"]),
+    ])  # fmt: skip
+    onnx.save(graph, str(path))
+    before = everything(runs)
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 2
+    assert everything(runs) == before
+
+
+def test_an_ensemble_of_another_class_map_is_refused(shop: Path, runs: Path) -> None:
+    values = json.loads((runs / "ensemble.json").read_text()) | {"categories": [3, 7, 9]}
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    before = everything(runs)
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 2
+    assert everything(runs) == before
+
+
+# -- the parts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["names only", "background last"])
+@pytest.mark.parametrize("k", [1, 3], ids=["one centre", "three centres"])
+def test_the_graph_with_a_prototype_equals_the_cosine_by_hand(tmp_path: Path, background: bool, k: int) -> None:
+    rng = np.random.default_rng(0)
+    columns = 2 + background
+    centres = [SCALE * one / np.linalg.norm(one, axis=0) for one in rng.normal(size=(k, 3, columns))]
+    path = tmp_path / "model.onnx"
+    save_classifier(path, centres, IDS, background=background)
+    direction = np.array([0.6, 0.0, 0.8], np.float32)
+    place = Place(2, 9, False)
+    new = prototypes.with_prototype(onnx.load(str(path)), path, direction, place, 2, 1.0)
+    onnx.save(new, str(tmp_path / "new.onnx"))
+    shutil.copyfile(path.with_suffix(".json"), tmp_path / "new.json")
+    crops = rng.integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)
+    logits = Model(tmp_path / "new.onnx")(crops)
+    assert new.graph.output[0].type.tensor_type.shape.dim[1].dim_value == columns + 1
+    embedding = crops.mean((1, 2)) / 255 - 0.5  # (7, 3)
+    cosine = embedding @ direction / np.linalg.norm(embedding, axis=1)
+    np.testing.assert_allclose(logits[:, 2], SCALE * cosine, atol=1e-3)
+    np.testing.assert_allclose(np.delete(logits, 2, 1), Model(path)(crops), atol=1e-4)
+    prototypes.refuse_change(Model(path), Model(tmp_path / "new.onnx"), crops, place)
+
+
+def test_vector_scaling_gets_neutral_entries_before_the_background() -> None:
+    side = {"categories": IDS, "scale": [2.0, 3.0, 4.0], "bias": [0.1, 0.2, 0.3], "background": True}
+    new = enrolment.with_category(side, Place(2, 9, False), 1.0)
+    assert (new["categories"], new["scale"], new["bias"]) == ([3, 7, 9], [2.0, 3.0, 1.0, 4.0], [0.1, 0.2, 0.0, 0.3])
+    replaced = enrolment.with_category(side, Place(0, 3, True), 1.0)
+    assert (replaced["categories"], replaced["scale"], replaced["bias"]) == (IDS, [1.0, 3.0, 4.0], [0.0, 0.2, 0.3])
+    assert enrolment.with_category(side, Place(0, 3, True), 0.5) == side  # a mixed column keeps what was fitted
+    assert enrolment.with_category({"categories": IDS, "scale": None}, Place(2, 9, False), 1.0)["scale"] is None
+
+
+NAMES = Dataset(Path("shop"), (Category(3, "Red Tea"), Category(7, "Green Tea"), Category(8, "Black Tea")), ())
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "enrolled", "place"),
+    [
+        pytest.param("Blue Tea", None, [], Place(2, 9, False), id="new: past every id, the data set's too"),
+        pytest.param("Blue Tea", 5, [], Place(2, 5, False), id="new, with an id"),
+        pytest.param("red tea ", None, [], Place(0, 3, True), id="known"),
+        pytest.param("Black Tea", None, [], Place(2, 8, False), id="of the data set, but not of the model"),
+        pytest.param("Pu-Erh", None, [{"name": "pu-erh", "id": 7}], Place(1, 7, True), id="enrolled before"),
+    ],
+)
+def test_where_a_name_goes(name: str, wanted: int | None, enrolled: list, place: Place) -> None:
+    assert enrolment.find_place(name, wanted, IDS, NAMES, enrolled) == place
+
+
+def photo(boxes: list[list[float]]) -> Photo:
+    n = len(boxes)
+    edges = np.array(boxes, np.float32).reshape(-1, 4)
+    return Photo(1, Path("a.jpg"), 99, 99, edges, np.zeros(n, np.int64), np.arange(n), None)
+
+
+def test_box_sides_are_quartiles_of_the_long_side() -> None:
+    assert prototypes.box_sides([]) == prototypes.box_sides([photo([])]) == ()
+    boxes = [[0, 0, 10, 5], [0, 0, 5, 20], [0, 0, 30, 30], [5, 5, 45, 10], [0, 0, 50, 1]]
+    assert prototypes.box_sides([photo(boxes)]) == (20, 30, 40)
+
+
+def test_a_photo_is_seen_at_the_shelf_s_sides_and_never_enlarged() -> None:
+    region = cut(np.full((60, 80, 3), 200, np.uint8), np.array([10, 10, 50, 30], np.float32), 0, 64, studio=True)
+    assert prototypes.at_side(region, 20).box.tolist() == [5, 4, 25, 14]  # of the room above, 8 pixels were kept
+    assert prototypes.at_side(region, 20).image.shape == (region.image.shape[0] // 2, region.image.shape[1] // 2, 3)
+    assert prototypes.at_side(region, 41) is region
+
+
+def test_without_a_product_in_both_domains_there_is_no_shift(tmp_path: Path) -> None:
+    save_classifier(tmp_path / "model.onnx", [np.eye(3)], [1, 2, 3])
+    model = Model(tmp_path / "model.onnx")
+    box = np.array([0, 0, 30, 30], np.float32)
+    seen = [cut(flat(RED, size=30)[0], box, 0, SIZE)]
+    other = [cut(flat(BLUE, size=30)[0], box, 1, SIZE, studio=True)]
+    assert prototypes.domain_shift(model, other, seen, ()) is None
+    same = [cut(flat(BLUE, size=30)[0], box, 0, SIZE, studio=True)]
+    shift = prototypes.domain_shift(model, same, seen, ())
+    np.testing.assert_allclose(prototypes.prototype(model, same, (), shift), prototypes.prototype(model, seen, ()), atol=1e-5)
+
+
+def test_the_gate_takes_a_name_the_detectors_do_not_know() -> None:
+    boxes = np.array([[0, 0, 9, 9]], np.float32)
+    merged = Detections(boxes, np.array([0.9], np.float32), np.array([0]), np.array([[0.9, 0.05]], np.float32))
+    assert decide(merged, np.array([[0.01, 0.01, 0.98]], np.float32), Gate("agree")).labels.tolist() == [2]

@@ -1,0 +1,77 @@
+"""The log of submissions keeps every line, knows a zip by its bytes, and puts the judge's score beside the local one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from submission import log
+
+SCORE = [0.9, 0.85, 0.95]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A zip (any bytes) and a run folder with its ablation."""
+    (tmp_path / "a.zip").write_bytes(b"a")
+    (tmp_path / "b.zip").write_bytes(b"b")
+    (tmp_path / "R").mkdir()
+    rows = [{"arm": "detector", "score": [0.1, 0.0, 0.2]}, {"arm": log.ARM, "score": SCORE}]
+    (tmp_path / "R" / "ablation.json").write_text(json.dumps({"rows": rows}))
+    return tmp_path
+
+
+def call(place: Path, *words: str) -> int:
+    return log.main(["--log", str(place / "log.jsonl"), *[word.replace("@", f"{place}/") for word in words]])
+
+
+def test_an_empty_log_is_an_empty_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(place) == 0
+    assert "local score" in capsys.readouterr().out
+    assert not (place / "log.jsonl").exists()
+
+
+def test_a_zip_is_noted_with_its_local_score_and_then_the_judges(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(place, "add", "@a.zip", "--runs", "@R", "--notes", "first") == 0
+    assert call(place, "add", "@b.zip") == 0
+    first, second = log.read(place / "log.jsonl")
+    assert [first[k] for k in ("zip", "score", "low", "high", "judge", "notes")] == ["a.zip", *SCORE, None, "first"]
+    assert (second["score"], len(second["sha256"])) == (None, 64)
+    assert call(place, "judged", first["sha256"][:6], "0.7", "--notes", "private") == 0
+    first, again = log.read(place / "log.jsonl")
+    assert (first["judge"], first["notes"], again) == (0.7, "first; private", second)
+    assert "the judge gave -0.2000 on average against the local score (1 submissions)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["add", "@none.zip"], "none.zip: no such file", id="no zip"),
+        pytest.param(["add", "@a.zip"], "a.zip: noted before", id="twice"),
+        pytest.param(["add", "@b.zip", "--runs", "@"], "ablation.json: no such file", id="no ablation"),
+        pytest.param(["judged", "ffff", "0.5"], "sha ffff: begins 0 of 1 noted zips", id="unknown sha"),
+        pytest.param(["judged", "", "1.5"], "the judge's score: got 1.5, must be in [0, 1]", id="score above 1"),
+    ],
+)
+def test_mistakes_are_one_line_and_lose_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert call(place, "add", "@a.zip") == 0
+    before = (place / "log.jsonl").read_text()
+    capsys.readouterr()
+    assert call(place, *words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert (place / "log.jsonl").read_text() == before
+
+
+def test_a_broken_line_is_told_by_its_number(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "log.jsonl").write_text('{"a": 1}\n[1\n')
+    assert call(place) == 2
+    assert "log.jsonl:2: not a JSON object" in capsys.readouterr().err
+
+
+def test_another_ablation_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "R" / "ablation.json").write_text('{"rows": [{"arm": "raw", "score": [0, 0, 0]}]}')
+    assert call(place, "add", "@b.zip", "--runs", "@R") == 2
+    assert "has no arm 'gate + further names', only raw" in capsys.readouterr().err
