@@ -21,12 +21,12 @@ from photos import folds
 from photos.data import read
 from photos.score import Interval, bootstrap, match
 from runs.command import run, say
-from runs.record import weights_of
+from runs.record import is_stopped, weights_of
 from stage1_detector import recipes as detector_recipes
-from stage1_detector import train as detector
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
 from stage2_classifier import config as classifier_config
-from stage2_classifier import train as classifier
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
@@ -101,11 +101,12 @@ def train_all(data: Path, out: Path, quick: bool) -> None:
     """Two detectors, the second from the first one's weights, and two classifiers."""
     one = detector_recipes.recipe("demo", quick)
     aware = replace(one, epochs=min(one.epochs, AWARE_EPOCHS))
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
-    detector.train(data, out, "all", aware, pretrained=weights_of(out / "one"), resume=detector.is_stopped(out / "all"))
+    train_detector(DetectorRun(data=data, runs=out, resume=is_stopped(out / "one")), one)
+    start = weights_of(out / "one")
+    train_detector(DetectorRun(data=data, runs=out, classes="all", pretrained=start, resume=is_stopped(out / "all")), aware)
     for crops in ("shelf", "studio"):
-        stopped = classifier.is_stopped(out / f"classifier_{crops}")
-        classifier.train(data, out, crops, classifier_config.recipe("demo", quick), resume=stopped)
+        request = ClassifierRun(data=data, runs=out, crops=crops, resume=is_stopped(out / f"classifier_{crops}"))
+        train_classifier(request, classifier_config.recipe("demo", quick))
 
 
 def studio_minus_shelf(data: Path, out: Path) -> Interval:

@@ -24,12 +24,13 @@ from runs.command import run, say
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.export import export_detector
+from stage1_detector.sidecar import sidecar
 from stage1_detector.synthesis import studio_shelves
 from stage1_detector.synthesis.coco_writer import WISH
 from stage1_detector.synthesis.layout import Look
-from stage1_detector.train import network_score, sidecar
 from stage1_detector.ultralytics_engine import yolo
 from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_matching
+from stage1_detector.validation import network_score
 
 MOST = 15_000_000  # bytes; taken: what may be committed
 SIZES = (320, 640, 224)  # chosen, on photos of other kinds than it was trained on: long sides that it looks in, untrained

@@ -17,8 +17,10 @@ from fusion.models import Model
 from photos import folds
 from photos.data import Photo, read
 from photos.studio import STUDIO
+from runs import record
 from runs.command import run, say
-from stage1_detector import train
+from stage1_detector import validation
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import RECIPES, recipe
 from stage1_detector.synthesis import make_photos
 
@@ -89,10 +91,11 @@ def over(name: str, args: argparse.Namespace) -> list[float]:
         ratio = RATIO * (name in WAYS[1:])
         config = replace(base, size=args.size, epochs=1, min_steps=args.steps, seed=seed, synthetic_ratio=ratio)
         made = synthetic(name, data, runs, seed, args) if config.synthetic_ratio else None
-        resume = train.is_stopped(runs / "one")
-        train.train(data, runs, "one", config, Path("starter") if name == "starter" else None, resume, synthetic=made)
+        resume = record.is_stopped(runs / "one")
+        pretrained = Path("starter") if name == "starter" else None
+        train_detector(DetectorRun(data=data, runs=runs, pretrained=pretrained, resume=resume, synthetic=made), config)
         names = len(read(data).categories)
-        values.append(train.score(Model(runs / "one" / "model.onnx"), held_out, names)["det_map50"])
+        values.append(validation.score(Model(runs / "one" / "model.onnx"), held_out, names)["det_map50"])
         say(f"{args.set}: {name}, seed {seed}: det mAP50 {values[-1]:.3f} on {len(held_out)} photos")
     return values
 

@@ -28,10 +28,10 @@ from photos.studio import studio_folder, studio_names
 from runs import record
 from runs.command import run, say
 from stage2_classifier import enrolment
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.crops import Image, shelf_regions
 from stage2_classifier.neighbours import logits_of
-from stage2_classifier.train import is_stopped, train
 
 LEAST = 5  # chosen: test crops that a held-out product must have
 NAME, TAUGHT = "classifier", "taught"
@@ -97,7 +97,8 @@ def one_seed(drawn: Path, out: Path, n: int, config: ClassifierConfig) -> dict[s
     shutil.copyfile(drawn / "folds.json", out / "folds.json")
     if (drawn / "one").is_dir():
         link(drawn / "one", out / "one")
-    train(out / "data", out, "both", config, resume=is_stopped(out / NAME), name=NAME)
+    stopped = record.is_stopped(out / NAME)
+    train_classifier(ClassifierRun(data=out / "data", runs=out, crops="both", resume=stopped, name=NAME), config)
     model = Model(out / NAME / "model.onnx")
     crops, ids = test_crops(model, parts)
     unseen = {dataset.categories[label].id for label in labels}

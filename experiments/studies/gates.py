@@ -28,11 +28,11 @@ from photos.data import read
 from runs import record
 from runs.command import run, say
 from stage1_detector import recipes as detector_recipes
-from stage1_detector import train as detector
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
-from stage2_classifier import train as classifier
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.gate.calibrate import fit_policy, score
 from stage2_classifier.gate.choose import WITHIN, choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
@@ -113,15 +113,17 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     one = replace(detector_recipes.recipe("demo", quick), seed=seed)
     one = one if quick else replace(one, size=setting.size, epochs=setting.epochs[0])
     aware = one if quick else replace(one, epochs=setting.epochs[1])
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
+    train_detector(DetectorRun(data=data, runs=out, resume=record.is_stopped(out / "one")), one)
     start = record.weights_of(out / "one")
-    detector.train(data, out, "all", aware, pretrained=start, resume=detector.is_stopped(out / "all"))
+    stopped = record.is_stopped(out / "all")
+    train_detector(DetectorRun(data=data, runs=out, classes="all", pretrained=start, resume=stopped), aware)
     config = replace(classifier_config.recipe("demo", quick), seed=seed)
     sources = {"shelf": data, "studio": data, "shuffled": shuffled(data, out / "shuffled", seed)}
     for kind, source in sources.items():
         folder = f"classifier_{kind}"
         crops = "studio" if kind == "studio" else "shelf"
-        classifier.train(source, out, crops, config, resume=classifier.is_stopped(out / folder), name=folder)
+        stopped = record.is_stopped(out / folder)
+        train_classifier(ClassifierRun(data=source, runs=out, crops=crops, resume=stopped, name=folder), config)
 
 
 def shuffled(data: Path, out: Path, seed: int) -> Path:

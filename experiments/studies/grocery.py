@@ -23,12 +23,13 @@ from experiments.figures.over_seeds import Mean, over_seeds
 from photos.studio import content_box
 from runs import record
 from runs.command import run, say
-from stage2_classifier.config import ClassifierConfig, Columns
+from runs.pretrained import pretrained_file
+from stage2_classifier.config import STARTER, ClassifierConfig, Columns
 from stage2_classifier.crops import Region, crops_of, cut
 from stage2_classifier.fit import fit
-from stage2_classifier.model import build, pretrained_file
+from stage2_classifier.learning import predict
+from stage2_classifier.model import build
 from stage2_classifier.scaling import ece, temperature
-from stage2_classifier.train import predict
 
 ERROR = np.array([0.06, 0.06, 0.12, 0.12])  # chosen: how a whole photo is cut at random, as `shake` wants it
 WHOLE = ClassifierConfig(
@@ -142,7 +143,7 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.seeds < 1 or (args.record and args.quick):
         raise ValueError(f"--seeds: got {args.seeds}, need 1 or more; and --record is not for --quick")
-    start = pretrained_file(args.pretrained)
+    start = pretrained_file(args.pretrained, STARTER)
     photos, done = read_photos(args.data, WHOLE.size), {}
     for kind in args.only:
         done[kind] = []

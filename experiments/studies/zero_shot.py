@@ -16,7 +16,7 @@ from photos import scenes
 from photos.data import Photo, read, read_image
 from photos.score import Interval, Truth, interval, match
 from runs.command import run, say
-from stage1_detector import starter, train
+from stage1_detector import starter, validation
 from stage1_detector.config import STARTER
 
 
@@ -53,7 +53,7 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
     with tempfile.TemporaryDirectory() as folder:
         starter.export(Path(folder), weights, size)
         model = Model(Path(folder) / "model.onnx")
-        member = train.member(model)
+        member = validation.member(model)
         found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]
     return interval(match(truths, found, 1), groups, np.random.default_rng(0)).det_map50

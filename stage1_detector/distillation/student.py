@@ -4,7 +4,7 @@ Its file is a checkpoint of plain tensors: `load` reads it, and so does `yolo.lo
 """
 
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +15,8 @@ from torchvision.ops import box_convert
 from ultralytics.cfg import get_cfg
 
 from photos.data import Photo
-from stage1_detector.config import ULTRALYTICS, LoopConfig, refuse_other, refuse_outside
 from stage1_detector.distillation import losses
+from stage1_detector.distillation.config import StudentConfig
 from stage1_detector.distillation.losses import Part
 from stage1_detector.distillation.own_losses import OWN, Decoder, Share
 from stage1_detector.distillation.teacher import Known, Teacher
@@ -27,47 +27,7 @@ from stage1_detector.torch_engine.loop import Targets
 from stage1_detector.ultralytics_engine import rtdetr, yolo
 from stage1_detector.ultralytics_engine.detection_trainer import load_matching
 
-MATCHES = ("index", "cost")
 ALIKE = {"yolo"}, {"rtdetr", "conditional_detr"}  # families whose k-th predictions may be paired: by cell, and by query
-ALLOWED_STUDENT = {
-    "feature_weight": (0.0, 1e6), "class_weight": (0.0, 1e6), "box_weight": (0.0, 1e6), "floor": (0.0, 1.0),
-    "teacher_warmup": (0.0, 1000.0), "queries": (0, 100_000), "decoder_layers": (0, 100),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StudentConfig(LoopConfig):
-    """An ultralytics network that a teacher helps; most fields are arguments of `python -m stage1_detector.distillation`.
-
-    `model` is a model YAML that ultralytics carries. `feature_weight`, `class_weight` and `box_weight` weigh the terms of
-    `losses` beside the student's own; 0: without it. Predictions are matched by `match`: index (the k-th with the k-th) or cost
-    (Hungarian), with those of the teacher's that it is surer of than `floor`. The terms grow from 0 to their weights in
-    `teacher_warmup` epochs. An RT-DETR has as many `queries` as the photos need, at least 300, and the model's
-    `decoder_layers`, unless they are said.
-    """
-
-    family: str = "rtdetr"
-    model: str = "rtdetr-l.yaml"
-    feature_weight: float = 1.0
-    class_weight: float = 1.0
-    box_weight: float = 1.0
-    match: str = "cost"
-    floor: float = 0.1
-    teacher_warmup: float = 2.0
-    queries: int = 0
-    decoder_layers: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a value that is not allowed, naming the flag."""
-        refuse_other(self.family, "family", ULTRALYTICS)
-        super().__post_init__()
-        refuse_outside(self, ALLOWED_STUDENT)
-        refuse_other(self.match, "match", MATCHES)
-
-    @property
-    def predicts(self) -> bool:
-        """Whether the teacher's predictions are asked for."""
-        return self.class_weight > 0 or self.box_weight > 0
 
 
 class Student(nn.Module):

@@ -17,7 +17,8 @@ from photos.data import Photo
 from runs.checkpoint import write
 from stage1_detector import families
 from stage1_detector.distillation import student
-from stage1_detector.distillation.student import Student, StudentConfig
+from stage1_detector.distillation.config import StudentConfig
+from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.torch_engine import loop
 from stage1_detector.torch_engine.distributed import ALONE, Crew

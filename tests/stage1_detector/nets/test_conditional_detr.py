@@ -28,8 +28,9 @@ from stage1_detector.export import export_detector
 from stage1_detector.nets import conditional_detr
 from stage1_detector.nets.conditional_detr import Net
 from stage1_detector.recipes import RECIPES
+from stage1_detector.sidecar import sidecar
 from stage1_detector.torch_engine.optimizers import parameter_groups
-from stage1_detector.train import member, sidecar
+from stage1_detector.validation import member
 
 SMALL = TransformerConfig(
     backbone="test_resnet", width=16, queries=20, encoder_layers=1, decoder_layers=3, size=96, epochs=1, dropout=0.0

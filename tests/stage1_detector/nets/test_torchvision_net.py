@@ -17,7 +17,8 @@ from stage1_detector import families
 from stage1_detector.config import STARTER, TorchvisionConfig
 from stage1_detector.export import export_detector
 from stage1_detector.nets import backbones, torchvision_net
-from stage1_detector.train import member, sidecar
+from stage1_detector.sidecar import sidecar
+from stage1_detector.validation import member
 
 ALL = [
     pytest.param(replace(SMALL, head="v1"), id="rcnn v1"),

@@ -15,7 +15,7 @@ from photos.data import read
 from photos.folds import train_photos
 from photos.studio import STUDIO
 from runs.command import run
-from stage1_detector import train
+from stage1_detector import detector_run, train
 from stage1_detector.synthesis import coco_writer, cutouts, make_photos, studio_shelves
 from stage1_detector.synthesis.layout import Look
 from stage1_detector.ultralytics_engine import callbacks
@@ -177,9 +177,9 @@ def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path]
 def test_synthetic_photos_of_unknown_names_go_with_one_class_only(shop: tuple[Path, Path], tmp_path: Path) -> None:
     studio_shelves.draw(studio_shelves.Fantasy(), LOOK, [{"id": 0, "name": "thing"}], 2, tmp_path / "s", workers=1)
     dataset = read(shop[0])
-    assert len(train.synthetic_photos(tmp_path / "s", dataset, "one", "")) == 2
+    assert len(detector_run.synthetic_photos(tmp_path / "s", dataset, "one", "")) == 2
     with pytest.raises(ValueError, match="has the category 'thing', the data set has not"):
-        train.synthetic_photos(tmp_path / "s", dataset, "all", "")
+        detector_run.synthetic_photos(tmp_path / "s", dataset, "all", "")
 
 
 @pytest.mark.parametrize("flags", [["--synthetic", "S"], ["--synthetic-ratio", "1"]], ids=["no ratio", "no photos"])
