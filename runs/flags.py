@@ -69,7 +69,7 @@ class Help(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One flag of a command: its field and what its annotation says, its group and the default in the help; `own`: no setting."""
+    """One flag of a command: its field and what that is annotated with, its group, its default; `own`: it is no setting."""
 
     field: Field[Any]
     flag: Flag
