@@ -24,7 +24,7 @@ from stage1_detector.synthesis.coco_writer import WISH
 
 if TYPE_CHECKING:
     from stage1_detector.families import Family
-    from stage1_detector.torch_engine.distributed import Crew
+    from stage1_detector.torch_engine.distributed import Distributed
 
 CLASSES = ("one", "all")
 
@@ -57,14 +57,14 @@ def train_detector(
     config: Config,
     family: "Family | None" = None,
     also: Mapping[str, Any] = MappingProxyType({}),
-    crew: "Crew | None" = None,
+    distributed: "Distributed | None" = None,
 ) -> Path:
     """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused.
 
     `family` comes in place of the one that `config` names, `also` is further settings that make the run what it is; of a
-    `crew`, the first process alone speaks and writes. Raises ValueError for what the user can mend.
+    `distributed` training, the main process alone speaks and writes. Raises ValueError for what the user can mend.
     """
-    parts, leads = read_parts(request, config), crew is None or crew.leads
+    parts, leads = read_parts(request, config), distributed is None or distributed.is_main
     request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
     settings = record.made_with(request.folds, request.classes, config, request.pretrained, request.synthetic) | also
     classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
@@ -75,11 +75,12 @@ def train_detector(
     record.refuse_unfinished(out, resume, request.force)
     from stage1_detector import engine, families, validation  # here: they take seconds to load
     from stage1_detector.sidecar import sidecar
+    from stage1_detector.torch_engine.distributed import SINGLE_PROCESS
 
     family = family or families.FAMILIES[config.family]
     synthetic = refuse_or_read(request, config, family, parts)
-    if crew is not None:
-        crew.every(None)  # all have looked before the first writes
+    distributed = distributed or SINGLE_PROCESS
+    distributed.all_gather(None)  # all have looked before the first writes
     if leads:
         begin(request, settings)
     photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
@@ -92,7 +93,7 @@ def train_detector(
     names = ["product"] if classes == "one" else [f"c{category.id}" for category in categories]
     described = sidecar(config, None if classes == "one" else [category.id for category in categories], photos)
     scorer = validation.network_score(config, described, photos["valid"], len(categories))
-    weights = family.fit(config, photos, names, out, progress, scorer, pretrained, resume, synthetic)
+    weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
     if leads:
         metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], len(categories))
         record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})

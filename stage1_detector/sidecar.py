@@ -11,15 +11,15 @@ from stage1_detector.families import FAMILIES
 def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
     """What run.py must know about the detector."""
     family = FAMILIES[config.family]
-    look = family.look
+    input_format = family.input_format
     return {
         "task": "detector",
         "family": family.layout or config.family,
         "categories": categories,
         "size": config.size,
-        "shape": look.shape,
+        "shape": input_format.shape,
         "stride": STRIDE,
-        "mean": list(look.mean),
-        "std": list(look.std),
+        "mean": list(input_format.mean),
+        "std": list(input_format.std),
         "max_det": max_det([*photos["train"], *photos["valid"]]),
     }

@@ -23,13 +23,14 @@ from photos.data import read
 from runs.command import run, say
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
+from stage1_detector.engine import Job
 from stage1_detector.export import export_detector
 from stage1_detector.sidecar import sidecar
 from stage1_detector.synthesis import studio_shelves
 from stage1_detector.synthesis.coco_writer import WISH
 from stage1_detector.synthesis.layout import Look
 from stage1_detector.ultralytics_engine import yolo
-from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_pretrained
 from stage1_detector.validation import network_score
 
 MOST = 15_000_000  # bytes; taken: what may be committed
@@ -64,7 +65,8 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
     run_folder = work / "run"
     begun = (run_folder / "weights" / "last.pt").is_file()
     scorer = network_score(config, sidecar(config, None, sets), sets["valid"], 1)
-    weights = yolo.fit(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    job = Job(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    weights = yolo.fit(job)
     write(yolo.load_raw(weights), out)
     write_json(
         out.with_suffix(".json"),
@@ -90,7 +92,7 @@ def export(folder: Path, weights: Path = STARTER, size: int = CONFIG.size) -> Pa
     """Write FOLDER/model.onnx and its sidecar: the detector in `weights`, for photos of `size` px on the long side."""
     config = replace(CONFIG, size=size)
     network = yolo.build(STARTER_MODEL, ["product"])
-    load_matching(network, weights)
+    load_pretrained(network, weights)
     described = sidecar(config, None, {"train": (), "valid": ()}) | {"max_det": FOUND}
     path = folder / "model.onnx"
     export_detector(yolo.for_export(network.fuse(verbose=False).eval(), config), path, described, ())

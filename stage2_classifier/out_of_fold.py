@@ -132,6 +132,7 @@ def train_fold(
 ) -> Path:
     """Train a detector on `photos` in the folder OUT and return its exported model; goes on with one that was stopped."""
     from stage1_detector import families, validation  # here: ultralytics takes seconds to load, and most runs do without
+    from stage1_detector.engine import Job
     from stage1_detector.sidecar import sidecar
 
     config = detector_config.from_settings(settings["detector"])
@@ -139,7 +140,7 @@ def train_fold(
     described, weights = sidecar(config, None, both), pretrained_file(plan.weights, detector_config.STARTER)
     scorer = validation.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
-    trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=record.is_stopped(out))
+    trained = fit(Job(config, both, ["product"], out, progress, scorer, weights, resume=record.is_stopped(out)))
     network = families.FAMILIES[config.family].load(trained)
     validation.finish(network, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

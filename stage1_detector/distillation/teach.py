@@ -48,10 +48,10 @@ def body(argv: list[str] | None, prog: str) -> None:
     refuse_teacher(command.teacher)
     read_parts(command, config)  # refuses what is not there before the slow imports
     from stage1_detector.distillation.student_run import train_student
-    from stage1_detector.torch_engine import distributed as crews
+    from stage1_detector.torch_engine.distributed import distributed_training
 
-    with crews.begun(config.device) as crew:
-        train_student(command, config, command.teacher, crew)
+    with distributed_training(config.device) as distributed:
+        train_student(command, config, command.teacher, distributed)
 
 
 def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str, Any]]:
