@@ -7,7 +7,6 @@ the gate, compares the ways of naming on held-out shelves, builds the zip, runs 
 wrote. What exists already is used again; a stopped demo goes on when started again.
 """
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from experiments.figures import ablation_table, records
 from photos import folds
 from photos.data import read
 from photos.score import Interval, bootstrap, match
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import is_stopped, weights_of
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
@@ -41,14 +40,14 @@ ARMS = {"detector": "detector", "raw": "raw", "agree": "agree", "gate + further 
 COMMAND = "python -m experiments.demo --record"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m experiments.demo") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and walk the path."""
-    p = argparse.ArgumentParser(prog="python -m experiments.demo", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, default=Path("demo"))
     p.add_argument(
         "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; tests every joint and learns nothing"
@@ -94,7 +93,7 @@ def draw(data: Path, quick: bool) -> Path:
 
 def split(data: Path, out: Path) -> None:
     """Folds by the scenes as they were drawn."""
-    folds.body(["--data", str(data), "--out", str(out), "--groups", str(data / "scenes.csv"), "--seed", str(SEED)])
+    folds.split(data, out, str(data / "scenes.csv"), seed=SEED)
 
 
 def train_all(data: Path, out: Path, quick: bool) -> None:

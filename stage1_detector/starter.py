@@ -9,7 +9,6 @@ in this package, made by the command above. DIR keeps photos and run; a stopped 
 The second makes of it a run folder that finds products untrained: `submission.build --runs R` packs it.
 """
 
-import argparse
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from safetensors.torch import save_file
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import read_sidecar
 from photos.data import read
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.engine import Job
@@ -110,12 +109,12 @@ def run_folder(runs: Path) -> None:
         "one/model.onnx", read_sidecar(path.with_suffix(".json")), views=[plain | {"size": size} for size in SIZES]
     )
     write_json(runs / "ensemble.json", asdict(Ensemble([0], [member], Merge(max_det=FOUND))))
-    say(f"starter: wrote {runs}; python -m submission.build --runs {runs} --out starter.zip packs it")
+    say(f"starter: wrote {runs}; hylle build --runs {runs} --out starter.zip packs it")
 
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
-    p = argparse.ArgumentParser(prog="python -m stage1_detector.starter", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m stage1_detector.starter", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, help="weights file to write, .safetensors")
     p.add_argument("--work", type=Path, help="folder for photos and checkpoints")
     p.add_argument("--export", type=Path, help="run folder to write, of the weights in this package")

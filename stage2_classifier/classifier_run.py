@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from photos import folds
 from photos.data import read
+from photos.studio import studio_folder
 from runs import record
 from runs.command import say
 from runs.flags import Flag
@@ -68,6 +69,8 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     """
     if request.detector_weights and not request.folds:
         raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
+    if request.crops != "shelf":
+        studio_folder(request.data, request.studio)  # refuses a missing one before the work begins
     request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
     parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
     settings = settings_of(request, config)

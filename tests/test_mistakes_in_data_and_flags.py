@@ -112,7 +112,7 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "detector: no folds": (
         "detector",
         "--out {root}/new",
-        "folds.json not found: make it with python -m photos.folds",
+        "folds.json not found: make it with hylle folds",
     ),
     "detector: out is a file": ("detector", "--out {root}/a.zip", "a.zip, which is a file, need a folder"),
     "detector: no weights": ("detector", "--pretrained {root}/none.pt", "none.pt, must be a local weights file"),

@@ -3,12 +3,11 @@
 `<!-- figures:NAME -->` and `<!-- end -->` enclose a table; NAME is one of TABLES. `--check` only says whether they are current.
 """
 
-import argparse
 import re
 from typing import Any
 
 from experiments.figures import records
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import ROOT
 
 Figures = dict[str, dict[str, Any]]
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Rewrite README.md, or with --check raise ValueError when it differs from the figures."""
-    p = argparse.ArgumentParser(prog="python -m experiments.figures.report", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.figures.report", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--check", action="store_true", help="change nothing; exit code 2 when the README is out of date")
     args = p.parse_args(argv)
     path = ROOT / "README.md"

@@ -18,7 +18,7 @@ from photos import folds
 from photos.data import Photo, read
 from photos.studio import STUDIO
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage1_detector import validation
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import RECIPES, recipe
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train every arm with every seed, tell the means and the differences, record them."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.detectors", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.detectors", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, help="name in the figures' keys")
     p.add_argument("--data", required=True)
     p.add_argument("--out", type=Path, required=True)
@@ -104,7 +104,7 @@ def deal(data: Path, runs: Path) -> tuple[Photo, ...]:
     """Deal the photos once, as the command does, and return those held out."""
     runs.mkdir(parents=True, exist_ok=True)
     if not (runs / "folds.json").is_file():
-        folds.body(["--data", str(data), "--out", str(runs)])
+        folds.split(data, runs)
     parts = folds.load(runs / "folds.json", read(data))
     return (*parts.photos("valid"), *parts.photos("test"))
 
@@ -112,9 +112,11 @@ def deal(data: Path, runs: Path) -> tuple[Photo, ...]:
 def synthetic(name: str, data: Path, runs: Path, seed: int, args: argparse.Namespace) -> Path:
     """The synthetic photos of an arm and seed, made unless they are there."""
     out = runs / "synthetic"
-    source = ["--paste"] if name == "paste" else ["--studio", str(args.studio or data / STUDIO)]
-    words = ["--out", str(out), *source, "--data", str(data), "--runs", str(runs), "--count", str(MADE), "--seed", str(seed)]
-    make_photos.main([*words, "--size", str(2 * args.size)])
+    studio = None if name == "paste" else args.studio or data / STUDIO
+    request = make_photos.Composition(
+        out=out, studio=studio, paste=name == "paste", data=data, runs=runs, size=2 * args.size, count=MADE, seed=seed
+    )
+    make_photos.compose(request)
     return out
 
 

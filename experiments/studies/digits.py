@@ -28,7 +28,7 @@ from fusion.pipeline import detect_view, merge
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage1_detector import validation
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import recipe
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train every model with every seed, search its threshold, tell and record the means and the differences to the first."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.digits", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.digits", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--models", nargs="+", default=list(RECIPES), choices=list(RECIPES))

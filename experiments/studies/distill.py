@@ -29,7 +29,7 @@ from fusion.pipeline import detect_one
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import weights_of
 from stage1_detector import validation
 from stage1_detector.config import DetectorConfig, from_settings
@@ -76,9 +76,9 @@ def body(argv: list[str] | None) -> None:
         draw(done, records.RESULTS / f"distill.{args.set}.png")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.distill", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.distill", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, help="name in the figures' keys: tells photos, student and budget apart")
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)

@@ -22,7 +22,7 @@ from experiments.studies.detectors import deal
 from fusion.models import Model
 from photos.data import read
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage1_detector import validation
 from stage1_detector.ultralytics_engine.yolo import load
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train both ways with every seed, tell the difference, record it."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.resume", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.resume", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -24,7 +24,7 @@ from fusion.models import Model
 from fusion.views import PADDING
 from photos.data import read
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage1_detector import validation
 from stage1_detector.config import CHOICES, TorchvisionConfig
 from stage1_detector.detector_run import DetectorRun, train_detector
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train and score the rows, one after the other; write the table after each, record at the end."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.trash", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.trash", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--rows", nargs="+", type=row_of, default=list(ROWS), help="BACKBONE/NECK/HEAD/SCHEDULE")
