@@ -13,8 +13,8 @@ from runs.atomic_write import replacing
 
 REQUIRED_SHARE = 0.8  # chosen: share of a detector's tensors; some fit by chance from a file of another network
 STATE_KEYS = ("network", "state_dict_ema", "model_ema", "state_dict", "model")  # ours first, then those that timm looks for
-# Prefixes of tensor names, in the order they are removed: of torch.compile and DistributedDataParallel, wrapped in either order,
-# and of our detectors.
+# Prefixes of tensor names, in the order of their removal: of torch.compile and DistributedDataParallel, which may be nested in
+# either order, and of our detectors.
 WRAPPERS = ("_orig_mod.", "module.", "_orig_mod.", "net.")
 
 
