@@ -14,11 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import read_sidecar
 from photos.data import read
+from runs import weights_file
 from runs.command import Parser, run, say
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
@@ -79,12 +79,7 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
 
 def write(model: torch.nn.Module, out: Path) -> None:
     """Write the weights of `model` to OUT in half precision. Raises ValueError if they are more than MOST bytes."""
-    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()}
-    beside = out.with_suffix(".part")
-    save_file(state, beside)
-    if beside.stat().st_size > MOST:
-        raise ValueError(f"{out}: got {beside.stat().st_size} bytes, allowed {MOST}; choose a smaller model")
-    beside.replace(out)
+    weights_file.write_half_precision(model, out, MOST)
 
 
 def export(folder: Path, weights: Path = STARTER, size: int = CONFIG.size) -> Path:
