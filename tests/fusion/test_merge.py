@@ -9,7 +9,7 @@ import torch
 from torchvision import ops
 
 from fusion.boxes import Detections, iou, nms
-from fusion.merge import METHODS, evidence, merge, soft_nms, weighted_boxes_fusion
+from fusion.merge import METHODS, Merge, evidence, merge, soft_nms, weighted_boxes_fusion
 
 NONE = Detections.empty()
 
@@ -261,7 +261,6 @@ def test_evidence_refuses_members_that_count_categories_differently():
 
 # merge
 
-SETTINGS = {"iou": 0.55, "sigma": 0.5, "max_det": 300, "evidence_iou": 0.5}
 ALL_METHODS = pytest.mark.parametrize("method", list(METHODS))
 
 
@@ -276,7 +275,7 @@ ALL_METHODS = pytest.mark.parametrize("method", list(METHODS))
     ],
 )
 def test_merge_of_nothing(method, members, weights):
-    got = merge(members, weights, [1] * len(members), method, **SETTINGS)
+    got = merge(members, weights, [1] * len(members), Merge(method))
     assert len(got) == 0
     assert (got.evidence is None) == all(member.evidence is None for member in members)
 
@@ -285,20 +284,20 @@ def test_merge_of_nothing(method, members, weights):
 def test_merge_is_sorted_capped_and_ignores_labels(method):
     rng = np.random.default_rng(0)
     members = [found(rng, 40), found(rng, 30)]
-    got = merge(members, [1, 3], [0, 0], method, **{**SETTINGS, "max_det": 4})
+    got = merge(members, [1, 3], [0, 0], Merge(method, max_det=4))
     assert len(got) == 4
     assert (np.diff(got.scores) <= 0).all() and got.scores.max() <= 1
     assert got.evidence is None and not got.labels.any()
     renamed = [Detections(m.boxes, m.scores, m.labels + 1) for m in members]
-    np.testing.assert_array_equal(merge(renamed, [1, 3], [0, 0], method, **{**SETTINGS, "max_det": 4}).boxes, got.boxes)
+    np.testing.assert_array_equal(merge(renamed, [1, 3], [0, 0], Merge(method, max_det=4)).boxes, got.boxes)
 
 
 @ALL_METHODS
 def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
     rng = np.random.default_rng(0)
     finder, namer = found(rng, 30), found(rng, 30, 6)
-    alone = merge([finder], [1], [0], method, **SETTINGS)
-    got = merge([finder, namer], [1, 0], [0, 1], method, **SETTINGS)
+    alone = merge([finder], [1], [0], Merge(method))
+    got = merge([finder, namer], [1, 0], [0, 1], Merge(method))
     np.testing.assert_array_equal(got.boxes, alone.boxes)
     np.testing.assert_array_equal(got.scores, alone.scores)
     np.testing.assert_array_equal(got.evidence, evidence(got.boxes, [namer], [1], 0.5))
@@ -307,20 +306,20 @@ def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
 
 @ALL_METHODS
 def test_evidence_weight_0_is_silence(method):
-    assert merge([found(np.random.default_rng(0), 9, 6)], [1], [0], method, **SETTINGS).evidence is None
+    assert merge([found(np.random.default_rng(0), 9, 6)], [1], [0], Merge(method)).evidence is None
 
 
 def test_merge_by_nms_lowers_the_scores_of_a_lesser_member():
     boxes = np.array([[0, 0, 10, 10]], np.float32), np.array([[0, 0, 10, 11]], np.float32)
     members = [Detections(b, np.array([s], np.float32), np.zeros(1, np.int64)) for b, s in zip(boxes, (0.6, 0.9), strict=True)]
-    got = merge(members, [2, 1], [0, 0], "nms", **SETTINGS)
+    got = merge(members, [2, 1], [0, 0], Merge("nms"))
     np.testing.assert_array_equal(got.boxes, boxes[0])
     np.testing.assert_allclose(got.scores, [0.6])
 
 
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="merge method: got 'nmw', must be one of nms, soft_nms, wbf"):
-        merge([NONE], [1], [1], "nmw", **SETTINGS)
+        merge([NONE], [1], [1], Merge("nmw"))
 
 
 @pytest.mark.parametrize(

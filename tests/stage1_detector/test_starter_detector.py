@@ -8,7 +8,7 @@ import pytest
 
 from fusion.ensemble import parse
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.score import Truth, evaluate
 from runs.command import run
 from stage1_detector import starter, train
@@ -47,7 +47,7 @@ def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path
         (tmp_path / name).mkdir()
         model = Model(starter.export(tmp_path / name, weights))
         one = train.member(model)
-        found[name] = evaluate(truths, [detect_one(model, one, shot.image)[0] for shot in shots], 1).det_map50
+        found[name] = evaluate(truths, [run_detector(model, one, shot.image)[0] for shot in shots], 1).det_map50
     assert found["starter"] > 0.3 and found["random"] < 0.05
 
 
