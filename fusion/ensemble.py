@@ -150,6 +150,8 @@ def parts_of(ensemble: Ensemble) -> tuple[list[Part], int]:
 def parse_record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:
     """A dataclass `kind` from JSON values; `where` begins its error messages.
 
+    The dataclass must not be in a module with `from __future__ import annotations`, which makes its types strings.
+
     Raises ValueError where the values are no object, or a field is unknown (the message lists the known ones), missing or of
     another type.
     """

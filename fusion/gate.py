@@ -184,7 +184,7 @@ def rank_features(posterior: Floats, inputs: GateInput) -> npt.NDArray[np.float6
 
 
 def _fill_untrained(detector: Floats) -> Floats:
-    """(N, C) with the row's greatest probability for names the detector was not trained on (probability 0): it abstains there."""
+    """(N, C) with the row's greatest probability for names the detector was not trained on (probability 0): it abstains."""
     return np.where(detector > 0, detector, detector.max(1, keepdims=True, initial=0.0))
 
 

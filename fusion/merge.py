@@ -4,8 +4,6 @@ Boxes are merged without regard to category: two boxes of one product become one
 are ordered is listed in `fusion/__init__.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -90,7 +90,7 @@ def start(folder: Path) -> Pipeline:
 
 
 def find_photos(folder: Path) -> dict[int, Path]:
-    """Photos by image id (the last number in the name), in the order of their names; of two with the same id the first counts."""
+    """Photos by image id (the last number in the name), in the order of their names; of two with one id the first counts."""
     photos: dict[int, Path] = {}
     if not folder.is_dir():
         logging.warning("%s: not a folder", folder)
@@ -155,7 +155,7 @@ class Deadline:
         return (MARGIN * self.photos_left + 1) * self.cost(n, self.expected) <= time_left and slow <= time_left
 
     def cost(self, n: int, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
-        """Seconds of a photo with the first `n` parts, by `seconds` of each; `unknown` times the slowest where a part has none."""
+        """Seconds of a photo with the first `n` parts, by `seconds` of each; those not in it take `unknown` x the slowest."""
         known = self.pipeline.spent | seconds
         otherwise = unknown * max(known.values(), default=0.0)
         return known.get(OTHER_WORK, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
@@ -230,7 +230,7 @@ def read_photo(path: Path) -> np.ndarray[Any, Any]:
 
 
 class Output:
-    """A JSON array at `path`, one prediction per line, valid at every moment: lines go to a file beside it, which is copied there.
+    """A JSON array at `path`, one prediction per line, valid at every moment: lines go to a file beside it, which is copied.
 
     Copying takes at most PUBLISH_SHARE of the time, so a run that is killed may lose the predictions of its last seconds.
     """

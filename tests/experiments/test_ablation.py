@@ -120,7 +120,7 @@ def test_the_repos_side_shares_the_further_names_among_the_photos_as_run_py_does
 ) -> None:
     shares: list[int] = []
     monkeypatch.setattr(judge, "load", lambda folder: lambda image, photos: shares.append(photos) or [])
-    judge.in_repo(place.root, read(place.data).photos[:3])
+    judge.predict_here(place.root, read(place.data).photos[:3])
     assert shares == [3, 3, 3]
 
 

@@ -13,7 +13,7 @@ from photos.score import Truth, evaluate
 from runs.command import run
 from stage1_detector import starter, train
 from stage1_detector.config import STARTER, weights_file
-from stage1_detector.synthesis import studio_shelves
+from stage1_detector.synthesis import composed_dataset
 from stage1_detector.ultralytics_engine import yolo
 from stage1_detector.ultralytics_engine.detection_trainer import load_matching
 
@@ -37,7 +37,7 @@ def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
 
 
 def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path) -> None:
-    shots = [studio_shelves.Fantasy().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
+    shots = [composed_dataset.RandomPacks().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
     truths = [Truth(shot.boxes, shot.labels) for shot in shots]
     found = {}
     for name in ("starter", "random"):

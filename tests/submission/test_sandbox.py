@@ -13,7 +13,8 @@ from place import Place
 
 from runs.record import ROOT
 from submission import sandbox
-from submission.sandbox import Limits, Outcome, execute
+from submission.judge_machine import Limits
+from submission.sandbox import Outcome, execute
 
 PYTHON = Path(sys.executable)
 JUDGE = ROOT / ".judge" / "bin" / "python"
