@@ -25,7 +25,7 @@ HELD_OUT = ("test", "valid")  # in the order in which missing ones take the fold
 
 @dataclass(frozen=True)
 class Settings:
-    """What a folds.json was made from: name of the data set's folder, how scenes were found (--groups), number of folds, seed."""
+    """What a folds.json was made from: the data set's folder name, how scenes were found (--groups), folds, seed."""
 
     data: str
     groups: str
@@ -104,8 +104,9 @@ def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int
     if not scenes_with_boxes:
         raise DataError(f"folds: none of {len(boxes)} photos to train on has a box")
     if scenes_with_boxes < held_out + 1:
+        plural = "s" * (scenes_with_boxes != 1)
         raise DataError(
-            f"folds: {(boxes > 0).sum()} photos form {scenes_with_boxes} scene{'s' * (scenes_with_boxes != 1)}, need >= {held_out + 1} to hold "
+            f"folds: {(boxes > 0).sum()} photos form {scenes_with_boxes} scene{plural}, need >= {held_out + 1} to hold "
             f"{'one' if held_out == 1 else held_out} out; pass --groups photo or --groups FILE.csv (columns file_name,scene) "
             "if they are different shelves"
         )

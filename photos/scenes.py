@@ -56,7 +56,7 @@ class SceneConfig:
 
 
 class PhotoDescriptor(NamedTuple):
-    """What is kept of a photo for comparison: a unit thumbnail float32 (1024,), ORB points float32 (K, 2) and bits +-1 float32 (K, 256).
+    """What is compared of photos: a unit thumbnail float32 (1024,), ORB points float32 (K, 2), their bits +-1 float32 (K, 256).
 
     Points are in fractions of the photo's long side; `area` is the photo's area in squares of its long side.
     """

@@ -96,7 +96,7 @@ def local_score(runs: Path) -> dict[str, float]:
 
 
 def judge(log: Path, sha: str, score: float, notes: str) -> None:
-    """Fill in the judge's score. Raises ValueError for a score outside [0, 1], and where `sha` is not the beginning of exactly one."""
+    """Fill in the judge's score. Raises ValueError for a score outside [0, 1], and where `sha` does not begin exactly one."""
     if not 0 <= score <= 1:
         raise ValueError(f"the judge's score: got {score}, must be in [0, 1]")
     lines = read(log)

@@ -92,7 +92,7 @@ def _is_number(value: Any) -> bool:
 
 
 def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int]) -> Scores:
-    """The contest's score of predictions against the truth, a COCO JSON, on its images among `photos`; crowd regions do not count.
+    """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; crowd regions do not count.
 
     Raises ValueError for a prediction on a photo or of a category that the truth lacks.
     """

@@ -90,8 +90,8 @@ def test_joins_chain(tmp_path: Path) -> None:
     wide = np.hstack([shelf(rng), shelf(rng)])
     walk = [wide[:, x : x + WIDTH] for x in range(0, WIDTH + 1, WIDTH // 4)]  # the first and the last share nothing
     data = dataset(tmp_path, walk)
-    looks = [describe(photo, SceneConfig()) for photo in data.photos]
-    assert not same_scene(looks[0], looks[-1], SceneConfig())
+    descriptors = [describe(photo, SceneConfig()) for photo in data.photos]
+    assert not same_scene(descriptors[0], descriptors[-1], SceneConfig())
     assert groups(data).tolist() == [0] * len(walk)
 
 
@@ -109,16 +109,16 @@ def test_one_pack_on_two_shelves_joins_nothing(tmp_path: Path) -> None:
 def test_photos_that_share_no_product_and_look_different_are_not_compared(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     data = dataset(tmp_path, [shelf(rng) for _ in range(4)], [[0, 1], [1, 2], [3], []])
-    looks = [describe(photo, SceneConfig()) for photo in data.photos]
-    assert candidates(data, looks, SceneConfig()) == [(0, 1)]
-    assert candidates(data, looks, replace(SceneConfig(), min_jaccard=0.5)) == []
+    descriptors = [describe(photo, SceneConfig()) for photo in data.photos]
+    assert candidates(data, descriptors, SceneConfig()) == [(0, 1)]
+    assert candidates(data, descriptors, replace(SceneConfig(), min_jaccard=0.5)) == []
 
 
 def test_candidates_per_photo_are_limited(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     data = dataset(tmp_path, [shelf(rng) for _ in range(8)])
-    looks = [describe(photo, SceneConfig()) for photo in data.photos]
-    pairs = candidates(data, looks, replace(SceneConfig(), neighbours=2, min_correlation=2.0))
+    descriptors = [describe(photo, SceneConfig()) for photo in data.photos]
+    pairs = candidates(data, descriptors, replace(SceneConfig(), neighbours=2, min_correlation=2.0))
     assert 8 <= len(pairs) <= 16
     assert {i for pair in pairs for i in pair} == set(range(8))
 

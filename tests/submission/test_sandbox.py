@@ -177,7 +177,7 @@ def test_mistakes_are_one_line(
     tmp_path: Path, photos: Path, flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sandbox, "environment", lambda gpus: PYTHON)
+    monkeypatch.setattr(sandbox, "judge_python", lambda gpus: PYTHON)
     if "--gpus" in flags and shutil.which("nvidia-smi"):
         pytest.skip("there is a GPU here")
     names = {"zip": str(script(tmp_path, "write()")), "photos": str(photos)}
