@@ -138,9 +138,8 @@ class Deadline:
         parts, needed = len(self.pipeline.parts), self.pipeline.needed
         self.allowed = next((n for n in range(parts, needed, -1) if self.fits(n)), needed)
         time_left = self.end - self.begun
-        enough = time_left > 0 and (
-            self.quickest <= time_left or self.counts[OTHER_WORK] == 1
-        )  # after one photo, it may just have been a slow one
+        untypical = self.counts[OTHER_WORK] == 1  # the only photo so far may have been a slow one
+        enough = time_left > 0 and (self.quickest <= time_left or untypical)
         self.photos_left, self.skipped = self.photos_left - (not enough), self.skipped + (not enough)
         return enough
 

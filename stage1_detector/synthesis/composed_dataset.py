@@ -64,6 +64,7 @@ class RandomPacks:
 
 @lru_cache(maxsize=2)
 def _random_stock(seed: int, block: int) -> Stock:
+    """The PACKS random packages of a block of photos, all of category 0."""
     rng = np.random.default_rng((seed, STOCK, block))
     pictures = [draw_random_pack(rng, PACK_HEIGHT) for _ in range(PACKS)]
     aspects = np.array([picture.shape[1] / picture.shape[0] for picture in pictures])

@@ -24,21 +24,13 @@ from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
 from stage1_detector.synthesis.rendering import Stock, render
 
-TALL = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
-FACES = {
-    "main": 4,
-    "front": 4,
-    "left": 1,
-    "right": 1,
-    "back": 0,
-    "top": 0,
-    "bottom": 0,
-}  # chosen: relative frequency of each view
-UNNAMED = 4  # chosen: relative frequency of any other view
-LARGEST = 1600  # chosen: pixels of a background's long side; larger ones are shrunk
-ALIKE = 0.25  # chosen: largest difference of log width / height of a product's views that stand for one another
-RANDOM_BACKGROUND = 0.4  # chosen: share of photos before a random background where there are photos for backgrounds
-SPREAD = 0.12  # chosen: standard deviation of log size of products; studio photos do not show it
+CUTOUT_SIDE = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
+VIEW_FREQUENCY = {"main": 4, "front": 4, "left": 1, "right": 1, "back": 0, "top": 0, "bottom": 0}  # chosen: relative
+OTHER_FREQUENCY = 4  # chosen: of any other view, likewise
+MAX_SIDE = 1600  # chosen: pixels of a background's long side; larger ones are shrunk
+MAX_ASPECT_DIFFERENCE = 0.25  # chosen: of log width / height, from the main view to others that are used
+RANDOM_SHARE = 0.4  # chosen: share of random backgrounds where there are photos for backgrounds, too
+SPREAD = 0.12  # chosen: standard deviation of the log size of products, which studio photos do not show
 
 
 @dataclass(frozen=True)
@@ -85,14 +77,15 @@ class Studio:
 
 @lru_cache(maxsize=2)
 def _stock(folder: Path, labels: tuple[tuple[str, int], ...], seed: int) -> Stock:
+    """The cut-outs of the products in `labels`: each view as often as its frequency, of random size by `seed`."""
     aspects_of = read_object(folder / "cutouts.json")["products"]  # product -> view -> width / height
     pictures, aspects = [], []
     for product, _ in labels:
         views = aspects_of[product]
-        frequency = {view: FACES.get(view, UNNAMED) for view in views}
+        frequency = {view: VIEW_FREQUENCY.get(view, OTHER_FREQUENCY) for view in views}
         frequency = frequency if any(frequency.values()) else dict.fromkeys(views, 1)
         aspects.append(views[max(frequency, key=lambda view: frequency[view])])
-        similar = {view: n for view, n in frequency.items() if abs(np.log(views[view] / aspects[-1])) < ALIKE}
+        similar = {view: n for view, n in frequency.items() if abs(np.log(views[view] / aspects[-1])) < MAX_ASPECT_DIFFERENCE}
         pictures.append(tuple(folder / "cutouts" / product / f"{v}.png" for v, n in similar.items() for _ in range(n)))
     rng = np.random.default_rng((seed, STOCK))
     sizes = np.exp(rng.normal(0, SPREAD, len(labels)))
@@ -102,7 +95,7 @@ def _stock(folder: Path, labels: tuple[tuple[str, int], ...], seed: int) -> Stoc
 def _background(backgrounds: Backgrounds, size: tuple[int, int], rng: np.random.Generator) -> Image:
     """A random background, or one of `backgrounds`, mirrored or not."""
     photos = background_photos(backgrounds)
-    if not photos or rng.random() < RANDOM_BACKGROUND:
+    if not photos or rng.random() < RANDOM_SHARE:
         return random_background(size, rng)
     image = _empty_photo(backgrounds, int(rng.integers(len(photos))))
     return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
@@ -110,6 +103,7 @@ def _background(backgrounds: Backgrounds, size: tuple[int, int], rng: np.random.
 
 @lru_cache(maxsize=16)
 def _empty_photo(backgrounds: Backgrounds, number: int) -> Image:
+    """Photo `number` of `backgrounds`, its products removed, MAX_SIDE pixels long at most."""
     source = background_photos(backgrounds)[number]
     if isinstance(source, Photo):
         image, boxes = read_image(source.path, source.width, source.height), source.boxes
@@ -118,7 +112,7 @@ def _empty_photo(backgrounds: Backgrounds, number: int) -> Image:
         if read is None:
             raise ValueError(f"backgrounds: {source} is not a readable photo; mend or remove it")
         image, boxes = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8), np.zeros((0, 4), np.float32)
-    scale = min(1.0, LARGEST / max(image.shape[:2]))
+    scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     return remove_products(
         np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), boxes * np.float32(scale)
@@ -185,7 +179,7 @@ def _cut(job: tuple[Path, Path]) -> float | str:
             whole = cutout(np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8))
         except ValueError as error:
             return str(error)
-        scale = min(1.0, TALL / max(whole.shape[:2]))
+        scale = min(1.0, CUTOUT_SIDE / max(whole.shape[:2]))
         size = max(1, round(whole.shape[1] * scale)), max(1, round(whole.shape[0] * scale))
         image = cv2.cvtColor(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2BGRA)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,10 @@ RAIL = 0.1  # chosen: depth of a board's front edge / distance from shelf to she
 
 @dataclass(frozen=True)
 class ShelfAppearance:
-    """How composed photos appearance. All of it chosen by eye, but for what a data set tells: `sizes` and `rows`."""
+    """How composed photos look. Chosen by eye, except `sizes` and `rows` where they are taken from a data set.
+
+    Its fields are written to world.json: a renamed field makes earlier data sets those of another request.
+    """
 
     sizes: tuple[tuple[int, int], ...] = ((1280, 960), (960, 1280))  # (width, height) of photos, pixels
     rows: tuple[int, int] = (2, 7)  # least and most shelves a photo
@@ -24,14 +27,14 @@ class ShelfAppearance:
     runs: tuple[float, ...] = (0.32, 0.42, 0.16, 0.06, 0.04)  # chance of 1, 2, ... of a product side by side
     gap: float = 0.06  # standard deviation of the gap between neighbours / their width
     lean: float = 1.2  # standard deviation, degrees
-    deep: float = 0.6  # chance that more of a product stand behind its first row
+    deep: float = 0.6  # chance that a run of facings has more packages of the product behind it
     loose: tuple[int, int] = (1, 10)  # least and most packages that lie loose
-    visible: float = 0.3  # a package of which less is seen is not annotated
-    keystone: float = 0.08
-    turn: float = 1.5
-    blur: tuple[float, float] = (0.3, 0.9)  # Gaussian sigma, pixels at a long side of 640
-    noise: tuple[float, float] = (1.0, 7.0)  # grey levels
-    jpeg: tuple[int, int] = (50, 92)
+    visible: float = 0.3  # a package of which a smaller share is visible is not annotated
+    keystone: float = 0.08  # standard deviation of the perspective: change of scale from edge to edge
+    turn: float = 1.5  # standard deviation of the camera's roll, degrees
+    blur: tuple[float, float] = (0.3, 0.9)  # least and most Gaussian sigma, pixels at a long side of 640
+    noise: tuple[float, float] = (1.0, 7.0)  # least and most sensor noise, grey levels
+    jpeg: tuple[int, int] = (50, 92)  # least and most quality
 
 
 class PlacedPackage(NamedTuple):

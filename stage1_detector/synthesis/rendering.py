@@ -15,12 +15,12 @@ from stage1_detector.synthesis.camera import BLUR_LONG_SIDE, Shot, growth, viewp
 from stage1_detector.synthesis.layout import PlacedPackage, Scene, ShelfAppearance, arrange
 from stage1_detector.synthesis.pack import Image
 
-PAD = 8  # chosen: pixels round a package, room for its shadow
+PAD = 8  # chosen: pixels around a package, for its shadow
 SHADE = 0.45  # chosen: share of the light that the shadow of a package takes
 COARSE = 8  # chosen: light is computed on every 8th pixel
 BEHIND = 0.62  # chosen: share of the light that reaches packages behind others
 HALVES = 3  # chosen: a cut-out of 256 pixels is then kept down to 32
-MATCH = 0.5  # chosen: how far a package's light follows the colour of its surroundings
+MATCH = 0.5  # chosen: exponent; 1 gives a package the full colour of its surroundings, 0 none of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def paint(
     for i, package in enumerate(scene.placed):
         picture = _package_picture(stock, package, tones, scene.flat, rng)
         areas[i] = np.count_nonzero(picture[..., 3] > 127)
-        _put(flat, owner, package, i + 1, picture)
+        _paste(flat, owner, package, i + 1, picture)
     if scene.boards:
         _boards(flat, owner, scene, rng)
         _light_rows(flat, scene, rng)
@@ -167,7 +167,7 @@ def _turned(picture: Image, angle: float) -> Image:
                       cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_NEAREST), np.uint8)  # fmt: skip
 
 
-def _put(flat: Image, owner: npt.NDArray[np.uint16], package: PlacedPackage, number: int, picture: Image) -> None:
+def _paste(flat: Image, owner: npt.NDArray[np.uint16], package: PlacedPackage, number: int, picture: Image) -> None:
     """Paste a package with its shadow onto the scene and mark the pixels it owns; what lies outside the scene is cut off."""
     x, y = round(package.x - picture.shape[1] / 2), round(package.y - picture.shape[0] / 2)
     picture = picture[max(0, -y) :, max(0, -x) :]
