@@ -35,7 +35,7 @@ class SceneConfig:
     Measured on phone videos of the same 19 packs on two tables (187 and 60 photos): of 11,220 pairs across the tables none
     correlates above 0.51; of the 939 of these that share products one reaches a cover above 0.15 (0.178: one pack held close);
     of 222 pairs of successive photos, between which packs were moved and swapped, 45 % are joined, of 600 pairs more than 15
-    photos apart none. On 119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Taken, trading
+    photos apart none. On 119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Chosen, trading
     time for missed pairs: `min_jaccard`, `neighbours`, `long_side` (pixels), `features`, `max_distance` (of 256 bits),
     `reprojection` (pixels at `long_side`), `iterations`.
     """

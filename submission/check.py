@@ -33,7 +33,7 @@ except ImportError:  # then graphs are not checked, and `main` says so
 
 RUNTIME = "1.20."  # the judge's onnxruntime
 MAX_OPSET = 20  # of onnxruntime 1.20
-MAX_IR = 10  # likewise; newer exporters write a higher one unless told otherwise
+MAX_IR = 10  # likewise; newer exporters write a higher one by default
 ENSEMBLE = "ensemble.json"
 
 # What the judge has installed, by import name; nothing can be installed there. Taken: the contest's page.

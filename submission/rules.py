@@ -20,10 +20,10 @@ from pathlib import PurePosixPath
 
 MB = 10**6  # bytes; the page says "420 MB": the smaller of the two readings
 MAX_BYTES = 420 * MB  # of all files, uncompressed
-MAX_WEIGHT_BYTES = 420 * MB
-MAX_FILES = 1000
-MAX_PYTHON = 10
-MAX_WEIGHTS = 3
+MAX_WEIGHT_BYTES = 420 * MB  # of the files with a suffix in WEIGHTS
+MAX_FILES = 1000  # of any kind
+MAX_PYTHON = 10  # .py files
+MAX_WEIGHTS = 3  # files with a suffix in WEIGHTS
 WEIGHTS = frozenset({".pt", ".pth", ".onnx", ".safetensors", ".npy"})
 SUFFIXES = WEIGHTS | {".py", ".json", ".yaml", ".yml", ".cfg"}
 ENTRY_POINT = "run.py"

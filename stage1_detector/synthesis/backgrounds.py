@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from stage1_detector.synthesis.pack import Image
 
-SMALL = 96  # chosen: pixels of the long side at which a photo's products are painted over
+INPAINT_SIDE = 96  # chosen: pixels of the long side at which the products of a photo are inpainted
 
 
 def random_surface(size: tuple[int, int], rng: np.random.Generator) -> Image:
@@ -27,7 +27,7 @@ def random_surface(size: tuple[int, int], rng: np.random.Generator) -> Image:
 def remove_products(photo: Image, boxes: npt.NDArray[np.float32]) -> Image:
     """`photo` (H, W, 3) with the content of `boxes` (N, 4) inpainted from its surroundings; elsewhere it stays sharp."""
     height, width = photo.shape[:2]
-    scale = SMALL / max(width, height)
+    scale = INPAINT_SIDE / max(width, height)
     small = cv2.resize(photo, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
     hole = np.zeros(small.shape[:2], np.uint8)
     for x0, y0, x1, y1 in boxes * scale:

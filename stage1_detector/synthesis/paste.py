@@ -19,13 +19,13 @@ from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
 
-ALIKE = 0.25  # chosen: largest difference of log width / height between a facing and what replaces it
-SHRINK = 0.5  # chosen: what replaces a facing has at least this share of its width
-SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that change
-COVERED = 0.15  # chosen: a facing that overlaps another by more than this share of the smaller area is not replaced
+MAX_ASPECT_DIFFERENCE = 0.25  # chosen: of log width / height, between a facing and the one that replaces it
+MIN_WIDTH_SHARE = 0.5  # chosen: the new facing is at least this share as wide as the one it replaces
+CHANGED_SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that are replaced
+MAX_COVERED = 0.15  # chosen: a facing that overlaps another by more than this share of the smaller area is not replaced
 MATCH = 0.6  # chosen: exponent; 1 gives a new facing exactly the brightness of the one it replaces, 0 keeps its own
-FEATHER = 2  # chosen: pixels over which the edge of what is pasted fades
-TRIES = 20
+FEATHER = 2  # chosen: pixels over which the edge of a new facing is blended
+MAX_TRIES = 200  # chosen: facings of a photo that are tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +87,9 @@ def swapped(photos: tuple[Photo, ...], facings: Facings, rng: np.random.Generato
     photo = photos[number]
     image, labels = _read(photo).copy(), photo.labels.copy()
     free = uncovered(photo.boxes)
-    wanted = rng.uniform(*SHARE) * len(labels)
+    wanted = rng.uniform(*CHANGED_SHARE) * len(labels)
     changed = np.zeros(len(labels), bool)
-    for start in rng.permutation(np.flatnonzero(free))[: TRIES * 10]:
+    for start in rng.permutation(np.flatnonzero(free))[:MAX_TRIES]:
         if changed.sum() >= wanted:
             break
         run = [i for i in run_of(photo, int(start)) if free[i] and not changed[i]]
@@ -101,13 +101,13 @@ def swapped(photos: tuple[Photo, ...], facings: Facings, rng: np.random.Generato
 
 
 def uncovered(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Which of `boxes` (N, 4) share at most COVERED of the smaller area with any other box: bool (N,)."""
+    """Which of `boxes` (N, 4) share at most MAX_COVERED of the smaller area with any other box: bool (N,)."""
     if len(boxes) == 0:
         return np.zeros(0, bool)
     shared = np.stack([intersections(boxes, box[None]) for box in boxes])  # (N, N)
     area = np.maximum(np.diagonal(shared), 1e-9)  # (N,)
     share = (shared - np.diag(np.diagonal(shared))) / np.minimum(area[:, None], area[None])  # (N, N)
-    return np.asarray((share <= COVERED).all(1))
+    return np.asarray((share <= MAX_COVERED).all(1))
 
 
 def run_of(photo: Photo, start: int) -> list[int]:
@@ -130,8 +130,8 @@ def _donor(facings: Facings, number: int, box: npt.NDArray[np.float32], rng: np.
     """A facing of another photo that fits `box`, or None."""
     sides = np.maximum(box[2:] - box[:2], 1)
     widths = facings.boxes[:, 2] - facings.boxes[:, 0]
-    fits = np.abs(facings.aspects - np.log(sides[0] / sides[1])) < ALIKE
-    fits &= (facings.photo != number) & (widths >= SHRINK * sides[0])
+    fits = np.abs(facings.aspects - np.log(sides[0] / sides[1])) < MAX_ASPECT_DIFFERENCE
+    fits &= (facings.photo != number) & (widths >= MIN_WIDTH_SHARE * sides[0])
     return int(rng.choice(np.flatnonzero(fits))) if fits.any() else None
 
 

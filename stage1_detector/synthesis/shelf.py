@@ -14,9 +14,9 @@ MARGIN = 0.18  # derived: share of the photo painted beyond each of its edges, s
 FINE = 1.25  # chosen: pixels of the flat painting per pixel of the photo
 RAIL = 0.11  # chosen: depth of a board's front edge / distance from shelf to shelf
 GAPS = 0.3  # chosen: chance of an empty stretch after a run
-STICKERS = 0.1  # chosen: chance that a pack bears an offer
+STICKERS = 0.1  # chosen: chance that a pack has a sticker
 PAD = 4  # chosen: pixels around a pack on the flat shelf, so that it can lean
-TURN = 0.08  # chosen: a drum stands turned by -2 to 2 of these shares of its width
+TURN = 0.08  # chosen: a drum is turned by -2 to 2 times this share of its width
 DRAWN_HEIGHT = 180  # chosen: pixels of height at which a pack is drawn before it is scaled down to the shelf
 
 

@@ -117,7 +117,7 @@ def test_a_box_no_class_aware_detector_saw_is_the_classifiers_however_strict_the
     assert found.labels.tolist() == [1, 0]
 
 
-def test_mass_ahead_equals_a_slow_loop() -> None:
+def test_mass_above_equals_a_slow_loop() -> None:
     rng = np.random.default_rng(0)
     rows, names = rng.dirichlet(np.ones(6), 40).astype(np.float32), rng.integers(0, 6, 40)
     slow = [sum(float(p) for p in row if p > row[k]) for row, k in zip(rows, names, strict=True)]
@@ -142,12 +142,12 @@ def test_product_is_the_loop_over_names_and_its_ends_are_the_sources() -> None:
     rng = np.random.default_rng(0)
     d, c = rng.dirichlet(np.ones(4), 20).astype(np.float32), rng.dirichlet(np.ones(5), 20).astype(np.float32)[:, :4]
     boxes = merged(d, rng.uniform(size=20))
-    sight = gate_input(boxes, c, Gate("product"))
-    assert sight is not None
+    inputs = gate_input(boxes, c, Gate("product"))
+    assert inputs is not None
     for a, b in ((0.5, 1.0), (1.0, 0.0), (0.0, 1.0)):
-        got = posterior(sight, Gate("product", detector_exponent=a, classifier_exponent=b))
+        got = posterior(inputs, Gate("product", detector_exponent=a, classifier_exponent=b))
         for i in range(20):
-            powers = [float(sight.detector[i, k]) ** a * float(c[i, k]) ** b for k in range(4)]
+            powers = [float(inputs.detector[i, k]) ** a * float(c[i, k]) ** b for k in range(4)]
             expected = [p / sum(powers) * c[i].sum() for p in powers]
             np.testing.assert_allclose(got[i], expected, rtol=1e-4, atol=1e-6)
 
@@ -164,10 +164,10 @@ def test_stacked_follows_its_weights() -> None:
 
 def test_a_contest_is_told_by_both_sources_on_both_names() -> None:
     boxes = merged([[0.8, 0.2]], [0.5])
-    sight = gate_input(boxes, np.array([[0.1, 0.6]], np.float32), Gate("stacked", detector_floor=1e-9))
-    assert sight is not None
+    inputs = gate_input(boxes, np.array([[0.1, 0.6]], np.float32), Gate("stacked", detector_floor=1e-9))
+    assert inputs is not None
     expected = [1, np.log(0.6), np.log(0.2), np.log(0.1), np.log(0.8), 0.5, 0.0, np.log(11)]
-    np.testing.assert_allclose(change_features(sight)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(change_features(inputs)[0], expected, atol=1e-5)
 
 
 # -- background, names the detector was never taught -----------------------------------------------------
@@ -212,9 +212,9 @@ def test_without_a_detector_that_names_the_classifier_does() -> None:
 
 
 def test_rounding_of_a_sum_that_is_one_orders_nothing() -> None:
-    sight = gate_input(merged(None, [0.9, 0.9]), np.array([[0.3, 0.7], [0.3, 0.7 - 6e-7]], np.float32), Gate("raw"))
-    assert sight is not None
-    assert np.ptp(rank_features(sight.classifier, sight)[:, 3]) == 0
+    inputs = gate_input(merged(None, [0.9, 0.9]), np.array([[0.3, 0.7], [0.3, 0.7 - 6e-7]], np.float32), Gate("raw"))
+    assert inputs is not None
+    assert np.ptp(rank_features(inputs.classifier, inputs)[:, 3]) == 0
 
 
 # -- further names ---------------------------------------------------------------------------------------

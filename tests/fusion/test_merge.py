@@ -37,7 +37,7 @@ def some_scores(rng: np.random.Generator, n: int, tied: bool) -> np.ndarray:
     return (rng.integers(1, 9, n) / 8 if tied else rng.uniform(0.01, 1, n)).astype(np.float32)
 
 
-def found(rng: np.random.Generator, n: int, n_classes: int | None = None) -> Detections:
+def random_detections(rng: np.random.Generator, n: int, n_classes: int | None = None) -> Detections:
     vectors = None if n_classes is None else rng.uniform(0, 1, (n, n_classes)).astype(np.float32)
     return Detections(jittered(rng, n) * 1000, some_scores(rng, n, False), rng.integers(0, 3, n), vectors)
 
@@ -221,7 +221,7 @@ def test_fusion_is_faster_than_ensemble_boxes():
 
 
 def test_evidence_on_nothing_and_of_nothing():
-    some = found(np.random.default_rng(0), 4, 3)
+    some = random_detections(np.random.default_rng(0), 4, 3)
     assert evidence(NONE.boxes, [some], [1], 0.5).shape == (0, 3)
     assert evidence(some.boxes, [], [], 0.5).shape == (4, 0)
     assert evidence(some.boxes, [NONE], [1], 0.5).shape == (4, 0)
@@ -245,8 +245,8 @@ def slow_evidence(boxes: np.ndarray, members: list[Detections], weights: list[fl
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [2, 0.5, 1, 1], [0, 1, 1, 0]], ids=["even", "uneven", "some silent"])
 def test_evidence_is_that_of_a_slow_loop(weights):
     rng = np.random.default_rng(0)
-    members = [found(rng, 30, 7), found(rng, 20, 7), found(rng, 10), Detections.empty(7)]
-    boxes = np.concatenate([found(rng, 15).boxes, [[5000, 5000, 5001, 5001]]]).astype(np.float32)
+    members = [random_detections(rng, 30, 7), random_detections(rng, 20, 7), random_detections(rng, 10), Detections.empty(7)]
+    boxes = np.concatenate([random_detections(rng, 15).boxes, [[5000, 5000, 5001, 5001]]]).astype(np.float32)
     got = evidence(boxes, members, weights, 0.5)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, slow_evidence(boxes, members, weights, 0.5), rtol=1e-5, atol=1e-7)
@@ -256,7 +256,7 @@ def test_evidence_is_that_of_a_slow_loop(weights):
 def test_evidence_refuses_members_that_count_categories_differently():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"got members with \[3, 4\] categories"):
-        evidence(NONE.boxes, [found(rng, 2, 3), found(rng, 2, 4)], [1, 1], 0.5)
+        evidence(NONE.boxes, [random_detections(rng, 2, 3), random_detections(rng, 2, 4)], [1, 1], 0.5)
 
 
 # merge
@@ -271,7 +271,7 @@ ALL_METHODS = pytest.mark.parametrize("method", list(METHODS))
         pytest.param([], [], id="no members"),
         pytest.param([NONE], [1], id="one that found nothing"),
         pytest.param([NONE, Detections.empty(3)], [1, 1], id="two that found nothing, one with classes"),
-        pytest.param([found(np.random.default_rng(0), 5, 3)], [0], id="one of weight 0"),
+        pytest.param([random_detections(np.random.default_rng(0), 5, 3)], [0], id="one of weight 0"),
     ],
 )
 def test_merge_of_nothing(method, members, weights):
@@ -283,7 +283,7 @@ def test_merge_of_nothing(method, members, weights):
 @ALL_METHODS
 def test_merge_is_sorted_capped_and_ignores_labels(method):
     rng = np.random.default_rng(0)
-    members = [found(rng, 40), found(rng, 30)]
+    members = [random_detections(rng, 40), random_detections(rng, 30)]
     got = merge(members, [1, 3], [0, 0], Merge(method, max_det=4))
     assert len(got) == 4
     assert (np.diff(got.scores) <= 0).all() and got.scores.max() <= 1
@@ -295,7 +295,7 @@ def test_merge_is_sorted_capped_and_ignores_labels(method):
 @ALL_METHODS
 def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
     rng = np.random.default_rng(0)
-    finder, namer = found(rng, 30), found(rng, 30, 6)
+    finder, namer = random_detections(rng, 30), random_detections(rng, 30, 6)
     alone = merge([finder], [1], [0], Merge(method))
     got = merge([finder, namer], [1, 0], [0, 1], Merge(method))
     np.testing.assert_array_equal(got.boxes, alone.boxes)
@@ -306,7 +306,7 @@ def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
 
 @ALL_METHODS
 def test_evidence_weight_0_is_silence(method):
-    assert merge([found(np.random.default_rng(0), 9, 6)], [1], [0], Merge(method)).evidence is None
+    assert merge([random_detections(np.random.default_rng(0), 9, 6)], [1], [0], Merge(method)).evidence is None
 
 
 def test_merge_by_nms_lowers_the_scores_of_a_lesser_member():

@@ -195,8 +195,8 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
 def same_boxes(ours: Detections, theirs: Any) -> np.ndarray:
     """Which of their boxes are ours within 0.5 px and 1e-3 of score: bool, as long as the longer of the two lists."""
     boxes, scores = theirs.xyxy.numpy(), theirs.conf.numpy()
-    there = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
-    boxes, scores = boxes[there], scores[there]
+    not_empty = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
+    boxes, scores = boxes[not_empty], scores[not_empty]
     apart = np.abs(boxes[:, None] - ours.boxes).max(2) / 0.5 + np.abs(scores[:, None] - ours.scores) / 1e-3  # (N, M)
     rows, columns = linear_sum_assignment(np.minimum(apart, 10))
     close = (np.abs(boxes[rows] - ours.boxes[columns]).max(1) < 0.5) & (np.abs(scores[rows] - ours.scores[columns]) < 1e-3)

@@ -132,10 +132,10 @@ def test_jaccard_against_sets(tmp_path: Path) -> None:
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
-    told: list[tuple[int, int]] = []
-    groups(dataset(tmp_path, [shelf(rng) for _ in range(5)]), progress=lambda done, total: told.append((done, total)))
-    assert told == sorted(told)
-    assert told[-1] == (10, 10)
+    steps: list[tuple[int, int]] = []
+    groups(dataset(tmp_path, [shelf(rng) for _ in range(5)]), progress=lambda done, total: steps.append((done, total)))
+    assert steps == sorted(steps)
+    assert steps[-1] == (10, 10)
 
 
 # -- a user's table ------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def random_set(count: int, seed: int, name: str = "product") -> ComposedSet:
     return ComposedSet(composed_dataset.RandomPacks(), APPEARANCE, [{"id": 0, "name": name}], count, seed)
 
 
-def words(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+def arguments(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
     return ["--data", str(shop[0]), "--runs", str(shop[1]), "--out", str(out), "--size", "160", *more]
 
 
@@ -73,19 +73,19 @@ def test_two_workers_draw_what_one_does(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_studio_photos_of_the_shop_become_shelves_with_its_names(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
-    made, real = read(tmp_path / "s"), read(shop[0])
-    assert made.categories == real.categories and len(made.photos) == 3
-    assert all(max(photo.width, photo.height) == 160 for photo in made.photos)
-    assert sum(len(photo.boxes) for photo in made.photos) > 5
+    assert run(make_photos.main, arguments(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    synthetic, real = read(tmp_path / "s"), read(shop[0])
+    assert synthetic.categories == real.categories and len(synthetic.photos) == 3
+    assert all(max(photo.width, photo.height) == 160 for photo in synthetic.photos)
+    assert sum(len(photo.boxes) for photo in synthetic.photos) > 5
     before = digests(tmp_path / "s")
-    assert run(make_photos.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
     assert digests(tmp_path / "s") == before
 
 
 @pytest.mark.slow
 def test_swapped_facings_keep_the_boxes_of_a_train_photo(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     real = {photo.boxes.tobytes() for photo in train_photos(*shop)}
     held_out = {photo.boxes.tobytes() for photo in read(shop[0]).photos} - real
     for photo in read(tmp_path / "p").photos:
@@ -116,8 +116,8 @@ def test_arguments_that_do_not_go_together_are_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "S").mkdir()
     assert run(make_photos.main, ["--out", "out", *flags]) == 2
-    told = capsys.readouterr().err
-    assert error in told and told.count("\n") == 1
+    lines = capsys.readouterr().err
+    assert error in lines and lines.count("\n") == 1
 
 
 def test_photos_without_folds_are_refused(shop: tuple[Path, Path]) -> None:
@@ -150,9 +150,9 @@ def test_a_broken_studio_photo_is_reported_and_left_out(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "S" / f"{name}.png"), photo)
     (tmp_path / "S" / "a" / "front.jpg").write_bytes(b"broken")
     cv2.imwrite(str(tmp_path / "S" / "b" / "front.png"), np.full((60, 60, 3), 255, np.uint8))
-    told: list[str] = []
-    assert cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, told.append) == {"a": "a", "b": "b"}
-    assert "front.jpg: not a readable photo" in told[0] and "front.png: no product stands out" in told[1]
+    lines: list[str] = []
+    assert cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, lines.append) == {"a": "a", "b": "b"}
+    assert "front.jpg: not a readable photo" in lines[0] and "front.png: no product stands out" in lines[1]
     assert json.loads((tmp_path / "cut" / "cutouts.json").read_text())["products"]["a"]["main"] == pytest.approx(0.5, abs=0.1)
 
 
@@ -165,7 +165,7 @@ def test_a_folder_of_another_data_set_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     runs = tmp_path / "R"
     runs.mkdir()
     (runs / "folds.json").write_bytes((shop[1] / "folds.json").read_bytes())
@@ -200,14 +200,14 @@ def test_photos_made_under_another_deal_are_refused(
     shop: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else photos that are held out now would be trained on."""
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     other = tmp_path / "R"
     assert folds.main(["--data", str(shop[0]), "--out", str(other), "--seed", "5"]) == 0
     assert {p.id for p in train_photos(shop[0], other)} != {p.id for p in train_photos(*shop)}
     flags = ["--data", str(shop[0]), "--out", str(other), "--quick"]
     assert train.main([*flags, "--synthetic", str(tmp_path / "p"), "--synthetic-ratio", "0.5"]) == 2
     assert "is made of other photos than these folds train on" in capsys.readouterr().err
-    assert run(make_photos.main, words((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
+    assert run(make_photos.main, arguments((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
     assert "holds another data set" in capsys.readouterr().err
 
 
