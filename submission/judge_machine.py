@@ -20,6 +20,9 @@ class Limits:
     threads: int = 4
 
 
+JUDGE_LIMITS = Limits()
+
+
 def judge_python(gpus: bool = False) -> Path:
     """The python of an environment with just the judge's packages, from judge[-gpu]-requirements.txt.
 

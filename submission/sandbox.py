@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from photos.score import Scores
-from submission.judge_machine import Limits, judge_python, shortfalls
+from submission.judge_machine import JUDGE_LIMITS, Limits, judge_python, shortfalls
 from submission.predictions import score, sizes_of, violations
 
 SHOWN = 10  # chosen: at most this many problems of one kind are listed
@@ -54,7 +54,9 @@ class Outcome:
     scores: Scores | None = None
 
 
-def execute(archive: Path, images: Path, output: Path, python: Path, limits: Limits = Limits(), gpus: bool = False) -> Outcome:
+def execute(
+    archive: Path, images: Path, output: Path, python: Path, limits: Limits = JUDGE_LIMITS, gpus: bool = False
+) -> Outcome:
     """Run the zip on a copy of IMAGES, move what it writes to OUTPUT (nothing if it wrote nothing), and check it.
 
     Raises ValueError where there is no zip, or no folder of photos.
@@ -233,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError("got no ZIP or no --images, need both: python -m submission.sandbox ZIP --images DIR")
         truth = _truth(args.annotations)
         outcome = execute(args.zip, args.images, args.output, python, Limits(seconds=args.seconds), args.gpus)
-        outcome.notes += shortfalls(python, Limits())
+        outcome.notes += shortfalls(python, JUDGE_LIMITS)
         if truth and not outcome.problems:
             add_score(outcome, args.output, truth, frozenset(sizes_of(args.images)))
     except (ValueError, OSError) as error:
