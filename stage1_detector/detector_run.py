@@ -20,7 +20,7 @@ from runs.command import say
 from runs.flags import Flag
 from runs.pretrained import pretrained_file
 from stage1_detector.config import STARTER, Config, DetectorConfig
-from stage1_detector.synthesis.coco_writer import WISH
+from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 
 if TYPE_CHECKING:
     from stage1_detector.families import Family
@@ -127,7 +127,7 @@ def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts
         record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], request.folds)
     if request.synthetic is None:
         return ()
-    return synthetic_photos(request.synthetic, parts.dataset, request.classes, folds.told_apart(parts.photos("train")))
+    return synthetic_photos(request.synthetic, parts.dataset, request.classes, folds.photo_fingerprint(parts.photos("train")))
 
 
 def begin(request: DetectorRun, settings: dict[str, Any]) -> None:
@@ -151,11 +151,11 @@ def progress_line(out: Path, classes: str, leads: bool) -> Callable[[str], None]
 def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
-    Raises ValueError where they are made of other photos than those that `train` tells, as `folds.told_apart` does, and where
-    `classes` is "all" and a category there is not one of the data set's.
+    Raises ValueError where they are made of other photos than those of the fingerprint `train` (`folds.photo_fingerprint`), and
+    where `classes` is "all" and a category there is not one of the data set's.
     """
     synthetic = read(folder)
-    request = read_object(folder / WISH) if (folder / WISH).is_file() else {}
+    request = read_object(folder / REQUEST_FILE) if (folder / REQUEST_FILE).is_file() else {}
     if request.get("train", "") not in ("", train):
         raise ValueError(f"--synthetic: {folder} is made of other photos than these folds train on; make it anew with --runs")
     if classes == "one":
