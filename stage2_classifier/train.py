@@ -21,9 +21,9 @@ from photos.data import Dataset, Photo, read
 from photos.studio import studio_folder
 from runs import record
 from runs.command import run, say
-from stage2_classifier import scaling
+from stage2_classifier import reliability, scaling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, columns, override, recipe
-from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
+from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import fit
 from stage2_classifier.model import MEAN, STD, Classifier, build, normalised, pretrained_file, to_input
@@ -230,7 +230,8 @@ def finish(
 ) -> dict[str, Any]:
     """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
     rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
-    crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, rng, config.fit)
+    form = CropFormat(config.size, config.margin, config.fit)
+    crops = crops_of(held_out, np.arange(len(held_out)), error, form, rng)
     labels = np.array([region.label for region in held_out])
     groups = np.repeat([parts.scene[photo.id] for photo in photos], [len(photo.boxes) for photo in photos])
     logits = predict(model, crops)
@@ -254,8 +255,8 @@ def finish(
         "temperature": fitted.temperature,
         "valid_accuracy": float(right[product].mean()),
         "valid_background_accuracy": float(right[~product].mean()) if (~product).any() else None,
-        "ece_before": scaling.ece(logits, labels, 1.0),
-        "ece_after": scaling.ece(fitted.scaled(logits), labels, 1.0),
+        "ece_before": reliability.ece(logits, labels, 1.0),
+        "ece_after": reliability.ece(fitted.scaled(logits), labels, 1.0),
     }
 
 

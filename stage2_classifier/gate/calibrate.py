@@ -22,7 +22,7 @@ from stage2_classifier.scaling import detector_scale
 # exponents orders boxes, so that of the objectness stays 1.
 EXPONENTS = (0.5, 1.0, 0.25, 2.0, 0.0)  # chosen: of the name's probability in the final score
 COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name the plausible set holds
-OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs an entrant found (CONTEST.md)
+OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs that a contestant found (CONTEST.md)
 EXPERTS = (0.5, 0.25, 1.0, 2.0)  # chosen: the detector's exponent in the product, the classifier's being 1
 FEWEST = 20  # chosen: rows below which a regression is not fitted
 

@@ -285,7 +285,7 @@ def test_the_graph_with_a_prototype_equals_the_cosine_by_hand(tmp_path: Path, ba
     save_classifier(path, centres, IDS, background=background)
     direction = np.array([0.6, 0.0, 0.8], np.float32)
     place = Place(2, 9, False)
-    new = prototypes.with_prototype(onnx.load(str(path)), path, direction, place, 2, 1.0)
+    new = prototypes.with_prototype(onnx.load(str(path)), path, prototypes.Column(place, direction), 2)
     onnx.save(new, str(tmp_path / "new.onnx"))
     shutil.copyfile(path.with_suffix(".json"), tmp_path / "new.json")
     crops = rng.integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)

@@ -5,13 +5,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.calibration import CalibratedClassifierCV, calibration_curve
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from fusion.gate import detector_probabilities
 from fusion.models import Sidecar
 from fusion.pipeline import calibrated
 from stage2_classifier import scaling
+from stage2_classifier.reliability import ece
 from stage2_classifier.scaling import METHODS, Scaling, fit_scaling
 
 C = 6
@@ -87,7 +88,7 @@ def test_crops_without_a_mistake_do_not_make_it_infinitely_sure() -> None:
 
 def test_crops_without_a_right_name_make_it_say_that_it_knows_nothing() -> None:
     assert fit_scaling("temperature", *ALL_WRONG).apply(ALL_WRONG[0]).max() < 0.25
-    assert scaling.ece(*ALL_WRONG, 1.0) == pytest.approx(softmax(ALL_WRONG[0], axis=1).max())
+    assert ece(*ALL_WRONG, 1.0) == pytest.approx(softmax(ALL_WRONG[0], axis=1).max())
 
 
 @pytest.mark.parametrize("method", ["per_class", "vector"])
@@ -118,7 +119,7 @@ def test_what_cannot_be_fitted_is_refused(logits: np.ndarray, labels: np.ndarray
     for call in (
         lambda: scaling.temperature(logits, labels),
         lambda: scaling.cross_entropy(logits, labels),
-        lambda: scaling.ece(logits, labels, 1.0),
+        lambda: ece(logits, labels, 1.0),
         lambda: fit_scaling("vector", logits, labels),
         lambda: scaling.choose_scaling(logits, labels, np.arange(len(labels)), np.random.default_rng(0)),
     ):
@@ -139,7 +140,7 @@ def test_temperature_is_recovered_and_ece_falls(true_t: float) -> None:
     logits, labels = drawn(4000)
     t = scaling.temperature(logits * true_t, labels)
     assert t == pytest.approx(true_t, rel=0.08)
-    assert scaling.ece(logits * true_t, labels, t) <= scaling.ece(logits * true_t, labels, 1.0) + 0.005
+    assert ece(logits * true_t, labels, t) <= ece(logits * true_t, labels, 1.0) + 0.005
 
 
 def test_temperature_is_scikit_learns_where_every_class_is_there_and_crops_are_many() -> None:
@@ -342,56 +343,3 @@ def test_a_score_that_is_none_is_refused(bad: float) -> None:
     for fit in (scaling.platt, scaling.isotonic):
         with pytest.raises(ValueError, match=r"scores: got .*must be in \[0, 1\]"):
             fit(np.array([0.5, bad]), np.array([True, False]))
-
-
-# -- reliability ---------------------------------------------------------------------------------------------------------
-
-
-def test_no_confidence_no_table_no_error() -> None:
-    for equal in scaling.EQUAL:
-        assert scaling.reliability(np.zeros(0), np.zeros(0, bool), 15, equal) == []
-        assert scaling.calibration_error(np.zeros(0), np.zeros(0, bool), 15, equal) == 0.0
-    assert scaling.ece(*EMPTY, 1.0) == 0.0
-
-
-@pytest.mark.parametrize(("equal", "theirs"), [("width", "uniform"), ("count", "quantile")])
-def test_the_table_is_scikit_learns_curve_with_counts(equal: str, theirs: str) -> None:
-    rng = np.random.default_rng(0)
-    confidence = rng.beta(4, 1, 998)
-    right = rng.uniform(size=998) < confidence**2
-    table = scaling.reliability(confidence, right, 10, equal)
-    accuracy, mean = calibration_curve(right, confidence, n_bins=10, strategy=theirs)
-    assert [b.accuracy for b in table] == pytest.approx(accuracy.tolist())
-    assert [b.confidence for b in table] == pytest.approx(mean.tolist())
-    assert sum(b.n for b in table) == 998
-    assert all(b.low <= b.confidence <= b.high for b in table)
-    assert equal == "width" or max(b.n for b in table) - min(b.n for b in table) <= 1
-
-
-def test_the_error_is_the_slow_loop() -> None:
-    rng = np.random.default_rng(1)
-    confidence, right = rng.uniform(size=300), rng.uniform(size=300) < 0.5
-    total = 0.0
-    for k in range(7):
-        own = [i for i in range(300) if k / 7 <= confidence[i] < (k + 1) / 7]
-        total += abs(sum(right[own]) - sum(confidence[own])) / 300
-    assert scaling.calibration_error(confidence, right, 7) == pytest.approx(total)
-
-
-def test_confidences_of_0_and_1_are_in_the_outer_bins() -> None:
-    table = scaling.reliability(np.array([0.0, 1.0]), np.array([False, True]), 4)
-    assert table == [scaling.Bin(0.0, 0.25, 1, 0.0, 0.0), scaling.Bin(0.75, 1.0, 1, 1.0, 1.0)]
-
-
-def test_equal_confidences_share_a_bin() -> None:
-    right = np.array([True, False, True, True])
-    for equal in scaling.EQUAL:
-        assert [b[2:] for b in scaling.reliability(np.full(4, 0.5), right, 3, equal)] == [(4, 0.5, 0.75)]
-
-
-def test_what_is_no_confidence_is_refused() -> None:
-    for bad in (-0.5, 1.5, np.nan):
-        with pytest.raises(ValueError, match="confidence: got"):
-            scaling.reliability(np.array([0.5, bad]), np.array([True, True]))
-    with pytest.raises(ValueError, match="got 'mass', allowed: width, count"):
-        scaling.reliability(np.array([0.5]), np.array([True]), 3, "mass")

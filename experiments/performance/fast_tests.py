@@ -1,4 +1,4 @@
-"""How long the inner loop takes: `python -m experiments.suite` runs pytest -m "not slow" and records tests.fast_seconds."""
+"""How long the fast tests take: `python -m experiments.performance.fast_tests` runs them and records tests.fast_seconds."""
 
 import subprocess
 import sys
@@ -24,19 +24,9 @@ def body(argv: list[str] | None) -> None:
     last = done.stdout.strip().splitlines()[-1]
     if done.returncode:
         raise ValueError(f"the fast tests: {last}")
-    records.write(
-        "tests",
-        [
-            records.figure(
-                "tests.fast_seconds",
-                seconds,
-                "s",
-                1,
-                f"{last.split(' in ')[0]}; one run, so no interval",
-                "python -m experiments.suite",
-            )
-        ],
-    )
+    setting = f"{last.split(' in ')[0]}; one run, so no interval"
+    command = "python -m experiments.performance.fast_tests"
+    records.write("tests", [records.figure("tests.fast_seconds", records.Estimate(seconds, 1), "s", setting, command)])
     say(f"{last}; {seconds:.0f} s with collection")
 
 
