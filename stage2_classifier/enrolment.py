@@ -8,28 +8,27 @@ R/ensemble.json; the detectors keep their narrower class map. A name that the da
 with --blend mixed: a product without a box on any shelf needs that. R/NAME/enrolled.json lists the enrolled names and ids.
 
 A network that was trained briefly sees all products alike, and a mean of embeddings is then near every crop. So the new name
-gets a bias, such that at most STOLEN of the valid part's crops of other products, none of which shows it, would be given it.
+gets a bias, such that at most `class_map.STOLEN` of the valid part's crops of other products would be given it.
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from fusion.models import Model, read_object
 from photos import folds
-from photos.data import Dataset, read
+from photos.data import read
 from photos.studio import studio_folder
 from runs import record
 from runs.command import run, say
+from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
-from stage2_classifier.neighbours import Floats, load_embedder, logits_of
+from stage2_classifier.neighbours import load_embedder, logits_of
 from stage2_classifier.prototypes import (
     Column,
     Place,
@@ -43,10 +42,8 @@ from stage2_classifier.prototypes import (
     refuse_change,
     with_prototype,
 )
-from stage2_classifier.scaling import Scaling
 
 BEFORE = ".before_enroll"  # goes before the suffix of the files that --undo brings back
-STOLEN = 0.0025  # taken: half of the 0.5 points by which the others' accuracy may change (issue 3)
 HALF = 0.5  # chosen: the share of the new prototype where --blend names none
 
 
@@ -77,72 +74,6 @@ class Enrolment:
     studio: Path | None = None
 
 
-# -- sidecar and ensemble --------------------------------------------------------------------------------------------------
-
-
-def find_place(
-    name: str, wanted: int | None, known: Sequence[int], dataset: Dataset, enrolled: Sequence[dict[str, Any]]
-) -> Place:
-    """Where `name` goes in a class map of ids `known`. Raises ValueError for an id that is taken, or a name not in the map."""
-    ids = {c.name.strip().casefold(): c.id for c in dataset.categories}
-    ids |= {str(row["name"]).strip().casefold(): int(row["id"]) for row in enrolled}
-    own = ids.get(name.strip().casefold())
-    if own is not None and own in known:
-        if wanted not in (None, own):
-            raise ValueError(f"--id: got {wanted}, but {name!r} has the id {own} already")
-        return Place(known.index(own), own, True)
-    taken = {*known, *ids.values()} - {own}
-    new = wanted if wanted is not None else own if own is not None else max(taken, default=-1) + 1
-    if new in taken or new < 0:
-        raise ValueError(f"--id: got {new}, must be 0 or more and none of the {len(taken)} ids that are taken")
-    return Place(len(known), new, False)
-
-
-def with_category(sidecar: dict[str, Any], place: Place, blend: float) -> dict[str, Any]:
-    """The sidecar's values with the new category, neutral in vector scaling: the entries of a name never seen held out.
-
-    >>> with_category({"categories": [4], "scale": [2.0, 9.0]}, Place(1, 5, False), 1.0)
-    {'categories': [4, 5], 'scale': [2.0, 1.0, 9.0]}
-    """
-    new = dict(sidecar)
-    for key, neutral in (("scale", 1.0), ("bias", 0.0)):
-        if sidecar.get(key) and (blend == 1 or not place.replaces):
-            values = list(sidecar[key])
-            values[place.at : place.at + place.replaces] = [neutral]
-            new[key] = values
-    new["categories"] = [*sidecar["categories"], *([] if place.replaces else [place.id])]
-    return new
-
-
-def with_bias(sidecar: dict[str, Any], place: Place, width: int, bias: float) -> dict[str, Any]:
-    """The sidecar's values with the bias of the new name lowered by `bias` <= 0; `width` columns in all.
-
-    >>> with_bias({"bias": None}, Place(1, 5, False), 3, -2.0), with_bias({"bias": [1.0, 0.0]}, Place(1, 5, False), 2, 0.0)
-    ({'bias': [0.0, -2.0, 0.0]}, {'bias': [1.0, 0.0]})
-    """
-    if bias == 0:
-        return sidecar
-    values = list(sidecar.get("bias") or [0.0] * width)
-    values[place.at] += bias
-    return sidecar | {"bias": values}
-
-
-def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int]) -> dict[str, Any] | None:
-    """The values of the ensemble at PATH, if it uses `file`, with the class map `new` for `known`; None if nothing changes.
-
-    Raises ValueError where its class map is another than that of the classifier.
-    """
-    values = read_object(path) if path.is_file() else {}
-    if file not in [namer.get("file") for namer in values.get("classifiers", [])]:
-        return None
-    ids = values["categories"]
-    if ids[: len(new)] == list(new):  # another classifier was taught it first
-        return None
-    if ids != list(known):
-        raise ValueError(f"{path}: its {len(ids)} categories do not go on from the {len(known)} of {file}; pass --id as there")
-    return values | {"categories": list(new)}
-
-
 # -- files -----------------------------------------------------------------------------------------------------------------
 
 
@@ -155,15 +86,6 @@ def enrolled_in(folder: Path) -> list[dict[str, Any]]:
     """The names and ids enrolled into the classifier in FOLDER so far, oldest first."""
     path = folder / "enrolled.json"
     return list(json.loads(path.read_text())) if path.is_file() else []
-
-
-def bias_of(logits: Floats, sidecar: dict[str, Any], place: Place) -> float:
-    """The bias <= 0 with which the name at `place` is the first of at most STOLEN of the rows of `logits` (N, C)."""
-    if len(logits) == 0:
-        return 0.0
-    scaled = Scaling(sidecar.get("temperature", 1.0), sidecar.get("scale"), sidecar.get("bias")).scaled(logits)  # (N, C)
-    margin = scaled[:, place.at] - np.delete(scaled, place.at, axis=1).max(1, initial=-np.inf)
-    return -max(0.0, float(np.quantile(margin, 1 - STOLEN, method="higher")))
 
 
 def undo(runs: Path, classifier: str) -> None:

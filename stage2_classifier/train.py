@@ -28,14 +28,14 @@ from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import fit
 from stage2_classifier.model import MEAN, STD, Classifier, build, normalised, pretrained_file, to_input
 from stage2_classifier.out_of_fold import (
-    NOTHING,
+    NO_BOXES,
     Plan,
     background,
+    detected_boxes,
     fold_settings,
-    found_boxes,
     measured_error,
     out_of_fold,
-    with_found,
+    with_detected,
 )
 
 NO_FOLDS = Plan()
@@ -194,14 +194,14 @@ class Shown(NamedTuple):
 def look(runs: Path, parts: folds.Folds, outputs: Columns, config: ClassifierConfig, plan: Plan) -> Shown:
     """What detectors find on the photos: R/one's, and by `plan` those of the folds, on scenes they were not trained on."""
     train, valid, detector = parts.photos("train"), parts.labelled("valid"), runs / "one" / "model.onnx"
-    found, on_valid = [NOTHING] * len(train), found_boxes(detector, valid)
+    found, on_valid = [NO_BOXES] * len(train), detected_boxes(detector, valid)
     if plan.folds:
         found = out_of_fold(runs, parts, plan, lambda line: say(f"classifier: {line}"))
         error = measured_error(train, found)
-        train = tuple(with_found(photo, boxes) for photo, boxes in zip(train, found, strict=True))
+        train = tuple(with_detected(photo, boxes) for photo, boxes in zip(train, found, strict=True))
     elif detector.is_file():
         error = measured_error(valid, on_valid)
-        found = found_boxes(detector, train) if outputs.background else found
+        found = detected_boxes(detector, train) if outputs.background else found
     else:
         say(f"classifier: {detector} not found, the box error is a typical one, not measured")
         error = np.array(TYPICAL_ERROR)

@@ -138,15 +138,15 @@ def moved(box: np.ndarray, size: tuple[int, int], between: tuple[float, float], 
 
 def count(doubts: Sequence[Suspicion], errors: Sequence[Error], photos: Sequence[Photo], kind: str | None = None) -> Hits:
     """The hits of `doubts`, surest first, cut at the number of `errors`; of one kind, or of all where that is None."""
-    wanted = [error for error in errors if kind in (None, error.kind)]
-    listed = [doubt for doubt in doubts if kind in (None, doubt.kind)][: len(wanted)]
-    left, hits = list(wanted), 0
+    counted = [error for error in errors if kind in (None, error.kind)]
+    listed = [doubt for doubt in doubts if kind in (None, doubt.kind)][: len(counted)]
+    left, hits = list(counted), 0
     for doubt in listed:
         hit = next((error for error in left if _is_about(doubt, error, photos)), None)
         if hit is not None:
             left.remove(hit)
             hits += 1
-    return Hits(len(wanted), len(listed), hits)
+    return Hits(len(counted), len(listed), hits)
 
 
 def _is_about(doubt: Suspicion, error: Error, photos: Sequence[Photo]) -> bool:
@@ -169,11 +169,11 @@ def by_cleanlab(photos: Sequence[PhotoEvidence]) -> list[Suspicion]:
     order, rows = zip(*[_per_class(evidence) for evidence in photos], strict=True)
     both = {"labels": labels, "predictions": list(rows)}
     swap = rank.compute_swap_box_scores(**both, high_probability_threshold=CLEANLAB["high"])
-    place = rank.compute_badloc_box_scores(**both, low_probability_threshold=CLEANLAB["low"])
+    location = rank.compute_badloc_box_scores(**both, low_probability_threshold=CLEANLAB["low"])
     over = rank.compute_overlooked_box_scores(**both, high_probability_threshold=CLEANLAB["high"])
     doubts = []
     for i, evidence in enumerate(photos):
-        for kind, scores in (("mislabelled", swap[i]), ("shifted", place[i])):
+        for kind, scores in (("mislabelled", swap[i]), ("shifted", location[i])):
             boxes = evidence.photo.boxes
             doubts += [Suspicion(kind, i, k, boxes[k], None, 1 - float(s), "") for k, s in enumerate(scores)]
         free = [(j, float(s)) for j, s in zip(order[i], over[i], strict=True) if np.isfinite(s)]
