@@ -4,7 +4,7 @@
 
 Draws shelves, splits them by scene, trains both detectors and the classifier (once on shelf crops, once on studio photos), fits
 the gate, compares the ways of naming on held-out shelves, builds the zip, runs it in the judge's environment and scores what it
-wrote. What exists already is used again; a stopped demo goes on when started again.
+wrote. Finished steps are reused; a stopped demo resumes when it is started again.
 """
 
 import argparse
@@ -47,11 +47,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def body(argv: list[str] | None) -> None:
-    """Read the arguments and walk the path."""
+    """Read the arguments and run the demo."""
     p = argparse.ArgumentParser(prog="python -m experiments.demo", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, default=Path("demo"))
     p.add_argument(
-        "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; tests every joint and learns nothing"
+        "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; runs every step and learns nothing"
     )
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results; needs a new --out")
     args = p.parse_args(argv)
@@ -61,7 +61,7 @@ def body(argv: list[str] | None) -> None:
 
 
 def demo(out: Path, quick: bool = False, record: bool = False) -> None:
-    """Everything, in order; each step says what it does, or that it reuses what is there."""
+    """All steps in order; each says what it does, or that it reuses an earlier result."""
     folds.refuse_file(out)
     started = time.time()
     data = draw(out / "data", quick)
@@ -99,9 +99,9 @@ def split(data: Path, out: Path) -> None:
 
 def train_all(data: Path, out: Path, quick: bool) -> None:
     """Two detectors, the second from the first one's weights, and two classifiers."""
-    one = detector_recipes.recipe("demo", quick)
-    aware = replace(one, epochs=min(one.epochs, AWARE_EPOCHS))
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
+    agnostic = detector_recipes.recipe("demo", quick)
+    aware = replace(agnostic, epochs=min(agnostic.epochs, AWARE_EPOCHS))
+    detector.train(data, out, "one", agnostic, resume=detector.is_stopped(out / "one"))
     detector.train(data, out, "all", aware, pretrained=weights_of(out / "one"), resume=detector.is_stopped(out / "all"))
     for crops in ("shelf", "studio"):
         stopped = classifier.is_stopped(out / f"classifier_{crops}")

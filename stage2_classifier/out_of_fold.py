@@ -2,7 +2,7 @@
 
 `python -m stage2_classifier.train --folds K` trains K detectors like R/one, each on the train photos of all scenes but a K-th,
 and keeps the boxes that each finds on the scenes it has not seen in R/oof/fold_k.json. So the classifier learns from boxes as
-they are at judgment; those that R/one finds on its own training photos are too good. A stopped run goes on with its fold.
+they are at judgment; those that R/one finds on its own training photos are too good. A stopped run resumes with its fold.
 """
 
 from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
 def train_fold(
     out: Path, photos: Sequence[Photo], parts: Folds, settings: dict[str, Any], plan: Plan, progress: Progress
 ) -> Path:
-    """Train a detector on `photos` in the folder OUT and return its exported model; goes on with one that was stopped."""
+    """Train a detector on `photos` in the folder OUT and return its exported model; resumes a stopped one."""
     from stage1_detector import families, train  # here: ultralytics takes seconds to load, and most runs do without
 
     config = detector_config.from_settings(settings["detector"])

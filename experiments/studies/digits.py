@@ -63,7 +63,7 @@ def body(argv: list[str] | None) -> None:
         type=Path,
         help="drawn strips, as experiments.studies.number_strips writes them; one joins for each photo",
     )
-    p.add_argument("--finetune", type=Path, help="--out of an earlier call, whose weights it goes on from")
+    p.add_argument("--finetune", type=Path, help="--out of an earlier call, whose weights the training starts from")
     p.add_argument("--lr", type=float, default=0.0, help="in place of the recipe's")
     p.add_argument("--views", type=int, nargs="+", default=[], help="long sides in pixels of the views that are fused")
     p.add_argument("--beside", type=Path, nargs="+", default=[], help="--out of other calls, whose models join the fused one")

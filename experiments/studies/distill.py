@@ -6,7 +6,7 @@ Variants: `baseline` learns alone; `feature`, `prediction` and `both` have the t
 many more epochs as the teacher's forward pass costs, at equal compute; `ultralytics` is its distillation in its trainer, and
 `ultralytics-baseline` that trainer without it. The teacher is the student's network begun from --pretrained and trained
 --teacher-epochs; of a YOLO it is trained by ultralytics. X/teacher and X/VARIANT/SEED hold the runs, X/table.{csv,md} and
-X/arms.png their scores; what is finished is reused, what was stopped goes on.
+X/arms.png their scores; finished runs are reused, a stopped one resumes.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 DIR/N holds data/ and folds.json of a drawn shop, and one/ if its box error is to be measured. For each N a classifier goes
 into OUT/N, trained without the held-out products; then each alone is enrolled into a copy of it, and both name the test
-part's crops. OUT/N/result.json holds one seed; a second call goes on where the first was stopped.
+part's crops. OUT/N/result.json holds one seed; a stopped run resumes.
 """
 
 import argparse

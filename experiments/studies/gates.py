@@ -5,7 +5,7 @@
 For each seed: shelves are drawn and split by scene, both detectors and three classifiers trained (on shelf crops, on studio
 photos only, on shelf crops whose names were shuffled), and for each classifier the gate is fitted on valid and scored on test.
 The last two are sabotage: where they name worse than the detector, the gate must answer `detector` and the score must stay.
-Finished runs are reused, a stopped one goes on. DIR/gates.json holds every score of every seed, DIR/gates.png shows them.
+Finished runs are reused, a stopped one resumes. DIR/gates.json holds every score of every seed, DIR/gates.png shows them.
 """
 
 import argparse
@@ -110,10 +110,10 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     shelves: ShelfConfig = replace(make_photos.recipe("demo"), **setting.shelves)
     make_photos.draw(replace(shelves, count=16) if quick else shelves, data, seed, tell=lambda line: say(f"shelves: {line}"))
     folds.body(["--data", str(data), "--out", str(out), "--groups", str(data / "scenes.csv"), "--seed", str(seed)])
-    one = replace(detector_recipes.recipe("demo", quick), seed=seed)
-    one = one if quick else replace(one, size=setting.size, epochs=setting.epochs[0])
-    aware = one if quick else replace(one, epochs=setting.epochs[1])
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
+    agnostic = replace(detector_recipes.recipe("demo", quick), seed=seed)
+    agnostic = agnostic if quick else replace(agnostic, size=setting.size, epochs=setting.epochs[0])
+    aware = agnostic if quick else replace(agnostic, epochs=setting.epochs[1])
+    detector.train(data, out, "one", agnostic, resume=detector.is_stopped(out / "one"))
     start = record.weights_of(out / "one")
     detector.train(data, out, "all", aware, pretrained=start, resume=detector.is_stopped(out / "all"))
     config = replace(classifier_config.recipe("demo", quick), seed=seed)

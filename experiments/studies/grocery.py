@@ -4,7 +4,7 @@
 
 DIR holds natural/{train,val,test}/NAME/*.jpg, studio/NAME/*.jpg and classes.json (Klasson et al. 2019, arXiv:1901.00711).
 Each run trains `stage2_classifier` on whole photos, fits its temperature on val and is scored on test; about 6 minutes on one
-core (natural) or 5 (the others). OUT/KIND/seedN/result.json holds one; a second call goes on where the first was stopped.
+core (natural) or 5 (the others). OUT/KIND/seedN/result.json holds one; a stopped run resumes.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def regions_in(folder: Path, names: list[str], size: int, studio: bool) -> list[
 
 
 def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pretrained: Path | None) -> dict[str, Any]:
-    """Train and score one seed into OUT, or return what is there of the same settings. ValueError where it is of others."""
+    """Train and score one seed into OUT, or return its finished result. ValueError if that has other settings."""
     path, settings = out / "result.json", asdict(config) | {"start": pretrained and record.fingerprint(pretrained)}
     if path.is_file():
         result = json.loads(path.read_text())

@@ -24,8 +24,8 @@ Compute = Callable[[Photo], dict[str, np.ndarray]]
 RawOutputs = list[list[list[Detections]]]  # of each photo, each detector, each of its views: boxes before merging
 
 
-def silent(done: int, total: int) -> None:
-    """Progress that nobody hears of."""
+def no_progress(done: int, total: int) -> None:
+    """Reports no progress."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class OutputCache:
-    """Where models lie, the folder that their outputs are cached in, and who hears of the progress."""
+    """Where models lie, the folder that their outputs are cached in, and what reports progress."""
 
     models: Path
     folder: Path
-    progress: Progress = silent
+    progress: Progress = no_progress
 
 
 @dataclass(frozen=True)

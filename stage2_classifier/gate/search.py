@@ -150,7 +150,7 @@ def search(photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, trials:
 
 
 def proposed(trial: "BaseTrial", ensemble: Ensemble) -> Ensemble:
-    """The ensemble that a trial stands for; the first detector's plain view always counts."""
+    """The ensemble that a trial proposes; the first detector's plain view always counts."""
     method = trial.suggest_categorical("method", METHODS)
     iou = trial.suggest_float("iou", 0.35, 0.85)
     sigma = trial.suggest_float("sigma", 0.05, 1.0) if method == "soft_nms" else Merge.sigma
