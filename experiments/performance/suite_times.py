@@ -1,4 +1,4 @@
-"""How long the tests take: `python -m experiments.performance.suite_times [--all]` runs the fast ones, or all, and records the time."""
+"""How long the tests take: `python -m experiments.performance.suite_times [--all]` runs the fast ones, or all, and records."""
 
 import argparse
 import subprocess
