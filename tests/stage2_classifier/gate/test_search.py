@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from place import Place
 
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member, Merge
@@ -146,3 +147,17 @@ def test_mistakes_in_flags_are_one_line(flags: list[str], error: str, capsys: py
 def test_a_detector_that_is_not_finished_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model.onnx not found: train it first"):
         ensemble_of([tmp_path / "model.onnx"], [])
+
+
+def test_the_command_records_its_choice_and_applies_nothing_that_is_not_shown(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (place.runs / "ensemble.json").read_bytes()
+    words = ["--data", str(place.data), "--runs", str(place.runs), "--trials", "2", "--folds", "2", "--parts", "valid", "test"]
+    assert search.main([*words, "--apply"]) == 0
+    written = json.loads((place.runs / "search.json").read_text())
+    assert list(written) == ["gain", "adopted", "chosen"] and written["adopted"] is False  # constant boxes: nothing to gain
+    assert (place.runs / "ensemble.json").read_bytes() == before
+    assert "not adopted" in capsys.readouterr().out
+    assert search.main([*words, "--folds", "99"]) == 2
+    assert "--folds: got 99, allowed 2 to" in capsys.readouterr().err
