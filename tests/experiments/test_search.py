@@ -11,7 +11,8 @@ from experiments import search
 from experiments.studies import ensembles
 from experiments.studies.ensembles import VARIANTS, VIEWS, Raw, det_map50, views_of, weighted
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.views import make_views
 from photos.data import Photo
 from runs.command import run
