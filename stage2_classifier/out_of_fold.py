@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold
 from fusion.boxes import iou
 from fusion.ensemble import Member
 from fusion.models import Model, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read_image
 from photos.folds import Folds
 from runs import record
@@ -44,7 +44,7 @@ def detected_boxes(detector: Path, photos: Sequence[Photo]) -> list[Boxes]:
         return [NO_BOXES] * len(photos)
     model = Model(detector)
     member = Member.of(detector.name, model.sidecar, conf=MIN_SCORE)
-    return [detect_one(model, member, read_image(p.path, p.width, p.height))[0].boxes for p in photos]
+    return [run_detector(model, member, read_image(p.path, p.width, p.height))[0].boxes for p in photos]
 
 
 def measured_error(photos: Sequence[Photo], detected: Sequence[Boxes]) -> np.ndarray:

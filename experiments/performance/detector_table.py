@@ -32,7 +32,7 @@ from experiments.performance.coco_metrics import coco_scores
 from experiments.performance.compared_runs import Run, refuse_mixed, refuse_same_names, run_of, shared_folds
 from fusion.boxes import Detections
 from fusion.models import Model, normalise
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read, read_image
 from photos.score import tail
 from runs.command import say
@@ -105,7 +105,7 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
     A class-agnostic one is scored as if there were one category in place of `n_categories`.
     """
     member, aware, min_steps = train.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
-    detections = [detect_one(model, member, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
+    detections = [run_detector(model, member, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
     truth = photos if aware else [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     score = partial(scored, truth, detections, n_categories if aware else 1, model.sidecar.max_det)
     whole, drawn = score(range(len(photos))), [score(picked) for picked in resamples(scene, np.random.default_rng(0))]

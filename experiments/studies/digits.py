@@ -23,9 +23,10 @@ from experiments.performance.coco_metrics import coco_scores
 from experiments.studies import number_reading
 from experiments.studies.detectors import held_out_photos
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import Model
-from fusion.pipeline import detect_view, merge
+from fusion.pipeline import merge, run_detector_view
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs.command import run, say
@@ -164,7 +165,7 @@ def all_views(models: Sequence[Model], members: Sequence[Member], photo: Photo) 
     """The detections of every view of every model on a photo."""
     image = read_image(photo.path, photo.width, photo.height)
     return [
-        [detect_view(model, member, view, image) for view in member.views]
+        [run_detector_view(model, member, view, image) for view in member.views]
         for model, member in zip(models, members, strict=True)
     ]
 

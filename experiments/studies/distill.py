@@ -25,7 +25,7 @@ from experiments.performance import cost
 from experiments.performance.coco_metrics import coco_scores
 from experiments.studies.detectors import held_out_photos
 from fusion.models import Model, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs.command import run, say
@@ -169,7 +169,7 @@ def scored(variant: str, seed: int, teacher: Path, cost_factor: float, args: arg
 def class_agnostic_scores(model: Model, photos: Sequence[Photo]) -> dict[str, float]:
     """COCO's figures of a class-agnostic model alone."""
     member = train.member(model)
-    detections = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
+    detections = [run_detector(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     nameless = [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     return coco_scores(nameless, detections, 1)
 

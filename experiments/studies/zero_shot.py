@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.figures import records
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import scenes
 from photos.data import Photo, read, read_image
 from photos.score import Interval, Truth, interval, match
@@ -54,7 +54,7 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
         starter.export(Path(folder), weights, size)
         model = Model(Path(folder) / "model.onnx")
         member = train.member(model)
-        detections = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
+        detections = [run_detector(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]
     return interval(match(truths, detections, 1), groups, np.random.default_rng(0)).det_map50
 

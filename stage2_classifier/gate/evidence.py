@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Namer
+from fusion.ensemble import ClassifierMember, Ensemble
 from fusion.models import Model
-from fusion.pipeline import classify_one, detect_one, mean, merge
+from fusion.pipeline import mean, merge, run_classifier, run_detector
 from photos.data import Photo, read_image
 from photos.score import Truth
 from runs import record
@@ -85,7 +85,7 @@ def raw_outputs(
     return [_detections(arrays, ensemble) for arrays in raw], key
 
 
-def probabilities_at(to_name: BoxesToName, namer: Namer, width: int, cache: OutputCache) -> list[np.ndarray]:
+def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, cache: OutputCache) -> list[np.ndarray]:
     """One classifier's calibrated probabilities (N, width) for the boxes on each photo."""
     file = cache.models / namer.file
     key = record.digest([_fingerprint([file]), namer.batch, namer.views, to_name.key, width])
@@ -93,7 +93,7 @@ def probabilities_at(to_name: BoxesToName, namer: Namer, width: int, cache: Outp
 
     def compute(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
-        return {"probabilities": classify_one(model(), namer, image, to_name.boxes[photo.id], width)}
+        return {"probabilities": run_classifier(model(), namer, image, to_name.boxes[photo.id], width)}
 
     arrays = cached(cache.folder / f"names-{key}", to_name.photos, compute, cache.progress)
     return [by_name["probabilities"] for by_name in arrays]
@@ -129,7 +129,7 @@ def _detecting(ensemble: Ensemble, folder: Path) -> Compute:
         image = read_image(photo.path, photo.width, photo.height)
         arrays: dict[str, np.ndarray] = {}
         for i, (model, member) in enumerate(zip(load(), ensemble.detectors, strict=True)):
-            for j, view in enumerate(detect_one(model, member, image)):
+            for j, view in enumerate(run_detector(model, member, image)):
                 arrays |= {f"{i}.{j}.{name}": value for name, value in vars(view).items() if value is not None}
         return arrays
 

@@ -9,7 +9,8 @@ import pytest
 from place import Place
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.views import make_views
 from photos.data import Photo
 from runs.command import run
