@@ -2,12 +2,13 @@
 
 import contextlib
 import importlib
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -96,7 +97,7 @@ def call(command: Command, arguments: list[str]) -> int:
     return int(entry(command.called)(arguments) or 0)
 
 
-def entry(module: str):  # noqa: ANN201
+def entry(module: str) -> Callable[[list[str]], int]:
     """The `main` of `python -m MODULE`."""
     found = importlib.import_module(module)
     return found.main if hasattr(found, "main") else importlib.import_module(f"{module}.__main__").main
@@ -165,7 +166,16 @@ def test_every_command_exists_and_takes_its_flags(called: str, capsys: pytest.Ca
     uses = [command for command in OURS if command.called == called]
     known = help_of(uses[0], capsys)
     flags = {flag for command in uses for flag in [*command.flags, *QUICK.get(called, {})]}
-    assert [flag for flag in sorted(flags) if not re.search(rf"(?<![\w-]){flag}(?![\w-])", known)] == []
+    assert unknown(flags, known) == []
+
+
+def unknown(flags: set[str], told: str) -> list[str]:
+    """Those of `flags` that a command's help does not tell of."""
+    return [flag for flag in sorted(flags) if not re.search(rf"(?<![\w-]){flag}(?![\w-])", told)]
+
+
+def test_a_flag_that_is_not_there_is_noticed() -> None:
+    assert unknown({"--data", "--dat", "--quick"}, "--data PATH  the photos\n--quick-ish") == ["--dat", "--quick"]
 
 
 def help_of(command: Command, capsys: pytest.CaptureFixture[str]) -> str:
@@ -183,7 +193,7 @@ def test_an_ensembles_entry_in_a_guide_is_one() -> None:
     inline = re.findall(r"`(\{\"file\".*?\})`", text)
     assert json_blocks and inline
     for block in [*json_blocks, *inline]:
-        member = record(Member, __import__("json").loads(block), "ensembles.md")
+        member = record(Member, json.loads(block), "ensembles.md")
         assert member.views
 
 
@@ -235,9 +245,3 @@ def test_every_command_of_the_guide_to_digits_runs(tmp_path: Path) -> None:
 
     assert number_strips.main(["--out", str(tmp_path / "D"), "--count", "12", "--seed", "1"]) == 0
     run_all(ROOT / "docs" / "guide" / "digits.md", tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Trainings of a few steps are no faster on several threads."""
-    yield
