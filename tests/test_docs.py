@@ -32,7 +32,7 @@ PHOTOS = 16  # as many as `hylle demo --quick` draws
 QUICK: dict[str, dict[str, str | None]] = {
     "train-detector": {"--quick": None, "--device": "cpu"},
     "train-classifier": {"--quick": None},
-    "synth": {"--count": "4"},
+    "synth": {"--count": "12"},
     "search": {"--trials": "2", "--folds": "2"},
     "distill": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
     "stage1_detector.distillation": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
@@ -122,7 +122,7 @@ def test_a_block_is_read_command_by_command(tmp_path: Path) -> None:
 
 def test_the_quick_form_replaces_what_is_written() -> None:
     written = "hylle synth --studio D --count 3220 --out S"
-    assert quick(Command("", written.split())) == ["--studio", "D", "--out", "S", "--count", "4"]
+    assert quick(Command("", written.split())) == ["--studio", "D", "--out", "S", "--count", "12"]
     assert quick(Command("", ["hylle", "check", "a.zip"])) == ["a.zip"]
 
 
@@ -153,6 +153,10 @@ def headings(page: Path) -> set[str]:
 def test_every_guide_begins_with_a_command() -> None:
     assert GUIDES
     assert [page.name for page in GUIDES if not commands(page)] == []
+
+
+def test_every_quick_form_is_of_a_command_that_is_written() -> None:
+    assert set(QUICK) <= {command.called for command in OURS}
 
 
 def test_every_target_of_make_exists() -> None:
