@@ -144,7 +144,7 @@ def stage2(figures: Figures) -> str:
 
 def single(figures: Figures) -> str:
     """The figures that stand alone: one line each."""
-    alone = (key for key in figures if re.match(r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests)\b", key))
+    alone = (key for key in figures if re.match(r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house)\b", key))
     return lines({key: figures[key] for key in alone})
 
 
