@@ -7,7 +7,6 @@ part, the classifiers `--beside` in place of the first and together with it, kNN
 names and of boxes. Raw outputs are kept in R/raw, so that a second run takes seconds; R/ablation.{json,md,png} hold the table.
 """
 
-import argparse
 import re
 import shutil
 from collections.abc import Sequence
@@ -25,16 +24,16 @@ from photos import folds
 from photos.data import Dataset, read
 from photos.score import Interval
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import n_categories
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m experiments.ablation", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.ablation", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True, help="run folder with ensemble.json and the models it names")
     p.add_argument("--beside", nargs="+", default=[], help="folders in R of other classifiers to compare")

@@ -30,7 +30,7 @@ from experiments.performance import detector_table, endurance, runtime
 from experiments.performance.runtime import ratio
 from fusion.ensemble import parse
 from fusion.merge import weighted_boxes_fusion
-from runs.command import run, say
+from runs.command import Parser, run, say
 from submission import build
 from submission.run import find_photos
 
@@ -44,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     return run(body, argv)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m experiments.benchmark", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.benchmark", description=(__doc__ or "").split("\n")[0])
     p.add_argument("what", choices=list(BENCHMARKS))
     p.add_argument("--runs", nargs="+", default=[], help="folder of models with its ensemble.json; of detectors: several")
     p.add_argument("--photos", type=Path, help="folder of photos")

@@ -7,7 +7,6 @@ every merged box. Each method is fitted on the valid part and measured on the te
 on valid picks. Logits are kept in R/raw. Writes R/calibration.json and R/calibration.png.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from fusion.views import crop_batches
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record
-from runs.command import run, say, ticker
+from runs.command import Parser, run, say, ticker
 from stage2_classifier import scaling
 from stage2_classifier.gate.calibrate import first_hits, named_boxes
 from stage2_classifier.gate.choose import resampling_groups
@@ -75,9 +74,9 @@ class Line:
     bins: list[scaling.Bin]
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m experiments.calibration", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.calibration", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and a classifier")
     p.add_argument("--classifier", default="classifier_shelf", help="its folder in R")

@@ -7,7 +7,6 @@ the gate, compares the ways of naming on held-out shelves, builds the zip, runs 
 wrote. What exists already is used again; a stopped demo goes on when started again.
 """
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +19,13 @@ from experiments.figures import ablation_table, records
 from photos import folds
 from photos.data import read
 from photos.score import Interval, bootstrap, match
-from runs.command import run, say
-from runs.record import weights_of
+from runs.command import Parser, run, say
+from runs.record import is_stopped, weights_of
 from stage1_detector import recipes as detector_recipes
-from stage1_detector import train as detector
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
 from stage2_classifier import config as classifier_config
-from stage2_classifier import train as classifier
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
@@ -41,14 +40,14 @@ ARMS = {"detector": "detector", "raw": "raw", "agree": "agree", "gate + further 
 COMMAND = "python -m experiments.demo --record"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m experiments.demo") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and walk the path."""
-    p = argparse.ArgumentParser(prog="python -m experiments.demo", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, default=Path("demo"))
     p.add_argument(
         "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; tests every joint and learns nothing"
@@ -94,18 +93,19 @@ def draw(data: Path, quick: bool) -> Path:
 
 def split(data: Path, out: Path) -> None:
     """Folds by the scenes as they were drawn."""
-    folds.body(["--data", str(data), "--out", str(out), "--groups", str(data / "scenes.csv"), "--seed", str(SEED)])
+    folds.split(data, out, str(data / "scenes.csv"), seed=SEED)
 
 
 def train_all(data: Path, out: Path, quick: bool) -> None:
     """Two detectors, the second from the first one's weights, and two classifiers."""
     one = detector_recipes.recipe("demo", quick)
     aware = replace(one, epochs=min(one.epochs, AWARE_EPOCHS))
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
-    detector.train(data, out, "all", aware, pretrained=weights_of(out / "one"), resume=detector.is_stopped(out / "all"))
+    train_detector(DetectorRun(data=data, runs=out, resume=is_stopped(out / "one")), one)
+    start = weights_of(out / "one")
+    train_detector(DetectorRun(data=data, runs=out, classes="all", pretrained=start, resume=is_stopped(out / "all")), aware)
     for crops in ("shelf", "studio"):
-        stopped = classifier.is_stopped(out / f"classifier_{crops}")
-        classifier.train(data, out, crops, classifier_config.recipe("demo", quick), resume=stopped)
+        request = ClassifierRun(data=data, runs=out, crops=crops, resume=is_stopped(out / f"classifier_{crops}"))
+        train_classifier(request, classifier_config.recipe("demo", quick))
 
 
 def studio_minus_shelf(data: Path, out: Path) -> Interval:

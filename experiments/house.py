@@ -6,7 +6,6 @@ Counts the Python files at the top of each package, the words of the README, han
 of CHECKOUT, and times `--help` and a wrong path of six verbs there, each as a process of its own.
 """
 
-import argparse
 import ast
 import os
 import statistics
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.figures import records
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import ROOT
 
 PACKAGES = ("hylle", "fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "submission", "experiments")
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Count, time, print, and record where asked."""
-    p = argparse.ArgumentParser(prog="python -m experiments.house", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.house", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--root", type=Path, default=ROOT, help="the checkout to look at")
     p.add_argument("--runs", type=int, default=5, help="timed runs of each call, after one that is not counted")
     p.add_argument("--record", action="store_true", help="write house.* to experiments/results")

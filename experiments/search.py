@@ -11,10 +11,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import optuna
-from sklearn.model_selection import GroupKFold
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
@@ -26,8 +25,11 @@ from photos import folds
 from photos.data import Photo, read
 from photos.score import Interval, Truth, bootstrap, match
 from runs import record
-from runs.command import run, say, ticker
+from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.evidence import raw_outputs
+
+if TYPE_CHECKING:
+    import optuna
 
 METHODS = ("wbf", "nms", "soft_nms")
 
@@ -47,14 +49,14 @@ class Found:
         return self.gain.low > 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m experiments.search") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Search with every seed of the runs, tell the gain, write what is adopted."""
-    p = argparse.ArgumentParser(prog="python -m experiments.search", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", required=True)
     p.add_argument("--runs", required=True, help="run folder; {seed} stands for each of --seeds")
     p.add_argument("--detectors", nargs="+", help="folders of finished class-agnostic detectors; R/one if not given")
@@ -101,6 +103,8 @@ def nested(
     photos: Sequence[Photo], raw: Raw, ensemble: Ensemble, scenes: np.ndarray, turns: int, trials: int, seed: int
 ) -> Found:
     """Search in turns, each on the scenes that the others are merged by; `scenes` (P,) of each photo."""
+    from sklearn.model_selection import GroupKFold
+
     default = weighted(ensemble, [VIEWS] * len(ensemble.detectors), Merge())
     merged = [merge(one, default) for one in raw]
     for k, (seen, unseen) in enumerate(GroupKFold(turns).split(scenes, groups=scenes)):
@@ -117,6 +121,8 @@ def nested(
 
 def search(photos: Sequence[Photo], raw: Raw, ensemble: Ensemble, trials: int, seed: int) -> Ensemble:
     """The best of `trials` ways of merging on these photos; the default is tried first, so none is worse there."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     names = [f"{i}.{view}" for i in range(len(ensemble.detectors)) for view in VIEWS]
@@ -125,7 +131,7 @@ def search(photos: Sequence[Photo], raw: Raw, ensemble: Ensemble, trials: int, s
     return proposed(optuna.trial.FixedTrial(study.best_params), ensemble)
 
 
-def proposed(trial: optuna.trial.BaseTrial, ensemble: Ensemble) -> Ensemble:
+def proposed(trial: "optuna.trial.BaseTrial", ensemble: Ensemble) -> Ensemble:
     """The ensemble that a trial stands for; the first detector's plain view always counts."""
     method = trial.suggest_categorical("method", METHODS)
     iou = trial.suggest_float("iou", 0.35, 0.85)

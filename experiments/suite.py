@@ -1,12 +1,11 @@
 """How long the tests take: `python -m experiments.suite [--all]` runs the fast ones, or all, and records the time."""
 
-import argparse
 import subprocess
 import sys
 import time
 
 from experiments.figures import records
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import ROOT
 
 
@@ -17,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Run the tests once and record tests.fast_seconds or tests.all_minutes. Raises ValueError when one fails."""
-    p = argparse.ArgumentParser(prog="python -m experiments.suite", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.suite", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--all", action="store_true", help="`make test`: ruff, mypy and every test, on a machine that is set up")
     args = p.parse_args(argv)
     words = ["make", "test"] if args.all else [sys.executable, "-m", "pytest", "-q", "-m", "not slow"]

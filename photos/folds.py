@@ -1,10 +1,9 @@
-"""Deal the photos into train, valid and test so that no scene is on two sides: `python -m photos.folds`.
+"""Deal the photos into train, valid and test so that no scene is on two sides: `hylle folds`.
 
 A set without parts is dealt into folds: fold 0 is test, fold 1 valid, the rest train. Parts that the set comes with are kept,
 and a missing valid or test is one fold of train. RUN/folds.json says it all; every later command reads it with `load`.
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 from photos import scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from runs import command, record
+from runs.command import Parser
 
 NAME = "folds.json"
 HELD_OUT = ("test", "valid")  # in the order in which missing ones take the folds 0, 1
@@ -176,7 +176,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
     path = Path(path)
     refuse_file(path.parent)
     if not path.is_file():
-        made_by = f"python -m photos.folds --data {dataset.root} --out {path.parent}"
+        made_by = f"hylle folds --data {dataset.root} --out {path.parent}"
         raise FileNotFoundError(f"folds: {path} not found: make it with {made_by}")
     try:
         content = json.loads(path.read_bytes())
@@ -215,12 +215,26 @@ def find_scenes(dataset: Dataset, groups: str) -> np.ndarray:
     return np.arange(len(dataset.photos)) if groups == "photo" else scenes.from_csv(Path(groups), dataset)
 
 
-def _told(groups: str) -> str:
+def _groups_setting(groups: str) -> str:
     """`--groups` as written into Settings: a file by its name and content, not by where it lies."""
     if groups in ("auto", "photo"):
         return groups
     path = Path(groups)
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def split(data: Path, runs: Path, groups: str = "auto", count: int = 5, seed: int = 0, force: bool = False) -> Folds:
+    """Make or reuse RUNS/folds.json, and say what it holds; arguments as the command's flags, `count` as --folds."""
+    refuse_file(runs)
+    if seed < 0:
+        raise DataError(f"folds: got --seed {seed}, need 0 or more")
+    settings = Settings(data.resolve().name, _groups_setting(groups), count, seed)
+    folds, reused = make(read(data), runs / NAME, groups, settings, force)
+    command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
+    sys.stdout.write(summary(folds) + "\n")
+    for line in leaks(folds):
+        command.say(line)
+    return folds
 
 
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
@@ -238,8 +252,8 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
     return folds, True
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m photos.folds", description=__doc__)
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="annotations.json or {train,valid,test}.json, and images/")
     parser.add_argument("--out", type=Path, required=True, help="run folder; folds.json is written there")
     parser.add_argument("--groups", default="auto", help="auto (near-duplicates), photo (each alone), FILE.csv")
@@ -249,23 +263,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def body(argv: list[str] | None) -> None:
-    """Read the arguments, make or reuse the folds, say what they hold. Raises ValueError for what the user can mend."""
-    args = _parser().parse_args(argv)
-    refuse_file(args.out)
-    if args.seed < 0:
-        raise DataError(f"folds: got --seed {args.seed}, need 0 or more")
-    settings = Settings(args.data.resolve().name, _told(args.groups), args.folds, args.seed)
-    folds, reused = make(read(args.data), args.out / NAME, args.groups, settings, args.force)
-    command.say(f"folds: {args.out / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
-    sys.stdout.write(summary(folds) + "\n")
-    for line in leaks(folds):
-        command.say(line)
+def body(argv: list[str] | None, prog: str) -> None:
+    """Read the arguments and split. Raises ValueError for what the user can mend."""
+    args = _parser(prog).parse_args(argv)
+    split(args.data, args.out, args.groups, args.folds, args.seed, args.force)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m photos.folds") -> int:
     """Run the command; returns its exit code."""
-    return command.run(body, argv)
+    return command.run(body, argv, prog)
 
 
 if __name__ == "__main__":

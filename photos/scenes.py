@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.cluster.hierarchy import DisjointSet
 
 from photos.data import DataError, Dataset, Photo, read_image, refuse
 
@@ -69,6 +68,8 @@ class Look(NamedTuple):
 
 def groups(dataset: Dataset, config: SceneConfig | None = None, progress: Progress | None = None) -> np.ndarray:
     """The scene of each photo, int64 (n_photos,), numbered 0.. in order of first appearance. DataError for a broken photo."""
+    from scipy.cluster.hierarchy import DisjointSet
+
     config, n = config or SceneConfig(), len(dataset.photos)
     looks = []
     for i, photo in enumerate(dataset.photos):

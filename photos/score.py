@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm as normal
-from scipy.stats import t as student
 
 from fusion.boxes import Detections, iou
 
@@ -263,6 +261,9 @@ def tail(count: int) -> float:
     >>> round(tail(6), 4), round(tail(1000), 4), round(tail(1), 4)
     (0.0024, 0.0248, 0.025)
     """
+    from scipy.stats import norm as normal
+    from scipy.stats import t as student
+
     plain = (1 - CONFIDENCE) / 2
     return plain if count < 2 else float(normal.cdf(student.ppf(plain, count - 1) * np.sqrt(count / (count - 1))))
 

@@ -1,28 +1,39 @@
 """What every command of the project does around its work: one line on stderr for a user's mistake, and an exit code."""
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 MISTAKE = 2  # exit code: the user can mend it (a file, a flag, a label)
 INTERRUPTED = 130  # exit code of a shell for Ctrl-C: 128 + SIGINT
 
 
-def run(body: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
-    """Call `body(argv)` and return the exit code: 0, 2 (the user's mistake, told as `error: ...` on stderr) or 130 (Ctrl-C).
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose refusals are mistakes like any other: a ValueError of one line, not a usage and an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError with the message."""
+        raise ValueError(f"{' '.join(message.split())} ({self.prog} --help)")
+
+
+def run(body: Callable[..., int | None], argv: list[str] | None, *prog: str) -> int:
+    """Call `body(argv, *prog)` and return the exit code: what it returns (None: 0), 2 or 130.
+
+    2 is the user's mistake, told as `error: ...` on stderr, 130 is Ctrl-C. `prog` is what the user typed to call the command.
 
     ValueError, OSError (a missing file or folder, no permission, no space) and FloatingPointError (a loss that is no number:
     lower --lr) are the user's to mend; everything else is a defect of the code and keeps its traceback.
     """
     try:
-        body(argv)
+        return body(argv, *prog) or 0
     except (ValueError, OSError, FloatingPointError) as error:
         sys.stderr.write(f"error: {_line(error)}\n")
         return MISTAKE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    return 0
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -107,14 +107,9 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
     path = out / "run.json"
     if force or not path.is_file():
         return False
-    old = read_object(path).get("settings", {})
-    now = json.loads(json.dumps(settings))
-    for name in sorted({*old, *now}):
-        if old.get(name) != now.get(name):
-            raise ValueError(
-                f"{out} holds a finished run with {name} {old.get(name)!r}, now {now.get(name)!r}; "
-                f"pass --force to replace it, or another --out"
-            )
+    difference = first_difference(read_object(path).get("settings", {}), settings)
+    if difference:
+        raise ValueError(f"{out} holds a finished run with {difference}; pass --force to replace it, or another --out")
     if not (out / "model.onnx").is_file():
         raise ValueError(f"{out} holds run.json of a finished run, but no model.onnx; pass --force to train again")
     return True
@@ -128,11 +123,7 @@ def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path]
     """
     path = out / "begun.json"
     if resume:
-        begun, now = read_object(path) if path.is_file() else settings, json.loads(json.dumps(settings))
-        for name in sorted({*begun, *now}):
-            if begun.get(name) != now.get(name):
-                got = f"{name} {begun.get(name)!r}, now {now.get(name)!r}"
-                raise ValueError(f"--resume: {out} was begun with {got}; pass the same, or --force")
+        refuse_other_settings(out, read_object(path) if path.is_file() else settings, settings)
         return
     out.mkdir(parents=True, exist_ok=True)
     for file in (out / "run.json", out / "progress.json", *old):
@@ -140,8 +131,33 @@ def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path]
     write_json(path, settings)
 
 
-def refuse_unfinished(out: Path, stopped: bool, resume: bool, force: bool) -> None:
+def first_difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting, by name, that differs, with both values; empty where all are the same.
+
+    >>> first_difference({"lr": 0.1, "epochs": 3}, {"lr": 0.2, "epochs": 3})
+    'lr 0.1, now 0.2'
+    """
+    now = json.loads(json.dumps(now))
+    names = (name for name in sorted({*begun, *now}) if begun.get(name) != now.get(name))
+    return next((f"{name} {begun.get(name)!r}, now {now.get(name)!r}" for name in names), "")
+
+
+def refuse_other_settings(where: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises ValueError where the stopped run in `where` was begun with other settings than it is to go on with."""
+    difference = first_difference(begun, now)
+    if difference:
+        raise ValueError(f"--resume: {where} was begun with {difference}; pass the same, or --force")
+
+
+def is_stopped(out: Path) -> bool:
+    """Whether OUT holds a training that was stopped: a checkpoint (a detector's, or a classifier's), but no run.json."""
+    checkpoint = any((out / name).is_file() for name in ("weights/last.pt", "last.pt"))
+    return checkpoint and not (out / "run.json").is_file()
+
+
+def refuse_unfinished(out: Path, resume: bool, force: bool) -> None:
     """Raises ValueError for a stopped run without --resume or --force, and for --resume without a stopped run."""
+    stopped = is_stopped(out)
     if stopped and not resume and not force:
         raise ValueError(f"{out} holds a stopped run: pass --resume to go on with it, or --force to start again")
     if resume and not stopped:

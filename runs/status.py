@@ -3,7 +3,6 @@
 A training leaves OUT/begun.json when it begins, OUT/progress.json at each epoch and OUT/run.json when it is done.
 """
 
-import argparse
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.models import read_object
-from runs.command import run
+from runs.command import Parser, run
 
 QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped
 METRICS = ("det_map50", "cls_map50", "valid_accuracy")
@@ -27,14 +26,14 @@ class Row(NamedTuple):
     minutes: float
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m runs.status") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and show the table, once or every few seconds until Ctrl-C."""
-    p = argparse.ArgumentParser(prog="python -m runs.status", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("runs", type=Path, nargs="+", help="run folders")
     p.add_argument("--watch", type=float, help="show it anew every so many seconds")
     args = p.parse_args(argv)

@@ -9,7 +9,6 @@ in this package, made by the command above. DIR keeps photos and run; a stopped 
 The second makes of it a run folder that finds products untrained: `submission.build --runs R` packs it.
 """
 
-import argparse
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,16 +19,18 @@ from safetensors.torch import save_file
 from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import read_sidecar
 from photos.data import read
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
+from stage1_detector.engine import Job
 from stage1_detector.export import export_detector
+from stage1_detector.sidecar import sidecar
 from stage1_detector.synthesis import studio_shelves
 from stage1_detector.synthesis.coco_writer import WISH
 from stage1_detector.synthesis.layout import Look
-from stage1_detector.train import network_score, sidecar
 from stage1_detector.ultralytics_engine import yolo
-from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_pretrained
+from stage1_detector.validation import network_score
 
 MOST = 15_000_000  # bytes; taken: what may be committed
 SIZES = (320, 640, 224)  # chosen, on photos of other kinds than it was trained on: long sides that it looks in, untrained
@@ -63,7 +64,8 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
     run_folder = work / "run"
     begun = (run_folder / "weights" / "last.pt").is_file()
     scorer = network_score(config, sidecar(config, None, sets), sets["valid"], 1)
-    weights = yolo.fit(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    job = Job(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    weights = yolo.fit(job)
     write(yolo.load_raw(weights), out)
     write_json(
         out.with_suffix(".json"),
@@ -89,7 +91,7 @@ def export(folder: Path, weights: Path = STARTER, size: int = CONFIG.size) -> Pa
     """Write FOLDER/model.onnx and its sidecar: the detector in `weights`, for photos of `size` px on the long side."""
     config = replace(CONFIG, size=size)
     network = yolo.build(STARTER_MODEL, ["product"])
-    load_matching(network, weights)
+    load_pretrained(network, weights)
     described = sidecar(config, None, {"train": (), "valid": ()}) | {"max_det": FOUND}
     path = folder / "model.onnx"
     export_detector(yolo.for_export(network.fuse(verbose=False).eval(), config), path, described, ())
@@ -107,12 +109,12 @@ def run_folder(runs: Path) -> None:
         "one/model.onnx", read_sidecar(path.with_suffix(".json")), views=[plain | {"size": size} for size in SIZES]
     )
     write_json(runs / "ensemble.json", asdict(Ensemble([0], [member], Merge(max_det=FOUND))))
-    say(f"starter: wrote {runs}; python -m submission.build --runs {runs} --out starter.zip packs it")
+    say(f"starter: wrote {runs}; hylle build --runs {runs} --out starter.zip packs it")
 
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
-    p = argparse.ArgumentParser(prog="python -m stage1_detector.starter", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m stage1_detector.starter", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, help="weights file to write, .safetensors")
     p.add_argument("--work", type=Path, help="folder for photos and checkpoints")
     p.add_argument("--export", type=Path, help="run folder to write, of the weights in this package")

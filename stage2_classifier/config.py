@@ -2,19 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 from fusion.views import FITS
-from stage1_detector.config import refuse_outside
+from runs.flags import Flag, check
 
-# What each number may be: lowest and highest, both allowed.
-ALLOWED = {
-    "size": (16, 2048), "margin": (0.0, 1.0), "epochs": (1, 10**6), "min_steps": (0, 10**9), "batch": (2, 4096),
-    "lr": (1e-9, 10.0), "weight_decay": (0.0, 1.0), "warmup": (0.0, 1.0), "subcentres": (1, 16), "head_scale": (1.0, 256.0),
-    "arc_margin": (0.0, 1.5), "balance": (0.0, 1.0), "background": (0.0, 0.9), "jitter": (0.0, 10.0), "smoothing": (0.0, 1.0),
-    "mixup": (0.0, 10.0), "cutmix": (0.0, 10.0), "rotate": (0.0, 180.0), "colour": (0.0, 1.0), "blur": (0.0, 1.0),
-    "erase": (0.0, 1.0), "bridge": (0.0, 1.0), "ema": (0.0, 0.9999), "seed": (0, 2**32 - 1),
-}  # fmt: skip
+STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage2_classifier.starter
 HEADS = ("linear", "cosine", "arcface", "subcentre")
 
 
@@ -39,60 +33,46 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """How the classifier is trained. Every field is an argument of `python -m stage2_classifier.train`.
+    """How the classifier is trained; each field is a flag of `stage2_classifier.train`, its range beside it.
 
-    `model` is a timm name, built from random weights unless `--pretrained FILE`. `size` is the side of a crop in pixels, `fit`
-    how it fills its square (letterbox or squash), `margin` the context around a box as a fraction of its sides. `epochs` passes
-    of as many crops as there are boxes, and more where fewer than `min_steps` steps of `batch` would come out.
-
-    `head` is one of HEADS (`stage2_classifier.heads`); `subcentres` are those of `subcentre`, `head_scale` multiplies the
-    cosines, `arc_margin` is the angle in radians by which arcface and subcentre make the true name harder.
-
-    `balance` weighs a category by count^-balance when crops are drawn: 0 natural (as they come), 0.5 square root, 1 class
-    balanced. The category called `unknown` is many products: it is drawn as it comes and gets no margin. `background` is the
-    share of crops that show no product; 0 means no such output.
-
-    `jitter` multiplies the detector's measured box error. `smoothing` is that of the labels; `mixup` and `cutmix` are the
-    alphas of the Beta distributions that crops are mixed by, 0 is off. `rotate` in degrees, `colour` the strength of colour
-    jitter, `blur` and `erase` probabilities. `bridge` is how strongly studio crops are made to look like shelf crops.
-    `ema` is the decay of the averaged weights that are kept.
+    `epochs` are passes of as many crops as there are boxes, and more where fewer than `min_steps` steps would come out. `head`
+    is one of HEADS (`stage2_classifier.heads`). `balance` weighs a category by count^-balance when crops are drawn; the one
+    called `unknown` is many products: it is drawn as it comes and gets no margin. `mixup` and `cutmix` are the alphas of the
+    Beta distributions that crops are mixed by.
     """
 
-    model: str = "resnet10t"
-    size: int = 96
-    fit: str = "letterbox"
-    margin: float = 0.05
-    epochs: int = 30
-    min_steps: int = 600
-    batch: int = 48
-    lr: float = 0.002
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-    head: str = "linear"
-    subcentres: int = 3
-    head_scale: float = 24.0
-    arc_margin: float = 0.3
-    balance: float = 0.75
-    unknown: str = "unknown_product"
-    background: float = 0.0
-    jitter: float = 1.0
-    smoothing: float = 0.05
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    rotate: float = 12.0
-    colour: float = 0.3
-    blur: float = 0.3
-    erase: float = 0.25
-    bridge: float = 0.0
-    ema: float = 0.98
-    seed: int = 0
+    model: Annotated[str, Flag("backbone, as timm names it; random weights unless --pretrained", common=True)] = "resnet10t"
+    size: Annotated[int, Flag("side of a crop in pixels", 16, 2048, common=True)] = 96
+    fit: Annotated[str, Flag("how a crop fills its square", choices=FITS)] = "letterbox"
+    margin: Annotated[float, Flag("context around a box, as a share of its sides", 0.0, 1.0)] = 0.05
+    epochs: Annotated[int, Flag("passes over the crops", 1, 10**6, common=True)] = 30
+    min_steps: Annotated[int, Flag("optimiser steps at least, by more epochs where crops are few", 0, 10**9)] = 600
+    batch: Annotated[int, Flag("crops of a step", 2, 4096, common=True)] = 48
+    lr: Annotated[float, Flag("highest learning rate", 1e-9, 10.0, common=True)] = 0.002
+    weight_decay: Annotated[float, Flag("weight decay", 0.0, 1.0)] = 0.05
+    warmup: Annotated[float, Flag("share of the steps in which the rate rises", 0.0, 1.0)] = 0.1
+    head: Annotated[str, Flag("what names the features", choices=HEADS, common=True)] = "linear"
+    subcentres: Annotated[int, Flag("centres of a name, for --head subcentre", 1, 16)] = 3
+    head_scale: Annotated[float, Flag("what cosines are multiplied by", 1.0, 256.0)] = 24.0
+    arc_margin: Annotated[float, Flag("margin in radians, for --head arcface and subcentre", 0.0, 1.5)] = 0.3
+    balance: Annotated[float, Flag("0 natural, 0.5 square root, 1 class balanced", 0.0, 1.0, common=True)] = 0.75
+    unknown: Annotated[str, Flag("the category that is many products; it is drawn as it comes")] = "unknown_product"
+    background: Annotated[float, Flag("share of crops that show no product; 0: no such output", 0.0, 0.9)] = 0.0
+    jitter: Annotated[float, Flag("augmentation: multiple of the detector's measured box error", 0.0, 10.0)] = 1.0
+    smoothing: Annotated[float, Flag("label smoothing", 0.0, 1.0)] = 0.05
+    mixup: Annotated[float, Flag("augmentation: alpha of mixup; 0: off", 0.0, 10.0)] = 0.0
+    cutmix: Annotated[float, Flag("augmentation: alpha of cutmix; 0: off", 0.0, 10.0)] = 0.0
+    rotate: Annotated[float, Flag("augmentation: degrees; 180 where products stand on their heads", 0.0, 180.0)] = 12.0
+    colour: Annotated[float, Flag("augmentation: strength of colour jitter", 0.0, 1.0)] = 0.3
+    blur: Annotated[float, Flag("augmentation: probability of blur", 0.0, 1.0)] = 0.3
+    erase: Annotated[float, Flag("augmentation: probability of an erased part", 0.0, 1.0)] = 0.25
+    bridge: Annotated[float, Flag("how strongly studio crops are made to look like shelf crops", 0.0, 1.0)] = 0.0
+    ema: Annotated[float, Flag("decay of the averaged weights that are kept", 0.0, 0.9999)] = 0.98
+    seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1, common=True)] = 0
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""
-        refuse_outside(self, ALLOWED)
-        for name, given, allowed in (("--head", self.head, HEADS), ("--fit", self.fit, FITS)):
-            if given not in allowed:
-                raise ValueError(f"{name}: got {given!r}, allowed: {', '.join(allowed)}")
+        check(self)
 
 
 def columns(config: ClassifierConfig, names: Sequence[str]) -> Columns:

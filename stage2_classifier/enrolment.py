@@ -11,10 +11,10 @@ A network that was trained a little sees all products alike, and a mean of embed
 gets a bias, such that at most STOLEN of the valid part's crops of other products, none of which shows it, would be given it.
 """
 
-import argparse
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from photos import folds
 from photos.data import Dataset, read
 from photos.studio import studio_folder
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
 from stage2_classifier.neighbours import Floats, load_embedder, logits_of
 from stage2_classifier.prototypes import (
@@ -198,9 +198,9 @@ def enroll(
 # -- the command -----------------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m stage2_classifier.enrolment", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True, help="the data set the classifier was trained on: names, box sizes")
     p.add_argument("--runs", type=Path, required=True, help="run folder with folds.json and the classifier")
     p.add_argument("--classifier", required=True, help="its folder in the run folder, such as classifier_both")
@@ -215,14 +215,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier.enrolment") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments; enroll or undo. Raises ValueError for what the user can mend."""
-    args = parser().parse_args(argv)
+    args = parser(prog).parse_args(argv)
     if args.undo:
         undo(args.runs, args.classifier)
         say(f"enroll: {args.classifier} is as it was before the last enrolling")
@@ -230,29 +230,45 @@ def body(argv: list[str] | None) -> None:
     if args.photos is None or not (args.name or "").strip() or not 0 < args.blend <= 1:
         raise ValueError(f"enroll: got --photos {args.photos}, --name {args.name!r}, --blend {args.blend}; "
                          "need a folder, a name, and a share above 0 and at most 1")  # fmt: skip
-    teach(args)
+    names = [field.name for field in fields(Enrolment)]
+    teach(Enrolment(**{name: getattr(args, name) for name in names}))
 
 
-def teach(args: argparse.Namespace) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Enrolment:
+    """A product to enroll, from what, and where; each field is a flag of the command."""
+
+    data: Path
+    runs: Path
+    classifier: str
+    photos: Path
+    name: str
+    id: int | None = None
+    blend: float = 1.0
+    shift: bool = False
+    studio: Path | None = None
+
+
+def teach(request: Enrolment) -> None:
     """Make the prototype from the photos and put it into the classifier; says what was done."""
-    dataset = read(args.data)
-    parts = folds.load(args.runs / "folds.json", dataset)
+    dataset = read(request.data)
+    parts = folds.load(request.runs / "folds.json", dataset)
     train = parts.photos("train")
-    folder = args.runs / args.classifier
+    folder = request.runs / request.classifier
     model = load_embedder(folder / "model.onnx")
     prototypes_of(onnx.load(str(model.path)), model.path)  # a linear head is refused before any work
     size = model.sidecar.size
-    place = find_place(args.name, args.id, model.sidecar.categories or [], dataset, enrolled_in(folder))
-    regions, sides, shift = read_photos(args.photos, size), box_sides(train), None
-    if args.shift:
-        pictures = studio_regions(studio_folder(args.data, args.studio), dataset.categories, size)
+    place = find_place(request.name, request.id, model.sidecar.categories or [], dataset, enrolled_in(folder))
+    regions, sides, shift = read_photos(request.photos, size), box_sides(train), None
+    if request.shift:
+        pictures = studio_regions(studio_folder(request.data, request.studio), dataset.categories, size)
         shift = domain_shift(model, pictures, shelf_regions(train, size), sides)
     direction = prototype(model, regions, sides, shift)
     shown, others = crops_at(model, regions, sides), other_crops(model, parts.photos("valid"), place)
-    wide = enroll(model, args.runs, args.classifier, place, args.name, direction, shown, others, args.blend)
-    what = f"its column {'replaced' if args.blend == 1 else 'mixed'}" if place.replaces else "a new column"
-    say(f"enroll: {args.name!r} is category {place.id}, {what}, from {len(regions)} photos; --undo takes it back")
-    say(told_ensemble(args.runs, wide, place))
+    wide = enroll(model, request.runs, request.classifier, place, request.name, direction, shown, others, request.blend)
+    what = f"its column {'replaced' if request.blend == 1 else 'mixed'}" if place.replaces else "a new column"
+    say(f"enroll: {request.name!r} is category {place.id}, {what}, from {len(regions)} photos; --undo takes it back")
+    say(told_ensemble(request.runs, wide, place))
 
 
 def told_ensemble(runs: Path, wide: bool, place: Place) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
+from runs.checkpoint import refuse_other_settings
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.crops import Image, Region, draw_order
@@ -178,12 +179,7 @@ def _restore(parts: dict, checkpoint: Path, config: ClassifierConfig) -> int:
         state = torch.load(checkpoint, weights_only=True)
     except Exception as error:  # unpickling raises nearly anything
         raise ValueError(f"--resume: {checkpoint} is damaged; pass --force to start again") from error
-    begun = state.get("config", {})
-    for name, now in asdict(config).items():
-        if begun.get(name) != now:
-            raise ValueError(
-                f"--resume: {checkpoint} was begun with {name} {begun.get(name)}, now {now}; pass the same, or --force"
-            )
+    refuse_other_settings(checkpoint, state.get("config", {}), asdict(config))
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])

@@ -11,7 +11,6 @@ from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.heads import Head, make_head
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # taken: ImageNet's, so that pretrained files fit
-STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage2_classifier.starter
 
 
 class Classifier(torch.nn.Module):
@@ -49,14 +48,6 @@ def build_trunk(config: ClassifierConfig) -> torch.nn.Module:
     fixed = timm.get_pretrained_cfg(config.model).fixed_input_size  # transformers have a place for each patch
     options = {"img_size": config.size} if fixed else {}
     return timm.create_model(config.model, pretrained=False, num_classes=0, **options)
-
-
-def pretrained_file(given: Path | None) -> Path | None:
-    """The weights file that `--pretrained` means: `starter` is the one in this package. ValueError for one that is missing."""
-    path = STARTER if given is not None and str(given) == "starter" else given
-    if path is not None and not path.is_file():
-        raise ValueError(f"--pretrained: got {path}, must be a local weights file, or starter")
-    return path
 
 
 def load_matching(trunk: torch.nn.Module, path: Path) -> None:

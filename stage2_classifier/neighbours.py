@@ -6,12 +6,10 @@ Two galleries answer for the shelf crops of one part: the studio photos, and the
 goes to R/NAME/knn_METRIC_PART.json too. Search is faiss's, exact; at judgment there is no faiss, and no kNN.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -23,12 +21,12 @@ from photos import folds
 from photos.data import read
 from photos.studio import STUDIO, studio_folder
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.crops import Image, Region, shelf_regions, studio_regions
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-INDEX = {"cosine": faiss.IndexFlatIP, "l2": faiss.IndexFlatL2}
+METRICS = ("cosine", "l2")
 AT = (1, 5, 10)  # taken from the issue: recall is told at these k
 OUTPUT = "embedding"  # the graph's second output: the pooled features before the head
 NEAR = 1e-6  # chosen: no neighbour is nearer than this, so that a copy of the query does not get an infinite vote
@@ -76,13 +74,15 @@ def search(gallery: Floats, queries: Floats, k: int, metric: str = "cosine") -> 
     >>> rows.tolist(), distances.tolist()
     ([[0, 1]], [[0.0, 1.0]])
     """
-    if metric not in INDEX:
-        raise ValueError(f"--metric: got {metric!r}, allowed: {', '.join(INDEX)}")
+    if metric not in METRICS:
+        raise ValueError(f"--metric: got {metric!r}, allowed: {', '.join(METRICS)}")
     if len(gallery) == 0 or k < 1:
         raise ValueError(f"search: got a gallery of {len(gallery)} and k {k}, both must be at least 1")
     cosine = metric == "cosine"
     gallery, queries = (unit(v) if cosine else np.asarray(v, np.float32) for v in (gallery, queries))
-    index = INDEX[metric](gallery.shape[1])
+    import faiss
+
+    index = {"cosine": faiss.IndexFlatIP, "l2": faiss.IndexFlatL2}[metric](gallery.shape[1])
     index.add(np.ascontiguousarray(gallery))
     values, rows = index.search(np.ascontiguousarray(queries), min(k, len(gallery)))  # (Q, k) each
     return rows, np.asarray(np.maximum(1 - values, 0) if cosine else np.sqrt(np.maximum(values, 0)), np.float32)
@@ -142,7 +142,7 @@ def load_embedder(path: Path) -> Model:
     if model.sidecar.task != "classifier" or OUTPUT not in outputs:
         raise ValueError(
             f"{path}: got a {model.sidecar.task} with outputs {', '.join(outputs)}, need a classifier with {OUTPUT!r}; "
-            "train it again with python -m stage2_classifier.train"
+            "train it again with hylle train-classifier"
         )
     return model
 
@@ -169,16 +169,16 @@ def embed_regions(model: Model, regions: Sequence[Region]) -> Embedded:
 # -- the command -----------------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m stage2_classifier.neighbours", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m stage2_classifier.neighbours", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True, help="folder with annotations.json (or train.json ...) and images/")
     p.add_argument("--runs", type=Path, required=True, help="run folder with folds.json and the classifier")
     p.add_argument("--classifier", required=True, help="its folder in the run folder, such as classifier_shelf")
     p.add_argument("--studio", type=Path, help="folder of studio photos; default D/NM_NGD_product_images")
     p.add_argument("--part", default="test", choices=("valid", "test"), help="whose crops are named")
     p.add_argument("--k", type=int, default=5, help="neighbours that vote")
-    p.add_argument("--metric", default="cosine", help=f"one of {', '.join(INDEX)}")
+    p.add_argument("--metric", default="cosine", help=f"one of {', '.join(METRICS)}")
     return p
 
 
@@ -190,8 +190,8 @@ def main(argv: list[str] | None = None) -> int:
 def body(argv: list[str] | None) -> None:
     """Read the arguments, embed, search, print the table and write it."""
     args = parser().parse_args(argv)
-    if args.metric not in INDEX or args.k < 1:
-        raise ValueError(f"--metric, --k: got {args.metric!r} and {args.k}, allowed: {', '.join(INDEX)}, and 1 or more")
+    if args.metric not in METRICS or args.k < 1:
+        raise ValueError(f"--metric, --k: got {args.metric!r} and {args.k}, allowed: {', '.join(METRICS)}, and 1 or more")
     rows = measure(args.data, args.runs, args.classifier, args.studio, args.part, args.k, args.metric)
     show(rows, args.k, args.metric)
     path = args.runs / args.classifier / f"knn_{args.metric}_{args.part}.json"

@@ -8,10 +8,9 @@ judgment; those that R/one draws on its own training photos are too good. A stop
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
 from fusion.boxes import iou
 from fusion.ensemble import Member
@@ -20,22 +19,16 @@ from fusion.pipeline import detect_one
 from photos.data import Photo, read_image
 from photos.folds import Folds
 from runs import record
+from runs.pretrained import pretrained_file
 from stage1_detector import config as detector_config
 from stage1_detector.recipes import rehearsal
+from stage2_classifier.classifier_run import Plan
 from stage2_classifier.config import Columns
 from stage2_classifier.crops import DRAWN, Boxes, box_error, with_background
 
 SEEN = 0.05  # chosen: the objectness above which a detector's box is worth learning from, right or wrong
 NOTHING = np.zeros((0, 4), np.float32)
 Progress = Callable[[str], None]
-
-
-class Plan(NamedTuple):
-    """How many folds (0: none), whether their detectors are a rehearsal, and the weights file that R/one started from."""
-
-    folds: int = 0
-    quick: bool = False
-    weights: Path | None = None
 
 
 def found_boxes(detector: Path, photos: Sequence[Photo]) -> list[Boxes]:
@@ -94,6 +87,8 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     They are kept in R/oof, a folder for each settings. Raises ValueError for more folds than the train photos have scenes, and
     without R/one.
     """
+    from sklearn.model_selection import GroupKFold  # here: it takes a second to load
+
     photos, settings = parts.photos("train"), fold_settings(runs, plan)
     scenes = np.array([parts.scene[photo.id] for photo in photos])
     if not 2 <= plan.folds <= len(np.unique(scenes)):
@@ -116,9 +111,9 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
     """What the folds' detectors are made from: R/one's settings, its folds, their number. Raises ValueError without R/one."""
     run = runs / "one" / "run.json"
     if not run.is_file():
-        raise ValueError(f"--folds: {run} not found; train it first: python -m stage1_detector.train --classes one")
+        raise ValueError(f"--folds: {run} not found; train it first: hylle train-detector --classes one")
     told = read_object(run)["settings"]
-    weights = detector_config.weights_file(plan.weights)
+    weights = pretrained_file(plan.weights, detector_config.STARTER)
     given = weights and record.fingerprint(weights)
     if told.get("pretrained") != given:
         raise ValueError(
@@ -136,14 +131,16 @@ def train_fold(
     out: Path, photos: Sequence[Photo], parts: Folds, settings: dict[str, Any], plan: Plan, progress: Progress
 ) -> Path:
     """Train a detector on `photos` in the folder OUT and return its exported model; goes on with one that was stopped."""
-    from stage1_detector import families, train  # here: ultralytics takes seconds to load, and most runs do without
+    from stage1_detector import families, validation  # here: ultralytics takes seconds to load, and most runs do without
+    from stage1_detector.engine import Job
+    from stage1_detector.sidecar import sidecar
 
     config = detector_config.from_settings(settings["detector"])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
-    described, weights = train.sidecar(config, None, both), detector_config.weights_file(plan.weights)
-    scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
+    described, weights = sidecar(config, None, both), pretrained_file(plan.weights, detector_config.STARTER)
+    scorer = validation.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
-    trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
+    trained = fit(Job(config, both, ["product"], out, progress, scorer, weights, resume=record.is_stopped(out)))
     network = families.FAMILIES[config.family].load(trained)
-    train.finish(network, out, config, described, both["valid"], len(parts.dataset.categories))
+    validation.finish(network, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

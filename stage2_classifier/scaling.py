@@ -13,11 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq, minimize, minimize_scalar
-from scipy.special import expit, log_softmax, softmax
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 
 METHODS = ("none", "temperature", "per_class", "vector")  # from the simplest to the one with the most numbers
 FLOORS = (1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3)  # chosen: of the detectors' class scores, which are in [0, 1]
@@ -47,6 +42,8 @@ class Scaling:
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities (N, C), float32, rows summing to 1, as `fusion.pipeline.calibrated` gives (a test holds them equal)."""
+        from scipy.special import softmax
+
         return softmax(self.scaled(logits), axis=1).astype(np.float32)
 
     def sidecar(self) -> dict[str, Any]:
@@ -79,6 +76,8 @@ def smoothed(labels: np.ndarray, width: int) -> np.ndarray:
 
 def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Cross entropy (N,) of softmax(logits), (N, C), with Platt's targets for `labels`; 0 with one class."""
+    from scipy.special import log_softmax
+
     check(logits, labels)
     if len(labels) == 0 or logits.shape[1] < 2:
         return np.zeros(len(labels))
@@ -95,6 +94,8 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     The targets are Platt's, so that crops named without a mistake do not make it infinitely sure. ValueError as `check`.
     """
+    from scipy.optimize import minimize_scalar
+
     check(logits, labels)
     if len(labels) == 0 or logits.shape[1] < 2:
         return 1.0
@@ -109,6 +110,9 @@ def class_scaling(logits: np.ndarray, labels: np.ndarray, bias_spread: float) ->
     are fitted: the mean log scale and bias of these is 0 (the rest is the temperature's), and a name never seen keeps 1 and 0.
     LogisticRegression cannot be held to one factor a column, so the gradient is written out.
     """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
     z, width = logits.astype(np.float64), logits.shape[1]
     targets, seen = smoothed(labels, width), np.bincount(labels, minlength=width) > 0
 
@@ -119,6 +123,7 @@ def class_scaling(logits: np.ndarray, labels: np.ndarray, bias_spread: float) ->
         return np.exp(SCALE_SPREAD * centred(units[:width])), bias_spread * centred(units[width:])
 
     def loss(units: np.ndarray) -> tuple[float, np.ndarray]:
+
         scale, bias = parts(units)
         log_p = log_softmax(z * scale + bias, axis=1)  # (N, C)
         surplus = np.exp(log_p) - targets  # (N, C), the gradient by the scaled logits
@@ -174,6 +179,8 @@ def out_of_turn(method: str, logits: np.ndarray, labels: np.ndarray, turns: list
 
 def split(groups: np.ndarray, rng: np.random.Generator) -> Any:
     """(rest, own) row numbers of each turn; rows of one of the groups, of which there are at least 2, are of one turn."""
+    from sklearn.model_selection import GroupKFold
+
     folds = GroupKFold(min(TURNS, len(np.unique(groups))), shuffle=True, random_state=int(rng.integers(2**32)))
     return folds.split(np.zeros(len(groups)), groups=groups)
 
@@ -231,6 +238,10 @@ def platt(scores: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
     Where all are hits, or none is, nothing is known of the slope: it stays 1. A slope below 0 would turn the ranking round:
     it becomes 0, and P(hit) the share of hits.
     """
+    from scipy.optimize import brentq
+    from scipy.special import expit
+    from sklearn.linear_model import LogisticRegression
+
     x, targets, hits = logit(scores), platt_targets(hits), np.asarray(hits, bool)
     if len(x) == 0:
         return 1.0, 0.0
@@ -249,6 +260,8 @@ def isotonic(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
 
     Targets are Platt's, so that a run of hits at the end does not become certainty. Between flat steps scores tie.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     logit(scores)  # refuses scores that are none
     if len(scores) == 0:
         return np.array([[0.0, 0.0], [1.0, 1.0]])
@@ -295,6 +308,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15,
 
 def ece(logits: np.ndarray, labels: np.ndarray, t: float, bins: int = 15, equal: str = "width") -> float:
     """The calibration error of the first name of softmax(logits / t), (N, C). ValueError as `check`."""
+    from scipy.special import softmax
+
     check(logits, labels)
     if len(labels) == 0:
         return 0.0

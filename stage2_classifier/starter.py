@@ -8,7 +8,6 @@ all of them look-alikes in families, are drawn once; ArcFace tells them apart on
 Only drawings go in. A stopped run goes on by itself. What FILE gains on shops it never saw is measured at the end and said.
 """
 
-import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from safetensors.torch import save_file
 
 from fusion.models import read_object
 from fusion.views import crop
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import digest, write_json
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
 from stage1_detector.synthesis.world import make_world
@@ -138,7 +137,7 @@ def directions(trunk: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
-    p = argparse.ArgumentParser(prog="python -m stage2_classifier.starter", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m stage2_classifier.starter", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True, help="weights file to write, .safetensors")
     p.add_argument("--minutes", type=float, default=25.0, help="of one core; sets the number of steps")
     p.add_argument("--seed", type=int, default=0)

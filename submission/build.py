@@ -8,7 +8,6 @@ sidecar "one.json"), ensemble.json with those names, and a manifest. The same in
 `submission.check` refuses is not put in place.
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -21,10 +20,9 @@ import numpy as np
 
 from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
-from submission import graphs
+from runs.command import Parser, run
 from submission.check import check, summary
 from submission.rules import Violation
-from submission.run import find_photos, read_photo
 
 ROOT = Path(__file__).resolve().parent.parent
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
@@ -87,6 +85,9 @@ def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[st
 
 def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
     """Replace each model's graph by its FP16 form. Raises ValueError where that answers otherwise on some of `photos`."""
+    from submission import graphs
+    from submission.run import find_photos, read_photo  # here: it loads torch, for the GPU
+
     images = [read_photo(path) for path in list(find_photos(photos).values())[:TRIED]]
     for file, name in flat.items():
         side = json.loads(files[_sidecar(name)])
@@ -111,6 +112,8 @@ def put_together(files: dict[str, bytes], kind: str, names: list[str]) -> None:
     """Let one file `kind`.onnx take the place of the models `names`, whose sidecars then point into it."""
     if len(names) < 2:
         return
+    from submission import graphs
+
     joint = f"{kind}.onnx"
     if joint in files:
         raise ValueError(f"{joint}: would be the joint file and is a model's name; rename its folder")
@@ -192,26 +195,28 @@ def _version() -> str:
         return "unknown"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m submission.build") -> int:
     """The command; returns its exit code: 0 built, 1 refused by a rule, 2 nothing to build from."""
-    parser = argparse.ArgumentParser(prog="python -m submission.build", description="Pack the zip that the judge runs.")
+    return run(body, argv, prog)
+
+
+def body(argv: list[str] | None, prog: str) -> int:
+    """Read the arguments and pack. Raises ValueError for what the user can mend."""
+    parser = Parser(prog=prog, description="Pack the zip that the judge runs.")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the trained models, with its ensemble.json")
     parser.add_argument("--out", type=Path, required=True, help="the zip to write")
     parser.add_argument("--join", action="store_true", help="all detectors in one weight file, all classifiers in another")
     parser.add_argument("--half", action="store_true", help="FP16 weights; needs --photos")
     parser.add_argument("--photos", type=Path, help="folder of photos on which FP16 must answer as float32 does")
     args = parser.parse_args(argv)
+    if args.half != bool(args.photos):
+        raise ValueError("--half and --photos: got one of them, need both")
     try:
-        if args.half != bool(args.photos):
-            raise ValueError("--half and --photos: got one of them, need both")
         digest = build(args.runs, args.out, args.join, args.photos)
     except Refused as refused:
         print(refused)
         print(f"refused: {len(refused.violations)} violations; {args.out} is not written", file=sys.stderr)
         return 1
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(f"{digest}  {args.out}")
     print(f"ok: {summary(args.out)}")
     return 0

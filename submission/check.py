@@ -4,7 +4,6 @@ The rules of `submission.rules` first, then what the judge finds out only by run
 models that ensemble.json names but the zip lacks, class maps of the wrong width, graphs too new for onnxruntime 1.20.
 """
 
-import argparse
 import ast
 import json
 import sys
@@ -17,6 +16,7 @@ import onnxruntime
 
 from fusion.ensemble import Ensemble, parse
 from fusion.models import SELECT
+from runs.command import Parser, run
 from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, broken, imported, read_entries
 
 try:
@@ -122,7 +122,7 @@ def _models(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violatio
     texts = {entry.name: entry.text or b"" for entry in entries}
     if ENSEMBLE not in texts:
         if "fusion/pipeline.py" in texts:
-            yield Violation(ENSEMBLE, 0, "is missing", "pack it; python -m submission.build does")
+            yield Violation(ENSEMBLE, 0, "is missing", "pack it; hylle build does")
         return
     try:
         ensemble = parse(json.loads(texts[ENSEMBLE]))
@@ -236,21 +236,22 @@ def summary(path: Path) -> str:
     return f"{path}: {counts}, {sum(info.file_size for info in files) / MB:.1f} of {MAX_BYTES // MB} MB"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m submission.check") -> int:
     """The command; returns its exit code: 0 accepted, 1 violations, 2 nothing to check."""
-    parser = argparse.ArgumentParser(prog="python -m submission.check", description="Check a zip against the judge's limits.")
+    return run(body, argv, prog)
+
+
+def body(argv: list[str] | None, prog: str) -> int:
+    """Read the arguments and check. Raises ValueError where there is no zip."""
+    parser = Parser(prog=prog, description="Check a zip against the judge's limits.")
     parser.add_argument("zip", type=Path, help="the zip to check")
-    args = parser.parse_args(argv)
-    try:
-        found = check(args.zip)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    archive = parser.parse_args(argv).zip
+    found = check(archive)
     if onnx is None:
         print("note: the package onnx is not installed: graphs were not looked into", file=sys.stderr)
     for violation in found:
         print(violation)
-    print(f"{len(found)} violations: {summary(args.zip)}" if found else f"ok: {summary(args.zip)}")
+    print(f"{len(found)} violations: {summary(archive)}" if found else f"ok: {summary(archive)}")
     return 1 if found else 0
 
 

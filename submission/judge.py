@@ -6,7 +6,6 @@ Runs ZIP in `submission.sandbox` on the test photos of R/folds.json, scores pred
 pipeline says inside the project.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -22,26 +21,27 @@ from fusion.pipeline import load
 from photos import folds
 from photos.data import Category, Photo, read, read_image
 from photos.score import Scores, Truth, evaluate
-from runs.command import run, say
+from runs.command import Parser, run, say
 from submission import sandbox
 from submission.predictions import as_detections
 from submission.sandbox import Outcome
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m submission.judge") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments, run, print score and parity."""
-    p = argparse.ArgumentParser(prog="python -m submission.judge", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("zip", type=Path)
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True)
     args = p.parse_args(argv)
     dataset = read(args.data)
     photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
+    sandbox.refuse_missing(args.zip, args.data / "images")
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
 
 

@@ -10,7 +10,6 @@ that R/ensemble.json holds, with its 95 % interval), the judge's when it is know
 beside the file first.
 """
 
-import argparse
 import hashlib
 import json
 import time
@@ -21,21 +20,21 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.models import read_object
-from runs.command import run, say
+from runs.command import Parser, run, say
 
 LOG = Path("submissions.jsonl")
 ARM = "gate + further names"  # of the ablation's table: what R/ensemble.json does
 SHORT = 12  # chosen: letters of a sha that are shown; any unambiguous beginning is understood
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m submission.log") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments; add a line, fill in a judge's score, or show all."""
-    p = argparse.ArgumentParser(prog="python -m submission.log", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--log", type=Path, default=LOG, help="file of the log; default: %(default)s here")
     commands = p.add_subparsers(dest="what")
     adding = commands.add_parser("add", help="note a zip that is submitted")
@@ -103,7 +102,7 @@ def judge(log: Path, sha: str, score: float, notes: str) -> None:
     lines = read(log)
     found = [line for line in lines if line["sha256"].startswith(sha)]
     if len(found) != 1:
-        raise ValueError(f"sha {sha}: begins {len(found)} of {len(lines)} noted zips, must be one; python -m submission.log")
+        raise ValueError(f"sha {sha}: begins {len(found)} of {len(lines)} noted zips, must be one; hylle log shows them")
     found[0] |= {"judge": score, "notes": "; ".join(filter(None, [found[0]["notes"], notes]))}
     write(log, lines)
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 from fusion.boxes import Detections, xywh_to_xyxy
 from photos.score import Scores, Truth, evaluate
-from submission.run import find_photos
 
 KEYS = ("image_id", "category_id", "bbox", "score")
 SLACK = 0.01  # chosen: pixels; boxes are written with three decimals
@@ -21,6 +20,8 @@ Sizes = Mapping[int, tuple[int, int] | None]
 
 def sizes_of(folder: Path) -> dict[int, tuple[int, int] | None]:
     """Width and height of each photo by its image id; None where the file is no photo."""
+    from submission.run import find_photos  # here: it loads torch, for the GPU
+
     return {image_id: _size(path) for image_id, path in find_photos(folder).items()}
 
 

@@ -5,7 +5,6 @@ on the first call), with 8 GB of address space, 4 processors and 300 s, without 
 system allows that; then holds the output against the contract, scores it if the truth is given, and says where the time went.
 """
 
-import argparse
 import filecmp
 import json
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from photos.score import Scores
+from runs.command import Parser, run
 from submission.predictions import score, sizes_of, violations
 
 HERE = Path(__file__).resolve().parent
@@ -91,12 +91,7 @@ def execute(archive: Path, images: Path, output: Path, python: Path, limits: Lim
 
     Raises ValueError where there is no zip, or no folder of photos.
     """
-    if not zipfile.is_zipfile(archive):
-        raise ValueError(
-            f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; python -m submission.build makes one"
-        )
-    if not images.is_dir():
-        raise ValueError(f"{images}: {'a file' if images.exists() else 'no such folder'}, need the folder of photos")
+    refuse_missing(archive, images)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         code, photos, written = place / "code", place / "images", place / "output" / "predictions.json"
@@ -116,6 +111,14 @@ def execute(archive: Path, images: Path, output: Path, python: Path, limits: Lim
         else:
             outcome.problems.append("no predictions.json was written")
     return outcome
+
+
+def refuse_missing(archive: Path, images: Path) -> None:
+    """Raises ValueError where there is no zip, or no folder of photos."""
+    if not zipfile.is_zipfile(archive):
+        raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
+    if not images.is_dir():
+        raise ValueError(f"{images}: {'a file' if images.exists() else 'no such folder'}, need the folder of photos")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -241,9 +244,14 @@ def _listed(title: str, problems: Sequence[str]) -> list[str]:
     return [*(f"{title}: {problem}" for problem in problems[:SHOWN]), *more]
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m submission.sandbox") -> int:
     """The command; returns its exit code: 0 nothing wrong, 1 problems, 2 nothing to run."""
-    p = argparse.ArgumentParser(prog="python -m submission.sandbox", description="Run a zip as the judge does.")
+    return run(body, argv, prog)
+
+
+def body(argv: list[str] | None, prog: str) -> int:
+    """Read the arguments and run the zip. Raises ValueError for what the user can mend."""
+    p = Parser(prog=prog, description="Run a zip as the judge does.")
     p.add_argument("zip", type=Path, nargs="?", help="the zip to run")
     p.add_argument("--images", type=Path, help="folder of photos")
     p.add_argument("--annotations", type=Path, help="COCO JSON with the truth, to score the predictions")
@@ -252,22 +260,20 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--gpus", action="store_true", help="with the judge's CUDA packages; falling back to the CPU is an error")
     p.add_argument("--set-up", action="store_true", help="make the environment and do nothing else")
     args = p.parse_args(argv)
-    try:
-        if args.gpus and not shutil.which("nvidia-smi"):
-            raise ValueError("--gpus: no NVIDIA GPU here")
-        python = environment(args.gpus)
-        if args.set_up:
-            return 0
-        if args.zip is None or args.images is None:
-            raise ValueError("got no ZIP or no --images, need both: python -m submission.sandbox ZIP --images DIR")
-        truth = _truth(args.annotations)
-        outcome = execute(args.zip, args.images, args.output, python, Limits(seconds=args.seconds), args.gpus)
-        outcome.notes += shortfalls(python, Limits())
-        if truth and not outcome.problems:
-            add_score(outcome, args.output, truth, frozenset(sizes_of(args.images)))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.gpus and not shutil.which("nvidia-smi"):
+        raise ValueError("--gpus: no NVIDIA GPU here")
+    if args.set_up:
+        environment(args.gpus)
+        return 0
+    if args.zip is None or args.images is None:
+        raise ValueError(f"got no ZIP or no --images, need both: {prog} ZIP --images DIR")
+    truth = _truth(args.annotations)
+    refuse_missing(args.zip, args.images)
+    python = environment(args.gpus)
+    outcome = execute(args.zip, args.images, args.output, python, Limits(seconds=args.seconds), args.gpus)
+    outcome.notes += shortfalls(python, Limits())
+    if truth and not outcome.problems:
+        add_score(outcome, args.output, truth, frozenset(sizes_of(args.images)))
     tell(outcome, args.output)
     return 1 if outcome.problems else 0
 

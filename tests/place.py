@@ -10,20 +10,14 @@ import numpy as np
 from constant_models import CANDIDATES, save_model
 from PIL import Image
 
-from experiments import ablation, demo
-from photos import folds
-from runs import command
-from stage1_detector import train as detector
-from stage1_detector.synthesis import make_photos
-from stage2_classifier import train as classifier
-from stage2_classifier.gate import fit as gate
-from submission import build, check, judge
+from experiments import ablation
+from hylle.verbs import VERBS
 
 IDS = [3, 7, 40]  # category ids of the shop below
-MAINS = {
-    "synth": lambda argv: command.run(make_photos.main, argv), "folds": folds.main, "detector": detector.main,
-    "classifier": classifier.main, "gate": gate.main, "ablation": ablation.main, "judge": judge.main, "demo": demo.main,
-    "build": build.main, "check": check.main,
+MAINS: dict[str, Callable[[list[str]], int]] = {
+    "synth": VERBS["synth"].main, "folds": VERBS["folds"].main, "detector": VERBS["train-detector"].main,
+    "classifier": VERBS["train-classifier"].main, "gate": VERBS["gate"].main, "ablation": ablation.main,
+    "judge": VERBS["judge"].main, "demo": VERBS["demo"].main, "build": VERBS["build"].main, "check": VERBS["check"].main,
 }  # fmt: skip
 READERS = ("folds", "detector", "classifier", "gate", "ablation", "judge")  # the commands that read a data set
 TRAINERS = ("detector", "classifier")

@@ -18,10 +18,11 @@ from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
 from experiments.figures import ablation_table
 from photos import folds
 from photos.data import read
+from runs import record
 from stage1_detector import train as detector
 from stage1_detector.families import FAMILIES
 from stage1_detector.synthesis import make_photos
-from stage2_classifier import scaling
+from stage2_classifier import learning, scaling
 from stage2_classifier import train as classifier
 from stage2_classifier.config import Columns, recipe
 from stage2_classifier.gate import choose
@@ -65,7 +66,7 @@ def test_a_finished_run_without_its_model(place: Place, refused: Callable) -> No
     (place.runs / "one" / "run.json").write_text('{"settings": {}}')
     with pytest.raises(ValueError, match="finished run, but no model"):
         (place.runs / "one" / "model.onnx").unlink()
-        detector.record.finished(place.runs / "one", {}, force=False)
+        record.finished(place.runs / "one", {}, force=False)
 
 
 def test_a_damaged_folds_file(place: Place, refused: Callable) -> None:
@@ -201,7 +202,7 @@ def test_a_stopped_classifier_goes_on_with_the_folds_it_was_begun_with_only(
         (place.runs / "eye" / "last.pt").touch()
         raise ValueError("stopped")
 
-    monkeypatch.setattr(classifier, "learn", stopped)
+    monkeypatch.setattr(learning, "learn", stopped)
     words = [*place.words("classifier"), "--name", "eye"]
     assert classifier.main(words) == 2
     assert folds.main([*place.words("folds"), "--force", "--seed", "1"]) == 0
@@ -214,11 +215,11 @@ def test_the_scaling_is_chosen_by_turns_of_scenes(place: Place, monkeypatch: pyt
     parts = folds.load(place.runs / "folds.json", read(place.data))
     parts = replace(parts, scene=dict.fromkeys(parts.scene, 7))
     valid, seen = parts.labelled("valid"), []
-    monkeypatch.setattr(classifier, "predict", lambda model, crops: np.zeros((len(crops), len(IDS))))
-    monkeypatch.setattr(classifier, "export_classifier", lambda *_: {})
+    monkeypatch.setattr(learning, "predict", lambda model, crops: np.zeros((len(crops), len(IDS))))
+    monkeypatch.setattr(learning, "export_classifier", lambda *_: {})
     monkeypatch.setattr(scaling, "choose_scaling", lambda z, y, groups, rng: seen.append(groups.tolist()) or scaling.Scaling())
     model = SimpleNamespace(columns=Columns(len(IDS)))
-    classifier.finish(model, place.runs, recipe("demo", quick=True), parts, valid, np.zeros(4))
+    learning.finish(model, place.runs, recipe("demo", quick=True), parts, valid, np.zeros(4))
     assert seen == [[7] * sum(len(photo.boxes) for photo in valid)]
 
 

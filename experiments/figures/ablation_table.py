@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -108,6 +107,8 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def draw(rows: Sequence[Row], path: Path, title: str) -> None:
     """Draw score minus detector with its interval, an arm a line, to the PNG at PATH."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")
     axes = figure.subplots()
     for y, row in enumerate(reversed(rows)):

@@ -3,7 +3,6 @@
 python -m experiments.figures.curves --sets X/books X/snacks ... --arms small starter [--to FILE]
 """
 
-import argparse
 import csv
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures.records import RESULTS
-from runs.command import run, say
+from runs.command import Parser, run, say
 
 COLUMN = "valid/det_map50"
 
@@ -23,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Read every run's curve and draw them. Raises ValueError where there is none."""
-    p = argparse.ArgumentParser(prog="python -m experiments.figures.curves", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.figures.curves", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--sets", type=Path, nargs="+", required=True, help="what experiments.studies.detectors called --out")
     p.add_argument("--arms", nargs="+", required=True)
     p.add_argument("--to", type=Path, default=RESULTS / "starter.curves.png", help="picture to write")

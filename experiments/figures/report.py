@@ -4,13 +4,12 @@ It rewrites the tables of each of PAGES. `<!-- figures:NAME -->` and `<!-- end -
 other text of a page is written by hand. `--check` only says whether the tables are current.
 """
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any
 
 from experiments.figures import records
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import ROOT
 
 Figures = dict[str, dict[str, Any]]
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Rewrite PAGES, or with --check raise ValueError where one of them differs from the figures."""
-    p = argparse.ArgumentParser(prog="python -m experiments.figures.report", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.figures.report", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--check", action="store_true", help="change nothing; exit code 2 when a page is out of date")
     args = p.parse_args(argv)
     figures = records.load()

@@ -20,7 +20,7 @@ from experiments.performance.runtime import turns
 from fusion.models import Model
 from fusion.views import make_views
 from runs.record import ROOT
-from stage1_detector import train
+from stage1_detector import validation
 
 Name = TypeVar("Name")
 # A process that imports what run.py needs of a detector, and no torch; it tells Linux's own account of its memory.
@@ -42,7 +42,7 @@ class Counted(NamedTuple):
 
 def canvas_of(model: Model, image: np.ndarray) -> np.ndarray:
     """The canvas that run.py would show `model` of a uint8 RGB photo (H, W, 3): uint8 (1, H', W', 3)."""
-    (view,) = make_views(train.member(model).views[0], image.shape[1], image.shape[0])
+    (view,) = make_views(validation.member(model).views[0], image.shape[1], image.shape[0])
     return view.warp(image)[None]
 
 

@@ -36,7 +36,7 @@ from photos.data import Photo, read, read_image
 from photos.score import tail
 from runs.command import say
 from runs.record import weights_of
-from stage1_detector import train
+from stage1_detector import validation
 from stage1_detector.config import from_settings
 from stage1_detector.families import FAMILIES, Network
 
@@ -99,7 +99,7 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
 
     One that does not tell names apart is scored as if there were one of `n_categories`.
     """
-    one, aware, least = train.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
+    one, aware, least = validation.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
     found = [detect_one(model, one, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
     truth = photos if aware else [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     score = partial(scored, truth, found, n_categories if aware else 1, model.sidecar.max_det)

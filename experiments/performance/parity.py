@@ -5,7 +5,6 @@
 Letterbox, padding colour and rounding are where two-stage systems silently go wrong.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from fusion.ensemble import Ensemble, Member, Merge
 from fusion.models import Model
 from fusion.pipeline import detect_one, merge
 from photos.data import read, read_image
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import weights_of
 
 CONF, IOU, MAX_DET, PHOTOS = 0.05, 0.7, 1000, 8  # chosen: a usual setting, and how many photos of each set
@@ -30,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments, compare, say and record the largest differences."""
-    p = argparse.ArgumentParser(prog="python -m experiments.performance.parity", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.performance.parity", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--run", type=Path, required=True, help="a finished detector, such as R/one")
     p.add_argument("--data", type=Path, required=True, nargs="+", help="data sets whose first photos are compared")
     p.add_argument("--name", help="write the figures to experiments/results under this name")

@@ -17,8 +17,10 @@ from fusion.models import Model
 from photos import folds
 from photos.data import Photo, read
 from photos.studio import STUDIO
-from runs.command import run, say
-from stage1_detector import train
+from runs import record
+from runs.command import Parser, run, say
+from stage1_detector import validation
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import RECIPES, recipe
 from stage1_detector.synthesis import make_photos
 
@@ -36,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train every arm with every seed, tell the means and the differences, record them."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.detectors", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.detectors", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, help="name in the figures' keys")
     p.add_argument("--data", required=True)
     p.add_argument("--out", type=Path, required=True)
@@ -89,10 +91,11 @@ def over(name: str, args: argparse.Namespace) -> list[float]:
         ratio = RATIO * (name in WAYS[1:])
         config = replace(base, size=args.size, epochs=1, min_steps=args.steps, seed=seed, synthetic_ratio=ratio)
         made = synthetic(name, data, runs, seed, args) if config.synthetic_ratio else None
-        resume = train.is_stopped(runs / "one")
-        train.train(data, runs, "one", config, Path("starter") if name == "starter" else None, resume, synthetic=made)
+        resume = record.is_stopped(runs / "one")
+        pretrained = Path("starter") if name == "starter" else None
+        train_detector(DetectorRun(data=data, runs=runs, pretrained=pretrained, resume=resume, synthetic=made), config)
         names = len(read(data).categories)
-        values.append(train.score(Model(runs / "one" / "model.onnx"), held_out, names)["det_map50"])
+        values.append(validation.score(Model(runs / "one" / "model.onnx"), held_out, names)["det_map50"])
         say(f"{args.set}: {name}, seed {seed}: det mAP50 {values[-1]:.3f} on {len(held_out)} photos")
     return values
 
@@ -101,7 +104,7 @@ def deal(data: Path, runs: Path) -> tuple[Photo, ...]:
     """Deal the photos once, as the command does, and return those held out."""
     runs.mkdir(parents=True, exist_ok=True)
     if not (runs / "folds.json").is_file():
-        folds.body(["--data", str(data), "--out", str(runs)])
+        folds.split(data, runs)
     parts = folds.load(runs / "folds.json", read(data))
     return (*parts.photos("valid"), *parts.photos("test"))
 
@@ -109,9 +112,11 @@ def deal(data: Path, runs: Path) -> tuple[Photo, ...]:
 def synthetic(name: str, data: Path, runs: Path, seed: int, args: argparse.Namespace) -> Path:
     """The synthetic photos of an arm and seed, made unless they are there."""
     out = runs / "synthetic"
-    source = ["--paste"] if name == "paste" else ["--studio", str(args.studio or data / STUDIO)]
-    words = ["--out", str(out), *source, "--data", str(data), "--runs", str(runs), "--count", str(MADE), "--seed", str(seed)]
-    make_photos.main([*words, "--size", str(2 * args.size)])
+    studio = None if name == "paste" else args.studio or data / STUDIO
+    request = make_photos.Composition(
+        out=out, studio=studio, paste=name == "paste", data=data, runs=runs, size=2 * args.size, count=MADE, seed=seed
+    )
+    make_photos.compose(request)
     return out
 
 

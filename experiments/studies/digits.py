@@ -27,8 +27,10 @@ from fusion.models import Model
 from fusion.pipeline import detect_view, merge
 from photos import folds
 from photos.data import Photo, read, read_image
-from runs.command import run, say
-from stage1_detector import train
+from runs import record
+from runs.command import Parser, run, say
+from stage1_detector import validation
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import recipe
 
 RECIPES = {"v1": "digits", "v2": "digits-v2", "v2-resfpn": "digits-resfpn"}
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train every model with every seed, search its threshold, tell and record the means and the differences to the first."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.digits", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.digits", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--models", nargs="+", default=list(RECIPES), choices=list(RECIPES))
@@ -97,7 +99,11 @@ def read_by(model: str, seed: int, args: argparse.Namespace) -> Read:
     config = replace(config, plain_epochs=args.epochs // 4, synthetic_ratio=float(args.synthetic is not None))  # type: ignore[call-arg]
     config = replace(config, lr=args.lr or config.lr)
     weights = None if args.finetune is None else args.finetune / model / str(seed) / "all" / "weights" / "last.pt"
-    train.train(args.data, runs, "all", config, weights, train.is_stopped(runs / "all"), synthetic=args.synthetic)
+    stopped = record.is_stopped(runs / "all")
+    request = DetectorRun(
+        data=args.data, runs=runs, classes="all", pretrained=weights, resume=stopped, synthetic=args.synthetic
+    )
+    train_detector(request, config)
     parts = folds.load(runs / folds.NAME, dataset)
     names = [category.name for category in dataset.categories]
     valid, test = parts.photos("valid"), parts.photos("test")
@@ -152,8 +158,8 @@ def detected(runs: Sequence[Path], photos: Sequence[Photo], sizes: Sequence[int]
     models = [Model(folder / "all" / "model.onnx") for folder in runs]
     alone, side = len(models) == 1 and not sizes, models[0].sidecar
     views = [{"size": size, "shape": side.shape} for size in sizes or [side.size]]
-    values = {"evidence_weight": 1.0, "conf": FUSED_CONF, "nms_iou": train.VALID_NMS, "views": views}
-    members = [train.member(model) if alone else Member.of("", model.sidecar, **values) for model in models]
+    values = {"evidence_weight": 1.0, "conf": FUSED_CONF, "nms_iou": validation.VALID_NMS, "views": views}
+    members = [validation.member(model) if alone else Member.of("", model.sidecar, **values) for model in models]
     ensemble = Ensemble(list(side.categories or []), members, Merge("wbf", FUSED_IOU))
     raw = [looks(models, members, photo) for photo in photos]
     return [views[0][0] for views in raw] if alone else [best_named(merge(views, ensemble)) for views in raw]

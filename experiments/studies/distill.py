@@ -28,12 +28,15 @@ from fusion.models import Model, read_object
 from fusion.pipeline import detect_one
 from photos import folds
 from photos.data import Photo, read, read_image
-from runs.command import run, say
+from runs import record
+from runs.command import Parser, run, say
 from runs.record import weights_of
-from stage1_detector import train
+from stage1_detector import validation
 from stage1_detector.config import DetectorConfig, from_settings
-from stage1_detector.distillation.student import StudentConfig, build
-from stage1_detector.distillation.teach import NONE, STUDENTS, distill
+from stage1_detector.detector_run import DetectorRun, train_detector
+from stage1_detector.distillation.config import NONE, STUDENTS, StudentConfig
+from stage1_detector.distillation.student import build
+from stage1_detector.distillation.student_run import train_student
 from stage1_detector.families import FAMILIES
 
 TERMS = {"feature": (True, False), "prediction": (False, True), "both": (True, True)}  # of maps, of classes and boxes
@@ -73,9 +76,9 @@ def body(argv: list[str] | None) -> None:
         draw(done, records.RESULTS / f"distill.{args.set}.png")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.distill", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.distill", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, help="name in the figures' keys: tells photos, student and budget apart")
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
@@ -116,11 +119,11 @@ def taught(args: argparse.Namespace) -> Path:
     runs = args.out / "teacher"
     deal(args.data, runs)
     config = config_of(args, 1000, args.teacher_epochs)  # a seed that no student has
-    going = train.is_stopped(runs / "one")
+    going = record.is_stopped(runs / "one")
     if config.family == "yolo":
-        train.train(args.data, runs, "one", theirs(config), args.pretrained, going)
+        train_detector(DetectorRun(data=args.data, runs=runs, pretrained=args.pretrained, resume=going), theirs(config))
     else:
-        distill(args.data, runs, "one", config, NONE, args.pretrained, going)
+        train_student(DetectorRun(data=args.data, runs=runs, pretrained=args.pretrained, resume=going), config, NONE)
     return runs / "one"
 
 
@@ -148,18 +151,18 @@ def scored(arm: str, seed: int, teacher: Path, more: float, args: argparse.Names
     """Train one arm with one seed, unless it is there, and score it on the photos held out."""
     runs = args.out / arm / str(seed)
     held_out, config = deal(args.data, runs), config_of(args, seed, args.epochs)
-    going = train.is_stopped(runs / "one")
+    going = record.is_stopped(runs / "one")
     if arm in THEIRS:
         weights = str(weights_of(teacher)) if arm == "ultralytics" else ""
-        train.train(args.data, runs, "one", replace(theirs(config), distill_model=weights), None, going)
+        train_detector(DetectorRun(data=args.data, runs=runs, resume=going), replace(theirs(config), distill_model=weights))
     elif arm in ALONE:
         config = replace(config, epochs=round(args.epochs * more) if arm == "longer" else args.epochs)
-        distill(args.data, runs, "one", config, NONE, None, going)
+        train_student(DetectorRun(data=args.data, runs=runs, resume=going), config, NONE)
     else:
         maps, predictions = TERMS[arm]
         weight = args.predictions * predictions
         config = replace(config, feature_weight=weight_of_maps(args) * maps, class_weight=weight, box_weight=weight)
-        distill(args.data, runs, "one", config, str(teacher), None, going)
+        train_student(DetectorRun(data=args.data, runs=runs, resume=going), config, str(teacher))
     values = whole_scores(Model(runs / "one" / "model.onnx"), held_out)
     say(f"{args.set}: {arm}, seed {seed}: mAP {values['map']:.3f}, mAP50 {values['map50']:.3f} on {len(held_out)} photos")
     return values
@@ -167,7 +170,7 @@ def scored(arm: str, seed: int, teacher: Path, more: float, args: argparse.Names
 
 def whole_scores(model: Model, photos: Sequence[Photo]) -> dict[str, float]:
     """COCO's figures of a class-agnostic model alone."""
-    one = train.member(model)
+    one = validation.member(model)
     found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
     blind = [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     return coco_scores(blind, found, 1)

@@ -7,7 +7,6 @@ photos and the training crops, queries the studio photos (all but the query itse
 OUT/SET.png shows both kinds of embedding of the first pair, lines joining the two places of a product.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from photos import folds
 from photos.data import read
 from photos.studio import studio_folder
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.crops import shelf_regions, studio_regions
 from stage2_classifier.neighbours import AT, Embedded, Floats, embed_regions, load_embedder, recall_at, search, unit, vote
 
@@ -160,9 +159,9 @@ def draw(domains: Domains, plot: str, title: str, path: Path, rng: np.random.Gen
 # -- the command -----------------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.domain_gap", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.domain_gap", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, nargs="+", required=True, help="data sets")
     p.add_argument("--runs", type=Path, nargs="+", required=True, help="their run folders, in the same order")
     p.add_argument("--classifier", required=True, help="its folder in each run folder, such as classifier_shelf")

@@ -7,7 +7,6 @@ into OUT/N, trained without the held-out products; then each alone is enrolled i
 name the test part's crops. OUT/N/result.json holds one seed; a second call goes on where the first was stopped.
 """
 
-import argparse
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,12 +25,12 @@ from photos import folds
 from photos.data import Dataset, read
 from photos.studio import studio_folder, studio_names
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier import enrolment
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.crops import Image, shelf_regions
 from stage2_classifier.neighbours import logits_of
-from stage2_classifier.train import is_stopped, train
 
 LEAST = 5  # chosen: test crops that a held-out product must have
 NAME, TAUGHT = "classifier", "taught"
@@ -97,7 +96,8 @@ def one_seed(drawn: Path, out: Path, n: int, config: ClassifierConfig) -> dict[s
     shutil.copyfile(drawn / "folds.json", out / "folds.json")
     if (drawn / "one").is_dir():
         link(drawn / "one", out / "one")
-    train(out / "data", out, "both", config, resume=is_stopped(out / NAME), name=NAME)
+    stopped = record.is_stopped(out / NAME)
+    train_classifier(ClassifierRun(data=out / "data", runs=out, crops="both", resume=stopped, name=NAME), config)
     model = Model(out / NAME / "model.onnx")
     crops, ids = test_crops(model, parts)
     unseen = {dataset.categories[label].id for label in labels}
@@ -142,8 +142,10 @@ def taught(
     """Recall of one product once it is enrolled, and how the accuracy on products that were trained changes."""
     shutil.rmtree(out / TAUGHT, ignore_errors=True)
     shutil.copytree(out / NAME, out / TAUGHT, ignore=shutil.ignore_patterns("*.pt"))
-    words = ["--data", str(out / "data"), "--runs", str(out), "--classifier", TAUGHT, "--photos", str(photos)]
-    enrolment.body([*words, "--name", name, "--id", str(category), *flags])
+    shift = "--shift" in flags
+    enrolment.teach(
+        enrolment.Enrolment(data=out / "data", runs=out, classifier=TAUGHT, photos=photos, name=name, id=category, shift=shift)
+    )
     after, trained = named(Model(out / TAUGHT / "model.onnx"), crops), set(ids.tolist()) - unseen
     shutil.rmtree(out / TAUGHT)
     return {"recall": share(after, ids, {category}), "change": share(after, ids, trained) - share(before, ids, trained)}
@@ -158,9 +160,9 @@ def told(row: dict[str, Any]) -> str:
 # -- the command -----------------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.enrolling", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.enrolling", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--drawn", type=Path, required=True, help="folder of drawn shops 0, 1, ..., each with data/ and folds.json")
     p.add_argument("--out", type=Path, required=True, help="where classifiers and results go")
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="which shops")

@@ -25,7 +25,7 @@ from fusion.pipeline import merge
 from photos import folds
 from photos.data import Photo, read
 from photos.score import Match, Truth, match, scores
-from runs.command import run, say, ticker
+from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.evidence import raw_outputs
 
 CONF = 0.01  # chosen: fainter boxes hardly count, and make merging several times slower
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Score every variant with every seed, show the table, record the figures."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.ensembles", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.ensembles", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, help="name in the figures' keys")
     for name in ("data", "runs", "first", "second"):
         p.add_argument(f"--{name}", required=True)

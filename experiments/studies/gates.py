@@ -8,7 +8,6 @@ The last two are sabotage: where they name worse than the detector, the gate mus
 there is used again; a stopped run goes on. DIR/gates.json holds every score of every seed, DIR/gates.png shows them.
 """
 
-import argparse
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +25,13 @@ from fusion.models import read_object
 from photos import folds
 from photos.data import read
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage1_detector import recipes as detector_recipes
-from stage1_detector import train as detector
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
-from stage2_classifier import train as classifier
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.gate.calibrate import fit_policy, score
 from stage2_classifier.gate.choose import WITHIN, choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
@@ -66,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments, train and measure every seed, print the table."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.gates", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.gates", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, choices=tuple(SETS), help="which kind of drawn shop")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -109,19 +108,21 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     data = out / "data"
     shelves: ShelfConfig = replace(make_photos.recipe("demo"), **setting.shelves)
     make_photos.draw(replace(shelves, count=16) if quick else shelves, data, seed, tell=lambda line: say(f"shelves: {line}"))
-    folds.body(["--data", str(data), "--out", str(out), "--groups", str(data / "scenes.csv"), "--seed", str(seed)])
+    folds.split(data, out, str(data / "scenes.csv"), seed=seed)
     one = replace(detector_recipes.recipe("demo", quick), seed=seed)
     one = one if quick else replace(one, size=setting.size, epochs=setting.epochs[0])
     aware = one if quick else replace(one, epochs=setting.epochs[1])
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
+    train_detector(DetectorRun(data=data, runs=out, resume=record.is_stopped(out / "one")), one)
     start = record.weights_of(out / "one")
-    detector.train(data, out, "all", aware, pretrained=start, resume=detector.is_stopped(out / "all"))
+    stopped = record.is_stopped(out / "all")
+    train_detector(DetectorRun(data=data, runs=out, classes="all", pretrained=start, resume=stopped), aware)
     config = replace(classifier_config.recipe("demo", quick), seed=seed)
     sources = {"shelf": data, "studio": data, "shuffled": shuffled(data, out / "shuffled", seed)}
     for kind, source in sources.items():
         folder = f"classifier_{kind}"
         crops = "studio" if kind == "studio" else "shelf"
-        classifier.train(source, out, crops, config, resume=classifier.is_stopped(out / folder), name=folder)
+        stopped = record.is_stopped(out / folder)
+        train_classifier(ClassifierRun(data=source, runs=out, crops=crops, resume=stopped, name=folder), config)
 
 
 def shuffled(data: Path, out: Path, seed: int) -> Path:

@@ -7,7 +7,6 @@ Each run trains `stage2_classifier` on whole photos, fits its temperature on val
 core (natural) or 5 (the others). OUT/KIND/seedN/result.json holds one; a second call goes on where the first was stopped.
 """
 
-import argparse
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,13 +21,14 @@ from experiments.figures import records
 from experiments.figures.over_seeds import Mean, over_seeds
 from photos.studio import content_box
 from runs import record
-from runs.command import run, say
-from stage2_classifier.config import ClassifierConfig, Columns
+from runs.command import Parser, run, say
+from runs.pretrained import pretrained_file
+from stage2_classifier.config import STARTER, ClassifierConfig, Columns
 from stage2_classifier.crops import Region, crops_of, cut
 from stage2_classifier.fit import fit
-from stage2_classifier.model import build, pretrained_file
+from stage2_classifier.learning import predict
+from stage2_classifier.model import build
 from stage2_classifier.scaling import ece, temperature
-from stage2_classifier.train import predict
 
 ERROR = np.array([0.06, 0.06, 0.12, 0.12])  # chosen: how a whole photo is cut at random, as `shake` wants it
 WHOLE = ClassifierConfig(
@@ -119,9 +119,9 @@ def scored(model: Any, photos: Photos, config: ClassifierConfig) -> dict[str, fl
 # -- the command -----------------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.grocery", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.grocery", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True, help="GroceryStore: classes.json, natural/, studio/")
     p.add_argument("--out", type=Path, required=True, help="where runs and results go")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
@@ -142,7 +142,7 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.seeds < 1 or (args.record and args.quick):
         raise ValueError(f"--seeds: got {args.seeds}, need 1 or more; and --record is not for --quick")
-    start = pretrained_file(args.pretrained)
+    start = pretrained_file(args.pretrained, STARTER)
     photos, done = read_photos(args.data, WHOLE.size), {}
     for kind in args.only:
         done[kind] = []

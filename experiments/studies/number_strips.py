@@ -4,7 +4,6 @@ OUT is a COCO folder of ten categories, 0 to 9: a tilted row of digits on a plat
 is what `--synthetic` of stage1_detector.train takes. Nothing is learned from any photo.
 """
 
-import argparse
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from runs.command import run, say, ticker
+from runs.command import Parser, run, say, ticker
 from stage1_detector.synthesis import coco_writer
 from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.pack import Image as Pixels
@@ -32,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Draw the photos that are not there yet. Raises ValueError for a folder that holds something else."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.number_strips", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.number_strips", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--count", type=int, default=400)
     p.add_argument("--seed", type=int, default=0)

@@ -11,7 +11,6 @@ The models never saw these photos, and are the same for all seeds of one set.
 `--against cleanlab` ranks by cleanlab's ObjectLab scores instead (Tkachenko et al. 2023), which wants `pip install cleanlab`.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from fusion.boxes import clip, iou
 from photos import folds
 from photos.data import Photo, read
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.gate.ensemble import default_ensemble
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.label_review.review import Reader
@@ -195,9 +194,9 @@ RANKERS = {"ours": suspicions, "cleanlab": by_cleanlab}
 # -- the command ---------------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.planted_errors", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.planted_errors", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True, nargs="+", help="one data set, or several that take turns")
     p.add_argument("--runs", type=Path, required=True, nargs="+", help="the run folder of each")
     p.add_argument("--classifier", nargs="+", default=["classifier_shelf"], help="folders in R (default classifier_shelf)")

@@ -21,8 +21,9 @@ from experiments.figures.over_seeds import over_seeds
 from experiments.studies.detectors import deal
 from fusion.models import Model
 from photos.data import read
-from runs.command import run, say
-from stage1_detector import train
+from runs import record
+from runs.command import Parser, run, say
+from stage1_detector import validation
 from stage1_detector.ultralytics_engine.yolo import load
 
 PATIENCE = 900.0  # seconds that a training may take to come to the point where it is killed
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train both ways with every seed, tell the difference, record it."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.resume", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.resume", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -64,14 +65,14 @@ def one(way: str, seed: int, args: argparse.Namespace) -> float:
     words = ["--data", str(args.data), "--out", str(runs), "--epochs", "1", "--min-steps", str(args.steps)]
     words += ["--size", str(args.size), "--seed", str(seed)]
     if not (out / "run.json").is_file():
-        if train.is_stopped(out):  # this experiment was: begin anew
+        if record.is_stopped(out):  # this experiment was: begin anew
             shutil.rmtree(out)
         if way == "killed":
             kill(words, out, in_second_epoch)
             kill([*words, "--resume"], out, while_writing)
             words += ["--resume"]
         subprocess.run([sys.executable, "-m", "stage1_detector.train", *words], check=True)
-    value = train.score(Model(out / "model.onnx"), held_out, len(read(args.data).categories))["det_map50"]
+    value = validation.score(Model(out / "model.onnx"), held_out, len(read(args.data).categories))["det_map50"]
     say(f"{way}, seed {seed}: det mAP50 {value:.3f} on {len(held_out)} photos")
     return value
 

@@ -7,7 +7,6 @@ its own. They are timed with two workers, start included, and one by one in turn
 24 is written to experiments/results/synth.sheet.jpg.
 """
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from experiments.figures import records
 from photos.data import read
 from photos.studio import STUDIO
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage1_detector.synthesis import camera, coco_writer, make_photos, shelf, studio_shelves
 from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all
 from stage1_detector.synthesis.layout import Look
@@ -37,9 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Make the shop, time the composing, record it, and write the sheet."""
-    p = argparse.ArgumentParser(
-        prog="python -m experiments.studies.synthetic_photos", description=(__doc__ or "").split("\n")[0]
-    )
+    p = Parser(prog="python -m experiments.studies.synthetic_photos", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--count", type=int, default=60)
     p.add_argument("--rounds", type=int, default=3)

@@ -23,9 +23,11 @@ from experiments.studies.detectors import deal
 from fusion.models import Model
 from fusion.views import PADDING
 from photos.data import read
-from runs.command import run, say
-from stage1_detector import train
+from runs import record
+from runs.command import Parser, run, say
+from stage1_detector import validation
 from stage1_detector.config import CHOICES, TorchvisionConfig
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.nets import torchvision_net
 from stage1_detector.recipes import retinanet, retinanet_convnext
 from stage1_detector.torch_engine.schedules import SCHEDULES
@@ -88,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train and score the rows, one after the other; write the table after each, record at the end."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.trash", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.trash", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--rows", nargs="+", type=row_of, default=list(ROWS), help="BACKBONE/NECK/HEAD/SCHEDULE")
@@ -151,8 +153,10 @@ def trained(row: Row, seed: int, args: argparse.Namespace) -> Scored:
     runs = args.out / str(row) / str(seed)
     held_out = deal(args.data, runs)
     config = config_of(row, seed, args)
-    train.train(args.data, runs, "all", config, weights_of(row, args), resume=train.is_stopped(runs / "all"))
-    told = train.score(Model(runs / "all" / "model.onnx"), held_out, len(read(args.data).categories))
+    stopped = record.is_stopped(runs / "all")
+    request = DetectorRun(data=args.data, runs=runs, classes="all", pretrained=weights_of(row, args), resume=stopped)
+    train_detector(request, config)
+    told = validation.score(Model(runs / "all" / "model.onnx"), held_out, len(read(args.data).categories))
     value = Scored(told["cls_map50"], told["det_map50"])
     say(f"trash: {row}, seed {seed}: mAP50 {value.map50:.3f}, det {value.det_map50:.3f} on {len(held_out)} photos")
     return value

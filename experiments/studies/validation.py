@@ -12,7 +12,6 @@ that of `--grouped` by scene or with the parts that the set comes with. Three fi
 The figures of `random` and `nested` differ by what a board would take away in private.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from fusion.gate import Gate
 from photos import folds
 from photos.data import read
 from photos.score import Interval, interval, match
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions, score
 from stage2_classifier.gate.choose import TRIED, choose_gate, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Read the arguments, measure, print the table."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.validation", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.validation", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--random", type=Path, nargs=2, metavar=("D", "R"), required=True, help="set and runs split photo by photo")
     p.add_argument("--grouped", type=Path, nargs=2, metavar=("D", "R"), required=True, help="set and runs split by scene")
     p.add_argument("--classifier", default="classifier_shelf", help="its folder in both run folders")

@@ -3,7 +3,6 @@
 python -m experiments.studies.zero_shot --set NAME --data D [--sizes 320 640] [--weights FILE] [--record]
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from fusion.pipeline import detect_one
 from photos import scenes
 from photos.data import Photo, read, read_image
 from photos.score import Interval, Truth, interval, match
-from runs.command import run, say
-from stage1_detector import starter, train
+from runs.command import Parser, run, say
+from stage1_detector import starter, validation
 from stage1_detector.config import STARTER
 
 
@@ -27,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Score the starter on every photo of the set, at each size, and record the figure of the first size."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.zero_shot", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.zero_shot", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--set", required=True, help="name in the figure's key")
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--sizes", type=int, nargs="+", default=[320, 640], help="long sides of the canvas, pixels")
@@ -53,7 +52,7 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
     with tempfile.TemporaryDirectory() as folder:
         starter.export(Path(folder), weights, size)
         model = Model(Path(folder) / "model.onnx")
-        member = train.member(model)
+        member = validation.member(model)
         found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]
     return interval(match(truths, found, 1), groups, np.random.default_rng(0)).det_map50

@@ -4,7 +4,7 @@ Its file is a checkpoint of plain tensors: `load` reads it, and so does `yolo.lo
 """
 
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,73 +15,39 @@ from torchvision.ops import box_convert
 from ultralytics.cfg import get_cfg
 
 from photos.data import Photo
-from stage1_detector.config import ULTRALYTICS, LoopConfig, refuse_other, refuse_outside
 from stage1_detector.distillation import losses
+from stage1_detector.distillation.config import StudentConfig
 from stage1_detector.distillation.losses import Part
 from stage1_detector.distillation.own_losses import OWN, Decoder, Share
 from stage1_detector.distillation.teacher import Known, Teacher
 from stage1_detector.engine import max_det
 from stage1_detector.families import FAMILIES
-from stage1_detector.torch_engine.distributed import ALONE, Crew
-from stage1_detector.torch_engine.loop import Targets
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
+from stage1_detector.torch_engine.training_state import Targets
 from stage1_detector.ultralytics_engine import rtdetr, yolo
-from stage1_detector.ultralytics_engine.detection_trainer import load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import load_pretrained
 
-MATCHES = ("index", "cost")
 ALIKE = {"yolo"}, {"rtdetr", "conditional_detr"}  # families whose k-th predictions may be paired: by cell, and by query
-ALLOWED_STUDENT = {
-    "feature_weight": (0.0, 1e6), "class_weight": (0.0, 1e6), "box_weight": (0.0, 1e6), "floor": (0.0, 1.0),
-    "teacher_warmup": (0.0, 1000.0), "queries": (0, 100_000), "decoder_layers": (0, 100),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StudentConfig(LoopConfig):
-    """An ultralytics network that a teacher helps; most fields are arguments of `python -m stage1_detector.distillation`.
-
-    `model` is a model YAML that ultralytics carries. `feature_weight`, `class_weight` and `box_weight` weigh the terms of
-    `losses` beside the student's own; 0: without it. Predictions are matched by `match`: index (the k-th with the k-th) or cost
-    (Hungarian), with those of the teacher's that it is surer of than `floor`. The terms grow from 0 to their weights in
-    `teacher_warmup` epochs. An RT-DETR has as many `queries` as the photos need, at least 300, and the model's
-    `decoder_layers`, unless they are said.
-    """
-
-    family: str = "rtdetr"
-    model: str = "rtdetr-l.yaml"
-    feature_weight: float = 1.0
-    class_weight: float = 1.0
-    box_weight: float = 1.0
-    match: str = "cost"
-    floor: float = 0.1
-    teacher_warmup: float = 2.0
-    queries: int = 0
-    decoder_layers: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a value that is not allowed, naming the flag."""
-        refuse_other(self.family, "family", ULTRALYTICS)
-        super().__post_init__()
-        refuse_outside(self, ALLOWED_STUDENT)
-        refuse_other(self.match, "match", MATCHES)
-
-    @property
-    def predicts(self) -> bool:
-        """Whether the teacher's predictions are asked for."""
-        return self.class_weight > 0 or self.box_weight > 0
 
 
 class Student(nn.Module):
     """The network, what adapts its maps to the teacher's, and the losses of both."""
 
     def __init__(
-        self, config: StudentConfig, names: list[str], queries: int, teacher: Teacher | None, warmup: int, crew: Crew = ALONE
+        self,
+        config: StudentConfig,
+        names: list[str],
+        queries: int,
+        teacher: Teacher | None,
+        warmup: int,
+        distributed: Distributed = SINGLE_PROCESS,
     ) -> None:
         """`warmup` is in batches, `queries` an RT-DETR's."""
         super().__init__()
         self.description: dict[str, Any] = {"config": asdict(config), "names": names, "queries": queries}
-        self.config, self.teacher, self.warmup, self.crew = config, teacher, warmup, crew
+        self.config, self.teacher, self.warmup, self.distributed = config, teacher, warmup, distributed
         self.network = new(config, names, queries)
-        self.look = FAMILIES[config.family].look
+        self.input_format = FAMILIES[config.family].input_format
         self.maps: list[torch.Tensor] = []
         self.network.model[-1].register_forward_pre_hook(partial(see, self.maps))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches learnt from
@@ -94,33 +60,33 @@ class Student(nn.Module):
         blank = torch.zeros(1, 3, self.config.size, self.config.size)
         with torch.no_grad():
             self.network.eval()(blank)
-        theirs = teacher(blank, self.look).maps
+        theirs = teacher(blank, self.input_format).maps
         self.network.train()
         made = [nn.Conv2d(mine.shape[1], nearest(mine, theirs).shape[1], 1) for mine in self.maps]
         self.maps.clear()
         return made
 
     @property
-    def sharers(self) -> Crew:
+    def sharers(self) -> Distributed:
         """Who shares a batch: in training all, on valid the first process is alone."""
-        return self.crew if self.training else ALONE
+        return self.distributed if self.training else SINGLE_PROCESS
 
     @property
-    def body(self) -> nn.Module:
+    def feature_extractor(self) -> nn.Module:
         """The backbone."""
         network: Any = self.network
         return cast(nn.Module, network.model[: len(network.yaml["backbone"])])
 
     @property
-    def judged(self) -> nn.Module:
+    def inference_network(self) -> nn.Module:
         """The network alone, in a copy: what judges a network readies it for export."""
         return deepcopy(self.network)
 
-    def sampling(self, on: bool) -> None:
+    def enable_eval_losses(self, on: bool) -> None:
         """Nothing is drawn."""
 
     def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
-        """This process's share of the losses on photos (B, 3, H, W), to be added up, and over the crew; targets as
+        """This process's share of the losses on photos (B, 3, H, W), to be added up, and over the processes; targets as
         `rcnn.Targets`.
         """
         scale = images.new_tensor([images.shape[3], images.shape[2]] * 2)
@@ -129,14 +95,14 @@ class Student(nn.Module):
         parts, predicted = OWN[self.config.family](self, images, boxes, labels)
         weights = dict.fromkeys(parts, 1.0)
         if self.teacher is not None:
-            taught = self._taught(self.teacher(images, self.look), *predicted, boxes)
+            taught = self._taught(self.teacher(images, self.input_format), *predicted, boxes)
             grown = min(1.0, int(self.seen) / self.warmup) if self.warmup else 1.0
             weights |= {name: grown * float(getattr(self.config, f"{name}_weight")) for name in taught}
             parts |= taught
         if self.training:
             self.seen += 1
         self.maps.clear()  # of a graph, which no copy could be made of
-        counts = self.sharers.sums({name: float(part.count) for name, part in parts.items()})
+        counts = self.sharers.all_reduce_sums({name: float(part.count) for name, part in parts.items()})
         return {name: weights[name] * part.total / max(counts[name], 1e-6) for name, part in parts.items()}
 
     def _taught(self, known: Known, boxes: torch.Tensor, logits: torch.Tensor, truth: list[torch.Tensor]) -> dict[str, Part]:
@@ -204,12 +170,12 @@ def build(
     names: list[str],
     pretrained: Path | None = None,
     teacher: Teacher | None = None,
-    crew: Crew = ALONE,
+    distributed: Distributed = SINGLE_PROCESS,
 ) -> Student:
-    """The student to train on `photos`. Raises ValueError for weights that fill less than MUCH of it."""
+    """The student to train on `photos`. Raises ValueError for weights that fill less than REQUIRED_SHARE of it."""
     batches = -(-(len(photos) + round(len(photos) * config.synthetic_ratio)) // config.batch)
     queries = config.queries or max(rtdetr.QUERIES, max_det(photos))
-    student = Student(config, names, queries, teacher, round(config.teacher_warmup * batches), crew)
+    student = Student(config, names, queries, teacher, round(config.teacher_warmup * batches), distributed)
     if pretrained is not None:
-        load_matching(student.network, pretrained)
+        load_pretrained(student.network, pretrained)
     return student

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from stage1_detector.synthesis.pack import Image
 from stage1_detector.synthesis.shelf import MARGIN, Painting, Scene, ShelfConfig
@@ -68,6 +67,8 @@ def seen(owner: npt.NDArray[np.uint16], areas: npt.NDArray[np.float64], least: f
     >>> boxes.tolist(), which.tolist()
     ([[1.0, 0.0, 5.0, 4.0]], [0])
     """
+    from scipy import ndimage
+
     pixels = np.bincount(owner.ravel(), minlength=len(areas) + 1)[1:]  # (F,)
     boxes, facings = [], []
     for i, place in enumerate(ndimage.find_objects(owner)):

@@ -11,10 +11,9 @@ DIR gets annotations.json, images/, NM_NGD_product_images/, scenes.csv, and worl
 again reuses DIR, a stopped run goes on, another wish is refused. A photo depends on (seed, scene, shot) alone.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ import numpy as np
 from photos.data import Photo, read
 from photos.folds import told_apart, train_photos
 from photos.studio import STUDIO
-from runs.command import run, say
+from runs.command import Parser, run, say
 from runs.record import write_json
 from stage1_detector.synthesis import coco_writer, studio_shelves
 from stage1_detector.synthesis.camera import photograph
@@ -165,9 +164,9 @@ def _metadata(product: Product, count: int) -> dict[str, Any]:
             "has_images": True, "image_types": list(VIEWS)}  # fmt: skip
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m stage1_detector.synthesis", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True, help="folder to draw into")
     p.add_argument("--recipe", default="demo", help=f"a drawn shop: one of {', '.join(RECIPES)}")
     p.add_argument("--studio", type=Path, help="compose shelves of these studio photos, FOLDER/PRODUCT/*.jpg")
@@ -181,47 +180,75 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The command: see the module."""
-    args = parser().parse_args(argv)
+def main(argv: list[str] | None = None, prog: str = "python -m stage1_detector.synthesis") -> int:
+    """The command; returns the exit code."""
+    return run(body, argv, prog)
+
+
+def body(argv: list[str] | None, prog: str) -> None:
+    """Read the arguments and draw. Raises ValueError for what the user can mend."""
+    args = parser(prog).parse_args(argv)
     if args.studio is None and not args.paste:
         lost = [name for name in ("data", "runs", "backgrounds") if getattr(args, name) is not None]
         if lost:
             raise ValueError(f"--{lost[0]}: got {getattr(args, lost[0])}, which goes with --studio or --paste")
         drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say)
     else:
-        drawn = made(args)
+        names = [field.name for field in fields(Composition)]
+        drawn = compose(Composition(**{name: getattr(args, name) for name in names}))
     say(f"drew {args.out}" if drawn else f"reuses {args.out}")
 
 
-def made(args: argparse.Namespace) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """A set of composed or pasted photos that is asked for; each field is a flag of the command."""
+
+    out: Path
+    studio: Path | None = None
+    paste: bool = False
+    data: Path | None = None
+    runs: Path | None = None
+    backgrounds: Path | None = None
+    size: int = 1280
+    count: int | None = None
+    seed: int = 0
+
+
+def compose(request: Composition) -> bool:
     """Compose or swap as asked; False if it is there already. Raises ValueError for what the user can mend."""
     for flag, got, lowest, highest in (
-        ("--count", args.count or 0, 1, 10**6),
-        ("--size", args.size, 64, 8192),
-        ("--seed", args.seed, 0, 2**32),
+        ("--count", request.count or 0, 1, 10**6),
+        ("--size", request.size, 64, 8192),
+        ("--seed", request.seed, 0, 2**32),
     ):
         if not lowest <= got <= highest:
             raise ValueError(f"{flag}: got {got}, allowed {lowest} to {highest}")
-    if args.paste and args.studio is not None:
+    if request.paste and request.studio is not None:
         raise ValueError("--paste: got --studio too; they make two data sets, give one")
-    if args.backgrounds is not None and (args.data is not None or args.paste):
+    if request.backgrounds is not None and (request.data is not None or request.paste):
         raise ValueError("--backgrounds: got --data too, whose photos are the backgrounds; give one")
-    if args.paste:
-        if args.data is None:
-            raise ValueError("--paste: needs --data, the photos to swap facings between")
-        dealt = told_apart(train_photos(args.data, args.runs))
-        return studio_shelves.draw(
-            Pasted(args.data, args.runs, dealt), Look(), categories_of(args.data), args.count, args.out, args.seed, tell=say
-        )
-    photos = () if args.data is None else train_photos(args.data, args.runs)
-    backs = Backs(args.backgrounds, args.data, args.runs, told_apart(photos) if photos else "")
+    return paste(request) if request.paste else compose_studio(request)
+
+
+def paste(request: Composition) -> bool:
+    """Swap facings between the train photos of a data set; False if that is there already."""
+    if request.data is None:
+        raise ValueError("--paste: needs --data, the photos to swap facings between")
+    dealt = told_apart(train_photos(request.data, request.runs))
+    source, categories = Pasted(request.data, request.runs, dealt), categories_of(request.data)
+    return studio_shelves.draw(source, Look(), categories, request.count, request.out, request.seed, tell=say)
+
+
+def compose_studio(request: Composition) -> bool:
+    """Compose shelves of studio photos; False if they are there already."""
+    photos = () if request.data is None else train_photos(request.data, request.runs)
+    backs = Backs(request.backgrounds, request.data, request.runs, told_apart(photos) if photos else "")
     sources(backs)
-    beside = args.out.with_name(args.out.name + ".cutouts")
-    products = cut_all(args.studio, beside, 2, say)
-    categories, labels = named(products, categories_of(args.data) if args.data is not None else [], say)
-    look = look_like(photos, args.size)
-    return studio_shelves.draw(Studio(beside, labels, backs), look, categories, args.count, args.out, args.seed, tell=say)
+    cutouts = request.out.with_name(request.out.name + ".cutouts")
+    products = cut_all(request.studio, cutouts, 2, say)
+    categories, labels = named(products, categories_of(request.data) if request.data is not None else [], say)
+    source, look = Studio(cutouts, labels, backs), look_like(photos, request.size)
+    return studio_shelves.draw(source, look, categories, request.count, request.out, request.seed, tell=say)
 
 
 def categories_of(data: Path) -> list[dict[str, Any]]:
@@ -263,4 +290,4 @@ def look_like(photos: tuple[Photo, ...], size: int) -> Look:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main, None))
+    raise SystemExit(main())

@@ -8,8 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from fusion.boxes import Detections, iou
 from fusion.ensemble import Ensemble
@@ -146,6 +144,9 @@ def first_hits(truth: Truth, found: Detections) -> np.ndarray:
 
 def regression(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> list[float]:
     """Logistic regression of y (M,) on x (M, F), whose first column is 1: weights (F,) for x as it is, standardised inside."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(x[:, 1:])
     fitted = LogisticRegression(max_iter=1000).fit(scaler.transform(x[:, 1:]), y, sample_weight=weights)
     slopes = fitted.coef_[0] / scaler.scale_  # (F - 1,)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.stats import rankdata
 
 from fusion.gate import Gate
 from photos.score import Interval, Match, bootstrap, match, scores
@@ -54,6 +53,8 @@ def judged(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray
     What one gate scores 0.5 another may score 0.9. Were they ranked as they are, a procedure whose turns happen to agree on
     the exponents would seem to find more: a gate with nothing to say once gained 0.012 [0.004, 0.019] by that alone.
     """
+    from scipy.stats import rankdata
+
     found = predictions(evidence, gates)
     for k in np.unique(turn):
         own = np.flatnonzero(turn == k)

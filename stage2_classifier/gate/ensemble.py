@@ -16,7 +16,7 @@ from runs.command import say
 from stage2_classifier.gate.evidence import Evidence, collect
 
 NAME = "ensemble.json"
-TRAINED_BY = "python -m stage1_detector.train or stage2_classifier.train"
+TRAINED_BY = "hylle train-detector or hylle train-classifier"
 
 
 def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
@@ -48,7 +48,7 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
 def load_ensemble(runs: Path) -> Ensemble:
     """RUNS/ensemble.json. Raises ValueError where there is none, naming the command that writes it."""
     if not (runs / NAME).is_file():
-        raise ValueError(f"{runs / NAME} not found: python -m stage2_classifier.gate --data D --runs {runs} writes it")
+        raise ValueError(f"{runs / NAME} not found: hylle gate --data D --runs {runs} writes it")
     return read_ensemble(runs)
 
 

@@ -7,7 +7,6 @@ one keeps its detectors, views and merging. With --classifiers, and where there 
 finds, R/all gives evidence, the classifiers name. Raw outputs are kept in R/raw, so that a second run takes seconds.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,21 +18,21 @@ from photos import folds
 from photos.data import Dataset, read
 from photos.score import Interval
 from runs import record
-from runs.command import run, say
+from runs.command import Parser, run, say
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, load_ensemble, scenes_of, write_ensemble
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier.gate") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and fit."""
-    p = argparse.ArgumentParser(prog="python -m stage2_classifier.gate", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and classifiers")
     p.add_argument("--classifiers", nargs="+", help="folders in R; of several, the mean names; asks for the default ensemble")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from photos.data import Photo, read_image
@@ -40,6 +39,8 @@ def write(cells: Sequence[Cell], folder: Path) -> list[Path]:
 
 def page(cells: Sequence[Cell]) -> Image.Image:
     """Up to COLUMNS x ROWS cells on one white page."""
+    from matplotlib.font_manager import findfont
+
     rows = -(-len(cells) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (SIDE + 8) + 8, rows * (SIDE + TEXT + 8) + 8), "white")
     font, draw = ImageFont.truetype(findfont("DejaVu Sans"), 11), ImageDraw.Draw(sheet)

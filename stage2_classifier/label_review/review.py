@@ -9,7 +9,6 @@ Models are sure of photos that they were trained on, wrong labels included, and 
 held out; for the part train take it as a first sieve, or train again with other photos held out (folds --seed).
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -25,7 +24,7 @@ from photos import folds
 from photos.data import PARTS, Dataset, Photo, read, read_image
 from photos.scenes import file_name
 from runs import record
-from runs.command import run, say, ticker
+from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.ensemble import default_ensemble
 from stage2_classifier.gate.evidence import Evidence, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
@@ -33,9 +32,9 @@ from stage2_classifier.label_review.relabel import read_proposals, relabel
 from stage2_classifier.label_review.suspicions import Look, Suspicion, joined_names, suspicions
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> Parser:
     """The command's arguments."""
-    p = argparse.ArgumentParser(prog="python -m stage2_classifier.label_review", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, help="run folder with folds.json, one/, all/ and the classifier")
     p.add_argument("--part", default="valid", choices=("valid", "test", "train", "all"), help="which photos (default valid)")
@@ -48,14 +47,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier.label_review") -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, prog)
 
 
-def body(argv: list[str] | None) -> None:
+def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments; rank, or apply. Raises ValueError for what the user can mend."""
-    args = parser().parse_args(argv)
+    args = parser(prog).parse_args(argv)
     if args.apply:
         if args.out is None:
             raise ValueError("--apply: needs --out COPY, a new folder")

@@ -11,10 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from fusion.boxes import Detections, area, iou
 from photos.data import Photo
@@ -82,6 +78,8 @@ def pair(boxes: np.ndarray, found: Detections) -> np.ndarray:
     The pairs are those with the greatest sum of overlap x sqrt(objectness), so that a doubtful box of a better fit does not
     take the place of a sure one.
     """
+    from scipy.optimize import linear_sum_assignment
+
     weight = iou(boxes, found.boxes) * np.sqrt(found.scores)  # (T, N)
     rows, columns = linear_sum_assignment(-weight)
     overlapping = weight[rows, columns] > 0
@@ -119,6 +117,10 @@ def chances(looks: Sequence[Look], pairs: Sequence[np.ndarray]) -> list[np.ndarr
     A logistic regression on objectness, the name's certainty and the box's size, fitted to the annotations in doubt themselves:
     most are right, and three numbers cannot learn the few that are not by heart.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     rows = np.concatenate([np.zeros((0, 3)), *[_features(look) for look in looks]])  # (sum of N, 3)
     told = np.concatenate([np.zeros(0, bool), *[_boxed(look, one) for look, one in zip(looks, pairs, strict=True)]])
     ends = np.cumsum([len(look.found) for look in looks])[:-1]

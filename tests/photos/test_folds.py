@@ -155,7 +155,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"not found: make it with python -m photos.folds --data shop --out "):
+    with pytest.raises(FileNotFoundError, match=r"not found: make it with hylle folds --data shop --out "):
         load(tmp_path / "folds.json", dataset(photos([1])))
 
 

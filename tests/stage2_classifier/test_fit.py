@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fusion.models import Model, normalise
+from runs.pretrained import pretrained_file
 from stage2_classifier import fit as fitting
 from stage2_classifier import model as modelling
-from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, recipe
+from stage2_classifier.config import HEADS, RECIPES, STARTER, ClassifierConfig, Columns, recipe
 from stage2_classifier.crops import Region
 from stage2_classifier.export import export_classifier
 from stage2_classifier.heads import make_head
@@ -151,7 +152,7 @@ def test_weights_of_another_width_keep_the_backbone(tmp_path: Path) -> None:
     loaded = modelling.build(replace(config, seed=1), Columns(3), tmp_path / "w.safetensors").trunk
     assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), source.state_dict().values(), strict=True))
     with pytest.raises(ValueError, match="must be a local weights file, or starter"):
-        modelling.pretrained_file(tmp_path / "none.safetensors")
+        pretrained_file(tmp_path / "none.safetensors", STARTER)
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stage2_classifier import model, starter
+from runs.pretrained import pretrained_file
+from stage2_classifier import config, model, starter
 from stage2_classifier.config import ClassifierConfig, Columns
 
 
@@ -73,21 +74,21 @@ def test_it_trains_is_reused_and_loads(
     assert "was made with other settings; pass --force" in capsys.readouterr().err
 
 
-shipped = pytest.mark.skipif(not model.STARTER.is_file(), reason="starter.safetensors has not been made in this checkout")
+shipped = pytest.mark.skipif(not config.STARTER.is_file(), reason="starter.safetensors has not been made in this checkout")
 
 
 @shipped
 def test_the_shipped_file_is_small_and_of_the_small_recipes_backbone() -> None:
-    assert model.STARTER.stat().st_size <= 10_000_000
-    assert model.pretrained_file(Path("starter")) == model.STARTER
+    assert config.STARTER.stat().st_size <= 10_000_000
+    assert pretrained_file(Path("starter"), config.STARTER) == config.STARTER
     trunk = model.build(ClassifierConfig(), Columns(2)).trunk.state_dict()
     shapes = {name: value.shape for name, value in trunk.items() if value.is_floating_point()}
-    assert {name: value.shape for name, value in load_file(model.STARTER).items()} == shapes
+    assert {name: value.shape for name, value in load_file(config.STARTER).items()} == shapes
 
 
 @shipped
 @pytest.mark.slow
 def test_the_shipped_file_knows_products_of_shops_it_never_saw() -> None:
-    trained, blank = (starter.unseen_recall(weights, 7, worlds=1) for weights in (model.STARTER, None))
+    trained, blank = (starter.unseen_recall(weights, 7, worlds=1) for weights in (config.STARTER, None))
     assert trained > blank + 0.1
     assert np.isfinite(trained)

@@ -12,7 +12,7 @@ from torchvision_nets import SMALL, built, decided
 from stage1_detector import families
 from stage1_detector.config import Config, DetectorConfig
 from stage1_detector.export import export_detector
-from stage1_detector.train import sidecar
+from stage1_detector.sidecar import sidecar
 from stage1_detector.ultralytics_engine import yolo
 from submission import build, check, sandbox
 from submission.sandbox import Limits, execute

@@ -20,10 +20,11 @@ from experiments.performance.detector_table import Run, ends, pareto, resamples
 from fusion.models import Model
 from fusion.pipeline import detect_one
 from photos import folds
-from photos.data import read
+from photos.data import read, read_image
 from runs import record
 from runs.command import run
-from stage1_detector import train
+from stage1_detector import validation
+from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import recipe
 from stage1_detector.ultralytics_engine import yolo
 
@@ -138,8 +139,8 @@ def test_a_detector_is_scored_as_coco_does(finished: Place) -> None:
         model = Model(finished.runs / classes / "model.onnx")
         row = detector_table.accuracy(compared_runs.run_of(str(finished.runs / classes)), model, photos, scene, len(IDS))
         truth = photos if classes == "all" else [replace(photo, labels=photo.labels * 0) for photo in photos]
-        one = train.member(model)
-        found = [detect_one(model, one, train.read_image(p.path, p.width, p.height))[0] for p in photos]
+        one = validation.member(model)
+        found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
         want = coco_scores(truth, found, 3 if classes == "all" else 1)
         assert {kind: value.value for kind, value in row.items()} == {k: want[k] for k in row}
         assert {"map", "map50", "recall"} <= set(row) and "map_large" not in row  # no box is large
@@ -250,7 +251,7 @@ def test_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     small = replace(recipe("retinanet-small", quick=True), backbone="test_resnet", width=16, size=96)
     for name, config in (("y", recipe("small", quick=True)), ("r", small)):
         assert folds.main(["--data", str(tmp_path / "D"), "--out", str(tmp_path / name), "--groups", "photo"]) == 0
-        train.train(tmp_path / "D", tmp_path / name, "one", replace(config, device="cpu"))
+        train_detector(DetectorRun(data=tmp_path / "D", runs=tmp_path / name), replace(config, device="cpu"))
     words = ["detectors", "--runs", str(tmp_path / "y"), f"mine={tmp_path / 'r' / 'one'}", "--data", str(tmp_path / "D")]
     assert run(benchmark.body, [*words, "--out", str(tmp_path / "X"), "--rounds", "3", "--record"]) == 0
     with (tmp_path / "X" / "table.csv").open(newline="") as file:

@@ -11,8 +11,8 @@ from experiments.figures import report
 from experiments.figures.over_seeds import over_seeds
 from experiments.studies import distill
 from experiments.studies.distill import ARMS, HEADER, TERMS, cells, config_of, less, told
-from stage1_detector import train
 from stage1_detector.distillation.teach import STUDENTS
+from stage1_detector.families import FAMILIES
 from stage1_detector.synthesis import make_photos
 
 WORDS = ["--set", "tiny", "--data", "D", "--out", "X"]
@@ -101,5 +101,5 @@ def test_every_arm_is_trained_scored_and_reused(tmp_path: Path, capsys: pytest.C
     assert at == {path: path.stat().st_mtime for path in (tmp_path / "out").rglob("*.onnx")}
     assert capsys.readouterr().out.count("reuses") == len(ARMS) + 1
     # what ultralytics distilled is the student alone, in a file that any command loads
-    net = train.FAMILIES["yolo"].load(tmp_path / "out" / "ultralytics" / "0" / "one" / "weights" / "last.pt")
+    net = FAMILIES["yolo"].load(tmp_path / "out" / "ultralytics" / "0" / "one" / "weights" / "last.pt")
     assert net(torch.zeros(1, 3, 64, 64))[0].shape[1] == 5

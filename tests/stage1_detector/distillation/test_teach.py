@@ -6,30 +6,29 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from crews import free_port, words
 from place import IDS, Place, draw_shop
+from processes import free_port, torchrun_environment
 from tiny_nets import CONFIGS, run_of
 
 from fusion.models import Model
 from photos import folds
 from photos.data import read
 from runs.record import weights_of
-from stage1_detector import recipes, train
+from stage1_detector import detector_run, recipes
+from stage1_detector.detector_run import DetectorRun
 from stage1_detector.distillation import teach
-from stage1_detector.distillation.student import StudentConfig
+from stage1_detector.distillation.config import StudentConfig
+from stage1_detector.distillation.student_run import train_student
 from stage1_detector.families import FAMILIES
-from stage1_detector.torch_engine import distributed, loop, training_log
-from stage1_detector.torch_engine.distributed import Crew
+from stage1_detector.torch_engine import distributed, training_log
+from stage1_detector.torch_engine.distributed import Distributed
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN = (
-    {"help", "data", "out", "classes", "recipe", "quick", "pretrained", "resume", "force", "synthetic"} - {"recipe", "quick"}
-) | {"teacher", "student"}
 TINY = [
     "--size", "64", "--batch", "2", "--min-steps", "0", "--device", "cpu", "--lr", "0.0001", "--teacher-warmup", "0",
     "--floor", "0",
@@ -82,23 +81,22 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 # --- flags
 
 
-def test_the_command_line_equals_the_fields() -> None:
-    arguments = {action.dest for action in teach.parser()._actions} - OWN
-    assert arguments == {field.name for field in fields(StudentConfig)} - {"family", "model"}  # the student's recipe says
-
-
 @pytest.mark.parametrize("name", teach.STUDENTS)
 def test_every_student_says_what_it_costs(name: str) -> None:
     assert isinstance(teach.STUDENTS[name](), StudentConfig) and len(teach.STUDENTS[name].__doc__) > 60
 
 
+def asked_for(flags: str) -> StudentConfig:
+    return teach.config_of(*teach.read_arguments(["--data", "D", "--out", "R", "--teacher", "T", *flags.split()], "teach"))
+
+
 def test_what_is_said_overrides_the_student() -> None:
     said = "--class-weight 0.5 --box-weight 0.25 --feature-weight 2 --classes all --match index --queries 44"
-    config = teach.wanted(teach.parser().parse_args([*["--data", "D", "--out", "R", "--teacher", "T"], *said.split()]))
+    config = asked_for(said)
     wanted = {"class_weight": 0.5, "box_weight": 0.25, "feature_weight": 2.0, "match": "index", "queries": 44}
     assert config == replace(teach.STUDENTS["rtdetr-l"](), **wanted)
-    told = teach.parser().parse_args(["--data", "D", "--out", "R", "--teacher", "T", "--schedule", "1x"])
-    assert (teach.wanted(told).epochs, teach.wanted(told).min_steps) == (12, 0)
+    longer = asked_for("--schedule 1x")
+    assert (longer.epochs, longer.min_steps) == (12, 0)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ def test_mistakes_are_one_line(
 def test_fewer_photos_than_processes_are_refused(shop: Place, runs: Path) -> None:
     config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
     with pytest.raises(ValueError, match="--batch: got 2 photos for 3 processes, need one for each"):
-        teach.distill(shop.data, runs, "one", config, "none", crew=Crew(0, 3))
+        train_student(DetectorRun(data=shop.data, runs=runs), config, "none", Distributed(0, 3))
 
 
 # --- runs
@@ -143,16 +141,16 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(shop: Place, runs: Path, monke
     assert teach.main(asked) == 0
     whole, log = network(runs / "all"), losses(runs / "all")
     (runs / "all").rename(runs / "whole")
-    say = train.say
+    say = detector_run.say
 
     def stop(line: str) -> None:
         say(line)
         if "epoch 2/3" in line:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "say", stop)
+    monkeypatch.setattr(detector_run, "say", stop)
     assert teach.main(asked) == 130
-    monkeypatch.setattr(train, "say", say)
+    monkeypatch.setattr(detector_run, "say", say)
     torch.manual_seed(99)
     assert teach.main(asked) == 2  # it is stopped: --resume or --force
     assert teach.main([*asked, "--resume"]) == 0
@@ -203,7 +201,7 @@ def test_a_recipe_is_trained_first_and_once(shop: Place, runs: Path, monkeypatch
 def start(asked: list[str], rank: int, port: str) -> subprocess.Popen:
     """One process of two, as torchrun would start it."""
     command = [sys.executable, "-m", "stage1_detector.distillation", *asked]
-    env = os.environ | words(rank, 2, port)
+    env = os.environ | torchrun_environment(rank, 2, port)
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -256,11 +254,11 @@ def test_where_one_process_is_killed_the_other_says_so_and_ends(shop: Place, run
     assert "Traceback" not in error and len(lines) == 1, error
 
 
-def test_a_crew_is_given_no_recipe(shop: Place, runs: Path) -> None:
+def test_several_processes_are_given_no_recipe(shop: Place, runs: Path) -> None:
     """ultralytics would make one of its own distributed trainings of what it finds in the environment."""
     config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
     with pytest.raises(ValueError, match="--teacher: got the recipe small in 2 processes; train it first, and pass its run"):
-        teach.distill(shop.data, runs, "one", config, "small", crew=Crew(0, 2))
+        train_student(DetectorRun(data=shop.data, runs=runs), config, "small", Distributed(0, 2))
 
 
 def test_a_teacher_of_other_folds_is_refused(shop: Place, runs: Path, tmp_path: Path) -> None:
@@ -271,20 +269,19 @@ def test_a_teacher_of_other_folds_is_refused(shop: Place, runs: Path, tmp_path: 
     (tmp_path / "other" / "run.json").write_text(json.dumps(told))
     with pytest.raises(ValueError, match=r"--teacher: .*other was trained with other folds than .*: it may know what is held"):
         config = replace(teach.STUDENTS["rtdetr-small"](), size=64, epochs=1, min_steps=0)
-        teach.distill(shop.data, runs, "one", config, str(tmp_path / "other"))
+        train_student(DetectorRun(data=shop.data, runs=runs), config, str(tmp_path / "other"))
 
 
 def test_a_grid_is_not_matched_by_index_with_queries(shop: Place, runs: Path) -> None:
     config = replace(teach.STUDENTS["yolov8n"](), match="index")
     with pytest.raises(ValueError, match="--match: got index for a yolo of a conditional_detr, which match by --match cost"):
-        teach.distill(shop.data, runs, "one", config, str(shop.root / "t1"))
+        train_student(DetectorRun(data=shop.data, runs=runs), config, str(shop.root / "t1"))
 
 
 def test_a_defect_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what is raised in a crew only a lost connection is the user's to mend."""
+    """Of what is raised in several processes only a lost connection is the user's to mend."""
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(RuntimeError, match="shapes differ"), distributed.begun("cpu") as one:
-        assert one == distributed.ALONE
+    with pytest.raises(RuntimeError, match="shapes differ"), distributed.distributed_training("cpu") as one:
+        assert one == distributed.SINGLE_PROCESS
         raise RuntimeError("shapes differ")
-    assert loop.ALONE == distributed.ALONE

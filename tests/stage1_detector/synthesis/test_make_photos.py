@@ -12,7 +12,6 @@ from small_shop import SMALL, digests
 
 from photos.data import read
 from photos.studio import STUDIO
-from runs.command import run
 from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 
@@ -37,7 +36,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_bad_wish_is_one_line(flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(make_photos.main, ["--out", str(tmp_path / "new"), *flags]) == 2
+    assert make_photos.main(["--out", str(tmp_path / "new"), *flags]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not (tmp_path / "new").exists()
@@ -45,7 +44,7 @@ def test_a_bad_wish_is_one_line(flags: list[str], words: str, tmp_path: Path, ca
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "f").write_text("mine")
-    assert run(make_photos.main, ["--out", str(tmp_path / "f")]) == 2
+    assert make_photos.main(["--out", str(tmp_path / "f")]) == 2
     assert "which is a file" in capsys.readouterr().err
     assert (tmp_path / "f").read_text() == "mine"
 
@@ -83,7 +82,7 @@ def test_the_same_wish_reuses_what_is_there(drawn: Path) -> None:
 
 def test_the_command_reuses(drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(make_photos.RECIPES, "demo", SMALL)
-    assert run(make_photos.main, ["--out", str(drawn), "--count", "5", "--seed", "3"]) == 0
+    assert make_photos.main(["--out", str(drawn), "--count", "5", "--seed", "3"]) == 0
     assert capsys.readouterr().out.endswith(f"reuses {drawn}\n")
 
 

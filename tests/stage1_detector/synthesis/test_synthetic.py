@@ -14,8 +14,7 @@ from photos import folds
 from photos.data import read
 from photos.folds import train_photos
 from photos.studio import STUDIO
-from runs.command import run
-from stage1_detector import train
+from stage1_detector import detector_run, train
 from stage1_detector.synthesis import coco_writer, cutouts, make_photos, studio_shelves
 from stage1_detector.synthesis.layout import Look
 from stage1_detector.ultralytics_engine import callbacks
@@ -69,19 +68,19 @@ def test_two_workers_draw_what_one_does(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_studio_photos_of_the_shop_become_shelves_with_its_names(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    assert make_photos.main(words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
     made, real = read(tmp_path / "s"), read(shop[0])
     assert made.categories == real.categories and len(made.photos) == 3
     assert all(max(photo.width, photo.height) == 160 for photo in made.photos)
     assert sum(len(photo.boxes) for photo in made.photos) > 5
     before = digests(tmp_path / "s")
-    assert run(make_photos.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    assert make_photos.main(words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
     assert digests(tmp_path / "s") == before
 
 
 @pytest.mark.slow
 def test_swapped_facings_keep_the_boxes_of_a_train_photo(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert make_photos.main(words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     real = {photo.boxes.tobytes() for photo in train_photos(*shop)}
     held_out = {photo.boxes.tobytes() for photo in read(shop[0]).photos} - real
     for photo in read(tmp_path / "p").photos:
@@ -111,7 +110,7 @@ def test_wishes_that_cannot_be_met_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "S").mkdir()
-    assert run(make_photos.main, ["--out", "out", *flags]) == 2
+    assert make_photos.main(["--out", "out", *flags]) == 2
     told = capsys.readouterr().err
     assert error in told and told.count("\n") == 1
 
@@ -160,7 +159,7 @@ def test_an_album_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert make_photos.main(words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     runs = tmp_path / "R"
     runs.mkdir()
     (runs / "folds.json").write_bytes((shop[1] / "folds.json").read_bytes())
@@ -177,9 +176,9 @@ def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path]
 def test_synthetic_photos_of_unknown_names_go_with_one_class_only(shop: tuple[Path, Path], tmp_path: Path) -> None:
     studio_shelves.draw(studio_shelves.Fantasy(), LOOK, [{"id": 0, "name": "thing"}], 2, tmp_path / "s", workers=1)
     dataset = read(shop[0])
-    assert len(train.synthetic_photos(tmp_path / "s", dataset, "one", "")) == 2
+    assert len(detector_run.synthetic_photos(tmp_path / "s", dataset, "one", "")) == 2
     with pytest.raises(ValueError, match="has the category 'thing', the data set has not"):
-        train.synthetic_photos(tmp_path / "s", dataset, "all", "")
+        detector_run.synthetic_photos(tmp_path / "s", dataset, "all", "")
 
 
 @pytest.mark.parametrize("flags", [["--synthetic", "S"], ["--synthetic-ratio", "1"]], ids=["no ratio", "no photos"])
@@ -195,14 +194,14 @@ def test_photos_made_under_another_deal_are_refused(
     shop: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else photos that are held out now would be trained on."""
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert make_photos.main(words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     other = tmp_path / "R"
     assert folds.main(["--data", str(shop[0]), "--out", str(other), "--seed", "5"]) == 0
     assert {p.id for p in train_photos(shop[0], other)} != {p.id for p in train_photos(*shop)}
     flags = ["--data", str(shop[0]), "--out", str(other), "--quick"]
     assert train.main([*flags, "--synthetic", str(tmp_path / "p"), "--synthetic-ratio", "0.5"]) == 2
     assert "is made of other photos than these folds train on" in capsys.readouterr().err
-    assert run(make_photos.main, words((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
+    assert make_photos.main(words((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
     assert "holds another data set" in capsys.readouterr().err
 
 

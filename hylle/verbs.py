@@ -1,0 +1,62 @@
+"""The verbs of the front door, in the order of use, and what calls them."""
+
+import difflib
+import sys
+from types import ModuleType
+
+from hylle import (
+    build,
+    check,
+    demo,
+    distill,
+    enroll,
+    folds,
+    gate,
+    judge,
+    labels,
+    log,
+    sandbox,
+    status,
+    synth,
+    train_classifier,
+    train_detector,
+)
+from runs.command import MISTAKE
+
+VERBS: dict[str, ModuleType] = {
+    "demo": demo,
+    "folds": folds,
+    "synth": synth,
+    "train-detector": train_detector,
+    "distill": distill,
+    "train-classifier": train_classifier,
+    "gate": gate,
+    "build": build,
+    "check": check,
+    "sandbox": sandbox,
+    "judge": judge,
+    "enroll": enroll,
+    "labels": labels,
+    "status": status,
+    "log": log,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`hylle VERB ...`; returns the exit code: the verb's, or 2 for an unknown one."""
+    verb, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if verb in ("--help", "-h", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        sys.stderr.write(f"error: hylle {verb}: no such verb{f'; did you mean {near[0]}?' if near else ''} (hylle --help)\n")
+        return MISTAKE
+    return int(VERBS[verb].main(words))
+
+
+def overview() -> str:
+    """What `hylle --help` shows: each verb and what it does."""
+    lines = [f"  {verb:<16}  {(module.__doc__ or '').strip()}" for verb, module in VERBS.items()]
+    example = "Example:\n  hylle folds --data photos --out run\n\nhylle VERB --help shows the flags of a verb."
+    return "\n".join(["Usage: hylle VERB FLAGS", "", *lines, "", example, ""])

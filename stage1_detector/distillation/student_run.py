@@ -1,0 +1,79 @@
+"""One training of a student: its teacher found, or trained first, and the run made."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from photos import folds
+from photos.data import read
+from runs import checkpoint, record
+from stage1_detector.config import Config, DetectorConfig
+from stage1_detector.detector_run import DetectorRun, train_detector
+from stage1_detector.distillation import student, teacher
+from stage1_detector.distillation.config import NONE, StudentConfig, refuse_teacher
+from stage1_detector.families import FAMILIES
+from stage1_detector.recipes import recipe
+from stage1_detector.torch_engine import loop
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
+from stage1_detector.ultralytics_engine import yolo
+
+
+def train_student(
+    request: DetectorRun, config: StudentConfig, taught_by: str, distributed: Distributed = SINGLE_PROCESS
+) -> Path:
+    """Train a student into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused.
+
+    `taught_by` is a finished run, a file of weights, a recipe or none, as the command's --teacher.
+    """
+    if config.batch < distributed.world_size:
+        raise ValueError(f"--batch: got {config.batch} photos for {distributed.world_size} processes, need one for each")
+    dataset = read(request.data)
+    categories = None if request.classes == "one" else [category.id for category in dataset.categories]
+    where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)
+    known, weights = (None, "") if where is None else (teacher.load(where), record.fingerprint(weights_of(where)))
+    if known is not None and where is not None:
+        record.refuse_other_folds("--teacher", where, request.folds)
+        teacher.refuse_other_classes(known, where, categories)
+        student.refuse_match(config, known)
+    build = partial(student.build, teacher=known, distributed=distributed)
+    family = FAMILIES[config.family]._replace(
+        fit=partial(loop.fit, network=loop.NetworkSpec(build, FAMILIES[config.family].input_format)), refuse=refuse
+    )
+    return train_detector(request, config, family, {"teacher": weights}, distributed)
+
+
+def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
+    """Raises ValueError for a model, weights, checkpoint or device that training could not begin with."""
+    assert isinstance(config, StudentConfig)
+    yolo.refuse(DetectorConfig(family=config.family, model=config.model, device=config.device), None, None)
+    if pretrained is not None:
+        student.build(config, (), ["product"], pretrained)
+    if last is not None:
+        checkpoint.read(last, "--resume")
+
+
+def weights_of(teacher: Path) -> Path:
+    """The file of a teacher's weights."""
+    return teacher if teacher.is_file() else record.weights_of(teacher)
+
+
+def teacher_run(taught_by: str, request: DetectorRun, device: str, distributed: Distributed) -> Path:
+    """The teacher's run or file; a recipe's run is made, unless it is there, by one process. Raises ValueError for others."""
+    where = Path(taught_by)
+    if where.exists():
+        return where.parents[1] if where.is_file() and (where.parents[1] / "run.json").is_file() else where
+    refuse_teacher(taught_by)
+    if distributed.world_size > 1:
+        raise ValueError(
+            f"--teacher: got the recipe {taught_by} in {distributed.world_size} processes; train it first, and pass its run"
+        )
+    where = request.runs / "teacher" / request.classes
+    where.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(request.folds, where.parent / folds.NAME)
+    stopped = record.is_stopped(where)
+    train_detector(
+        DetectorRun(data=request.data, runs=where.parent, classes=request.classes, resume=stopped),
+        replace(recipe(taught_by), device=device),
+    )
+    return where

@@ -1,0 +1,115 @@
+"""One training of the crop classifier, from a data set and folds to a folder with weights, ONNX file, metrics and run.json.
+
+What a user can mend is refused before torch is loaded, which takes seconds.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from photos import folds
+from photos.data import read
+from photos.studio import studio_folder
+from runs import record
+from runs.command import say
+from runs.flags import Flag
+from runs.pretrained import pretrained_file
+from stage2_classifier.config import STARTER, ClassifierConfig, columns
+
+CROPS = ("shelf", "studio", "both")
+OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json")  # of a run that is replaced
+
+
+class Plan(NamedTuple):
+    """How many folds (0: none), whether their detectors are a rehearsal, and the weights file that R/one started from."""
+
+    folds: int = 0
+    quick: bool = False
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRun:
+    """From what a classifier is trained, into where, and what to do with what is there. Each field is a flag."""
+
+    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
+    crops: Annotated[str, Flag("where the crops come from", choices=CROPS)] = "shelf"
+    studio: Annotated[Path | None, Flag("folder of studio photos, one folder per product; default D/NM_NGD_product_images")] = (
+        None
+    )
+    pretrained: Annotated[Path | None, Flag("local weights file to start from, or starter; nothing is ever downloaded")] = None
+    name: Annotated[str | None, Flag("folder in R, for a second classifier beside the first; default classifier_CROPS")] = None
+    folds: Annotated[int, Flag("train that many detectors and learn from their out-of-fold boxes too")] = 0
+    detector_weights: Annotated[Path | None, Flag("for --folds: the weights file that R/one started from, if from one")] = None
+    quick: Annotated[bool, Flag("a rehearsal: 1 epoch on 32 px crops")] = False
+    resume: Annotated[bool, Flag("go on with a stopped run")] = False
+    force: Annotated[bool, Flag("start again, replacing what is there")] = False
+
+    @property
+    def out(self) -> Path:
+        """The folder of this training. Raises ValueError for a name that is no plain one."""
+        return self.runs / run_name(self.name, self.crops)
+
+    @property
+    def plan(self) -> Plan:
+        """The folds to train detectors on."""
+        return Plan(self.folds, self.quick, self.detector_weights)
+
+    @property
+    def title(self) -> str:
+        """What progress lines begin with."""
+        return f"classifier {self.name or self.crops}"
+
+
+def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
+    """Train into RUNS/NAME (default: classifier_CROPS) and return the exported model's path; a finished run is reused.
+
+    Raises ValueError for what the user can mend.
+    """
+    if request.detector_weights and not request.folds:
+        raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
+    if request.crops != "shelf":
+        studio_folder(request.data, request.studio)  # refuses a missing one before the work begins
+    request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
+    parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
+    settings = settings_of(request, config)
+    if record.finished(out, settings, request.force):
+        say(f"{request.title}: reuses {out}")
+        return out / "model.onnx"
+    record.refuse_unfinished(out, request.resume, request.force)
+    from stage2_classifier import learning, model  # here: they take seconds to load
+
+    outputs = columns(config, [category.name for category in parts.dataset.categories])
+    network = model.build(config, outputs, request.pretrained)
+    parts.labelled("valid")  # refuses an empty one before the work begins
+    record.begin(out, settings, request.resume, [out / file for file in OLD])
+    metrics = learning.learn(network, request, config, parts)
+    record.write_run(out, settings, metrics)
+    return out / "model.onnx"
+
+
+def settings_of(request: ClassifierRun, config: ClassifierConfig) -> dict[str, Any]:
+    """What the run is made with: its settings, and fingerprints of the files that it is made from."""
+    from stage2_classifier.out_of_fold import fold_settings
+
+    detector = request.runs / "one" / "model.onnx"
+    return asdict(config) | {
+        "crops": request.crops,
+        "pretrained": request.pretrained and record.fingerprint(request.pretrained),
+        "folds": record.fingerprint(request.runs / folds.NAME),
+        "detector": record.fingerprint(detector) if detector.is_file() else None,
+        "out_of_fold": fold_settings(request.runs, request.plan) if request.folds else None,
+    }
+
+
+def run_name(name: str | None, crops: str) -> str:
+    """The folder of a classifier in the run folder. Raises ValueError for a name that is no plain one.
+
+    >>> run_name(None, "shelf"), run_name("second", "shelf")
+    ('classifier_shelf', 'second')
+    """
+    taken = ("one", "all", "oof", ".", "..", "")
+    if name is not None and (name in taken or Path(name).name != name):
+        raise ValueError(f"--name: got {name!r}, must be the name of a folder, and none of one, all, oof")
+    return name or f"classifier_{crops}"

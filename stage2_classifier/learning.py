@@ -1,0 +1,137 @@
+"""What is learned from: crops of the train photos, with what detectors find there. Then the classifier is trained on them,
+calibrated on held-out crops, and exported.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from photos.data import Dataset, Photo
+from photos.folds import Folds
+from photos.studio import studio_folder
+from runs import record
+from runs.command import say
+from stage2_classifier import scaling
+from stage2_classifier.classifier_run import ClassifierRun
+from stage2_classifier.config import ClassifierConfig, Columns
+from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
+from stage2_classifier.export import export_classifier
+from stage2_classifier.fit import fit
+from stage2_classifier.model import MEAN, STD, Classifier, normalised, to_input
+from stage2_classifier.out_of_fold import (
+    NOTHING,
+    Plan,
+    background,
+    found_boxes,
+    measured_error,
+    out_of_fold,
+    with_found,
+)
+
+
+def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, parts: Folds) -> dict[str, Any]:
+    """Train `model`, export it to model.onnx in the folder of `request`, and return the metrics."""
+    started, title, out = time.time(), request.title, request.out
+    photos = photos_with_detections(out.parent, parts, model.columns, config, request.plan)
+    regions = gather(request, parts.dataset, photos.train, config)
+    error = np.round(photos.error, 3).tolist()
+    say(f"{title}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {error}")
+
+    def progress(line: str) -> None:
+        say(f"{title}: {line}")
+        record.note(out, line)
+
+    fitted = fit(model, regions, photos.error, config, out / "last.pt", progress, request.resume)
+    metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
+    say(
+        f"{title}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "
+        f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
+    )
+    return metrics | {"loader_share": fitted.loader_share, "minutes": (time.time() - started) / 60}
+
+
+class TrainingPhotos(NamedTuple):
+    """The photos to learn from and to calibrate on, with the boxes that detectors add to them, and the box error (4,)."""
+
+    train: Sequence[Photo]
+    valid: Sequence[Photo]
+    error: np.ndarray
+
+
+def photos_with_detections(runs: Path, parts: Folds, outputs: Columns, config: ClassifierConfig, plan: Plan) -> TrainingPhotos:
+    """What detectors find on the photos: R/one's, and by `plan` those of the folds, on scenes they were not trained on."""
+    train, valid, detector = parts.photos("train"), parts.labelled("valid"), runs / "one" / "model.onnx"
+    detections, on_valid = [NOTHING] * len(train), found_boxes(detector, valid)
+    if plan.folds:
+        detections = out_of_fold(runs, parts, plan, lambda line: say(f"classifier: {line}"))
+        error = measured_error(train, detections)
+        train = tuple(with_found(photo, boxes) for photo, boxes in zip(train, detections, strict=True))
+    elif detector.is_file():
+        error = measured_error(valid, on_valid)
+        detections = found_boxes(detector, train) if outputs.background else detections
+    else:
+        say(f"classifier: {detector} not found, the box error is a typical one, not measured")
+        error = np.array(TYPICAL_ERROR)
+    return TrainingPhotos(
+        background(train, detections, outputs, config.seed), background(valid, on_valid, outputs, config.seed), error
+    )
+
+
+def gather(request: ClassifierRun, dataset: Dataset, photos: Sequence[Photo], config: ClassifierConfig) -> list[Region]:
+    """The regions that `request.crops` asks for; of shelf photos' background some come in any case, if `photos` have it."""
+    crops, names = request.crops, len(dataset.categories)
+    regions = shelf_regions(photos if crops != "studio" else [only_background(p, names) for p in photos], config.size)
+    if crops != "shelf":
+        regions += studio_regions(studio_folder(dataset.root, request.studio), dataset.categories, config.size)
+    return regions
+
+
+def only_background(photo: Photo, names: int) -> Photo:
+    """`photo` with those boxes only that show no product."""
+    keep = photo.labels == names
+    return replace(photo, boxes=photo.boxes[keep], labels=photo.labels[keep], annotation_ids=photo.annotation_ids[keep])
+
+
+def finish(
+    model: Classifier, out: Path, config: ClassifierConfig, parts: Folds, photos: Sequence[Photo], error: np.ndarray
+) -> dict[str, Any]:
+    """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
+    rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
+    crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, rng, config.fit)
+    labels = np.array([region.label for region in held_out])
+    groups = np.repeat([parts.scene[photo.id] for photo in photos], [len(photo.boxes) for photo in photos])
+    logits = predict(model, crops)
+    fitted = scaling.choose_scaling(logits, labels, groups, rng)
+    sidecar = {
+        "task": "classifier",
+        "family": "timm",
+        "categories": [c.id for c in parts.dataset.categories],
+        "size": config.size,
+        "mean": MEAN,
+        "std": STD,
+        "margin": config.margin,
+        "fit": config.fit,
+        "background": model.columns.background,
+    }
+    parity = export_classifier(model, out / "model.onnx", sidecar | fitted.sidecar(), crops[:16])
+    right, product = logits.argmax(1) == labels, labels < model.columns.names
+    return {
+        "parity": parity,
+        "calibration": fitted.method,
+        "temperature": fitted.temperature,
+        "valid_accuracy": float(right[product].mean()),
+        "valid_background_accuracy": float(right[~product].mean()) if (~product).any() else None,
+        "ece_before": scaling.ece(logits, labels, 1.0),
+        "ece_after": scaling.ece(fitted.scaled(logits), labels, 1.0),
+    }
+
+
+@torch.no_grad()
+def predict(model: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np.ndarray:
+    """Logits (N, C) of uint8 crops (N, H, W, 3)."""
+    return np.concatenate([model(normalised(to_input(crops[i : i + batch]))).numpy() for i in range(0, len(crops), batch)])
