@@ -39,6 +39,14 @@ QUICK: dict[str, dict[str, str | None]] = {
     "experiments.studies.number_strips": {"--count": "12"},
     "experiments.studies.digits": {"--models": "v1", "--seeds": "0", "--size": "64", "--epochs": "1"},
 }
+# What docs/design.md answers to "where do I look": a file, and what is found there.
+POINTERS = [
+    ("stage2_classifier/gate/choose.py", "TRIED"),
+    ("stage1_detector/nets/freeanchor.py", "losses"),
+    ("stage1_detector/nets/retinanet.py", "LOSS_FUNCTIONS"),
+    ("stage2_classifier/fit.py", "_step"),
+    ("stage2_classifier/config.py", "ClassifierConfig"),
+]
 # Run by other tests, or running until it is stopped.
 NOT_RUN = {"make", "tensorboard"}
 
@@ -148,6 +156,19 @@ def headings(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"`((?:[a-z0-9_]+/)+[a-z_0-9]+\.py)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize(("file", "name"), POINTERS)
+def test_what_the_design_points_at_is_there(file: str, name: str) -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    assert file in design and f"`{name}`" in design
+    assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8"))
 
 
 def test_every_guide_begins_with_a_command() -> None:
