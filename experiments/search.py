@@ -18,7 +18,8 @@ import numpy as np
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from experiments.studies.ensembles import VIEWS, Raw, det_map50, matched, of_detectors, weighted
-from fusion.ensemble import Ensemble, Merge, parse
+from fusion.ensemble import Ensemble, parse
+from fusion.merge import Merge
 from fusion.models import read_object
 from fusion.pipeline import merge
 from photos import folds

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.figures.ablation_table import Arm
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
-from fusion.gate import POLICIES, Gate, detector_probabilities, mass_ahead, name
+from fusion.gate import POLICIES, Gate, choose_labels, detector_probabilities, mass_above
 from fusion.models import Model
 from fusion.views import crop
 from photos.data import Dataset, read_image
@@ -30,7 +30,7 @@ K = 5  # taken: what entrants' kNN used is not told; five is the usual
 
 def arm(title: str, test: Sequence[Evidence], gate: Gate) -> Arm:
     """The decisions of one gate."""
-    names = [name(e.merged, e.probabilities, gate)[0] for e in test]
+    names = [choose_labels(e.merged, e.probabilities, gate)[0] for e in test]
     return Arm(title, predictions(test, [gate] * len(test)), names)
 
 
@@ -48,7 +48,7 @@ def raw(title: str, valid: Sequence[Evidence], test: Sequence[Evidence]) -> Arm:
 def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence]) -> list[Arm]:
     """`raw`, and `agree` with nothing fitted but its set, on evidence of a classifier whose logits are taken at their word."""
     rows, labels = named_boxes(valid)
-    threshold = conformal_threshold(mass_ahead(detector_probabilities(rows, *NAIVE), labels), COVERAGE)
+    threshold = conformal_threshold(mass_above(detector_probabilities(rows, *NAIVE), labels), COVERAGE)
     agree = Gate("agree", *NAIVE, COVERAGE, threshold, name_exponent=EXPONENTS[0])
     return [raw("raw, uncalibrated", valid, test), arm("agree, uncalibrated", test, agree)]
 

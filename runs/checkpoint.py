@@ -24,7 +24,7 @@ def read(path: Path, flag: str, required: frozenset[str] = REQUIRED_KEYS) -> dic
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         assert required <= set(checkpoint)
     except Exception as error:  # unpickling raises nearly anything
-        raise ValueError(f"{flag}: got {path}, must be a whole checkpoint of this kind of detector, of ours") from error
+        raise ValueError(f"{flag}: got {path}, must be a whole checkpoint of this kind of network, of ours") from error
     return cast(dict[str, Any], checkpoint)
 
 

@@ -52,9 +52,9 @@ def digest(value: Any) -> str:
 def made_with(folds: Path, classes: str, config: Any, pretrained: Path | None, synthetic: Path | None) -> dict[str, Any]:
     """The settings of a run, and fingerprints of the files that it is made from."""
     settings = asdict(config)
-    told = settings.pop("distill_model", ""), settings.pop("dis", None)
-    if told[0]:
-        settings |= {"distill_model": fingerprint(Path(told[0])), "dis": told[1]}
+    distill_model, weight = settings.pop("distill_model", ""), settings.pop("dis", None)
+    if distill_model:
+        settings |= {"distill_model": fingerprint(Path(distill_model)), "dis": weight}
     return settings | {
         "classes": classes,
         "pretrained": pretrained and fingerprint(pretrained),
@@ -65,10 +65,10 @@ def made_with(folds: Path, classes: str, config: Any, pretrained: Path | None, s
 
 def refuse_other_folds(flag: str, teacher: Path, folds: Path) -> None:
     """Raises ValueError where the run in `teacher` was trained with other folds than the file FOLDS: it may know what they
-    hold out. Weights that lie in no run of ours tell nothing of their photos.
+    hold out. Weights outside a run folder do not say what photos they saw.
     """
-    told = read_object(teacher / "run.json")["settings"] if (teacher / "run.json").is_file() else {}
-    if told.get("folds", "") not in ("", fingerprint(folds)):
+    settings = read_object(teacher / "run.json")["settings"] if (teacher / "run.json").is_file() else {}
+    if settings.get("folds", "") not in ("", fingerprint(folds)):
         raise ValueError(f"{flag}: {teacher} was trained with other folds than {folds}: it may know what is held out here")
 
 

@@ -18,11 +18,11 @@ METRICS = ("det_map50", "cls_map50", "valid_accuracy")
 
 
 class Row(NamedTuple):
-    """One training: where, its state (running, stopped or finished), what it said last or reached, minutes since."""
+    """One training: where, its state (running, stopped or finished), its last progress line or its scores, minutes since."""
 
     name: str
     state: str
-    told: str
+    last_line: str
     minutes: float
 
 
@@ -51,8 +51,8 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 def rows(runs: Path, now: float) -> list[Row]:
     """The trainings in a run folder, the one that moved last first; `now` in seconds since 1970."""
-    found = [row(path.parent, runs, now) for path in runs.glob("*/begun.json")]
-    return sorted(found, key=lambda row: row.minutes)
+    trainings = [row(path.parent, runs, now) for path in runs.glob("*/begun.json")]
+    return sorted(trainings, key=lambda row: row.minutes)
 
 
 def row(out: Path, runs: Path, now: float) -> Row:
@@ -65,9 +65,9 @@ def row(out: Path, runs: Path, now: float) -> Row:
     if not progress.is_file():
         minutes = (now - begun) / 60
         return Row(name, "running" if minutes < QUIET else "stopped", "begun, no epoch done", minutes)
-    told = read_object(progress)
-    minutes = (now - float(told["at"])) / 60
-    return Row(name, "running" if minutes < QUIET else "stopped", str(told["line"]), minutes)
+    last = read_object(progress)
+    minutes = (now - float(last["at"])) / 60
+    return Row(name, "running" if minutes < QUIET else "stopped", str(last["line"]), minutes)
 
 
 def reached(metrics: dict[str, object]) -> str:
@@ -78,15 +78,15 @@ def reached(metrics: dict[str, object]) -> str:
     """
     valid = metrics.get("valid")
     flat = {**metrics, **(valid if isinstance(valid, dict) else {})}
-    told = [f"{name} {flat[name]:.3f}" for name in METRICS if isinstance(flat.get(name), float)]
-    return ", ".join([*told, *([f"{flat['minutes']:.1f} min"] if isinstance(flat.get("minutes"), float) else [])])
+    scores = [f"{name} {flat[name]:.3f}" for name in METRICS if isinstance(flat.get(name), float)]
+    return ", ".join([*scores, *([f"{flat['minutes']:.1f} min"] if isinstance(flat.get("minutes"), float) else [])])
 
 
-def show(found: list[Row]) -> None:
+def show(trainings: list[Row]) -> None:
     """Print the table."""
     table = Table("training", "state", "last word", "minutes ago")
-    for one in found:
-        table.add_row(one.name, one.state, one.told, f"{one.minutes:.0f}")
+    for training in trainings:
+        table.add_row(training.name, training.state, training.last_line, f"{training.minutes:.0f}")
     Console().print(table)
 
 

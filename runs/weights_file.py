@@ -1,4 +1,4 @@
-"""A file of weights that a training starts from: reading its tensors, and loading those that fit a network."""
+"""A file of weights that a training starts from: reading its tensors, loading those that fit a network, writing one."""
 
 import argparse
 from collections.abc import Callable
@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+
+from runs.atomic_write import replacing
 
 REQUIRED_SHARE = 0.8  # chosen: share of a detector's tensors; some fit by chance from a file of another network
 STATE_KEYS = ("network", "state_dict_ema", "model_ema", "state_dict", "model")  # ours first, then those that timm looks for
-WRAPPERS = ("_orig_mod.", "module.", "net.")  # before tensor names: torch.compile, DistributedDataParallel, our detectors
+# Prefixes of tensor names, in the order of their removal: of torch.compile and DistributedDataParallel, which may be nested in
+# either order, and of our detectors.
+WRAPPERS = ("_orig_mod.", "module.", "_orig_mod.", "net.")
 
 
 class Match(NamedTuple):
@@ -67,6 +71,16 @@ def load_matching(
     if loaded:
         network.load_state_dict(fitting, strict=False)
     return Match(filled, len(counted), loaded)
+
+
+def write_half_precision(network: torch.nn.Module, path: Path, max_bytes: int) -> None:
+    """Write the weights of `network` to PATH, .safetensors. Raises ValueError if the file has more than `max_bytes`."""
+    state = {name: value.half().contiguous() for name, value in network.state_dict().items() if value.is_floating_point()}
+    with replacing(path) as (unfinished,):
+        save_file(state, unfinished)
+        size = unfinished.stat().st_size
+        if size > max_bytes:
+            raise ValueError(f"{path}: got {size} bytes, allowed {max_bytes}; choose a smaller model")
 
 
 def _torch_load(path: Path) -> Any:

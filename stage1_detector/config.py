@@ -28,7 +28,7 @@ TORCH_OPTIMIZERS = ("AdamW", "Adam", "SGD")
 
 @dataclass(frozen=True)
 class Config:
-    """What every family's training is told; each field is a flag of `stage1_detector.train`, its range beside it.
+    """The settings of every family; each field is a flag of `stage1_detector.train`, its range beside it.
 
     `size` is also the canvas at judgment. `epochs` become more where the photos are so few that fewer than `min_steps`
     optimiser steps of `batch` photos would come out. With `patience` > 0 the best of all epochs by valid det mAP50 is

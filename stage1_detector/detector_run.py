@@ -20,7 +20,7 @@ from runs.command import say
 from runs.flags import Flag
 from runs.pretrained import pretrained_file
 from stage1_detector.config import STARTER, Config, DetectorConfig
-from stage1_detector.synthesis.coco_writer import WISH
+from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 
 if TYPE_CHECKING:
     from stage1_detector.families import Family
@@ -69,35 +69,41 @@ def train_detector(
     settings = record.made_with(request.folds, request.classes, config, request.pretrained, request.synthetic) | also
     classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
     if record.finished(out, settings, request.force):
-        if leads:
-            say(f"{classes}: reuses {out}")
-        return out / "model.onnx"
+        return reused(request, leads)
     record.refuse_unfinished(out, resume, request.force)
-    from stage1_detector import engine, families, validation  # here: they take seconds to load
-    from stage1_detector.sidecar import sidecar
-    from stage1_detector.torch_engine.distributed import SINGLE_PROCESS
+    from stage1_detector import engine, families, sidecar, validation  # here: they take seconds to load
 
     family = family or families.FAMILIES[config.family]
     synthetic = refuse_or_read(request, config, family, parts)
-    distributed = distributed or SINGLE_PROCESS
+    distributed = distributed or engine.SINGLE_PROCESS
     distributed.all_gather(None)  # all have looked before the first writes
     if leads:
         begin(request, settings)
     photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
     progress = progress_line(out, classes, leads)
-    progress(
-        f"{getattr(config, 'model', config.family)} on {len(photos['train'])} photos at {config.size} px, "
-        f"{engine.epochs(config, len(photos['train']))} epochs"
-    )
-    categories = parts.dataset.categories
-    names = ["product"] if classes == "one" else [f"c{category.id}" for category in categories]
-    described = sidecar(config, None if classes == "one" else [category.id for category in categories], photos)
-    scorer = validation.network_score(config, described, photos["valid"], len(categories))
+    n_train, network = len(photos["train"]), getattr(config, "model", config.family)
+    progress(f"{network} on {n_train} photos at {config.size} px, {engine.epochs(config, n_train)} epochs")
+    ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
+    names = ["product"] if ids is None else [f"c{category}" for category in ids]
+    described = sidecar.sidecar(config, ids, photos)
+    scorer = validation.network_score(config, described, photos["valid"], n_categories)
     weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
     if leads:
-        metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], len(categories))
+        metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
         record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
+
+
+def reused(request: DetectorRun, leads: bool) -> Path:
+    """The model of a run that is finished already; says so."""
+    if leads:
+        say(f"{request.classes}: reuses {request.out}")
+    return request.out / "model.onnx"
+
+
+def category_ids(request: DetectorRun, parts: folds.Folds) -> list[int] | None:
+    """The categories that the detector is to know; None where it finds products of one class."""
+    return None if request.classes == "one" else [category.id for category in parts.dataset.categories]
 
 
 def read_parts(request: DetectorRun, config: Config) -> folds.Folds:
@@ -121,7 +127,7 @@ def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts
         record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], request.folds)
     if request.synthetic is None:
         return ()
-    return synthetic_photos(request.synthetic, parts.dataset, request.classes, folds.told_apart(parts.photos("train")))
+    return synthetic_photos(request.synthetic, parts.dataset, request.classes, folds.photo_fingerprint(parts.photos("train")))
 
 
 def begin(request: DetectorRun, settings: dict[str, Any]) -> None:
@@ -145,11 +151,11 @@ def progress_line(out: Path, classes: str, leads: bool) -> Callable[[str], None]
 def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
-    Raises ValueError where they are made of other photos than those that `train` tells, as `folds.told_apart` does, and where
-    `classes` is "all" and a category there is not one of the data set's.
+    Raises ValueError where they are made of other photos than those of the fingerprint `train` (`folds.photo_fingerprint`), and
+    where `classes` is "all" and a category there is not one of the data set's.
     """
     synthetic = read(folder)
-    request = read_object(folder / WISH) if (folder / WISH).is_file() else {}
+    request = read_object(folder / REQUEST_FILE) if (folder / REQUEST_FILE).is_file() else {}
     if request.get("train", "") not in ("", train):
         raise ValueError(f"--synthetic: {folder} is made of other photos than these folds train on; make it anew with --runs")
     if classes == "one":

@@ -21,7 +21,7 @@ NOTES = "Defaults are those of --recipe small; another recipe, or family, has it
 
 @dataclass(frozen=True, kw_only=True)
 class Command(DetectorRun):
-    """What the command is told besides the settings of the training."""
+    """The flags of the command that are no settings of the training."""
 
     recipe: Annotated[str, Flag("named settings to start from", choices=tuple(RECIPES))] = "small"
     quick: Annotated[bool, Flag("a rehearsal: 1 epoch at 160 px")] = False

@@ -7,7 +7,7 @@ import torch
 
 from fusion.ensemble import Member
 from fusion.models import Model, Sidecar
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read_image
 from photos.score import Truth, evaluate
 from runs.command import say
@@ -52,8 +52,8 @@ def member(model: Model | Network) -> Member:
 
 def score(model: Model | Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
     """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
-    one = member(model)
-    found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
-    result = evaluate([Truth(p.boxes, p.labels) for p in photos], found, n_categories)
-    named = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
-    return {"det_map50": float(result.det_map50)} | named
+    alone = member(model)
+    detections = [run_detector(model, alone, read_image(p.path, p.width, p.height))[0] for p in photos]
+    result = evaluate([Truth(p.boxes, p.labels) for p in photos], detections, n_categories)
+    names = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
+    return {"det_map50": float(result.det_map50)} | names

@@ -35,9 +35,7 @@ class ClassifierRun:
     data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
     runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
     crops: Annotated[str, Flag("where the crops come from", choices=CROPS)] = "shelf"
-    studio: Annotated[Path | None, Flag("folder of studio photos, one folder per product; default D/NM_NGD_product_images")] = (
-        None
-    )
+    studio: Annotated[Path | None, Flag("studio photos, one folder per product; default D/NM_NGD_product_images")] = None
     pretrained: Annotated[Path | None, Flag("local weights file to start from, or starter; nothing is ever downloaded")] = None
     name: Annotated[str | None, Flag("folder in R, for a second classifier beside the first; default classifier_CROPS")] = None
     folds: Annotated[int, Flag("train that many detectors and learn from their out-of-fold boxes too")] = 0

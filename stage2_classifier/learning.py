@@ -21,7 +21,7 @@ from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
-from stage2_classifier.fit import fit
+from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.model import MEAN, STD, Classifier, normalised, to_input
 from stage2_classifier.out_of_fold import (
     NOTHING,
@@ -46,7 +46,8 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
         say(f"{title}: {line}")
         record.note(out, line)
 
-    fitted = fit(model, regions, photos.error, config, out / "last.pt", progress, request.resume)
+    crops = TrainingCrops(regions, photos.error)
+    fitted = fit(model, crops, config, out / "last.pt", progress, request.resume)
     metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
     say(
         f"{title}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "

@@ -15,7 +15,7 @@ import numpy as np
 from fusion.boxes import iou
 from fusion.ensemble import Member
 from fusion.models import Model, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read_image
 from photos.folds import Folds
 from runs import record
@@ -37,7 +37,7 @@ def found_boxes(detector: Path, photos: Sequence[Photo]) -> list[Boxes]:
         return [NOTHING] * len(photos)
     model = Model(detector)
     member = Member.of(detector.name, model.sidecar, conf=SEEN)
-    return [detect_one(model, member, read_image(p.path, p.width, p.height))[0].boxes for p in photos]
+    return [run_detector(model, member, read_image(p.path, p.width, p.height))[0].boxes for p in photos]
 
 
 def measured_error(photos: Sequence[Photo], found: Sequence[Boxes]) -> np.ndarray:

@@ -19,7 +19,7 @@ NOTES = "Defaults are those of --recipe small; another recipe has its own."
 
 @dataclass(frozen=True, kw_only=True)
 class Command(ClassifierRun):
-    """What the command is told besides the settings of the training."""
+    """The flags of the command that are no settings of the training."""
 
     recipe: Annotated[str, Flag("named settings to start from", choices=tuple(RECIPES))] = "small"
 

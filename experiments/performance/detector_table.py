@@ -31,7 +31,7 @@ from experiments.performance.coco import coco_scores
 from experiments.performance.compared_runs import Run, dealt, refuse_mixed, refuse_same_names, run_of
 from fusion.boxes import Detections
 from fusion.models import Model, normalise
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read, read_image
 from photos.score import tail
 from runs.command import say
@@ -100,7 +100,7 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
     One that does not tell names apart is scored as if there were one of `n_categories`.
     """
     one, aware, least = validation.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
-    found = [detect_one(model, one, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
+    found = [run_detector(model, one, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
     truth = photos if aware else [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     score = partial(scored, truth, found, n_categories if aware else 1, model.sidecar.max_det)
     whole, drawn = score(range(len(photos))), [score(picked) for picked in resamples(scene, np.random.default_rng(0))]

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from experiments.performance.bad_photos import CASES, jpeg, write_mutated
 from runs.command import say
 from runs.record import ROOT
+from submission.judge_machine import judge_python
 from submission.predictions import sizes_of, violations
-from submission.sandbox import environment
 
 CATEGORIES = [3, 7]
 GRACE = 120.0  # chosen: seconds after which a run has failed
@@ -72,7 +72,7 @@ def constant_graph(path: Path, value: np.ndarray, kind: int, photos: list[str | 
 
 def words(folder: Path, photos: Path, output: Path) -> list[str]:
     """The judge's call."""
-    return [str(environment()), str(folder / "run.py"), "--input", str(photos), "--output", str(output)]
+    return [str(judge_python()), str(folder / "run.py"), "--input", str(photos), "--output", str(output)]
 
 
 def wrong(folder: Path, photos: Path, output: Path) -> str | None:

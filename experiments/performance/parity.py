@@ -12,9 +12,10 @@ from scipy.optimize import linear_sum_assignment
 
 from experiments.figures import records
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import Model
-from fusion.pipeline import detect_one, merge
+from fusion.pipeline import merge, run_detector
 from photos.data import read, read_image
 from runs.command import Parser, run, say
 from runs.record import weights_of
@@ -66,7 +67,7 @@ def compare(folder: Path, images: list[np.ndarray]) -> list[tuple[Detections, np
     pairs = []
     for image in images:
         theirs = net.predict(image[..., ::-1], rect=model.sidecar.shape == "rectangle", **options)[0].boxes
-        pairs.append((merge([detect_one(model, member, image)], ensemble), theirs.xyxy.numpy(), theirs.conf.numpy()))
+        pairs.append((merge([run_detector(model, member, image)], ensemble), theirs.xyxy.numpy(), theirs.conf.numpy()))
     return pairs
 
 

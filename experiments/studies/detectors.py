@@ -116,7 +116,7 @@ def synthetic(name: str, data: Path, runs: Path, seed: int, args: argparse.Names
     request = make_photos.Composition(
         out=out, studio=studio, paste=name == "paste", data=data, runs=runs, size=2 * args.size, count=MADE, seed=seed
     )
-    make_photos.compose(request)
+    make_photos.draw_from_photos(request)
     return out
 
 

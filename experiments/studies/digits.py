@@ -22,9 +22,10 @@ from experiments.performance.coco import coco_scores
 from experiments.studies import reading
 from experiments.studies.detectors import deal
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import Model
-from fusion.pipeline import detect_view, merge
+from fusion.pipeline import merge, run_detector_view
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record
@@ -168,7 +169,9 @@ def detected(runs: Sequence[Path], photos: Sequence[Photo], sizes: Sequence[int]
 def looks(models: Sequence[Model], members: Sequence[Member], photo: Photo) -> list[list[Detections]]:
     """What every view of every model finds on a photo."""
     image = read_image(photo.path, photo.width, photo.height)
-    return [[detect_view(model, one, view, image) for view in one.views] for model, one in zip(models, members, strict=True)]
+    return [
+        [run_detector_view(model, one, view, image) for view in one.views] for model, one in zip(models, members, strict=True)
+    ]
 
 
 def best_named(merged: Detections) -> Detections:

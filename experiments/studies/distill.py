@@ -25,7 +25,7 @@ from experiments.performance import cost
 from experiments.performance.coco import coco_scores
 from experiments.studies.detectors import deal
 from fusion.models import Model, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record
@@ -171,7 +171,7 @@ def scored(arm: str, seed: int, teacher: Path, more: float, args: argparse.Names
 def whole_scores(model: Model, photos: Sequence[Photo]) -> dict[str, float]:
     """COCO's figures of a class-agnostic model alone."""
     one = validation.member(model)
-    found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
+    found = [run_detector(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
     blind = [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
     return coco_scores(blind, found, 1)
 

@@ -19,7 +19,8 @@ from rich.table import Table
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import read_sidecar
 from fusion.pipeline import merge
 from photos import folds

@@ -40,13 +40,13 @@ def body(argv: list[str] | None) -> None:
     if args.count < 1 or args.seed < 0 or not 0 <= args.cut <= 1:
         got = f"{args.count}, {args.seed} and {args.cut}"
         raise ValueError(f"--count, --seed, --cut: got {got}, need at least 1, at least 0, and 0 to 1")
-    if coco_writer.claim(args.out, {"kind": "strips", "count": args.count, "seed": args.seed, "cut": args.cut}):
+    if coco_writer.begin(args.out, {"kind": "strips", "count": args.count, "seed": args.seed, "cut": args.cut}):
         tell = ticker("strips: photo")
         for number in range(args.count):
-            if not coco_writer.is_whole(args.out, number):
-                coco_writer.add(args.out, number, strip(np.random.default_rng((args.seed, number)), args.cut), QUALITY)
+            if not coco_writer.is_written(args.out, number):
+                coco_writer.write_photo(args.out, number, strip(np.random.default_rng((args.seed, number)), args.cut), QUALITY)
             tell(number + 1, args.count)
-        coco_writer.close(args.out, list(range(args.count)), [{"id": i, "name": str(i)} for i in range(10)])
+        coco_writer.finish(args.out, list(range(args.count)), [{"id": i, "name": str(i)} for i in range(10)])
     say(f"strips: {args.count} photos in {args.out}")
 
 

@@ -18,9 +18,9 @@ from experiments.figures import records
 from photos.data import read
 from photos.studio import STUDIO
 from runs.command import Parser, run, say
-from stage1_detector.synthesis import camera, coco_writer, make_photos, shelf, studio_shelves
-from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis import camera, coco_writer, composed_dataset, make_photos, shelf
+from stage1_detector.synthesis.cutouts import Backgrounds, Studio, cut_all
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
 
 SIZE = 1280  # taken: the issue's
@@ -48,12 +48,12 @@ def body(argv: list[str] | None) -> None:
     make_photos.draw(config, args.out / "shop", tell=say)
     shop = read(args.out / "shop")
     products = cut_all(args.out / "shop" / STUDIO, args.out / "cutouts", 2, say)
-    categories, labels = make_photos.named(products, make_photos.categories_of(args.out / "shop"))
-    source, look = Studio(args.out / "cutouts", labels, Backs()), make_photos.look_like(shop.photos, SIZE)
+    categories, labels = make_photos.match_categories(products, make_photos.categories_of(args.out / "shop"))
+    source, look = Studio(args.out / "cutouts", labels, Backgrounds()), make_photos.appearance_of(shop.photos, SIZE)
     rates = []
     for k in range(args.rounds):
         out, started = args.out / f"composed{k}", time.perf_counter()
-        if studio_shelves.draw(source, look, categories, args.count, out, seed=k):
+        if composed_dataset.draw(composed_dataset.ComposedSet(source, look, categories, args.count, k), out):
             rates.append(args.count / (time.perf_counter() - started))
     boxes = np.mean([len(photo.boxes) for photo in read(out).photos])
     ratios = turns(source, look, replace(config, sizes=look.sizes))
@@ -75,13 +75,13 @@ def body(argv: list[str] | None) -> None:
         coco_writer.write_jpeg(records.RESULTS / "synth.sheet.jpg", sheet(out), 80)
 
 
-def turns(source: Studio, look: Look, config: shelf.ShelfConfig) -> list[float]:
+def turns(source: Studio, look: ShelfAppearance, config: shelf.ShelfConfig) -> list[float]:
     """Seconds of a drawn photo over those of a composed one, PAIRS times, on one core; the first pair warms up."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     ratios = []
     for k in range(PAIRS + 1):
-        rng, shop = np.random.default_rng(k), make_photos.world(config, 0)
+        rng, shop = np.random.default_rng(k), make_photos.catalogue(config, 0)
         started = time.perf_counter()
         scene = shelf.arrange(config, shop, rng)
         camera.photograph(config, scene, shelf.paint(scene, shop, rng), rng)

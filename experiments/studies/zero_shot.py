@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.figures import records
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import scenes
 from photos.data import Photo, read, read_image
 from photos.score import Interval, Truth, interval, match
@@ -53,7 +53,7 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
         starter.export(Path(folder), weights, size)
         model = Model(Path(folder) / "model.onnx")
         member = validation.member(model)
-        found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
+        found = [run_detector(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]
     return interval(match(truths, found, 1), groups, np.random.default_rng(0)).det_map50
 

@@ -30,7 +30,7 @@ NOTES = "Defaults are those of --student rtdetr-l; another student has its own."
 
 @dataclass(frozen=True, kw_only=True)
 class Command(DetectorRun):
-    """What the command is told besides the settings of the training."""
+    """The flags of the command that are no settings of the training."""
 
     teacher: Annotated[str, Flag("a finished run (R/one), a recipe to train first into OUT/teacher, or none")]
     student: Annotated[str, Flag("named settings to start from", choices=tuple(STUDENTS))] = "rtdetr-l"

@@ -1,4 +1,4 @@
-"""One pack of a product: what it is printed with, and its picture. Knows nothing about the shop and its shelves."""
+"""A product of the drawn shop: what is printed on its pack, and how that is drawn. Knows nothing about shelves."""
 
 from dataclasses import dataclass, replace
 
@@ -35,7 +35,7 @@ class Family:
     base: Colour
     second: Colour
     pattern: str
-    band: str  # how the part that tells members apart is laid: "level", "slant", "side" or "half"
+    band: str  # how the part that differs between members is placed: "level", "slant", "side" or "half"
     icon_varies: bool
     font: int
     old_band: str  # the print that the studio photographed; half the families have changed theirs since
@@ -44,7 +44,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Product:
-    """One member of a family: the small things that tell it from its sisters."""
+    """One member of a family: the small things that tell it from the others."""
 
     name: str
     code: str
@@ -87,9 +87,9 @@ def old_print(product: Product) -> Product:
 
 
 def draw_pack(product: Product, height: int, view: str = "front", turn: float = 0.0) -> Image:
-    """The pack on nothing, `height` pixels tall: uint8 (H, W, 4) RGBA, alpha 0 outside. `view`: "front", "left" or "right".
+    """The pack on a transparent ground, `height` pixels tall: uint8 (H, W, 4) RGBA.
 
-    A drum (bottle, jar, can) is turned by `turn` of its width.
+    `view` is "front", "left" or "right". A drum (bottle, jar, can) is turned by `turn` of its width.
     """
     family, shape = product.family, SHAPES[product.family.shape]
     width = round(height * family.aspect * (1 if view == "front" or shape.curved else min(1, 0.45 / family.aspect)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from fusion.boxes import Detections, iou
 from fusion.ensemble import Ensemble
-from fusion.gate import Gate, contest_features, decide, detector_probabilities, mass_ahead, posterior, rank_features, see
+from fusion.gate import Gate, change_features, decide, detector_probabilities, gate_input, mass_above, posterior, rank_features
 from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.scaling import detector_scale
@@ -82,7 +82,7 @@ def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
 def _variants(base: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     """The values that `base.policy` is tried with."""
     if base.policy == "agree":
-        ahead = mass_ahead(detector_probabilities(rows, base.detector_temperature, base.detector_floor), labels)
+        ahead = mass_above(detector_probabilities(rows, base.detector_temperature, base.detector_floor), labels)
         return [{"coverage": c, "plausible": conformal_threshold(ahead, c)} for c in COVERAGES]
     if base.policy == "override":
         return [{"overrides": pairs} for pairs in OVERRIDES]
@@ -98,12 +98,12 @@ def change_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
     """
     features, right = [], []
     for e in evidence:
-        sight = see(e.merged, e.probabilities, gate)
+        sight = gate_input(e.merged, e.probabilities, gate)
         if sight is None or len(e.merged) == 0:
             continue
         c, d, truth = sight.classifier.argmax(1), sight.detector.argmax(1), true_names(e.truth, e.merged.boxes)
         contest = (c != d) & (truth >= 0) & ((c == truth) | (d == truth))
-        features.append(contest_features(sight)[contest])
+        features.append(change_features(sight)[contest])
         right.append((c == truth)[contest])
     x, y = (np.concatenate(features), np.concatenate(right)) if features else (np.zeros((0, 1)), np.zeros(0, bool))
     if len(y) >= FEWEST and 0 < y.mean() < 1:
@@ -118,7 +118,7 @@ def rank_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
     """
     features, found, named = [], [], []
     for e in evidence:
-        sight = see(e.merged, e.probabilities, gate)
+        sight = gate_input(e.merged, e.probabilities, gate)
         if sight is None or len(e.merged) == 0:
             continue
         names = posterior(sight, gate)

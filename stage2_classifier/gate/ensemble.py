@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.ensemble import Ensemble, Member, Merge, Namer
+from fusion.ensemble import ClassifierMember, Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import read_sidecar
 from fusion.pipeline import read_ensemble
 from photos.data import Dataset
@@ -42,7 +43,9 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
     aware = Member.of("all/model.onnx", side["all"], weight=0.0, evidence_weight=1.0)
     views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
     merge = Merge(max_det=side["one"].max_det)
-    return Ensemble(every, [replace(one, views=views), aware], merge, [Namer(f"{name}/model.onnx") for name in classifiers])
+    return Ensemble(
+        every, [replace(one, views=views), aware], merge, [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
+    )
 
 
 def load_ensemble(runs: Path) -> Ensemble:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Namer
+from fusion.ensemble import ClassifierMember, Ensemble
 from fusion.models import Model
-from fusion.pipeline import classify_one, detect_one, mean, merge
+from fusion.pipeline import mean, merge, run_classifier, run_detector
 from photos.data import Photo, read_image
 from photos.score import Truth
 from runs import record
@@ -63,7 +63,8 @@ def raw_outputs(
 
 
 def named(
-    namer: Namer, folder: Path, width: int, photos: Sequence[Photo], boxes: dict[int, np.ndarray], cache: Path, place: object,
+    namer: ClassifierMember, folder: Path, width: int, photos: Sequence[Photo], boxes: dict[int, np.ndarray], cache: Path,
+    place: object,
     progress: Progress,
 ) -> list[np.ndarray]:  # fmt: skip
     """One classifier's calibrated probabilities (N, width) at `boxes`, by photo id; `place` (JSON) says whose boxes."""
@@ -72,7 +73,7 @@ def named(
 
     def answer(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
-        return {"probabilities": classify_one(model(), namer, image, boxes[photo.id], width)}
+        return {"probabilities": run_classifier(model(), namer, image, boxes[photo.id], width)}
 
     return [arrays["probabilities"] for arrays in kept(cache / f"names-{key}", photos, answer, progress)]
 
@@ -107,7 +108,7 @@ def _detecting(ensemble: Ensemble, folder: Path) -> Answer:
         image = read_image(photo.path, photo.width, photo.height)
         arrays: dict[str, np.ndarray] = {}
         for i, (model, member) in enumerate(zip(load(), ensemble.detectors, strict=True)):
-            for j, view in enumerate(detect_one(model, member, image)):
+            for j, view in enumerate(run_detector(model, member, image)):
                 arrays |= {f"{i}.{j}.{name}": value for name, value in vars(view).items() if value is not None}
         return arrays
 

@@ -12,7 +12,7 @@ from experiments.figures import ablation_table, pictures
 from experiments.performance import parity
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
-from fusion.gate import Gate, name
+from fusion.gate import Gate, choose_labels
 from photos.data import Category, Dataset, Photo, read
 from stage2_classifier.gate.calibrate import true_names
 from stage2_classifier.gate.ensemble import default_ensemble
@@ -31,7 +31,7 @@ def evidence() -> Evidence:
 
 
 def names(e: Evidence, gate: Gate) -> list[np.ndarray]:
-    return [name(e.merged, e.probabilities, gate)[0]]
+    return [choose_labels(e.merged, e.probabilities, gate)[0]]
 
 
 def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> None:
@@ -120,7 +120,7 @@ def test_the_repos_side_shares_the_further_names_among_the_photos_as_run_py_does
 ) -> None:
     shares: list[int] = []
     monkeypatch.setattr(judge, "load", lambda folder: lambda image, photos: shares.append(photos) or [])
-    judge.in_repo(place.root, read(place.data).photos[:3])
+    judge.predict_here(place.root, read(place.data).photos[:3])
     assert shares == [3, 3, 3]
 
 

@@ -11,10 +11,10 @@ from experiments import search
 from experiments.studies import ensembles
 from experiments.studies.ensembles import VARIANTS, VIEWS, Raw, det_map50, views_of, weighted
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.views import make_views
 from photos.data import Photo
-from runs.command import run
 from runs.record import write_json
 
 ENSEMBLE = Ensemble([0], [Member(f"{name}.onnx", views=views_of(64, "rectangle", 32)) for name in "ab"], Merge(max_det=50))
@@ -140,7 +140,7 @@ def test_apply_to_other_detectors_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_wishes_that_cannot_be_met_are_one_line(flags: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(search.body, ["--data", "D", "--runs", "R", *flags]) == 2
+    assert search.main(["--data", "D", "--runs", "R", *flags]) == 2
     told = capsys.readouterr().err
     assert error in told and told.count("\n") == 1
 

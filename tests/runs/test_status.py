@@ -38,10 +38,10 @@ def test_each_state_is_told(tmp_path: Path) -> None:
     assert {name: row.state for name, row in found.items()} == {
         "R/begun": "running", "R/one": "running", "R/all": "stopped", "R/shelf": "finished",
     }  # fmt: skip
-    assert found["R/one"].told == "epoch 2/3  box_loss 1.5" and found["R/one"].minutes == pytest.approx(1, abs=0.1)
-    assert found["R/shelf"].told == "valid_accuracy 0.500, 2.0 min"
+    assert found["R/one"].last_line == "epoch 2/3  box_loss 1.5" and found["R/one"].minutes == pytest.approx(1, abs=0.1)
+    assert found["R/shelf"].last_line == "valid_accuracy 0.500, 2.0 min"
     record.begin(runs / "all", {"epochs": 3}, False)  # anew
-    assert status.row(runs / "all", runs, NOW + 1).told == "begun, no epoch done"
+    assert status.row(runs / "all", runs, NOW + 1).last_line == "begun, no epoch done"
     training(runs / "all", "epoch 1/3  box_loss 2.5", ago=90)
     assert status.rows(runs, NOW + 3600)[-1].name == "R/all"
     assert {row.state for row in status.rows(runs, NOW + 3600)} == {"stopped", "finished"}
@@ -67,4 +67,4 @@ def test_a_training_leaves_what_the_table_reads(place: Place) -> None:
     assert detector.main([*place.words("detector"), "--classes", "one", "--force"]) == 0
     assert json.loads((place.runs / "one" / "progress.json").read_text())["line"].startswith("epoch 1/1")
     (found,) = status.rows(place.runs, time.time())
-    assert (found.name, found.state) == ("runs/one", "finished") and found.told.startswith("det_map50 ")
+    assert (found.name, found.state) == ("runs/one", "finished") and found.last_line.startswith("det_map50 ")

@@ -19,7 +19,7 @@ from photos.data import Photo
 from runs.checkpoint import write
 from stage1_detector import families
 from stage1_detector.distillation import student
-from stage1_detector.distillation.config import StudentConfig
+from stage1_detector.distillation.config import MATCHES, StudentConfig
 from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.torch_engine import loop
@@ -126,7 +126,7 @@ def test_what_is_held_against_the_teachers_is_what_is_judged(model: str) -> None
 
 @FAMILIES
 @MODES
-@pytest.mark.parametrize("match", student.MATCHES)
+@pytest.mark.parametrize("match", MATCHES)
 def test_with_a_teacher_there_are_three_terms_more(config: StudentConfig, training: bool, match: str) -> None:
     one = built(replace(config, match=match), taught()).train(training)
     losses = one.losses(photos_of(2, 64, 64), targets(3, 0))
