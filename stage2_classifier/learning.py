@@ -16,21 +16,21 @@ from photos.folds import Folds
 from photos.studio import studio_folder
 from runs import record
 from runs.command import say
-from stage2_classifier import scaling
+from stage2_classifier import reliability, scaling
 from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
-from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
+from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.model import MEAN, STD, Classifier, normalised, to_input
 from stage2_classifier.out_of_fold import (
-    NOTHING,
+    NO_BOXES,
     Plan,
     background,
-    found_boxes,
+    detected_boxes,
     measured_error,
     out_of_fold,
-    with_found,
+    with_detected,
 )
 
 
@@ -67,14 +67,14 @@ class TrainingPhotos(NamedTuple):
 def photos_with_detections(runs: Path, parts: Folds, outputs: Columns, config: ClassifierConfig, plan: Plan) -> TrainingPhotos:
     """What detectors find on the photos: R/one's, and by `plan` those of the folds, on scenes they were not trained on."""
     train, valid, detector = parts.photos("train"), parts.labelled("valid"), runs / "one" / "model.onnx"
-    detections, on_valid = [NOTHING] * len(train), found_boxes(detector, valid)
+    detections, on_valid = [NO_BOXES] * len(train), detected_boxes(detector, valid)
     if plan.folds:
         detections = out_of_fold(runs, parts, plan, lambda line: say(f"classifier: {line}"))
         error = measured_error(train, detections)
-        train = tuple(with_found(photo, boxes) for photo, boxes in zip(train, detections, strict=True))
+        train = tuple(with_detected(photo, boxes) for photo, boxes in zip(train, detections, strict=True))
     elif detector.is_file():
         error = measured_error(valid, on_valid)
-        detections = found_boxes(detector, train) if outputs.background else detections
+        detections = detected_boxes(detector, train) if outputs.background else detections
     else:
         say(f"classifier: {detector} not found, the box error is a typical one, not measured")
         error = np.array(TYPICAL_ERROR)
@@ -103,7 +103,8 @@ def finish(
 ) -> dict[str, Any]:
     """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
     rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
-    crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, rng, config.fit)
+    form = CropFormat(config.size, config.margin, config.fit)
+    crops = crops_of(held_out, np.arange(len(held_out)), error, form, rng)
     labels = np.array([region.label for region in held_out])
     groups = np.repeat([parts.scene[photo.id] for photo in photos], [len(photo.boxes) for photo in photos])
     logits = predict(model, crops)
@@ -127,8 +128,8 @@ def finish(
         "temperature": fitted.temperature,
         "valid_accuracy": float(right[product].mean()),
         "valid_background_accuracy": float(right[~product].mean()) if (~product).any() else None,
-        "ece_before": scaling.ece(logits, labels, 1.0),
-        "ece_after": scaling.ece(fitted.scaled(logits), labels, 1.0),
+        "ece_before": reliability.ece(logits, labels, 1.0),
+        "ece_after": reliability.ece(fitted.scaled(logits), labels, 1.0),
     }
 
 

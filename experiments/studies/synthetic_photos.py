@@ -10,6 +10,7 @@ its own. They are timed with two workers, start included, and one by one in turn
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,22 +58,30 @@ def body(argv: list[str] | None) -> None:
             rates.append(args.count / (time.perf_counter() - started))
     boxes = np.mean([len(photo.boxes) for photo in read(out).photos])
     ratios = turns(source, look, replace(config, sizes=look.sizes))
-    words = records.command("studies.synthetic_photos", argv)
     if not rates:
         raise ValueError(f"--out: got {args.out}, whose photos are there already: nothing was timed; give another folder")
-    told = [
-        records.figure("synth.photos_per_second", float(np.median(rates)), "photos/s", len(rates),
-                       f"{args.count} photos of {SIZE} px, {boxes:.0f} boxes each, {len(products)} products, 2 workers, start "
-                       f"included; median, in brackets the slowest and the fastest round", words, min(rates), max(rates)),
-        records.figure("synth.drawn_over_composed", float(np.median(ratios)), "ratio of times", len(ratios),
-                       "one photo of the drawn shop's painter over one composed, in turns, one core; median, in brackets the "
-                       "smallest and the largest", words, min(ratios), max(ratios)),
-    ]  # fmt: skip
-    for one in told:
-        say(f"{one['key']}: {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}] {one['unit']}")
+    photos_text = f"{args.count} photos of {SIZE} px, {boxes:.0f} boxes each, {len(products)} products"
+    rows = as_records(rates, ratios, photos_text, records.command("studies.synthetic_photos", argv))
+    for row in rows:
+        say(f"{row['key']}: {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}] {row['unit']}")
     if args.record:
-        records.write("synth", told)
+        records.write("synth", rows)
         coco_writer.write_jpeg(records.RESULTS / "synth.sheet.jpg", sheet(out), 80)
+
+
+def as_records(rates: list[float], ratios: list[float], photos_text: str, command: str) -> list[dict[str, Any]]:
+    """synth.photos_per_second and synth.drawn_over_composed, the medians with the smallest and the largest."""
+    rate = records.Estimate(float(np.median(rates)), len(rates), min(rates), max(rates))
+    ratio = records.Estimate(float(np.median(ratios)), len(ratios), min(ratios), max(ratios))
+    composed = f"{photos_text}, 2 workers, start included; median, in brackets the slowest and the fastest round"
+    paired = (
+        "one photo of the drawn shop's painter over one composed, in turns, one core; median, in brackets the smallest and the "
+        "largest"
+    )
+    return [
+        records.figure("synth.photos_per_second", rate, "photos/s", composed, command),
+        records.figure("synth.drawn_over_composed", ratio, "ratio of times", paired, command),
+    ]
 
 
 def turns(source: Studio, look: ShelfAppearance, config: shelf.ShelfConfig) -> list[float]:

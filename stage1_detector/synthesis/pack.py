@@ -117,7 +117,7 @@ def _shade(width: int, curved: bool) -> npt.NDArray[np.float64]:
 
 
 def _front(product: Product, height: int, width: int, view: str) -> Image:
-    """The front label (H, W, 3): ground, pattern, picture, the band that names the member, the brand."""
+    """The front label (H, W, 3): background, pattern, picture, the band that names the member, the brand."""
     family, canvas = product.family, np.empty((height, width, 3), np.uint8)
     canvas[:] = family.base
     _pattern(canvas, family)
@@ -156,7 +156,7 @@ def _side(product: Product, height: int, width: int, view: str) -> Image:
 
 
 def _pattern(canvas: Image, family: Family) -> None:
-    """Paint the family's ground pattern in a colour between its two."""
+    """Paint the family's background pattern in a colour between its two."""
     tone = tuple(int(0.65 * b + 0.35 * s) for b, s in zip(family.base, family.second, strict=True))
     if family.pattern == "rays":
         for a in np.arange(0, 2 * np.pi, np.pi / 7):
@@ -195,20 +195,20 @@ def _icon(canvas: Image, icon: str, box: Box, colour: Colour) -> None:
     polygon(canvas, middle + spokes * half / (width, height), colour)
 
 
-def _ink(ground: Colour) -> Colour:
+def _ink(background: Colour) -> Colour:
     """Black on light, white on dark (Rec. 601 luma).
 
     >>> _ink((255, 255, 0)), _ink((0, 0, 255))
     ((24, 22, 20), (252, 252, 250))
     """
-    return (24, 22, 20) if np.dot(ground, (0.299, 0.587, 0.114)) > 140 else (252, 252, 250)
+    return (24, 22, 20) if np.dot(background, (0.299, 0.587, 0.114)) > 140 else (252, 252, 250)
 
 
-def _text(canvas: Image, text: str, box: Box, ground: Colour, font: int) -> None:
-    """Write `text` as large as fits `box`, in the middle of it, in the ink that stands out from `ground`."""
+def _text(canvas: Image, text: str, box: Box, background: Colour, font: int) -> None:
+    """Write `text` as large as fits `box`, in the middle of it, in the ink that stands out from `background`."""
     height, width = canvas.shape[:2]
     (long, tall), low = cv2.getTextSize(text, font, 1, 2)
     scale = min((box[2] - box[0]) * width / long, (box[3] - box[1]) * height / (tall + low / 2))
     x = ((box[0] + box[2]) * width - long * scale) / 2
     y = ((box[1] + box[3]) * height + tall * scale) / 2
-    cv2.putText(canvas, text, (round(x), round(y)), font, scale, _ink(ground), max(1, round(scale * 2.4)), cv2.LINE_AA)
+    cv2.putText(canvas, text, (round(x), round(y)), font, scale, _ink(background), max(1, round(scale * 2.4)), cv2.LINE_AA)

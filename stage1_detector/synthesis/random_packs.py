@@ -28,8 +28,8 @@ def draw_random_pack(rng: np.random.Generator, height: int) -> Image:
     """One package, `height` pixels tall: uint8 (H, W, 4) RGBA, alpha 0 outside."""
     kind = str(rng.choice(KINDS))
     width = max(8, round(height * np.exp(rng.uniform(*np.log(ASPECT[kind])))))
-    ground = _colour(rng)
-    image = _print(rng, ground, width, height)
+    background = _colour(rng)
+    image = _print(rng, background, width, height)
     if kind in ("bottle", "jar", "tub", "can") and rng.random() < 0.7:
         image = _glass(rng, image)
     profile = _profile(kind, rng)
@@ -66,10 +66,10 @@ def _profile(kind: str, rng: np.random.Generator) -> Floats:
     return np.clip(np.array(points, np.float64), 0, (1, 0.5))
 
 
-def _print(rng: np.random.Generator, ground: Colour, width: int, height: int) -> Image:
-    """The print of a package (H, W, 3): a ground colour, fields, pictures and words, a random number of each."""
+def _print(rng: np.random.Generator, background: Colour, width: int, height: int) -> Image:
+    """The print of a package (H, W, 3): a background colour, fields, pictures and words, a random number of each."""
     canvas = np.empty((height, width, 3), np.uint8)
-    canvas[:] = ground
+    canvas[:] = background
     if rng.random() < 0.5:
         canvas = _wash(rng, canvas)
     for _ in range(rng.integers(0, 5)):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from place import Place
 
-from experiments import ablation, variants
+from experiments import ablation, ablation_variants
 from experiments.figures import ablation_table, pictures
 from experiments.performance import parity
 from fusion.boxes import Detections
@@ -45,19 +45,19 @@ def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> Non
 
 def test_the_oracle_names_rightly_where_there_is_something_and_leaves_the_rest() -> None:
     e = evidence()
-    assert variants.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
+    assert ablation_variants.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
 
 
 def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_nothing() -> None:
     photos = [evidence()] * 3
-    made = variants.policies(photos, photos, Gate("raw", further=2))
+    variants = ablation_variants.policies(photos, photos, Gate("raw", further=2))
     truths, boxes = zip(*((e.truth, e.merged.boxes) for e in photos), strict=True)
-    rows = {r.arm: r for r in ablation_table.measure(truths, boxes, made, 3, np.arange(3), 0)}
+    rows = {r.variant: r for r in ablation_table.measure(truths, boxes, variants, 3, np.arange(3), 0)}
     assert next(iter(rows)) == "detector"
     assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
     assert (rows["detector"].changed, rows["raw"].changed) == (0, 6)
     assert rows["raw"].det == rows["detector"].det
-    assert rows[variants.ADOPTED].score[0] >= rows["gate"].score[0]
+    assert rows[ablation_variants.ADOPTED].score[0] >= rows["gate"].score[0]
 
 
 def test_the_table_is_written_as_markdown_and_drawn(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from place import IDS, Place, draw_shop
 from experiments import benchmark
 from experiments.figures import records, report
 from experiments.performance import compared_runs, cost, detector_table
-from experiments.performance.coco import coco_scores
+from experiments.performance.coco_metrics import coco_scores
 from experiments.performance.detector_table import Run, ends, pareto, resamples
 from fusion.models import Model
 from fusion.pipeline import run_detector
@@ -160,7 +160,7 @@ def test_a_detector_is_scored_as_coco_does(finished: Place) -> None:
     ],
 )
 def test_a_run_may_have_a_name(text: str, want: tuple[str, Path]) -> None:
-    assert compared_runs.parted(text) == want
+    assert compared_runs.name_and_folder(text) == want
 
 
 def test_a_run_is_its_one_or_its_all(finished: Place) -> None:
