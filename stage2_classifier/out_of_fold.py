@@ -111,9 +111,9 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
     """What the folds' detectors are made from: R/one's settings, its folds, their number. Raises ValueError without R/one."""
     run = runs / "one" / "run.json"
     if not run.is_file():
-        raise ValueError(f"--folds: {run} not found; train it first: python -m stage1_detector.train --classes one")
+        raise ValueError(f"--folds: {run} not found; train it first: hylle train-detector --classes one")
     trained = read_object(run)["settings"]
-    weights = detector_config.weights_file(plan.weights)
+    weights = pretrained_file(plan.weights, detector_config.STARTER)
     given = weights and record.fingerprint(weights)
     if trained.get("pretrained") != given:
         raise ValueError(

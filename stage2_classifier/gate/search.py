@@ -166,7 +166,7 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     """
     path = runs / NAME
     if not path.is_file():
-        raise ValueError(f"--apply: {path} not found; python -m stage2_classifier.gate writes it")
+        raise ValueError(f"--apply: {path} not found; hylle gate writes it")
     ensemble = parse(read_object(path))
     searched = {Path(member.file).resolve(): member for member in chosen.detectors}
     box_forming = {(runs / member.file).resolve() for member in ensemble.detectors if member.weight > 0}
@@ -175,7 +175,7 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
     record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging)))
-    say(f"wrote {path}; its gate was fitted on other boxes: python -m stage2_classifier.gate fits it again")
+    say(f"wrote {path}; its gate was fitted on other boxes: hylle gate fits it again")
 
 
 def _with_chosen_views(member: Member, chosen: Member | None) -> Member:

@@ -28,7 +28,7 @@ def ensemble_of(models: Sequence[Path], photos: Sequence[Photo]) -> Ensemble:
     members = []
     for model in models:
         if not model.is_file():
-            raise ValueError(f"{model} not found: train it first, python -m stage1_detector.train")
+            raise ValueError(f"{model} not found: train it first, hylle train-detector")
         sidecar = read_sidecar(model.with_suffix(".json"))
         views = views_of(sidecar.size, sidecar.shape, sidecar.stride)
         members.append(Member.of(str(model.resolve()), sidecar, views=views, conf=CONF))
