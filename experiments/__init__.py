@@ -1,1 +1,1 @@
-"""Measurements: commands that write their figures to experiments/results, from which the tables of the documentation are made."""
+"""Measurements: commands that write their figures to experiments/results, from which the tables in the docs are made."""
