@@ -1,1 +1,1 @@
-"""Measurements: commands that write their figures to experiments/results, from which the README's tables are made."""
+"""Measurements: commands that write their figures to experiments/results, from which the tables in the docs are made."""

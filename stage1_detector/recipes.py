@@ -136,18 +136,18 @@ def retinanet_small() -> TorchvisionConfig:
 
 def digits() -> TorchvisionConfig:
     """System C's Faster R-CNN v1 from random weights on a machine without a GPU: `fasterrcnn-small` at 256 px, no mirror, the
-    colours of SVHN's policy. What it reaches stands in README.md under Digits.
+    colours of SVHN's policy. What it reaches: docs/results.md, Digits.
     """
     return replace(fasterrcnn_small(), size=256, epochs=60, min_steps=0, flip_lr=0.0, colour_policy=0.5)
 
 
 def digits_v2() -> TorchvisionConfig:
-    """As `digits`, with the v2 head: a third slower. What it reaches stands in README.md under Digits."""
+    """As `digits`, with the v2 head: a third slower. What it reaches: docs/results.md, Digits."""
     return replace(digits(), head="v2")
 
 
 def digits_resfpn() -> TorchvisionConfig:
-    """As `digits-v2`, with a residual block after each level of the pyramid: half as slow again. See README.md."""
+    """As `digits-v2`, with a residual block after each level of the pyramid: half as slow again. See docs/results.md."""
     return replace(digits_v2(), neck="resfpn")
 
 

@@ -1,9 +1,11 @@
-"""Make the README's tables from experiments/results/*.json: `python -m experiments.figures.report` rewrites README.md.
+"""Make the tables of the documentation from experiments/results/*.json: `python -m experiments.figures.report`.
 
-`<!-- figures:NAME -->` and `<!-- end -->` enclose a table; NAME is one of TABLES. `--check` only says whether they are current.
+It rewrites the tables of each of PAGES. `<!-- figures:NAME -->` and `<!-- end -->` enclose a table; NAME is one of TABLES. All
+other text of a page is written by hand. `--check` only says whether the tables are current.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from experiments.figures import records
@@ -11,6 +13,7 @@ from runs.command import Parser, run, say
 from runs.record import ROOT
 
 Figures = dict[str, dict[str, Any]]
+PAGES = (Path("README.md"), Path("docs/results.md"))
 POLICIES = ("detector", "raw", "agree", "gate", "oracle")
 ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
 STAGE2 = (
@@ -31,62 +34,79 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def body(argv: list[str] | None) -> None:
-    """Rewrite README.md, or with --check raise ValueError when it differs from the figures."""
+    """Rewrite PAGES, or with --check raise ValueError where one of them differs from the figures."""
     p = Parser(prog="python -m experiments.figures.report", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--check", action="store_true", help="change nothing; exit code 2 when the README is out of date")
+    p.add_argument("--check", action="store_true", help="change nothing; exit code 2 when a page is out of date")
     args = p.parse_args(argv)
-    path = ROOT / "README.md"
-    old = path.read_text()
-    new = render(old, records.load())
-    if args.check and new != old:
-        raise ValueError("README.md: its tables differ from experiments/results; run python -m experiments.figures.report")
-    if not args.check:
-        path.write_text(new)
-        say(f"{path.name}: {'rewritten' if new != old else 'up to date'}")
+    figures = records.load()
+    for page in PAGES:
+        update(ROOT / page, figures, args.check)
 
 
-def render(text: str, known: Figures) -> str:
-    """`text` with every marked table made anew. Raises ValueError for a mark that is not one of TABLES."""
+def update(page: Path, figures: Figures, check: bool) -> None:
+    """Rewrite one page if its tables are out of date; ValueError instead where `check` is set."""
+    old = page.read_text(encoding="utf-8")
+    new = render(old, figures, page.name)
+    if check and new != old:
+        raise ValueError(f"{page.name}: its tables differ from experiments/results; run python -m experiments.figures.report")
+    if not check:
+        page.write_text(new, encoding="utf-8")
+        say(f"{page.name}: {'rewritten' if new != old else 'up to date'}")
 
-    def table(found: re.Match[str]) -> str:
-        if found[2] not in TABLES:
-            raise ValueError(f"README.md: figures:{found[2]}, allowed: {', '.join(TABLES)}")
-        return found[1] + TABLES[found[2]](known) + found[3]
+
+def render(text: str, figures: Figures, name: str = "the page") -> str:
+    """`text` with every marked table made anew. Raises ValueError for a mark that is not one of TABLES, naming the page."""
+
+    def table(mark: re.Match[str]) -> str:
+        if mark[2] not in TABLES:
+            raise ValueError(f"{name}: figures:{mark[2]}, allowed: {', '.join(TABLES)}")
+        return mark[1] + TABLES[mark[2]](figures) + mark[3]
 
     return BLOCK.sub(table, text)
 
 
-def naming(known: Figures) -> str:
+def gate_summary(figures: Figures) -> str:
+    """The table of README.md: each set's score with the detector's names, and what the classifier's and the gate's add."""
+    rows = ["| photos | detector's names | classifier's names | gate | on |", "| --- | --- | --- | --- | --- |"]
+    for key in sorted(key for key in figures if re.fullmatch(r"gate\.\w+\.detector\.score", key)):
+        name = key.split(".")[1]
+        added = [span(figures.get(f"gate.{name}.{policy}_minus_detector"), signed=True) for policy in ("raw", "gate")]
+        where = re.split("[,;]", figures[key]["setting"])[0]
+        rows.append(f"| {name} | {span(figures[key])} | {' | '.join(added)} | {where} |")
+    return "\n".join(rows) + "\n"
+
+
+def naming(figures: Figures) -> str:
     """The demo's policies: det, cls, score and the paired difference to `detector`."""
     rows = ["| names from | det mAP50 | cls mAP50 | score | score minus detector |", "| --- | --- | --- | --- | --- |"]
     for policy in POLICIES:
         keys = (f"det_map50.{policy}", f"cls_map50.{policy}", f"score.{policy}", f"score.{policy}_minus_detector")
-        cells = [span(known.get(f"demo.{key}"), signed=key.endswith("_detector")) for key in keys]
+        cells = [span(figures.get(f"demo.{key}"), signed=key.endswith("_detector")) for key in keys]
         rows.append(f"| {policy} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def gates(known: Figures) -> str:
+def gates(figures: Figures) -> str:
     """Every set: the detector's score, what each policy adds to it, and what further names add."""
     titles = ["photos", "detector", *(f"{arm} minus it" for arm in ADDED), "further names", "name oracle minus it", "on"]
     rows = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
-    for key in sorted(key for key in known if re.fullmatch(r"gate\.\w+\.detector\.score", key)):
+    for key in sorted(key for key in figures if re.fullmatch(r"gate\.\w+\.detector\.score", key)):
         name = key.split(".")[1]
-        wanted = [f"gate.{name}.{arm}_minus_detector" for arm in ADDED]
-        wanted += [f"second_names.{name}.gain", f"gate.{name}.name_oracle_minus_detector"]
-        cells = [span(known[key]), *(span(known.get(one), signed=True) for one in wanted)]
-        rows.append(f"| {name} | {' | '.join(cells)} | {known[key]['setting'].split(';')[0]} |")
+        keys = [f"gate.{name}.{arm}_minus_detector" for arm in ADDED]
+        keys += [f"second_names.{name}.gain", f"gate.{name}.name_oracle_minus_detector"]
+        cells = [span(figures[key]), *(span(figures.get(key), signed=True) for key in keys)]
+        rows.append(f"| {name} | {' | '.join(cells)} | {figures[key]['setting'].split(';')[0]} |")
     return "\n".join(rows) + "\n"
 
 
-def arms(known: Figures) -> str:
+def arms(figures: Figures) -> str:
     """Every arm of the ablation as what it adds to `detector`, a column for each set that an ablation measured."""
-    found = [re.fullmatch(r"gate\.(\w+)\.(\w+)_minus_detector", key) for key in known]
-    pairs = [(one[1], one[2]) for one in found if one]
+    matches = [re.fullmatch(r"gate\.(\w+)\.(\w+)_minus_detector", key) for key in figures]
+    pairs = [(match[1], match[2]) for match in matches if match]
     sets = sorted({name for name, arm in pairs if arm == "name_oracle"})
     rows = [f"| names from | {' | '.join(sets)} |", "|" + " --- |" * (len(sets) + 1)]
     for arm in sorted({arm for name, arm in pairs if name in sets} - {"detector"}, key=_arm_order):
-        cells = [span(known.get(f"gate.{name}.{arm}_minus_detector"), signed=True) for name in sets]
+        cells = [span(figures.get(f"gate.{name}.{arm}_minus_detector"), signed=True) for name in sets]
         rows.append(f"| {arm.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -95,146 +115,147 @@ def _arm_order(arm: str) -> tuple[bool, bool, str]:
     return "oracle" in arm, arm not in (*ADDED, "further"), arm
 
 
-def sabotage(known: Figures) -> str:
+def sabotage(figures: Figures) -> str:
     """What the gate chose with each classifier of the drawn shelves, and what it cost."""
     rows = ["| shelves, classifier | raw minus detector | gate minus detector | chosen |", "| --- | --- | --- | --- |"]
-    for key in sorted(key for key in known if key.endswith(".chosen")):
-        prefix, chosen = key.removesuffix(".chosen"), known[key]["setting"].split("; ")
-        raw, gate = (span(known[f"{prefix}.{arm}_minus_detector"], signed=True) for arm in ("raw", "gate"))
+    for key in sorted(key for key in figures if key.endswith(".chosen")):
+        prefix, chosen = key.removesuffix(".chosen"), figures[key]["setting"].split("; ")
+        raw, gate = (span(figures[f"{prefix}.{arm}_minus_detector"], signed=True) for arm in ("raw", "gate"))
         names = prefix.removeprefix("gate.").split(".")
         rows.append(f"| {', '.join([names[0], *(names[1:] or ['shelf'])])} | {raw} | {gate} | {'; '.join(chosen[2:])} |")
     return "\n".join(rows) + "\n"
 
 
-def validation(known: Figures) -> str:
+def validation(figures: Figures) -> str:
     """Each set scored by a random split, by scene, and by scene with nested tuning."""
     ways = ("random", "grouped", "nested")
     rows = [f"| photos | {' | '.join(ways)} | on |", "|" + " --- |" * (len(ways) + 2)]
-    for key in sorted(key for key in known if re.fullmatch(r"validation\.\w+\.nested", key)):
-        cells = [span(known.get(key.replace("nested", way))) for way in ways]
-        rows.append(f"| {key.split('.')[1]} | {' | '.join(cells)} | {known[key]['setting'].split(';')[0]} |")
+    for key in sorted(key for key in figures if re.fullmatch(r"validation\.\w+\.nested", key)):
+        cells = [span(figures.get(key.replace("nested", way))) for way in ways]
+        rows.append(f"| {key.split('.')[1]} | {' | '.join(cells)} | {figures[key]['setting'].split(';')[0]} |")
     return "\n".join(rows) + "\n"
 
 
-def stage2(known: Figures) -> str:
+def stage2(figures: Figures) -> str:
     """The other figures of stage 2, a line each."""
-    return lines({key: f for key, f in known.items() if re.match(STAGE2, key)})
+    return lines({key: f for key, f in figures.items() if re.match(STAGE2, key)})
 
 
-def single(known: Figures) -> str:
+def single(figures: Figures) -> str:
     """The figures that stand alone: one line each."""
-    alone = (key for key in known if re.match(r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests)\b", key))
-    return lines({key: known[key] for key in alone})
+    alone = (key for key in figures if re.match(r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house)\b", key))
+    return lines({key: figures[key] for key in alone})
 
 
-def runtime(known: Figures) -> str:
+def runtime(figures: Figures) -> str:
     """What run.py costs and survives: a line for each figure."""
-    return lines({key: f for key, f in known.items() if re.match(r"(runtime|wbf|badphotos|kills)\.", key)})
+    return lines({key: f for key, f in figures.items() if re.match(r"(runtime|wbf|badphotos|kills)\.", key)})
 
 
-def detectors(known: Figures) -> str:
+def detectors(figures: Figures) -> str:
     """det mAP50 of every way of training a detector, a row for each set."""
-    found = [one for key in known if (one := re.fullmatch(r"det\.(\w+)\.([\w-]+)\.map50", key))]
-    arms, sets = sorted({one[2] for one in found}), sorted({one[1] for one in found})
+    matches = [match for key in figures if (match := re.fullmatch(r"det\.(\w+)\.([\w-]+)\.map50", key))]
+    arms, sets = sorted({match[2] for match in matches}), sorted({match[1] for match in matches})
     rows = [f"| photos | {' | '.join(arms)} | on |", "|" + " --- |" * (len(arms) + 2)]
     for name in sets:
-        there = [known.get(f"det.{name}.{arm}.map50") for arm in arms]
-        setting = next(one["setting"] for one in there if one is not None)
-        rows.append(f"| {name} | {' | '.join(span(one) for one in there)} | {setting} |")
+        row = [figures.get(f"det.{name}.{arm}.map50") for arm in arms]
+        setting = next(figure["setting"] for figure in row if figure is not None)
+        rows.append(f"| {name} | {' | '.join(span(figure) for figure in row)} | {setting} |")
     return "\n".join(rows) + "\n"
 
 
-def starter(known: Figures) -> str:
+def starter(figures: Figures) -> str:
     """What the starter detector finds untrained, and what it adds to training, by budget."""
     keys = ("zero_shot.map50", "zero_shot.map50.640", "minus_random.75_steps", "minus_random")
     titles = ("photos", "untrained, 320 px", "untrained, 640 px", "minus random after 75 steps", "minus random after 300 steps")
     rows = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
-    for name in sorted({key.split(".")[1] for key in known if key.startswith("starter.")}):
-        cells = [span(known.get(f"starter.{name}.{key}"), signed="minus" in key) for key in keys]
+    for name in sorted({key.split(".")[1] for key in figures if key.startswith("starter.")}):
+        cells = [span(figures.get(f"starter.{name}.{key}"), signed="minus" in key) for key in keys]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def ensembles(known: Figures) -> str:
+def ensembles(figures: Figures) -> str:
     """det mAP50 of every variant and, paired by seed, what it adds to the single detector; two columns for each set."""
-    found = [one for key in known if (one := re.fullmatch(r"ensemble\.(\w+)\.(\w+)\.map50", key))]
-    sets = sorted({one[1] for one in found})
+    matches = [match for key in figures if (match := re.fullmatch(r"ensemble\.(\w+)\.(\w+)\.map50", key))]
+    sets = sorted({match[1] for match in matches})
     titles = [title for name in sets for title in (name, f"{name}: minus single")]
     rows = [f"| variant | {' | '.join(titles)} |", "|" + " --- |" * (len(titles) + 1)]
-    for variant in dict.fromkeys(one[2] for one in found):
+    for variant in dict.fromkeys(match[2] for match in matches):
         cells = []
         for name in sets:
             keys = (f"ensemble.{name}.{variant}.map50", f"ensemble.{name}.{variant}.minus_single")
-            cells += [span(known.get(keys[0])), span(known.get(keys[1]), signed=True)]
+            cells += [span(figures.get(keys[0])), span(figures.get(keys[1]), signed=True)]
         rows.append(f"| {variant.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def digits(known: Figures) -> str:
+def digits(figures: Figures) -> str:
     """What each Faster R-CNN reads: a row for each, with its differences to the first."""
     kinds = ("map", "map50", "sequence_accuracy", "threshold", "test_map", "test_sequence_accuracy")
-    models = list(dict.fromkeys(key[len("digits.") :].rpartition(".")[0] for key in known if key.startswith("digits.")))
+    models = list(dict.fromkeys(key[len("digits.") :].rpartition(".")[0] for key in figures if key.startswith("digits.")))
     rows = [f"| model | {' | '.join(kind.replace('_', ' ') for kind in kinds)} | n | how |", "|" + " --- |" * (len(kinds) + 3)]
     for model in models:
-        cells = [span(known.get(f"digits.{model}.{kind}")) for kind in kinds]
-        first = known[f"digits.{model}.map"]
+        cells = [span(figures.get(f"digits.{model}.{kind}")) for kind in kinds]
+        first = figures[f"digits.{model}.map"]
         rows.append(f"| {model} | {' | '.join(cells)} | {first['n']} | {first['setting']}; `{first['command']}` |")
         for other in models:
-            less = [span(known.get(f"digits.{model}.{kind}_minus_{other}"), signed=True) for kind in kinds]
+            less = [span(figures.get(f"digits.{model}.{kind}_minus_{other}"), signed=True) for kind in kinds]
             if less != ["-"] * len(kinds):
                 rows.append(f"| ... minus {other} | {' | '.join(less)} | {first['n']} | paired by seed |")
     return "\n".join(rows) + "\n"
 
 
-def trash(known: Figures) -> str:
-    """The RetinaNet zoo: a row for each kind."""
-    found = list(dict.fromkeys(key.rpartition(".")[0] for key in known if key.startswith("trash.")))
+def trash(figures: Figures) -> str:
+    """The RetinaNets on photos of waste: a row for each backbone, neck, head and schedule."""
+    names = list(dict.fromkeys(key.rpartition(".")[0] for key in figures if key.startswith("trash.")))
     kinds = ("map50", "map50_minus_plain", "det_map50", "det_map50_minus_plain", "params_m", "gflops", "ms")
     titles = "backbone | neck | head | schedule | mAP50 | minus plain | det mAP50 | minus plain"
     rows = [f"| {titles} | parameters M | GFLOPs | ms | n | how |", "|" + " --- |" * 13]
-    for name in found:
-        cells = [span(known.get(f"{name}.{kind}"), signed="minus" in kind) for kind in kinds]
-        one = known[f"{name}.map50"]
-        rows.append(f"| {' | '.join([*name.removeprefix('trash.').rsplit('.', 3), *cells])} | {one['n']} | {one['setting']} |")
+    for name in names:
+        cells = [span(figures.get(f"{name}.{kind}"), signed="minus" in kind) for kind in kinds]
+        figure = figures[f"{name}.map50"]
+        how = f"{figure['n']} | {figure['setting']}"
+        rows.append(f"| {' | '.join([*name.removeprefix('trash.').rsplit('.', 3), *cells])} | {how} |")
     return "\n".join(rows) + "\n"
 
 
-def benchmark(known: Figures) -> str:
+def benchmark(figures: Figures) -> str:
     """Detectors side by side: a row for each."""
     rows = [f"| model | {' | '.join(BENCHMARK.values())} | n | how |", "|" + " --- |" * (len(BENCHMARK) + 3)]
-    for name in dict.fromkeys(key.rpartition(".")[0] for key in known if key.startswith("benchmark.")):
-        cells, one = [span(known.get(f"{name}.{kind}")) for kind in BENCHMARK], known[f"{name}.map"]
-        how = "; ".join([one["setting"], *([f"`{one['command']}`"] if "command" in one else [])])
-        rows.append(f"| {name.removeprefix('benchmark.')} | {' | '.join(cells)} | {one['n']} | {how} |")
+    for name in dict.fromkeys(key.rpartition(".")[0] for key in figures if key.startswith("benchmark.")):
+        cells, figure = [span(figures.get(f"{name}.{kind}")) for kind in BENCHMARK], figures[f"{name}.map"]
+        how = "; ".join([figure["setting"], *([f"`{figure['command']}`"] if "command" in figure else [])])
+        rows.append(f"| {name.removeprefix('benchmark.')} | {' | '.join(cells)} | {figure['n']} | {how} |")
     return "\n".join(rows) + "\n"
 
 
-def distill(known: Figures) -> str:
+def distill(figures: Figures) -> str:
     """What a teacher adds: a row for each set and arm."""
-    found = [one for key in known if (one := re.fullmatch(r"distill\.([^.]+)\.([\w-]+)\.map50", key))]
+    matches = [match for key in figures if (match := re.fullmatch(r"distill\.([^.]+)\.([\w-]+)\.map50", key))]
     kinds = ("map", "map50", "map50_minus_baseline", "map50_minus_longer")
     rows = ["| set | arm | mAP | mAP50 | minus baseline | minus longer | n | how |", "|" + " --- |" * 8]
-    for one in found:
-        cells = [span(known.get(f"distill.{one[1]}.{one[2]}.{kind}"), signed="minus" in kind) for kind in kinds]
-        first = known[one[0]]
-        rows.append(f"| {one[1]} | {one[2]} | {' | '.join(cells)} | {first['n']} | {first['setting']} |")
-    for key in (key for key in known if key.startswith("distill.") and key.endswith(".distilled_minus_baseline")):
-        last = f"{known[key]['n']} | {known[key]['setting']}"
+    for match in matches:
+        cells = [span(figures.get(f"distill.{match[1]}.{match[2]}.{kind}"), signed="minus" in kind) for kind in kinds]
+        first = figures[match[0]]
+        rows.append(f"| {match[1]} | {match[2]} | {' | '.join(cells)} | {first['n']} | {first['setting']} |")
+    for key in (key for key in figures if key.startswith("distill.") and key.endswith(".distilled_minus_baseline")):
+        last = f"{figures[key]['n']} | {figures[key]['setting']}"
         rows.append(
-            f"| {key.split('.')[1]} | both minus the longer baseline | - | - | - | {span(known[key], signed=True)} | {last} |"
+            f"| {key.split('.')[1]} | both minus the longer baseline | - | - | - | {span(figures[key], signed=True)} | {last} |"
         )
     return "\n".join(rows) + "\n"
 
 
-def stage1(known: Figures) -> str:
+def stage1(figures: Figures) -> str:
     """The other figures of stage 1, a line each."""
-    return lines({key: f for key, f in known.items() if re.match(r"(synth|search|resume)\.", key)})
+    return lines({key: f for key, f in figures.items() if re.match(r"(synth|search|resume)\.", key)})
 
 
-def lines(wanted: Figures) -> str:
+def lines(selected: Figures) -> str:
     """A line for each figure, with its setting and command."""
     rows = ["| figure | value | n | how |", "| --- | --- | --- | --- |"]
-    rows += [f"| {key} | {span(f)} {f['unit']} | {f['n']} | {f['setting']}; `{f['command']}` |" for key, f in wanted.items()]
+    rows += [f"| {key} | {span(f)} {f['unit']} | {f['n']} | {f['setting']}; `{f['command']}` |" for key, f in selected.items()]
     return "\n".join(rows) + "\n"
 
 
@@ -251,10 +272,10 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
 
 
 _TABLES = (
-    naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark, stage1, stage2,
-    runtime, single,
+    gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
+    stage1, stage2, runtime, single,
 )  # fmt: skip
-TABLES = {one.__name__: one for one in _TABLES}
+TABLES = {table.__name__: table for table in _TABLES}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures are data: written by key, read back, and the README's tables equal them."""
+"""Figures are data: written by key, read back, and the tables of the documentation equal them."""
 
 import json
 from pathlib import Path
@@ -35,21 +35,39 @@ def test_every_recorded_figure_has_an_interval_or_says_why_not() -> None:
             assert (f["low"] is not None and f["low"] <= f["value"] <= f["high"]) or "no interval" in f["setting"], f["key"]
 
 
-def test_the_readmes_tables_equal_the_figures() -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", report.PAGES, ids=str)
+def test_a_pages_tables_equal_the_figures(page: Path) -> None:
+    text = (ROOT / page).read_text()
+    assert "<!-- figures:" in text
     assert report.render(text, records.load()) == text
 
 
+def test_every_table_is_on_a_page() -> None:
+    text = "".join((ROOT / page).read_text() for page in report.PAGES)
+    assert [name for name in report.TABLES if f"<!-- figures:{name} -->" not in text] == []
+
+
+def test_check_changes_nothing_and_names_the_page_out_of_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("by hand\n<!-- figures:naming -->\nold\n<!-- end -->\n")
+    before = page.read_text()
+    with pytest.raises(ValueError, match=r"page\.md: its tables differ from experiments/results"):
+        report.update(page, {}, check=True)
+    assert page.read_text() == before
+    report.update(page, {}, check=False)
+    assert page.read_text().startswith("by hand\n<!-- figures:naming -->\n| names from |")
+    assert "page.md: rewritten" in capsys.readouterr().out
+    report.update(page, {}, check=True)
+
+
 def test_an_unknown_table_lists_the_known() -> None:
-    with pytest.raises(
-        ValueError, match="figures:speed, allowed: naming, gates, arms, sabotage, validation, detectors, starter, ensembles"
-    ):
-        report.render("<!-- figures:speed -->\n<!-- end -->", {})
+    with pytest.raises(ValueError, match=r"a\.md: figures:speed, allowed: gate_summary, naming, gates, arms, sabotage"):
+        report.render("<!-- figures:speed -->\n<!-- end -->", {}, "a.md")
 
 
 def known(**values: float) -> dict[str, dict]:
-    told = {"n": 3, "unit": "score", "setting": "3 seeds; t; chosen: agree", "command": "c"}
-    return {key.replace("__", "."): {"value": v, "low": v - 0.1, "high": v + 0.1} | told for key, v in values.items()}
+    rest = {"n": 3, "unit": "score", "setting": "3 seeds; t; chosen: agree", "command": "c"}
+    return {key.replace("__", "."): {"value": v, "low": v - 0.1, "high": v + 0.1} | rest for key, v in values.items()}
 
 
 def test_a_set_is_a_line_of_the_gates_and_a_missing_figure_is_a_dash() -> None:
@@ -57,6 +75,19 @@ def test_a_set_is_a_line_of_the_gates_and_a_missing_figure_is_a_dash() -> None:
     assert made.splitlines()[2:] == [
         "| x | 0.500 [0.400, 0.600] | - | - | - | - | - | +0.200 [+0.100, +0.300] | - | - | 3 seeds |"
     ]
+
+
+def test_the_summary_of_the_gate_has_a_line_for_each_set() -> None:
+    figures = known(gate__x__detector__score=0.5, gate__x__raw_minus_detector=-0.1, gate__x__gate_minus_detector=0.0)
+    assert report.gate_summary(figures).splitlines()[2:] == [
+        "| x | 0.500 [0.400, 0.600] | -0.100 [-0.200, +0.000] | +0.000 [-0.100, +0.100] | 3 seeds |"
+    ]
+    assert len(report.gate_summary({}).splitlines()) == 2
+
+
+def test_figures_that_stand_alone_are_a_line_each() -> None:
+    lines = report.single(known(house__help_seconds=1.0, tests__all_minutes=9.0, gate__x__raw=0.5)).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| house.help_seconds", "| tests.all_minutes"]
 
 
 def test_a_count_has_no_decimals() -> None:
