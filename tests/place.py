@@ -4,29 +4,35 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from constant_models import CANDIDATES, save_model
 from PIL import Image
 
-from experiments import ablation, demo
-from photos import folds
-from runs import command
-from stage1_detector import train as detector
-from stage1_detector.synthesis import make_photos
-from stage2_classifier import train as classifier
-from stage2_classifier.gate import fit as gate
-from submission import build, check, judge
-
 IDS = [3, 7, 40]  # category ids of the shop below
-MAINS = {
-    "synth": lambda argv: command.run(make_photos.main, argv), "folds": folds.main, "detector": detector.main,
-    "classifier": classifier.main, "gate": gate.main, "ablation": ablation.main, "judge": judge.main, "demo": demo.main,
-    "build": build.main, "check": check.main,
-}  # fmt: skip
 READERS = ("folds", "detector", "classifier", "gate", "ablation", "judge")  # the commands that read a data set
 TRAINERS = ("detector", "classifier")
+
+
+@cache
+def mains() -> dict[str, Callable[[list[str]], int]]:
+    """The main function of every command. They are imported here, as torch takes seconds and most tests need no command."""
+    from experiments import ablation, demo
+    from photos import folds
+    from runs import command
+    from stage1_detector import train as detector
+    from stage1_detector.synthesis import make_photos
+    from stage2_classifier import train as classifier
+    from stage2_classifier.gate import fit as gate
+    from submission import build, check, judge
+
+    return {
+        "synth": lambda argv: command.run(make_photos.main, argv), "folds": folds.main, "detector": detector.main,
+        "classifier": classifier.main, "gate": gate.main, "ablation": ablation.main, "judge": judge.main, "demo": demo.main,
+        "build": build.main, "check": check.main,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ YOLO = replace(RTDETR, family="yolo", model="yolov8n.yaml", match="index")
 YOLO26 = replace(YOLO, model="yolo26n.yaml")  # without NMS: it has two losses
 FAMILIES = pytest.mark.parametrize("config", [YOLO, RTDETR], ids=["yolo", "rtdetr"])
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "judging"])
+BOX_HEADS = ("enc_bbox_head", "dec_bbox_head")  # an RT-DETR's, in ultralytics' words
 Targets = list[dict[str, torch.Tensor]]
 
 
@@ -270,6 +271,19 @@ def decided() -> Teacher:
     return Teacher(net, CONFIGS["conditional_detr"], None)
 
 
+def with_varied_boxes(student: Student) -> Student:
+    """The student with random weights where an RT-DETR's boxes come from, which start at zero: then all boxes have one size
+    and lie on a grid, many matches cost exactly the same, and rounding chooses one. Boxes of a trained network differ.
+    """
+    heads = [part for name, part in student.network.model[-1].named_modules() if name.split(".")[0] in BOX_HEADS]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(4)
+        for linear in (part.layers[-1] for part in heads if hasattr(part, "layers")):
+            for value in linear.parameters():
+                value.add_(0.05 * torch.randn_like(value))
+    return student
+
+
 def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]:
     """For each of CASES the losses of five steps, one an epoch, and the weights after them."""
     torch.set_num_threads(1)
@@ -287,7 +301,7 @@ def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[
             file = loop.fit(
                 wanted, shown, ["product"], out, str, lambda net: {"det_map50": 0.5}, crew=crew,
                 look=families.FAMILIES[config.family].look,
-                build=lambda *words, one=one: student.build(*words, teacher=one, crew=crew),
+                build=lambda *words, one=one: with_varied_boxes(student.build(*words, teacher=one, crew=crew)),
             )  # fmt: skip
             answers.append((steps.copy(), torch.load(file, weights_only=True)["network"]))
             steps.clear()
