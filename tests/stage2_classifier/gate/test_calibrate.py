@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imagined import C, world
+from imagined import C, one_photo, world
 
 from fusion.boxes import Detections, join
 from fusion.gate import Gate, detector_probabilities, mass_ahead
@@ -85,6 +85,34 @@ def test_only_the_first_box_on_a_product_is_a_hit_whatever_its_name() -> None:
     truth = Truth(boxes[:1], np.array([4]))
     assert calibrate.first_hits(truth, found).tolist() == [False, True, False]
     assert calibrate.first_hits(Truth(boxes[:0], np.zeros(0, np.int64)), found).tolist() == [False] * 3
+
+
+def test_of_the_boxes_on_a_product_the_best_scored_gives_the_evidence_not_the_closest() -> None:
+    product = np.array([[0, 0, 10, 10]], np.float32)
+    photo = Photo(1, Path("1.jpg"), 20, 20, product, np.array([1]), np.array([0]), None)
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8]], np.float32)
+    evidence = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    merged = Detections(boxes, np.array([0.3, 0.9], np.float32), np.zeros(2, np.int64), evidence)
+    rows, labels = calibrate.named_boxes([Evidence(photo, merged, None)])
+    np.testing.assert_array_equal(rows, evidence[1:])
+    assert labels.tolist() == [1]
+
+
+def test_the_logistic_score_learns_first_hits_and_rightly_named_ones_as_the_contest_weighs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every product is found twice: the second box on it is no hit, and no named hit either, however rightly it is named."""
+    photo = one_photo(np.random.default_rng(0), 0, 12, 1.0, 0.6)
+    second = replace(photo.merged, scores=photo.merged.scores / 2)
+    twice = Evidence(photo.photo, join([photo.merged, second]), np.concatenate([photo.probabilities] * 2))
+    given: list[np.ndarray] = []
+    monkeypatch.setattr(calibrate, "regression", lambda *arrays: given.extend(arrays) or [1.0])
+    assert calibrate.rank_weights(Gate("raw"), [twice]) == [1.0]
+    _, hits, weights = given
+    right = photo.probabilities.argmax(1) == photo.photo.labels
+    assert 0 < right.sum() < 12
+    assert hits.tolist() == [True] * 12 + [False] * 12 + right.tolist() + [False] * 12
+    np.testing.assert_allclose(weights, [0.7] * 24 + [0.3] * 24)
 
 
 def test_a_logistic_score_ranks_products_above_what_is_none() -> None:

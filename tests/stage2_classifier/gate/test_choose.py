@@ -61,6 +61,20 @@ def test_photos_of_one_scene_share_their_turn() -> None:
     assert len(set(turn)) == choose.OUTER
 
 
+def test_inner_turns_too_hold_scenes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a gate is fitted on holds all photos of a scene or none."""
+    scenes, fitted_on = np.repeat(np.arange(6), 4), []
+
+    def fit(policy: str, others: list) -> Gate:
+        fitted_on.append(np.bincount(scenes[[e.photo.id for e in others]], minlength=6).tolist())
+        return Gate("detector")
+
+    monkeypatch.setattr(choose, "fit_policy", fit)
+    choose.choose_gate(world(np.random.default_rng(0), 24, 0.5, 0.5, per_photo=2), scenes, np.random.default_rng(0))
+    assert all(set(counts) <= {0, 4} for counts in fitted_on)
+    assert min(counts.count(4) for counts in fitted_on) == 2  # of three or four scenes in an inner turn the others
+
+
 def test_no_scene_is_fitted_on_and_judged() -> None:
     evidence, groups = world(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(4), 3)
     seen: list[set[int]] = []
