@@ -3,8 +3,8 @@
     python -m experiments.ablation --data D --runs R [--beside NAME ...] [--knn]
 
 Scores on the test part: the gate of R/ensemble.json with and without further names, every other policy fitted on the valid
-part, the classifiers `--beside` in place of the first and together with it, kNN, calibration left out, and two oracles, of names
-and of boxes. Raw outputs are kept in R/raw, so that a second run takes seconds; R/ablation.{json,md,png} hold the table.
+part, the classifiers `--beside` in place of the first and together with it, kNN, calibration left out, and two oracles, of
+names and of boxes. Raw outputs are kept in R/raw, so that a second run takes seconds; R/ablation.{json,md,png} hold the table.
 """
 
 import argparse

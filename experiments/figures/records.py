@@ -35,7 +35,7 @@ def figure(
 def command(module: str, argv: Sequence[str] | None) -> str:
     """The call that makes a figure, as recorded: whole paths are cut to their last two names.
 
-    >>> command("gates", ["--set", "few", "--out", "/home/me/runs/few"])
+    >>> command("studies.gates", ["--set", "few", "--out", "/home/me/runs/few"])
     'python -m experiments.studies.gates --set few --out runs/few'
     >>> command("benchmark", ["detectors", "--runs", "a=/home/me/runs/a", "b=b"])
     'python -m experiments.benchmark detectors --runs a=runs/a b=b'

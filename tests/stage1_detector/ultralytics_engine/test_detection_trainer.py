@@ -26,6 +26,7 @@ def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
     names = [
         f"{detection_trainer.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)
     ]  # as ultralytics sorts
+    torch.manual_seed(0)  # unseeded, one of the thirty stays away for all forty epochs in 2 % of runs
     sampler = detection_trainer.mixed(names, 5)
     real = {i for i in range(40) if i % 4 == 0}
     seen: Counter[int] = Counter()
