@@ -137,13 +137,14 @@ def train_fold(
 ) -> Path:
     """Train a detector on `photos` in the folder OUT and return its exported model; goes on with one that was stopped."""
     from stage1_detector import families, train  # here: ultralytics takes seconds to load, and most runs do without
+    from stage1_detector.engine import Job
 
     config = detector_config.from_settings(settings["detector"])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
     described, weights = train.sidecar(config, None, both), detector_config.weights_file(plan.weights)
     scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
-    trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
+    trained = fit(Job(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out)))
     network = families.FAMILIES[config.family].load(trained)
     train.finish(network, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

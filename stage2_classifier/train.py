@@ -25,7 +25,7 @@ from stage2_classifier import scaling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, columns, override, recipe
 from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
-from stage2_classifier.fit import fit
+from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.model import MEAN, STD, Classifier, build, normalised, pretrained_file, to_input
 from stage2_classifier.out_of_fold import (
     NOTHING,
@@ -157,7 +157,7 @@ def learn(
         say(f"{told}: {line}")
         record.note(out, line)
 
-    fitted = fit(model, regions, shown.error, config, out / "last.pt", tell, resume)
+    fitted = fit(model, TrainingCrops(regions, shown.error), config, out / "last.pt", tell, resume)
     metrics = finish(fitted.model, out, config, parts, shown.valid, shown.error)
     say(
         f"{told}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "

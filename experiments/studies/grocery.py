@@ -25,7 +25,7 @@ from runs import record
 from runs.command import run, say
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import Region, crops_of, cut
-from stage2_classifier.fit import fit
+from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.model import build, pretrained_file
 from stage2_classifier.scaling import ece, temperature
 from stage2_classifier.train import predict
@@ -91,7 +91,8 @@ def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pret
     out.mkdir(parents=True, exist_ok=True)
     regions, checkpoint = photos.natural["train"] if kind == "natural" else photos.studio, out / "last.pt"
     model = build(config, Columns(len(photos.names)), pretrained)
-    fitted = fit(model, regions, ERROR, config, checkpoint, lambda line: say(f"{out.name}: {line}"), checkpoint.is_file())
+    crops = TrainingCrops(regions, ERROR)
+    fitted = fit(model, crops, config, checkpoint, lambda line: say(f"{out.name}: {line}"), checkpoint.is_file())
     metrics = scored(fitted.model, photos, config)
     result = {"settings": settings, "n_train": len(regions), "loader_share": fitted.loader_share} | metrics
     record.write_json(path, result)

@@ -17,6 +17,7 @@ weights start as torch draws them, so that a grid without norm keeps its maps at
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -25,37 +26,53 @@ PATHWAYS = 9  # taken: the paper's
 Norm = Callable[[int], nn.Module] | None
 
 
-class FeaturePyramidGrid(nn.Module):
-    """`levels` maps of `width` channels from the backbone's, of `in_channels`, by `pathways` beyond the backbone's own.
+@dataclass(frozen=True)
+class Grid:
+    """Which maps a grid has: `levels` of each pathway, and `pathways` beyond the backbone's own.
 
     `contracted` leaves out the triangle of fine levels in early pathways, which costs most: a level joins one pathway after
-    the next coarser one, and all have joined in the last. `norm` makes a layer for so many channels, or None is there.
+    the next coarser one, and all have joined in the last. `across_up` is whether there are the arrows of that name.
 
-    Raises ValueError for fewer levels than backbone maps, or no pathway.
+    Raises ValueError for no pathway.
     """
 
-    def __init__(
-        self,
-        in_channels: list[int],
-        width: int,
-        levels: int = 5,
-        pathways: int = PATHWAYS,
-        norm: Norm = None,
-        contracted: bool = True,
-        across_up: bool = True,
-    ) -> None:
+    levels: int = 5
+    pathways: int = PATHWAYS
+    contracted: bool = True
+    across_up: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pathways < 1:
+            raise ValueError(f"pathways: got {self.pathways}, must be at least 1")
+
+    def has_node(self, level: int, pathway: int) -> bool:
+        """Whether there is a map of its own at `level` of `pathway`; else it is the map of the pathway before."""
+        return not self.contracted or pathway >= joins(level, self.levels, self.pathways)
+
+
+FULL_GRID = Grid()
+
+
+class FeaturePyramidGrid(nn.Module):
+    """Maps of `width` channels on each level of `grid` from the backbone's maps, of `in_channels`.
+
+    `norm` makes a layer for so many channels; None: no norm. Raises ValueError for fewer levels than backbone maps.
+    """
+
+    def __init__(self, in_channels: list[int], width: int, norm: Norm = None, grid: Grid = FULL_GRID) -> None:
         super().__init__()
+        levels = grid.levels
         if levels < len(in_channels):
             raise ValueError(f"levels: got {levels}, must be at least the {len(in_channels)} maps of the backbone")
-        if pathways < 1:
-            raise ValueError(f"pathways: got {pathways}, must be at least 1")
-        more = range(levels - len(in_channels))
         self.entries = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
-        self.coarser = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in more)
+        missing = levels - len(in_channels)  # levels that the backbone lacks
+        self.coarser = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in range(missing))
         self.grid = nn.ModuleList()
-        for pathway in range(pathways):
-            left_out = [contracted and pathway < joins(level, levels, pathways) for level in range(levels)]
-            nodes = (Through(i) if out else Node(i, levels, width, norm, across_up) for i, out in enumerate(left_out))
+        for pathway in range(grid.pathways):
+            nodes = [
+                Node(level, levels, width, norm, grid.across_up) if grid.has_node(level, pathway) else Through(level)
+                for level in range(levels)
+            ]
             self.grid.append(nn.ModuleList(nodes))
         self.exits = nn.ModuleList(arrow(width, 3, 1, None) for _ in range(levels))
 
@@ -64,7 +81,7 @@ class FeaturePyramidGrid(nn.Module):
 
         Names are kept; the levels the backbone lacks are called extra0, extra1, ...
         """
-        first = [entry(one) for entry, one in zip(self.entries, maps.values(), strict=True)]
+        first = [entry(x) for entry, x in zip(self.entries, maps.values(), strict=True)]
         for halve in self.coarser:
             first.append(halve(first[-1]))
         before = first

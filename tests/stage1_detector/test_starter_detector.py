@@ -15,7 +15,7 @@ from stage1_detector import starter, train
 from stage1_detector.config import STARTER, weights_file
 from stage1_detector.synthesis import studio_shelves
 from stage1_detector.ultralytics_engine import yolo
-from stage1_detector.ultralytics_engine.detection_trainer import load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import load_pretrained
 
 
 def test_the_file_may_be_committed() -> None:
@@ -24,9 +24,9 @@ def test_the_file_may_be_committed() -> None:
 
 
 def test_it_is_of_a_yolov8n_and_no_other() -> None:
-    load_matching(yolo.build("yolov8n.yaml", ["product"]), STARTER)
+    load_pretrained(yolo.build("yolov8n.yaml", ["product"]), STARTER)
     with pytest.raises(ValueError, match=r"--pretrained: got .*; starter is of yolov8n.yaml"):
-        load_matching(yolo.build("yolo11n.yaml", ["product"]), STARTER)
+        load_pretrained(yolo.build("yolo11n.yaml", ["product"]), STARTER)
 
 
 def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_the_command_makes_a_file_that_training_can_start_from(tmp_path: Path) -
         assert run(starter.body, flags) == 0
     finally:
         starter.VALID = small
-    load_matching(yolo.build("yolov8n.yaml", ["product"]), tmp_path / "s.safetensors")
+    load_pretrained(yolo.build("yolov8n.yaml", ["product"]), tmp_path / "s.safetensors")

@@ -156,6 +156,6 @@ def test_group_norm_keeps_what_follows_a_batch_norm() -> None:
 
     net = timm.create_model("regnetx_002", features_only=True)
     activations = [part for part in net.modules() if isinstance(part, torch.nn.ReLU)]
-    backbones.groups_for_batch_norm(net)
+    backbones.replace_batch_norm(net)
     assert len([part for part in net.modules() if isinstance(part, torch.nn.ReLU)]) == len(activations) > 0
     assert net(torch.rand(1, 3, 64, 64))[0].min() >= 0

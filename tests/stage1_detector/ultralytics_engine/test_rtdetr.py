@@ -21,7 +21,7 @@ from stage1_detector import config, export
 from stage1_detector import train as detector
 from stage1_detector.engine import max_det
 from stage1_detector.ultralytics_engine import rtdetr, yolo
-from stage1_detector.ultralytics_engine.detection_trainer import Task, trainer
+from stage1_detector.ultralytics_engine.detection_trainer import TrainerOptions, trainer_class
 
 SIDE = {
     "task": "detector", "family": "rtdetr", "categories": [3, 7, 40], "size": 160, "mean": [0.0] * 3, "std": [1.0] * 3,
@@ -46,8 +46,8 @@ def test_queries_stand_in_the_models_own_description() -> None:
 )
 def test_queries_follow_the_fullest_photo(tmp_path: Path, fullest: int, queries: int) -> None:
     photo = Photo(1, tmp_path, 60, 40, np.zeros((fullest, 4), np.float32), np.zeros(fullest), np.zeros(fullest), None)
-    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], max_det([photo]), 0, lambda network: {})
-    assert trainer("rtdetr", task).queries == queries
+    options = TrainerOptions({"train": tmp_path, "valid": tmp_path}, ["product"], max_det([photo]), 0, lambda network: {})
+    assert trainer_class("rtdetr", options).queries == queries
 
 
 def test_a_model_of_another_family_is_refused() -> None:
