@@ -111,13 +111,13 @@ def test_what_is_held_against_the_teachers_is_what_is_judged(model: str) -> None
     one, images = built(config).eval(), photos_of(2, 64, 64)
     boxes, labels = [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.long)] * 2
     with torch.no_grad():
-        _, (found, logits) = student.OWN[config.family](one, images, boxes, labels)
+        _, (found, logits) = student.DETECTION_LOSSES[config.family](one, images, boxes, labels)
         dense = yolo.for_export(deepcopy(one.network), config)(images)
     raw = dense.permute(0, 2, 1)  # (B, A, 4 + C)
     torch.testing.assert_close(found * 64, raw[..., :4], atol=1e-3, rtol=0)
     torch.testing.assert_close(logits.sigmoid(), raw[..., 4:])
     with torch.no_grad():
-        _, (found, logits) = student.OWN[config.family](one.train(), images, boxes, labels)
+        _, (found, logits) = student.DETECTION_LOSSES[config.family](one.train(), images, boxes, labels)
     assert found.shape == (2, raw.shape[1], 4) and logits.shape == (2, raw.shape[1], 2)
 
 
@@ -188,7 +188,7 @@ def test_the_warm_up_is_counted_in_batches_of_an_epoch(tmp_path: Path) -> None:
 def test_predictions_are_those_of_the_last_layer_without_denoising() -> None:
     truth = targets(2, 1)
     boxes, labels = [one["boxes"] / 64 for one in truth], [one["labels"] for one in truth]
-    _, (found, logits) = student.OWN["rtdetr"](built(RTDETR).train(), photos_of(2, 64, 64), boxes, labels)
+    _, (found, logits) = student.DETECTION_LOSSES["rtdetr"](built(RTDETR).train(), photos_of(2, 64, 64), boxes, labels)
     assert found.shape == (2, 20, 4) and logits.shape == (2, 20, 2)
 
 
