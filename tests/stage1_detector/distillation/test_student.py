@@ -276,10 +276,11 @@ def decided() -> Teacher:
 def with_varied_boxes(student: Student) -> Student:
     """The student with random weights where an RT-DETR's boxes come from, which start at zero: then all boxes have one size
     and lie on a grid, many matches cost exactly the same, and rounding chooses one. Boxes of a trained network differ.
+    With this seed no other match costs less than 5e-4 more, and no query left out scores within 4e-4 of the last one taken.
     """
     heads = [part for name, part in student.network.model[-1].named_modules() if name.split(".")[0] in BOX_HEADS]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(4)
+        torch.manual_seed(6)
         for linear in (part.layers[-1] for part in heads if hasattr(part, "layers")):
             for value in linear.parameters():
                 value.add_(0.05 * torch.randn_like(value))
