@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import read_sidecar
 from photos.data import read
 from runs import weights_file
@@ -25,9 +26,9 @@ from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.engine import Job
 from stage1_detector.export import export_detector
-from stage1_detector.synthesis import studio_shelves
-from stage1_detector.synthesis.coco_writer import WISH
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis import composed_dataset
+from stage1_detector.synthesis.coco_writer import REQUEST_FILE
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.train import network_score, sidecar
 from stage1_detector.ultralytics_engine import yolo
 from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_pretrained
@@ -38,7 +39,7 @@ FOUND = 1200  # chosen: most products on a photo that it may find; 759 are known
 MODULE = "python -m stage1_detector.starter"
 UNSEEN = 10_000  # chosen: seeds are numbers; photos with this much more are never trained on
 VALID = 100  # photos held out, of packages that are not trained on
-LOOK = Look(
+LOOK = ShelfAppearance(
     sizes=((416, 312), (312, 416), (416, 416), (416, 234), (234, 416)), rows=(1, 7), kinds=(1.0, 0.5, 0.25, 0.9), turn=3.0,
     keystone=0.12, blur=(0.2, 1.1), noise=(1.0, 10.0), jpeg=(35, 95),
 )  # fmt: skip
@@ -51,15 +52,10 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
     sets = {}
     for part, count, its_seed in (("train", photos, seed), ("valid", VALID, seed + UNSEEN)):
         folder = work / part
-        studio_shelves.draw(
-            studio_shelves.Fantasy(),
-            LOOK,
-            [{"id": 0, "name": "product"}],
-            count,
-            folder,
-            its_seed,
-            tell=lambda line: say(f"starter: {line}"),
+        photos_of_part = composed_dataset.ComposedSet(
+            composed_dataset.RandomPacks(), LOOK, [{"id": 0, "name": "product"}], count, its_seed
         )
+        composed_dataset.draw(photos_of_part, folder, tell=lambda line: say(f"starter: {line}"))
         sets[part] = read(folder).photos
     run_folder = work / "run"
     begun = (run_folder / "weights" / "last.pt").is_file()
@@ -72,7 +68,8 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
         {
             "settings": {"photos": photos, "look": asdict(LOOK), "config": asdict(config)},
             "command": f"{MODULE} --photos {photos} --epochs {epochs} --seed {seed} --out FILE --work DIR",
-            "hours": (time.time() - (work / "train" / WISH).stat().st_mtime) / 3600,  # from the first photo on, breaks included
+            "hours": (time.time() - (work / "train" / REQUEST_FILE).stat().st_mtime)
+            / 3600,  # from the first photo on, breaks included
         },
     )
 

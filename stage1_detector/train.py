@@ -18,7 +18,7 @@ import torch
 
 from fusion.ensemble import Member
 from fusion.models import Model, Sidecar, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Dataset, Photo, read, read_image
 from photos.score import Truth, evaluate
@@ -29,7 +29,7 @@ from stage1_detector.engine import Job, Progress, Score, epochs, max_det
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Family, Network
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
-from stage1_detector.synthesis.coco_writer import WISH
+from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
@@ -172,7 +172,11 @@ def train(
     family.refuse(config, pretrained, last if resume else None)
     if isinstance(config, DetectorConfig) and config.distill_model:
         record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], runs / folds.NAME)
-    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
+    made = (
+        ()
+        if synthetic is None
+        else synthetic_photos(synthetic, dataset, classes, folds.photo_fingerprint(parts.photos("train")))
+    )
     distributed.all_gather(None)  # all have looked before the first writes
     if distributed.is_main:
         record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
@@ -211,11 +215,11 @@ def is_stopped(out: Path) -> bool:
 def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
-    Raises ValueError where they are made of other photos than those that `train` tells, as `folds.told_apart` does, and where
-    `classes` is "all" and a category there is not one of the data set's.
+    Raises ValueError where they are made of other photos than those of the fingerprint `train` (`folds.photo_fingerprint`), and
+    where `classes` is "all" and a category there is not one of the data set's.
     """
     made = read(folder)
-    wish = read_object(folder / WISH) if (folder / WISH).is_file() else {}
+    wish = read_object(folder / REQUEST_FILE) if (folder / REQUEST_FILE).is_file() else {}
     if wish.get("train", "") not in ("", train):
         raise ValueError(f"--synthetic: {folder} is made of other photos than these folds train on; make it anew with --runs")
     if classes == "one":
@@ -280,7 +284,7 @@ def member(model: Model | Network) -> Member:
 def score(model: Model | Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
     """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
     one = member(model)
-    found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
+    found = [run_detector(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
     result = evaluate([Truth(p.boxes, p.labels) for p in photos], found, n_categories)
     named = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
     return {"det_map50": float(result.det_map50)} | named

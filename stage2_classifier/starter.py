@@ -21,8 +21,8 @@ from fusion.views import crop
 from runs import weights_file
 from runs.command import run, say
 from runs.record import digest, write_json
+from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
-from stage1_detector.synthesis.world import make_world
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import DETAIL, TYPICAL_ERROR, Region
@@ -43,7 +43,7 @@ CONFIG = ClassifierConfig(
 
 def products(number: int, seed: int) -> tuple[Product, ...]:
     """The products of world `number`."""
-    return make_world(PRODUCTS, FAMILIES, 0.3, np.random.default_rng((seed, number))).products
+    return make_catalogue(PRODUCTS, FAMILIES, 0.3, np.random.default_rng((seed, number))).products
 
 
 def packs(number: int, seed: int, first: int = 0) -> list[Region]:

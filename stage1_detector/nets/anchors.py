@@ -41,7 +41,7 @@ class Generator(AnchorGenerator):
         super().__init__(anchors.sizes, (anchors.ratios,) * len(anchors.sizes))
         self.strides = strides
 
-    def of(self, images: Tensor, maps: list[Tensor]) -> list[Tensor]:
+    def by_level(self, images: Tensor, maps: list[Tensor]) -> list[Tensor]:
         """The anchors (A, 4) on each of `maps` of photos `images`."""
         self.set_cell_anchors(images.dtype, images.device)
         steps = [[torch.full((), stride, dtype=torch.int64, device=images.device)] * 2 for stride in self.strides]
@@ -50,7 +50,7 @@ class Generator(AnchorGenerator):
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """The anchors (A, 4) of all levels, once for each photo."""
-        return [torch.cat(self.of(image_list.tensors, feature_maps))] * len(image_list.image_sizes)
+        return [torch.cat(self.by_level(image_list.tensors, feature_maps))] * len(image_list.image_sizes)
 
 
 def make(config: TorchvisionConfig, strides: tuple[int, ...], photos: tuple[Photo, ...]) -> Anchors:

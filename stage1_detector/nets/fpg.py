@@ -84,14 +84,14 @@ class FeaturePyramidGrid(nn.Module):
         first = [entry(x) for entry, x in zip(self.entries, maps.values(), strict=True)]
         for halve in self.coarser:
             first.append(halve(first[-1]))
-        before = first
+        previous = first
         for pathway in self.grid:
-            here: list[torch.Tensor] = []
+            current: list[torch.Tensor] = []
             for node in pathway:
-                here.append(node(here, before, first))
-            before = here
+                current.append(node(current, previous, first))
+            previous = current
         names = [*maps, *(f"extra{i}" for i in range(len(self.coarser)))]
-        return OrderedDict((name, leave(one)) for name, leave, one in zip(names, self.exits, before, strict=True))
+        return OrderedDict((name, leave(x)) for name, leave, x in zip(names, self.exits, previous, strict=True))
 
 
 class Node(nn.Module):
@@ -105,15 +105,15 @@ class Node(nn.Module):
         self.across_up = arrow(width, 3, 2, norm) if level > 0 and across_up else None
         self.across_down = arrow(width, 3, 1, norm) if level < levels - 1 else None
 
-    def forward(self, here: list[torch.Tensor], before: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, current: list[torch.Tensor], previous: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
         """From the finer maps of this pathway, all of the one before, all of the first -> (B, width, H, W) of the level."""
-        fused = first[self.level] + self.across_same(before[self.level])  # (B, width, H, W)
+        fused = first[self.level] + self.across_same(previous[self.level])  # (B, width, H, W)
         if self.same_up is not None:
-            fused = fused + self.same_up(here[self.level - 1])
+            fused = fused + self.same_up(current[self.level - 1])
         if self.across_up is not None:
-            fused = fused + self.across_up(before[self.level - 1])
+            fused = fused + self.across_up(previous[self.level - 1])
         if self.across_down is not None:
-            coarser = nn.functional.interpolate(before[self.level + 1], size=fused.shape[-2:], mode="nearest")
+            coarser = nn.functional.interpolate(previous[self.level + 1], size=fused.shape[-2:], mode="nearest")
             fused = fused + self.across_down(coarser)
         return fused
 
@@ -125,8 +125,8 @@ class Through(nn.Module):
         super().__init__()
         self.level = level
 
-    def forward(self, here: list[torch.Tensor], before: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
-        return before[self.level]
+    def forward(self, current: list[torch.Tensor], previous: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
+        return previous[self.level]
 
 
 def arrow(width: int, kernel: int, stride: int, norm: Norm) -> nn.Sequential:

@@ -82,7 +82,7 @@ class Net(nn.Module):
         batch, maps = images.shape[0], list(features.values())
         objectness, deltas = self.rpn.head(maps)
         boxes, scores, levels = [], [], []
-        for level, anchors in enumerate(self.rpn.anchor_generator.of(images, maps)):
+        for level, anchors in enumerate(self.rpn.anchor_generator.by_level(images, maps)):
             score = objectness[level].permute(0, 2, 3, 1).reshape(batch, -1)  # (B, A)
             high, wide = maps[level].shape[-2:]
             delta = deltas[level].reshape(batch, -1, 4, high, wide).permute(0, 3, 4, 1, 2).reshape(batch, -1, 4)  # (B, A, 4)

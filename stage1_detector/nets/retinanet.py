@@ -42,7 +42,7 @@ class Net(nn.Module):
         """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each."""
         maps = list(self.backbone(images).values())
         outputs = self.head(maps)
-        anchors = [torch.cat(self.anchor_generator.of(images, maps))] * len(images)
+        anchors = [torch.cat(self.anchor_generator.by_level(images, maps))] * len(images)
         if self.loss_name == "plain":
             losses: Losses = self.plain_losses(targets, outputs, anchors)
             return {"classification": losses["classification"], "box": losses["bbox_regression"]}
@@ -55,7 +55,7 @@ class Net(nn.Module):
         """
         maps = list(self.backbone(images).values())
         predictions = []
-        for x, anchors in zip(maps, self.anchor_generator.of(images, maps), strict=True):
+        for x, anchors in zip(maps, self.anchor_generator.by_level(images, maps), strict=True):
             output = self.head([x])
             scores, deltas = output["cls_logits"].sigmoid(), output["bbox_regression"]  # (B, A, C), (B, A, 4)
             _, best = scores.amax(2).topk(at_most(self.candidates, scores, 1), 1)  # (B, k)

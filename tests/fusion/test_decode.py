@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from ultralytics.utils.ops import xywh2xyxy
 
 from fusion.boxes import Detections, clip, iou, nms
 from fusion.decode import FAMILIES, decode, stitch
@@ -23,6 +22,8 @@ def test_no_anchors_give_no_detections() -> None:
 
 
 def test_yolo_corners_and_best_class_equal_ultralytics() -> None:
+    from ultralytics.utils.ops import xywh2xyxy
+
     raw = raw_yolo(np.random.default_rng(0), 50, 7)
     found = decode("yolo", raw, 0.0, agnostic=False)
     expected = xywh2xyxy(torch.from_numpy(raw[:4].T)).numpy()
@@ -56,7 +57,7 @@ def test_unknown_family_lists_the_known() -> None:
 
 def tiles_of(boxes: list[list[float]], spec: dict, size: tuple[int, int]) -> tuple[list[Detections], np.ndarray]:
     """What tiles show of `boxes`: each tile's parts, and what it sees of the photo."""
-    seen = np.concatenate([clip(view.to_image(view.whole), *size) for view in make_views(spec, *size)])
+    seen = np.concatenate([clip(view.to_image(view.canvas_box), *size) for view in make_views(spec, *size)])
     parts = []
     for x0, y0, x1, y1 in seen:
         cut = np.array([[max(a, x0), max(b, y0), min(c, x1), min(d, y1)] for a, b, c, d in boxes], np.float32)

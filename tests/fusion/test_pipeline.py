@@ -12,7 +12,7 @@ from constant_models import CANDIDATES, CATEGORIES, save_model
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.models import Model
-from fusion.pipeline import Pipeline, detect_one, load, merge
+from fusion.pipeline import Pipeline, load, merge, run_detector
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
@@ -96,7 +96,7 @@ def test_merge_is_a_function_of_the_raw_outputs_alone(runs: Path) -> None:
 def test_tiles_of_one_view_are_one_model_to_the_merging(runs: Path) -> None:
     model = Model(runs / "one" / "model.onnx")
     member = Member("one/model.onnx", views=[{"size": 64, "tiles": [2, 2], "overlap": 0.2}], nms_iou=0.9)
-    found = detect_one(model, member, PHOTO)
+    found = run_detector(model, member, PHOTO)
     assert len(found) == 1
     assert len(found[0]) == 8  # two boxes in each of four tiles, in four places
 
@@ -238,5 +238,5 @@ def test_a_sliver_that_would_be_written_as_nothing_is_no_box(tmp_path: Path) -> 
     found = np.array([[32.0, 63.9998], [32.0, 32.0], [16.0, 0.001], [32.0, 20.0], [0.9, 0.8]])
     save_model(tmp_path / "thin", found, task="detector")
     model = Model(tmp_path / "thin" / "model.onnx")
-    (boxes,) = detect_one(model, Member("model.onnx", views=[{"size": 64}]), PHOTO)
+    (boxes,) = run_detector(model, Member("model.onnx", views=[{"size": 64}]), PHOTO)
     assert boxes.boxes.tolist() == [[24, 16, 40, 48]]

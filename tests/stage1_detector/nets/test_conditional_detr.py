@@ -18,7 +18,7 @@ from tiny_nets import shaken
 from torchvision_nets import noise, photos_of
 
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read_image
 from runs.checkpoint import write
@@ -306,10 +306,10 @@ def test_onnx_does_what_torch_does_and_run_py_reads_it(tmp_path: Path, names: li
     assert parity["boxes_px"] < 0.1 and parity["scores"] < 1e-4 and parity["missing"] == 0
     model = Model(tmp_path / "m.onnx")
     image = read_image(shown[0].path, 60, 40)
-    found = detect_one(model, member(model), image)[0]
+    found = run_detector(model, member(model), image)[0]
     assert (model.sidecar.family, model.sidecar.shape) == ("rtdetr", "stretch") and len(found) > 2
     assert (found.evidence is None) == (len(names) == 1)
-    seen = detect_one(families.Network(net, SMALL, model.sidecar), member(model), image)[0]
+    seen = run_detector(families.Network(net, SMALL, model.sidecar), member(model), image)[0]
     assert abs(found.boxes[:3] - seen.boxes[:3]).max() < 0.1
 
 

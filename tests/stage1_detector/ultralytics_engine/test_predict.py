@@ -12,9 +12,10 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import Model, normalise
-from fusion.pipeline import detect_one, merge
+from fusion.pipeline import merge, run_detector
 from fusion.views import letterbox
 from stage1_detector.config import DetectorConfig
 from stage1_detector.export import export_detector
@@ -71,7 +72,7 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
     model = Model(tmp_path / "m.onnx")
     member = Member.of("m.onnx", model.sidecar, conf=conf, nms_iou=overlap, max_det=5000)
     ensemble = Ensemble([0], [member], Merge("nms", 1.0, max_det=5000))
-    same = [same_boxes(merge([detect_one(model, member, p)], ensemble), t.boxes) for p, t in zip(photos, theirs, strict=True)]
+    same = [same_boxes(merge([run_detector(model, member, p)], ensemble), t.boxes) for p, t in zip(photos, theirs, strict=True)]
     assert len(same) == 20
     assert np.concatenate(same).all()
 
@@ -79,8 +80,8 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
 def same_boxes(ours: Detections, theirs: Any) -> np.ndarray:
     """Which of their boxes are ours within 0.5 px and 1e-3 of score: bool, as long as the longer of the two lists."""
     boxes, scores = theirs.xyxy.numpy(), theirs.conf.numpy()
-    there = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
-    boxes, scores = boxes[there], scores[there]
+    not_empty = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
+    boxes, scores = boxes[not_empty], scores[not_empty]
     apart = np.abs(boxes[:, None] - ours.boxes).max(2) / 0.5 + np.abs(scores[:, None] - ours.scores) / 1e-3  # (N, M)
     rows, columns = linear_sum_assignment(np.minimum(apart, 10))
     close = (np.abs(boxes[rows] - ours.boxes[columns]).max(1) < 0.5) & (np.abs(scores[rows] - ours.scores[columns]) < 1e-3)

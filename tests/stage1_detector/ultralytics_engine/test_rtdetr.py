@@ -15,7 +15,7 @@ from ultralytics.nn.tasks import RTDETRDetectionModel
 from fusion.decode import decode
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo
 from stage1_detector import config, export
 from stage1_detector import train as detector
@@ -84,6 +84,6 @@ def test_a_quick_training_makes_a_detector_that_run_py_can_use(place: Place) -> 
     assert (side["family"], side["shape"], side["size"]) == ("rtdetr", "stretch", 160)
     model = Model(place.runs / "all" / "model.onnx")
     photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    (found,) = detect_one(model, Member.of("model.onnx", model.sidecar, conf=0.0), photo)
+    (found,) = run_detector(model, Member.of("model.onnx", model.sidecar, conf=0.0), photo)
     assert len(found) > 10 and found.evidence.shape[1] == 3
     assert found.boxes[:, 2].max() > 64  # the photo's own pixels: it is 96 wide
