@@ -14,7 +14,7 @@ C = 6
 def simulated_photos(
     rng: np.random.Generator, n_photos: int, detector: float, classifier: float, per_photo: int = 8
 ) -> list[Evidence]:
-    """`n_photos` photos: all boxes are found; `detector` and `classifier` are the shares of them that each names rightly."""
+    """`n_photos` photos: all boxes found, and the shares of names that detector and classifier get right."""
     return [simulated_photo(rng, i, per_photo, detector, classifier) for i in range(n_photos)]
 
 
@@ -30,7 +30,7 @@ def simulated_photo(rng: np.random.Generator, i: int, n: int, detector: float, c
 
 
 def simulated_names(rng: np.random.Generator, labels: np.ndarray, share_right: float, total: float) -> np.ndarray:
-    """Distributions (N, C) whose best name is right in `share_right` of the rows, with just that probability: they are calibrated."""
+    """Distributions (N, C) whose best name is right in `share_right` of the rows, its probability (calibrated)."""
     right = rng.uniform(size=len(labels)) < share_right
     names = np.where(right, labels, (labels + rng.integers(1, C, len(labels))) % C)
     rows = np.full((len(labels), C), (1 - share_right) / (C - 1))
