@@ -16,7 +16,7 @@ from rich.table import Table
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
-from fusion.ensemble import Merge
+from fusion.merge import Merge
 from photos import folds
 from photos.data import read
 from runs.command import run, say, ticker

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge, parse
+from fusion.ensemble import Ensemble, Member, parse
+from fusion.merge import Merge
 from fusion.models import read_object
 from fusion.pipeline import merge
 from photos import folds

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import read_sidecar
 from fusion.pipeline import merge
 from photos.data import Photo

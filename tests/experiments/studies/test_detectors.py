@@ -24,7 +24,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_arms_are_trained_scored_compared_and_drawn(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_are_trained_scored_compared_and_drawn(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     words = ["--set", "tiny", "--data", f"{shop}/{{seed}}", "--out", str(tmp_path / "X"), "--seeds", "0", "1"]
     words += ["--variants", "small", "starter", "paste", "--size", "96", "--steps", "2", "--record"]
