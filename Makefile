@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# two processes of one thread each take half the time of one; a file's tests share a process, and so its fixtures
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 JUDGE_READY := .judge/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint judge lock clean
+.PHONY: help demo test fast lint judge lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -18,7 +20,10 @@ demo: $(READY) $(JUDGE_READY)  ## the whole path on drawn shelves: train, compar
 test: $(READY) $(JUDGE_READY)  ## ruff, mypy and every test, the slow ones too
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(RUN) -m pytest
+	$(PYTEST)
+
+fast: $(READY)  ## the tests that are not slow, the inner loop
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## ruff and mypy only
 	$(VENV)/bin/ruff check .

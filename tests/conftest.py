@@ -1,7 +1,11 @@
-"""Fixtures: a folder of constant models, and a place to make mistakes in."""
+"""Fixtures: a folder of constant models, and a place to make mistakes in.
+
+What takes long to import (torch, ultralytics, our commands) is imported by the fixture that needs it: test_imports.py.
+"""
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,18 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from constant_models import CANDIDATES, CATEGORIES, save_model
-from place import IDS, MAINS, Place, draw_shop, put_models
-
-from photos import folds
-from photos.data import read
-from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
-from submission import build, run
+from place import IDS, Place, draw_shop, mains, put_models
 
 
 @pytest.fixture(autouse=True)
 def just_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """run.py counts from the start of its process, which here is that of all tests."""
-    monkeypatch.setattr(run, "STARTED", time.monotonic())
+    if "submission.run" in sys.modules:
+        monkeypatch.setattr(sys.modules["submission.run"], "STARTED", time.monotonic())
 
 
 @pytest.fixture
@@ -48,12 +48,15 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def right(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Everything as it should be."""
+    from photos.data import read
+    from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
+
     place = Place(tmp_path_factory.mktemp("right"))
     draw_shop(place.data)
     put_models(place.runs, IDS)
-    assert folds.main(place.words("folds")) == 0
+    assert mains()["folds"](place.words("folds")) == 0
     write_ensemble(place.runs, default_ensemble(place.runs, ["classifier_shelf"], read(place.data)))
-    assert build.main(place.words("build")) == 0
+    assert mains()["build"](place.words("build")) == 0
     return place
 
 
@@ -71,7 +74,7 @@ def refused(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., N
     def call(name: str, flags: list[str], message: str, lines: int = 1) -> None:
         before = place.files()
         capsys.readouterr()
-        code = MAINS[name]([*place.words(name), *flags])
+        code = mains()[name]([*place.words(name), *flags])
         error = capsys.readouterr().err
         assert (code, error.count("\n")) == (2, lines), error
         assert error.startswith("error: ") and message in error, error

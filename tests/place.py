@@ -4,23 +4,27 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from constant_models import CANDIDATES, save_model
 from PIL import Image
 
-from experiments import ablation
-from hylle.verbs import VERBS
-
 IDS = [3, 7, 40]  # category ids of the shop below
-MAINS: dict[str, Callable[[list[str]], int]] = {
-    "synth": VERBS["synth"].main, "folds": VERBS["folds"].main, "detector": VERBS["train-detector"].main,
-    "classifier": VERBS["train-classifier"].main, "gate": VERBS["gate"].main, "ablation": ablation.main,
-    "judge": VERBS["judge"].main, "demo": VERBS["demo"].main, "build": VERBS["build"].main, "check": VERBS["check"].main,
-}  # fmt: skip
 READERS = ("folds", "detector", "classifier", "gate", "ablation", "judge")  # the commands that read a data set
 TRAINERS = ("detector", "classifier")
+
+
+@cache
+def mains() -> dict[str, Callable[[list[str]], int]]:
+    """The main function of every command. They are imported here, as most tests need none."""
+    from experiments import ablation
+    from hylle.verbs import VERBS
+
+    verbs = {"detector": "train-detector", "classifier": "train-classifier"}
+    names = ("synth", "folds", "detector", "classifier", "gate", "judge", "demo", "build", "check")
+    return {name: VERBS[verbs.get(name, name)].main for name in names} | {"ablation": ablation.main}
 
 
 @dataclass(frozen=True)

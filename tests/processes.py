@@ -7,11 +7,31 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 
 from stage1_detector.torch_engine.distributed import distributed_training
+
+
+class Runtime(NamedTuple):
+    """With how many threads torch computes, and the most of a processor's instructions that it uses: they round differently."""
+
+    threads: int = 1
+    isa: str = "DEFAULT"
+
+    def __str__(self) -> str:
+        return f"{self.isa}, {self.threads} threads"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that torch and oneDNN read when they start."""
+        limits = {"ONEDNN_MAX_CPU_ISA": self.isa} | ({"ATEN_CPU_CAPABILITY": "avx2"} if self.isa == "AVX2" else {})
+        return limits | {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}  # no thread waits busily
+
+
+RUNTIMES = (Runtime(), Runtime(2, "AVX2"))  # all that a processor has, and what every one has that torch is fast on
 
 
 def free_port() -> str:
@@ -29,17 +49,17 @@ def torchrun_environment(rank: int, world_size: int, port: str) -> dict[str, str
     return {name: str(value) for name, value in variables.items()} | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
-def run_in_processes(function: Callable[..., Any], *arguments: Any, world_size: int = 2, seconds: float = 120.0) -> list[Any]:
+def run_in_processes(
+    function: Callable[..., Any], *arguments: Any, world_size: int = 2, seconds: float = 300.0, runtime: Runtime = RUNTIMES[0]
+) -> list[Any]:
     """What `function(distributed, *arguments)`, a function of a module, returns in each of `world_size` processes."""
     context, port = multiprocessing.get_context("spawn"), free_port()
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / str(rank) for rank in range(world_size)]
-        processes = [
-            context.Process(target=_run, args=(file, torchrun_environment(rank, world_size, port), function, arguments))
-            for rank, file in enumerate(files)
-        ]
-        for process in processes:
-            process.start()
+        processes = [context.Process(target=_run, args=(file, runtime.threads, function, arguments)) for file in files]
+        for rank, process in enumerate(processes):
+            with patch.dict(os.environ, torchrun_environment(rank, world_size, port) | runtime.environment):
+                process.start()
         for process in processes:
             process.join(seconds)
         hanging = [process for process in processes if process.is_alive()]
@@ -50,8 +70,7 @@ def run_in_processes(function: Callable[..., Any], *arguments: Any, world_size: 
         return [pickle.loads(file.read_bytes()) for file in files]
 
 
-def _run(file: Path, environment: dict[str, str], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    os.environ.update(environment)
-    torch.set_num_threads(1)
+def _run(file: Path, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(threads)
     with distributed_training("cpu") as distributed:
         file.write_bytes(pickle.dumps(function(distributed, *arguments)))

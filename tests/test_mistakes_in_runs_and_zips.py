@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 from constant_models import CANDIDATES, save_graph
-from place import IDS, MAINS, READERS, TRAINERS, Place, put_models
+from place import IDS, READERS, TRAINERS, Place, mains, put_models
 
 from experiments.figures import ablation_table
 from photos import folds
@@ -238,14 +238,14 @@ def test_one_class_is_enough_for_ablation_and_zip(place: Place, monkeypatch: pyt
     to_one_class(place.data)
     put_models(place.runs, IDS[:1])
     for name in ("gate", "ablation", "build", "check"):
-        assert MAINS[name](place.words(name)) == 0
+        assert mains()[name](place.words(name)) == 0
     rows = json.loads((place.runs / "ablation.json").read_text())["rows"]
     assert all(row["det"] == row["cls"] for row in rows)  # with one name, to find is to name
 
 
 def test_a_few_unlabelled_photos_are_no_mistake(place: Place) -> None:
     place.change(lambda v: v.update(annotations=[a for a in v["annotations"] if a["image_id"] > 2]))
-    assert MAINS["folds"]([*place.words("folds"), "--force"]) == 0
+    assert mains()["folds"]([*place.words("folds"), "--force"]) == 0
 
 
 @pytest.mark.slow
@@ -265,7 +265,7 @@ def test_one_class_from_photos_to_zip(tmp_path: Path, capsys: pytest.CaptureFixt
         assert "was begun with epochs 1, now 2; pass the same, or --force" in capsys.readouterr().err
         assert main([*base, *device, "--resume"]) == 0
     for name in ("gate", "ablation", "build", "check"):
-        assert MAINS[name](place.words(name)) == 0
+        assert mains()[name](place.words(name)) == 0
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert json.loads(archive.read("all.json"))["categories"] == [0]
         assert onnx.load_model_from_string(archive.read("all.onnx")).ir_version <= 10

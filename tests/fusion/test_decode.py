@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from ultralytics.utils.ops import xywh2xyxy
 
 from fusion.boxes import Detections, clip, iou, nms
 from fusion.decode import FAMILIES, decode, stitch
@@ -23,6 +22,8 @@ def test_no_anchors_give_no_detections() -> None:
 
 
 def test_yolo_corners_and_best_class_equal_ultralytics() -> None:
+    from ultralytics.utils.ops import xywh2xyxy
+
     raw = raw_yolo(np.random.default_rng(0), 50, 7)
     found = decode("yolo", raw, 0.0, agnostic=False)
     expected = xywh2xyxy(torch.from_numpy(raw[:4].T)).numpy()

@@ -62,6 +62,7 @@ def test_evidence_becomes_a_distribution_and_temperature_flattens_it() -> None:
         pytest.param(Gate("agree", plausible=0.9), [0.05, 0.95], 1, id="plausible and surer: taken"),
         pytest.param(Gate("agree", plausible=0.7), [0.05, 0.95], 0, id="implausible to the detector: refused"),
         pytest.param(Gate("agree", plausible=0.9), [0.3, 0.7], 0, id="plausible but less sure: refused"),
+        pytest.param(Gate("agree", plausible=0.9), [0.1, 0.5], 1, id="surer once background is left out: taken"),
         pytest.param(
             Gate("agree", plausible=0.6, detector_temperature=50), [0.4, 0.6], 1, id="a flat detector objects to nothing"
         ),

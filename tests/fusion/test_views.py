@@ -5,7 +5,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from ultralytics.data.augment import LetterBox
 
 from fusion.views import PADDING, View, flip, letterbox, make_views, spans, tile
 
@@ -48,6 +47,8 @@ def test_empty_boxes():
 @pytest.mark.parametrize("canvas", [640, 96])
 @pytest.mark.parametrize("size", SIZES)
 def test_letterbox_is_ultralytics_bit_for_bit(size, canvas, shape):
+    from ultralytics.data.augment import LetterBox
+
     image = photo(*size)
     want = LetterBox(canvas, auto=shape == "rectangle", stride=32)(image=image)
     view = letterbox(*size, canvas, shape)
@@ -56,6 +57,8 @@ def test_letterbox_is_ultralytics_bit_for_bit(size, canvas, shape):
 
 
 def test_letterbox_enlarges_with_ultralytics_when_asked_for_another_interpolation():
+    from ultralytics.data.augment import LetterBox
+
     want = LetterBox(64, interpolation=cv2.INTER_AREA)(image=photo(300, 200))
     np.testing.assert_array_equal(letterbox(300, 200, 64).warp(photo(300, 200), cv2.INTER_AREA), want)
 

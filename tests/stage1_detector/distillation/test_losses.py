@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from stage1_detector.distillation import losses
-from stage1_detector.distillation.losses import Pairs, Part
+from stage1_detector.distillation.losses import LossSum, Pairs
 
 EMPTY = torch.zeros(0, 4)
 
@@ -42,7 +42,7 @@ def overlaps(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (3, 7), (1, 1)])
 def test_a_cell_is_inside_by_its_centre_or_as_the_home_of_a_boxs_centre(height: int, width: int) -> None:
     boxes = [EMPTY, some_boxes(3), torch.tensor([[0.37, 0.61, 0.01, 0.01], [1.0, 1.0, 0.1, 0.1]]), torch.full((1, 4), 0.5)]
-    mask = losses.inside(boxes, height, width)
+    mask = losses.foreground_mask(boxes, height, width)
     assert mask.shape == (4, 1, height, width) and mask[0].sum() == 0
     for photo, of in enumerate(boxes):
         for row in range(height):
@@ -56,7 +56,7 @@ def test_a_cell_is_inside_by_its_centre_or_as_the_home_of_a_boxs_centre(height: 
 
 
 def test_no_photos_have_no_cells() -> None:
-    assert losses.inside([], 2, 3).shape == (0, 1, 2, 3)
+    assert losses.foreground_mask([], 2, 3).shape == (0, 1, 2, 3)
 
 
 # --- maps
@@ -65,7 +65,7 @@ def test_no_photos_have_no_cells() -> None:
 @pytest.mark.parametrize("size", [(4, 6), (8, 3)], ids=["the same", "another"])
 def test_the_feature_term_is_its_formula(size: tuple[int, int]) -> None:
     mine, theirs = draw(3, 5, 4, 6), 7 * draw(3, 5, *size, seed=1) - 2
-    mask = losses.inside([some_boxes(2), EMPTY, some_boxes(1, seed=5)], 4, 6)
+    mask = losses.foreground_mask([some_boxes(2), EMPTY, some_boxes(1, seed=5)], 4, 6)
     part = losses.feature_loss(mine, theirs, mask)
     wanted = interpolate(theirs, (4, 6), mode="bilinear", align_corners=False)
     total, count = 0.0, 0
@@ -86,7 +86,7 @@ def test_the_scale_of_the_teachers_map_is_no_ones_to_learn() -> None:
 
 def test_where_no_products_are_nothing_is_to_learn() -> None:
     mine = draw(2, 5, 4, 4).requires_grad_()
-    part = losses.feature_loss(mine, draw(2, 5, 4, 4, seed=1), losses.inside([EMPTY, EMPTY], 4, 4))
+    part = losses.feature_loss(mine, draw(2, 5, 4, 4, seed=1), losses.foreground_mask([EMPTY, EMPTY], 4, 4))
     part.total.backward()
     assert part.total == part.count == 0 and mine.grad.abs().sum() == 0
 
@@ -101,8 +101,8 @@ def told(pairs: Pairs) -> list[tuple[int, int, int]]:
 def test_by_index_the_kth_is_like_the_kth_where_the_teacher_is_sure() -> None:
     probs = draw(2, 6, 3)
     wanted = [(b, k, k) for b in range(2) for k in range(6) if max(probs[b, k].tolist()) > 0.7]
-    assert told(losses.by_index(probs, 0.7)) == wanted and 0 < len(wanted) < 12
-    assert told(losses.by_index(probs, 1.0)) == []
+    assert told(losses.match_by_index(probs, 0.7)) == wanted and 0 < len(wanted) < 12
+    assert told(losses.match_by_index(probs, 1.0)) == []
 
 
 def cost(mine: torch.Tensor, logits: torch.Tensor, theirs: torch.Tensor, label: int) -> float:
@@ -115,7 +115,7 @@ def kept(theirs: torch.Tensor, probs: torch.Tensor, floor: float) -> list[int]:
     """Greedy: the surest first, without its doubles."""
     sure, left = probs.amax(1).tolist(), []
     for k in sorted(range(len(sure)), key=lambda k: -sure[k]):
-        if sure[k] > floor and all(overlaps(theirs[k], theirs[j])[0] <= losses.DOUBLE for j in left):
+        if sure[k] > floor and all(overlaps(theirs[k], theirs[j])[0] <= losses.DUPLICATE_IOU for j in left):
             left.append(k)
     return left
 
@@ -128,7 +128,7 @@ def test_by_cost_is_the_matching_of_least_cost_of_all(mine: int, theirs: int) ->
         4 * draw(2, mine, 2) - 2,
         draw(2, theirs, 2),
     )
-    pairs, floor = losses.by_cost(boxes, logits, taught, probs, 0.3), 0.3
+    pairs, floor = losses.match_by_cost(boxes, logits, taught, probs, 0.3), 0.3
     for photo in range(2):
         there, labels = kept(taught[photo], probs[photo], floor), probs[photo].argmax(1).tolist()
 
@@ -147,19 +147,21 @@ def test_by_cost_is_the_matching_of_least_cost_of_all(mine: int, theirs: int) ->
 def test_of_doubles_the_surer_teaches() -> None:
     taught = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2], [0.2, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]])
     probs = torch.tensor([[[0.6, 0.1], [0.1, 0.9], [0.3, 0.2], [0.05, 0.1]]])
-    pairs = losses.by_cost(some_boxes(1, 5), torch.zeros(1, 5, 2), taught, probs, 0.1)
+    pairs = losses.match_by_cost(some_boxes(1, 5), torch.zeros(1, 5, 2), taught, probs, 0.1)
     assert sorted(pairs.teacher.tolist()) == [1, 2]
 
 
 def test_a_teacher_who_is_sure_of_nothing_pairs_nothing() -> None:
-    found = losses.by_cost(some_boxes(2, 5), torch.zeros(2, 5, 2), some_boxes(2, 4), 0.1 * draw(2, 4, 2), 0.1)
+    found = losses.match_by_cost(some_boxes(2, 5), torch.zeros(2, 5, 2), some_boxes(2, 4), 0.1 * draw(2, 4, 2), 0.1)
     assert told(found) == []
-    assert told(losses.by_cost(some_boxes(0, 5), torch.zeros(0, 5, 2), some_boxes(0, 4), draw(0, 4, 2), 0.1)) == []
+    assert told(losses.match_by_cost(some_boxes(0, 5), torch.zeros(0, 5, 2), some_boxes(0, 4), draw(0, 4, 2), 0.1)) == []
 
 
 def test_a_photo_of_which_the_teacher_knows_nothing_takes_part_in_no_pair() -> None:
     probs = torch.stack([torch.zeros(4, 2), draw(4, 2)])
-    assert {b for b, _, _ in told(losses.by_cost(some_boxes(2, 5), torch.zeros(2, 5, 2), some_boxes(2, 4), probs, 0.1))} == {1}
+    assert {
+        b for b, _, _ in told(losses.match_by_cost(some_boxes(2, 5), torch.zeros(2, 5, 2), some_boxes(2, 4), probs, 0.1))
+    } == {1}
 
 
 # --- predictions
@@ -211,18 +213,18 @@ def test_a_box_without_an_area_has_a_finite_gradient() -> None:
 # --- all of them
 
 
-def terms(of: slice, mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> dict[str, Part]:
+def terms(of: slice, mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> dict[str, LossSum]:
     """Every loss of some photos of a batch."""
     mine, theirs = ({name: value[of] for name, value in one.items()} for one in (mine, theirs))
     truth = [[some_boxes(2), EMPTY, some_boxes(4, seed=9)][i] for i in range(3)][of]
     found = {}
     for name, pairs in (
-        ("index", losses.by_index(theirs["probs"], 0.5)),
-        ("cost", losses.by_cost(mine["boxes"], mine["logits"], theirs["boxes"], theirs["probs"], 0.5)),
+        ("index", losses.match_by_index(theirs["probs"], 0.5)),
+        ("cost", losses.match_by_cost(mine["boxes"], mine["logits"], theirs["boxes"], theirs["probs"], 0.5)),
     ):
         found[f"class {name}"] = losses.class_loss(mine["logits"], theirs["probs"], pairs)
         found[f"box {name}"] = losses.box_loss(mine["boxes"], theirs["boxes"], theirs["probs"], pairs)
-    mask = losses.inside(truth, 4, 6)
+    mask = losses.foreground_mask(truth, 4, 6)
     return found | {"feature": losses.feature_loss(mine["map"], theirs["map"], mask)}
 
 

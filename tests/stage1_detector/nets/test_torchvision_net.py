@@ -30,8 +30,19 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize("names", [["product"], ["a", "b", "c"]], ids=["class-agnostic", "class-aware"])
-@pytest.mark.parametrize("config", ALL)
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        *(pytest.param(case.values[0], ["a", "b", "c"], id=f"{case.id}-class-aware") for case in ALL),
+        *(
+            pytest.param(
+                case.values[0], ["product"], id=f"{case.id}-class-agnostic",
+                marks=[] if case.id in ("rcnn v1", "retinanet") else pytest.mark.slow,
+            )
+            for case in ALL
+        ),
+    ],
+)  # fmt: skip
 def test_onnx_does_what_torch_does_and_run_py_reads_it(tmp_path: Path, config: TorchvisionConfig, names: list[str]) -> None:
     """Tight rectangle and square, one photo and eight, a photo that is higher than wide."""
     net = decided(built(config, names))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from processes import run_in_processes
+from processes import RUNTIMES, run_in_processes
 from torch import nn
 
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed, SyncBatchNorm, with_sync_batch_norm
@@ -80,10 +80,10 @@ def everything(distributed: Distributed) -> tuple[object, ...]:
 CASES = [(0.0, False), (30.0, False), (0.0, True)]
 
 
-@pytest.fixture(scope="module")
-def both() -> list[tuple[object, ...]]:
+@pytest.fixture(scope="module", params=RUNTIMES, ids=str)
+def both(request: pytest.FixtureRequest) -> list[tuple[object, ...]]:
     """What two processes make of `everything`."""
-    return run_in_processes(everything)
+    return run_in_processes(everything, runtime=request.param)
 
 
 @pytest.mark.slow

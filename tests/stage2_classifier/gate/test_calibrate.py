@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from imagined import C, world
+from simulated_evidence import C, simulated_photo, simulated_photos
 
 from fusion.boxes import Detections, join
 from fusion.gate import Gate, detector_probabilities, mass_above
@@ -32,7 +32,7 @@ def test_too_few_boxes_refuse_nothing() -> None:
     ("share", "names"), [pytest.param(0.2, C - 1, id="weak: nearly all"), pytest.param(0.97, 1, id="strong: one")]
 )
 def test_how_many_names_are_plausible_follows_from_what_the_detector_knows(share: float, names: int) -> None:
-    evidence = world(np.random.default_rng(0), 40, share, 0.8)
+    evidence = simulated_photos(np.random.default_rng(0), 40, share, 0.8)
     rows, labels = calibrate.named_boxes(evidence)
     probabilities = detector_probabilities(rows, *detector_scale(rows, labels))
     threshold = calibrate.conformal_threshold(mass_above(probabilities, labels), 0.95)
@@ -42,7 +42,7 @@ def test_how_many_names_are_plausible_follows_from_what_the_detector_knows(share
 
 def test_agree_keeps_nearly_all_that_raw_gains_over_a_weak_detector() -> None:
     rng = np.random.default_rng(3)
-    fit, test = world(rng, 30, 0.2, 0.85), world(rng, 30, 0.2, 0.85)
+    fit, test = simulated_photos(rng, 30, 0.2, 0.85), simulated_photos(rng, 30, 0.2, 0.85)
     of = {p: calibrate.score(test, [calibrate.fit_policy(p, fit)] * 30) for p in ("detector", "raw", "agree")}
     assert of["agree"] - of["detector"] >= 0.9 * (of["raw"] - of["detector"]) > 0
 
@@ -50,7 +50,7 @@ def test_agree_keeps_nearly_all_that_raw_gains_over_a_weak_detector() -> None:
 def test_photos_without_boxes_or_detections_do_not_disturb() -> None:
     empty = Photo(99, Path("e.jpg"), 10, 10, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64), None)
     nothing = Evidence(empty, Detections.empty(C), np.zeros((0, C), np.float32))
-    evidence = [nothing, *world(np.random.default_rng(0), 6, 0.5, 0.9)]
+    evidence = [nothing, *simulated_photos(np.random.default_rng(0), 6, 0.5, 0.9)]
     assert calibrate.fit_policy("agree", evidence).policy == "agree"
     assert calibrate.fit_policy("agree", [nothing]).plausible == 1.0
 
@@ -65,7 +65,7 @@ def test_the_regression_stands_for_x_as_it_is() -> None:
 
 def test_the_stacked_policy_learns_whom_to_believe() -> None:
     rng = np.random.default_rng(0)
-    photos = world(rng, 30, 0.5, 0.8)
+    photos = simulated_photos(rng, 30, 0.5, 0.8)
     gate = calibrate.fit_policy("stacked", photos)
     of = {p: calibrate.score(photos, [calibrate.fit_policy(p, photos)] * 30) for p in ("detector", "raw")}
     assert len(gate.change_weights) == 8
@@ -74,7 +74,7 @@ def test_the_stacked_policy_learns_whom_to_believe() -> None:
 
 @pytest.mark.parametrize(("classifier", "constant"), [(1.0, 1.0), (0.17, -1.0)])
 def test_too_few_contests_to_learn_from_believe_the_source_that_won_them(classifier: float, constant: float) -> None:
-    photos = world(np.random.default_rng(0), 1, 0.9 if classifier < 0.5 else 0.2, classifier)
+    photos = simulated_photos(np.random.default_rng(0), 1, 0.9 if classifier < 0.5 else 0.2, classifier)
     weights = calibrate.fit_policy("stacked", photos).change_weights
     assert weights == [constant] + [0.0] * 7
 
@@ -87,9 +87,37 @@ def test_only_the_first_box_on_a_product_is_a_hit_whatever_its_name() -> None:
     assert calibrate.first_hits(Truth(boxes[:0], np.zeros(0, np.int64)), found).tolist() == [False] * 3
 
 
+def test_of_the_boxes_on_a_product_the_best_scored_gives_the_evidence_not_the_closest() -> None:
+    product = np.array([[0, 0, 10, 10]], np.float32)
+    photo = Photo(1, Path("1.jpg"), 20, 20, product, np.array([1]), np.array([0]), None)
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8]], np.float32)
+    evidence = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    merged = Detections(boxes, np.array([0.3, 0.9], np.float32), np.zeros(2, np.int64), evidence)
+    rows, labels = calibrate.named_boxes([Evidence(photo, merged, None)])
+    np.testing.assert_array_equal(rows, evidence[1:])
+    assert labels.tolist() == [1]
+
+
+def test_the_logistic_score_learns_first_hits_and_rightly_named_ones_as_the_contest_weighs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every product is found twice: the second box on it is no hit, and no named hit either, however rightly it is named."""
+    photo = simulated_photo(np.random.default_rng(0), 0, 12, 1.0, 0.6)
+    second = replace(photo.merged, scores=photo.merged.scores / 2)
+    twice = Evidence(photo.photo, join([photo.merged, second]), np.concatenate([photo.probabilities] * 2))
+    given: list[np.ndarray] = []
+    monkeypatch.setattr(calibrate, "regression", lambda *arrays: given.extend(arrays) or [1.0])
+    assert calibrate.rank_weights(Gate("raw"), [twice]) == [1.0]
+    _, hits, weights = given
+    right = photo.probabilities.argmax(1) == photo.photo.labels
+    assert 0 < right.sum() < 12
+    assert hits.tolist() == [True] * 12 + [False] * 12 + right.tolist() + [False] * 12
+    np.testing.assert_allclose(weights, [0.7] * 24 + [0.3] * 24)
+
+
 def test_a_logistic_score_ranks_products_above_what_is_none() -> None:
     rng = np.random.default_rng(1)
-    photos = [with_ghosts(e, rng) for e in world(rng, 20, 0.3, 0.8)]
+    photos = [with_ghosts(e, rng) for e in simulated_photos(rng, 20, 0.3, 0.8)]
     gate = calibrate.fit_policy("raw", photos)
     weights = calibrate.rank_weights(gate, photos)
     objectness = Gate("raw", name_exponent=0.0)

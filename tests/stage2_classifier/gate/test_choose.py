@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from imagined import C, world
+from simulated_evidence import C, simulated_photos
 
 from fusion.boxes import Detections
 from fusion.gate import Gate
@@ -14,7 +14,9 @@ from stage2_classifier.gate.calibrate import fit_policy, score
 
 
 def test_the_gate_adopts_a_classifier_that_names_better() -> None:
-    choice = choose.choose_gate(world(np.random.default_rng(0), 15, 0.3, 0.9), np.arange(15), np.random.default_rng(0))
+    choice = choose.choose_gate(
+        simulated_photos(np.random.default_rng(0), 15, 0.3, 0.9), np.arange(15), np.random.default_rng(0)
+    )
     assert choice.gain is not None
     assert choice.gain.low > 0
     assert choice.gate.policy == choice.offered.policy == choose.first_of_the_best(choice.scores) != "detector"
@@ -27,24 +29,26 @@ def test_the_gate_adopts_a_classifier_that_names_better() -> None:
     [pytest.param(0.9, 0.17, id="a classifier that knows nothing"), pytest.param(0.95, 0.5, id="a classifier that is worse")],
 )
 def test_the_gate_keeps_the_detector_where_changing_does_not_pay(detector: float, classifier: float) -> None:
-    evidence = world(np.random.default_rng(0), 15, detector, classifier)
+    evidence = simulated_photos(np.random.default_rng(0), 15, detector, classifier)
     assert choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0)).gate.policy == "detector"
 
 
 def test_a_classifier_that_is_sure_and_wrong_is_refused() -> None:
-    evidence = world(np.random.default_rng(0), 15, 0.8, 0.17)
+    evidence = simulated_photos(np.random.default_rng(0), 15, 0.8, 0.17)
     loud = [replace(e, probabilities=np.eye(C, dtype=np.float32)[e.probabilities.argmax(1)]) for e in evidence]
     assert choose.choose_gate(loud, np.arange(15), np.random.default_rng(0)).gate.policy == "detector"
 
 
 def test_without_a_classifier_there_is_nothing_to_choose() -> None:
-    evidence = [replace(e, probabilities=None) for e in world(np.random.default_rng(0), 8, 0.5, 0.5)]
+    evidence = [replace(e, probabilities=None) for e in simulated_photos(np.random.default_rng(0), 8, 0.5, 0.5)]
     choice = choose.choose_gate(evidence, np.arange(8), np.random.default_rng(0))
     assert (choice.gate.policy, choice.gain) == ("detector", None)
 
 
 def test_two_scenes_validate_nothing_however_many_photos_they_have() -> None:
-    choice = choose.choose_gate(world(np.random.default_rng(0), 12, 0.2, 0.9), np.arange(12) % 2, np.random.default_rng(0))
+    choice = choose.choose_gate(
+        simulated_photos(np.random.default_rng(0), 12, 0.2, 0.9), np.arange(12) % 2, np.random.default_rng(0)
+    )
     assert (choice.gate.policy, choice.gain) == ("detector", None)
 
 
@@ -61,8 +65,22 @@ def test_photos_of_one_scene_share_their_turn() -> None:
     assert len(set(turn)) == choose.OUTER
 
 
+def test_inner_turns_too_hold_scenes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a gate is fitted on holds all photos of a scene or none."""
+    scenes, fitted_on = np.repeat(np.arange(6), 4), []
+
+    def fit(policy: str, others: list) -> Gate:
+        fitted_on.append(np.bincount(scenes[[e.photo.id for e in others]], minlength=6).tolist())
+        return Gate("detector")
+
+    monkeypatch.setattr(choose, "fit_policy", fit)
+    choose.choose_gate(simulated_photos(np.random.default_rng(0), 24, 0.5, 0.5, per_photo=2), scenes, np.random.default_rng(0))
+    assert all(set(counts) <= {0, 4} for counts in fitted_on)
+    assert min(counts.count(4) for counts in fitted_on) == 2  # of three or four scenes in an inner turn the others
+
+
 def test_no_scene_is_fitted_on_and_judged() -> None:
-    evidence, groups = world(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(4), 3)
+    evidence, groups = simulated_photos(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(4), 3)
     seen: list[set[int]] = []
 
     def fit(others: list, g: np.ndarray) -> Gate:
@@ -76,7 +94,7 @@ def test_no_scene_is_fitted_on_and_judged() -> None:
 
 
 def test_gates_that_differ_by_a_scale_of_scores_are_judged_alike() -> None:
-    evidence, turn = world(np.random.default_rng(0), 12, 0.6, 0.6), np.arange(12) % 3
+    evidence, turn = simulated_photos(np.random.default_rng(0), 12, 0.6, 0.6), np.arange(12) % 3
     evidence[4] = replace(evidence[4], merged=Detections.empty(C), probabilities=np.zeros((0, C), np.float32))
     one = [Gate("raw")] * 12
     another = [Gate("raw", objectness_exponent=exponent) for exponent in (0.25, 1.0, 4.0)] * 4
@@ -88,7 +106,7 @@ def test_gates_that_differ_by_a_scale_of_scores_are_judged_alike() -> None:
 @pytest.mark.parametrize(("detector", "classifier"), [(0.9, 0.9), (0.95, 0.5), (0.3, 0.9)], ids=["as good", "worse", "better"])
 def test_on_new_photos_the_gate_never_loses(detector: float, classifier: float) -> None:
     rng = np.random.default_rng(7)
-    fit, test = world(rng, 15, detector, classifier), world(rng, 60, detector, classifier)
+    fit, test = simulated_photos(rng, 15, detector, classifier), simulated_photos(rng, 60, detector, classifier)
     gate = replace(choose.choose_gate(fit, np.arange(15), rng).gate, further=0)
     keep = fit_policy("detector", fit)
     gained = score(test, [gate] * 60) - score(test, [keep] * 60)
