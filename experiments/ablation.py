@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import variants
+from experiments import ablation_variants
 from experiments.figures import ablation_table, records
 from experiments.figures.pictures import write_worst
 from fusion.ensemble import Ensemble
@@ -55,65 +55,67 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.record and not args.name:
         raise ValueError("--record: needs --name, what to call the photos in the figures")
-    found = ablation(args.data, args.runs, args.beside, args.knn, args.seed)
+    result = ablation(args.data, args.runs, args.beside, args.knn, args.seed)
     if args.record:
-        made = as_figures(found, args.name, records.command("ablation", argv))
-        say(f"figures: {records.write(f'gate.{args.name}', made)}")
+        rows = as_records(result, args.name, records.command("ablation", argv))
+        say(f"figures: {records.write(f'gate.{args.name}', rows)}")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an ablation measured: the table, the gate adopted, what further names gain, and on what, in words."""
+class AblationResult:
+    """What an ablation measured: the table, the gate adopted, what further names gain, and on how many test photos."""
 
     rows: list[ablation_table.Row]
     gate: Gate
     further: Interval
     setting: str
+    n_photos: int
 
 
-def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int) -> Found:
+def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int) -> AblationResult:
     """Measure RUNS/ensemble.json and its variants on test; write the table and pictures into RUNS."""
     dataset = read(data)
     parts, ensemble = folds.load(runs / folds.NAME, dataset), load_ensemble(runs)
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
     classifiers = [Path(namer.file).parent.name for namer in ensemble.classifiers]
 
-    def seen_by(*names: str) -> list[list[Evidence]]:
+    def with_classifiers(*names: str) -> list[list[Evidence]]:
         others = replace(ensemble, classifiers=default_ensemble(runs, names, dataset).classifiers)
         return [gather(part, others, runs, parts) for part in ("valid", "test")]
 
-    made = variants.policies(valid, test, ensemble.gate)
+    variants = ablation_variants.policies(valid, test, ensemble.gate)
     if len(classifiers) == 1:
-        made += variants.uncalibrated(*seen_by(uncalibrated(runs, classifiers[0])))
+        variants += ablation_variants.uncalibrated(*with_classifiers(uncalibrated(runs, classifiers[0])))
     for names in [(name,) for name in beside] + [(classifiers[0], name) for name in beside]:
-        made.append(variants.raw(f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}", *seen_by(*names)))
+        title = f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}"
+        variants.append(ablation_variants.raw(title, *with_classifiers(*names)))
     if knn:
-        made += variants.knn(runs, classifiers[0], dataset, parts, valid, test)
-    made += variants.oracles(runs, ensemble, test)
+        variants += ablation_variants.knn(runs, classifiers[0], dataset, parts, valid, test)
+    variants += ablation_variants.oracles(runs, ensemble, test)
     groups, resampled = resampling_groups(scenes_of(test, parts))
     n = n_categories([*valid, *test])
-    truths, by_name = [e.truth for e in test], {arm.name: arm for arm in made}
-    rows = ablation_table.measure(truths, [e.merged.boxes for e in test], made, n, groups, seed)
-    further = ablation_table.paired(truths, by_name[variants.ADOPTED], by_name["gate"], n, groups, seed)
+    truths, by_name = [e.truth for e in test], {variant.name: variant for variant in variants}
+    rows = ablation_table.measure(truths, [e.merged.boxes for e in test], variants, n, groups, seed)
+    further = ablation_table.paired(truths, by_name[ablation_variants.ADOPTED], by_name["gate"], n, groups, seed)
     setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
     report(rows, ensemble.gate, runs, f"{setting}; gate: {ensemble.gate.policy}")
-    adopted, names = by_name[variants.ADOPTED].found, names_of(ensemble, dataset)
-    pictures = write_worst([e.photo for e in test], adopted, names, runs / "photos")
+    adopted = by_name[ablation_variants.ADOPTED].predictions
+    pictures = write_worst([e.photo for e in test], adopted, names_of(ensemble, dataset), runs / "photos")
     say(f"worst photos: {pictures[0].parent}")
-    return Found(rows, ensemble.gate, further, setting)
+    return AblationResult(rows, ensemble.gate, further, setting, len(test))
 
 
 def report(rows: list[ablation_table.Row], gate: Gate, runs: Path, title: str) -> None:
     """Print the table and keep it as JSON, markdown and PNG."""
     ablation_table.show(rows, title)
-    record.write_json(runs / "ablation.json", {"gate": asdict(gate), "rows": [asdict(row) for row in rows]})
+    record.write_json(runs / "ablation.json", {"gate": asdict(gate), "rows": [row.as_json() for row in rows]})
     (runs / "ablation.md").write_text(ablation_table.markdown(rows))
     ablation_table.draw(rows, runs / "ablation.png", title)
     say(f"table: {runs}/ablation.json, .md, .png")
 
 
 def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:
-    """The name of each label; of one that was enrolled, which `dataset` lacks, its id in words."""
+    """The name of each label; "id 60" for one that was enrolled and that `dataset` lacks."""
     known = {category.id: category.name for category in dataset.categories}
     return [known.get(i, f"id {i}") for i in ensemble.categories]
 
@@ -128,18 +130,18 @@ def uncalibrated(runs: Path, classifier: str) -> str:
     return str(folder.relative_to(runs))
 
 
-def as_figures(found: Found, name: str, command: str) -> list[dict[str, Any]]:
-    """For each arm gate.SET.ARM.det_map50, .cls_map50, .score and gate.SET.ARM_minus_detector; second_names.SET.gain."""
-    made, n = [], int(found.setting.split()[0])
-    setting = f"{found.setting}; gate adopted: {found.gate.policy}"
-    for row in found.rows:
-        arm = "further" if row.arm == variants.ADOPTED else re.sub(r"\W+", "_", row.arm).strip("_")
-        triples = {f"{arm}.det_map50": row.det, f"{arm}.cls_map50": row.cls, f"{arm}.score": row.score,
-                   f"{arm}_minus_detector": row.minus_detector}  # fmt: skip
-        made += [records.figure(f"gate.{name}.{key}", v, "mAP50", n, setting, command, low, high)
-                 for key, (v, low, high) in triples.items()]  # fmt: skip
-    gain = found.further
-    return [*made, records.figure(f"second_names.{name}.gain", gain.value, "score", n, setting, command, gain.low, gain.high)]
+def as_records(result: AblationResult, name: str, command: str) -> list[dict[str, Any]]:
+    """For each ARM (a variant) gate.SET.ARM.det_map50, .cls_map50, .score, _minus_detector; and second_names.SET.gain."""
+    rows, n = [], result.n_photos
+    setting = f"{result.setting}; gate adopted: {result.gate.policy}"
+    for row in result.rows:
+        variant = "further" if row.variant == ablation_variants.ADOPTED else re.sub(r"\W+", "_", row.variant).strip("_")
+        triples = {f"{variant}.det_map50": row.det, f"{variant}.cls_map50": row.cls, f"{variant}.score": row.score,
+                   f"{variant}_minus_detector": row.minus_detector}  # fmt: skip
+        rows += [records.figure(f"gate.{name}.{key}", records.Estimate(value, n, low, high), "mAP50", setting, command)
+                 for key, (value, low, high) in triples.items()]  # fmt: skip
+    gain = records.Estimate(result.further.value, n, result.further.low, result.further.high)
+    return [*rows, records.figure(f"second_names.{name}.gain", gain, "score", setting, command)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the judged run costs and survives, and what detectors are worth and cost, measured.
+"""What the judged run costs and survives, and what detectors score and cost.
 
     python -m experiments.benchmark runtime --runs R --photos DIR [--size 1280] [--rounds 7] [--record]
     python -m experiments.benchmark memory  --runs R --photos DIR [--rounds 1] [--record]
@@ -19,13 +19,13 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import cv2
 import ensemble_boxes
 import numpy as np
 
 from experiments.figures import records
+from experiments.figures.records import Measured
 from experiments.performance import detector_table, endurance, runtime
 from experiments.performance.runtime import ratio
 from fusion.ensemble import parse
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def body(argv: list[str] | None) -> None:
-    """Read the arguments, measure, say, and record if asked."""
+    """Read the arguments, measure, print, and record with --record."""
     args = parser().parse_args(argv)
     args.rounds = {"detectors": 9}.get(args.what, 7) if args.rounds is None else args.rounds
     if args.what in ("runtime", "memory") and not (len(args.runs) == 1 and args.photos):
@@ -73,12 +73,12 @@ def body(argv: list[str] | None) -> None:
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}: got {getattr(args, name)}, need at least 1")
     command = records.command("benchmark", argv)
-    made = [records.figure(**values, command=command) for values in BENCHMARKS[args.what](args)]
-    for one in made:
-        span = "" if one["low"] is None else f" [{one['low']:.4g}, {one['high']:.4g}]"
-        say(f"{one['key']}: {one['value']:.4g}{span} {one['unit']}")
+    rows = [records.figure(*measured, command) for measured in BENCHMARKS[args.what](args)]
+    for row in rows:
+        span = "" if row["low"] is None else f" [{row['low']:.4g}, {row['high']:.4g}]"
+        say(f"{row['key']}: {row['value']:.4g}{span} {row['unit']}")
     if args.record:
-        say(f"{records.write('benchmark' if args.what == 'detectors' else 'runtime', made)} written")
+        say(f"{records.write('benchmark' if args.what == 'detectors' else 'runtime', rows)} written")
 
 
 def photos_in(folder: Path, limit: int) -> list[Path]:
@@ -89,7 +89,7 @@ def photos_in(folder: Path, limit: int) -> list[Path]:
     return photos
 
 
-def of_runtime(args: argparse.Namespace) -> list[dict[str, Any]]:
+def of_runtime(args: argparse.Namespace) -> list[Measured]:
     """ours / floor and peer / ours."""
     runs, photos = Path(args.runs[0]), photos_in(args.photos, args.limit)
     seconds, boxes = runtime.measure(runs, photos, args.size, args.rounds)
@@ -106,20 +106,20 @@ def of_runtime(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _times(seconds: dict[str, list[float]], photos: int) -> str:
-    return ", ".join(f"{name} {1000 * np.median(each) / photos:.1f} ms a photo" for name, each in seconds.items())
+    return ", ".join(f"{name} {1000 * np.median(times) / photos:.1f} ms a photo" for name, times in seconds.items())
 
 
 def _spread(rounds: int) -> str:
-    sure = 100 * (1 - 2 * 0.5**rounds)  # that the median of all rounds there could be lies between two of these
-    return f"median of {rounds} alternating rounds, in brackets the smallest and the largest (a {sure:.0f} % interval)"
+    level = 100 * (1 - 2 * 0.5**rounds)  # the chance that the true median lies between the smallest and the largest
+    return f"median of {rounds} alternating rounds, in brackets the smallest and the largest (a {level:.0f} % interval)"
 
 
-def _ratio(key: str, above: Sequence[float], below: Sequence[float], setting: str) -> dict[str, Any]:
+def _ratio(key: str, above: Sequence[float], below: Sequence[float], setting: str) -> Measured:
     value, low, high = ratio(above, below)
-    return {"key": key, "value": value, "low": low, "high": high, "unit": "ratio of times", "n": len(above), "setting": setting}
+    return Measured(key, records.Estimate(value, len(above), low, high), "ratio of times", setting)
 
 
-def of_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
+def of_memory(args: argparse.Namespace) -> list[Measured]:
     """Peak memory on 100 and on 1,000 photos, the whole zip in the judge's environment."""
     photos = photos_in(args.photos, args.limit)
     with tempfile.TemporaryDirectory() as name:
@@ -129,7 +129,7 @@ def of_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
         settings = Path(name) / "code" / "ensemble.json"
         ensemble = parse(json.loads(settings.read_text()) | {"time_budget_s": 1e9})
         settings.write_text(json.dumps(asdict(ensemble)))
-        made = []
+        rows = []
         for count in (100, 1000):
             peaks = [endurance.peak_mb(Path(name) / "code", photos, count) for _ in range(args.rounds)]
             say(f"{count} photos: {', '.join(f'{peak:.0f} MB' for peak in peaks)}")
@@ -137,15 +137,13 @@ def of_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
                 f"peak resident memory of run.py on {count} photos, {len(ensemble.detectors)} detectors and "
                 f"{len(ensemble.classifiers)} classifier; the largest of {args.rounds} runs, so no interval"
             )
-            made.append(
-                {"key": f"runtime.rss_mb.{count}", "value": max(peaks), "unit": "MB", "n": len(peaks), "setting": setting}
-            )
-    return made
+            rows.append(Measured(f"runtime.rss_mb.{count}", records.Estimate(max(peaks), len(peaks)), "MB", setting))
+    return rows
 
 
-def of_wbf(args: argparse.Namespace) -> list[dict[str, Any]]:
+def of_wbf(args: argparse.Namespace) -> list[Measured]:
     """ensemble-boxes over ours, on shelves of 600 products seen by three models."""
-    made = []
+    rows = []
     for classes, name in ((1, "1class"), (300, "300class")):
         seconds: dict[str, list[float]] = {"ours": [], "peer": []}
         for k in range(args.rounds + 1):
@@ -165,8 +163,8 @@ def of_wbf(args: argparse.Namespace) -> list[dict[str, Any]]:
             f"{MODELS} models x {BOXES} boxes in rows of 30, {classes} classes, IoU {IOU}; {_times(seconds, 1)}; "
             f"results equal to {EQUAL}; ensemble-boxes is given lists, as documented; {_spread(args.rounds)}"
         )
-        made.append(_ratio(f"wbf.peer_over_ours.{name}", seconds["peer"], seconds["ours"], setting))
-    return made
+        rows.append(_ratio(f"wbf.peer_over_ours.{name}", seconds["peer"], seconds["ours"], setting))
+    return rows
 
 
 def seen_shelf(rng: np.random.Generator, classes: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
@@ -178,7 +176,7 @@ def seen_shelf(rng: np.random.Generator, classes: int) -> tuple[list[np.ndarray]
     return boxes, [rng.uniform(0.01, 1, BOXES).astype(np.float32) for _ in range(MODELS)], [labels] * MODELS
 
 
-def of_badphotos(args: argparse.Namespace) -> list[dict[str, Any]]:
+def of_badphotos(args: argparse.Namespace) -> list[Measured]:
     """How many bad folders and photos were tried, and how many made run.py fail."""
     tried, failed = 0, 0
     for case, count, problem in endurance.bad_photos(args.mutated):
@@ -189,23 +187,23 @@ def of_badphotos(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [_count("badphotos.tried", tried, setting), _count("badphotos.failed", failed, setting)]
 
 
-def of_kills(args: argparse.Namespace) -> list[dict[str, Any]]:
+def of_kills(args: argparse.Namespace) -> list[Measured]:
     """How often run.py was killed, and how often invalid JSON was left."""
     results = list(endurance.kills(args.count))
     for moment, _, problem in results:
         if problem:
             say(f"killed after {moment:.2f} s: {problem}")
-    there = sum(written for _, written, _ in results)
-    setting = f"kill -9 at random moments of a run on 400 photos; {there} times predictions were there already; {COUNT}"
+    finished = sum(written for _, written, _ in results)
+    setting = f"kill -9 at random moments of a run on 400 photos; {finished} times predictions were there already; {COUNT}"
     failed = sum(problem is not None for _, _, problem in results)
     return [_count("kills.tried", len(results), setting), _count("kills.failed", failed, setting)]
 
 
-def _count(key: str, value: int, setting: str) -> dict[str, Any]:
-    return {"key": key, "value": value, "unit": "count", "n": value if key.endswith("tried") else 1, "setting": setting}
+def _count(key: str, value: int, setting: str) -> Measured:
+    return Measured(key, records.Estimate(value, value if key.endswith("tried") else 1), "count", setting)
 
 
-BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Measured]]] = {
     "runtime": of_runtime, "memory": of_memory, "wbf": of_wbf, "badphotos": of_badphotos, "kills": of_kills,
     "detectors": detector_table.detectors,
 }  # fmt: skip

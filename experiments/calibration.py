@@ -1,10 +1,10 @@
-"""Is each source as right as it is sure, before and after calibration, on photos that nothing was fitted on?
+"""How well each source of evidence is calibrated, before and after, on photos that nothing was fitted on.
 
     python -m experiments.calibration --data D --runs R [--classifier NAME] [--name SET --record [--headline]]
 
 Three sources: the classifier's names and the class-aware detector's, at the merged boxes on products, and the objectness of
-every merged box. Each method is fitted on the valid part and measured on the test part; the one marked is what cross-validation
-on valid picks. Logits are kept in R/raw. Writes R/calibration.json and R/calibration.png.
+every merged box. Each method is fitted on the valid part and measured on the test part; a star marks the one that
+cross-validation on valid picks. Logits are kept in R/raw. Writes R/calibration.json and R/calibration.png.
 """
 
 import argparse
@@ -32,25 +32,26 @@ from stage2_classifier import scaling
 from stage2_classifier.gate.calibrate import first_hits, named_boxes
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
-from stage2_classifier.gate.evidence import Evidence, kept
+from stage2_classifier.gate.evidence import Evidence, cached
+from stage2_classifier.reliability import Bin, calibration_error, reliability
 from stage2_classifier.scaling import METHODS, Scaling
 
 SOURCES = ("classifier", "detector", "objectness")
 MAPS = ("none", "platt", "isotonic")  # of objectness, from the simplest
 DRAWS = 1000  # chosen: resamples of an interval
 Triple = tuple[float, float, float]
-Apply = Callable[[np.ndarray], np.ndarray]  # what is said, (N, C) or (N,) -> probabilities of the same shape
+Apply = Callable[[np.ndarray], np.ndarray]  # a source's outputs, (N, C) or (N,) -> probabilities of the same shape
 
 
 class Rows(NamedTuple):
-    """What a source says of N boxes: logits or class evidence (N, C), or scores (N,); labels or hits (N,); groups (N,)."""
+    """A source's outputs for N boxes: logits or class evidence (N, C), or scores (N,); labels or hits (N,); groups (N,)."""
 
-    said: np.ndarray
+    outputs: np.ndarray
     truth: np.ndarray
     groups: np.ndarray
 
 
-class Answer(NamedTuple):
+class Answers(NamedTuple):
     """N calibrated answers: how sure (N,), whether right (N,), and the probability (N,) given to what is true."""
 
     confidence: np.ndarray
@@ -72,7 +73,7 @@ class Line:
     ece_minus_none: Triple
     loss: Triple
     loss_minus_none: Triple
-    bins: list[scaling.Bin]
+    bins: list[Bin]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,23 +102,23 @@ def body(argv: list[str] | None) -> None:
     lines, setting = calibration(args.data, args.runs, args.classifier, args.seed)
     if args.record:
         command = records.command("calibration", argv)
-        say(f"figures: {records.write('ece', as_figures(lines, args.name, args.headline, setting, command))}")
+        say(f"figures: {records.write('ece', as_records(lines, args.name, args.headline, setting, command))}")
 
 
 def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[list[Line], str]:
-    """Fit on valid, measure on test; write RUNS/calibration.json and .png. Returns the lines, and the setting in words."""
+    """Fit on valid, measure on test; write RUNS/calibration.json and .png. The lines, and what they were measured on."""
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
     ensemble = default_ensemble(runs, [classifier], dataset)
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
     groups, resampled = zip(*(resampling_groups(scenes_of(part, parts)) for part in (valid, test)), strict=True)
-    fit_on, judged = (sources(p, logits_of(ensemble, runs, p), g) for p, g in zip((valid, test), groups, strict=True))
+    fit_on, held_out = (sources(p, logits_of(ensemble, runs, p), g) for p, g in zip((valid, test), groups, strict=True))
     side, lines = read_sidecar(runs / classifier / "model.json"), []
     for source, rows in fit_on.items():
-        if not (len(rows.truth) and len(judged[source].truth)):
+        if not (len(rows.truth) and len(held_out[source].truth)):
             raise ValueError(f"{source}: got no box on a product on the valid or the test part, need 1 on each")
-        made, picked = fitted(source, rows, side), pick(source, rows, side, seed)
-        lines += measure(source, made, picked, judged[source], len(dataset.categories), seed)
+        methods, picked = fitted(source, rows, side), pick(source, rows, side, seed)
+        lines += measure(source, methods, picked, held_out[source], len(dataset.categories), seed)
     setting = f"fitted on {len(valid)} valid photos, measured on {len(test)} test photos, over {resampled[1]}, seed {seed}"
     show(lines, setting)
     record.write_json(runs / "calibration.json", {"setting": setting, "lines": [asdict(line) for line in lines]})
@@ -130,50 +131,54 @@ def logits_of(ensemble: Ensemble, runs: Path, evidence: Sequence[Evidence]) -> l
     """The classifier's raw logits (N, C [+ 1]) at the merged boxes of each photo, kept in RUNS/raw."""
     namer = ensemble.classifiers[0]
     files = [runs / part.file for part in (namer, *ensemble.detectors)]
-    bytes_of = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
-    key = record.digest([bytes_of, namer.batch, [asdict(member) for member in ensemble.detectors], asdict(ensemble.merge)])
+    models = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
+    key = record.digest([models, namer.batch, [asdict(member) for member in ensemble.detectors], asdict(ensemble.merge)])
     model, boxes = Model(runs / namer.file), {e.photo.id: e.merged.boxes for e in evidence}
     side = model.sidecar
-    nothing = np.zeros((0, len(side.categories or []) + side.background), np.float32)
+    empty = np.zeros((0, len(side.categories or []) + side.background), np.float32)
 
-    def answer(photo: Photo) -> dict[str, np.ndarray]:
+    def compute(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
         cut = crop_batches(image, boxes[photo.id], side.size, side.margin, namer.batch, side.fit)
-        return {"logits": np.concatenate([nothing, *(model(batch)[:n] for batch, n in cut)])}
+        return {"logits": np.concatenate([empty, *(model(batch)[:n] for batch, n in cut)])}
 
     photos = [e.photo for e in evidence]
-    return [found["logits"] for found in kept(runs / "raw" / f"logits-{key}", photos, answer, ticker("logits"))]
+    return [arrays["logits"] for arrays in cached(runs / "raw" / f"logits-{key}", photos, compute, ticker("logits"))]
 
 
 def sources(evidence: Sequence[Evidence], logits: Sequence[np.ndarray], groups: np.ndarray) -> dict[str, Rows]:
     """The rows of each source; `groups` (P,) are those of the photos."""
     by_crop = [replace(e, merged=replace(e.merged, evidence=z)) for e, z in zip(evidence, logits, strict=True)]
-    said = ([named_boxes([e]) for e in by_crop], [named_boxes([e]) for e in evidence],
-            [(e.merged.scores, first_hits(e.truth, e.merged)) for e in evidence])  # fmt: skip
-    return {source: join(parts, groups) for source, parts in zip(SOURCES, said, strict=True)}
+    outputs = ([named_boxes([e]) for e in by_crop], [named_boxes([e]) for e in evidence],
+               [(e.merged.scores, first_hits(e.truth, e.merged)) for e in evidence])  # fmt: skip
+    return {source: join(by_photo, groups) for source, by_photo in zip(SOURCES, outputs, strict=True)}
 
 
-def join(parts: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> Rows:
+def join(by_photo: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> Rows:
     """The photos' rows as one; photos without any are left out."""
-    some = [(said, truth, np.full(len(truth), g)) for (said, truth), g in zip(parts, groups, strict=True) if len(truth)]
-    return Rows(*(np.concatenate(column) for column in zip(*some, strict=True))) if some else Rows(*(np.zeros(0),) * 3)
+    rows = [
+        (outputs, truth, np.full(len(truth), group))
+        for (outputs, truth), group in zip(by_photo, groups, strict=True)
+        if len(truth)
+    ]
+    return Rows(*(np.concatenate(column) for column in zip(*rows, strict=True))) if rows else Rows(*(np.zeros(0),) * 3)
 
 
-def fit_map(method: str, scores: np.ndarray, found: np.ndarray) -> Apply:
+def fit_map(method: str, scores: np.ndarray, hits: np.ndarray) -> Apply:
     """Objectness -> P(the box finds a product), by one of MAPS, fitted on held-out boxes and whether they hit."""
     if method == "platt":
-        slope, intercept = scaling.platt(scores, found)
-        return lambda said: expit(slope * scaling.logit(said) + intercept)
+        slope, intercept = scaling.platt(scores, hits)
+        return lambda p: expit(slope * scaling.logit(p) + intercept)
     if method == "isotonic":
-        at, value = scaling.isotonic(scores, found).T
-        return lambda said: np.interp(np.asarray(said, np.float64), at, value)
-    return lambda said: np.asarray(said, np.float64)
+        at, value = scaling.isotonic(scores, hits).T
+        return lambda p: np.interp(np.asarray(p, np.float64), at, value)
+    return lambda p: np.asarray(p, np.float64)
 
 
 def as_logits(source: str, valid: Rows) -> Apply:
-    """What turns a source's words into logits: nothing, or the log of class evidence above the floor fitted on `valid`."""
-    floor = scaling.detector_scale(valid.said, valid.truth)[1] if source == "detector" else 0.0
-    return lambda said: np.log(said + floor) if source == "detector" else said
+    """What turns a source's outputs into logits: nothing, or the log of class evidence above the floor fitted on `valid`."""
+    floor = scaling.detector_scale(valid.outputs, valid.truth)[1] if source == "detector" else 0.0
+    return lambda outputs: np.log(outputs + floor) if source == "detector" else outputs
 
 
 def fitted(source: str, valid: Rows, side: Sidecar) -> dict[str, Apply]:
@@ -181,63 +186,63 @@ def fitted(source: str, valid: Rows, side: Sidecar) -> dict[str, Apply]:
     shipped" is calibrated as its sidecar says, which was fitted when it was trained, on shaken true boxes.
     """
     if source == "objectness":
-        return {method: fit_map(method, valid.said, valid.truth) for method in MAPS}
-    z = as_logits(source, valid)
-    scalings = {method: scaling.fit_scaling(method, z(valid.said), valid.truth) for method in METHODS}
-    made: dict[str, Apply] = {method: lambda said, s=s: s.apply(z(said)) for method, s in scalings.items()}
+        return {method: fit_map(method, valid.outputs, valid.truth) for method in MAPS}
+    logits = as_logits(source, valid)
+    scalings = {method: scaling.fit_scaling(method, logits(valid.outputs), valid.truth) for method in METHODS}
+    methods: dict[str, Apply] = {method: lambda outputs, s=s: s.apply(logits(outputs)) for method, s in scalings.items()}
     if source == "classifier":
-        return made | {"as shipped": Scaling(side.temperature, side.scale, side.bias).apply}
-    return made | {"none": lambda said: detector_probabilities(said, Gate().detector_temperature, Gate().detector_floor)}
+        return methods | {"as shipped": Scaling(side.temperature, side.scale, side.bias).apply}
+    return methods | {"none": lambda rows: detector_probabilities(rows, Gate().detector_temperature, Gate().detector_floor)}
 
 
 def pick(source: str, valid: Rows, side: Sidecar, seed: int) -> str:
     """The method that cross-validation on `valid` picks, groups kept together; the second simplest where there is one group."""
     rng = np.random.default_rng(seed)
     if source == "classifier":
-        return scaling.choose_scaling(valid.said, valid.truth, valid.groups, rng).method
-    found = {method: np.zeros(len(valid.truth)) for method in (MAPS if source == "objectness" else METHODS)}
+        return scaling.choose_scaling(valid.outputs, valid.truth, valid.groups, rng).method
+    losses = {method: np.zeros(len(valid.truth)) for method in (MAPS if source == "objectness" else METHODS)}
     if len(np.unique(valid.groups)) < 2:
-        return list(found)[1]
+        return list(losses)[1]
     for rest, own in scaling.split(valid.groups, rng):
-        made = fitted(source, Rows(valid.said[rest], valid.truth[rest], valid.groups[rest]), side)
-        for method, loss in found.items():
-            loss[own] = -np.log(answer_of(made[method](valid.said[own]), valid.truth[own]).given)
-    return scaling.simplest(found, valid.groups)
+        methods = fitted(source, Rows(valid.outputs[rest], valid.truth[rest], valid.groups[rest]), side)
+        for method, loss in losses.items():
+            loss[own] = -np.log(answers_of(methods[method](valid.outputs[own]), valid.truth[own]).given)
+    return scaling.simplest(losses, valid.groups)
 
 
-def answer_of(p: np.ndarray, truth: np.ndarray, names: int | None = None) -> Answer:
+def answers_of(p: np.ndarray, truth: np.ndarray, names: int | None = None) -> Answers:
     """The answers in probabilities (N,) of a hit, or in (N, C) of labels, of which the first `names` are products'."""
     if p.ndim == 1:
-        return Answer(p, truth, np.clip(np.where(truth, p, 1 - p), scaling.EDGE, 1))
+        return Answers(p, truth, np.clip(np.where(truth, p, 1 - p), scaling.EDGE, 1))
     given = np.clip(np.take_along_axis(p, truth[:, None], 1)[:, 0], scaling.EDGE, 1)
-    return Answer(p[:, :names].max(1), p[:, :names].argmax(1) == truth, given)
+    return Answers(p[:, :names].max(1), p[:, :names].argmax(1) == truth, given)
 
 
-def figures_of(answer: Answer, rows: Any = slice(None)) -> tuple[float, float]:
+def errors_of(answers: Answers, rows: Any = slice(None)) -> tuple[float, float]:
     """Calibration error and log loss of some of the rows."""
-    return scaling.calibration_error(answer.confidence[rows], answer.right[rows]), -float(np.log(answer.given[rows]).mean())
+    return calibration_error(answers.confidence[rows], answers.right[rows]), -float(np.log(answers.given[rows]).mean())
 
 
-def resampled(answer: Answer, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Both figures, (DRAWS, 2), of as many groups as there are, drawn with replacement; the same draws for the same seed."""
+def resampled(answers: Answers, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Both errors, (DRAWS, 2), of as many groups as there are, drawn with replacement; the same draws for the same seed."""
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
     drawn = rng.integers(len(members), size=(DRAWS, len(members)))
-    return np.array([figures_of(answer, np.concatenate([members[g] for g in draw])) for draw in drawn])
+    return np.array([errors_of(answers, np.concatenate([members[g] for g in draw])) for draw in drawn])
 
 
-def measure(source: str, made: dict[str, Apply], picked: str, test: Rows, names: int, seed: int) -> list[Line]:
-    """A line for each method on `test`, all on the same resamples; `names` as in `answer_of`."""
-    answers = {method: answer_of(apply(test.said), test.truth, names) for method, apply in made.items()}
-    value = {method: np.array(figures_of(answer)) for method, answer in answers.items()}
+def measure(source: str, methods: dict[str, Apply], picked: str, test: Rows, names: int, seed: int) -> list[Line]:
+    """A line for each method on `test`, all on the same resamples; `names` as in `answers_of`."""
+    answers = {method: answers_of(apply(test.outputs), test.truth, names) for method, apply in methods.items()}
+    value = {method: np.array(errors_of(answer)) for method, answer in answers.items()}
     drawn = {method: resampled(answer, test.groups, seed) for method, answer in answers.items()}
     lines = []
     for method, a in answers.items():
         ece, loss = triples(value[method], drawn[method])
         ece_gain, loss_gain = triples(value[method] - value["none"], drawn[method] - drawn["none"])
-        equal_count = scaling.calibration_error(a.confidence, a.right, equal="count")
+        equal_count = calibration_error(a.confidence, a.right, equal="count")
         lines.append(Line(source, method, method == picked, len(a.right), float(a.right.mean()), ece, equal_count, ece_gain,
-                          loss, loss_gain, scaling.reliability(a.confidence, a.right)))  # fmt: skip
+                          loss, loss_gain, reliability(a.confidence, a.right)))  # fmt: skip
     return lines
 
 
@@ -275,17 +280,18 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def as_figures(lines: Sequence[Line], name: str, headline: bool, setting: str, command: str) -> list[dict[str, Any]]:
+def as_records(lines: Sequence[Line], name: str, headline: bool, setting: str, command: str) -> list[dict[str, Any]]:
     """ece.NAME.SOURCE.METHOD and its difference to none; with `headline` the classifier's as ece.before and ece.after."""
-    made = []
+    rows = []
     for line in lines:
         key = f"ece.{name}.{line.source}.{line.method.replace(' ', '_')}"
-        told = f"{name}: {line.method}, {line.n} boxes, {setting}" + ", picked on valid" * line.picked
+        text = f"{name}: {line.method}, {line.n} boxes, {setting}" + ", picked on valid" * line.picked
         keys = {key: line.ece} if line.method == "none" else {key: line.ece, f"{key}_minus_none": line.ece_minus_none}
         if headline and line.source == "classifier":
             keys |= dict.fromkeys(["ece.before"] * (line.method == "none") + ["ece.after"] * line.picked, line.ece)
-        made += [records.figure(k, v, "ECE", line.n, told, command, low, high) for k, (v, low, high) in keys.items()]
-    return made
+        for row_key, (value, low, high) in keys.items():
+            rows.append(records.figure(row_key, records.Estimate(value, line.n, low, high), "ECE", text, command))
+    return rows
 
 
 if __name__ == "__main__":

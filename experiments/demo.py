@@ -4,7 +4,7 @@
 
 Draws shelves, splits them by scene, trains both detectors and the classifier (once on shelf crops, once on studio photos), fits
 the gate, compares the ways of naming on held-out shelves, builds the zip, runs it in the judge's environment and scores what it
-wrote. What exists already is used again; a stopped demo goes on when started again.
+wrote. Finished steps are reused; a stopped demo resumes when it is started again.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.ablation import Found, ablation
+from experiments.ablation import AblationResult, ablation
 from experiments.figures import ablation_table, records
 from photos import folds
 from photos.data import read
@@ -36,8 +36,8 @@ from submission.judge import Judgement, judge
 
 SEED = 0
 AWARE_EPOCHS = 6  # chosen: the class-aware detector starts from the class-agnostic one's weights
-# The table's arms by the names that the figures have.
-ARMS = {"detector": "detector", "raw": "raw", "agree": "agree", "gate + further names": "gate", "name oracle": "oracle"}
+# The variants of the ablation that are recorded, and what they are called in the figures' keys.
+RECORDED = {"detector": "detector", "raw": "raw", "agree": "agree", "gate + further names": "gate", "name oracle": "oracle"}
 COMMAND = "python -m experiments.demo --record"
 
 
@@ -47,11 +47,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def body(argv: list[str] | None) -> None:
-    """Read the arguments and walk the path."""
+    """Read the arguments and run the demo."""
     p = argparse.ArgumentParser(prog="python -m experiments.demo", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, default=Path("demo"))
     p.add_argument(
-        "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; tests every joint and learns nothing"
+        "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; runs every step and learns nothing"
     )
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results; needs a new --out")
     args = p.parse_args(argv)
@@ -61,14 +61,14 @@ def body(argv: list[str] | None) -> None:
 
 
 def demo(out: Path, quick: bool = False, record: bool = False) -> None:
-    """Everything, in order; each step says what it does, or that it reuses what is there."""
+    """All steps in order; each says what it does, or that it reuses an earlier result."""
     folds.refuse_file(out)
     started = time.time()
     data = draw(out / "data", quick)
     split(data, out)
     train_all(data, out, quick)
     fit_gate(data, out, ["classifier_shelf"], SEED)
-    found = ablation(data, out, ["classifier_studio"], False, SEED)
+    result = ablation(data, out, ["classifier_studio"], False, SEED)
     difference = studio_minus_shelf(data, out)
     say(f"naming by studio crops minus by shelf crops, raw: {interval_in_words(difference)}")
     sha = build(out, out / "submission.zip")
@@ -78,9 +78,9 @@ def demo(out: Path, quick: bool = False, record: bool = False) -> None:
     judgement = judge(out / "submission.zip", photos, dataset.categories, out / "predictions.json")
     minutes = (time.time() - started) / 60
     if record:
-        write_figures(found, difference, minutes, len(photos))
-        records.write("parity", parity_figures(judgement, len(photos)))
-    ablation_table.show(found.rows, found.setting)
+        write_records(result, difference, minutes)
+        records.write("parity", parity_records(judgement, len(photos)))
+    ablation_table.show(result.rows, result.setting)
     say(f"done in {minutes:.1f} minutes: {out}/submission.zip, {out}/predictions.json, {out}/photos/*.png (worst first)")
 
 
@@ -99,9 +99,9 @@ def split(data: Path, out: Path) -> None:
 
 def train_all(data: Path, out: Path, quick: bool) -> None:
     """Two detectors, the second from the first one's weights, and two classifiers."""
-    one = detector_recipes.recipe("demo", quick)
-    aware = replace(one, epochs=min(one.epochs, AWARE_EPOCHS))
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
+    agnostic = detector_recipes.recipe("demo", quick)
+    aware = replace(agnostic, epochs=min(agnostic.epochs, AWARE_EPOCHS))
+    detector.train(data, out, "one", agnostic, resume=detector.is_stopped(out / "one"))
     detector.train(data, out, "all", aware, pretrained=weights_of(out / "one"), resume=detector.is_stopped(out / "all"))
     for crops in ("shelf", "studio"):
         stopped = classifier.is_stopped(out / f"classifier_{crops}")
@@ -122,38 +122,46 @@ def studio_minus_shelf(data: Path, out: Path) -> Interval:
     return bootstrap(matches[0], matches[1], groups, np.random.default_rng(SEED))
 
 
-def table_figures(found: Found, n: int) -> list[dict[str, Any]]:
-    """demo.det_map50, and demo.cls_map50.ARM, demo.score.ARM and demo.score.ARM_minus_detector for ARMS."""
-    made, setting = [], f"{found.setting}; gate adopted: {found.gate.policy}"
-    for row in (row for row in found.rows if row.arm in ARMS):
-        arm = ARMS[row.arm]
+def table_records(result: AblationResult) -> list[dict[str, Any]]:
+    """demo.det_map50, and demo.cls_map50.NAME, demo.score.NAME and demo.score.NAME_minus_detector for those of RECORDED."""
+    rows, setting = [], f"{result.setting}; gate adopted: {result.gate.policy}"
+    for row in (row for row in result.rows if row.variant in RECORDED):
+        name = RECORDED[row.variant]
         triples = {
-            f"det_map50.{arm}": row.det,
-            f"cls_map50.{arm}": row.cls,
-            f"score.{arm}": row.score,
-            f"score.{arm}_minus_detector": row.minus_detector,
-        } | ({"det_map50": row.det} if arm == "gate" else {})
-        made += [records.figure(f"demo.{key}", v, "mAP50", n, setting, COMMAND, low, high)
-                 for key, (v, low, high) in triples.items()]  # fmt: skip
-    return made
+            f"det_map50.{name}": row.det,
+            f"cls_map50.{name}": row.cls,
+            f"score.{name}": row.score,
+            f"score.{name}_minus_detector": row.minus_detector,
+        } | ({"det_map50": row.det} if name == "gate" else {})
+        for key, (value, low, high) in triples.items():
+            estimate = records.Estimate(value, result.n_photos, low, high)
+            rows.append(records.figure(f"demo.{key}", estimate, "mAP50", setting, COMMAND))
+    return rows
 
 
-def write_figures(found: Found, difference: Interval, minutes: float, n: int) -> None:
+def write_records(result: AblationResult, difference: Interval, minutes: float) -> None:
     """Into experiments/results/demo.json."""
-    made = table_figures(found, n)
-    setting = f"{n} test photos, raw, studio crops minus shelf crops, paired over scenes, seed {SEED}"
-    span = (difference.value, "mAP50", n, setting, COMMAND, difference.low, difference.high)
+    n = result.n_photos
+    paired = f"{n} test photos, raw, studio crops minus shelf crops, paired over scenes, seed {SEED}"
+    gain = records.Estimate(difference.value, n, difference.low, difference.high)
     once = "one run from nothing, after the install; so no interval"
-    records.write("demo", [*made, records.figure("demo.score.studio_minus_shelf", *span),
-                           records.figure("demo.minutes", minutes, "minutes", 1, once, COMMAND)])  # fmt: skip
+    rows = [
+        *table_records(result),
+        records.figure("demo.score.studio_minus_shelf", gain, "mAP50", paired, COMMAND),
+        records.figure("demo.minutes", records.Estimate(minutes, 1), "minutes", once, COMMAND),
+    ]
+    records.write("demo", rows)
 
 
-def parity_figures(judgement: Judgement, n: int) -> list[dict[str, Any]]:
+def parity_records(judgement: Judgement, n: int) -> list[dict[str, Any]]:
     """How far run.py in the judge's environment and the pipeline here differ, on `n` photos."""
-    rows = judgement.predictions
-    setting = f"{n} photos, {rows} predictions; a largest difference, so no interval"
+    count = judgement.predictions
+    setting = f"{n} photos, {count} predictions; a largest difference, so no interval"
     differences = (("boxes_px", judgement.boxes_px, "px"), ("scores", judgement.score_difference, "score"))
-    return [records.figure(f"parity.run_py_{what}", value, unit, rows, setting, COMMAND) for what, value, unit in differences]
+    return [
+        records.figure(f"parity.run_py_{name}", records.Estimate(value, count), unit, setting, COMMAND)
+        for name, value, unit in differences
+    ]
 
 
 if __name__ == "__main__":

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
-BLOCK = 1000  # chosen: boxes that nms looks at together
-TOUCH = 1e-3  # derived: a part of a box's side; far above what float32 rounds
+NMS_BLOCK = 1000  # chosen: boxes that nms compares at a time
+TOLERANCE = 1e-3  # derived: share of a box's side; far above the rounding of float32
 
 
 def _check(name: str, array: Any, dtype: type, shape: tuple[int | None, ...]) -> None:
     """Raise ValueError unless `array` is a numpy array of this dtype and shape (None: any length)."""
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         raise ValueError(f"{name}: got {_describe(array)}, must be an array of {np.dtype(dtype)}")
-    if array.ndim != len(shape) or any(want not in (None, got) for got, want in zip(array.shape, shape, strict=True)):
+    if array.ndim != len(shape) or any(length not in (None, got) for got, length in zip(array.shape, shape, strict=True)):
         raise ValueError(f"{name}: got shape {array.shape}, must be {shape} (None: any length)")
 
 
@@ -32,7 +32,7 @@ def _describe(value: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What is found on one photo: four arrays of one length.
+    """The boxes found on one photo with their scores, labels and evidence: parallel arrays of length N.
 
     Args:
         boxes: float32 (N, 4), x0 y0 x1 y1 in pixels of the original photo.
@@ -58,7 +58,7 @@ class Detections:
 
     @classmethod
     def empty(cls, n_classes: int | None = None) -> Detections:
-        """Nothing found; with (0, n_classes) evidence unless `n_classes` is None.
+        """No detections; the evidence is (0, n_classes) unless `n_classes` is None.
 
         >>> len(Detections.empty())
         0
@@ -76,13 +76,13 @@ class Detections:
 
 
 def join(parts: Sequence[Detections]) -> Detections:
-    """Several Detections of one photo as one, in order; all with evidence of one width, or all without. At least one part."""
-    vectors = [part.evidence for part in parts if part.evidence is not None]
+    """Concatenate Detections of one photo, in order. At least one; either all have evidence of one width, or none."""
+    evidence = [part.evidence for part in parts if part.evidence is not None]
     return Detections(
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.labels for part in parts]),
-        np.concatenate(vectors) if vectors else None,
+        np.concatenate(evidence) if evidence else None,
     )
 
 
@@ -105,82 +105,83 @@ def iou(a: Floats, b: Floats) -> NDArray[np.float64]:
     [[0.333, 0.0]]
     """
     p, q = a.astype(np.float64), b.astype(np.float64)
-    wide = np.minimum(p[:, None, 2], q[None, :, 2]) - np.maximum(p[:, None, 0], q[None, :, 0])  # (N, M)
-    high = np.minimum(p[:, None, 3], q[None, :, 3]) - np.maximum(p[:, None, 1], q[None, :, 1])  # (N, M)
-    inside: NDArray[np.float64] = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
-    union = area(a)[:, None] + area(b)[None, :] - inside
-    np.divide(inside, union, out=inside, where=inside > 0)
-    return inside
+    width = np.minimum(p[:, None, 2], q[None, :, 2]) - np.maximum(p[:, None, 0], q[None, :, 0])  # (N, M)
+    height = np.minimum(p[:, None, 3], q[None, :, 3]) - np.maximum(p[:, None, 1], q[None, :, 1])  # (N, M)
+    shared: NDArray[np.float64] = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+    union = area(a)[:, None] + area(b)[None, :] - shared
+    np.divide(shared, union, out=shared, where=shared > 0)
+    return shared
 
 
-def close_pairs(boxes: Floats, least: float, reach: float = 0.0) -> tuple[Ints, Ints]:
-    """Pairs of boxes near each other, found by a sweep in strips: no pair with an IoU above `least` is missing.
+def close_pairs(boxes: Floats, min_iou: float, reach: float = 0.0) -> tuple[Ints, Ints]:
+    """Candidate pairs of overlapping boxes, found by a sweep in strips: no pair with an IoU above `min_iou` is missing.
 
     Args:
         boxes: (N, 4), x0 y0 x1 y1.
-        least: in [0, 1]; most pairs whose IoU is below it are left out.
-        reach: >= 0; each box is first widened by this many of its own sides on each side.
+        min_iou: in [0, 1]; most pairs whose IoU is below it are left out, not all.
+        reach: >= 0; each box is first enlarged by `reach` times its width on the left and right, and likewise in height.
 
     Returns:
         Positions int64 (P,) and (P,), the lower one first; the pairs in no particular order.
     """
     x0, y0, x1, y1 = boxes.T.astype(np.float64)
-    wide, high = (x1 - x0) * (1 + 2 * reach), (y1 - y0) * (1 + 2 * reach)
+    width, height = (x1 - x0) * (1 + 2 * reach), (y1 - y0) * (1 + 2 * reach)
     x0, y0 = x0 - reach * (x1 - x0), y0 - reach * (y1 - y0)
-    # IoU > t needs an overlap along each side of more than t of either box: the other must begin before the last t of it
-    right, bottom = x0 + wide * (1 - least + TOUCH), y0 + high * (1 - least + TOUCH)
+    # IoU > t needs an overlap of more than the share t of both boxes along each axis, so one box must begin before the last
+    # share t of the other: `right` and `bottom` are where that begins
+    right, bottom = x0 + width * (1 - min_iou + TOLERANCE), y0 + height * (1 - min_iou + TOLERANCE)
     tallest, widest = (max(float((end - start).max(initial=0.0)), 1e-9) for end, start in ((bottom, y0), (right, x0)))
-    strip = np.floor((y0 - y0.min(initial=0.0)) / tallest)  # (N,): the other's is the same, or the next
+    strip = np.floor((y0 - y0.min(initial=0.0)) / tallest)  # (N,): boxes of a pair lie in one strip or in neighbouring ones
     pitch = float((right - x0.min(initial=0.0)).max(initial=0.0)) + 2 * widest
     key = strip * pitch + x0 - x0.min(initial=0.0)
     order = key.argsort(kind="stable")
     keys, own, last = key[order], np.arange(1, len(key) + 1), (key + right - x0)[order]
     ranges = [(own, keys.searchsorted(last, "right"))]
     ranges += [(keys.searchsorted(keys + pitch - widest), keys.searchsorted(last + pitch, "right"))]
-    found = [spread(start, stop) for start, stop in ranges]
-    i, j = (order[np.concatenate(part)] for part in zip(*found, strict=True))
+    pairs = [expand_ranges(start, stop) for start, stop in ranges]
+    i, j = (order[np.concatenate(part)] for part in zip(*pairs, strict=True))
     near = (y0[i] <= bottom[j]) & (y0[j] <= bottom[i]) & (x0[i] <= right[j])
     i, j = i[near], j[near]
     return np.minimum(i, j), np.maximum(i, j)
 
 
-def spread(start: Ints, stop: Ints) -> tuple[Ints, Ints]:
-    """Of N ranges: the number of its range for each member of each, and the members.
+def expand_ranges(start: Ints, stop: Ints) -> tuple[Ints, Ints]:
+    """List the members of N ranges start..stop: for each member the index of its range, and the member itself, both (P,).
 
-    >>> [part.tolist() for part in spread(np.array([3, 0]), np.array([5, 1]))]
+    >>> [part.tolist() for part in expand_ranges(np.array([3, 0]), np.array([5, 1]))]
     [[0, 0, 1], [3, 4, 0]]
     """
     counts = np.maximum(stop - start, 0)  # (N,)
-    of = np.repeat(np.arange(len(counts)), counts)  # (P,)
-    return of, np.arange(len(of)) + np.repeat(start - counts.cumsum() + counts, counts)
+    range_index = np.repeat(np.arange(len(counts)), counts)  # (P,)
+    return range_index, np.arange(len(range_index)) + np.repeat(start - counts.cumsum() + counts, counts)
 
 
 def intersections(a: Floats, b: Floats) -> Floats:
     """Areas (P,) that boxes a[k] and b[k] share; both (P, 4), or one of them (1, 4)."""
-    both = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (P, 2)
-    np.maximum(both, 0, out=both)
-    shared: Floats = both[:, 0] * both[:, 1]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])  # (P, 2)
+    np.maximum(sides, 0, out=sides)
+    shared: Floats = sides[:, 0] * sides[:, 1]
     return shared
 
 
-def nms(boxes: Floats, scores: Floats, iou: float, most: int | None = None) -> Ints:
-    """Keep a box unless a better one that is kept overlaps it by more than `iou`; the first of equals is the better one.
+def nms(boxes: Floats, scores: Floats, iou: float, limit: int | None = None) -> Ints:
+    """Keep a box unless a kept box of higher score overlaps it by more than `iou`; of equal scores the first counts as higher.
 
     Args:
         boxes: (N, 4), x0 y0 x1 y1.
         scores: (N,).
         iou: in [0, 1].
-        most: keep the best so many, or all.
+        limit: keep at most this many, the best; None keeps all.
 
     Returns:
-        int64 (K,), positions of the kept by descending score; those of torchvision.ops.nms, ties and rounding included.
+        int64 (K,), positions of the kept boxes by descending score; those of torchvision.ops.nms, ties and rounding included.
     """
     order, kept, boxes = np.argsort(-scores, kind="stable"), np.zeros(0, np.int64), np.asarray(boxes)
-    for start in range(0, len(order), BLOCK):  # so that a photo full of overlapping boxes takes little memory
-        seen = np.concatenate([kept, order[start : start + BLOCK]])
-        kept = seen[_unsuppressed(boxes[seen], iou)]
-        if most is not None and len(kept) >= most:  # a worse box has no say about a better one
-            return np.asarray(kept[:most], np.int64)
+    for start in range(0, len(order), NMS_BLOCK):  # a photo full of overlapping boxes then takes little memory
+        candidates = np.concatenate([kept, order[start : start + NMS_BLOCK]])
+        kept = candidates[_unsuppressed(boxes[candidates], iou)]
+        if limit is not None and len(kept) >= limit:  # boxes of lower score cannot suppress these
+            return np.asarray(kept[:limit], np.int64)
     return kept
 
 
@@ -188,10 +189,10 @@ def _unsuppressed(boxes: Floats, iou: float) -> NDArray[np.bool_]:
     """Which of the boxes (N, 4), the best first, `nms` keeps."""
     better, worse = close_pairs(boxes, iou)  # (P,), (P,)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    inside = intersections(boxes[better], boxes[worse])  # (P,)
+    shared = intersections(boxes[better], boxes[worse])  # (P,)
     with np.errstate(invalid="ignore", divide="ignore"):  # boxes without area: 0 / 0 suppresses nothing
-        # an array, so that a float32 overlap is compared in float64
-        over = inside / (areas[better] + areas[worse] - inside) > np.array([iou])
+        # `iou` as an array: a float32 overlap is then compared in float64
+        over = shared / (areas[better] + areas[worse] - shared) > np.array([iou])
     alive = np.ones(len(boxes), bool)
     better, worse = better[over], worse[over]
     order = np.argsort(better, kind="stable")
@@ -202,7 +203,7 @@ def _unsuppressed(boxes: Floats, iou: float) -> NDArray[np.bool_]:
 
 
 def clip(boxes: Floats, width: float, height: float) -> NDArray[np.float32]:
-    """Boxes (N, 4) cut to the photo, float32; one that lies wholly outside keeps no area.
+    """Boxes (N, 4) cut to the photo, float32; a box that lies wholly outside has no area left.
 
     >>> clip(np.array([[-5.0, 2.0, 30.0, 8.0]]), 20, 10).tolist()
     [[0.0, 2.0, 20.0, 8.0]]

@@ -1,4 +1,4 @@
-"""ensemble.json: everything of the method that is a number, as checked records, and the parts of the work it asks for."""
+"""ensemble.json as checked records: every number of the method; and the parts of the work on a photo that it asks for."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -6,19 +6,20 @@ from math import isfinite
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from fusion.gate import Gate
+from fusion.merge import Merge
 from fusion.models import Sidecar
 
 Record = TypeVar("Record")
-SHED = ("views", "classifier_views", "detectors", "classifiers")
+SHED_GROUPS = ("views", "classifier_views", "detectors", "classifiers")
 
 
 @dataclass(frozen=True)
 class Member:
     """One detector of the ensemble.
 
-    `weight` > 0 lets its boxes take part in merging, `evidence_weight` > 0 its class scores in naming, both times each view's
-    own weight. Of each entry of `views` the boxes above `conf` survive NMS at `nms_iou`, the best `max_det` of them. `views` as
-    in `fusion.views.make_views`.
+    `weight` > 0 lets its boxes take part in merging, `evidence_weight` > 0 lets its class scores give evidence; both are
+    multiplied by a view's own weight. In each entry of `views` the boxes above `conf` go through NMS at `nms_iou`, and the best
+    `max_det` are kept. `views` as in `fusion.views.make_views`.
     """
 
     file: str
@@ -31,30 +32,17 @@ class Member:
 
     @classmethod
     def of(cls, file: str, sidecar: Sidecar, **values: Any) -> "Member":
-        """A member as its sidecar suggests: one view of the size and shape it was trained at."""
+        """A member with its sidecar's defaults: one view of the size and shape it was trained at."""
         view = {"size": sidecar.size, "shape": sidecar.shape, "stride": sidecar.stride}
         options: dict[str, Any] = {"max_det": sidecar.max_det, "views": [view]} | values
         return cls(file, **options)
 
 
 @dataclass(frozen=True)
-class Merge:
-    """How many boxes become one: `method` nms, soft_nms or wbf; `iou` joins or removes; `sigma` is soft_nms's; class evidence
-    comes from boxes that overlap by `evidence_iou`; at most `max_det` boxes a photo.
-    """
+class ClassifierMember:
+    """One crop classifier of the ensemble: its file, its batch size in crops, and its weight in the mean of all classifiers.
 
-    method: str = "wbf"
-    iou: float = 0.55
-    sigma: float = 0.5
-    max_det: int = 300
-    evidence_iou: float = 0.5
-
-
-@dataclass(frozen=True)
-class Namer:
-    """A crop classifier: its file, how many crops it takes at once, and its share in the mean of all classifiers.
-
-    The probabilities are the mean over `views` of each crop: "flip" mirrors it, "margin" replaces the sidecar's.
+    Its probabilities are the mean over `views` of each crop, each an object with the fields of `CropView`.
     """
 
     file: str
@@ -65,7 +53,7 @@ class Namer:
 
 @dataclass(frozen=True)
 class CropView:
-    """One entry of `Namer.views`."""
+    """One entry of `ClassifierMember.views`: `flip` mirrors the crop, `margin`, if given, replaces the sidecar's."""
 
     flip: bool = False
     margin: float | None = None
@@ -73,38 +61,38 @@ class CropView:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """ensemble.json: everything of the method that is a number. `categories` are the ids that labels index.
+    """ensemble.json: every number of the method. `categories` are the category ids that labels index.
 
-    A model may know fewer, the first ones: those after were added to another (`stage2_classifier.enrolment`). `most` caps the
-    further names of a whole run, of which each photo has an equal share; a box's first name is always there. A run that
-    threatens to take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` of each
-    model: 0 is one for each processor.
+    A model may know only the first of them, where others were enrolled later (`stage2_classifier.enrolment`). `most` caps the
+    further names of a whole run; each photo may use an equal share. The first name of a box is always listed. A run that would
+    take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` is per model; 0 stands
+    for one thread per processor.
     """
 
     categories: list[int]
     detectors: list[Member]
     merge: Merge = field(default_factory=Merge)
-    classifiers: list[Namer] = field(default_factory=list)
+    classifiers: list[ClassifierMember] = field(default_factory=list)
     gate: Gate = field(default_factory=Gate)
     most: int = 50_000
     time_budget_s: float = 270.0  # chosen: the judge's 300 s, less 30 s for what it counts before Python starts
-    shed: list[str] = field(default_factory=lambda: list(SHED))
+    shed: list[str] = field(default_factory=lambda: list(SHED_GROUPS))
     threads: int = 0
 
 
 class Part(NamedTuple):
-    """A piece of the work on a photo: one view of one model, by their places in the list `kind` of ensemble.json."""
+    """A part of the work on a photo: one view of one model, by their positions in the list `kind` of ensemble.json."""
 
     kind: str
     model: int
     view: int
 
 
-def discover(sidecars: Mapping[str, Sidecar]) -> Ensemble:
-    """What to do with models that no ensemble.json goes with, by their files' names: each as its sidecar suggests.
+def default_ensemble(sidecars: Mapping[str, Sidecar]) -> Ensemble:
+    """The ensemble for models without an ensemble.json: each with its sidecar's defaults. `sidecars` are by file name.
 
-    Class-aware detectors form boxes only where there is no other detector. Raises ValueError where none is a detector, or where
-    their categories are not the first of one list.
+    Class-aware detectors form boxes only where there is no class-agnostic one. Raises ValueError where no model is a detector,
+    or where the categories of one model are not the beginning of the longest list.
     """
     categories = max((side.categories or [] for side in sidecars.values()), key=len, default=[]) or [0]
     for file, side in sidecars.items():
@@ -112,102 +100,115 @@ def discover(sidecars: Mapping[str, Sidecar]) -> Ensemble:
             raise ValueError(
                 f"{file}: other categories than the models beside it, and no ensemble.json says what to make of them"
             )
-    finders = {file: side for file, side in sidecars.items() if side.task == "detector"}
-    if not finders:
+    detector_sidecars = {file: side for file, side in sidecars.items() if side.task == "detector"}
+    if not detector_sidecars:
         raise ValueError(f"models: got {', '.join(sidecars) or 'none'}, need a detector")
-    plain = any(side.categories is None for side in finders.values())
+    agnostic = any(side.categories is None for side in detector_sidecars.values())
     detectors = [
         Member.of(
-            file, side, weight=float(side.categories is None or not plain), evidence_weight=float(side.categories is not None)
+            file,
+            side,
+            weight=float(side.categories is None or not agnostic),
+            evidence_weight=float(side.categories is not None),
         )
-        for file, side in finders.items()
+        for file, side in detector_sidecars.items()
     ]
-    most = max(side.max_det for side in finders.values())
-    namers = [Namer(file) for file, side in sidecars.items() if side.task == "classifier"]
-    return Ensemble(categories, detectors, Merge(max_det=most), namers)
+    max_det = max(side.max_det for side in detector_sidecars.values())
+    classifiers = [ClassifierMember(file) for file, side in sidecars.items() if side.task == "classifier"]
+    return Ensemble(categories, detectors, Merge(max_det=max_det), classifiers)
 
 
-Allows = Callable[[Part], bool]
+PartFilter = Callable[[Part], bool]
 
 
-def always(part: Part) -> bool:
-    """Nothing is left out."""
+def allow_all(part: Part) -> bool:
+    """The part filter that leaves nothing out."""
     return True
 
 
 def parts_of(ensemble: Ensemble) -> tuple[list[Part], int]:
-    """Every piece of work on a photo, the most needed first, and how many of them are done however short the time is.
+    """All parts of the work on a photo, the most important first, and how many of them are done however short the time is.
 
-    Always done are the first view of the first detector that forms boxes, and what `Ensemble.shed` does not name. It names, the
-    first to go first: "views" and "classifier_views" (a model's all but the first), "detectors", "classifiers" (their first).
-    Of a group the last in ensemble.json goes first.
+    Always done are the first view of the first detector that forms boxes, and the groups that `Ensemble.shed` does not list. It
+    lists the groups that may be left out, the first to be left out first: "views" and "classifier_views" are all views of a
+    model but its first; "detectors" and "classifiers" are the first views. Within a group the part listed last in
+    ensemble.json is left out first.
     """
     parts = [Part("detectors", i, v) for i, member in enumerate(ensemble.detectors) for v in range(len(member.views))]
-    root = next((part for part in parts if ensemble.detectors[part.model].weight > 0), None)
-    parts += [Part("classifiers", i, v) for i, namer in enumerate(ensemble.classifiers) for v in range(len(namer.views))]
+    indispensable = next((part for part in parts if ensemble.detectors[part.model].weight > 0), None)
+    parts += [Part("classifiers", i, v) for i, member in enumerate(ensemble.classifiers) for v in range(len(member.views))]
     rank = {group: len(ensemble.shed) - k for k, group in enumerate(ensemble.shed)}
 
     def order(part: Part) -> tuple[int, int]:
         group = {"detectors": "views", "classifiers": "classifier_views"}[part.kind] if part.view else part.kind
-        return (-1 if part == root else rank.get(group, 0)), part.view
+        return (-1 if part == indispensable else rank.get(group, 0)), part.view
 
     parts.sort(key=order)
     return parts, sum(order(part)[0] <= 0 for part in parts)
 
 
-def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:
-    """`kind` from JSON values. Raises ValueError for no object, an unknown field, listing the known, or a missing one."""
+def parse_record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:
+    """A dataclass `kind` from JSON values; `where` begins its error messages.
+
+    The dataclass must not be in a module with `from __future__ import annotations`, which makes its types strings.
+
+    Raises ValueError where the values are no object, or a field is unknown (the message lists the known ones), missing or of
+    another type.
+    """
     if not isinstance(values, Mapping):
         raise ValueError(f"{where}: got {values!r}, need an object")
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"{where}: unknown field {unknown[0]!r}, known: {', '.join(known)}")
-    for one in fields(kind):  # type: ignore[arg-type]
-        if one.name in values and not _is(values[one.name], one.type):
-            raise ValueError(f"{where}: {one.name}: got {values[one.name]!r}, need {str(one.type).removeprefix('<class ')}")
+    for known_field in fields(kind):  # type: ignore[arg-type]
+        name, expected = known_field.name, known_field.type
+        if name in values and not _has_type(values[name], expected):
+            raise ValueError(f"{where}: {name}: got {values[name]!r}, need {str(expected).removeprefix('<class ')}")
     try:
         return kind(**values)
     except TypeError as error:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a JSON value, or a record made of one, is of a field's type; an integer passes for a number.
+def _has_type(value: Any, kind: Any) -> bool:
+    """Whether a JSON value, or a record parsed from one, has a field's type; an integer passes for a float.
 
-    >>> [_is(3, float), _is(True, int), _is([1, "a"], list[int]), _is(None, float | None), _is(float("nan"), float)]
-    [True, False, False, True, False]
+    >>> [_has_type(3, float), _has_type(True, int), _has_type([1, "a"], list[int]), _has_type(None, float | None)]
+    [True, False, False, True]
+    >>> _has_type(float("nan"), float)
+    False
     """
     if kind is Any:
         return True
     if kind in (int, float):
         return isinstance(value, int | kind) and not isinstance(value, bool) and isfinite(value)
     if get_origin(kind) is list:
-        return isinstance(value, list) and all(_is(one, get_args(kind)[0]) for one in value)
+        return isinstance(value, list) and all(_has_type(item, get_args(kind)[0]) for item in value)
     if get_origin(kind) is dict:
         return isinstance(value, dict)
     if get_args(kind):  # a union
-        return any(_is(value, one) for one in get_args(kind))
+        return any(_has_type(value, option) for option in get_args(kind))
     return isinstance(value, kind)
 
 
 def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
-    """An Ensemble from the JSON's values; every part checked for unknown fields (ValueError)."""
-    whole = dict(values)
-    for name, kind in (("detectors", Member), ("classifiers", Namer)):
+    """An Ensemble from the values of ensemble.json. Raises ValueError for an unknown or malformed field anywhere in it."""
+    checked = dict(values)
+    for name, kind in (("detectors", Member), ("classifiers", ClassifierMember)):
         members = values.get(name, [])
         if not isinstance(members, list):
             raise ValueError(f"{where}: {name}: got {members!r}, need a list")
-        whole[name] = [record(kind, member, f"{where}: {name}[{i}]") for i, member in enumerate(members)]
-    if not whole["detectors"]:
+        checked[name] = [parse_record(kind, member, f"{where}: {name}[{i}]") for i, member in enumerate(members)]
+    if not checked["detectors"]:
         raise ValueError(f"{where}: detectors: got none, need at least 1")
     for name, part in (("merge", Merge), ("gate", Gate)):
-        if whole.get(name) is not None:
-            whole[name] = record(part, whole[name], f"{where}: {name}")
-    ensemble = record(Ensemble, whole, where)
+        if checked.get(name) is not None:
+            checked[name] = parse_record(part, checked[name], f"{where}: {name}")
+    ensemble = parse_record(Ensemble, checked, where)
     for name, models in (("detectors", ensemble.detectors), ("classifiers", ensemble.classifiers)):
         if models and not any(model.weight > 0 and model.views for model in models):
             raise ValueError(f"{where}: {name}: got none of weight > 0 with a view, need at least 1")
-    if unknown := [name for name in ensemble.shed if name not in SHED]:
-        raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED)}")
+    if unknown := [name for name in ensemble.shed if name not in SHED_GROUPS]:
+        raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED_GROUPS)}")
     return ensemble

@@ -1,7 +1,8 @@
-"""Calibrated detector evidence x calibrated classifier evidence -> names and a score for each box.
+"""The gate: calibrated detector evidence x calibrated classifier evidence -> a label and a score for each box.
 
-The gate sees two distributions over the categories and the objectness of each box, and can always answer "keep the detector's
-label". Knows nothing about photos or models. What its numbers should be is fitted elsewhere, on photos neither model has seen.
+Its input is two distributions over the categories and the objectness of each box; it can always answer "keep the detector's
+label". Knows nothing about photos or models. Its numbers are fitted in `stage2_classifier.gate`, on photos that neither model
+was trained on. How ties are decided is listed in `fusion/__init__.py`.
 """
 
 from collections.abc import Callable
@@ -15,27 +16,30 @@ from fusion.boxes import Detections, area, join
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-TINY = 1e-9  # chosen: the probability below which a logarithm is cut
-FIRST = 1e-9  # chosen: first names score in [FIRST, 1], further names below it, so that every first name ranks above them
+MIN_PROBABILITY = 1e-9  # chosen: added to a probability before its logarithm is taken
+MIN_FIRST_SCORE = 1e-9  # chosen: first names score at least this, further names less, so that every first name ranks above them
 
 
 @dataclass(frozen=True)
 class Gate:
     """The fitted gate, a part of ensemble.json.
 
-    `policy` is one of POLICIES. `detector_floor` > 0 is the evidence every name is given, beside which a faint score says
-    little; `detector_temperature` > 0 then flattens (> 1) or sharpens (< 1) the class evidence into a calibrated distribution.
+    `policy` is one of POLICIES. `detector_floor` > 0 is added to every class score of the detector, so that very low scores
+    hardly differ; `detector_temperature` > 0 then flattens (> 1) or sharpens (< 1) them into a calibrated distribution.
 
     agree: a name is plausible to the detector unless the names it finds more probable hold more than `plausible` of the
-    probability, which is set so that the true name is plausible in a share `coverage` of held-out boxes (conformal prediction
-    with adaptive sets, Romano et al. 2020, arXiv:2006.02544): a weak detector's is spread, and objects to nothing.
+    probability. `plausible` is fitted so that the true name is plausible in a share `coverage` of held-out boxes (conformal
+    prediction with adaptive sets, Romano et al. 2020, arXiv:2006.02544). The distribution of a weak detector is flat, so that
+    every name is plausible to it.
     override: the classifier's name where, for one of the pairs in `overrides`, the detector's class score is below the first
-    number and the classifier's probability above the second. product: the product of both distributions, the detector's to the
-    power `detector_exponent`, the classifier's to `classifier_exponent` (Hinton 2002). stacked: the classifier's name where
-    `change_weights` x `contest_features` is above 0, a logistic regression.
+    number and the classifier's probability above the second.
+    product: the product of both distributions, the detector's to the power `detector_exponent`, the classifier's to
+    `classifier_exponent` (Hinton 2002).
+    stacked: the classifier's name where `change_weights` x `change_features`, a logistic regression, is above 0.
 
     The final score is objectness ^ `objectness_exponent` x name probability ^ `name_exponent`, or, where `rank_weights` is
-    given, the logistic function of `rank_weights` x `rank_features`. `further` names of each box follow, as `decide` says.
+    given, the logistic function of `rank_weights` x `rank_features`. Each box is listed again under `further` names; see
+    `decide`.
     """
 
     policy: str = "detector"
@@ -53,10 +57,10 @@ class Gate:
     further: int = 0
 
 
-class Sight(NamedTuple):
-    """What a policy sees of N boxes and C names: both distributions (N, C), float32, and the merged boxes.
+class GateInput(NamedTuple):
+    """The input of a policy for N boxes and C names: both distributions (N, C), float32, and the merged boxes.
 
-    Rows of `detector` sum to 1. Rows of `classifier` sum to at most 1; what is missing is its probability of background.
+    Rows of `detector` sum to 1. Rows of `classifier` sum to at most 1; the rest is its probability of background.
     """
 
     detector: Floats
@@ -75,111 +79,116 @@ def detector_probabilities(evidence: Floats, temperature: float, floor: float) -
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
-def mass_ahead(probabilities: Floats, names: Labels) -> npt.NDArray[np.float64]:
-    """The probability (N,) of all names that are more probable than `names` (N,) in each row of (N, C).
+def mass_above(probabilities: Floats, names: Labels) -> npt.NDArray[np.float64]:
+    """The total probability (N,) of all names that are more probable than `names` (N,), in each row of (N, C).
 
-    >>> mass_ahead(np.array([[0.5, 0.25, 0.25]] * 2, np.float32), np.array([0, 2])).tolist()
+    >>> mass_above(np.array([[0.5, 0.25, 0.25]] * 2, np.float32), np.array([0, 2])).tolist()
     [0.0, 0.5]
     """
     own = np.take_along_axis(probabilities, names[:, None], 1)  # (N, 1)
     return np.asarray((probabilities * (probabilities > own)).sum(1, dtype=np.float64))
 
 
-def keep_detector(sight: Sight, gate: Gate) -> Floats:
-    """Never the classifier's name; nothing of the classifier, its background included, has a say."""
-    return sight.detector
+def keep_detector(inputs: GateInput, gate: Gate) -> Floats:
+    """Always the detector's name; the classifier, its background included, has no influence."""
+    return inputs.detector
 
 
-def take_classifier(sight: Sight, gate: Gate) -> Floats:
+def take_classifier(inputs: GateInput, gate: Gate) -> Floats:
     """Always the classifier's name."""
-    return sight.classifier
+    return inputs.classifier
 
 
-def override(sight: Sight, gate: Gate) -> Floats:
-    """The classifier's name where the detector's class score is low and the classifier is sure: pairs of thresholds."""
-    known = sight.merged.evidence
-    score = np.zeros(len(sight.merged)) if known is None else known.max(1, initial=0.0)  # (N,)
-    sure = sight.classifier.max(1, initial=0.0)
+def override(inputs: GateInput, gate: Gate) -> Floats:
+    """The classifier's name where the detector's class score is low and the classifier is sure, by pairs of thresholds."""
+    evidence = inputs.merged.evidence
+    score = np.zeros(len(inputs.merged)) if evidence is None else evidence.max(1, initial=0.0)  # (N,)
+    confidence = inputs.classifier.max(1, initial=0.0)
     change = np.zeros(len(score), bool)
     for below, above in gate.overrides:
-        change |= (score < below) & (sure > above)
-    return _switch(sight, change)
+        change |= (score < below) & (confidence > above)
+    return _take_classifier_where(inputs, change)
 
 
-def agree(sight: Sight, gate: Gate) -> Floats:
-    """The classifier's name where the detector finds it plausible and the classifier is the surer of its own.
+def agree(inputs: GateInput, gate: Gate) -> Floats:
+    """The classifier's name where the detector finds it plausible and the classifier is at least as sure as the detector.
 
-    A name the detector was never taught (probability 0 in its distribution) is not implausible to it.
+    How sure: the probability each gives its own best name. A name that the detector was not trained on (probability 0 in its
+    distribution) counts as plausible.
     """
-    names = sight.classifier.argmax(1)
-    taught = np.take_along_axis(sight.detector, names[:, None], 1)[:, 0] > 0
-    plausible = ~taught | (mass_ahead(sight.detector, names) <= gate.plausible)
-    surer = sight.classifier.max(1, initial=0.0) >= sight.detector.max(1, initial=0.0) * _product_mass(sight)
-    return _switch(sight, plausible & surer)
+    names = inputs.classifier.argmax(1)
+    trained_on = _probability_of(inputs.detector, names) > 0
+    plausible = ~trained_on | (mass_above(inputs.detector, names) <= gate.plausible)
+    as_sure = inputs.classifier.max(1, initial=0.0) >= inputs.detector.max(1, initial=0.0) * _product_mass(inputs)
+    return _take_classifier_where(inputs, plausible & as_sure)
 
 
-def product(sight: Sight, gate: Gate) -> Floats:
-    """Product of experts with tempered exponents, over the names; background keeps the probability the classifier gives it."""
-    logits = gate.detector_exponent * np.log(_taught(sight.detector) + TINY)
-    logits = logits + gate.classifier_exponent * np.log(sight.classifier + TINY)
+def product(inputs: GateInput, gate: Gate) -> Floats:
+    """Product of both distributions with an exponent each; background keeps the probability that the classifier gives it."""
+    logits = gate.detector_exponent * np.log(_fill_untrained(inputs.detector) + MIN_PROBABILITY)
+    logits = logits + gate.classifier_exponent * np.log(inputs.classifier + MIN_PROBABILITY)
     powers = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))  # (N, C)
-    return np.asarray(powers / powers.sum(1, keepdims=True) * _product_mass(sight)[:, None], np.float32)
+    return np.asarray(powers / powers.sum(1, keepdims=True) * _product_mass(inputs)[:, None], np.float32)
 
 
-def stacked(sight: Sight, gate: Gate) -> Floats:
-    """The classifier's name where a logistic regression on both evidences says that it is the right one of the two."""
-    features = contest_features(sight)
+def stacked(inputs: GateInput, gate: Gate) -> Floats:
+    """The classifier's name where a logistic regression on both distributions prefers it to the detector's."""
+    features = change_features(inputs)
     weights = np.asarray(gate.change_weights or [0.0] * features.shape[1])
-    return _switch(sight, features @ weights > 0)
+    return _take_classifier_where(inputs, features @ weights > 0)
 
 
-POLICIES: dict[str, Callable[[Sight, Gate], Floats]] = {
+POLICIES: dict[str, Callable[[GateInput, Gate], Floats]] = {
     "detector": keep_detector, "raw": take_classifier, "override": override, "agree": agree, "product": product,
     "stacked": stacked,
 }  # fmt: skip
 
 
-def _switch(sight: Sight, change: npt.NDArray[np.bool_]) -> Floats:
-    """The classifier's row where `change` (N,), elsewhere the detector's, less what the classifier takes for background."""
-    kept = sight.detector * _product_mass(sight)[:, None]
-    return np.asarray(np.where(change[:, None], sight.classifier, kept), np.float32)
+def _take_classifier_where(inputs: GateInput, change: npt.NDArray[np.bool_]) -> Floats:
+    """The classifier's row where `change` (N,); elsewhere the detector's, times the classifier's probability of a product."""
+    kept = inputs.detector * _product_mass(inputs)[:, None]
+    return np.asarray(np.where(change[:, None], inputs.classifier, kept), np.float32)
 
 
-def _product_mass(sight: Sight) -> Floats:
-    """The probability (N,) that there is a product at all, by the classifier."""
-    return np.asarray(np.minimum(sight.classifier.sum(1), 1), np.float32)
+def _product_mass(inputs: GateInput) -> Floats:
+    """The classifier's probability (N,) that the box holds a product, whichever it is."""
+    return np.asarray(np.minimum(inputs.classifier.sum(1), 1), np.float32)
 
 
-def contest_features(sight: Sight) -> npt.NDArray[np.float64]:
-    """What the stacked policy sees of a contest between two names, (N, 8): 1, log probability of the classifier's name in both
-    distributions and of the detector's in both, the classifier's margin, logit of the objectness, log of the box's side.
+def change_features(inputs: GateInput) -> npt.NDArray[np.float64]:
+    """Features (N, 8) of changing the detector's name to the classifier's, for the policy `stacked`.
+
+    They are: 1; log probability of the classifier's name in the classifier's and the detector's distribution; the same of the
+    detector's name; difference of the classifier's two highest probabilities; logit of the objectness; log of the box's side.
     """
-    c, d = sight.classifier.argmax(1), sight.detector.argmax(1)
-    known = _taught(sight.detector)
-    logs = [np.log(_of(p, names) + TINY) for names in (c, d) for p in (sight.classifier, known)]
-    top = np.sort(sight.classifier, axis=1)[:, -2:]  # (N, 2), or (N, 1) where there is one name
+    c, d = inputs.classifier.argmax(1), inputs.detector.argmax(1)
+    detector = _fill_untrained(inputs.detector)
+    logs = [np.log(_probability_of(p, names) + MIN_PROBABILITY) for names in (c, d) for p in (inputs.classifier, detector)]
+    top = np.sort(inputs.classifier, axis=1)[:, -2:]  # (N, 2), or (N, 1) where there is one name
     margin = top[:, -1] - top[:, 0] if top.shape[1] > 1 else np.ones(len(top))
-    return np.stack([np.ones(len(c)), *logs, margin, _logit(sight.merged.scores), _log_side(sight.merged)], 1)
+    return np.stack([np.ones(len(c)), *logs, margin, _logit(inputs.merged.scores), _log_side(inputs.merged)], 1)
 
 
-def rank_features(posterior: Floats, sight: Sight) -> npt.NDArray[np.float64]:
-    """What the logistic score sees of a box, (N, 6): 1, logit of the objectness, log of the name's probability and of that of
-    any product, whether both sources give this name, log of the box's side.
+def rank_features(posterior: Floats, inputs: GateInput) -> npt.NDArray[np.float64]:
+    """Features (N, 6) of a box for its logistic score.
+
+    They are: 1; logit of the objectness; log of the name's probability; log of the probability of any product; whether both
+    sources give this name; log of the box's side.
     """
     names = posterior.argmax(1)
-    both = (sight.classifier.argmax(1) == names) & (sight.detector.argmax(1) == names)
-    name = np.log(posterior.max(1, initial=0.0) + TINY)
-    mass = np.log(np.minimum(posterior.sum(1, dtype=np.float64).round(4), 1.0) + TINY)  # 0, not 1e-8, without a background
-    columns = [np.ones(len(names)), _logit(sight.merged.scores), name, mass, both.astype(float), _log_side(sight.merged)]
+    both = (inputs.classifier.argmax(1) == names) & (inputs.detector.argmax(1) == names)
+    name = np.log(posterior.max(1, initial=0.0) + MIN_PROBABILITY)
+    mass = np.log(np.minimum(posterior.sum(1, dtype=np.float64).round(4), 1.0) + MIN_PROBABILITY)  # log(1) without background
+    columns = [np.ones(len(names)), _logit(inputs.merged.scores), name, mass, both.astype(float), _log_side(inputs.merged)]
     return np.stack(columns, 1)
 
 
-def _taught(detector: Floats) -> Floats:
-    """(N, C) in which a name the detector was never taught, probability 0, is as probable as its best: it has no say there."""
+def _fill_untrained(detector: Floats) -> Floats:
+    """(N, C) with the row's greatest probability for names the detector was not trained on (probability 0): it abstains."""
     return np.where(detector > 0, detector, detector.max(1, keepdims=True, initial=0.0))
 
 
-def _of(probabilities: Floats, names: Labels) -> Floats:
+def _probability_of(probabilities: Floats, names: Labels) -> Floats:
     return np.take_along_axis(probabilities, names[:, None], 1)[:, 0]
 
 
@@ -192,38 +201,39 @@ def _log_side(merged: Detections) -> npt.NDArray[np.float64]:
     return np.asarray(np.log(np.sqrt(area(merged.boxes)) + 1.0))
 
 
-def see(merged: Detections, classifier: Floats | None, gate: Gate) -> Sight | None:
-    """Both distributions, of one width; the one that is missing is uniform; None where nobody knows names.
+def gate_input(merged: Detections, classifier: Floats | None, gate: Gate) -> GateInput | None:
+    """Both distributions, of one width; a missing one is replaced by a uniform one. None where both are missing.
 
-    The detector may know fewer names than the classifier, the first ones: of the others it holds 0. The policy `detector`
-    sees the detector's alone, where there is one. Raises ValueError where the detector knows more.
+    The detector may know only the first of the classifier's names; the others then have probability 0. The policy `detector`
+    gets the detector's distribution twice, where there is one. Raises ValueError where the detector knows more names than the
+    classifier.
     """
     if merged.evidence is None and classifier is None:
         return None
     if merged.evidence is None:
         assert classifier is not None
         uniform = np.full_like(classifier, 1 / classifier.shape[1])
-        return Sight(classifier if gate.policy == "detector" else uniform, classifier, merged)
+        return GateInput(classifier if gate.policy == "detector" else uniform, classifier, merged)
     detector = detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
     if classifier is None:
-        return Sight(detector, detector, merged)
+        return GateInput(detector, detector, merged)
     missing = classifier.shape[1] - detector.shape[1]
     if missing < 0 or len(classifier) != len(detector):
         raise ValueError(f"classifier: got probabilities {classifier.shape}, the detectors' evidence is {detector.shape}")
     if gate.policy == "detector":
-        return Sight(detector, detector, merged)
-    return Sight(np.pad(detector, ((0, 0), (0, missing))), classifier, merged)
+        return GateInput(detector, detector, merged)
+    return GateInput(np.pad(detector, ((0, 0), (0, missing))), classifier, merged)
 
 
-def posterior(sight: Sight, gate: Gate) -> Floats:
+def posterior(inputs: GateInput, gate: Gate) -> Floats:
     """The probability (N, C) of each name under the gate's policy. Raises ValueError for an unknown policy."""
     if gate.policy not in POLICIES:
         raise ValueError(f"gate policy: got {gate.policy!r}, allowed: {', '.join(POLICIES)}")
-    return POLICIES[gate.policy](sight, gate)
+    return POLICIES[gate.policy](inputs, gate)
 
 
-def name(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Labels, Floats]:
-    """The label (N,) the gate gives each box and that name's probability (N,), in the order of `merged`.
+def choose_labels(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Labels, Floats]:
+    """The label (N,) that the gate gives each box, and its probability (N,), in the order of `merged`.
 
     Args:
         merged: fused boxes, their objectness as scores and the detectors' class evidence (N, C), or none.
@@ -233,52 +243,52 @@ def name(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Lab
     Raises:
         ValueError: an unknown policy, or a classifier that knows fewer names than the detectors.
     """
-    sight = see(merged, classifier, gate)
-    if sight is None:
+    inputs = gate_input(merged, classifier, gate)
+    if inputs is None:
         return merged.labels, np.ones(len(merged), np.float32)
-    names = posterior(sight, gate)
+    names = posterior(inputs, gate)
     return names.argmax(1).astype(np.int64), names.max(1, initial=0.0)
 
 
-def decide(merged: Detections, classifier: Floats | None, gate: Gate, most: int | None = None) -> Detections:
-    """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `name`.
+def decide(merged: Detections, classifier: Floats | None, gate: Gate, limit: int | None = None) -> Detections:
+    """`merged` with the gate's labels and final scores, highest score first; arguments and errors as `choose_labels`.
 
-    With `gate.further` > 0 each box is listed again under its next names, at most `most` times in all, best first. They cost
-    nothing as AP is defined: a first name scores FIRST at least and a further one less, on every photo alike, so each ranking
-    (of all boxes, and of one name's) is the old one with a tail; first names that scored below FIRST tie. Matching is greedy
-    from the top, so the tail takes only what the old ranking left unfound, and recall at its end can only rise. Precision at a
-    recall that the old ranking reached is the best at this recall or beyond: its own values stay, and the tail can only add
-    candidates. A cap on detections a photo, such as COCO's 100, cuts the tail first. Box finding does not gain: a box that is
-    listed again finds nothing new unless another took what it found.
+    With `gate.further` > 0 each box is listed again under its next names, at most `limit` rows in all, the best. By the
+    definition of AP they cannot lower it. A first name scores at least MIN_FIRST_SCORE and a further name less, on every photo,
+    so each ranking (of all boxes, and of each name) is the old one with a tail; first names below MIN_FIRST_SCORE become ties.
+    Matching is greedy from the top, so the tail can match only truth that the old ranking did not, and the final recall can
+    only rise. COCO's precision at a recall is the greatest precision at that recall or a higher one: the old values stay, and
+    the tail can only add higher ones. A cap on detections per photo, such as COCO's 100, cuts the tail first. Box detection,
+    where names do not count, gains nothing but in rare cases: a box that is listed again matches the same truth.
     """
-    sight = see(merged, classifier, gate)
-    if sight is None:
+    inputs = gate_input(merged, classifier, gate)
+    if inputs is None:
         return merged.take(np.argsort(-merged.scores, kind="stable"))
-    names = posterior(sight, gate)
-    scores = final_scores(names, sight, gate)
+    names = posterior(inputs, gate)
+    scores = final_scores(names, inputs, gate)
     first = Detections(merged.boxes, scores, names.argmax(1).astype(np.int64), merged.evidence)
     first = first.take(np.argsort(-scores, kind="stable"))
     if gate.further < 1:
         return first
-    raised = Detections(first.boxes, np.maximum(first.scores, np.float32(FIRST)), first.labels, first.evidence)
+    raised = Detections(first.boxes, np.maximum(first.scores, np.float32(MIN_FIRST_SCORE)), first.labels, first.evidence)
     tail = further_names(names, merged, gate.further)
-    return join([raised, tail.take(np.arange(len(tail) if most is None else min(most, len(tail))))])
+    return join([raised, tail.take(np.arange(len(tail) if limit is None else min(limit, len(tail))))])
 
 
-def final_scores(names: Floats, sight: Sight, gate: Gate) -> Floats:
+def final_scores(names: Floats, inputs: GateInput, gate: Gate) -> Floats:
     """The score (N,) in [0, 1] of each box under its first name."""
     if gate.rank_weights:
-        return np.asarray(1 / (1 + np.exp(-rank_features(names, sight) @ np.asarray(gate.rank_weights))), np.float32)
-    powers = sight.merged.scores**gate.objectness_exponent * names.max(1, initial=0.0) ** gate.name_exponent
+        return np.asarray(1 / (1 + np.exp(-rank_features(names, inputs) @ np.asarray(gate.rank_weights))), np.float32)
+    powers = inputs.merged.scores**gate.objectness_exponent * names.max(1, initial=0.0) ** gate.name_exponent
     return np.asarray(powers, np.float32)
 
 
 def further_names(names: Floats, merged: Detections, count: int) -> Detections:
-    """Each box again under the 2nd to (`count` + 1)-th most probable of `names` (N, C), score < FIRST, best first."""
+    """Each box again under the 2nd to (`count` + 1)-th most probable of `names` (N, C), score < MIN_FIRST_SCORE, best first."""
     order = np.argsort(-names, axis=1, kind="stable")[:, 1 : count + 1]  # (N, K)
     box, _ = np.indices(order.shape)
-    scores = merged.scores[:, None] * np.take_along_axis(names, order, 1) * np.float32(FIRST * 0.999)  # (N, K)
-    found = Detections(merged.boxes[box.ravel()], scores.ravel(), order.ravel().astype(np.int64),
+    scores = merged.scores[:, None] * np.take_along_axis(names, order, 1) * np.float32(MIN_FIRST_SCORE * 0.999)  # (N, K)
+    listed = Detections(merged.boxes[box.ravel()], scores.ravel(), order.ravel().astype(np.int64),
                        None if merged.evidence is None else merged.evidence[box.ravel()])  # fmt: skip
-    best = found.take(np.argsort(-found.scores, kind="stable"))
+    best = listed.take(np.argsort(-listed.scores, kind="stable"))
     return best.take(best.scores > 0)

@@ -1,6 +1,6 @@
-"""An ONNX file and the JSON beside it that says what goes in and what comes out; a callable.
+"""A model as a callable: an ONNX file, and its sidecar, the JSON beside it that describes input and output.
 
-Knows nothing about boxes or names: uint8 canvases in, the graph's raw output out.
+Knows nothing about boxes or categories: uint8 canvases in, the graph's raw output out.
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-SELECT = "select"  # the first input of a graph with several branches: which one runs
+SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,15 @@ class Sidecar:
     `task` is detector or classifier and `family` names the decoder. `categories` are the category ids of its class
     columns, in order; None for a class-agnostic detector. `size` is the canvas's long side in pixels, `shape` square or
     rectangle, `stride` what a rectangle's sides are multiples of. `mean` and `std` are those of the training, per RGB
-    channel, for pixels in 0..1. Classifier only: `margin` is the context around a box as a fraction of its sides, `fit` is how
-    a crop fills its square (`fusion.views.FITS`), `background` says that one more output, the last, is for what is no product.
+    channel, for pixels in 0..1.
+
+    Classifier only: `margin` is the context around a box as a fraction of its sides, `fit` is how a crop fills its square
+    (`fusion.views.FITS`), `background` says that the last output, after those of `categories`, is for "no product".
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
-    scaling, Guo et al. 2017, arXiv:1706.04599). `graph` and `branch`: the file beside it that
-    holds this model as one of several branches, where it has none of its own (`submission.graphs.joined`).
+    scaling, Guo et al. 2017, arXiv:1706.04599).
+
+    `graph` and `branch`: where the model has no file of its own, the file beside the sidecar that holds it as one of several
+    branches, and which (`submission.graphs.joined`).
     """
 
     task: str
@@ -50,7 +54,7 @@ class Sidecar:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in the JSON file at `path`. Raises ValueError, naming it, where it is broken or holds something else."""
+    """The object in the JSON file at `path`. Raises ValueError, with the path, where it is not JSON or not an object."""
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
@@ -86,8 +90,8 @@ def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArr
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))  # (B, 3, H, W)
 
 
-def start(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An onnxruntime session of the graph in PATH, on the GPU where there is one; `threads` 0: one for each processor.
+def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An onnxruntime session of the graph in PATH, on the GPU where there is one; `threads` 0 stands for one per processor.
 
     Raises ValueError where the file is missing or onnxruntime does not read it.
     """
@@ -99,11 +103,11 @@ def start(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     # measured: threads that spin while they wait take 12 to 18 % of two cores from the next model
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # the default search for cuDNN's best algorithm takes 0.6 s at each new shape
-    wanted = [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}), ("CPUExecutionProvider", {})]
-    providers = [pair for pair in wanted if pair[0] in onnxruntime.get_available_providers()]
+    preferred = [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}), ("CPUExecutionProvider", {})]
+    providers = [pair for pair in preferred if pair[0] in onnxruntime.get_available_providers()]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's have no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise ValueError(f"{path}: not a model that onnxruntime reads: {' '.join(str(error).split())}") from error
 
 
@@ -116,7 +120,8 @@ class Model:
     def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
         """Load PATH and the sidecar beside it; ValueError if missing or broken.
 
-        `threads` as in `start`. `sessions` holds those of files with several branches, and gets the one that is started here.
+        `threads` as in `start_session`. `sessions` holds the sessions started so far, by file, so that models which share a
+        file share its session; a session that is started here is added.
         """
         self.path = path
         if not path.is_file() and not path.with_suffix(".json").is_file():
@@ -124,13 +129,13 @@ class Model:
         self.sidecar = read_sidecar(path.with_suffix(".json"))
         file = path.with_name(self.sidecar.graph or path.name)
         shared = {} if sessions is None else sessions
-        self.session = shared.get(file) or start(file, threads)
+        self.session = shared.get(file) or start_session(file, threads)
         shared[file] = self.session
         images = self.session.get_inputs()[-1]
         self.input: str = images.name
         self.output: str = self.session.get_outputs()[0].name
         self.provider: str = self.session.get_providers()[0]
-        self.fixed = self.provider != "CPUExecutionProvider"  # whether a new batch size costs time
+        self.fixed = self.provider != "CPUExecutionProvider"  # batches keep one size, since a new size costs time on a GPU
         self.normalises = images.type == "tensor(uint8)"
         self._branch = {} if self.sidecar.graph is None else {SELECT: np.array(self.sidecar.branch, np.int64)}
 

@@ -1,7 +1,7 @@
 """ensemble.json -> predictions: detect and classify run models (slow); merge and decide are numpy (fast).
 
 run.py calls all four on a photo. Search and ablation call `merge` and `decide` alone, on saved raw outputs, with the same
-ensemble.json: what they measure is what is judged.
+ensemble.json, so they measure the very code that is judged.
 """
 
 import time
@@ -14,93 +14,108 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion import merge as merging
 from fusion.boxes import Detections, clip, nms, xyxy_to_xywh
 from fusion.decode import decode, stitch
-from fusion.ensemble import Allows, CropView, Ensemble, Member, Namer, Part, always, discover, parse, parts_of, record
+from fusion.ensemble import (
+    ClassifierMember,
+    CropView,
+    Ensemble,
+    Member,
+    Part,
+    PartFilter,
+    allow_all,
+    default_ensemble,
+    parse,
+    parse_record,
+    parts_of,
+)
 from fusion.gate import decide
+from fusion.merge import merge as merge_members
 from fusion.models import Model, Sidecar, read_object, read_sidecar
 from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-Failed = Callable[[Part, Exception], object]
-SLIVER = 0.01  # chosen: pixels; a box less wide or high than this is none, and would be 0 wide once it is written
+OnFailure = Callable[[Part, Exception], object]
+MIN_SIDE = 0.01  # chosen: pixels; a narrower or lower box is dropped, as its side would be written as 0
 
 
-def loud(part: Part, error: Exception) -> None:
-    """A part that fails ends the work."""
+def raise_error(part: Part, error: Exception) -> None:
+    """The failure handler that lets a failed part end the work."""
     raise error
 
 
-def detect_one(model: Model, member: Member, image: Image) -> list[Detections]:
-    """What one detector finds on a photo, in its pixels: one Detections for each entry of `member.views`."""
-    return [detect_view(model, member, spec, image) for spec in member.views]
+def run_detector(model: Model, member: Member, image: Image) -> list[Detections]:
+    """The detections of one detector on a photo, in its pixels: one Detections for each entry of `member.views`."""
+    return [run_detector_view(model, member, spec, image) for spec in member.views]
 
 
-def detect_view(model: Model, member: Member, spec: dict[str, Any], image: Image) -> Detections:
-    """What one detector finds in one entry of its views, in pixels of the photo.
+def run_detector_view(model: Model, member: Member, spec: dict[str, Any], image: Image) -> Detections:
+    """The detections of one detector in one entry of its views, in pixels of the photo.
 
-    Several canvases when the entry asks for tiles: NMS in each, what their borders cut is stitched, NMS over all. Boxes are cut
-    to the photo last, as in ultralytics: those that leave it overlap each other more once they are cut.
+    An entry that asks for tiles gives several canvases: NMS in each, then boxes that a border cut are stitched, then NMS over
+    all. Boxes are clipped to the photo only after NMS, as in ultralytics: clipping would raise the overlap of boxes that
+    reach beyond it.
     """
     height, width = image.shape[:2]
     views = make_views(spec, width, height)
-    each = [_canvas(model, member, image, view) for view in views]
+    each = [_detect_on_canvas(model, member, image, view) for view in views]
     if len(views) > 1:
-        each = [found.take(nms(found.boxes, found.scores, member.nms_iou, member.max_det)) for found in each]
-        each = [Detections(clip(f.boxes, width, height), f.scores, f.labels, f.evidence) for f in each]
-        seen = np.concatenate([clip(view.to_image(view.whole), width, height) for view in views])  # (T, 4)
-        whole = stitch(each, seen, width, height)
+        each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
+        each = [Detections(clip(tile.boxes, width, height), tile.scores, tile.labels, tile.evidence) for tile in each]
+        regions = np.concatenate([clip(view.to_image(view.canvas_box), width, height) for view in views])  # (T, 4)
+        detections = stitch(each, regions, width, height)
     else:
-        whole = each[0]
-    best = whole.take(nms(whole.boxes, whole.scores, member.nms_iou, member.max_det))
+        detections = each[0]
+    best = detections.take(nms(detections.boxes, detections.scores, member.nms_iou, member.max_det))
     boxes = clip(best.boxes, width, height)
-    real = (boxes[:, 2:] - boxes[:, :2] >= SLIVER).all(1)
-    return Detections(boxes, best.scores, best.labels, best.evidence).take(real)
+    large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
+    return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
 
 
-def _canvas(model: Model, member: Member, image: Image, view: View) -> Detections:
+def _detect_on_canvas(model: Model, member: Member, image: Image, view: View) -> Detections:
+    """The decoded detections of one canvas, in pixels of the photo, before NMS and clipping."""
     raw = model(view.warp(image)[None])[0]  # (4 + C, A) for yolo
-    found = decode(model.sidecar.family, raw, member.conf, model.sidecar.categories is None)
-    return Detections(view.to_image(found.boxes), found.scores, found.labels, found.evidence)
+    on_canvas = decode(model.sidecar.family, raw, member.conf, model.sidecar.categories is None)
+    return Detections(view.to_image(on_canvas.boxes), on_canvas.scores, on_canvas.labels, on_canvas.evidence)
 
 
 def merge(raw: list[list[Detections]], ensemble: Ensemble) -> Detections:
-    """The raw outputs of `detect` (a list of views for each member) become one Detections with class evidence. Pure."""
+    """Merge the raw outputs of `Pipeline.detect`, for each member a list of views, into one Detections. Pure."""
     flat = [
-        (view, member, spec.get("weight", 1.0))
+        (detections, member, spec.get("weight", 1.0))
         for views, member in zip(raw, ensemble.detectors, strict=True)
-        for view, spec in zip(views, member.views, strict=False)  # the last views may have been left out
+        for detections, spec in zip(views, member.views, strict=False)  # the last views may have been left out
     ]
-    m = ensemble.merge
-    return merging.merge(
-        [view for view, _, _ in flat], [member.weight * weight for _, member, weight in flat],
-        [member.evidence_weight * weight for _, member, weight in flat],
-        m.method, m.iou, m.sigma, m.max_det, m.evidence_iou,
-    )  # fmt: skip
+    weights = [member.weight * view_weight for _, member, view_weight in flat]
+    evidence_weights = [member.evidence_weight * view_weight for _, member, view_weight in flat]
+    return merge_members([detections for detections, _, _ in flat], weights, evidence_weights, ensemble.merge)
 
 
-def classify_view(model: Model, namer: Namer, spec: dict[str, Any], image: Image, boxes: Floats, width: int) -> Floats:
-    """One classifier's calibrated probabilities (N, `width`) of one view of the crops under `boxes`; 0 for unknown names.
+def run_classifier_view(
+    model: Model, member: ClassifierMember, spec: dict[str, Any], image: Image, boxes: Floats, width: int
+) -> Floats:
+    """One classifier's calibrated probabilities (N, `width`) in one view of the crops under `boxes`.
+
+    Categories that the classifier does not know have probability 0.
 
     Raises ValueError for an unknown field of `spec`.
     """
     side = model.sidecar
-    view = record(CropView, spec, f"{namer.file}: views")
+    view = parse_record(CropView, spec, f"{member.file}: views")
     margin = side.margin if view.margin is None else view.margin
     known = len(side.categories or [])
     parts = [np.zeros((0, known + side.background), np.float32)]
-    for canvases, n in crop_batches(image, boxes, side.size, margin, namer.batch, side.fit):
-        seen = canvases if model.fixed else canvases[:n]
-        parts.append(model(np.ascontiguousarray(seen[:, :, ::-1]) if view.flip else seen)[:n])
+    for canvases, n in crop_batches(image, boxes, side.size, margin, member.batch, side.fit):
+        batch = canvases if model.fixed else canvases[:n]
+        parts.append(model(np.ascontiguousarray(batch[:, :, ::-1]) if view.flip else batch)[:n])
     logits = np.concatenate(parts)  # (N, known [+ 1])
     return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
 
 
-def classify_one(model: Model, namer: Namer, image: Image, boxes: Floats, width: int) -> Floats:
-    """The mean of `classify_view` over all views of `namer`."""
-    each = [classify_view(model, namer, spec, image, boxes, width) for spec in namer.views]
+def run_classifier(model: Model, member: ClassifierMember, image: Image, boxes: Floats, width: int) -> Floats:
+    """The mean of `run_classifier_view` over all views of `member`."""
+    each = [run_classifier_view(model, member, spec, image, boxes, width) for spec in member.views]
     return mean(each, [1.0] * len(each))
 
 
@@ -111,7 +126,7 @@ def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
 
 
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
-    """One model of `ensemble`; `sessions` as in `Model`. Raises ValueError where it does not fit the ensemble's categories."""
+    """Load one model; `sessions` as in `Model`. Raises ValueError where its categories do not fit those of `ensemble`."""
     model = Model(folder / file, ensemble.threads, sessions)
     known = model.sidecar.categories or []
     if known != ensemble.categories[: len(known)]:
@@ -123,52 +138,54 @@ def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path,
 
 
 class Pipeline:
-    """The models of one ensemble, loaded; call it with a photo. `spent`: the seconds that each part of the last one took."""
+    """The loaded models of one ensemble; call it with a photo. `spent` holds the seconds of each part of the last photo."""
 
     def __init__(self, ensemble: Ensemble, folder: Path) -> None:
-        """Load every model `ensemble` names from `folder`. Raises ValueError where one does not fit its class map."""
+        """Load every model that `ensemble` names from `folder`. Raises ValueError where one does not fit its categories."""
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
         sessions: dict[Path, Any] = {}
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
-        self.classifiers = [load_model(namer.file, ensemble, folder, sessions) for namer in ensemble.classifiers]
+        self.classifiers = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.classifiers]
 
     def warm_up(self) -> None:
-        """Let every model see a grey canvas where the first call is slow, as on a GPU: no photo's time is then mistaken."""
-        for model, namer in zip(self.classifiers, self.ensemble.classifiers, strict=True):
+        """Run every model on a grey canvas where the first call is slow, as on a GPU, to keep that out of the photos' times."""
+        for model, classifier in zip(self.classifiers, self.ensemble.classifiers, strict=True):
             if model.fixed:
-                model(np.full((namer.batch, model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
-        for model, member in zip(self.detectors, self.ensemble.detectors, strict=True):
+                model(np.full((classifier.batch, model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
+        for model, detector in zip(self.detectors, self.ensemble.detectors, strict=True):
             if model.fixed:
-                detect_one(model, member, np.full((model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
+                run_detector(model, detector, np.full((model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
 
-    def detect(self, image: Image, allows: Allows = always, failed: Failed = loud) -> list[list[Detections]]:
-        """Raw boxes of every member and view on a uint8 RGB photo, in its pixels; of those that `allows` lets through."""
-        found: list[list[Detections]] = [[] for _ in self.detectors]
+    def detect(self, image: Image, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> list[list[Detections]]:
+        """Raw detections of every member and view that `allows` lets through, on a uint8 RGB photo, in its pixels."""
+        raw: list[list[Detections]] = [[] for _ in self.detectors]
         for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
             member = self.ensemble.detectors[part.model]
             with self._do(part, failed):
-                found[part.model] += [detect_view(self.detectors[part.model], member, member.views[part.view], image)]
-        return found
+                raw[part.model] += [run_detector_view(self.detectors[part.model], member, member.views[part.view], image)]
+        return raw
 
-    def classify(self, image: Image, boxes: Floats, allows: Allows = always, failed: Failed = loud) -> Floats | None:
+    def classify(
+        self, image: Image, boxes: Floats, allows: PartFilter = allow_all, failed: OnFailure = raise_error
+    ) -> Floats | None:
         """Calibrated probabilities (N, C) of the crops under `boxes` (N, 4): the weighted mean of the classifiers'.
 
         Rows sum to 1, or to less by the probability of background. None without a classifier that `allows` lets through.
         """
-        width, seen, weights = len(self.ensemble.categories), [], []
+        width, each, weights = len(self.ensemble.categories), [], []
         for part in (part for part in self.parts if part.kind == "classifiers" and allows(part)):
-            namer = self.ensemble.classifiers[part.model]
+            member = self.ensemble.classifiers[part.model]
             with self._do(part, failed):
-                model, spec = self.classifiers[part.model], namer.views[part.view]
-                seen.append(classify_view(model, namer, spec, image, boxes, width))
-                weights.append(namer.weight / len(namer.views))
-        return mean(seen, weights) if sum(weights) else None
+                model, spec = self.classifiers[part.model], member.views[part.view]
+                each.append(run_classifier_view(model, member, spec, image, boxes, width))
+                weights.append(member.weight / len(member.views))
+        return mean(each, weights) if sum(weights) else None
 
     @contextmanager
-    def _do(self, part: Part, failed: Failed) -> Iterator[None]:
-        """Time a part, and tell `failed` of its failure."""
+    def _do(self, part: Part, failed: OnFailure) -> Iterator[None]:
+        """Measure the time of a part, and pass an exception in it to `failed`."""
         started = time.perf_counter()
         try:
             yield
@@ -176,24 +193,26 @@ class Pipeline:
             failed(part, error)
         self.spent[part] = time.perf_counter() - started
 
-    def __call__(self, image: Image, photos: int = 1, allows: Allows = always, failed: Failed = loud) -> list[dict[str, Any]]:
+    def __call__(
+        self, image: Image, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
+    ) -> list[dict[str, Any]]:
         """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first.
 
-        `photos` is of how many this is one, for its share of `Ensemble.most`. Done are the parts that `allows` lets through;
-        where one raises an exception `failed` hears of it, and the photo goes on without it if that returns.
+        `photos` is the number of photos of the run, for the share of `Ensemble.most`. Only the parts that `allows` lets through
+        are done. An exception in a part is passed to `failed`; if that returns, the photo goes on without the part.
         """
         self.spent = {}
         merged = merge(self.detect(image, allows, failed), self.ensemble)
-        names = self.classify(image, merged.boxes, allows, failed)
-        return self.rows(decide(merged, names, self.ensemble.gate, self.ensemble.most // max(1, photos)))
+        probabilities = self.classify(image, merged.boxes, allows, failed)
+        return self.rows(decide(merged, probabilities, self.ensemble.gate, self.ensemble.most // max(1, photos)))
 
-    def rows(self, found: Detections) -> list[dict[str, Any]]:
-        """`found` in the contest's JSON form, labels turned into category ids."""
-        boxes = xyxy_to_xywh(found.boxes.astype(np.float64)).round(3).tolist()
-        scores = found.scores.astype(str).astype(float).tolist()  # the shortest number that is this float32
+    def rows(self, detections: Detections) -> list[dict[str, Any]]:
+        """`detections` in the contest's JSON form, labels turned into category ids."""
+        boxes = xyxy_to_xywh(detections.boxes.astype(np.float64)).round(3).tolist()
+        scores = detections.scores.astype(str).astype(float).tolist()  # the shortest decimal of each float32
         return [
             {"category_id": int(self.ensemble.categories[label]), "bbox": box, "score": score}
-            for box, score, label in zip(boxes, scores, found.labels.tolist(), strict=True)
+            for box, score, label in zip(boxes, scores, detections.labels.tolist(), strict=True)
         ]
 
 
@@ -211,9 +230,9 @@ def load(folder: Path) -> Pipeline:
 
 
 def read_ensemble(folder: Path) -> Ensemble:
-    """What FOLDER/ensemble.json says or, without it, every model in FOLDER with its sidecar's defaults.
+    """The ensemble in FOLDER/ensemble.json or, without that file, of every model in FOLDER with its sidecar's defaults.
 
-    Raises ValueError where it is malformed, or where there is neither.
+    Raises ValueError where the file is malformed, or where there is neither file nor model.
     """
     path = folder / "ensemble.json"
     if path.is_file():
@@ -221,13 +240,13 @@ def read_ensemble(folder: Path) -> Ensemble:
     files = sorted(folder.glob("*.onnx"))
     if not files:
         raise ValueError(f"{path}: not found")
-    return discover({file.name: read_sidecar(file.with_suffix(".json")) for file in files})
+    return default_ensemble({file.name: read_sidecar(file.with_suffix(".json")) for file in files})
 
 
-def salvage(folder: Path) -> Pipeline:
-    """As `load`, without the models that do not load: better some predictions than none, at the judge.
+def load_usable(folder: Path) -> Pipeline:
+    """As `load`, but models that do not load are left out: at judgment some predictions are better than none.
 
-    Raises ValueError when no detector is left that forms boxes.
+    Raises ValueError where no detector is left that forms boxes.
     """
     ensemble = read_ensemble(folder)
 
@@ -237,7 +256,7 @@ def salvage(folder: Path) -> Pipeline:
         return False
 
     detectors = [member for member in ensemble.detectors if works(member.file)]
-    classifiers = [namer for namer in ensemble.classifiers if works(namer.file)]
+    classifiers = [member for member in ensemble.classifiers if works(member.file)]
     if not any(member.weight > 0 for member in detectors):
         raise ValueError(f"{folder}: no detector that forms boxes can be loaded")
     return Pipeline(replace(ensemble, detectors=detectors, classifiers=classifiers), folder)

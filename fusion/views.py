@@ -1,7 +1,7 @@
-"""A view is an affine map from a photo to the canvas a model sees; undoing it is the inverse matrix.
+"""A view is an affine map from a photo to the canvas a model sees; the inverse matrix maps boxes back.
 
-Letterboxing, other scales, mirroring and tiling are four makers of this one thing. Coordinates name edges, not centres. A
-crop, the classifier's input, is such a view of what lies under a box.
+Letterboxing, other scales, mirroring and tiling all make such views. Coordinates name edges of pixels, not centres. A crop,
+the classifier's input, is the view of the part of a photo under a box.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fusion.boxes import Floats, clip
 
 PADDING = 114  # taken: the grey around the photo in ultralytics' LetterBox, which its models are trained with
-SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below anything that shows
+SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below what changes a pixel
 
 Image = NDArray[np.uint8]
 Shape = Literal["square", "rectangle", "stretch"]
@@ -50,7 +50,7 @@ class View:
             raise ValueError(f"matrix of a view: got {self.matrix!r}, must be (2, 3) and invertible")
 
     @property
-    def whole(self) -> NDArray[np.float32]:
+    def canvas_box(self) -> NDArray[np.float32]:
         """The canvas as a box (1, 4), in its own pixels."""
         return np.array([[0, 0, self.width, self.height]], np.float32)
 
@@ -77,12 +77,12 @@ class View:
         """Where the photo lands, if that is upright, on whole pixels and within the canvas; otherwise None."""
         (a, b, x), (c, d, y) = self.matrix
         edges = np.array([x, y, x + a * width, y + d * height])
-        whole = np.rint(edges)
+        rounded = np.rint(edges)
         upright = b == 0 and c == 0 and a > 0 and d > 0
-        fits = min(whole[:2]) >= 0 and whole[2] <= self.width and whole[3] <= self.height
-        if not (upright and fits and np.abs(edges - whole).max() < SNAP and (whole[2:] > whole[:2]).all()):
+        fits = min(rounded[:2]) >= 0 and rounded[2] <= self.width and rounded[3] <= self.height
+        if not (upright and fits and np.abs(edges - rounded).max() < SNAP and (rounded[2:] > rounded[:2]).all()):
             return None
-        x0, y0, x1, y1 = (int(edge) for edge in whole)
+        x0, y0, x1, y1 = (int(edge) for edge in rounded)
         return x0, y0, x1, y1
 
     def _paste(self, image: NDArray[np.uint8], corners: tuple[int, int, int, int], interpolation: int) -> NDArray[np.uint8]:
@@ -101,7 +101,7 @@ class View:
 
 
 def _map_boxes(matrix: NDArray[np.float64], boxes: Floats) -> NDArray[np.float32]:
-    """The smallest upright boxes, float32 (N, 4), around the affine images of upright boxes (N, 4)."""
+    """The smallest upright boxes, float32 (N, 4), around the images of upright boxes (N, 4) under an affine map."""
     linear, shift = matrix[:, :2], matrix[:, 2]
     low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
     centre = (low + high) / 2 @ linear.T + shift  # (N, 2)
@@ -111,9 +111,9 @@ def _map_boxes(matrix: NDArray[np.float64], boxes: Floats) -> NDArray[np.float32
 
 
 def _padding(space: int, stride: int | None) -> tuple[int, int]:
-    """Split the free pixels of one side into before and after; with a stride, no more of them than it needs."""
+    """Split the `space` left along one axis into padding before and after; with a stride, only the remainder by it."""
     half = (space if stride is None else space % stride) / 2
-    return round(half - 0.1), round(half + 0.1)  # taken: the 0.1 is how LetterBox puts an odd pixel last
+    return round(half - 0.1), round(half + 0.1)  # taken: the 0.1 is from LetterBox, an odd pixel goes to the end
 
 
 def letterbox(width: int, height: int, size: int, shape: Shape = "square", stride: int = 32) -> View:
@@ -162,8 +162,12 @@ def flip(view: View) -> View:
     return View(matrix, view.width, view.height)
 
 
-def tile(x0: int, y0: int, x1: int, y1: int, size: int, shape: Shape = "square", stride: int = 32) -> View:
-    """One region of a photo, letterboxed; where the canvas has room beside the region it shows what the photo has there."""
+def tile(region: tuple[int, int, int, int], size: int, shape: Shape = "square", stride: int = 32) -> View:
+    """One region of a photo, x0 y0 x1 y1 in pixels, letterboxed; the padding shows what the photo has beside the region.
+
+    `size`, `shape`, `stride` and errors as in `letterbox`.
+    """
+    x0, y0, x1, y1 = region
     view = letterbox(x1 - x0, y1 - y0, size, shape, stride)
     matrix = view.matrix.copy()
     matrix[:, 2] -= matrix[:, :2] @ (x0, y0)
@@ -171,7 +175,7 @@ def tile(x0: int, y0: int, x1: int, y1: int, size: int, shape: Shape = "square",
 
 
 def spans(length: int, count: int, overlap: float) -> list[tuple[int, int]]:
-    """Cut 0..length into `count` equal spans, of which neighbours share the part `overlap` of their length.
+    """Cut 0..length into `count` equal spans; neighbours overlap by the share `overlap` of their length.
 
     >>> spans(100, 3, 0.25)
     [(0, 40), (30, 70), (60, 100)]
@@ -188,7 +192,7 @@ def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
 
     Args:
         spec: "size" and, where they differ from DEFAULTS, "shape", "flip" (mirrored), "stride", "tiles" ([rows, columns])
-            "overlap" (of neighbouring tiles, as a part of a tile's side) and "weight" (of what is found there, in merging).
+            "overlap" (of neighbouring tiles, as a share of a tile's side) and "weight" (of this view's detections in merging).
         width: of the photo, pixels.
         height: of the photo, pixels.
 
@@ -204,7 +208,7 @@ def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
     regions = [
         (x0, y0, x1, y1) for y0, y1 in spans(height, rows, full["overlap"]) for x0, x1 in spans(width, columns, full["overlap"])
     ]
-    views = [tile(*region, full["size"], full["shape"], full["stride"]) for region in regions]
+    views = [tile(region, full["size"], full["shape"], full["stride"]) for region in regions]
     return [flip(view) for view in views] if full["flip"] else views
 
 
@@ -222,14 +226,15 @@ def crop(image: Image, box: Floats, size: int, margin: float, fit: str = "letter
 def crop_batches(
     image: Image, boxes: Floats, size: int, margin: float, batch: int, fit: str = "letterbox"
 ) -> Iterator[tuple[Image, int]]:
-    """Crops of `boxes` (N, 4), as `crop` cuts them, uint8 (batch, size, size, 3), the last filled up with grey; with each, how
-    many count.
+    """Batches of crops of `boxes` (N, 4), cut as by `crop`: uint8 (batch, size, size, 3), and how many of them are real.
+
+    The last batch is filled up with grey crops.
     """
     if fit not in FITS:
         raise ValueError(f"fit: got {fit!r}, allowed: {', '.join(FITS)}")
     grow = margin * (boxes[:, 2:] - boxes[:, :2])  # (N, 2)
-    wide = clip(np.concatenate([boxes[:, :2] - grow, boxes[:, 2:] + grow], 1), image.shape[1], image.shape[0])
-    edges = np.concatenate([np.floor(wide[:, :2]), np.ceil(wide[:, 2:])], 1).astype(int).tolist()
+    grown = clip(np.concatenate([boxes[:, :2] - grow, boxes[:, 2:] + grow], 1), image.shape[1], image.shape[0])
+    edges = np.concatenate([np.floor(grown[:, :2]), np.ceil(grown[:, 2:])], 1).astype(int).tolist()
     for start in range(0, len(boxes), batch):
         crops = np.full((batch, size, size, 3), PADDING, np.uint8)  # (batch, size, size, 3)
         for canvas, (left, top, right, bottom) in zip(crops, edges[start : start + batch], strict=False):
@@ -239,9 +244,9 @@ def crop_batches(
 
 
 def _fit(part: Image, canvas: Image, fit: str) -> None:
-    """Put `part` on the grey, square `canvas`."""
-    high, wide = part.shape[:2]
+    """Scale `part` (h, w, 3) onto the grey `canvas` (size, size, 3), in place."""
+    height, width = part.shape[:2]
     size = len(canvas)
-    how = cv2.INTER_AREA if max(high, wide) > size else cv2.INTER_LINEAR
-    x0, y0, x1, y1 = (0, 0, size, size) if fit == "squash" else _centred(wide, high, size)
-    canvas[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=how)
+    interpolation = cv2.INTER_AREA if max(height, width) > size else cv2.INTER_LINEAR
+    x0, y0, x1, y1 = (0, 0, size, size) if fit == "squash" else _centred(width, height, size)
+    canvas[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=interpolation)

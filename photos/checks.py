@@ -1,7 +1,7 @@
-"""What can be wrong with a labelled set: tables of checks, each of one record, that say the problem or nothing.
+"""Checks of a labelled data set before it is used: each function checks one property of one JSON record.
 
-Knows nothing about the `Dataset` built afterwards. A check takes a record that has all its keys and returns the text after
-`annotation 17 (train.json): `, or None; a check whose own input is broken returns None, as another one reports that.
+A check takes a record that has all its keys and returns what is wrong, the text after `annotation 17 (train.json): `, or None.
+Where a value that it needs is itself broken it returns None, since another check reports that. Knows nothing about `Dataset`.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -14,8 +14,8 @@ import numpy as np
 
 from photos.photo_file import DataError, is_cut_off, read_header
 
-SLACK = 1.0  # pixels a box may stick out of its photo (rounding of label tools); it is clipped. Taken.
-LIMIT = 1e9  # numbers in a box beyond this are as good as infinite. Taken.
+SLACK = 1.0  # chosen: pixels a box may reach beyond its photo (rounding of label tools); it is clipped
+LIMIT = 1e9  # chosen: larger numbers in a box count as infinite
 
 Record = dict[str, Any]
 Check = Callable[[Record], str | None]
@@ -43,7 +43,7 @@ def problems(root: Path, sources: list[Source]) -> list[str]:
 
 
 def _walk(kind: str, source: Source, checks: Iterable[Check]) -> Iterator[str]:
-    """One line for each failed check of each record in the list `kind`; a malformed record fails only for being that."""
+    """One line for each failed check of each record in the list `kind`; no checks of a record that is malformed."""
     keys, checks = KEYS[kind], tuple(checks)
     for position, record in enumerate(source.lists[kind]):
         label = f"{_SINGULAR[kind]} at position {position} ({source.name})"
@@ -60,7 +60,7 @@ def _walk(kind: str, source: Source, checks: Iterable[Check]) -> Iterator[str]:
 
 def _category_problems(sources: list[Source]) -> Iterator[str]:
     for source in sources:
-        yield from _walk("categories", source, (partial(_integer, "id"), partial(_text, "name"), _once("id")))
+        yield from _walk("categories", source, (partial(_integer, "id"), partial(_text, "name"), _unique("id")))
     names = [{c["id"]: c["name"] for c in source.lists["categories"] if _is_complete(c, "categories")} for source in sources]
     for source, own in zip(sources[1:], names[1:], strict=True):
         different = sorted(i for i in names[0].keys() | own.keys() if names[0].get(i) != own.get(i))
@@ -71,7 +71,7 @@ def _category_problems(sources: list[Source]) -> Iterator[str]:
 
 
 def _image_problems(root: Path, sources: list[Source]) -> Iterator[str]:
-    unique = _once("id"), _once("file_name")  # over all files together
+    unique = _unique("id"), _unique("file_name")  # over all files together
     checks = (partial(_integer, "id"), partial(_size, "width"), partial(_size, "height"), *unique, partial(_file, root))
     for source in sources:
         if not source.lists["images"]:
@@ -83,8 +83,8 @@ def _annotation_problems(sources: list[Source]) -> Iterator[str]:
     for source in sources:
         sizes = {i["id"]: (i["width"], i["height"]) for i in source.lists["images"] if _is_complete(i, "images")}
         categories = {c["id"] for c in source.lists["categories"] if _is_complete(c, "categories")}
-        foreign = partial(_foreign, "image_id", sizes.keys()), partial(_foreign, "category_id", categories)
-        checks = (partial(_integer, "id"), _once("id"), *foreign, _crowd, _bbox, partial(_inside, sizes))
+        references = partial(_known_id, "image_id", sizes.keys()), partial(_known_id, "category_id", categories)
+        checks = (partial(_integer, "id"), _unique("id"), *references, _crowd, _bbox, partial(_inside, sizes))
         yield from _walk("annotations", source, checks)
     if not any(source.lists["annotations"] for source in sources):
         yield f"{', '.join(source.name for source in sources)}: got 0 boxes, need at least 1"
@@ -116,8 +116,8 @@ def _text(key: str, record: Record) -> str | None:
     return None if isinstance(record[key], str) else f"{key}: got {record[key]!r}, need a string (it may be empty)"
 
 
-def _once(key: str) -> Check:
-    """A check that remembers: the second record with the same value of `key` fails."""
+def _unique(key: str) -> Check:
+    """A check with memory: a record fails if an earlier one had the same value of `key`."""
     seen: set[str] = set()
 
     def check(record: Record) -> str | None:
@@ -129,7 +129,7 @@ def _once(key: str) -> Check:
     return check
 
 
-def _foreign(key: str, known: Container[int], record: Record) -> str | None:
+def _known_id(key: str, known: Container[int], record: Record) -> str | None:
     value = record[key]
     return None if _is_integer(value) and value in known else f"{key} {value!r}: no {key.removesuffix('_id')} has this id"
 
@@ -149,7 +149,7 @@ def _bbox(record: Record) -> str | None:
 
 
 def _inside(sizes: dict[int, tuple[int, int]], record: Record) -> str | None:
-    """Boxes reaching out by more than SLACK pixels, or of which nothing is left inside; other checks' failures pass."""
+    """The box reaches beyond its photo by more than SLACK pixels, or lies wholly outside."""
     if not _is_integer(record["image_id"]) or record["image_id"] not in sizes or _bbox(record):
         return None
     (x, y, w, h), (width, height) = record["bbox"], sizes[record["image_id"]]
@@ -160,6 +160,7 @@ def _inside(sizes: dict[int, tuple[int, int]], record: Record) -> str | None:
 
 
 def edges(bbox: list[float], width: int, height: int) -> np.ndarray:
+    """x y width height -> x0 y0 x1 y1, float32 (4,), clipped to a photo of `width` x `height` pixels."""
     x, y, w, h = bbox
     return np.clip([x, y, x + w, y + h], 0, (width, height) * 2).astype(np.float32)  # (4,)
 
@@ -170,7 +171,7 @@ def _shown(box: object) -> str:
 
 
 def _file(root: Path, record: Record) -> str | None:
-    """Name, presence, header and size of the photo of one image record."""
+    """The photo of an image record has an allowed name, exists, is readable, and has the size of the record."""
     name = record["file_name"]
     if not isinstance(name, str) or Path(name).suffix.lower() not in (".jpg", ".jpeg"):
         return f"file_name: got {name!r}, need a name that ends in .jpg or .jpeg"

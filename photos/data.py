@@ -1,4 +1,4 @@
-"""Read a labelled set of shelf photos (COCO JSON beside `images/`) and refuse everything that is wrong with it at once.
+"""Read a labelled data set of shelf photos (COCO JSON beside `images/`), or refuse it with a list of all its problems.
 
 Two layouts: ROOT/annotations.json (the contest's; photos belong to no part yet) and any of ROOT/{train,valid,test}.json
 (split; the file's name is the photo's part). Labels are indices into `Dataset.categories`, which is ordered by category id;
@@ -19,12 +19,12 @@ from photos.photo_file import DataError, read_image
 __all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "read", "read_image", "refuse"]
 
 PARTS = ("train", "valid", "test")
-SHOWN = 20  # problems listed before "and N more". Taken.
+SHOWN = 20  # chosen: problems listed before "and N more"
 
 
 @dataclass(frozen=True)
 class Category:
-    """One product: its id in the JSON and its name (may be empty, as one of the contest's is)."""
+    """One product: its id in the JSON and its name (may be empty, as one in the contest's data is)."""
 
     id: int
     name: str
@@ -32,7 +32,7 @@ class Category:
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photo and its labels: boxes float32 (N, 4), labels and annotation_ids int64 (N,); N may be 0.
+    """One photo and its annotations: boxes float32 (N, 4), labels and annotation_ids int64 (N,); N may be 0.
 
     `width` and `height` are those of the JSON, in whose pixels the boxes are: read it with `read_image(path, width, height)`.
     """
@@ -49,7 +49,7 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A whole set; photos in the order of the JSON (train, valid, test), categories by id."""
+    """A labelled data set; photos in the order of the JSON (train, valid, test), categories by id."""
 
     root: Path
     categories: tuple[Category, ...]

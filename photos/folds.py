@@ -1,7 +1,7 @@
-"""Deal the photos into train, valid and test so that no scene is on two sides: `python -m photos.folds`.
+"""Split the photos into train, valid and test so that no scene is in two parts: `python -m photos.folds`.
 
-A set without parts is dealt into folds: fold 0 is test, fold 1 valid, the rest train. Parts that the set comes with are kept,
-and a missing valid or test is one fold of train. RUN/folds.json says it all; every later command reads it with `load`.
+A data set without parts is dealt into folds: fold 0 is test, fold 1 is valid, the rest are train. Parts that the set comes with
+are kept, and a missing valid or test is one fold of train. RUN/folds.json records it; later commands read it with `load`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ HELD_OUT = ("test", "valid")  # in the order in which missing ones take the fold
 
 @dataclass(frozen=True)
 class Settings:
-    """What a folds.json was made from: the data set's folder name, how scenes were found, how many folds, the seed."""
+    """What a folds.json was made from: the data set's folder name, how scenes were found (--groups), folds, seed."""
 
     data: str
     groups: str
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """The part, the scene and the fold of each photo, by photo id; the fold of a photo whose part was given is None."""
+    """The part, the scene and the fold of each photo, by photo id; None is the fold of a photo that came with its part."""
 
     settings: Settings
     dataset: Dataset
@@ -50,7 +50,7 @@ class Folds:
         return tuple(photo for photo in self.dataset.photos if self.part[photo.id] == part)
 
     def labelled(self, part: str) -> tuple[Photo, ...]:
-        """The photos of one part, to score or to fit on. DataError when none of them has a box."""
+        """The photos of one part, to score or to train on. DataError where none of them has a box."""
         photos = self.photos(part)
         if not any(len(photo.boxes) for photo in photos):
             raise DataError(f"{self.dataset.root}: part {part} has {len(photos)} photos and 0 boxes, need at least 1 box")
@@ -58,10 +58,10 @@ class Folds:
 
 
 def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
-    """The photos to train on: those that RUNS/folds.json says, or those of a data set that comes in train, valid and test.
+    """The photos to train on: the part train of RUNS/folds.json, or of a data set that comes with train, valid and test.
 
-    Raises ValueError where neither says it, since what is missing is dealt out of train: no photo that a detector is judged on
-    may get into what it is trained on.
+    Raises ValueError where there is neither: a missing part would be taken from train, and no photo that a detector is scored
+    on may be among those it is trained on.
     """
     dataset = read(data)
     if runs is not None:
@@ -72,13 +72,13 @@ def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
     return tuple(photo for photo in dataset.photos if photo.part == "train")
 
 
-def told_apart(photos: Iterable[Photo]) -> str:
-    """A short hash of which photos these are."""
+def photo_fingerprint(photos: Iterable[Photo]) -> str:
+    """A short hash that identifies a set of photos, by their ids and file names."""
     return record.digest(sorted([photo.id, photo.path.name] for photo in photos))
 
 
 def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
-    """Fold and part of each photo, given its scene, int64 (n_photos,). DataError if there are too few to hold any out."""
+    """Fold and part of each photo, given its scene, int64 (n_photos,). DataError where there are too few photos or scenes."""
     given = {photo.part for photo in dataset.photos}
     free = np.array([photo.part in (None, "train") for photo in dataset.photos])  # (n,)
     if not free.any():
@@ -92,49 +92,50 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True):
         fold[dataset.photos[i].id] = number
         part[dataset.photos[i].id] = missing[number] if number < len(missing) else "train"
-    scene_of = {photo.id: int(one) for photo, one in zip(dataset.photos, scene, strict=True)}
+    scene_of = {photo.id: int(number) for photo, number in zip(dataset.photos, scene, strict=True)}
     return Folds(settings, dataset, part, scene_of, fold)
 
 
 def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int) -> int:
-    """How many folds there can be: each needs a scene with boxes, and one is left to train on."""
+    """The number of folds, `wanted` at most: each needs a scene with boxes, and one at least is for training."""
     if wanted < held_out + 1:
         raise DataError(f"folds: got --folds {wanted}, need >= {held_out + 1} (held out: {held_out}, and one to train on)")
-    found = len(np.unique(scene[boxes > 0]))
-    if not found:
+    scenes_with_boxes = len(np.unique(scene[boxes > 0]))
+    if not scenes_with_boxes:
         raise DataError(f"folds: none of {len(boxes)} photos to train on has a box")
-    if found < held_out + 1:
+    if scenes_with_boxes < held_out + 1:
+        plural = "s" * (scenes_with_boxes != 1)
         raise DataError(
-            f"folds: {(boxes > 0).sum()} photos form {found} scene{'s' * (found != 1)}, need >= {held_out + 1} to hold "
+            f"folds: {(boxes > 0).sum()} photos form {scenes_with_boxes} scene{plural}, need >= {held_out + 1} to hold "
             f"{'one' if held_out == 1 else held_out} out; pass --groups photo or --groups FILE.csv (columns file_name,scene) "
             "if they are different shelves"
         )
-    return min(wanted, found)
+    return min(wanted, scenes_with_boxes)
 
 
 def _balanced(weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties by lot.
+    """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties at random.
 
     The heaviest fold gets the last number, so that one scene that outweighs all others is trained on, not held out.
     """
     names, index = np.unique(scene, return_inverse=True)  # (S,), (n,)
     size = np.bincount(index, weight, len(names))  # (S,)
-    filled, place = np.zeros(count), np.zeros(len(names), np.int64)  # (F,), (S,)
-    for one in np.lexsort((rng.random(len(names)), -size)):
-        place[one] = np.lexsort((rng.random(count), filled))[0]
-        filled[place[one]] += size[one]
+    filled, fold_of = np.zeros(count), np.zeros(len(names), np.int64)  # (F,), (S,)
+    for k in np.lexsort((rng.random(len(names)), -size)):
+        fold_of[k] = np.lexsort((rng.random(count), filled))[0]
+        filled[fold_of[k]] += size[k]
     heaviest, last = int(filled.argmax()), count - 1
     swap = np.arange(count)
     swap[[heaviest, last]] = last, heaviest
-    return swap[place][index]  # (S,) -> (n,)
+    return swap[fold_of][index]  # (S,) -> (n,)
 
 
 def leaks(folds: Folds) -> Iterator[str]:
-    """One line for each two parts that show a common scene (given parts may; dealt ones cannot)."""
+    """One line for each two parts that share a scene. Parts that came with the data set may; parts made here cannot."""
     for part, other in (("valid", "train"), ("test", "train"), ("test", "valid")):
-        there = {folds.scene[photo.id] for photo in folds.photos(other)}
+        other_scenes = {folds.scene[photo.id] for photo in folds.photos(other)}
         photos = folds.photos(part)
-        shared = sum(folds.scene[photo.id] in there for photo in photos)
+        shared = sum(folds.scene[photo.id] in other_scenes for photo in photos)
         if shared:
             yield f"leak: {shared} of {len(photos)} {part} photos show a scene that is also in {other}"
 
@@ -153,7 +154,7 @@ def summary(folds: Folds) -> str:
 
 
 def save(path: Path, folds: Folds) -> None:
-    """Write folds.json: beside it first, then renamed, so that no half-written file is ever read."""
+    """Write folds.json, atomically: to a file beside it, which is then renamed."""
     photos = [
         {"file": scenes.file_name(folds.dataset, photo), "image_id": photo.id, "scene": folds.scene[photo.id],
          "fold": folds.fold[photo.id], "part": folds.part[photo.id]}
@@ -172,7 +173,7 @@ def refuse_file(runs: Path) -> None:
 
 
 def load(path: Path, dataset: Dataset) -> Folds:
-    """Read folds.json back; FileNotFoundError if there is none, DataError if it was made for other photos."""
+    """Read folds.json. FileNotFoundError where there is none, DataError where it is damaged or was made for other photos."""
     path = Path(path)
     refuse_file(path.parent)
     if not path.is_file():
@@ -190,7 +191,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
 
 
 def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]]) -> None:
-    """DataError unless the rows are exactly the photos, with their ids and with the parts that were given."""
+    """DataError unless the rows are exactly the photos, with their ids and the parts they came with."""
     photos = {scenes.file_name(dataset, photo): photo for photo in dataset.photos}
     wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, *rows[name][:2])]
     wrong += [name for name in rows if name not in photos]
@@ -215,8 +216,8 @@ def find_scenes(dataset: Dataset, groups: str) -> np.ndarray:
     return np.arange(len(dataset.photos)) if groups == "photo" else scenes.from_csv(Path(groups), dataset)
 
 
-def _told(groups: str) -> str:
-    """`--groups` as written into Settings: a file by its name and content, not by where it lies."""
+def _groups_setting(groups: str) -> str:
+    """`--groups` as recorded in `Settings`: a file by its name and content, not by its path."""
     if groups in ("auto", "photo"):
         return groups
     path = Path(groups)
@@ -224,9 +225,12 @@ def _told(groups: str) -> str:
 
 
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
-    """The folds in the file `path`, and whether they were there already with these settings (else they are made now)."""
+    """The folds in the file `path`, made now unless it exists or `force`; and whether they were reused.
+
+    DataError where the file was made with other settings.
+    """
     if not path.exists() or force:
-        path.parent.mkdir(parents=True, exist_ok=True)  # first: finding the scenes takes minutes
+        path.parent.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
         folds = deal(dataset, find_scenes(dataset, groups), settings)
         save(path, folds)
         return folds, False
@@ -250,12 +254,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def body(argv: list[str] | None) -> None:
-    """Read the arguments, make or reuse the folds, say what they hold. Raises ValueError for what the user can mend."""
+    """Read the arguments, make or reuse the folds, say what they hold. Raises ValueError for what the user can correct."""
     args = _parser().parse_args(argv)
     refuse_file(args.out)
     if args.seed < 0:
         raise DataError(f"folds: got --seed {args.seed}, need 0 or more")
-    settings = Settings(args.data.resolve().name, _told(args.groups), args.folds, args.seed)
+    settings = Settings(args.data.resolve().name, _groups_setting(args.groups), args.folds, args.seed)
     folds, reused = make(read(args.data), args.out / NAME, args.groups, settings, args.force)
     command.say(f"folds: {args.out / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
     sys.stdout.write(summary(folds) + "\n")

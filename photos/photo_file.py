@@ -1,7 +1,8 @@
-"""A photo on disk: its size and EXIF orientation from the header, and its pixels as the labels mean them.
+"""A photo on disk: its size and EXIF orientation from the header, and its pixels as the annotations count them.
 
-Knows nothing about annotations. Phones store a portrait photo lying down with a note to turn it (EXIF orientation 5..8);
-label tools differ in whether they turned it. The size in the JSON tells which pixels the labels mean, so it is given here.
+Phones store a portrait photo in landscape, with an EXIF orientation (5..8) that says how to rotate it. Labelling tools differ
+in whether they apply it. The size in the JSON shows which of the two the boxes refer to, so `read_image` needs it. Otherwise
+this knows nothing about annotations.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""Which photos show the same shelf: near-duplicates on both sides of a split are what makes validation lie.
+"""Which photos show the same shelf (scene). Near-duplicates in two parts of a split would make validation too optimistic.
 
 Two photos are one scene if they look the same as a whole (thumbnails correlate) or if a large part of one, moved by a single
 homography, is found in the other (ORB features). Scenes are the connected components. Knows nothing about folds.
@@ -24,18 +24,18 @@ COLUMNS = ("file_name", "scene")
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """When two photos are compared, and when they are one scene.
+    """When two photos are compared, and when they show one scene.
 
-    Compared are photos that share at least `min_jaccard` of their products (each with the `neighbours` likeliest of these) or
-    whose thumbnails correlate by `min_correlation`. One scene are two photos
-      - whose thumbnails correlate by `same_correlation`, or
-      - of which `min_inliers` matched ORB points move by one homography and cover `min_cover` of both, or only `min_part`
-        if the thumbnails correlate by `like_correlation` (packs moved about in front of the same camera).
+    Two photos are compared if they share at least `min_jaccard` of their products (each photo with its `neighbours` likeliest
+    of these only), or if their thumbnails correlate by `min_correlation`. They show one scene if
+      - their thumbnails correlate by `same_correlation`, or
+      - `min_inliers` matched ORB points or more move by one homography, and their hull covers `min_cover` of both photos; or
+        only `min_part`, if the thumbnails correlate by `like_correlation` (packs moved about in front of the same camera).
 
     Measured on phone videos of the same 19 packs on two tables (187 and 60 photos): of 11,220 pairs across the tables none
     correlates above 0.51; of the 939 of these that share products one reaches a cover above 0.15 (0.178: one pack held close);
     of 222 pairs of successive photos, between which packs were moved and swapped, 45 % are joined, of 600 pairs more than 15
-    photos apart none. On 119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Taken, trading
+    photos apart none. On 119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Chosen, trading
     time for missed pairs: `min_jaccard`, `neighbours`, `long_side` (pixels), `features`, `max_distance` (of 256 bits),
     `reprojection` (pixels at `long_side`), `iterations`.
     """
@@ -55,8 +55,8 @@ class SceneConfig:
     iterations: int = 300
 
 
-class Look(NamedTuple):
-    """What is kept of a photo: a unit thumbnail float32 (1024,), ORB points float32 (K, 2) and bits +-1 float32 (K, 256).
+class PhotoDescriptor(NamedTuple):
+    """What is compared of photos: a unit thumbnail float32 (1024,), ORB points float32 (K, 2), their bits +-1 float32 (K, 256).
 
     Points are in fractions of the photo's long side; `area` is the photo's area in squares of its long side.
     """
@@ -70,20 +70,20 @@ class Look(NamedTuple):
 def groups(dataset: Dataset, config: SceneConfig | None = None, progress: Progress | None = None) -> np.ndarray:
     """The scene of each photo, int64 (n_photos,), numbered 0.. in order of first appearance. DataError for a broken photo."""
     config, n = config or SceneConfig(), len(dataset.photos)
-    looks = []
+    descriptors = []
     for i, photo in enumerate(dataset.photos):
-        looks.append(look(photo, config))
+        descriptors.append(describe(photo, config))
         if progress:
             progress(i + 1, 2 * n)
     joined = DisjointSet(range(n))
-    for i, j in _ticking(candidates(dataset, looks, config), n, progress):
-        if not joined.connected(i, j) and same_scene(looks[i], looks[j], config):
+    for i, j in _with_progress(candidates(dataset, descriptors, config), n, progress):
+        if not joined.connected(i, j) and same_scene(descriptors[i], descriptors[j], config):
             joined.merge(i, j)
     return _numbered([joined[i] for i in range(n)])
 
 
-def _ticking(pairs: list[tuple[int, int]], n: int, progress: Progress | None) -> Iterator[tuple[int, int]]:
-    """Yield the pairs, telling progress the steps n..2n on the way."""
+def _with_progress(pairs: list[tuple[int, int]], n: int, progress: Progress | None) -> Iterator[tuple[int, int]]:
+    """Yield the pairs, and report the steps n..2n to `progress` meanwhile."""
     for done, pair in enumerate(pairs):
         if progress and done % (len(pairs) // n + 1) == 0:
             progress(n + done * n // len(pairs), 2 * n)
@@ -102,8 +102,8 @@ def _numbered(names: list) -> np.ndarray:
     return np.array([order[name] for name in names], np.int64)
 
 
-def look(photo: Photo, config: SceneConfig) -> Look:
-    """Read a photo, small, and describe it."""
+def describe(photo: Photo, config: SceneConfig) -> PhotoDescriptor:
+    """Read a photo at reduced size and describe it."""
     longest = max(photo.width, photo.height)
     shrink = max(s for s in (1, 2, 4, 8) if s == 1 or longest // s >= config.long_side)
     grey = cv2.cvtColor(read_image(photo.path, photo.width, photo.height, shrink), cv2.COLOR_RGB2GRAY)  # (h, w)
@@ -112,7 +112,7 @@ def look(photo: Photo, config: SceneConfig) -> Look:
     scale = min(1.0, config.long_side / max(grey.shape))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     area = small.shape[0] * small.shape[1] / max(small.shape) ** 2
-    return Look(thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6), *_features(small, config), area)
+    return PhotoDescriptor(thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6), *_features(small, config), area)
 
 
 def _features(grey: np.ndarray, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -120,13 +120,13 @@ def _features(grey: np.ndarray, config: SceneConfig) -> tuple[np.ndarray, np.nda
     points, descriptors = cv2.ORB_create(config.features).detectAndCompute(grey, None)
     if not points:
         return np.zeros((0, 2), np.float32), np.zeros((0, 256), np.float32)
-    places = np.array([point.pt for point in points], np.float32) / max(grey.shape)  # (K, 2)
-    return places, np.unpackbits(descriptors, axis=1).astype(np.float32) * 2 - 1
+    positions = np.array([point.pt for point in points], np.float32) / max(grey.shape)  # (K, 2)
+    return positions, np.unpackbits(descriptors, axis=1).astype(np.float32) * 2 - 1
 
 
-def candidates(dataset: Dataset, looks: list[Look], config: SceneConfig) -> list[tuple[int, int]]:
-    """Pairs i < j worth a close look, most alike first: they share products, or look alike as a whole."""
-    thumbnails = np.array([one.thumbnail for one in looks])  # (n, 1024)
+def candidates(dataset: Dataset, descriptors: list[PhotoDescriptor], config: SceneConfig) -> list[tuple[int, int]]:
+    """Pairs i < j to compare closely, the most similar first: they share products, or their thumbnails correlate."""
+    thumbnails = np.array([descriptor.thumbnail for descriptor in descriptors])  # (n, 1024)
     correlation, shared = thumbnails @ thumbnails.T, jaccard(dataset)  # (n, n) each
     likely = np.where(shared >= config.min_jaccard, correlation + shared, -np.inf)  # (n, n)
     np.fill_diagonal(likely, -np.inf)
@@ -146,7 +146,7 @@ def jaccard(dataset: Dataset) -> np.ndarray:
     return common / np.maximum(count[:, None] + count - common, 1)
 
 
-def same_scene(a: Look, b: Look, config: SceneConfig) -> bool:
+def same_scene(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> bool:
     """Whether two photos show one shelf, by the rule of SceneConfig."""
     correlation = float(a.thumbnail @ b.thumbnail)
     if correlation >= config.same_correlation:
@@ -154,7 +154,7 @@ def same_scene(a: Look, b: Look, config: SceneConfig) -> bool:
     return overlap(a, b, config) >= (config.min_part if correlation >= config.like_correlation else config.min_cover)
 
 
-def overlap(a: Look, b: Look, config: SceneConfig) -> float:
+def overlap(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> float:
     """The part of the photo covered by the hull of the points that move by one homography (the smaller of both photos').
 
     0 when there are fewer than `min_inliers` such points.
@@ -170,7 +170,7 @@ def overlap(a: Look, b: Look, config: SceneConfig) -> float:
     return min(_hull(p[inside]) / a.area, _hull(q[inside]) / b.area)
 
 
-def _matched(a: Look, b: Look, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
+def _matched(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
     """Points (M, 2) of `a` and of `b` whose descriptors are each other's nearest, within `max_distance` bits."""
     if not len(a.bits) or not len(b.bits):
         return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
@@ -191,7 +191,7 @@ def file_name(dataset: Dataset, photo: Photo) -> str:
 
 
 def from_csv(path: Path, dataset: Dataset) -> np.ndarray:
-    """The scene of each photo, int64 (n_photos,), from a table `file_name,scene`; scenes may be any words.
+    """The scene of each photo, int64 (n_photos,), from a table `file_name,scene`; a scene may be any text.
 
     DataError with one line for each photo that is unknown, listed twice, without a scene, or missing.
     """

@@ -1,7 +1,7 @@
 """The contest's metric: 0.7 x detection mAP@0.5 (category ignored) + 0.3 x classification mAP@0.5, with its uncertainty.
 
-Predictions are matched to the truth once for each photo. What is left, which prediction hit and in what order, is enough
-to score any multiset of the photos, so a bootstrap costs a sum, not a matching. AP is COCO's: 101 recalls, a precision
+Predictions are matched to the truth once for each photo. The result, which predictions are hits and in what order, is enough
+to score any multiset of the photos, so a bootstrap needs no further matching. AP is COCO's: 101 recalls, a precision
 envelope, areas of all sizes; without COCO's cap of 100 predictions a photo unless asked for.
 """
 
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is on one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,)."""
+    """The true boxes and labels of one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,)."""
 
     boxes: NDArray[np.float32]
     labels: Ints
@@ -39,11 +39,11 @@ class Ranking:
     """N predictions of P photos in C categories, by category and, within one, by descending score.
 
     Args:
-        photos: int64 (N,), which photo each is of.
+        photos: int64 (N,), the photo of each prediction.
         categories: int64 (N,), ascending.
         begins: int64 (N,), position of the first prediction of the same category.
-        hits: bool (N,), whether it found something that no better prediction had found.
-        truths: int64 (P, C), how many there are to find.
+        hits: bool (N,), whether it matched a true box that no better prediction had matched.
+        truths: int64 (P, C), the number of true boxes.
     """
 
     photos: Ints
@@ -55,7 +55,7 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """All that scoring needs of predictions and truth: a ranking without regard to category, and one with."""
+    """The matched predictions, as scoring needs them: a ranking without regard to category, and one by category."""
 
     detection: Ranking
     classification: Ranking
@@ -67,7 +67,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Scores:
-    """The two parts of the contest's score, each in [0, 1]; 0 where there is nothing to find."""
+    """The two parts of the contest's score, each in [0, 1]; 0 where there are no true boxes."""
 
     det_map50: float
     cls_map50: float
@@ -102,14 +102,14 @@ class Intervals:
 
 
 def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None = None) -> Match:
-    """Match predictions to truth, once and for all.
+    """Match predictions to the truth.
 
     Args:
         truths: one for each photo.
         predictions: the same photos in the same order.
         n_categories: C; labels are in 0..C-1.
-        max_dets: count only so many predictions of a photo (and, where the category counts, of a photo's category), the
-            best, as COCO does with 100; None counts all.
+        max_dets: count only this many predictions of a photo (by category: of each category on a photo), the best, as COCO
+            does with 100; None counts all.
 
     Raises:
         ValueError: another number of photos, or a label out of range.
@@ -118,10 +118,10 @@ def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
         raise ValueError(f"predictions: got {len(predictions)} photos, must be {len(truths)} as in the truth")
     _check_labels("truth", truths, n_categories)
     _check_labels("prediction", predictions, n_categories)
-    one_name_truths = [Truth(truth.boxes, np.zeros_like(truth.labels)) for truth in truths]
-    one_name_found = [Detections(found.boxes, found.scores, np.zeros_like(found.labels)) for found in predictions]
-    named_found = [Detections(found.boxes, found.scores, found.labels) for found in predictions]
-    return Match(_rank(one_name_truths, one_name_found, 1, max_dets), _rank(truths, named_found, n_categories, max_dets))
+    one_label_truths = [Truth(truth.boxes, np.zeros_like(truth.labels)) for truth in truths]
+    one_label = [Detections(photo.boxes, photo.scores, np.zeros_like(photo.labels)) for photo in predictions]
+    labelled = [Detections(photo.boxes, photo.scores, photo.labels) for photo in predictions]  # without evidence
+    return Match(_rank(one_label_truths, one_label, 1, max_dets), _rank(truths, labelled, n_categories, max_dets))
 
 
 def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_categories: int) -> None:
@@ -132,17 +132,17 @@ def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_c
 
 
 def _rank(truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None) -> Ranking:
-    """Sort by category and score; of equals an earlier photo's comes first, and of one photo's the earlier listed."""
-    best_first = [found.take(np.argsort(-found.scores, kind="stable")) for found in predictions]
-    best_first = best_first if max_dets is None else [_cap(found, max_dets) for found in best_first]
-    hits = [greedy_hits(truth, found) for truth, found in zip(truths, best_first, strict=True)]
-    photos = np.repeat(np.arange(len(truths)), [len(found) for found in best_first])  # (N,)
-    every = _join([found.labels for found in best_first], np.int64)  # (N,)
-    order = np.lexsort((-_join([found.scores for found in best_first], np.float32), every))  # (N,), stable
+    """Sort by category and score; of equal scores an earlier photo's comes first, and on one photo the one listed first."""
+    best_first = [photo.take(np.argsort(-photo.scores, kind="stable")) for photo in predictions]
+    best_first = best_first if max_dets is None else [_cap(photo, max_dets) for photo in best_first]
+    hits = [greedy_hits(truth, photo) for truth, photo in zip(truths, best_first, strict=True)]
+    photos = np.repeat(np.arange(len(truths)), [len(photo) for photo in best_first])  # (N,)
+    labels = _join([photo.labels for photo in best_first], np.int64)  # (N,)
+    order = np.lexsort((-_join([photo.scores for photo in best_first], np.float32), labels))  # (N,), stable
     counts = [np.bincount(truth.labels, minlength=n_categories) for truth in truths]
     return Ranking(
         photos[order],
-        categories := every[order],
+        categories := labels[order],
         np.searchsorted(categories, categories),
         _join(hits, np.bool_)[order],
         np.array(counts, np.int64).reshape(len(truths), n_categories),
@@ -153,22 +153,22 @@ def _join(parts: Sequence[NDArray], dtype: type) -> NDArray:
     return np.concatenate([np.zeros(0, dtype), *parts])
 
 
-def _cap(found: Detections, max_dets: int) -> Detections:
+def _cap(predictions: Detections, max_dets: int) -> Detections:
     """The first `max_dets` of each label, in the order given."""
-    order = np.argsort(found.labels, kind="stable")
-    labels = found.labels[order]
+    order = np.argsort(predictions.labels, kind="stable")
+    labels = predictions.labels[order]
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - np.searchsorted(labels, labels)
-    return found.take(rank < max_dets)
+    return predictions.take(rank < max_dets)
 
 
-def greedy_hits(truth: Truth, found: Detections) -> NDArray[np.bool_]:
-    """Which predictions (N,), best first, find something of their label that is still free: COCO's greedy matching.
+def greedy_hits(truth: Truth, predictions: Detections) -> NDArray[np.bool_]:
+    """Which predictions (N,), best first, are hits by COCO's greedy matching.
 
-    Each takes what it overlaps most, by MIN_IOU or more, and of equals the one listed last.
+    Each takes the free true box of its label that it overlaps most, by MIN_IOU or more; of equal overlaps the one listed last.
     """
-    overlap = iou(found.boxes, truth.boxes) * (found.labels[:, None] == truth.labels[None, :])  # (N, M)
-    hits = np.zeros(len(found), bool)
+    overlap = iou(predictions.boxes, truth.boxes) * (predictions.labels[:, None] == truth.labels[None, :])  # (N, M)
+    hits = np.zeros(len(predictions), bool)
     for k in np.flatnonzero((overlap >= MIN_IOU).any(axis=1)):
         best = overlap.shape[1] - 1 - overlap[k, ::-1].argmax()
         if overlap[k, best] >= MIN_IOU:
@@ -178,31 +178,31 @@ def greedy_hits(truth: Truth, found: Detections) -> NDArray[np.bool_]:
 
 
 def average_precisions(ranking: Ranking, photo_weights: Ints | None = None) -> NDArray[np.float64]:
-    """COCO's AP of each category, float64 (C,), in [0, 1]; nan for one that the truth does not have.
+    """COCO's AP of each category, float64 (C,), in [0, 1]; nan for a category without true boxes.
 
-    A recall threshold t counts the envelope at the first prediction whose recall reaches t. So each prediction counts
-    for as many thresholds as it newly reaches, and an AP is one sum over a category's predictions.
+    At a recall threshold t COCO takes the precision envelope at the first prediction whose recall reaches t. So each prediction
+    counts for as many thresholds as it is the first to reach, and an AP is one sum over a category's predictions.
 
     Args:
         ranking: the predictions in order.
-        photo_weights: int64 (P,), how many times each photo is there; None: once.
+        photo_weights: int64 (P,), how many times each photo counts; None: once.
     """
     photo_weights = np.ones(len(ranking.truths), np.int64) if photo_weights is None else photo_weights
     truths = photo_weights @ ranking.truths  # (C,)
     count = photo_weights[ranking.photos]  # (N,)
-    found = _running_sum(count * ranking.hits, ranking.begins)
+    hits = _running_sum(count * ranking.hits, ranking.begins)
     listed = _running_sum(count, ranking.begins)
-    recall = found / np.maximum(truths, 1)[ranking.categories]
+    recall = hits / np.maximum(truths, 1)[ranking.categories]
     reached = np.searchsorted(RECALLS, recall, side="right")
     begin = ranking.begins == np.arange(len(count))
     newly = reached - np.where(begin, 0, np.roll(reached, 1))
-    envelope = _best_from_here(found / np.maximum(listed, 1), ranking.categories)
+    envelope = _best_from_here(hits / np.maximum(listed, 1), ranking.categories)
     total = np.bincount(ranking.categories, envelope * newly, minlength=len(truths))  # (C,)
     return np.where(truths > 0, total / len(RECALLS), np.nan)
 
 
 def _running_sum(values: Ints, begins: Ints) -> Ints:
-    """Sums up to each of (N,) values, starting over where a category begins."""
+    """Cumulative sums of (N,) values, starting over where a category begins."""
     total = np.cumsum(values)
     return total - (total - values)[begins]
 
@@ -210,7 +210,8 @@ def _running_sum(values: Ints, begins: Ints) -> Ints:
 def _best_from_here(values: NDArray[np.float64], categories: Ints) -> NDArray[np.float64]:
     """The greatest of (N,) values, in [0, 1], from each to the end of its category.
 
-    A category is lifted above all later ones, so that one running maximum from the end serves all; costs 1e-13 of precision.
+    Values are shifted so that those of a category lie above all later ones: then one running maximum from the end is enough. It
+    costs 1e-13 of precision.
     """
     lift = -2.0 * categories
     return np.maximum.accumulate((values + lift)[::-1])[::-1] - lift
@@ -219,7 +220,7 @@ def _best_from_here(values: NDArray[np.float64], categories: Ints) -> NDArray[np
 def scores(match: Match, photo_weights: Ints | None = None) -> Scores:
     """The contest's figures on the photos, each taken `photo_weights` (int64 (P,)) times; None: once.
 
-    A category that is not in the truth of photos of weight > 0 does not count.
+    A category without true boxes on photos of weight > 0 does not count.
     """
     return Scores(
         _mean(average_precisions(match.detection, photo_weights)),
@@ -240,7 +241,7 @@ def evaluate(
 
 
 def _resamples(groups: NDArray[np.integer], n_photos: int, rng: np.random.Generator, n: int) -> Iterator[Ints]:
-    """`n` times the photos' weights (P,) when as many groups as there are are drawn with replacement."""
+    """`n` times the photos' weights (P,) in a resample of the groups, as many as there are, with replacement."""
     if len(groups) != n_photos:
         raise ValueError(f"groups: got {len(groups)}, must be one for each of {n_photos} photos")
     names, group = np.unique(groups, return_inverse=True)
@@ -255,10 +256,10 @@ def _interval(value: float, drawn: Sequence[float], groups: NDArray[np.integer])
 
 
 def tail(count: int) -> float:
-    """The share of resamples below an interval over `count` groups, by Student's t: the spread is known from few groups only.
+    """The share of resamples below an interval over `count` groups, by Student's t, as the spread is estimated from few groups.
 
-    Plain percentiles are too narrow there (Hesterberg 2015, arXiv:1411.5279, expanded percentile): of 6 groups the lower
-    end is not the 2.5th but the 0.24th.
+    Plain percentiles are too narrow then (Hesterberg 2015, arXiv:1411.5279, expanded percentile): with 6 groups the
+    lower end is the 0.24th percentile, not the 2.5th.
 
     >>> round(tail(6), 4), round(tail(1000), 4), round(tail(1), 4)
     (0.0024, 0.0248, 0.025)
@@ -273,9 +274,9 @@ def bootstrap(match_a: Match, match_b: Match, groups: NDArray[np.integer], rng: 
     Args:
         match_a: one set of predictions.
         match_b: another, on the same photos in the same order.
-        groups: (P,), which scene each photo is of; photos of one scene are drawn together.
+        groups: (P,), the scene of each photo; photos of one scene are resampled together.
         rng: draws the groups.
-        n: how many resamples.
+        n: number of resamples.
     """
     if match_a.n_photos != match_b.n_photos:
         raise ValueError(f"matches: got {match_a.n_photos} and {match_b.n_photos} photos, must be the same")
@@ -288,7 +289,7 @@ def interval(match: Match, groups: NDArray[np.integer], rng: np.random.Generator
     """The figures of one set of predictions, each with its interval; arguments as in `bootstrap`."""
     drawn, whole = [scores(match, weight) for weight in _resamples(groups, match.n_photos, rng, n)], scores(match)
     return Intervals(
-        _interval(whole.det_map50, [one.det_map50 for one in drawn], groups),
-        _interval(whole.cls_map50, [one.cls_map50 for one in drawn], groups),
-        _interval(whole.score, [one.score for one in drawn], groups),
+        _interval(whole.det_map50, [resample.det_map50 for resample in drawn], groups),
+        _interval(whole.cls_map50, [resample.cls_map50 for resample in drawn], groups),
+        _interval(whole.score, [resample.score for resample in drawn], groups),
     )

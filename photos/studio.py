@@ -1,4 +1,4 @@
-"""Studio photos: which product each folder is of, and the product cut out of its ground. Knows nothing about shelves."""
+"""Studio photos: the product of each folder, and the product cut out of its background. Knows nothing about shelves."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ import numpy.typing as npt
 from fusion.views import Image
 
 STUDIO = "NM_NGD_product_images"  # taken: the contest's name for the folder
-FLAT = 12  # chosen: of 255; how far the ground of a studio photo strays from its corner's colour
+FLAT_TOLERANCE = 12  # chosen: of 255; largest difference of a flat background from the colour of the photo's corner
 SUFFIXES = (".jpg", ".jpeg", ".png")
-PLAIN = 0.9  # chosen: share of a photo's rim that flat ground must take, else the ground is found by GrabCut
-RIM, ROUNDS = 0.04, 4  # chosen: share of the sides that GrabCut takes for ground, and how often it looks again
-GAP = 0.06  # chosen: share of a photo's shorter side; narrower gaps in an outline are the ground's doing
-LEAST = 0.02  # chosen: share of a photo that its product takes at least
+PLAIN_SHARE = 0.9  # chosen: share of a photo's rim that must be flat background; otherwise GrabCut finds the background
+RIM_SHARE, ITERATIONS = 0.04, 4  # chosen: share of the sides that GrabCut starts from as background, and its iterations
+GAP_SHARE = 0.06  # chosen: share of a photo's shorter side; narrower gaps in an outline are closed
+MIN_SHARE = 0.02  # chosen: least share of a photo that its product covers
 
 
 def studio_folder(data: Path, given: Path | None) -> Path:
@@ -27,7 +27,7 @@ def studio_folder(data: Path, given: Path | None) -> Path:
 
 
 def studio_names(folder: Path) -> dict[str, str]:
-    """Folder name -> product name: by metadata.json (product_code, product_name) where there is one, else the same.
+    """Folder name -> product name, by metadata.json (product_code, product_name); the folder name where there is none.
 
     Raises ValueError for a metadata.json of another form.
     """
@@ -46,18 +46,18 @@ def studio_names(folder: Path) -> dict[str, str]:
 
 
 def content_mask(image: Image) -> Image:
-    """255 on the product and 0 on the flat ground that reaches in from the picture's edge, uint8 (h, w)."""
+    """255 on the product and 0 on the flat background connected to the picture's edge, uint8 (h, w)."""
     height, width = image.shape[:2]
     padded = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=[int(c) for c in image[0, 0]])
     filled = np.zeros((height + 4, width + 4), np.uint8)  # floodFill wants a border of 1 around its picture
     options = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (255 << 8)
-    cv2.floodFill(padded, filled, (0, 0), 0, (FLAT,) * 3, (FLAT,) * 3, options)
+    cv2.floodFill(padded, filled, (0, 0), 0, (FLAT_TOLERANCE,) * 3, (FLAT_TOLERANCE,) * 3, options)
     return np.ascontiguousarray(255 - filled[2:-2, 2:-2])
 
 
 def content_box(image: Image) -> npt.NDArray[np.float32]:
-    """The box (4,) of the pixels that differ from the corner's colour by more than FLAT; the whole where none does."""
-    differs = np.abs(image.astype(np.int16) - image[0, 0].astype(np.int16)).max(2) > FLAT
+    """The box (4,) of the pixels that differ from the corner's colour by more than FLAT_TOLERANCE; all of it without any."""
+    differs = np.abs(image.astype(np.int16) - image[0, 0].astype(np.int16)).max(2) > FLAT_TOLERANCE
     ys, xs = np.nonzero(differs)
     if len(xs) == 0:
         return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
@@ -65,7 +65,7 @@ def content_box(image: Image) -> npt.NDArray[np.float32]:
 
 
 def studio_photos(folder: Path) -> dict[str, list[Path]]:
-    """The photos of each product, by its folder's name. Raises ValueError where there is none."""
+    """The photos of each product, by the name of its folder. Raises ValueError where there are no photos."""
     photos: dict[str, list[Path]] = {}
     for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
         photos.setdefault(path.parent.name, []).append(path)
@@ -77,16 +77,16 @@ def studio_photos(folder: Path) -> dict[str, list[Path]]:
 def cutout(rgb: Image) -> Image:
     """The product on a studio photo, uint8 (h, w, 4) RGBA, cut to its box.
 
-    Flat ground is what reaches in from the rim in the rim's colour; any other is found by GrabCut (Rother et al. 2004), told
-    that the rim is ground. The outline is then filled across and down, as a package has no holes. ValueError where nothing is
-    left.
+    A flat background is what is connected to the rim in the rim's colour; any other background is found by GrabCut (Rother et
+    al. 2004), which starts from the rim as background. The outline is then filled across and down, as a package has no holes.
+    ValueError where too little is left.
     """
     rim = _ring(rgb.shape[:2])
     mask = content_mask(rgb)
-    if np.mean(mask[rim] == 0) < PLAIN:
+    if np.mean(mask[rim] == 0) < PLAIN_SHARE:
         mask = _grab(rgb)
     solid = _largest(_filled(mask))
-    if np.mean(solid > 0) < LEAST:
+    if np.mean(solid > 0) < MIN_SHARE:
         raise ValueError("no product stands out from the ground")
     x, y, w, h = cv2.boundingRect(solid)
     thinner = cv2.erode(solid, np.ones((3, 3), np.uint8))
@@ -102,26 +102,32 @@ def _ring(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 
 
 def _grab(rgb: Image) -> Image:
-    """255 on what GrabCut takes for the product (H, W)."""
+    """255 where GrabCut finds the product, else 0: uint8 (H, W)."""
     height, width = rgb.shape[:2]
-    x, y = max(1, round(RIM * width)), max(1, round(RIM * height))
+    x, y = max(1, round(RIM_SHARE * width)), max(1, round(RIM_SHARE * height))
     mask = np.zeros((height, width), np.uint8)
     cv2.setRNGSeed(0)
     cv2.grabCut(
-        rgb, mask, (x, y, width - 2 * x, height - 2 * y), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_RECT
+        rgb,
+        mask,
+        (x, y, width - 2 * x, height - 2 * y),
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        ITERATIONS,
+        cv2.GC_INIT_WITH_RECT,
     )
     return np.where((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
 
 
 def _filled(mask: Image) -> Image:
-    """`mask` (H, W) without specks, its narrow gaps closed, and all that lies between its ends both across and down.
+    """`mask` (H, W) without specks, with narrow gaps closed, and filled between its outermost pixels in both row and column.
 
     >>> _filled(np.pad(np.pad(np.zeros((2, 2), np.uint8), 3, constant_values=255), 2))[4:8, 4:8].min()
     255
     """
-    gap = 1 + 2 * round(GAP * min(mask.shape) / 2)
+    gap = 1 + 2 * round(GAP_SHARE * min(mask.shape) / 2)
     clean = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    clean = cv2.copyMakeBorder(clean, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)  # else closing reaches for the edge
+    clean = cv2.copyMakeBorder(clean, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)  # else closing connects it to the edge
     clean = cv2.morphologyEx(clean, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))[gap:-gap, gap:-gap] > 0
     between = [np.maximum.accumulate(clean, a) & np.flip(np.maximum.accumulate(np.flip(clean, a), a), a) for a in (0, 1)]
     return np.where(between[0] & between[1], 255, 0).astype(np.uint8)
@@ -130,6 +136,6 @@ def _filled(mask: Image) -> Image:
 def _largest(mask: Image) -> Image:
     """The largest connected part of `mask` (H, W)."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
-    if count == 1:  # nothing but ground
+    if count == 1:  # background only
         return mask
     return np.where(parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax(), 255, 0).astype(np.uint8)

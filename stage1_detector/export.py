@@ -20,17 +20,18 @@ OPSET = 17  # taken: the judge's onnxruntime 1.20 reads opsets up to 20 and advi
 MAX_IR_VERSION = 10  # taken: what onnxruntime 1.20 reads
 BOX_TOLERANCE = 0.1  # pixels of the canvas
 SCORE_TOLERANCE = 1e-4
-TIES = 0.02  # chosen: share of what a network ranks highest that rounding may let another thing take the place of
+MAX_MISSING = 0.02  # chosen: share of a network's best predictions that rounding may rank lower in the other's output
 
 
 def to_onnx(
-    model: torch.nn.Module, example: torch.Tensor, path: Path, dynamic: dict[str, dict[int, str]], mean: Any, std: Any
+    model: torch.nn.Module, example: torch.Tensor, path: Path, dynamic_axes: dict[str, dict[int, str]], mean: Any, std: Any
 ) -> None:
-    """Write `model` to PATH at opset 17, traced on `example` (B, 3, H, W); `dynamic` names the free axes of both ends.
+    """Write `model` to PATH at opset 17, traced on `example` (B, 3, H, W).
 
-    The file takes photos, not what `model` takes: see `take_photos`, also for `mean` and `std`.
+    `dynamic_axes` names the axes of free length, of the input first and then of the output. The file takes photos, not the
+    normalised input of `model`: see `take_photos`, also for `mean` and `std`.
     """
-    inputs, outputs = list(dynamic)
+    input_name, output_name = list(dynamic_axes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter calls itself legacy; the newer one writes opset 18 and IR 13
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -40,24 +41,24 @@ def to_onnx(
             str(path),
             opset_version=OPSET,
             dynamo=False,
-            input_names=[inputs],
-            output_names=[outputs],
-            dynamic_axes=dynamic,
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_axes=dynamic_axes,
         )
-    graph = onnx.load(str(path))
-    graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
-    take_photos(graph, mean, std)
-    onnx.checker.check_model(graph)
-    onnx.save(graph, str(path))
+    exported = onnx.load(str(path))
+    exported.ir_version = min(exported.ir_version, MAX_IR_VERSION)
+    take_photos(exported, mean, std)
+    onnx.checker.check_model(exported)
+    onnx.save(exported, str(path))
 
 
 def take_photos(model: onnx.ModelProto, mean: Any, std: Any) -> None:
-    """Let a graph that takes float32 (B, 3, H, W) take uint8 (B, H, W, 3), RGB, and normalise by itself, as
-    `fusion.models.normalise` does: (pixel / 255 - mean) / std. A quarter of the bytes go in, and on a GPU it does the rest.
+    """Change a graph that takes float32 (B, 3, H, W) to take uint8 (B, H, W, 3), RGB, and to normalise as
+    `fusion.models.normalise` does: (pixel / 255 - mean) / std. Its input is a quarter of the bytes, normalised on the GPU.
     """
     graph, name = model.graph, model.graph.input[0].name
     for node in graph.node:
-        node.input[:] = [f"{name}_normalised" if one == name else one for one in node.input]
+        node.input[:] = [f"{name}_normalised" if tensor == name else tensor for tensor in node.input]
     constants = {"scale": 1 / (255 * np.asarray(std, np.float64)), "shift": -np.asarray(mean, np.float64) / np.asarray(std)}
     for step, values in constants.items():
         array = values.astype(np.float32).reshape(1, 3, 1, 1)
@@ -85,29 +86,29 @@ def export_detector(
     Raises ValueError, and leaves no file, when ONNX and torch disagree by more than 0.1 px or 1e-4 in score.
     """
     side = int(str(sidecar["size"]))
-    example, free = torch.zeros(1, 3, 320, 256), {0: "batch", 2: "height", 3: "width"}
+    example, input_axes = torch.zeros(1, 3, 320, 256), {0: "batch", 2: "height", 3: "width"}
     if sidecar.get("shape") == "stretch":
-        example, free = torch.zeros(2, 3, side, side), {0: "batch"}
-    axes = {"images": free, "predictions": {0: "batch", 2: "anchors"}}
+        example, input_axes = torch.zeros(2, 3, side, side), {0: "batch"}
+    axes = {"images": input_axes, "predictions": {0: "batch", 2: "anchors"}}
     to_onnx(model, example, path, axes, sidecar["mean"], sidecar["std"])
-    state_rows(path, model, example)
+    fix_output_rows(path, model, example)
     parity = detector_parity(model, path, sidecar, detector_inputs(photos, sidecar))
-    refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE, "missing": TIES})
+    refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE, "missing": MAX_MISSING})
     write_sidecar(path, sidecar)
     return parity
 
 
 @torch.no_grad()
-def state_rows(path: Path, model: torch.nn.Module, example: torch.Tensor) -> None:
-    """Write into PATH's graph how many rows, 4 + C, its output has: tracing may leave it open, and the checker counts them."""
-    graph = onnx.load(str(path))
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = model(example).shape[1]
-    onnx.save(graph, str(path))
+def fix_output_rows(path: Path, model: torch.nn.Module, example: torch.Tensor) -> None:
+    """Write into PATH's graph how many rows, 4 + C, its output has: tracing may leave it open, and a zip's check reads it."""
+    exported = onnx.load(str(path))
+    exported.graph.output[0].type.tensor_type.shape.dim[1].dim_value = model(example).shape[1]
+    onnx.save(exported, str(path))
 
 
 def detector_inputs(photos: tuple[Photo, ...], sidecar: dict[str, object], n: int = 3) -> Iterable[np.ndarray]:
-    """For each of the first `n` photos its canvases, uint8 (B, H, W, 3): square and as the tight rectangle, or stretched; one,
-    and eight of the last at once.
+    """Batches of canvases, uint8 (B, H, W, 3): of each of the first `n` photos one square and one tight rectangle, or one
+    stretched, each a batch of its own; then eight shifted copies of the last in one batch.
     """
     shapes = ("stretch",) if sidecar.get("shape") == "stretch" else ("square", "rectangle")
     for photo in photos[:n]:
@@ -125,35 +126,35 @@ def detector_parity(
 ) -> dict[str, float]:
     """Largest difference between `model` and the ONNX file over canvases: boxes in pixels of the canvas, scores.
 
-    Where a network ranks what it looks at, `missing` is the share of its best that the other has not ranked so high.
+    In families that select queries or proposals by score, `missing` is the share of the best that the file does not have.
     """
-    worst = {"boxes_px": 0.0, "scores": 0.0} | ({} if sidecar["family"] == "yolo" else {"missing": 0.0})
-    for ours, theirs in outputs_of_both(model, path, sidecar, inputs):
-        if "missing" in worst:
-            ours, theirs, missing = same_queries(ours, theirs)
-            worst["missing"] = max(worst["missing"], missing)
-        worst["boxes_px"] = max(worst["boxes_px"], float(np.abs(ours[:, :4] - theirs[:, :4]).max(initial=0.0)))
-        worst["scores"] = max(worst["scores"], float(np.abs(ours[:, 4:] - theirs[:, 4:]).max(initial=0.0)))
-    return worst
+    largest = {"boxes_px": 0.0, "scores": 0.0} | ({} if sidecar["family"] == "yolo" else {"missing": 0.0})
+    for of_torch, of_onnx in outputs_of_both(model, path, sidecar, inputs):
+        if "missing" in largest:
+            of_torch, of_onnx, missing = same_queries(of_torch, of_onnx)
+            largest["missing"] = max(largest["missing"], missing)
+        largest["boxes_px"] = max(largest["boxes_px"], float(np.abs(of_torch[:, :4] - of_onnx[:, :4]).max(initial=0.0)))
+        largest["scores"] = max(largest["scores"], float(np.abs(of_torch[:, 4:] - of_onnx[:, 4:]).max(initial=0.0)))
+    return largest
 
 
-def same_queries(ours: np.ndarray, theirs: np.ndarray, best: int = 100) -> tuple[np.ndarray, np.ndarray, float]:
-    """The `best` queries of `ours` (B, 4 + C, Q) by score, and of `theirs` the nearest to each: both (P, 4 + C, 1).
+def same_queries(a: np.ndarray, b: np.ndarray, best: int = 100) -> tuple[np.ndarray, np.ndarray, float]:
+    """The `best` queries of `a` (B, 4 + C, Q) by score, and the nearest in `b` to each: both (P, 4 + C, 1).
 
-    Left out, if they are no more than TIES of all, are those that `theirs` has none for; third comes their share.
-    Which places of the photo become queries or proposals, and in which order, hangs on scores that may tie; what is found
-    there does not.
+    Those without an equal in `b` are left out if they are no more than MAX_MISSING of all; their share is returned third.
+    Which places of the photo become queries or proposals, and in which order, depends on scores that may tie; the prediction
+    for such a place does not.
     """
-    order = np.argsort(-ours[:, 4:].max(1), 1, kind="stable")[:, :best]  # (B, K)
-    ours = np.take_along_axis(ours, order[:, None], 2)
-    apart = np.abs(ours[:, :4, :, None] - theirs[:, :4, None, :]).max(1)  # (B, K, Q)
-    apart += 100 * np.abs(ours[:, 4:].max(1)[:, :, None] - theirs[:, 4:].max(1)[:, None])
-    theirs = np.take_along_axis(theirs, apart.argmin(2)[:, None], 2)
-    differ = np.abs(ours - theirs)  # (B, 4 + C, K)
-    found = (differ[:, :4].max(1) <= BOX_TOLERANCE) & (differ[:, 4:].max(1) <= SCORE_TOLERANCE)  # (B, K)
-    missing = 1 - float(found.mean())
-    found |= missing > TIES
-    return ours.transpose(0, 2, 1)[found][..., None], theirs.transpose(0, 2, 1)[found][..., None], missing
+    order = np.argsort(-a[:, 4:].max(1), 1, kind="stable")[:, :best]  # (B, K)
+    a = np.take_along_axis(a, order[:, None], 2)  # (B, 4 + C, K)
+    distance = np.abs(a[:, :4, :, None] - b[:, :4, None, :]).max(1)  # (B, K, Q)
+    distance += 100 * np.abs(a[:, 4:].max(1)[:, :, None] - b[:, 4:].max(1)[:, None])
+    b = np.take_along_axis(b, distance.argmin(2)[:, None], 2)  # (B, 4 + C, K)
+    difference = np.abs(a - b)  # (B, 4 + C, K)
+    equal = (difference[:, :4].max(1) <= BOX_TOLERANCE) & (difference[:, 4:].max(1) <= SCORE_TOLERANCE)  # (B, K)
+    missing = 1 - float(equal.mean())
+    kept = equal | (missing > MAX_MISSING)
+    return a.transpose(0, 2, 1)[kept][..., None], b.transpose(0, 2, 1)[kept][..., None], missing
 
 
 def outputs_of_both(
@@ -178,5 +179,5 @@ def refuse_disagreement(path: Path, parity: dict[str, float], allowed: dict[str,
 
 
 def write_sidecar(path: Path, sidecar: dict[str, object]) -> None:
-    """Write what run.py must know about the model in PATH into the JSON of the same name."""
+    """Write what run.py must know about the model in PATH into the JSON beside it of the same name."""
     path.with_suffix(".json").write_text(json.dumps(sidecar, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The families of detectors: for each, the functions that train, load and export it, and what its photos look like."""
+"""The families of detectors: for each, the functions that train, load and export it, and how it takes photos."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,46 +10,60 @@ import torch
 
 from fusion.models import Sidecar, normalise
 from stage1_detector.config import Config
+from stage1_detector.engine import Job
 from stage1_detector.nets import conditional_detr, torchvision_net
 from stage1_detector.torch_engine import loop
-from stage1_detector.torch_engine.canvases import LOOK, Look
+from stage1_detector.torch_engine.canvases import IMAGENET_FORMAT, InputFormat
 from stage1_detector.ultralytics_engine import yolo
 
-PLAIN = Look(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+ULTRALYTICS_FORMAT = InputFormat(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 class Family(NamedTuple):
     """What differs between families.
 
-    `fit` trains and returns the weights file, with the arguments of `yolo.fit`; `load` reads it; `for_export` makes of the
-    network one that puts out what `fusion.decode` reads; `refuse` raises ValueError for what training could not begin with.
-    `look` is how it sees photos; `layout` the family that `fusion.decode` knows its output by, where that has another name.
+    Attributes:
+        fit: trains and returns the weights file.
+        load: reads the weights file.
+        for_export: turns the network into one whose output `fusion.decode` reads; the second argument is its config.
+        refuse: raises ValueError for a config, a file to start from or a checkpoint to resume that training cannot begin with.
+        input_format: how it takes photos.
+        layout: the family by whose name `fusion.decode` knows its output; empty: its own.
     """
 
-    fit: Callable[..., Path]
+    fit: Callable[[Job[Any]], Path]
     load: Callable[[Path], torch.nn.Module]
     for_export: Callable[[torch.nn.Module, Any], torch.nn.Module]
     refuse: Callable[[Any, Path | None, Path | None], None]
-    look: Look = PLAIN
+    input_format: InputFormat = ULTRALYTICS_FORMAT
     layout: str = ""
 
 
-def as_it_is(network: torch.nn.Module, config: Config) -> torch.nn.Module:
-    """The network; its output is what `fusion.decode` reads."""
+def unchanged(network: torch.nn.Module, config: Config) -> torch.nn.Module:
+    """The network itself, whose output `fusion.decode` reads."""
     return network
 
 
-STRETCHED = LOOK._replace(shape="stretch")
+STRETCHED_FORMAT = IMAGENET_FORMAT._replace(shape="stretch")
 TORCHVISION = Family(
-    partial(loop.fit, build=torchvision_net.build, look=LOOK), torchvision_net.load, as_it_is, torchvision_net.refuse, LOOK
+    fit=partial(loop.fit, network=loop.NetworkSpec(torchvision_net.build, IMAGENET_FORMAT)),
+    load=torchvision_net.load,
+    for_export=unchanged,
+    refuse=torchvision_net.refuse,
+    input_format=IMAGENET_FORMAT,
 )
 CONDITIONAL_DETR = Family(
-    partial(loop.fit, build=conditional_detr.build, look=STRETCHED), conditional_detr.load, as_it_is, conditional_detr.refuse,
-    STRETCHED, layout="rtdetr",
-)  # fmt: skip
+    fit=partial(loop.fit, network=loop.NetworkSpec(conditional_detr.build, STRETCHED_FORMAT)),
+    load=conditional_detr.load,
+    for_export=unchanged,
+    refuse=conditional_detr.refuse,
+    input_format=STRETCHED_FORMAT,
+    layout="rtdetr",
+)
+YOLO = Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse)
 FAMILIES: dict[str, Family] = {
-    "yolo": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse),
-    "rtdetr": Family(yolo.fit, yolo.load, yolo.for_export, yolo.refuse, PLAIN._replace(shape="stretch")),
+    "yolo": YOLO,
+    "rtdetr": YOLO._replace(input_format=ULTRALYTICS_FORMAT._replace(shape="stretch")),
     "rcnn": TORCHVISION,
     "retinanet": TORCHVISION,
     "conditional_detr": CONDITIONAL_DETR,

@@ -153,7 +153,7 @@ def digits_resfpn() -> TorchvisionConfig:
 
 def retinanet() -> TorchvisionConfig:
     """System D's RetinaNet: ResNet-50, FPN, multi-scale 3x, SGD. Needs a GPU and `--pretrained FILE`. Theirs: mAP50 0.4527 on
-    trash; the other rows of their table are `experiments.studies.trash`'s.
+    trash; the other rows of their table are `experiments.studies.retinanets`'s.
     """
     return TorchvisionConfig(
         family="retinanet", head="plain", norm="frozen", size=1344, batch=8, optimizer="SGD", lr=0.005, lr_end=0.0,

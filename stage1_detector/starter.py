@@ -15,21 +15,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import read_sidecar
 from photos.data import read
+from runs import weights_file
 from runs.command import run, say
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
+from stage1_detector.engine import Job
 from stage1_detector.export import export_detector
-from stage1_detector.synthesis import studio_shelves
-from stage1_detector.synthesis.coco_writer import WISH
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis import composed_dataset
+from stage1_detector.synthesis.coco_writer import REQUEST_FILE
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.train import network_score, sidecar
 from stage1_detector.ultralytics_engine import yolo
-from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import STARTER_MODEL, load_pretrained
 
 MOST = 15_000_000  # bytes; taken: what may be committed
 SIZES = (320, 640, 224)  # chosen, on photos of other kinds than it was trained on: long sides that it looks in, untrained
@@ -37,7 +39,7 @@ FOUND = 1200  # chosen: most products on a photo that it may find; 759 are known
 MODULE = "python -m stage1_detector.starter"
 UNSEEN = 10_000  # chosen: seeds are numbers; photos with this much more are never trained on
 VALID = 100  # photos held out, of packages that are not trained on
-LOOK = Look(
+LOOK = ShelfAppearance(
     sizes=((416, 312), (312, 416), (416, 416), (416, 234), (234, 416)), rows=(1, 7), kinds=(1.0, 0.5, 0.25, 0.9), turn=3.0,
     keystone=0.12, blur=(0.2, 1.1), noise=(1.0, 10.0), jpeg=(35, 95),
 )  # fmt: skip
@@ -50,46 +52,38 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
     sets = {}
     for part, count, its_seed in (("train", photos, seed), ("valid", VALID, seed + UNSEEN)):
         folder = work / part
-        studio_shelves.draw(
-            studio_shelves.Fantasy(),
-            LOOK,
-            [{"id": 0, "name": "product"}],
-            count,
-            folder,
-            its_seed,
-            tell=lambda line: say(f"starter: {line}"),
+        photos_of_part = composed_dataset.ComposedSet(
+            composed_dataset.RandomPacks(), LOOK, [{"id": 0, "name": "product"}], count, its_seed
         )
+        composed_dataset.draw(photos_of_part, folder, tell=lambda line: say(f"starter: {line}"))
         sets[part] = read(folder).photos
     run_folder = work / "run"
     begun = (run_folder / "weights" / "last.pt").is_file()
     scorer = network_score(config, sidecar(config, None, sets), sets["valid"], 1)
-    weights = yolo.fit(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    job = Job(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    weights = yolo.fit(job)
     write(yolo.load_raw(weights), out)
     write_json(
         out.with_suffix(".json"),
         {
             "settings": {"photos": photos, "look": asdict(LOOK), "config": asdict(config)},
             "command": f"{MODULE} --photos {photos} --epochs {epochs} --seed {seed} --out FILE --work DIR",
-            "hours": (time.time() - (work / "train" / WISH).stat().st_mtime) / 3600,  # from the first photo on, breaks included
+            "hours": (time.time() - (work / "train" / REQUEST_FILE).stat().st_mtime)
+            / 3600,  # from the first photo on, breaks included
         },
     )
 
 
 def write(model: torch.nn.Module, out: Path) -> None:
     """Write the weights of `model` to OUT in half precision. Raises ValueError if they are more than MOST bytes."""
-    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()}
-    beside = out.with_suffix(".part")
-    save_file(state, beside)
-    if beside.stat().st_size > MOST:
-        raise ValueError(f"{out}: got {beside.stat().st_size} bytes, allowed {MOST}; choose a smaller model")
-    beside.replace(out)
+    weights_file.write_half_precision(model, out, MOST)
 
 
 def export(folder: Path, weights: Path = STARTER, size: int = CONFIG.size) -> Path:
     """Write FOLDER/model.onnx and its sidecar: the detector in `weights`, for photos of `size` px on the long side."""
     config = replace(CONFIG, size=size)
     network = yolo.build(STARTER_MODEL, ["product"])
-    load_matching(network, weights)
+    load_pretrained(network, weights)
     described = sidecar(config, None, {"train": (), "valid": ()}) | {"max_det": FOUND}
     path = folder / "model.onnx"
     export_detector(yolo.for_export(network.fuse(verbose=False).eval(), config), path, described, ())

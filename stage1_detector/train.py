@@ -18,19 +18,19 @@ import torch
 
 from fusion.ensemble import Member
 from fusion.models import Model, Sidecar, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Dataset, Photo, read, read_image
 from photos.score import Truth, evaluate
 from runs import record
 from runs.command import run, say
 from stage1_detector.config import ANCHORS, CHOICES, NORMS, STRIDE, Config, DetectorConfig, override, weights_file
-from stage1_detector.engine import Progress, Score, epochs, max_det
+from stage1_detector.engine import Job, Progress, Score, epochs, max_det
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Family, Network
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
-from stage1_detector.synthesis.coco_writer import WISH
-from stage1_detector.torch_engine.distributed import ALONE, Crew
+from stage1_detector.synthesis.coco_writer import REQUEST_FILE
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 VALID_CONF = 0.001  # taken: the low floor that AP wants (CONTEST.md)
@@ -149,12 +149,12 @@ def train(
     synthetic: Path | None = None,
     family: Family | None = None,
     also: Mapping[str, Any] = MappingProxyType({}),
-    crew: Crew = ALONE,
+    distributed: Distributed = SINGLE_PROCESS,
 ) -> Path:
     """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused.
 
     `family` comes in place of the one that `config` names, `also` is further settings that make the run what it is; of a
-    `crew`, the first process alone speaks and writes.
+    `distributed` training, the main process alone speaks and writes.
     """
     pretrained = weights_file(pretrained)
     if (synthetic is None) != (config.synthetic_ratio == 0):
@@ -164,7 +164,7 @@ def train(
     family = family or FAMILIES[config.family]
     settings = record.made_with(runs / folds.NAME, classes, config, pretrained, synthetic) | also
     if record.finished(out, settings, force):
-        if crew.leads:
+        if distributed.is_main:
             say(f"{classes}: reuses {out}")
         return out / "model.onnx"
     record.refuse_unfinished(out, is_stopped(out), resume, force)
@@ -172,12 +172,16 @@ def train(
     family.refuse(config, pretrained, last if resume else None)
     if isinstance(config, DetectorConfig) and config.distill_model:
         record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], runs / folds.NAME)
-    made = () if synthetic is None else synthetic_photos(synthetic, dataset, classes, folds.told_apart(parts.photos("train")))
-    crew.every(None)  # all have looked before the first writes
-    if crew.leads:
+    made = (
+        ()
+        if synthetic is None
+        else synthetic_photos(synthetic, dataset, classes, folds.photo_fingerprint(parts.photos("train")))
+    )
+    distributed.all_gather(None)  # all have looked before the first writes
+    if distributed.is_main:
         record.begin(out, settings, resume, () if pretrained and last.resolve() == pretrained.resolve() else (last,))
     photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
-    tell = teller(out, classes, crew)
+    tell = teller(out, classes, distributed)
     tell(
         f"{getattr(config, 'model', config.family)} on {len(photos['train'])} photos at {config.size} px, "
         f"{epochs(config, len(photos['train']))} epochs"
@@ -185,18 +189,18 @@ def train(
     names = ["product"] if classes == "one" else [f"c{category.id}" for category in dataset.categories]
     described = sidecar(config, None if classes == "one" else [category.id for category in dataset.categories], photos)
     scorer = network_score(config, described, photos["valid"], len(dataset.categories))
-    weights = family.fit(config, photos, names, out, tell, scorer, pretrained, resume, made)
-    if crew.leads:
+    weights = family.fit(Job(config, photos, names, out, tell, scorer, pretrained, resume, made, distributed))
+    if distributed.is_main:
         metrics = finish(family.load(weights), out, config, described, photos["valid"], len(dataset.categories))
         record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
 
 
-def teller(out: Path, classes: str, crew: Crew) -> Progress:
-    """What says a line and leaves it in OUT; of a crew, the first's."""
+def teller(out: Path, classes: str, distributed: Distributed) -> Progress:
+    """What says a line and leaves it in OUT; of several processes, the main one does."""
 
     def tell(line: str) -> None:
-        if crew.leads:
+        if distributed.is_main:
             say(f"{classes}: {line}")
             record.note(out, line)
 
@@ -211,11 +215,11 @@ def is_stopped(out: Path) -> bool:
 def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
-    Raises ValueError where they are made of other photos than those that `train` tells, as `folds.told_apart` does, and where
-    `classes` is "all" and a category there is not one of the data set's.
+    Raises ValueError where they are made of other photos than those of the fingerprint `train` (`folds.photo_fingerprint`), and
+    where `classes` is "all" and a category there is not one of the data set's.
     """
     made = read(folder)
-    wish = read_object(folder / WISH) if (folder / WISH).is_file() else {}
+    wish = read_object(folder / REQUEST_FILE) if (folder / REQUEST_FILE).is_file() else {}
     if wish.get("train", "") not in ("", train):
         raise ValueError(f"--synthetic: {folder} is made of other photos than these folds train on; make it anew with --runs")
     if classes == "one":
@@ -233,16 +237,16 @@ def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -
 def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
     """What run.py must know about the detector."""
     family = FAMILIES[config.family]
-    look = family.look
+    input_format = family.input_format
     return {
         "task": "detector",
         "family": family.layout or config.family,
         "categories": categories,
         "size": config.size,
-        "shape": look.shape,
+        "shape": input_format.shape,
         "stride": STRIDE,
-        "mean": list(look.mean),
-        "std": list(look.std),
+        "mean": list(input_format.mean),
+        "std": list(input_format.std),
         "max_det": max_det([*photos["train"], *photos["valid"]]),
     }
 
@@ -280,7 +284,7 @@ def member(model: Model | Network) -> Member:
 def score(model: Model | Network, photos: tuple[Photo, ...], n_categories: int) -> dict[str, float]:
     """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
     one = member(model)
-    found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
+    found = [run_detector(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
     result = evaluate([Truth(p.boxes, p.labels) for p in photos], found, n_categories)
     named = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
     return {"det_map50": float(result.det_map50)} | named

@@ -16,13 +16,13 @@ from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.crops import Image, Region, shake
 
 Matrix = npt.NDArray[np.float64]
-TILTED = 0.7  # chosen: the share of crops that are turned and moved
-MOVE = 0.04  # chosen: how far they are moved, in shares of the crop's side
-PATCH = (0.02, 0.2)  # chosen: the area of an occluding patch, in shares of the crop
-ASKEW = 0.1  # chosen: how far a bridged product's corners move, in shares of its sides
-FAR = 0.3  # chosen: the least share of the crop's pixels, a side, that a bridged product is seen with
-MADE_UP = 0.3  # chosen: the share of bridged products with made-up goods behind them
-SIGMA = (0.3, 1.6)  # chosen: of the blur, in pixels of the crop
+TILT_PROBABILITY = 0.7  # chosen: that a crop is rotated and shifted
+MAX_SHIFT = 0.04  # chosen: in shares of the crop's side
+ERASED_AREA = (0.02, 0.2)  # chosen: of an occluding rectangle, in shares of the crop
+MAX_CORNER_SHIFT = 0.1  # chosen: of a bridged product, in shares of its sides
+MIN_RESOLUTION = 0.3  # chosen: of a bridged product, side in pixels as a share of the crop's
+CLUTTER_PROBABILITY = 0.3  # chosen: that the background of a bridged product is drawn
+BLUR_SIGMA = (0.3, 1.6)  # chosen: in pixels of the crop
 # The YIQ colour space (NTSC 1953): in it saturation and hue are a scaling and a turn of the two colour axes.
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 RGB = np.linalg.inv(YIQ)
@@ -38,32 +38,32 @@ def augmented(
         region = regions[pick]
         if region.studio and config.bridge:
             region = bridged(region, config, regions[rng.integers(len(regions))], rng)
-        crops[i] = one(region, error, config, rng)
+        crops[i] = augmented_crop(region, error, config, rng)
     return crops
 
 
-def one(region: Region, error: npt.NDArray[np.float64], config: ClassifierConfig, rng: np.random.Generator) -> Image:
+def augmented_crop(region: Region, error: npt.NDArray[np.float64], config: ClassifierConfig, rng: np.random.Generator) -> Image:
     """One augmented crop of `region`, uint8 (size, size, 3)."""
     box = region.box if region.studio or region.still else shake(region.box, error, rng)
-    turn = tilt(config, rng) if rng.random() < TILTED else None
-    made = cv2.transform(warped(region.image, box, config, turn), colour_matrix(config.colour, rng))
+    turn = tilt(config, rng) if rng.random() < TILT_PROBABILITY else None
+    image = cv2.transform(warped(region.image, box, config, turn), colour_matrix(config.colour, rng))
     if rng.random() < config.blur:
-        made = cv2.GaussianBlur(made, (5, 5), rng.uniform(*SIGMA))
+        image = cv2.GaussianBlur(image, (5, 5), rng.uniform(*BLUR_SIGMA))
     if rng.random() < config.erase:
-        erase(made, rng)
-    return np.asarray(made, np.uint8)
+        erase(image, rng)
+    return np.asarray(image, np.uint8)
 
 
 def tilt(config: ClassifierConfig, rng: np.random.Generator) -> Matrix:
-    """A turn around the middle of the crop by up to `config.rotate` degrees, and a shift by up to MOVE: (2, 3), in edges."""
+    """A rotation around the crop's middle by up to `config.rotate` degrees, a shift by up to MAX_SHIFT: (2, 3), in edges."""
     middle = config.size / 2
     matrix = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-config.rotate, config.rotate), 1.0)
-    matrix[:, 2] += rng.uniform(-MOVE, MOVE, 2) * config.size
+    matrix[:, 2] += rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2) * config.size
     return np.asarray(matrix, np.float64)
 
 
 def warped(image: Image, box: npt.NDArray[np.float32], config: ClassifierConfig, turn: Matrix | None) -> Image:
-    """What `crop` cuts, turned by `turn` (2, 3) on its canvas, in one warp; without a turn it is `crop` itself."""
+    """What `crop` cuts, transformed by `turn` (2, 3) on its canvas, in one warp; without `turn` it is `crop` itself."""
     if turn is None:
         return crop(image, box, config.size, config.margin, config.fit)
     room = config.margin * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
@@ -100,7 +100,7 @@ def colour_matrix(strength: float, rng: np.random.Generator) -> npt.NDArray[np.f
 def erase(image: Image, rng: np.random.Generator) -> None:
     """Cover a rectangle of `image` with grey, in place (Zhong et al. 2020, random erasing)."""
     size = image.shape[0]
-    area, ratio = rng.uniform(*PATCH), np.exp(rng.uniform(-1.2, 1.2))
+    area, ratio = rng.uniform(*ERASED_AREA), np.exp(rng.uniform(-1.2, 1.2))
     w, h = (min(size, max(1, round(size * float(side)))) for side in (np.sqrt(area * ratio), np.sqrt(area / ratio)))
     x, y = rng.integers(size - w + 1), rng.integers(size - h + 1)
     image[y : y + h, x : x + w] = PADDING
@@ -110,14 +110,14 @@ def erase(image: Image, rng: np.random.Generator) -> None:
 
 
 def bridged(region: Region, config: ClassifierConfig, other: Region, rng: np.random.Generator) -> Region:
-    """A studio region as a shelf would show it, by `config.bridge` in [0, 1]: fewer pixels, askew, other goods behind, uneven
-    light. `other` lends its picture as what is behind. The box of what comes out is shaken.
+    """A studio region as a shelf would show it, by `config.bridge` in [0, 1]: fewer pixels, in perspective, in front of other
+    goods, in uneven light. The background is taken from `other`. The box of the result is shaken like a shelf region's.
     """
     strength, region = config.bridge, distant(region, config, rng)
     height, width = region.image.shape[:2]
     ends = region.box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)  # corners of the content
     sides = region.box[2:] - region.box[:2]
-    moved = (ends + rng.uniform(-ASKEW, ASKEW, (4, 2)) * strength * sides).astype(np.float32)
+    moved = (ends + rng.uniform(-MAX_CORNER_SHIFT, MAX_CORNER_SHIFT, (4, 2)) * strength * sides).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(ends, moved)
     image = cv2.warpPerspective(region.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     if region.mask is not None and rng.random() < strength:
@@ -128,8 +128,8 @@ def bridged(region: Region, config: ClassifierConfig, other: Region, rng: np.ran
 
 
 def distant(region: Region, config: ClassifierConfig, rng: np.random.Generator) -> Region:
-    """`region` with its product no larger than a share of the crop, down to FAR at full strength, as if from further away."""
-    share = 1 - (1 - FAR) * config.bridge * rng.random()
+    """`region` as if from further away: its product no larger than a share of the crop, at full strength MIN_RESOLUTION."""
+    share = 1 - (1 - MIN_RESOLUTION) * config.bridge * rng.random()
     shrink = min(1.0, share * config.size / float((region.box[2:] - region.box[:2]).max()))
     size = max(2, round(region.image.shape[1] * shrink)), max(2, round(region.image.shape[0] * shrink))
     scale = np.array(size, np.float32) / (region.image.shape[1], region.image.shape[0])
@@ -139,16 +139,16 @@ def distant(region: Region, config: ClassifierConfig, rng: np.random.Generator) 
 
 
 def behind(other: Region, rng: np.random.Generator) -> Image:
-    """What stands behind a product: the shelf around `other`, or two of it side by side if it is a studio's, or clutter."""
+    """The background of a product: the shelf around `other`, or two of it side by side if it is a studio's, or clutter."""
     x0, y0, x1, y1 = np.rint(other.box).astype(int)
     goods = other.image[max(y0, 0) : y1, max(x0, 0) : x1] if other.studio else other.image
-    if goods.size == 0 or rng.random() < MADE_UP:
+    if goods.size == 0 or rng.random() < CLUTTER_PROBABILITY:
         return clutter(rng)
     return np.hstack([goods, goods]) if other.studio else goods
 
 
 def clutter(rng: np.random.Generator) -> Image:
-    """Made-up goods behind a product: a board with coloured rectangles, uint8 (64, 64, 3)."""
+    """A drawn background of a product: a board with coloured rectangles, uint8 (64, 64, 3)."""
     canvas = np.full((64, 64, 3), rng.integers(20, 200, 3), np.uint8)
     for _ in range(6):
         (x, y), (w, h) = rng.integers(0, 56, 2), rng.integers(8, 40, 2)

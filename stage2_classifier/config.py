@@ -116,7 +116,7 @@ def demo() -> ClassifierConfig:
 
 
 def convnext() -> ClassifierConfig:
-    """ConvNeXt-small on 224 px crops, as an entrant's override used. Needs a GPU and `--pretrained FILE`. Not run here.
+    """ConvNeXt-small on 224 px crops, as a contestant's override used. Needs a GPU and `--pretrained FILE`. Not run here.
 
     `python -m stage2_classifier.train --data D --out R --recipe convnext --pretrained FILE --name convnext`. 50 million
     weights, 8.7 GFLOP a crop: an estimated hour on one H100 for the contest's 22,731 boxes.

@@ -1,4 +1,4 @@
-"""What the classifier learns from: regions of shelf and studio photos, cached once, crops drawn from them anew each time.
+"""What the classifier learns from: regions of shelf and studio photos, read once, and crops drawn from them anew each time.
 
 A region is the part of a photo around one box, with room to shake the box in. Crops to judge by are cut by `fusion.views.crop`,
 the one that cuts at judgment; `stage2_classifier.augment` makes those to learn from.
@@ -7,6 +7,7 @@ the one that cuts at judgment; `stage2_classifier.augment` makes those to learn 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,10 +23,10 @@ Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
 ROOM = 0.4  # chosen: context kept around a box, as a fraction of its sides; holds 4 sigma of the usual box error
 DETAIL = 1.5  # chosen: pixels kept of a box's longer side, in crops' sides; 22,731 boxes at 96 px then fit in about 3 GB
-# Measured elsewhere: yolov8n on contest photos; used only where no detector is there to measure.
+# Measured elsewhere: yolov8n on contest photos; used only where there is no detector to measure.
 TYPICAL_ERROR = (0.03, 0.03, 0.05, 0.05)
 TINY = 1e-12  # chosen: keeps an empty sum from dividing
-DRAWN = -1  # the annotation id of a box that nobody drew by hand: it is not shaken
+DRAWN = -1  # the annotation id of a box that no annotator made: it is not shaken
 NO_PRODUCT = 0.3  # chosen: a box that overlaps every product by less than this IoU shows none
 BACKGROUND_SHARE = 0.5  # chosen: background crops kept, for each product's
 
@@ -44,6 +45,14 @@ class Region:
     studio: bool = False
     mask: Image | None = None
     still: bool = False
+
+
+class CropFormat(NamedTuple):
+    """How crops are cut: side in pixels, margin around the box as a fraction of its sides, and how the box is fitted."""
+
+    size: int
+    margin: float
+    fit: str = "letterbox"
 
 
 def shelf_regions(photos: Sequence[Photo], size: int) -> list[Region]:
@@ -77,13 +86,13 @@ def megabytes(regions: Sequence[Region]) -> float:
     return sum(region.image.nbytes for region in regions) / 1e6
 
 
-def with_background(photo: Photo, columns: Columns, rng: np.random.Generator, found: Boxes | None = None) -> Photo:
-    """`photo` with boxes that show no product added, under the last label: those of `found` (M, 4), and drawn ones."""
+def with_background(photo: Photo, columns: Columns, rng: np.random.Generator, detected: Boxes | None = None) -> Photo:
+    """`photo` with boxes that show no product added, under the last label: those of `detected` (M, 4), and drawn ones."""
     drawn = background_boxes(photo, round(BACKGROUND_SHARE * len(photo.boxes)), rng)
-    more = np.concatenate([drawn] + ([] if found is None else [away(found, photo.boxes)])).astype(np.float32)  # (K, 4)
-    labels = np.full(len(more), columns.names, np.int64)
-    boxes = np.concatenate([photo.boxes, more])
-    ids = np.concatenate([photo.annotation_ids, np.full(len(more), DRAWN)])
+    empty = np.concatenate([drawn] + ([] if detected is None else [away(detected, photo.boxes)])).astype(np.float32)  # (K, 4)
+    labels = np.full(len(empty), columns.names, np.int64)
+    boxes = np.concatenate([photo.boxes, empty])
+    ids = np.concatenate([photo.annotation_ids, np.full(len(empty), DRAWN)])
     return replace(photo, boxes=boxes, labels=np.concatenate([photo.labels, labels]), annotation_ids=ids)
 
 
@@ -144,23 +153,21 @@ def crops_of(
     regions: list[Region],
     picks: npt.NDArray[np.int64],
     error: npt.NDArray[np.float64],
-    size: int,
-    margin: float,
+    form: CropFormat,
     rng: np.random.Generator,
-    fit: str = "letterbox",
 ) -> Image:
     """Crops of `regions[picks]` with their boxes shaken by `error`: uint8 (len(picks), size, size, 3)."""
     chosen = [regions[i] for i in picks]
-    crops = [crop(r.image, r.box if r.studio or r.still else shake(r.box, error, rng), size, margin, fit) for r in chosen]
-    return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+    crops = [crop(r.image, r.box if r.studio or r.still else shake(r.box, error, rng), *form) for r in chosen]
+    return np.stack(crops) if crops else np.zeros((0, form.size, form.size, 3), np.uint8)
 
 
-def box_error(truth: list[npt.NDArray[np.float32]], found: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+def box_error(truth: list[npt.NDArray[np.float32]], detected: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
     """The spread (4,) of a detector's boxes around the true ones, as `shake` wants it: 1.4826 x median |error|.
 
-    `truth[i]` and `found[i]` (N_i, 4) are matched pairs of one photo. TYPICAL_ERROR when there are fewer than 20 pairs.
+    `truth[i]` and `detected[i]` (N_i, 4) are matched pairs of one photo. TYPICAL_ERROR when there are fewer than 20 pairs.
     """
-    pairs = [np.concatenate([t, f], 1).astype(np.float64) for t, f in zip(truth, found, strict=True)]
+    pairs = [np.concatenate([t, f], 1).astype(np.float64) for t, f in zip(truth, detected, strict=True)]
     both = np.concatenate([np.zeros((0, 8)), *pairs])  # (M, 8)
     if len(both) < 20:
         return np.array(TYPICAL_ERROR)

@@ -3,33 +3,34 @@
     python -m stage2_classifier.enrolment --data D --runs R --classifier NAME --photos DIR --name NAME [--id N] [--blend [W]]
     python -m stage2_classifier.enrolment --data D --runs R --classifier NAME --undo
 
-The mean embedding of the photos goes behind the other names of the graph, into the sidecar and into R/ensemble.json; the
-detectors keep their narrower class map. A name that the data set has already gets its column replaced, or with --blend mixed:
-a product without a box on any shelf needs that. R/NAME/enrolled.json tells which names were enrolled under which ids.
+The mean embedding of the photos becomes the last column of the head, and the name joins the class maps of the sidecar and of
+R/ensemble.json; the detectors keep their narrower class map. A name that the data set has already gets its column replaced, or
+with --blend mixed: a product without a box on any shelf needs that. R/NAME/enrolled.json lists the enrolled names and ids.
 
-A network that was trained a little sees all products alike, and a mean of embeddings is then near every crop. So the new name
-gets a bias, such that at most STOLEN of the valid part's crops of other products, none of which shows it, would be given it.
+A network that was trained briefly sees all products alike, and a mean of embeddings is then near every crop. So the new name
+gets a bias, such that at most `class_map.STOLEN` of the valid part's crops of other products would be given it.
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from fusion.models import Model, read_object
 from photos import folds
-from photos.data import Dataset, read
+from photos.data import read
 from photos.studio import studio_folder
 from runs import record
 from runs.command import run, say
+from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
-from stage2_classifier.neighbours import Floats, load_embedder, logits_of
+from stage2_classifier.neighbours import load_embedder, logits_of
 from stage2_classifier.prototypes import (
+    Column,
     Place,
     box_sides,
     crops_at,
@@ -41,115 +42,65 @@ from stage2_classifier.prototypes import (
     refuse_change,
     with_prototype,
 )
-from stage2_classifier.scaling import Scaling
 
 BEFORE = ".before_enroll"  # goes before the suffix of the files that --undo brings back
-STOLEN = 0.0025  # taken: half of the 0.5 points by which the others' accuracy may change (issue 3)
 HALF = 0.5  # chosen: the share of the new prototype where --blend names none
 
 
-# -- sidecar and ensemble --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Enrolment:
+    """What is enrolled where: photos of one product, its name, and the classifier in the run folder that learns it.
 
-
-def find_place(
-    name: str, wanted: int | None, known: Sequence[int], dataset: Dataset, enrolled: Sequence[dict[str, Any]]
-) -> Place:
-    """Where `name` goes in a class map of ids `known`. Raises ValueError for an id that is taken, or a name not in the map."""
-    ids = {c.name.strip().casefold(): c.id for c in dataset.categories}
-    ids |= {str(row["name"]).strip().casefold(): int(row["id"]) for row in enrolled}
-    own = ids.get(name.strip().casefold())
-    if own is not None and own in known:
-        if wanted not in (None, own):
-            raise ValueError(f"--id: got {wanted}, but {name!r} has the id {own} already")
-        return Place(known.index(own), own, True)
-    taken = {*known, *ids.values()} - {own}
-    new = wanted if wanted is not None else own if own is not None else max(taken, default=-1) + 1
-    if new in taken or new < 0:
-        raise ValueError(f"--id: got {new}, must be 0 or more and none of the {len(taken)} ids that are taken")
-    return Place(len(known), new, False)
-
-
-def with_category(sidecar: dict[str, Any], place: Place, blend: float) -> dict[str, Any]:
-    """The sidecar's values with the new category, neutral in vector scaling: the entries of a name never seen held out.
-
-    >>> with_category({"categories": [4], "scale": [2.0, 9.0]}, Place(1, 5, False), 1.0)
-    {'categories': [4, 5], 'scale': [2.0, 1.0, 9.0]}
+    Args:
+        data: the data set the classifier was trained on.
+        runs: run folder with folds.json and the classifier.
+        classifier: its folder in `runs`.
+        photos: folder with photos of the product before a plain background.
+        name: of the product.
+        id: its category id; None for one more than the largest.
+        blend: the share in (0, 1] of the new prototype in a column that exists already.
+        shift: whether to move the prototype by the mean step from studio to shelf embeddings.
+        studio: folder of the studio photos that give this step; None for the one in `data`.
     """
-    new = dict(sidecar)
-    for key, neutral in (("scale", 1.0), ("bias", 0.0)):
-        if sidecar.get(key) and (blend == 1 or not place.replaces):
-            values = list(sidecar[key])
-            values[place.at : place.at + place.replaces] = [neutral]
-            new[key] = values
-    new["categories"] = [*sidecar["categories"], *([] if place.replaces else [place.id])]
-    return new
 
-
-def with_bias(sidecar: dict[str, Any], place: Place, width: int, bias: float) -> dict[str, Any]:
-    """The sidecar's values with the bias of the new name lowered by `bias` <= 0; `width` columns in all.
-
-    >>> with_bias({"bias": None}, Place(1, 5, False), 3, -2.0), with_bias({"bias": [1.0, 0.0]}, Place(1, 5, False), 2, 0.0)
-    ({'bias': [0.0, -2.0, 0.0]}, {'bias': [1.0, 0.0]})
-    """
-    if bias == 0:
-        return sidecar
-    values = list(sidecar.get("bias") or [0.0] * width)
-    values[place.at] += bias
-    return sidecar | {"bias": values}
-
-
-def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int]) -> dict[str, Any] | None:
-    """The values of the ensemble at PATH, if it uses `file`, with the class map `new` for `known`; None where nothing is to do.
-
-    Raises ValueError where its class map does not go on from that of the classifier.
-    """
-    values = read_object(path) if path.is_file() else {}
-    if file not in [namer.get("file") for namer in values.get("classifiers", [])]:
-        return None
-    ids = values["categories"]
-    if ids[: len(new)] == list(new):  # another classifier was taught it first
-        return None
-    if ids != list(known):
-        raise ValueError(f"{path}: its {len(ids)} categories do not go on from the {len(known)} of {file}; pass --id as there")
-    return values | {"categories": list(new)}
+    data: Path
+    runs: Path
+    classifier: str
+    photos: Path
+    name: str
+    id: int | None = None
+    blend: float = 1.0
+    shift: bool = False
+    studio: Path | None = None
 
 
 # -- files -----------------------------------------------------------------------------------------------------------------
 
 
-def kept(path: Path) -> Path:
-    """Where the file at PATH is kept for --undo."""
+def backup(path: Path) -> Path:
+    """Where --undo finds the earlier file of PATH."""
     return path.with_name(path.stem + BEFORE + path.suffix)
 
 
 def enrolled_in(folder: Path) -> list[dict[str, Any]]:
-    """What was enrolled into the classifier in FOLDER so far, oldest first."""
+    """The names and ids enrolled into the classifier in FOLDER so far, oldest first."""
     path = folder / "enrolled.json"
     return list(json.loads(path.read_text())) if path.is_file() else []
-
-
-def bias_of(logits: Floats, sidecar: dict[str, Any], place: Place) -> float:
-    """The bias <= 0 with which the name at `place` is the first of at most STOLEN of the rows of `logits` (N, C)."""
-    if len(logits) == 0:
-        return 0.0
-    scaled = Scaling(sidecar.get("temperature", 1.0), sidecar.get("scale"), sidecar.get("bias")).scaled(logits)  # (N, C)
-    margin = scaled[:, place.at] - np.delete(scaled, place.at, axis=1).max(1, initial=-np.inf)
-    return -max(0.0, float(np.quantile(margin, 1 - STOLEN, method="higher")))
 
 
 def undo(runs: Path, classifier: str) -> None:
     """Bring back the model from before the last enrolling. Raises ValueError where there is none."""
     folder = runs / classifier
     paths = [folder / "model.onnx", folder / "model.json"]
-    if not all(kept(path).is_file() for path in paths):
-        raise ValueError(f"--undo: {kept(paths[0])} not found; only the last enrolling can be undone, once")
-    known, before = (list(read_object(p)["categories"]) for p in (paths[1], kept(paths[1])))
+    if not all(backup(path).is_file() for path in paths):
+        raise ValueError(f"--undo: {backup(paths[0])} not found; only the last enrolling can be undone, once")
+    known, before = (list(read_object(p)["categories"]) for p in (paths[1], backup(paths[1])))
     ensemble = runs / "ensemble.json"
     values = read_object(ensemble) if ensemble.is_file() else {}
     if values.get("categories") == known and not _needed(runs, values, classifier, len(before)):
         record.write_json(ensemble, values | {"categories": before})
     for path in paths:
-        kept(path).replace(path)
+        backup(path).replace(path)
     record.write_json(folder / "enrolled.json", enrolled_in(folder)[:-1])
 
 
@@ -159,33 +110,19 @@ def _needed(runs: Path, ensemble: dict[str, Any], classifier: str, width: int) -
     return any(len(read_object((runs / f).with_suffix(".json"))["categories"]) > width for f in files)
 
 
-def enroll(
-    model: Model, runs: Path, classifier: str, place: Place, name: str, direction: Floats, crops: Image, others: Image,
-    blend: float = 1.0,
-) -> bool:  # fmt: skip
-    """Put the unit `direction` (D,) for `name` at `place` of R/CLASSIFIER, loaded as `model`; whether ensemble.json changed.
+def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, others: Image) -> bool:
+    """Put `column` for `name` into the classifier `model` of the folder RUNS; returns whether ensemble.json changed.
 
-    Everything is written beside first. `crops` uint8 (N, size, size, 3) are what the other names' logits are compared on,
-    `others` (M, size, size, 3) held-out ones of other products.
+    Everything is written beside first. The other names' logits are compared on `crops` uint8 (N, size, size, 3); `others`
+    (M, size, size, 3) are held-out crops of other products. Raises ValueError where the other logits would change.
     """
-    folder, ensemble = runs / classifier, runs / "ensemble.json"
-    graph, sidecar = onnx.load(str(model.path)), read_object(model.path.with_suffix(".json"))
-    known, new = sidecar["categories"], with_category(sidecar, place, blend)
-    wide = widened(ensemble, f"{classifier}/model.onnx", known, new["categories"])
-    beside = folder / "model.part.onnx"
-    onnx.save(with_prototype(graph, model.path, direction, place, len(known), blend), str(beside))
-    record.write_json(beside.with_suffix(".json"), new)
-    try:
-        after = Model(beside)
-        refuse_change(model, after, crops, place)
-        logits = logits_of(after, others)
-        record.write_json(beside.with_suffix(".json"), with_bias(new, place, logits.shape[1], bias_of(logits, new, place)))
-    except ValueError:
-        beside.unlink()
-        beside.with_suffix(".json").unlink()
-        raise
+    folder, ensemble, place = model.path.parent, runs / "ensemble.json", column.place
+    known = read_object(model.path.with_suffix(".json"))["categories"]
+    new = with_category(read_object(model.path.with_suffix(".json")), place, column.blend)
+    wide = widened(ensemble, f"{folder.relative_to(runs)}/model.onnx", known, new["categories"])
+    beside = _write_beside(model, new, column, crops, others)
     for suffix in (".onnx", ".json"):
-        shutil.copyfile(model.path.with_suffix(suffix), kept(model.path.with_suffix(suffix)))
+        shutil.copyfile(model.path.with_suffix(suffix), backup(model.path.with_suffix(suffix)))
     for suffix in (".onnx", ".json"):
         beside.with_suffix(suffix).replace(model.path.with_suffix(suffix))
     row = {"name": name, "id": place.id, "replaced": place.replaces}
@@ -193,6 +130,25 @@ def enroll(
     if wide is not None:
         record.write_json(ensemble, wide)
     return wide is not None
+
+
+def _write_beside(model: Model, sidecar: dict[str, Any], column: Column, crops: Image, others: Image) -> Path:
+    """Write the graph with `column`, and `sidecar` with its bias, beside the model; nothing stays where they are refused."""
+    beside = model.path.with_name("model.part.onnx")
+    products = len(read_object(model.path.with_suffix(".json"))["categories"])
+    onnx.save(with_prototype(onnx.load(str(model.path)), model.path, column, products), str(beside))
+    record.write_json(beside.with_suffix(".json"), sidecar)
+    try:
+        after = Model(beside)
+        refuse_change(model, after, crops, column.place)
+        logits = logits_of(after, others)
+        bias = bias_of(logits, sidecar, column.place)
+        record.write_json(beside.with_suffix(".json"), with_bias(sidecar, column.place, logits.shape[1], bias))
+    except ValueError:
+        beside.unlink()
+        beside.with_suffix(".json").unlink()
+        raise
+    return beside
 
 
 # -- the command -----------------------------------------------------------------------------------------------------------
@@ -230,34 +186,36 @@ def body(argv: list[str] | None) -> None:
     if args.photos is None or not (args.name or "").strip() or not 0 < args.blend <= 1:
         raise ValueError(f"enroll: got --photos {args.photos}, --name {args.name!r}, --blend {args.blend}; "
                          "need a folder, a name, and a share above 0 and at most 1")  # fmt: skip
-    teach(args)
+    teach(
+        Enrolment(args.data, args.runs, args.classifier, args.photos, args.name, args.id, args.blend, args.shift, args.studio)
+    )
 
 
-def teach(args: argparse.Namespace) -> None:
+def teach(enrolment: Enrolment) -> None:
     """Make the prototype from the photos and put it into the classifier; says what was done."""
-    dataset = read(args.data)
-    parts = folds.load(args.runs / "folds.json", dataset)
+    dataset = read(enrolment.data)
+    parts = folds.load(enrolment.runs / "folds.json", dataset)
     train = parts.photos("train")
-    folder = args.runs / args.classifier
+    folder = enrolment.runs / enrolment.classifier
     model = load_embedder(folder / "model.onnx")
     prototypes_of(onnx.load(str(model.path)), model.path)  # a linear head is refused before any work
     size = model.sidecar.size
-    place = find_place(args.name, args.id, model.sidecar.categories or [], dataset, enrolled_in(folder))
-    regions, sides, shift = read_photos(args.photos, size), box_sides(train), None
-    if args.shift:
-        pictures = studio_regions(studio_folder(args.data, args.studio), dataset.categories, size)
+    place = find_place(enrolment.name, enrolment.id, model.sidecar.categories or [], dataset, enrolled_in(folder))
+    regions, sides, shift = read_photos(enrolment.photos, size), box_sides(train), None
+    if enrolment.shift:
+        pictures = studio_regions(studio_folder(enrolment.data, enrolment.studio), dataset.categories, size)
         shift = domain_shift(model, pictures, shelf_regions(train, size), sides)
-    direction = prototype(model, regions, sides, shift)
-    shown, others = crops_at(model, regions, sides), other_crops(model, parts.photos("valid"), place)
-    wide = enroll(model, args.runs, args.classifier, place, args.name, direction, shown, others, args.blend)
-    what = f"its column {'replaced' if args.blend == 1 else 'mixed'}" if place.replaces else "a new column"
-    say(f"enroll: {args.name!r} is category {place.id}, {what}, from {len(regions)} photos; --undo takes it back")
-    say(told_ensemble(args.runs, wide, place))
+    column = Column(place, prototype(model, regions, sides, shift), enrolment.blend)
+    own, others = crops_at(model, regions, sides), other_crops(model, parts.photos("valid"), place)
+    changed = enroll(model, enrolment.runs, enrolment.name, column, own, others)
+    action = f"its column {'replaced' if enrolment.blend == 1 else 'mixed'}" if place.replaces else "a new column"
+    say(f"enroll: {enrolment.name!r} is category {place.id}, {action}, from {len(regions)} photos; --undo takes it back")
+    say(effect_on_ensemble(enrolment.runs, changed, place))
 
 
-def told_ensemble(runs: Path, wide: bool, place: Place) -> str:
-    """What became of R/ensemble.json, in words."""
-    if wide:
+def effect_on_ensemble(runs: Path, changed: bool, place: Place) -> str:
+    """The message on what became of R/ensemble.json."""
+    if changed:
         others = len(read_object(runs / "ensemble.json")["classifiers"]) - 1
         more = (
             f"; its other {others} classifiers do not know the name yet: enroll it there with --id {place.id}" if others else ""
@@ -265,8 +223,8 @@ def told_ensemble(runs: Path, wide: bool, place: Place) -> str:
         return f"enroll: {runs / 'ensemble.json'} knows category {place.id} too{more}"
     if place.replaces:
         return "enroll: the class map stays as it is"
-    there = (runs / "ensemble.json").is_file()
-    why = "does not use this classifier, or knows the category already" if there else "is not there yet"
+    exists = (runs / "ensemble.json").is_file()
+    why = "does not use this classifier, or knows the category already" if exists else "is not there yet"
     return f"enroll: {runs / 'ensemble.json'} stays as it is: it {why}"
 
 

@@ -16,7 +16,7 @@ from stage1_detector.export import SCORE_TOLERANCE, refuse_disagreement, to_onnx
 from stage2_classifier.heads import Deployed
 from stage2_classifier.model import Classifier
 
-EMBEDDING_TOLERANCE = 1e-3  # chosen: of the embedding's length; directions decide, and 1e-4 is what logits are held to
+EMBEDDING_TOLERANCE = 1e-3  # chosen: of the embedding's length; only its direction is used
 
 
 def export_classifier(model: Classifier, path: Path, sidecar: dict[str, object], crops: np.ndarray) -> dict[str, float]:
@@ -38,15 +38,15 @@ def export_classifier(model: Classifier, path: Path, sidecar: dict[str, object],
 
 def name_second_output(path: Path, name: str) -> None:
     """Call the second output of the graph in PATH `name`, and leave its first axis free."""
-    file = onnx.load(str(path))
-    second = file.graph.output[1]
-    for node in file.graph.node:
-        node.input[:] = [name if one == second.name else one for one in node.input]
-        node.output[:] = [name if one == second.name else one for one in node.output]
-    second.name = name
-    second.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.checker.check_model(file)
-    onnx.save(file, str(path))
+    model = onnx.load(str(path))
+    output = model.graph.output[1]
+    for node in model.graph.node:
+        node.input[:] = [name if tensor == output.name else tensor for tensor in node.input]
+        node.output[:] = [name if tensor == output.name else tensor for tensor in node.output]
+    output.name = name
+    output.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
 
 
 @torch.no_grad()
@@ -57,10 +57,10 @@ def measured_parity(
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: crops})
     images = torch.from_numpy(normalise(crops, sidecar["mean"], sidecar["std"]))
-    ours, theirs = model.eval()(images).softmax(1).numpy(), torch.from_numpy(logits).softmax(1).numpy()
-    of_torch = deployed(images)[1].numpy()
-    length = np.maximum(np.linalg.norm(of_torch, axis=1, keepdims=True), 1e-6)
+    torch_probabilities, onnx_probabilities = model.eval()(images).softmax(1), torch.from_numpy(logits).softmax(1)
+    torch_embedding = deployed(images)[1].numpy()
+    length = np.maximum(np.linalg.norm(torch_embedding, axis=1, keepdims=True), 1e-6)
     return {
-        "probabilities": float(np.abs(ours - theirs).max()),
-        "embedding": float((np.abs(of_torch - embedding) / length).max()),
+        "probabilities": float((torch_probabilities - onnx_probabilities).abs().max()),
+        "embedding": float((np.abs(torch_embedding - embedding) / length).max()),
     }

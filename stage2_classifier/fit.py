@@ -1,6 +1,6 @@
 """The training loop of the classifier: crops drawn anew each epoch, AdamW, one warm-up and a cosine, averaged weights kept.
 
-The next batch is cut by a thread while the network learns from this one. A run depends on its seed alone, also when it was
+A thread cuts the next batch while the network learns from the current one. A run depends on its seed alone, also when it was
 stopped and resumed: each epoch begins with generators of its own.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import timm.utils
@@ -18,13 +18,25 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
+from runs import checkpoint
+from runs.training_errors import refuse_non_finite
 from stage2_classifier.augment import augmented
-from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import Image, Region, draw_order
 from stage2_classifier.model import Classifier, normalised, to_input
 
 Progress = Callable[[str], None]
-STEEPEST = 2.0  # chosen: the norm gradients are cut to, so that a batch of a few odd crops does not undo a run
+Batch = tuple[Image, np.ndarray]  # crops uint8 (B, size, size, 3), labels (B,)
+MAX_GRADIENT_NORM = 2.0  # chosen: so that a batch of a few odd crops does not undo a run
+PROGRESS_LINES = 10  # chosen: of a whole training
+CHECKPOINT_KEYS = frozenset({"epoch", "config"})
+
+
+class TrainingCrops(NamedTuple):
+    """What a classifier learns from: regions of photos, and the error of detected boxes (4,) that their boxes are shaken by."""
+
+    regions: list[Region]
+    box_error: np.ndarray
 
 
 class Fitted(NamedTuple):
@@ -56,21 +68,28 @@ class Clock:
 
 
 def fit(
-    model: Classifier,
-    regions: list[Region],
-    error: np.ndarray,
-    config: ClassifierConfig,
-    checkpoint: Path,
-    progress: Progress,
-    resume: bool = False,
+    model: Classifier, crops: TrainingCrops, config: ClassifierConfig, last: Path, progress: Progress, resume: bool = False
 ) -> Fitted:
-    """Train `model` on crops of `regions`, boxes shaken by `error` x config.jitter.
+    """Train `model` on `crops`, whose boxes are shaken by their error x config.jitter.
 
-    After each epoch the whole state goes to CHECKPOINT, from which `resume` goes on.
+    After each epoch the whole state goes to the checkpoint LAST, from which `resume` goes on.
     Raises FloatingPointError at a non-finite loss.
     """
+    n_products = sum(region.label < model.columns.names for region in crops.regions)
+    epochs, steps = schedule(n_products, config)
     with torch.random.fork_rng():
-        return _fit(model, regions, error * config.jitter, config, checkpoint, progress, resume)
+        training = Training(model, config, epochs * steps)
+        first = training.restore(last) if resume else 0
+        started = time.time()
+        for epoch in range(first, epochs):
+            torch.manual_seed(config.seed + 1_000_003 * epoch)
+            loss = training.train_epoch(epoch, batches(crops, config, model.columns, steps, epoch))
+            training.save(last, epoch + 1)
+            left = (time.time() - started) / (epoch + 1 - first) * (epochs - epoch - 1) / 60
+            if (epoch + 1) % max(1, epochs // PROGRESS_LINES) == 0:
+                share = training.clock.share
+                progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  loader {share:.1%}  {left:.1f} min left")
+    return Fitted(training.average.module.cpu().eval(), training.clock.share)
 
 
 def schedule(n_products: int, config: ClassifierConfig) -> tuple[int, int]:
@@ -83,40 +102,11 @@ def schedule(n_products: int, config: ClassifierConfig) -> tuple[int, int]:
     return max(config.epochs, math.ceil(config.min_steps / steps)), steps
 
 
-def _fit(
-    model: Classifier,
-    regions: list[Region],
-    error: np.ndarray,
-    config: ClassifierConfig,
-    checkpoint: Path,
-    progress: Progress,
-    resume: bool,
-) -> Fitted:
-    device, clock = torch.device("cuda" if torch.cuda.is_available() else "cpu"), Clock()
-    epochs, steps = schedule(sum(region.label < model.columns.names for region in regions), config)
-    model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=epochs * steps, pct_start=config.warmup)
-    average = timm.utils.ModelEmaV3(model, decay=config.ema)
-    parts = {"model": model, "optimizer": optimizer, "rate": rate, "average": average, "clock": clock}
-    first = _restore(parts, checkpoint, config) if resume else 0
-    started = time.time()
-    for epoch in range(first, epochs):
-        torch.manual_seed(config.seed + 1_000_003 * epoch)
-        loss = _epoch(parts, batches(regions, error, config, model, steps, epoch), config)
-        _save(parts, epoch + 1, checkpoint, config)
-        left = (time.time() - started) / (epoch + 1 - first) * (epochs - epoch - 1) / 60
-        if (epoch + 1) % max(1, epochs // 10) == 0:
-            progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  loader {clock.share:.1%}  {left:.1f} min left")
-    return Fitted(average.module.cpu().eval(), clock.share)
-
-
-def batches(
-    regions: list[Region], error: np.ndarray, config: ClassifierConfig, model: Classifier, steps: int, epoch: int
-) -> Iterator[tuple[Image, np.ndarray]]:
+def batches(crops: TrainingCrops, config: ClassifierConfig, columns: Columns, steps: int, epoch: int) -> Iterator[Batch]:
     """Crops (B, size, size, 3) and labels (B,) for each step of one epoch, cut one step ahead by a thread."""
+    regions, error = crops.regions, crops.box_error * config.jitter
     rng, labels = np.random.default_rng((config.seed, epoch)), np.array([region.label for region in regions])
-    picks = draw_order(labels, model.columns, config.balance, config.background, steps * config.batch, rng)
+    picks = draw_order(labels, columns, config.balance, config.background, steps * config.batch, rng)
     with ThreadPoolExecutor(1) as thread:
         ahead = None
         for step in picks.reshape(steps, config.batch):
@@ -129,64 +119,72 @@ def batches(
 
 
 def mixer(config: ClassifierConfig, width: int) -> Callable[..., tuple[torch.Tensor, torch.Tensor]] | None:
-    """Mixup or cutmix, by lot where both are on (Zhang et al. 2018; Yun et al. 2019); None where both are off."""
+    """Mixup or cutmix, either at random where both are on (Zhang et al. 2018; Yun et al. 2019); None where both are off."""
     kinds = [v2.MixUp(alpha=config.mixup, num_classes=width)] if config.mixup else []
     kinds += [v2.CutMix(alpha=config.cutmix, num_classes=width)] if config.cutmix else []
     return v2.RandomChoice(kinds) if kinds else None
 
 
-def _epoch(parts: dict, crops: Iterator[tuple[Image, np.ndarray]], config: ClassifierConfig) -> float:
-    """One pass; returns the mean loss."""
-    width, clock, losses = parts["model"].columns.width, parts["clock"], []
-    mix, device = mixer(config, width), next(parts["model"].parameters()).device
-    begun = time.perf_counter()
-    for images, labels in crops:
-        clock.waits += time.perf_counter() - begun
-        inputs, named = normalised(to_input(images).to(device)), torch.from_numpy(labels).to(device)
-        inputs, targets = mix(inputs, named) if mix else (inputs, functional.one_hot(named, width).float())  # (B, C)
-        losses.append(_step(parts, inputs, targets, config))
-        clock.steps += time.perf_counter() - begun
-        begun = time.perf_counter()
-    return float(np.mean(losses))
+class Training:
+    """The model, its optimiser and learning rate, its averaged weights and the clock: what a checkpoint holds."""
 
+    def __init__(self, model: Classifier, config: ClassifierConfig, total_steps: int) -> None:
+        self.device, self.config, self.clock = torch.device("cuda" if torch.cuda.is_available() else "cpu"), config, Clock()
+        self.model = model.to(self.device).train()
+        self.mix = mixer(config, model.columns.width)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, config.lr, total_steps=total_steps, pct_start=config.warmup
+        )
+        self.average = timm.utils.ModelEmaV3(model, decay=config.ema)
 
-def _step(parts: dict, inputs: torch.Tensor, targets: torch.Tensor, config: ClassifierConfig) -> float:
-    """One step of the optimiser; returns the loss. FloatingPointError if it is not finite."""
-    logits = parts["model"](inputs, targets)
-    loss = functional.cross_entropy(logits, targets, label_smoothing=config.smoothing)
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"loss: got {loss.item()}, must be finite; lower --lr (now {config.lr})")
-    parts["optimizer"].zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parts["model"].parameters(), STEEPEST)
-    parts["optimizer"].step()
-    parts["rate"].step()
-    parts["average"].update(parts["model"])
-    return loss.item()
+    def train_epoch(self, epoch: int, batches: Iterator[Batch]) -> float:
+        """One pass over `batches`; returns the mean loss. Raises FloatingPointError for one that is not finite."""
+        width, losses = self.model.columns.width, []
+        step_started = time.perf_counter()
+        for crops, labels in batches:
+            self.clock.waits += time.perf_counter() - step_started
+            inputs, targets = normalised(to_input(crops).to(self.device)), torch.from_numpy(labels).to(self.device)
+            if self.mix is None:
+                targets = functional.one_hot(targets, width).float()  # (B, C)
+            else:
+                inputs, targets = self.mix(inputs, targets)  # (B, 3, H, W), (B, C)
+            loss = functional.cross_entropy(self.model(inputs, targets), targets, label_smoothing=self.config.smoothing)
+            losses.append(loss.item())
+            refuse_non_finite(losses[-1], epoch, self.config.lr)
+            self._step(loss)
+            self.clock.steps += time.perf_counter() - step_started
+            step_started = time.perf_counter()
+        return float(np.mean(losses))
 
+    def _step(self, loss: torch.Tensor) -> None:
+        """One step of the optimiser."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.average.update(self.model)
 
-def _save(parts: dict, epoch: int, checkpoint: Path, config: ClassifierConfig) -> None:
-    """Write the whole state beside CHECKPOINT, then rename."""
-    beside = checkpoint.with_suffix(".part")
-    torch.save({"epoch": epoch, "config": asdict(config)} | {name: part.state_dict() for name, part in parts.items()}, beside)
-    beside.replace(checkpoint)
+    def save(self, last: Path, epochs_done: int) -> None:
+        """Write the whole state to the checkpoint LAST."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        checkpoint.write(last, {"epoch": epochs_done, "config": asdict(self.config)} | parts)
 
+    def restore(self, last: Path) -> int:
+        """Go on from the checkpoint LAST; returns the epochs done. Raises ValueError where it does not fit, or is damaged."""
+        state = checkpoint.read(last, "--resume", CHECKPOINT_KEYS)
+        checkpoint.refuse_other_settings(last, state["config"], asdict(self.config))
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"--resume: {last} is of another model or recipe: {str(error).splitlines()[0]}") from None
+        return int(state["epoch"])
 
-def _restore(parts: dict, checkpoint: Path, config: ClassifierConfig) -> int:
-    """Load CHECKPOINT into `parts` and return the epochs done. Raises ValueError where it does not fit, or is damaged."""
-    try:
-        state = torch.load(checkpoint, weights_only=True)
-    except Exception as error:  # unpickling raises nearly anything
-        raise ValueError(f"--resume: {checkpoint} is damaged; pass --force to start again") from error
-    begun = state.get("config", {})
-    for name, now in asdict(config).items():
-        if begun.get(name) != now:
-            raise ValueError(
-                f"--resume: {checkpoint} was begun with {name} {begun.get(name)}, now {now}; pass the same, or --force"
-            )
-    try:
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f"--resume: {checkpoint} is of another model or recipe: {str(error).splitlines()[0]}") from None
-    return int(state["epoch"])
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own, by its name in a checkpoint."""
+        return {
+            "model": self.model, "optimizer": self.optimizer, "rate": self.scheduler, "average": self.average,
+            "clock": self.clock,
+        }  # fmt: skip

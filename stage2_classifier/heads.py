@@ -25,21 +25,21 @@ def with_margin(cosine: torch.Tensor, targets: torch.Tensor, margins: torch.Tens
     Past theta + m = pi, where the cosine would rise again, it goes on falling, as cos(theta) - m sin(m): the authors' code.
     """
     sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # (B, C)
-    turned = cosine * margins.cos() - sine * margins.sin()  # cos(theta + m)
-    harder = torch.where(cosine > -margins.cos(), turned, cosine - margins * margins.sin())
-    return torch.where(targets > 0, harder, cosine)
+    shifted = cosine * margins.cos() - sine * margins.sin()  # cos(theta + m)
+    penalised = torch.where(cosine > -margins.cos(), shifted, cosine - margins * margins.sin())
+    return torch.where(targets > 0, penalised, cosine)
 
 
 class Linear(torch.nn.Linear):
     """An ordinary linear layer: (B, D) -> (B, C)."""
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (B, C); the targets change nothing."""
+        """Logits (B, C); the targets are ignored."""
         return super().forward(embedding)
 
 
 class Cosine(torch.nn.Module):
-    """Centres (K, C, D) and their margins (C,), by `config.head`; what is no single product has no margin."""
+    """Centres (K, C, D) and their margins (C,), by `config.head`; a column that is not a single product has no margin."""
 
     def __init__(self, config: ClassifierConfig, columns: Columns, dim: int) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class Cosine(torch.nn.Module):
         self.register_buffer("margins", margins)
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (B, C); with `targets` (B, C) >= 0, in training, the true names' are made harder by their margin."""
+        """Logits (B, C); with `targets` (B, C) >= 0, in training, those of the true names are lowered by their margin."""
         cosine = cosines(embedding, self.centres)
         return self.scale * (cosine if targets is None else with_margin(cosine, targets, self.margins))
 
     def prototypes(self) -> list[torch.Tensor]:
         """K matrices (D, C): unit centres x scale, so that logits = max_k(unit(embedding) @ P_k)."""
-        return [self.scale * functional.normalize(one, dim=1).T.contiguous() for one in self.centres.detach()]
+        return [self.scale * functional.normalize(centres, dim=1).T.contiguous() for centres in self.centres.detach()]
 
 
 Head = Linear | Cosine
@@ -81,7 +81,7 @@ class Deployed(torch.nn.Module):
         self.prototypes = torch.nn.ParameterList([torch.nn.Parameter(m, requires_grad=False) for m in matrices])
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and the embedding they are of."""
+        """Logits (B, C) and the embedding (B, D) that they are computed from."""
         embedding = self.trunk(images)  # (B, D)
         if self.head is not None:
             return self.head(embedding), embedding

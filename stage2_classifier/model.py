@@ -7,10 +7,12 @@ import timm
 import torch
 from timm.layers import resample_abs_pos_embed
 
+from runs import weights_file
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.heads import Head, make_head
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # taken: ImageNet's, so that pretrained files fit
+REQUIRED_SHARE = 0.0  # chosen: a single fitting tensor is enough, as a crop classifier also gains from part of a backbone
 STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage2_classifier.starter
 
 
@@ -36,7 +38,7 @@ def build(config: ClassifierConfig, columns: Columns, pretrained: Path | None = 
         trunk = build_trunk(config)
         model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns)
     if pretrained is not None:
-        load_matching(trunk, pretrained)
+        load_pretrained(trunk, pretrained)
     return model
 
 
@@ -46,7 +48,7 @@ def build_trunk(config: ClassifierConfig) -> torch.nn.Module:
         raise ValueError(
             f"--model: got {config.model!r}, must be one that timm knows, such as {', '.join(timm.list_models('resnet1*')[:4])}"
         )
-    fixed = timm.get_pretrained_cfg(config.model).fixed_input_size  # transformers have a place for each patch
+    fixed = timm.get_pretrained_cfg(config.model).fixed_input_size  # transformers have a position embedding for each patch
     options = {"img_size": config.size} if fixed else {}
     return timm.create_model(config.model, pretrained=False, num_classes=0, **options)
 
@@ -59,24 +61,18 @@ def pretrained_file(given: Path | None) -> Path | None:
     return path
 
 
-def load_matching(trunk: torch.nn.Module, path: Path) -> None:
+def load_pretrained(trunk: torch.nn.Module, path: Path) -> None:
     """Load from PATH (.safetensors, or a torch file of tensors) what fits by name and shape; ValueError if nothing does.
 
-    A transformer's places, when the file is for another size, are resampled to this one's.
+    A transformer's position embeddings, when the file is for another size, are resampled to this one's.
     """
-    try:
-        state = timm.models.load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # unpickling raises nearly anything
-        raise ValueError(f"--pretrained: got {path}, must be .safetensors or a torch file of nothing but tensors") from error
-    own = trunk.state_dict()
-    places = state.get("pos_embed")
-    if "pos_embed" in own and places is not None and places.shape != own["pos_embed"].shape:
+    state, own = weights_file.read_weights(path), trunk.state_dict()
+    positions = state.get("pos_embed")
+    if "pos_embed" in own and positions is not None and positions.shape != own["pos_embed"].shape:
         grid = trunk.patch_embed.grid_size
-        state["pos_embed"] = resample_abs_pos_embed(places, list(grid), num_prefix_tokens=trunk.num_prefix_tokens)
-    fits = {k: v for k, v in state.items() if k in own and own[k].shape == getattr(v, "shape", None)}
-    if not fits:
+        state["pos_embed"] = resample_abs_pos_embed(positions, list(grid), num_prefix_tokens=trunk.num_prefix_tokens)
+    if not weights_file.load_matching(trunk, state, REQUIRED_SHARE).loaded:
         raise ValueError(f"--pretrained: got {path}, none of its {len(state)} tensors fits {type(trunk).__name__}")
-    trunk.load_state_dict(fits, strict=False)
 
 
 def to_input(crops: np.ndarray) -> torch.Tensor:

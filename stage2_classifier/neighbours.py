@@ -1,15 +1,16 @@
-"""Names by the nearest neighbours of a crop's embedding: the baseline that entrants lost with, measured.
+"""Names by the nearest neighbours of a crop's embedding: a baseline, measured.
 
     python -m stage2_classifier.neighbours --data D --runs R --classifier NAME [--studio DIR] [--part test] [--k 5]
 
 Two galleries answer for the shelf crops of one part: the studio photos, and the shelf crops of the training part. The table
-goes to R/NAME/knn_METRIC_PART.json too. Search is faiss's, exact; at judgment there is no faiss, and no kNN.
+goes to R/NAME/knn_METRIC_PART.json too. faiss searches exactly; at judgment there is no faiss, and no kNN.
 """
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -29,7 +30,7 @@ from stage2_classifier.crops import Image, Region, shelf_regions, studio_regions
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 INDEX = {"cosine": faiss.IndexFlatIP, "l2": faiss.IndexFlatL2}
-AT = (1, 5, 10)  # taken from the issue: recall is told at these k
+AT = (1, 5, 10)  # taken from the issue: recall is given at these k
 OUTPUT = "embedding"  # the graph's second output: the pooled features before the head
 NEAR = 1e-6  # chosen: no neighbour is nearer than this, so that a copy of the query does not get an infinite vote
 
@@ -40,6 +41,13 @@ class Embedded:
 
     vectors: Floats
     labels: Labels
+
+
+class Voting(NamedTuple):
+    """How neighbours name a query: how many vote, and by which distance they are nearest."""
+
+    k: int = 5
+    metric: str = "cosine"
 
 
 @dataclass(frozen=True)
@@ -117,16 +125,16 @@ def recall_at(names: Labels, truth: Labels, k: int) -> float:
     >>> recall_at(np.array([[4, 2], [3, 3]]), np.array([2, 1]), 1), recall_at(np.array([[4, 2], [3, 3]]), np.array([2, 1]), 2)
     (0.0, 0.5)
     """
-    found = (names[:, :k] == truth[:, None]).any(1)
-    return float(found.mean()) if len(found) else 0.0
+    recalled = (names[:, :k] == truth[:, None]).any(1)
+    return float(recalled.mean()) if len(recalled) else 0.0
 
 
-def table_row(titles: tuple[str, str], gallery: Embedded, queries: Embedded, k: int, metric: str) -> Row:
-    """Recall at AT and the accuracy of the vote of `k`, when `gallery` names `queries`; a name it lacks counts as missed."""
-    rows, distances = search(gallery.vectors, queries.vectors, max(k, *AT), metric)
+def table_row(titles: tuple[str, str], gallery: Embedded, queries: Embedded, voting: Voting) -> Row:
+    """Recall at AT and the accuracy of the vote, when `gallery` names `queries`; a name it lacks counts as missed."""
+    rows, distances = search(gallery.vectors, queries.vectors, max(voting.k, *AT), voting.metric)
     names = gallery.labels[rows]  # (Q, K)
     width = int(max(gallery.labels.max(initial=0), queries.labels.max(initial=0))) + 1
-    voted = vote(names[:, :k], distances[:, :k], width).argmax(1)
+    voted = vote(names[:, : voting.k], distances[:, : voting.k], width).argmax(1)
     right = float((voted == queries.labels).mean()) if len(voted) else 0.0
     recall = {at: recall_at(names, queries.labels, at) for at in AT}
     return Row(*titles, len(gallery.labels), len(queries.labels), recall, right)
@@ -149,7 +157,7 @@ def load_embedder(path: Path) -> Model:
 
 def embed(model: Model, crops: Image, batch: int = 32) -> Floats:
     """Embeddings (N, D), not normalised, of uint8 crops (N, size, size, 3)."""
-    steps = range(0, max(1, len(crops)), batch)  # no crops: one empty step, which still tells D
+    steps = range(0, max(1, len(crops)), batch)  # no crops: one empty batch, whose shape still gives D
     return np.concatenate([model(crops[i : i + batch], OUTPUT) for i in steps])  # (N, D)
 
 
@@ -192,14 +200,15 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.metric not in INDEX or args.k < 1:
         raise ValueError(f"--metric, --k: got {args.metric!r} and {args.k}, allowed: {', '.join(INDEX)}, and 1 or more")
-    rows = measure(args.data, args.runs, args.classifier, args.studio, args.part, args.k, args.metric)
-    show(rows, args.k, args.metric)
+    voting = Voting(args.k, args.metric)
+    rows = measure(args.data, args.runs, args.classifier, args.studio, args.part, voting)
+    show(rows, voting)
     path = args.runs / args.classifier / f"knn_{args.metric}_{args.part}.json"
     record.write_json(path, {"k": args.k, "rows": [asdict(row) for row in rows]})
     say(f"knn: {path}")
 
 
-def measure(data: Path, runs: Path, classifier: str, studio: Path | None, part: str, k: int, metric: str) -> list[Row]:
+def measure(data: Path, runs: Path, classifier: str, studio: Path | None, part: str, voting: Voting) -> list[Row]:
     """Training crops, and studio photos where there are any, as the gallery for the crops of `part`."""
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
@@ -209,13 +218,13 @@ def measure(data: Path, runs: Path, classifier: str, studio: Path | None, part: 
     galleries = {"shelf": shelf_regions(parts.labelled("train"), size)}
     if studio is not None or (data / STUDIO).is_dir():
         galleries["studio"] = studio_regions(studio_folder(data, studio), dataset.categories, size)
-    return [table_row((name, "shelf"), embed_regions(model, g), queries, k, metric) for name, g in galleries.items()]
+    return [table_row((name, "shelf"), embed_regions(model, g), queries, voting) for name, g in galleries.items()]
 
 
-def show(rows: list[Row], k: int, metric: str) -> None:
+def show(rows: list[Row], voting: Voting) -> None:
     """Print the table."""
-    table = Table(title=f"nearest neighbours by {metric}")
-    for column in ("gallery", "queries", "n gallery", "n queries", *[f"recall@{at}" for at in AT], f"vote of {k}"):
+    table = Table(title=f"nearest neighbours by {voting.metric}")
+    for column in ("gallery", "queries", "n gallery", "n queries", *[f"recall@{at}" for at in AT], f"vote of {voting.k}"):
         table.add_column(column, justify="left" if column in ("gallery", "queries") else "right", no_wrap=True)
     for row in rows:
         shares = [f"{value:.3f}" for value in (*row.recall.values(), row.vote)]

@@ -1,8 +1,8 @@
-"""What a detector finds, as crops to learn from: its box error, its false positives, and, with `--folds K`, its own boxes.
+"""A detector's boxes, to learn crops from: its box error, its false positives, and, with `--folds K`, its own boxes.
 
 `python -m stage2_classifier.train --folds K` trains K detectors like R/one, each on the train photos of all scenes but a K-th,
-and keeps what each finds on the scenes it has not seen in R/oof/fold_k.json. So the classifier learns from boxes as they are at
-judgment; those that R/one draws on its own training photos are too good. A stopped run goes on with the fold it was at.
+and keeps the boxes that each finds on the scenes it has not seen in R/oof/fold_k.json. So the classifier learns from boxes as
+they are at judgment; those that R/one finds on its own training photos are too good. A stopped run resumes with its fold.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold
 from fusion.boxes import iou
 from fusion.ensemble import Member
 from fusion.models import Model, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read_image
 from photos.folds import Folds
 from runs import record
@@ -25,8 +25,8 @@ from stage1_detector.recipes import rehearsal
 from stage2_classifier.config import Columns
 from stage2_classifier.crops import DRAWN, Boxes, box_error, with_background
 
-SEEN = 0.05  # chosen: the objectness above which a detector's box is worth learning from, right or wrong
-NOTHING = np.zeros((0, 4), np.float32)
+MIN_SCORE = 0.05  # chosen: the objectness above which a detector's box is worth learning from, right or wrong
+NO_BOXES = np.zeros((0, 4), np.float32)
 Progress = Callable[[str], None]
 
 
@@ -38,48 +38,48 @@ class Plan(NamedTuple):
     weights: Path | None = None
 
 
-def found_boxes(detector: Path, photos: Sequence[Photo]) -> list[Boxes]:
-    """The boxes (N, 4) above SEEN that the model DETECTOR finds on each photo; none without that file."""
+def detected_boxes(detector: Path, photos: Sequence[Photo]) -> list[Boxes]:
+    """The boxes (N, 4) above MIN_SCORE that the model DETECTOR finds on each photo; none without that file."""
     if not detector.is_file():
-        return [NOTHING] * len(photos)
+        return [NO_BOXES] * len(photos)
     model = Model(detector)
-    member = Member.of(detector.name, model.sidecar, conf=SEEN)
-    return [detect_one(model, member, read_image(p.path, p.width, p.height))[0].boxes for p in photos]
+    member = Member.of(detector.name, model.sidecar, conf=MIN_SCORE)
+    return [run_detector(model, member, read_image(p.path, p.width, p.height))[0].boxes for p in photos]
 
 
-def measured_error(photos: Sequence[Photo], found: Sequence[Boxes]) -> np.ndarray:
-    """The box error (4,) of a detector that finds `found` on `photos`, which it was not trained on."""
-    pairs = [matched(photo.boxes, boxes) for photo, boxes in zip(photos, found, strict=True)]
+def measured_error(photos: Sequence[Photo], detected: Sequence[Boxes]) -> np.ndarray:
+    """The box error (4,) of a detector that finds the boxes `detected` on `photos`, which it was not trained on."""
+    pairs = [matched(photo.boxes, boxes) for photo, boxes in zip(photos, detected, strict=True)]
     return box_error([truth for truth, _ in pairs], [boxes for _, boxes in pairs])
 
 
-def matched(truth: Boxes, found: Boxes) -> tuple[Boxes, Boxes]:
-    """The true boxes that some found box (N, 4) overlaps by half or more, and that box for each: both (M, 4)."""
-    overlap = iou(truth, found) if len(found) else np.zeros((len(truth), 1))  # (T, N)
+def matched(truth: Boxes, detected: Boxes) -> tuple[Boxes, Boxes]:
+    """The true boxes that some detected box (N, 4) overlaps by half or more, and that box for each: both (M, 4)."""
+    overlap = iou(truth, detected) if len(detected) else np.zeros((len(truth), 1))  # (T, N)
     hit = overlap.max(1, initial=0.0) >= 0.5
     best = overlap.argmax(1)[hit]
-    return truth[hit], found[best] if len(found) else NOTHING
+    return truth[hit], detected[best] if len(detected) else NO_BOXES
 
 
-def background(photos: Sequence[Photo], found: Sequence[Boxes], outputs: Columns, seed: int) -> tuple[Photo, ...]:
-    """`photos` with boxes of no product added, also those `found` wrongly; unchanged without such an output."""
+def background(photos: Sequence[Photo], detected: Sequence[Boxes], outputs: Columns, seed: int) -> tuple[Photo, ...]:
+    """`photos` with boxes of no product added, wrongly `detected` ones too; unchanged without an output for no product."""
     if not outputs.background:
         return tuple(photos)
     rng = np.random.default_rng((seed, len(photos)))
-    return tuple(with_background(photo, outputs, rng, boxes) for photo, boxes in zip(photos, found, strict=True))
+    return tuple(with_background(photo, outputs, rng, boxes) for photo, boxes in zip(photos, detected, strict=True))
 
 
-def with_found(photo: Photo, found: Boxes) -> Photo:
-    """`photo` with those of `found` (N, 4) added that overlap a true box by half or more, under the name of the nearest.
+def with_detected(photo: Photo, detected: Boxes) -> Photo:
+    """`photo` with those of `detected` (N, 4) added that overlap a true box by half or more, under the name of the nearest.
 
-    They are marked as DRAWN, so that they are not shaken: they err already.
+    They are marked as DRAWN, so that they are not shaken: they have the detector's error already.
     """
-    overlap = iou(found, photo.boxes)  # (N, T)
+    overlap = iou(detected, photo.boxes)  # (N, T)
     hit = overlap.max(1, initial=0.0) >= 0.5
     labels = photo.labels[overlap[hit].argmax(1)] if hit.any() else np.zeros(0, np.int64)
     return replace(
         photo,
-        boxes=np.concatenate([photo.boxes, found[hit]]),
+        boxes=np.concatenate([photo.boxes, detected[hit]]),
         labels=np.concatenate([photo.labels, labels]),
         annotation_ids=np.concatenate([photo.annotation_ids, np.full(len(labels), DRAWN)]),
     )
@@ -98,18 +98,18 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     scenes = np.array([parts.scene[photo.id] for photo in photos])
     if not 2 <= plan.folds <= len(np.unique(scenes)):
         raise ValueError(f"--folds: got {plan.folds}, allowed 2 to {len(np.unique(scenes))}, the scenes of the train photos")
-    found: dict[int, Boxes] = {}
+    by_photo: dict[int, Boxes] = {}
     for k, (rest, own) in enumerate(GroupKFold(plan.folds).split(scenes, groups=scenes)):
         path = runs / "oof" / record.digest(settings) / f"fold_{k}.json"
         if not path.is_file():
             progress(f"fold {k + 1} of {plan.folds}: a detector on {len(rest)} photos")
             model = train_fold(path.with_suffix(""), [photos[i] for i in rest], parts, settings, plan, progress)
-            boxes = found_boxes(model, [photos[i] for i in own])
-            told = {str(photos[i].id): box.round(2).tolist() for i, box in zip(own, boxes, strict=True)}
-            record.write_json(path, {"settings": settings, "boxes": told})
+            boxes = detected_boxes(model, [photos[i] for i in own])
+            values = {str(photos[i].id): box.round(2).tolist() for i, box in zip(own, boxes, strict=True)}
+            record.write_json(path, {"settings": settings, "boxes": values})
         content = read_object(path)["boxes"]
-        found |= {int(i): np.array(boxes, np.float32).reshape(-1, 4) for i, boxes in content.items()}
-    return [found[photo.id] for photo in photos]
+        by_photo |= {int(i): np.array(boxes, np.float32).reshape(-1, 4) for i, boxes in content.items()}
+    return [by_photo[photo.id] for photo in photos]
 
 
 def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
@@ -117,33 +117,34 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
     run = runs / "one" / "run.json"
     if not run.is_file():
         raise ValueError(f"--folds: {run} not found; train it first: python -m stage1_detector.train --classes one")
-    told = read_object(run)["settings"]
+    trained = read_object(run)["settings"]
     weights = detector_config.weights_file(plan.weights)
     given = weights and record.fingerprint(weights)
-    if told.get("pretrained") != given:
+    if trained.get("pretrained") != given:
         raise ValueError(
             f"--detector-weights: got {plan.weights}, must be the file that {run.parent} started from"
-            if told.get("pretrained") else f"--detector-weights: got {plan.weights}, but {run.parent} started from none"
+            if trained.get("pretrained") else f"--detector-weights: got {plan.weights}, but {run.parent} started from none"
         )  # fmt: skip
-    config = detector_config.from_settings(told)
+    config = detector_config.from_settings(trained)
     config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:
         config = rehearsal(config)
-    return {"detector": asdict(config), "weights": given, "folds": told["folds"], "count": plan.folds}
+    return {"detector": asdict(config), "weights": given, "folds": trained["folds"], "count": plan.folds}
 
 
 def train_fold(
     out: Path, photos: Sequence[Photo], parts: Folds, settings: dict[str, Any], plan: Plan, progress: Progress
 ) -> Path:
-    """Train a detector on `photos` in the folder OUT and return its exported model; goes on with one that was stopped."""
+    """Train a detector on `photos` in the folder OUT and return its exported model; resumes a stopped one."""
     from stage1_detector import families, train  # here: ultralytics takes seconds to load, and most runs do without
+    from stage1_detector.engine import Job
 
     config = detector_config.from_settings(settings["detector"])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
     described, weights = train.sidecar(config, None, both), detector_config.weights_file(plan.weights)
     scorer = train.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
-    trained = fit(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out))
+    trained = fit(Job(config, both, ["product"], out, progress, scorer, weights, resume=train.is_stopped(out)))
     network = families.FAMILIES[config.family].load(trained)
     train.finish(network, out, config, described, both["valid"], len(parts.dataset.categories))
     return out / "model.onnx"

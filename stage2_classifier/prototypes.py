@@ -1,4 +1,4 @@
-"""Photos of a product become a prototype, and a prototype one more column of a cosine head's ONNX graph. Pure, but for reading.
+"""Photos of a product become a prototype, and a prototype one more column of a cosine head's ONNX graph.
 
 A cosine head compares a crop's embedding with the columns of the graph's initializers `prototypes.0`, `prototypes.1`, ..., one
 for each sub-centre: the mean embedding of a few photos is a column too (Qi et al. 2018, arXiv:1712.07136, "imprinting").
@@ -34,6 +34,15 @@ class Place:
     at: int
     id: int
     replaces: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A new column of the head: its place, its unit direction (D,), and its share in (0, 1] of a column that it replaces."""
+
+    place: Place
+    direction: Floats
+    blend: float = 1.0
 
 
 # -- photos -> prototype ---------------------------------------------------------------------------------------------------
@@ -72,17 +81,17 @@ def at_side(region: Region, side: int) -> Region:
 
 def crops_at(model: Model, regions: Sequence[Region], sides: Sequence[int]) -> Image:
     """Crops of `regions`, each as it is seen at every one of `sides` pixels, or as it is where there are none; uint8."""
-    seen = [at_side(r, s) for r in regions for s in sides] or regions
-    how = model.sidecar
-    return np.stack([crop(r.image, r.box, how.size, how.margin, how.fit) for r in seen])  # (N x sides, size, size, 3)
+    shrunk = [at_side(r, s) for r in regions for s in sides] or regions
+    side = model.sidecar
+    return np.stack([crop(r.image, r.box, side.size, side.margin, side.fit) for r in shrunk])  # (N x sides, size, size, 3)
 
 
 def other_crops(model: Model, photos: Sequence[Photo], place: Place) -> Image:
     """Crops (N, size, size, 3) of the boxes on `photos` that show another product than the one at `place`."""
-    how = model.sidecar
-    regions = [r for r in shelf_regions(photos, how.size) if r.label != place.at or not place.replaces]
-    crops = [crop(r.image, r.box, how.size, how.margin, how.fit) for r in regions]
-    return np.stack(crops) if crops else np.zeros((0, how.size, how.size, 3), np.uint8)
+    side = model.sidecar
+    regions = [r for r in shelf_regions(photos, side.size) if r.label != place.at or not place.replaces]
+    crops = [crop(r.image, r.box, side.size, side.margin, side.fit) for r in regions]
+    return np.stack(crops) if crops else np.zeros((0, side.size, side.size, 3), np.uint8)
 
 
 def prototype(model: Model, regions: Sequence[Region], sides: Sequence[int], shift: Floats | None = None) -> Floats:
@@ -106,38 +115,37 @@ def domain_shift(model: Model, studio: Sequence[Region], shelf: Sequence[Region]
 
 def prototypes_of(graph: onnx.ModelProto, path: Path) -> list[onnx.TensorProto]:
     """The initializers that hold prototypes, (D, columns) each. Raises ValueError where the head has none."""
-    found = [tensor for tensor in graph.graph.initializer if tensor.name.startswith(PREFIX)]
-    if not found:
+    tensors = [tensor for tensor in graph.graph.initializer if tensor.name.startswith(PREFIX)]
+    if not tensors:
         raise ValueError(f"{path}: its head is linear and has no prototypes to add to; train it with --head arcface")
-    return found
+    return tensors
 
 
-def put_column(old: npt.NDArray[np.float32], direction: Floats, place: Place, products: int, blend: float) -> Floats:
-    """`old` (D, columns) with the unit `direction` (D,) at `place`, as long as the `products` first columns are on average.
+def put_column(old: npt.NDArray[np.float32], column: Column, products: int) -> Floats:
+    """`old` (D, columns) with `column`, scaled to the mean length of the `products` first columns.
 
-    Where it replaces a column, it takes the share `blend` of it, and the old one keeps the rest.
+    Where it replaces a column, the two are mixed by `column.blend`.
 
     >>> old = np.array([[2, 0, 0], [0, 2, 9]], np.float32)
-    >>> put_column(old, np.array([1, 0], np.float32), Place(2, 7, False), 2, 1.0).tolist()
+    >>> put_column(old, Column(Place(2, 7, False), np.array([1, 0], np.float32)), 2).tolist()
     [[2.0, 0.0, 2.0, 0.0], [0.0, 2.0, 0.0, 9.0]]
-    >>> put_column(old, np.array([1, 0], np.float32), Place(1, 7, True), 2, 1.0).tolist()
+    >>> put_column(old, Column(Place(1, 7, True), np.array([1, 0], np.float32)), 2).tolist()
     [[2.0, 2.0, 0.0], [0.0, 0.0, 9.0]]
     """
+    place, direction = column.place, column.direction
     length = np.linalg.norm(old[:, :products], axis=0).mean()
     if place.replaces:
-        direction = unit(blend * direction + (1 - blend) * unit(old[:, place.at]))
+        direction = unit(column.blend * direction + (1 - column.blend) * unit(old[:, place.at]))
     rest = np.delete(old, place.at, axis=1) if place.replaces else old
     return np.asarray(np.insert(rest, place.at, direction * length, axis=1), np.float32)
 
 
-def with_prototype(
-    graph: onnx.ModelProto, path: Path, direction: Floats, place: Place, products: int, blend: float
-) -> onnx.ModelProto:
-    """A copy of `graph` whose every sub-centre has the column, and whose first output is as much wider."""
+def with_prototype(graph: onnx.ModelProto, path: Path, column: Column, products: int) -> onnx.ModelProto:
+    """A copy of `graph`: every sub-centre has the column, and whose first output is as wide; `products` as in `put_column`."""
     new = onnx.ModelProto()
     new.CopyFrom(graph)
     for tensor in prototypes_of(new, path):
-        columns = put_column(numpy_helper.to_array(tensor), direction, place, products, blend)
+        columns = put_column(numpy_helper.to_array(tensor), column, products)
         tensor.CopyFrom(numpy_helper.from_array(columns, tensor.name))
     new.graph.ClearField("value_info")  # shapes in between, which are no longer true
     width = new.graph.output[0].type.tensor_type.shape.dim[1]

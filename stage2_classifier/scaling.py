@@ -1,8 +1,8 @@
-"""How far to trust one source: logits and scores become probabilities, and reliability says whether they are.
+"""How far to trust one source: logits and scores become probabilities, by maps that are fitted on held-out photos.
 
 The classifier's logits get a temperature, a scale for each name, or a scale and a bias (Guo et al. 2017, arXiv:1706.04599);
-the detectors' class evidence a temperature and a floor; objectness Platt's logistic map or an isotonic one. All is fitted on
-held-out photos. Knows nothing about gates, photos or models.
+the detectors' class evidence a temperature and a floor; objectness Platt's logistic map or an isotonic one. `reliability`
+measures whether they are calibrated then. Knows nothing about gates, photos or models.
 
 scikit-learn fits the maps of one score. Its CalibratedClassifierCV(method="temperature") is not used: it raises IndexError
 where a class is missing from the held-out labels, as most of a long tail are, and it has no smoothed targets, so that crops
@@ -10,7 +10,7 @@ named without a mistake send T to 0. Where every class is there, ours finds the 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize, minimize_scalar
@@ -21,11 +21,10 @@ from sklearn.model_selection import GroupKFold
 
 METHODS = ("none", "temperature", "per_class", "vector")  # from the simplest to the one with the most numbers
 FLOORS = (1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3)  # chosen: of the detectors' class scores, which are in [0, 1]
-TEMPERATURES = (0.05, 20.0)  # chosen: the lowest and highest; one beyond is a sign of data that cannot tell
+TEMPERATURES = (0.05, 20.0)  # chosen: the lowest and highest; one beyond is a sign of too few data
 # How far, by prior, a name's log scale and bias are from 0 (one sigma). Measured: lowest cross-validated loss of a grid on two
 # drawn sets, 54 and 55 names in 831 and 932 valid boxes (0.2 and 0.5 lose 0.02 there).
 SCALE_SPREAD, BIAS_SPREAD = 0.05, 0.2
-EQUAL = ("width", "count")  # what the bins of a reliability table have in common
 TURNS = 5  # chosen: parts that take turns in cross-validation
 COVERED = 0.9  # chosen: the share of names that held-out crops must show for numbers of each name
 EDGE = 1e-6  # chosen: scores are cut to [EDGE, 1 - EDGE] before their logit
@@ -98,14 +97,14 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     check(logits, labels)
     if len(labels) == 0 or logits.shape[1] < 2:
         return 1.0
-    found = minimize_scalar(lambda log_t: cross_entropy(logits / np.exp(log_t), labels), bounds=np.log(TEMPERATURES))
-    return float(np.exp(found.x))
+    best = minimize_scalar(lambda log_t: cross_entropy(logits / np.exp(log_t), labels), bounds=np.log(TEMPERATURES))
+    return float(np.exp(best.x))
 
 
 def class_scaling(logits: np.ndarray, labels: np.ndarray, bias_spread: float) -> tuple[np.ndarray, np.ndarray]:
     """Scale and bias (C,) of each column: the most probable under Gaussian priors on log scale and bias.
 
-    Without them a name with three held-out crops would get what those three say. Only differences between names that were seen
+    Without them a name with three held-out crops would get what fits those three. Only differences between names that were seen
     are fitted: the mean log scale and bias of these is 0 (the rest is the temperature's), and a name never seen keeps 1 and 0.
     LogisticRegression cannot be held to one factor a column, so the gradient is written out.
     """
@@ -160,12 +159,12 @@ def choose_scaling(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, r
     turns = list(split(groups, rng))
     seen = len(np.unique(labels)) / logits.shape[1]
     tried = METHODS if seen >= COVERED else METHODS[: METHODS.index("temperature") + 1]
-    found = {method: losses(out_of_turn(method, logits, labels, turns), labels) for method in tried}
-    return fit_scaling(simplest(found, groups), logits, labels)
+    by_method = {method: losses(out_of_turn(method, logits, labels, turns), labels) for method in tried}
+    return fit_scaling(simplest(by_method, groups), logits, labels)
 
 
 def out_of_turn(method: str, logits: np.ndarray, labels: np.ndarray, turns: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Logits (N, C), each scaled by what was fitted on the other turns."""
+    """Logits (N, C), each scaled by a scaling that was fitted on the other turns."""
     scaled = np.zeros(logits.shape)
     for rest, own in turns:
         scaled[own] = fit_scaling(method, logits[rest], labels[rest]).scaled(logits[own])
@@ -178,11 +177,11 @@ def split(groups: np.ndarray, rng: np.random.Generator) -> Any:
     return folds.split(np.zeros(len(groups)), groups=groups)
 
 
-def simplest(found: dict[str, np.ndarray], groups: np.ndarray) -> str:
+def simplest(losses: dict[str, np.ndarray], groups: np.ndarray) -> str:
     """Of methods with their losses (N,), the simplest first: the last that gains over the one kept by more than its error."""
-    kept, *others = found
+    kept, *others = losses
     for method in others:
-        mean, error = gain(found[kept] - found[method], groups)
+        mean, error = gain(losses[kept] - losses[method], groups)
         kept = method if mean > error else kept
     return kept
 
@@ -249,54 +248,8 @@ def isotonic(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
 
     Targets are Platt's, so that a run of hits at the end does not become certainty. Between flat steps scores tie.
     """
-    logit(scores)  # refuses scores that are none
+    logit(scores)  # raises ValueError for scores outside [0, 1]
     if len(scores) == 0:
         return np.array([[0.0, 0.0], [1.0, 1.0]])
     fitted = IsotonicRegression(out_of_bounds="clip").fit(np.asarray(scores, np.float64), platt_targets(hits))
     return np.stack([fitted.X_thresholds_, fitted.y_thresholds_], 1)
-
-
-class Bin(NamedTuple):
-    """One row of a reliability table: the n of confidence in [low, high), or [low, high] in the last, and their means."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: float
-
-
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15, equal: str = "width") -> list[Bin]:
-    """For each bin that holds any: its edges, how many, their mean confidence, and the share of them that is right.
-
-    `equal` is what the bins have in common, width or count; equal confidences share a bin, so there may be fewer than `bins`.
-    Raises ValueError for another word, and for a confidence outside [0, 1].
-    """
-    if equal not in EQUAL:
-        raise ValueError(f"bins of equal: got {equal!r}, allowed: {', '.join(EQUAL)}")
-    if len(confidence) == 0:
-        return []
-    if not (np.min(confidence) >= 0 and np.max(confidence) <= 1 + EDGE):  # also true of NaN
-        raise ValueError(f"confidence: got {np.min(confidence)}..{np.max(confidence)}, must be in [0, 1]")
-    steps = np.linspace(0, 1, bins + 1)
-    inner = (steps if equal == "width" else np.unique(np.quantile(confidence, steps)))[1:-1]
-    edges = [0.0, *inner.tolist(), 1.0]
-    which = np.searchsorted(inner, confidence, side="right")  # (N,)
-    members = [(b, which == b) for b in np.unique(which)]
-    means = [(float(confidence[own].mean()), float(right[own].mean())) for _, own in members]
-    return [Bin(edges[b], edges[b + 1], int(own.sum()), *mean) for (b, own), mean in zip(members, means, strict=True)]
-
-
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15, equal: str = "width") -> float:
-    """Expected calibration error in [0, 1]: mean |accuracy - confidence| over the bins, weighted by count; 0 without data."""
-    table = reliability(confidence, right, bins, equal)
-    return sum(abs(b.accuracy - b.confidence) * b.n for b in table) / max(1, len(confidence))
-
-
-def ece(logits: np.ndarray, labels: np.ndarray, t: float, bins: int = 15, equal: str = "width") -> float:
-    """The calibration error of the first name of softmax(logits / t), (N, C). ValueError as `check`."""
-    check(logits, labels)
-    if len(labels) == 0:
-        return 0.0
-    probabilities = softmax(logits.astype(np.float64) / t, axis=1)
-    return calibration_error(probabilities.max(1), probabilities.argmax(1) == labels, bins, equal)

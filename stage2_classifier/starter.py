@@ -15,19 +15,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from fusion.models import read_object
 from fusion.views import crop
+from runs import weights_file
 from runs.command import run, say
 from runs.record import digest, write_json
+from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
-from stage1_detector.synthesis.world import make_world
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import DETAIL, TYPICAL_ERROR, Region
-from stage2_classifier.fit import fit
-from stage2_classifier.model import build, build_trunk, load_matching, normalised, to_input
+from stage2_classifier.fit import TrainingCrops, fit
+from stage2_classifier.model import build, build_trunk, load_pretrained, normalised, to_input
 
 MOST = 10_000_000  # bytes; taken: what may be committed
 WORLDS, PRODUCTS, FAMILIES = 8, 240, 48  # chosen: 1,920 products, five look-alikes a family
@@ -43,7 +43,7 @@ CONFIG = ClassifierConfig(
 
 def products(number: int, seed: int) -> tuple[Product, ...]:
     """The products of world `number`."""
-    return make_world(PRODUCTS, FAMILIES, 0.3, np.random.default_rng((seed, number))).products
+    return make_catalogue(PRODUCTS, FAMILIES, 0.3, np.random.default_rng((seed, number))).products
 
 
 def packs(number: int, seed: int, first: int = 0) -> list[Region]:
@@ -86,8 +86,8 @@ def train(out: Path, minutes: float, seed: int, worlds: int, force: bool = False
     config = replace(CONFIG, seed=seed, epochs=max(1, round(minutes * STEPS / steps)), min_steps=0)
     checkpoint = out.with_name(f"{out.stem}.{digest(settings)}.pt")
     model = build(config, Columns(worlds * PRODUCTS))
-    error = np.array(TYPICAL_ERROR)
-    fitted = fit(model, regions, error, config, checkpoint, lambda line: say(f"starter: {line}"), checkpoint.is_file())
+    crops = TrainingCrops(regions, np.array(TYPICAL_ERROR))
+    fitted = fit(model, crops, config, checkpoint, lambda line: say(f"starter: {line}"), checkpoint.is_file())
     write(fitted.model.trunk, out)
     metrics = {"recall1": unseen_recall(out, seed), "recall1_random": unseen_recall(None, seed)}
     say("starter: on shops it never saw, " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
@@ -97,12 +97,7 @@ def train(out: Path, minutes: float, seed: int, worlds: int, force: bool = False
 
 def write(trunk: torch.nn.Module, out: Path) -> None:
     """Write the weights of `trunk` to OUT in half precision. Raises ValueError if they are more than MOST bytes."""
-    state = {k: v.half().contiguous() for k, v in trunk.state_dict().items() if v.is_floating_point()}
-    beside = out.with_suffix(".part")
-    save_file(state, beside)
-    if beside.stat().st_size > MOST:
-        raise ValueError(f"{out}: got {beside.stat().st_size} bytes, allowed {MOST}; choose a smaller model")
-    beside.replace(out)
+    weights_file.write_half_precision(trunk, out, MOST)
 
 
 def unseen_recall(weights: Path | None, seed: int, worlds: int = 3) -> float:
@@ -114,7 +109,7 @@ def unseen_recall(weights: Path | None, seed: int, worlds: int = 3) -> float:
         torch.manual_seed(seed)
         trunk = build_trunk(CONFIG).eval()
     if weights is not None:
-        load_matching(trunk, weights)
+        load_pretrained(trunk, weights)
     return float(np.mean([one_recall(trunk, UNSEEN + number, seed) for number in range(worlds)]))
 
 

@@ -21,21 +21,21 @@ from photos.data import Dataset, Photo, read
 from photos.studio import studio_folder
 from runs import record
 from runs.command import run, say
-from stage2_classifier import scaling
+from stage2_classifier import reliability, scaling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, columns, override, recipe
-from stage2_classifier.crops import TYPICAL_ERROR, Region, crops_of, megabytes, shelf_regions, studio_regions
+from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
-from stage2_classifier.fit import fit
+from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.model import MEAN, STD, Classifier, build, normalised, pretrained_file, to_input
 from stage2_classifier.out_of_fold import (
-    NOTHING,
+    NO_BOXES,
     Plan,
     background,
+    detected_boxes,
     fold_settings,
-    found_boxes,
     measured_error,
     out_of_fold,
-    with_found,
+    with_detected,
 )
 
 NO_FOLDS = Plan()
@@ -157,7 +157,7 @@ def learn(
         say(f"{told}: {line}")
         record.note(out, line)
 
-    fitted = fit(model, regions, shown.error, config, out / "last.pt", tell, resume)
+    fitted = fit(model, TrainingCrops(regions, shown.error), config, out / "last.pt", tell, resume)
     metrics = finish(fitted.model, out, config, parts, shown.valid, shown.error)
     say(
         f"{told}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "
@@ -194,14 +194,14 @@ class Shown(NamedTuple):
 def look(runs: Path, parts: folds.Folds, outputs: Columns, config: ClassifierConfig, plan: Plan) -> Shown:
     """What detectors find on the photos: R/one's, and by `plan` those of the folds, on scenes they were not trained on."""
     train, valid, detector = parts.photos("train"), parts.labelled("valid"), runs / "one" / "model.onnx"
-    found, on_valid = [NOTHING] * len(train), found_boxes(detector, valid)
+    found, on_valid = [NO_BOXES] * len(train), detected_boxes(detector, valid)
     if plan.folds:
         found = out_of_fold(runs, parts, plan, lambda line: say(f"classifier: {line}"))
         error = measured_error(train, found)
-        train = tuple(with_found(photo, boxes) for photo, boxes in zip(train, found, strict=True))
+        train = tuple(with_detected(photo, boxes) for photo, boxes in zip(train, found, strict=True))
     elif detector.is_file():
         error = measured_error(valid, on_valid)
-        found = found_boxes(detector, train) if outputs.background else found
+        found = detected_boxes(detector, train) if outputs.background else found
     else:
         say(f"classifier: {detector} not found, the box error is a typical one, not measured")
         error = np.array(TYPICAL_ERROR)
@@ -230,7 +230,8 @@ def finish(
 ) -> dict[str, Any]:
     """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
     rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
-    crops = crops_of(held_out, np.arange(len(held_out)), error, config.size, config.margin, rng, config.fit)
+    form = CropFormat(config.size, config.margin, config.fit)
+    crops = crops_of(held_out, np.arange(len(held_out)), error, form, rng)
     labels = np.array([region.label for region in held_out])
     groups = np.repeat([parts.scene[photo.id] for photo in photos], [len(photo.boxes) for photo in photos])
     logits = predict(model, crops)
@@ -254,8 +255,8 @@ def finish(
         "temperature": fitted.temperature,
         "valid_accuracy": float(right[product].mean()),
         "valid_background_accuracy": float(right[~product].mean()) if (~product).any() else None,
-        "ece_before": scaling.ece(logits, labels, 1.0),
-        "ece_after": scaling.ece(fitted.scaled(logits), labels, 1.0),
+        "ece_before": reliability.ece(logits, labels, 1.0),
+        "ece_after": reliability.ece(fitted.scaled(logits), labels, 1.0),
     }
 
 

@@ -1,11 +1,11 @@
 """`python -m submission.build --runs R --out submission.zip`: the models that R/ensemble.json names, and the code, in one zip.
 
 `--join` puts all detectors into one weight file and all classifiers into another, so that more models fit the three that are
-allowed; `--half` stores FP16 weights, if what they answer on the photos of `--photos` is what float32 answers.
+allowed; `--half` stores FP16 weights, if their outputs on the photos of `--photos` are those of float32.
 
 The zip holds `run.py` and `fusion/` byte for byte, each model flat beside them ("one/model.onnx" becomes "one.onnx", its
 sidecar "one.json"), ensemble.json with those names, and a manifest. The same inputs give the same bytes. A zip that
-`submission.check` refuses is not put in place.
+`submission.check` refuses is not kept.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from submission.run import find_photos, read_photo
 ROOT = Path(__file__).resolve().parent.parent
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
 MODE = 0o100644  # a plain file, readable by all
-TRIED = 8  # chosen: photos on which FP16 is compared
-CROPS = 6  # chosen: rows and columns of crops that a classifier is shown of each
-LEVEL = 6  # of deflate; weights hardly shrink at any
+COMPARED = 8  # chosen: photos on which FP16 is compared
+CROPS = 6  # chosen: rows and columns of crops of each photo on which a classifier is compared
+LEVEL = 6  # of deflate; weights hardly shrink at any level
 
 
 class Refused(ValueError):
-    """The zip breaks rules of the judge: `violations`."""
+    """The zip breaks rules of the judge, listed in `violations`."""
 
     def __init__(self, violations: list[Violation]) -> None:
         super().__init__("\n".join(map(str, violations)))
@@ -47,8 +47,8 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
 
     Raises:
         ValueError: R/ensemble.json, a model or a sidecar is missing or malformed, or two models would have one name; models
-            that cannot be joined, or that answer otherwise in FP16.
-        Refused: the zip breaks a rule. Nothing is left then, and what was at `out` before stays.
+            that cannot be joined, or whose outputs differ in FP16.
+        Refused: the zip breaks a rule. A file that was at `out` before stays as it was.
     """
     files = collect(runs, join, half)
     if out.is_dir():
@@ -68,7 +68,7 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
 
 
 def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[str, bytes]:
-    """What goes into the zip, by its name there: code, models, sidecars, ensemble.json, manifest.json."""
+    """The files of the zip by their names in it: code, models, sidecars, ensemble.json, manifest.json."""
     ensemble = _read_ensemble(runs / "ensemble.json")
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
@@ -81,34 +81,34 @@ def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[st
         halve(files, flat, half)
     if join:
         for kind in ("detectors", "classifiers"):
-            put_together(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
+            join_models(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
     return files | {"manifest.json": _dump(manifest(files))}
 
 
 def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
-    """Replace each model's graph by its FP16 form. Raises ValueError where that answers otherwise on some of `photos`."""
-    images = [read_photo(path) for path in list(find_photos(photos).values())[:TRIED]]
+    """Replace each model's graph by its FP16 form. Raises ValueError where their outputs on `photos` differ."""
+    images = [read_photo(path) for path in list(find_photos(photos).values())[:COMPARED]]
     for file, name in flat.items():
         side = json.loads(files[_sidecar(name)])
-        canvases = [shown(image, side) for image in images]
+        canvases = [model_input(image, side) for image in images]
         smaller = graphs.halved(files[name])
         graphs.refuse_difference(Path(file), graphs.difference(side["family"], files[name], smaller, canvases))
         files[name] = smaller
 
 
-def shown(image: Image, side: dict[str, Any]) -> Image:
-    """What a model sees of a photo: its canvas, uint8 (1, H, W, 3), or crops from all over it (B, H, W, 3)."""
-    high, wide = image.shape[:2]
+def model_input(image: Image, side: dict[str, Any]) -> Image:
+    """Input for a model from a photo: its canvas, uint8 (1, H, W, 3), or a grid of crops (B, H, W, 3)."""
+    height, width = image.shape[:2]
     if side["task"] == "detector":
-        return letterbox(wide, high, side["size"]).warp(image)[None]
+        return letterbox(width, height, side["size"]).warp(image)[None]
     corners = np.stack(np.meshgrid(np.arange(CROPS), np.arange(CROPS)), 2).reshape(-1, 2) / CROPS  # (B, 2)
-    boxes = np.concatenate([corners, corners + 1 / CROPS], 1) * [wide, high, wide, high]
+    boxes = np.concatenate([corners, corners + 1 / CROPS], 1) * [width, height, width, height]
     crops, _ = next(crop_batches(image, boxes, side["size"], side.get("margin", 0.0), len(boxes)))
     return crops
 
 
-def put_together(files: dict[str, bytes], kind: str, names: list[str]) -> None:
-    """Let one file `kind`.onnx take the place of the models `names`, whose sidecars then point into it."""
+def join_models(files: dict[str, bytes], kind: str, names: list[str]) -> None:
+    """Replace the model files `names` by one joint file `kind`.onnx, and let their sidecars point to their branch in it."""
     if len(names) < 2:
         return
     joint = f"{kind}.onnx"
@@ -127,7 +127,7 @@ def code() -> dict[str, bytes]:
 
 
 def manifest(files: dict[str, bytes]) -> dict[str, Any]:
-    """Size and sha256 of every file, and the version that packed them; no time and no place, which would differ each time."""
+    """Size and sha256 of every file, and the version that packed them; no time or path, as these differ between builds."""
     contents = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in sorted(files.items())}
     return {"hylle": _version(), "files": contents}
 
@@ -170,7 +170,7 @@ def _flat(files: list[str]) -> dict[str, str]:
     for file in files:
         path = Path(file)
         name = (path.parent.name or path.stem) + path.suffix
-        other = next((seen for seen, taken in flat.items() if taken == name and seen != file), None)
+        other = next((earlier for earlier, its_name in flat.items() if its_name == name and earlier != file), None)
         if other or _sidecar(name) in {"ensemble.json", "manifest.json"}:
             raise ValueError(f"{file}: would be {name} in the zip, as {other or 'a file of the zip itself'}; rename its folder")
         flat[file] = name

@@ -1,4 +1,4 @@
-"""Smaller and fewer weight files: several ONNX graphs in one file, and FP16 weights held to the float32 graph's answers."""
+"""Fewer and smaller weight files: several ONNX graphs joined in one file, and FP16 graphs that are compared with float32."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,19 +15,20 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from fusion.models import SELECT
 
 IMAGES = "images"
-# Of FP16: how far an output may lie from float32's. Chosen: far below what moves a box across IoU 0.5 or a name's rank.
-BOX_PX, SCORE, SURE = 1.0, 0.01, 0.05
+# Largest difference allowed between FP16 and float32. Chosen: far below what moves a box across IoU 0.5 or changes a ranking.
+BOX_PX, SCORE = 1.0, 0.01
+MIN_SCORE = 0.05  # chosen: boxes of a lower score are not compared
 
 
 def joined(models: Sequence[bytes]) -> bytes:
-    """One graph that holds several: its input `select`, an int64 scalar, says which of them sees `images`; only that one runs.
+    """One graph that holds several: its input `select`, an int64 scalar, is the number of the one that runs on `images`.
 
     Each must take uint8 (B, H, W, 3) and give a first output of one and the same rank; the joint graph has that output alone.
 
     Raises ValueError where they differ in opset, input or the output's rank.
     """
     graphs = [compose.add_prefix(onnx.load_model_from_string(data), f"m{i}_") for i, data in enumerate(models)]
-    kinds = {(_opset(one), one.graph.input[0].type.tensor_type.elem_type, len(_dims(one))) for one in graphs}
+    kinds = {(_opset(g), g.graph.input[0].type.tensor_type.elem_type, len(_dims(g))) for g in graphs}
     if len(kinds) != 1 or next(iter(kinds))[1] != onnx.TensorProto.UINT8:
         raise ValueError(
             f"models to join: got (opset, input type, rank of output) {sorted(kinds)}, must be one, of uint8 photos"
@@ -40,14 +41,14 @@ def joined(models: Sequence[bytes]) -> bytes:
         helper.make_tensor_value_info(IMAGES, onnx.TensorProto.UINT8, dims),
     ]
     graph = helper.make_graph(list(whole.node), "joined", inputs, list(whole.output), list(whole.initializer))
-    ir = max(one.ir_version for one in graphs)
+    ir = max(g.ir_version for g in graphs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return max(int(one.version) for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    return max(int(opset.version) for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
 
 
 def _dims(model: onnx.ModelProto) -> list[Any]:
@@ -55,13 +56,13 @@ def _dims(model: onnx.ModelProto) -> list[Any]:
 
 
 def _choice(graphs: Sequence[onnx.ModelProto], first: int, rank: int) -> onnx.GraphProto:
-    """A graph without inputs that runs `graphs[select]`, where that is `first` or later; the last if it is no other."""
+    """A graph without inputs that runs `graphs[select]` for `select` from `first` on; the last for any greater number."""
     output = helper.make_tensor_value_info(f"chosen{first}", onnx.TensorProto.FLOAT, [None] * rank)
-    one = graphs[first].graph
+    own = graphs[first].graph
     known = helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, _dims(graphs[first]))
-    entry = helper.make_node("Identity", [IMAGES], [one.input[0].name])
-    leave = helper.make_node("Identity", [one.output[0].name], [output.name])
-    branch = helper.make_graph([entry, *one.node, leave], f"branch{first}", [], [known], list(one.initializer))
+    entry = helper.make_node("Identity", [IMAGES], [own.input[0].name])
+    leave = helper.make_node("Identity", [own.output[0].name], [output.name])
+    branch = helper.make_graph([entry, *own.node, leave], f"branch{first}", [], [known], list(own.initializer))
     if first == len(graphs) - 1:
         return branch
     rest = _choice(graphs, first + 1, rank)
@@ -73,7 +74,7 @@ def _choice(graphs: Sequence[onnx.ModelProto], first: int, rank: int) -> onnx.Gr
 
 
 def halved(data: bytes) -> bytes:
-    """The graph in FP16, but for what follows its last convolutions: between 1024 and 2048 FP16 knows whole pixels only.
+    """The graph in FP16, except for the nodes after its last convolutions: FP16 has only whole pixels between 1024 and 2048.
 
     Raises ValueError for a graph that does not take uint8 photos.
     """
@@ -83,9 +84,9 @@ def halved(data: bytes) -> bytes:
     for i, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
     half = OnnxModel(
-        convert_float_to_float16(model, keep_io_types=True, node_block_list=[one.name for one in _tail(model.graph)])
+        convert_float_to_float16(model, keep_io_types=True, node_block_list=[node.name for node in _tail(model.graph)])
     )
-    half.topological_sort()  # the conversion appends what it adds
+    half.topological_sort()  # the conversion appends the nodes it adds at the end
     return bytes(half.model.SerializeToString())
 
 
@@ -98,26 +99,26 @@ def _tail(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [node for node in graph.node if not feeds & set(node.output) and not node.op_type.startswith("Conv")]
 
 
-def difference(family: str, one: bytes, other: bytes, canvases: Iterable[npt.NDArray[np.uint8]]) -> dict[str, float]:
-    """Largest difference of two graphs over canvases, uint8 (B, H, W, 3): a classifier's `probabilities`; a detector's `scores`
-    and, where the first graph's score is above SURE, `boxes_px`.
+def difference(family: str, graph: bytes, other: bytes, canvases: Iterable[npt.NDArray[np.uint8]]) -> dict[str, float]:
+    """Largest differences of two graphs on canvases, uint8 (B, H, W, 3): in a classifier's `probabilities`; in a detector's
+    `scores` and, where the first graph's score is above MIN_SCORE, `boxes_px`.
     """
-    sessions = [onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]) for data in (one, other)]
+    sessions = [onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]) for data in (graph, other)]
     worst: dict[str, float] = {}
     for canvas in canvases:
         a, b = (session.run(None, {session.get_inputs()[0].name: canvas})[0].astype(np.float64) for session in sessions)
         if family == "timm":
-            found = {"probabilities": np.abs(_softmax(a) - _softmax(b)).max()}
+            differences = {"probabilities": np.abs(_softmax(a) - _softmax(b)).max()}
         else:
-            sure = a[:, 4:].max(1) > SURE  # (B, A)
+            compared = a[:, 4:].max(1) > MIN_SCORE  # (B, A)
             boxes = np.abs(a[:, :4] - b[:, :4]).max(1)  # (B, A)
-            found = {"boxes_px": boxes[sure].max(initial=0.0), "scores": np.abs(a[:, 4:] - b[:, 4:]).max()}
-        worst = {name: max(worst.get(name, 0.0), float(value)) for name, value in found.items()}
+            differences = {"boxes_px": boxes[compared].max(initial=0.0), "scores": np.abs(a[:, 4:] - b[:, 4:]).max()}
+        worst = {name: max(worst.get(name, 0.0), float(value)) for name, value in differences.items()}
     return worst
 
 
 def refuse_difference(path: Path, worst: dict[str, float]) -> None:
-    """Raises ValueError where FP16 answers otherwise than float32, or where nothing was compared."""
+    """Raises ValueError where FP16 and float32 differ by more than is allowed, or where nothing was compared."""
     allowed = {"boxes_px": BOX_PX, "scores": SCORE, "probabilities": SCORE}
     if not worst:
         raise ValueError(f"{path}: FP16 was compared on no photo; --photos must name a folder with some")

@@ -2,8 +2,8 @@
 
     python -m submission.judge ZIP --data D --runs R
 
-Runs ZIP in `submission.sandbox` on the test photos of R/folds.json, scores predictions.json, and compares it with what the same
-pipeline says inside the project.
+Runs ZIP in `submission.sandbox` on the test photos of R/folds.json, scores predictions.json, and compares it with the
+predictions of the same pipeline inside the project.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from photos import folds
 from photos.data import Category, Photo, read, read_image
 from photos.score import Scores, Truth, evaluate
 from runs.command import run, say
-from submission import sandbox
+from submission import judge_machine, sandbox
 from submission.predictions import as_detections
 from submission.sandbox import Outcome
 
@@ -46,7 +46,7 @@ def body(argv: list[str] | None) -> None:
 
 
 class Judgement(NamedTuple):
-    """The score of a zip's predictions, how many they are, and how far they are from what the same pipeline says here."""
+    """The score of a zip's predictions, their number, and their largest difference from those of the same pipeline here."""
 
     scores: Scores
     predictions: int
@@ -55,12 +55,12 @@ class Judgement(NamedTuple):
 
 
 def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category], output: Path) -> Judgement:
-    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; says time, score and parity."""
+    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity."""
     outcome = execute(zip_path, photos, output)
     rows = json.loads(output.read_text())
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(zip_path) as archive:
         archive.extractall(folder)
-        ours, ids = in_repo(Path(folder), photos), read_object(Path(folder) / "ensemble.json")["categories"]
+        ours, ids = predict_here(Path(folder), photos), read_object(Path(folder) / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
     truths = [Truth(p.boxes, p.labels) for p in photos]
     result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
@@ -74,18 +74,18 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
 
 
 def execute(zip_path: Path, photos: Sequence[Photo], output: Path) -> Outcome:
-    """Run ZIP_PATH in the sandbox on a folder of just `photos`. Raises ValueError where anything is wrong with what it does."""
+    """Run ZIP_PATH in the sandbox on a folder of just `photos`. Raises ValueError with the first problem of the run."""
     with tempfile.TemporaryDirectory() as folder:
         for photo in photos:
             shutil.copyfile(photo.path, Path(folder) / photo.path.name)
-        outcome = sandbox.execute(zip_path, Path(folder), output, sandbox.environment())
+        outcome = sandbox.execute(zip_path, Path(folder), output, judge_machine.judge_python())
     if outcome.problems:
         raise ValueError(f"{zip_path}: {outcome.problems[0]}")
     return outcome
 
 
-def in_repo(unpacked: Path, photos: Sequence[Photo]) -> list[dict[str, Any]]:
-    """What the same models and ensemble.json give in this environment."""
+def predict_here(unpacked: Path, photos: Sequence[Photo]) -> list[dict[str, Any]]:
+    """The predictions of the same models and ensemble.json in this environment."""
     pipeline = load(unpacked)
     rows = []
     for photo in photos:
@@ -96,7 +96,7 @@ def in_repo(unpacked: Path, photos: Sequence[Photo]) -> list[dict[str, Any]]:
 
 def parity(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> tuple[float, float]:
     """Largest difference in box (pixels) and score of two prediction lists; infinite where count, photo or category differ."""
-    a, b = (sorted(rows, key=lambda row: row["image_id"]) for rows in (a, b))  # run.py goes by size
+    a, b = (sorted(rows, key=lambda row: row["image_id"]) for rows in (a, b))  # run.py predicts large files first
     if [(r["image_id"], r["category_id"]) for r in a] != [(r["image_id"], r["category_id"]) for r in b]:
         return float("inf"), float("inf")
     boxes = np.abs(np.array([r["bbox"] for r in a]) - np.array([r["bbox"] for r in b])).max(initial=0.0)

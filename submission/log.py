@@ -1,13 +1,12 @@
-"""The log of what was submitted: local score beside the judge's, so that one learns what the local one is worth.
+"""The log of submissions: the local score of each beside the judge's, to learn how well the local score predicts it.
 
     python -m submission.log add submission.zip --runs R [--notes TEXT]
     python -m submission.log judged SHA SCORE [--notes TEXT]
     python -m submission.log
 
-A line of JSON for each in submissions.jsonl of the current folder, or --log FILE: date, the zip's sha256,
-the score on the test photos of R (the arm
-that R/ensemble.json holds, with its 95 % interval), the judge's when it is known, notes. No line is ever lost: each write goes
-beside the file first.
+One line of JSON per submission, in submissions.jsonl of the current folder or --log FILE: date, the zip's sha256, the score on
+the test photos of R (of R/ensemble.json, with its 95 % interval), the judge's score once it is known, notes. The file is
+replaced as a whole, so that an interrupted write loses no line.
 """
 
 import argparse
@@ -24,8 +23,8 @@ from fusion.models import read_object
 from runs.command import run, say
 
 LOG = Path("submissions.jsonl")
-ARM = "gate + further names"  # of the ablation's table: what R/ensemble.json does
-SHORT = 12  # chosen: letters of a sha that are shown; any unambiguous beginning is understood
+ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
+SHORT = 12  # chosen: letters of a sha that are shown; any unambiguous beginning is accepted
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,19 +96,19 @@ def local_score(runs: Path) -> dict[str, float]:
 
 
 def judge(log: Path, sha: str, score: float, notes: str) -> None:
-    """Fill in the judge's score. Raises ValueError for a score outside [0, 1], and where `sha` begins none or several."""
+    """Fill in the judge's score. Raises ValueError for a score outside [0, 1], and where `sha` does not begin exactly one."""
     if not 0 <= score <= 1:
         raise ValueError(f"the judge's score: got {score}, must be in [0, 1]")
     lines = read(log)
-    found = [line for line in lines if line["sha256"].startswith(sha)]
-    if len(found) != 1:
-        raise ValueError(f"sha {sha}: begins {len(found)} of {len(lines)} noted zips, must be one; python -m submission.log")
-    found[0] |= {"judge": score, "notes": "; ".join(filter(None, [found[0]["notes"], notes]))}
+    matching = [line for line in lines if line["sha256"].startswith(sha)]
+    if len(matching) != 1:
+        raise ValueError(f"sha {sha}: begins {len(matching)} of {len(lines)} noted zips, must be one; python -m submission.log")
+    matching[0] |= {"judge": score, "notes": "; ".join(filter(None, [matching[0]["notes"], notes]))}
     write(log, lines)
 
 
 def show(lines: list[dict[str, Any]]) -> None:
-    """Print the log as a table, and what the local score has been worth so far."""
+    """Print the log as a table, and the mean difference between the judge's and the local score."""
     table = Table("date", "sha256", "zip", "local score", "judge", "judge minus local", "notes")
     gaps = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""What run.py writes, held against the contract, a JSON array of {"image_id", "category_id", "bbox", "score"}, and scored."""
+"""The predictions file of run.py, a JSON array of {"image_id", "category_id", "bbox", "score"}: checked, and scored."""
 
 import json
 import warnings
@@ -20,24 +20,24 @@ Sizes = Mapping[int, tuple[int, int] | None]
 
 
 def sizes_of(folder: Path) -> dict[int, tuple[int, int] | None]:
-    """Width and height of each photo by its image id; None where the file is no photo."""
+    """Width and height in pixels of each photo, by image id; None where the file is no photo."""
     return {image_id: _size(path) for image_id, path in find_photos(folder).items()}
 
 
 def _size(path: Path) -> tuple[int, int] | None:
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as photo:  # a large photo is no bomb
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as photo:  # Pillow warns of large photos
             return int(photo.width), int(photo.height)
     except Exception:  # Pillow raises many kinds, DecompressionBombError among them
         return None
 
 
 def violations(text: str, sizes: Sizes, categories: frozenset[int] | None) -> list[str]:
-    """Everything wrong with a predictions file, a line each.
+    """Everything wrong with a predictions file, one line each.
 
     Args:
         text: its content.
-        sizes: of the photos, by image id, as `sizes_of` tells them; None stands for unknown.
+        sizes: of the photos, by image id, as from `sizes_of`; None stands for unknown.
         categories: the ids that exist; None for unknown.
     """
     try:
@@ -46,69 +46,70 @@ def violations(text: str, sizes: Sizes, categories: frozenset[int] | None) -> li
         return [f"not JSON: {error}"]
     if not isinstance(rows, list):
         return [f"got a {type(rows).__name__} at the top, must be an array"]
-    return [f"prediction {i}: {what}" for i, row in enumerate(rows) for what in _of_row(row, sizes, categories)]
+    return [f"prediction {i}: {what}" for i, row in enumerate(rows) for what in _row_problems(row, sizes, categories)]
 
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"got {constant}, which JSON has no word for")
 
 
-def _of_row(row: Any, sizes: Sizes, categories: frozenset[int] | None) -> Iterator[str]:
+def _row_problems(row: Any, sizes: Sizes, categories: frozenset[int] | None) -> Iterator[str]:
     if not isinstance(row, dict) or set(row) != set(KEYS):
         yield f"got {row!r}, must be an object with {', '.join(KEYS)} and nothing else"
         return
     image, category, score = row["image_id"], row["category_id"], row["score"]
-    if not _whole(image):
+    if not _is_integer(image):
         yield f"image_id: got {image!r}, must be an integer"
     elif image not in sizes:
         yield f"image_id: got {image}, no photo has that number"
-    if not _whole(category):
+    if not _is_integer(category):
         yield f"category_id: got {category!r}, must be an integer"
     elif categories is not None and category not in categories:
         yield f"category_id: got {category}, no category has that id"
-    if not _number(score) or not 0 <= score <= 1:
+    if not _is_number(score) or not 0 <= score <= 1:
         yield f"score: got {score!r}, must be a number in [0, 1]"
-    yield from _of_bbox(row["bbox"], sizes.get(image) if _whole(image) else None)
+    yield from _bbox_problems(row["bbox"], sizes.get(image) if _is_integer(image) else None)
 
 
-def _of_bbox(bbox: Any, size: tuple[int, int] | None) -> Iterator[str]:
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_number, bbox)):
+def _bbox_problems(bbox: Any, size: tuple[int, int] | None) -> Iterator[str]:
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
         yield f"bbox: got {bbox!r}, must be four numbers x y width height"
         return
-    x, y, wide, high = bbox
-    if wide <= 0 or high <= 0:
+    x, y, box_width, box_height = bbox
+    if box_width <= 0 or box_height <= 0:
         yield f"bbox: got {bbox}, width and height must be > 0"
     width, height = size or (float("inf"), float("inf"))
-    if min(x, y) < -SLACK or x + wide > width + SLACK or y + high > height + SLACK:
+    if min(x, y) < -SLACK or x + box_width > width + SLACK or y + box_height > height + SLACK:
         yield f"bbox: got {bbox}, must lie inside the photo{f' of {width} x {height}' if size else ''}"
 
 
-def _whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int]) -> Scores:
-    """The contest's score of predictions against a COCO JSON's truth of those images that are among `photos`; no crowds.
+    """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; crowd regions do not count.
 
     Raises ValueError for a prediction on a photo or of a category that the truth lacks.
     """
     index = {category["id"]: i for i, category in enumerate(sorted(truth["categories"], key=lambda c: c["id"]))}
-    told: dict[int, list[Any]] = {image["id"]: [] for image in truth["images"] if image["id"] in photos}
+    records_of: dict[int, list[Any]] = {image["id"]: [] for image in truth["images"] if image["id"] in photos}
     for record in truth["annotations"]:
-        if record["image_id"] in told and not record.get("iscrowd"):
-            told[record["image_id"]].append(record)
+        if record["image_id"] in records_of and not record.get("iscrowd"):
+            records_of[record["image_id"]].append(record)
     truths = [
-        Truth(_boxes(records), np.array([index[r["category_id"]] for r in records], np.int64)) for records in told.values()
+        Truth(_boxes(records), np.array([index[r["category_id"]] for r in records], np.int64))
+        for records in records_of.values()
     ]
-    return evaluate(truths, as_detections(rows, list(told), index), len(index))
+    return evaluate(truths, as_detections(rows, list(records_of), index), len(index))
 
 
 def as_detections(rows: list[dict[str, Any]], photos: Sequence[int], index: dict[int, int]) -> list[Detections]:
-    """Predictions in the contest's form, as one Detections a photo, in the order of `photos`; `index` numbers category ids.
+    """Predictions in the contest's form -> one Detections for each of `photos`; `index` maps category ids to labels.
 
     Raises ValueError for a photo or a category that is not among them.
     """
@@ -119,9 +120,9 @@ def as_detections(rows: list[dict[str, Any]], photos: Sequence[int], index: dict
             raise ValueError(f"predictions: got {what}, which the data set lacks; was the zip built for another one?")
         of_photo[row["image_id"]].append(row)
     return [
-        Detections(_boxes(mine), np.array([r["score"] for r in mine], np.float32),
-                   np.array([index[r["category_id"]] for r in mine], np.int64))
-        for mine in of_photo.values()
+        Detections(_boxes(own), np.array([r["score"] for r in own], np.float32),
+                   np.array([index[r["category_id"]] for r in own], np.int64))
+        for own in of_photo.values()
     ]  # fmt: skip
 
 

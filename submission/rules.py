@@ -1,6 +1,11 @@
-"""What the judge refuses: each limit as data, each rule a function from a zip's entries to violations. Reads nothing from disk.
+"""The rules of the judge: each limit a constant, each rule a function from a zip's entries to violations. Reads no files.
 
-Source of the limits: the contest's official submission page. Where it is vague the stricter reading stands, and says so.
+**Why was a zip refused?** Each line that `submission.check` prints comes from one function. For the contest's own rules it is
+one of `RULES` at the end of this file; its docstring states the limit and where it is taken from. What would make the zip fail
+only when it runs is checked in `submission.check`.
+
+Source of the limits: the contest's official submission page ("the page" below). Where it is vague the stricter reading is
+taken, and a comment says so.
 """
 
 import ast
@@ -15,14 +20,14 @@ from pathlib import PurePosixPath
 
 MB = 10**6  # bytes; the page says "420 MB": the smaller of the two readings
 MAX_BYTES = 420 * MB  # of all files, uncompressed
-MAX_WEIGHT_BYTES = 420 * MB
-MAX_FILES = 1000
-MAX_PYTHON = 10
-MAX_WEIGHTS = 3
+MAX_WEIGHT_BYTES = 420 * MB  # of the files with a suffix in WEIGHTS
+MAX_FILES = 1000  # of any kind
+MAX_PYTHON = 10  # .py files
+MAX_WEIGHTS = 3  # files with a suffix in WEIGHTS
 WEIGHTS = frozenset({".pt", ".pth", ".onnx", ".safetensors", ".npy"})
 SUFFIXES = WEIGHTS | {".py", ".json", ".yaml", ".yml", ".cfg"}
 ENTRY_POINT = "run.py"
-HEAD = 4096  # bytes of each file that are looked at for a magic number: more than the header of any .npy of one array
+HEAD = 4096  # bytes of each file that are searched for a magic number: more than the header of any .npy of one array
 
 # fmt: off
 MODULES = frozenset({
@@ -32,7 +37,7 @@ MODULES = frozenset({
 CALLS = frozenset({"eval", "exec", "compile", "__import__"})
 # The page says "getattr with dangerous names" and names none: taken as the two sets above and what starts or deletes things.
 GETATTR_NAMES = CALLS | MODULES | {"system", "popen", "spawn", "fork", "kill", "remove", "unlink", "rmtree", "globals"}
-# Attributes that lead from any object to the interpreter's insides: `__import__` by another road.
+# Attributes through which any object leads to `__import__` and the like. Stricter than the page, which forbids the calls.
 DUNDERS = frozenset({
     "__builtins__", "__globals__", "__subclasses__", "__bases__", "__mro__", "__code__", "__loader__", "__import__",
 })
@@ -52,7 +57,7 @@ BINARIES = {
 
 @dataclass(frozen=True)
 class Violation:
-    """One reason for which the judge would refuse the zip, or fail on it; line 0 is the file as a whole."""
+    """One reason for which the judge would refuse the zip, or fail when it runs it; line 0 stands for the whole file."""
 
     where: str
     line: int
@@ -91,23 +96,23 @@ def read_entries(archive: zipfile.ZipFile) -> list[Entry]:
 
 
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
-    whole = PurePosixPath(info.filename).suffix in {".py", ".json"} and info.file_size <= MAX_BYTES
+    is_text = PurePosixPath(info.filename).suffix in {".py", ".json"} and info.file_size <= MAX_BYTES
     try:
         with archive.open(info) as stream:
             head = stream.read(HEAD)
-            text = head + stream.read() if whole else None
+            text = head + stream.read() if is_text else None
     except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted, or packed in an unknown way
         raise ValueError(f"{info.filename}: cannot be unpacked: {error}") from None
     return Entry(info.filename, info.file_size, info.external_attr >> 16, head, text)
 
 
-def broken(entries: list[Entry]) -> list[Violation]:
+def violations(entries: list[Entry]) -> list[Violation]:
     """Every violation of the judge's rules, rule by rule; an empty list for a zip that it accepts."""
     return [violation for rule in RULES for violation in rule(entries)]
 
 
 def entry_point(entries: list[Entry]) -> Iterator[Violation]:
-    """`run.py` stands at the root, not in a folder that was zipped as a whole."""
+    """`run.py` (ENTRY_POINT) is at the root of the zip, not in a folder that was zipped as a whole. Source: the page."""
     names = [entry.name for entry in entries]
     nested = [name for name in names if name.endswith("/" + ENTRY_POINT)]
     if ENTRY_POINT not in names and nested:
@@ -116,13 +121,15 @@ def entry_point(entries: list[Entry]) -> Iterator[Violation]:
         yield Violation(ENTRY_POINT, 0, "is missing", "put it at the root of the zip")
 
 
-def suffixes(entries: list[Entry]) -> Iterator[Violation]:
+def allowed_suffixes(entries: list[Entry]) -> Iterator[Violation]:
+    """Only files with a suffix in SUFFIXES. Source: the page's list of file types."""
     for entry in entries:
         if entry.suffix not in SUFFIXES:
             yield Violation(entry.name, 0, f"suffix {entry.suffix!r}", f"leave it out; allowed: {' '.join(sorted(SUFFIXES))}")
 
 
-def counts(entries: list[Entry]) -> Iterator[Violation]:
+def file_counts(entries: list[Entry]) -> Iterator[Violation]:
+    """At most MAX_FILES files, of them MAX_PYTHON Python files and MAX_WEIGHTS weight files. Source: the page."""
     kinds = {
         "files": (len(entries), MAX_FILES),
         "Python files": (sum(entry.suffix == ".py" for entry in entries), MAX_PYTHON),
@@ -133,7 +140,8 @@ def counts(entries: list[Entry]) -> Iterator[Violation]:
             yield Violation("the zip", 0, f"{got} {kind}", f"at most {allowed}; merge or drop some")
 
 
-def sizes(entries: list[Entry]) -> Iterator[Violation]:
+def total_sizes(entries: list[Entry]) -> Iterator[Violation]:
+    """At most MAX_BYTES of files and MAX_WEIGHT_BYTES of weight files, uncompressed. Source: the page, 420 MB for both."""
     kinds = {
         "of files, uncompressed": (sum(entry.size for entry in entries), MAX_BYTES),
         "of weight files": (sum(entry.size for entry in entries if entry.suffix in WEIGHTS), MAX_WEIGHT_BYTES),
@@ -144,8 +152,8 @@ def sizes(entries: list[Entry]) -> Iterator[Violation]:
             yield Violation("the zip", 0, f"{got / MB:.1f} MB {kind}", remedy)
 
 
-def paths(entries: list[Entry]) -> Iterator[Violation]:
-    """Names stay inside the folder that the zip is unpacked into."""
+def safe_paths(entries: list[Entry]) -> Iterator[Violation]:
+    """Paths stay inside the folder that the zip is unpacked into. Source: the page's ban on path traversal."""
     for entry in entries:
         parts = entry.name.replace("\\", "/").split("/")
         if parts[0] == "" or ":" in parts[0] or ".." in parts:
@@ -154,14 +162,18 @@ def paths(entries: list[Entry]) -> Iterator[Violation]:
             yield Violation(entry.name, 0, "a backslash in the path", "separate folders by /")
 
 
-def links(entries: list[Entry]) -> Iterator[Violation]:
+def no_links(entries: list[Entry]) -> Iterator[Violation]:
+    """No symbolic links. Source: the page."""
     for entry in entries:
         if stat.S_ISLNK(entry.mode):
             yield Violation(entry.name, 0, "a symbolic link", "store the file that it points at")
 
 
-def names(entries: list[Entry]) -> Iterator[Violation]:
-    """No name twice, and no two names (of files or folders) that differ in case only."""
+def unique_names(entries: list[Entry]) -> Iterator[Violation]:
+    """No name twice, and no two names (of files or folders) that differ in case only.
+
+    Stricter than the page: on a file system that ignores case one of the two would overwrite the other.
+    """
     for name, times in Counter(entry.name for entry in entries).items():
         if times > 1:
             yield Violation(name, 0, f"stored {times} times", "store it once")
@@ -172,12 +184,15 @@ def names(entries: list[Entry]) -> Iterator[Violation]:
         yield Violation(clash[0], 0, f"differs from {clash[1]} in case only", "rename one")
 
 
-def binaries(entries: list[Entry]) -> Iterator[Violation]:
-    """No program, whatever its suffix; in an .npy also behind the header."""
+def no_executables(entries: list[Entry]) -> Iterator[Violation]:
+    """No file that begins with a magic number of BINARIES, whatever its suffix; in an .npy also after the header.
+
+    Source: the page's ban on ELF, Mach-O and PE files.
+    """
     for entry in entries:
         starts = (entry.head, entry.head[_npy_header(entry.head) :])
-        found = {kind for magic, kind in BINARIES.items() for start in starts if start.startswith(magic)}
-        for kind in sorted(found):
+        kinds = {kind for magic, kind in BINARIES.items() for start in starts if start.startswith(magic)}
+        for kind in sorted(kinds):
             yield Violation(entry.name, 0, f"{kind} binary by its first bytes", "leave it out; data and Python source only")
 
 
@@ -193,8 +208,11 @@ def _npy_header(head: bytes) -> int:
     return int(start + length)
 
 
-def source(entries: list[Entry]) -> Iterator[Violation]:
-    """No forbidden import or call in any Python file, found in its syntax tree, so in no string or comment."""
+def safe_source(entries: list[Entry]) -> Iterator[Violation]:
+    """No import of MODULES, no use of CALLS or DUNDERS and no dangerous `getattr` in a Python file. Source: the page.
+
+    Read from the syntax tree, so strings and comments do not count. A file that does not parse is a violation too.
+    """
     for entry in entries:
         if entry.suffix != ".py" or entry.text is None:
             continue
@@ -210,7 +228,7 @@ def source(entries: list[Entry]) -> Iterator[Violation]:
 
 
 def _in_node(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """What the judge forbids about one node of a syntax tree, and what to do instead."""
+    """For one node of a syntax tree: what the judge forbids there, and what to do instead."""
     modules = [module for module in imported(node) if any(f"{module}.".startswith(f"{name}.") for name in MODULES)]
     for module in modules[:1] if isinstance(node, ast.ImportFrom) else modules:
         yield f"imports {module}", "use pathlib and json, or do without"
@@ -223,6 +241,7 @@ def _in_node(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def _getattr(call: ast.Call) -> Iterator[tuple[str, str]]:
+    """`getattr` with a name that is computed, in GETATTR_NAMES, or begins with two underscores."""
     name = call.args[1].value if len(call.args) > 1 and isinstance(call.args[1], ast.Constant) else None
     if name is None:
         yield "getattr with a computed name", "write the attribute out, so that the scanner can read it"
@@ -243,4 +262,6 @@ def imported(node: ast.AST) -> list[str]:
     return []
 
 
-RULES: tuple[Rule, ...] = (entry_point, suffixes, counts, sizes, paths, links, names, binaries, source)
+RULES: tuple[Rule, ...] = (
+    entry_point, allowed_suffixes, file_counts, total_sizes, safe_paths, no_links, unique_names, no_executables, safe_source,
+)  # fmt: skip

@@ -1,13 +1,13 @@
 """The judge's entry: `python run.py --input FOLDER --output FILE` finds and names every product on every photo of a folder.
 
 It runs beside `fusion/` and the models, offline, under the judge's import rules. A broken photo costs that photo only. A run
-that threatens to outlast `time_budget_s` of ensemble.json does less on each photo rather than nothing on some. From the first
-photo on FILE is valid JSON, whenever the run is killed.
+that would take longer than `time_budget_s` of ensemble.json leaves out parts of the work on each photo, rather than whole
+photos. From the first photo on FILE is valid JSON, whenever the run is killed.
 """
 
 import time
 
-STARTED = time.monotonic()  # before the imports, which take seconds of the time there is
+STARTED = time.monotonic()  # before the imports, which take seconds of the time budget
 
 import argparse  # noqa: E402
 import contextlib  # noqa: E402
@@ -27,14 +27,14 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from fusion.ensemble import Part  # noqa: E402
-from fusion.pipeline import Pipeline, load, salvage  # noqa: E402
+from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
 
-FAILURES = 3  # chosen: a part that failed so often is left out of all further photos
-REST = "rest"  # a photo's other seconds: reading it, merging, the gate, writing
-PUBLISHING = 0.01  # chosen: the share of the time that goes into keeping FILE whole
-MARGIN = 1.1  # chosen: so much more than expected is set aside for the photos left, and one photo's work on top
-RISK = 10.0  # chosen: how much slower than the slowest known part one never tried may turn out
-FADING = 0.9  # chosen: a part left out is thought to take so much less at the next photo, so that it gets another try
+MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
+OTHER_WORK = "rest"  # the name of all work on a photo but its parts: reading, merging, the gate, writing
+PUBLISH_SHARE = 0.01  # chosen: the share of the time spent on copying the predictions to FILE
+MARGIN = 1.1  # chosen: factor on the time expected for the photos left; one photo's time is reserved on top
+UNTRIED_FACTOR = 10.0  # chosen: a part not tried yet may take this many times as long as the slowest known part
+DECAY = 0.9  # chosen: factor on the expected time of a part at each photo it is left out of, so that it is tried again
 
 
 def main() -> None:
@@ -45,12 +45,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         process(find_photos(args.input), args.output)
-    except Exception as error:  # no model loads, or there is no place to write to
+    except Exception as error:  # no model loads, or the output cannot be written
         parser.exit(2, f"error: {error}\n")
 
 
 def process(photos: dict[int, Path], path: Path) -> None:
-    """Predict all photos, the largest file first, so that what is left is seldom slower than what has been measured."""
+    """Predict all photos, the largest file first, so that later photos are seldom slower than those measured."""
     pipeline = start(Path(__file__).resolve().parent) if photos else None
     output, total = Output(path), {}
     if pipeline:
@@ -61,7 +61,7 @@ def process(photos: dict[int, Path], path: Path) -> None:
                 output.add(predict(pipeline, image_id, photo, len(photos), deadline))
                 deadline.photo_done()
         total = {"start": started} | deadline.total
-        logging.info("parts done: %s", json.dumps(deadline.times))
+        logging.info("parts done: %s", json.dumps(deadline.counts))
         if deadline.skipped:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
     output.close()
@@ -70,12 +70,12 @@ def process(photos: dict[int, Path], path: Path) -> None:
 
 
 def start(folder: Path) -> Pipeline:
-    """The pipeline in FOLDER, without models that do not load. Raises ValueError when none is left to find boxes."""
+    """The pipeline in FOLDER, without models that do not load. Raises ValueError where no detector is left."""
     try:
         pipeline = load(folder)
     except Exception as error:
         try:
-            pipeline = salvage(folder)
+            pipeline = load_usable(folder)
         except Exception:
             raise error from None
         logging.error("error: left out: %s", error)
@@ -84,7 +84,7 @@ def start(folder: Path) -> Pipeline:
     cv2.setNumThreads(pipeline.ensemble.threads or cv2.getNumberOfCPUs())
     try:
         pipeline.warm_up()
-    except Exception as error:  # it will be seen again, and told, at the first photo
+    except Exception as error:  # it will occur again at the first photo, and be logged as an error
         logging.warning("warming up: %r", error)
     return pipeline
 
@@ -96,7 +96,7 @@ def find_photos(folder: Path) -> dict[int, Path]:
         logging.warning("%s: not a folder", folder)
     for path in sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in {".jpg", ".jpeg"}):
         numbers = re.findall(r"[0-9]+", path.stem)
-        if not path.is_file():  # a pipe would be waited for without end
+        if not path.is_file():  # reading a pipe could block forever
             logging.warning("%s: skipped: not a file", path.name)
         elif numbers and int(numbers[-1]) not in photos:
             photos[int(numbers[-1])] = path
@@ -106,7 +106,7 @@ def find_photos(folder: Path) -> dict[int, Path]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 where that cannot be told."""
+    """Bytes of a file; 0 where they cannot be read."""
     try:
         return path.stat().st_size
     except OSError:
@@ -114,52 +114,54 @@ def size_of(path: Path) -> int:
 
 
 class Deadline:
-    """Says which parts of the work on a photo the time left allows; learns from how long each took.
+    """Decides which parts of the work on a photo the time left allows, from how long each part took so far.
 
-    A part is expected to take what it took last, or half of what was expected of it if that is more; one not tried yet, as long
-    as the slowest of the others. As many parts are allowed, the most needed first, as all photos left can have, with MARGIN.
+    A part is expected to take as long as it took last, or half its last expected time if that is more. A part not tried yet is
+    expected to take as long as the slowest of the others. The first n parts in order of importance are allowed, with the
+    greatest n for which all photos left can have them, with MARGIN.
     """
 
     def __init__(self, pipeline: Pipeline, photos: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.pipeline, self.left, self.clock = pipeline, photos, clock
+        self.pipeline, self.photos_left, self.clock = pipeline, photos, clock
         self.end = STARTED + pipeline.ensemble.time_budget_s
         self.expected: dict[Part | str, float] = {}  # seconds
         self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done
         self.total: dict[str, float] = {}  # seconds
-        self.times = Counter[str]()  # how often each part was done
+        self.counts = Counter[str]()  # how often each part was done
         self.failures = Counter[Part]()
-        self.quickest = 0.0  # seconds that the least work took on the quickest photo
+        self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
         self.allowed, self.begun, self.skipped = 0, 0.0, 0
 
     def next_photo(self) -> bool:
-        """Begin a photo; False when what time there is does not even do for a quick one."""
+        """Begin a photo; False where the time left is not even enough for the quickest one."""
         self.begun, self.pipeline.spent = self.clock(), {}
         parts, needed = len(self.pipeline.parts), self.pipeline.needed
         self.allowed = next((n for n in range(parts, needed, -1) if self.fits(n)), needed)
-        there = self.end - self.begun
-        enough = there > 0 and (self.quickest <= there or self.times[REST] == 1)  # the first alone may have been a slow one
-        self.left, self.skipped = self.left - (not enough), self.skipped + (not enough)
+        time_left = self.end - self.begun
+        untypical = self.counts[OTHER_WORK] == 1  # the only photo so far may have been a slow one
+        enough = time_left > 0 and (self.quickest <= time_left or untypical)
+        self.photos_left, self.skipped = self.photos_left - (not enough), self.skipped + (not enough)
         return enough
 
     def fits(self, n: int) -> bool:
-        """Whether the time there was when this photo began does for the first `n` parts on all photos left, with MARGIN.
+        """Whether the time left when this photo began is enough for the first `n` parts on all photos left, with MARGIN.
 
-        And whether enough is left for the least work on the others should they take as long as last time, or RISK times as long
-        as the slowest of the others where they were never tried.
+        It must also be enough for the indispensable parts on the other photos if this photo turns out slow: parts then take as
+        long as last time, or UNTRIED_FACTOR times as long as the slowest of the others where they were never tried.
         """
-        there, least = self.end - self.begun, self.cost(self.pipeline.needed, self.expected)
-        risk = self.cost(n, self.last, RISK) + MARGIN * self.left * least
-        return (MARGIN * self.left + 1) * self.cost(n, self.expected) <= there and risk <= there
+        time_left, least = self.end - self.begun, self.cost(self.pipeline.needed, self.expected)
+        slow = self.cost(n, self.last, UNTRIED_FACTOR) + MARGIN * self.photos_left * least
+        return (MARGIN * self.photos_left + 1) * self.cost(n, self.expected) <= time_left and slow <= time_left
 
     def cost(self, n: int, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
-        """Seconds of a photo with the first `n` parts by what is known of each; else `unknown` times the slowest."""
+        """Seconds of a photo with the first `n` parts, by `seconds` of each; those not in it take `unknown` x the slowest."""
         known = self.pipeline.spent | seconds
         otherwise = unknown * max(known.values(), default=0.0)
-        return known.get(REST, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
+        return known.get(OTHER_WORK, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
 
     def allows(self, part: Part) -> bool:
-        """Whether to do `part` on this photo. One never tried is thought over once those before it have been measured."""
-        if self.failures[part] >= FAILURES:
+        """Whether to do `part` on this photo. A part never tried is decided on when the parts before it have been measured."""
+        if self.failures[part] >= MAX_FAILURES:
             return False
         place = self.pipeline.parts.index(part)
         if part not in self.expected and self.pipeline.needed <= place < self.allowed and not self.fits(place + 1):
@@ -167,30 +169,30 @@ class Deadline:
         return place < self.allowed
 
     def failed(self, part: Part, error: Exception) -> None:
-        """Hear that `part` failed on this photo, which goes on without it; after FAILURES times all photos do."""
+        """Record that `part` failed on this photo, which goes on without it; after MAX_FAILURES times all photos do."""
         self.failures[part] += 1
         logging.error("error: %s: %r", self.name(part), error)
 
     def photo_done(self) -> None:
-        """Learn from what this photo took."""
+        """Update the expected times with those of this photo."""
         parts, needed = self.pipeline.parts, self.pipeline.needed
         spent: dict[Part | str, float] = {part: s for part, s in self.pipeline.spent.items() if part in parts}
-        spent[REST] = self.clock() - self.begun - sum(spent.values())
+        spent[OTHER_WORK] = self.clock() - self.begun - sum(spent.values())
         if parts[0] in spent:  # a photo that could be read
-            least = spent[REST] + sum(spent.get(part, 0.0) for part in parts[:needed])
+            least = spent[OTHER_WORK] + sum(spent.get(part, 0.0) for part in parts[:needed])
             self.quickest = min(least, self.quickest or least)
             for shed in (part for part in parts[needed:] if part in self.expected and part not in spent):
-                self.expected[shed] *= FADING
+                self.expected[shed] *= DECAY
         self.last |= spent
         for part, seconds in spent.items():
             name = self.name(part)
             self.total[name] = self.total.get(name, 0.0) + seconds
-            self.times[name] += 1
+            self.counts[name] += 1
             self.expected[part] = max(seconds, self.expected.get(part, 0.0) / 2)
-        self.left -= 1
+        self.photos_left -= 1
 
     def name(self, part: Part | str) -> str:
-        """How a part is called in the log."""
+        """The name of a part in the log."""
         if isinstance(part, str):
             return part
         ensemble = self.pipeline.ensemble
@@ -199,9 +201,9 @@ class Deadline:
 
 
 def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any) -> str:
-    """The predictions of one of `photos` photos, a JSON object a line; "", and a note in the log, when there can be none.
+    """The predictions of one of `photos` photos, one JSON object per line; "", and a warning in the log, where there are none.
 
-    A part that fails (memory ran out, say) costs the photo that part, and the deadline hears of it.
+    A part that fails (memory ran out, say) is left out of this photo, and the deadline records it.
     """
     try:
         image = read_photo(path)
@@ -209,8 +211,8 @@ def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any
         logging.warning("%s: no predictions: %r", path.name, error)
         return ""
     try:
-        found = pipeline(image, photos, deadline.allows, deadline.failed)
-        rows = json.dumps([{"image_id": image_id, **row} for row in found], allow_nan=False)
+        predictions = pipeline(image, photos, deadline.allows, deadline.failed)
+        rows = json.dumps([{"image_id": image_id, **row} for row in predictions], allow_nan=False)
         return rows[1:-1].replace("}, {", "},\n{")
     except Exception as error:
         logging.error("error: %s: no predictions: %r", path.name, error)
@@ -218,7 +220,7 @@ def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any
 
 
 def read_photo(path: Path) -> np.ndarray[Any, Any]:
-    """The stored pixels whatever EXIF says, uint8 (H, W, 3) RGB. OSError if unreadable, ValueError for what is no photo."""
+    """The stored pixels whatever EXIF says, uint8 (H, W, 3) RGB. OSError if unreadable, ValueError if it is no photo."""
     data = np.frombuffer(path.read_bytes(), np.uint8)  # (bytes,)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None  # (H, W, 3) BGR
     if image is None:
@@ -227,13 +229,13 @@ def read_photo(path: Path) -> np.ndarray[Any, Any]:
 
 
 class Output:
-    """A JSON array at `path`, one prediction a line, whole at every moment: lines gather beside it, and copies take its place.
+    """A JSON array at `path`, one prediction per line, valid at every moment: lines go to a file beside it, which is copied.
 
-    Copying takes its share of the time (PUBLISHING) and no more, so a run that is killed may lose its last seconds.
+    Copying takes at most PUBLISH_SHARE of the time, so a run that is killed may lose the predictions of its last seconds.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError when there is no place to write to."""
+        """Raises OSError where `path` cannot be written."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.lines, self.due = path, 0, 0.0
         self.gathering = path.with_name(path.name + ".partial")
@@ -241,32 +243,32 @@ class Output:
         self.file.write(b"[")
 
     def add(self, lines: str) -> None:
-        """Take the predictions of one more photo, a JSON object a line."""
+        """Add the predictions of one photo, one JSON object per line."""
         if lines:
             self.file.write((",\n" if self.lines else "").encode() + lines.encode())
             self.lines += lines.count("\n") + 1
         if (begun := time.monotonic()) >= self.due:
             self.publish()
-            self.due = time.monotonic() + (time.monotonic() - begun) / PUBLISHING
+            self.due = time.monotonic() + (time.monotonic() - begun) / PUBLISH_SHARE
 
     def publish(self) -> None:
-        """Put what has gathered so far at `path`."""
+        """Copy what has been added so far to `path`."""
         self.file.flush()
         copy = self.path.with_name(self.path.name + ".copy")
         with self.gathering.open("rb") as source, copy.open("wb") as target:
             while block := source.read(1 << 20):
                 target.write(block)
             target.write(b"]\n")
-        self.put(copy)
+        self.replace_path(copy)
 
     def close(self) -> None:
-        """Put everything at `path` and leave nothing beside it."""
+        """Move everything to `path` and leave nothing beside it."""
         self.file.write(b"]\n")
         self.file.close()
-        self.put(self.gathering)
+        self.replace_path(self.gathering)
 
-    def put(self, file: Path) -> None:
-        """Let `file` take the place of `path`, in one step unless `path` cannot be replaced (it may be mounted by itself)."""
+    def replace_path(self, file: Path) -> None:
+        """Replace `path` by `file`, atomically unless `path` cannot be replaced (it may be a mount point)."""
         try:
             file.replace(self.path)
         except OSError:
@@ -275,12 +277,12 @@ class Output:
 
 
 def peak_mb() -> float | None:
-    """The most memory this process has held so far, in MB; None where the system does not tell."""
+    """The most memory this process has used so far, in MB; None where the system does not report it."""
     try:
-        found = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+        line = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
     except OSError:
         return None
-    return int(found[1]) / 1000 if found else None
+    return int(line[1]) / 1000 if line else None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`python -m submission.sandbox ZIP --images DIR [--annotations FILE]`: run a zip as the judge does, and say what it sees.
+"""`python -m submission.sandbox ZIP --images DIR [--annotations FILE]`: run a zip as the judge does, and report problems.
 
-Unpacks the zip into an empty folder and calls its run.py from elsewhere, in an environment with just the judge's versions (made
-on the first call), with 8 GB of address space, 4 processors and 300 s, without a network and the photos read-only where the
-system allows that; then holds the output against the contract, scores it if the truth is given, and says where the time went.
+Unpacks the zip into an empty folder and calls its run.py from another one: with the packages and within the limits of
+`submission.judge_machine`, without a network, and with read-only photos where the system allows that. Then checks the output
+(`submission.predictions`), scores it if the truth is given, and reports where the time went.
 """
 
 import argparse
@@ -24,16 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from photos.score import Scores
+from submission.judge_machine import JUDGE_LIMITS, Limits, judge_python, shortfalls
 from submission.predictions import score, sizes_of, violations
 
-HERE = Path(__file__).resolve().parent
-SHOWN = 10  # chosen: problems of one kind that are listed
-PYTHON = "3.11"  # taken: the judge's
-POLL = 0.02  # chosen: seconds between two looks at the memory
-MEANINGS = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
-# The photos' folder becomes read-only, and the call that follows has no network: both in namespaces of its own.
+SHOWN = 10  # chosen: at most this many problems of one kind are listed
+POLL = 0.02  # chosen: seconds between two measurements of the memory
+EXIT_CODES = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
+# Makes the photos' folder read-only for the command that follows, in its own mount namespace.
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-REFUSING = """import socket
+NO_SOCKETS = """import socket
 class Refused(socket.socket):
     def __init__(self, *given, **more):
         raise OSError("no network here")
@@ -41,53 +40,24 @@ socket.socket = Refused
 """
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Of the judge: seconds for the whole run, bytes of memory, processors. Taken: the contest's page."""
-
-    seconds: float = 300.0
-    memory: int = 8 * 10**9
-    threads: int = 4
-
-
 @dataclass
 class Outcome:
-    """What one run did. `problems` are what costs points, or all of them; `notes` are how it was held."""
+    """The result of one run. `problems` would cost points at the judge; `notes` say how it was isolated."""
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     peak_mb: float = 0.0
-    report: dict[str, Any] = field(default_factory=dict)  # what run.py says of itself
+    report: dict[str, Any] = field(default_factory=dict)  # what run.py logs about itself
     providers: list[str] = field(default_factory=list)
     log: str = ""
     scores: Scores | None = None
 
 
-def environment(gpus: bool = False) -> Path:
-    """The judge's python; its environment is made first where it is missing or of other versions (seconds).
-
-    Raises ValueError where it cannot be made.
-    """
-    name = "judge-gpu" if gpus else "judge"
-    folder, wanted = HERE.parent / f".{name}", HERE / f"{name}-requirements.txt"
-    python, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.is_file() or ready.read_text() != wanted.read_text():
-        _call([sys.executable, "-m", "venv", "--clear", str(folder)])
-        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)])
-        ready.write_text(wanted.read_text())
-    return python
-
-
-def _call(words: Sequence[str]) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise ValueError(f"the judge's environment cannot be made: {''.join(last)}: {' '.join(words)}")
-
-
-def execute(archive: Path, images: Path, output: Path, python: Path, limits: Limits = Limits(), gpus: bool = False) -> Outcome:
-    """Run the zip on a copy of IMAGES, leave what it writes at OUTPUT (nothing if it wrote nothing), and judge it.
+def execute(
+    archive: Path, images: Path, output: Path, python: Path, limits: Limits = JUDGE_LIMITS, gpus: bool = False
+) -> Outcome:
+    """Run the zip on a copy of IMAGES, move what it writes to OUTPUT (nothing if it wrote nothing), and check it.
 
     Raises ValueError where there is no zip, or no folder of photos.
     """
@@ -126,68 +96,71 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
 
 
-def _run(place: Path, words: list[str], limits: Limits, gpus: bool) -> Outcome:
-    """The call itself, held to the limits; everything about it but its output."""
+def _run(place: Path, command: list[str], limits: Limits, gpus: bool) -> Outcome:
+    """Run the command within the limits; its outcome, except for its output."""
     outcome = Outcome()
-    prefix, surroundings = _isolated(place, outcome)
-    held = None if gpus else limits.memory  # CUDA reserves far more addresses than memory
+    prefix, variables = _isolation(place, outcome)
+    memory = None if gpus else limits.memory  # CUDA reserves far more address space than memory
     with (place / "log").open("wb") as log:
         started = time.monotonic()
         process = subprocess.Popen(
-            [*prefix, *words], cwd=place / "elsewhere", env=surroundings, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True, preexec_fn=lambda: _hold(held, limits.threads),
+            [*prefix, *command], cwd=place / "elsewhere", env=variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=lambda: _apply_limits(memory, limits.threads),
         )  # fmt: skip
         try:
-            ended = _watch(process, started, limits, outcome)
+            killed_because = _watch(process, started, limits, outcome)
         finally:
             if process.poll() is None:  # Ctrl-C, or a defect here
                 os.killpg(process.pid, signal.SIGKILL)
     outcome.seconds = time.monotonic() - started
     outcome.log = (place / "log").read_text(errors="replace")
-    if ended:
-        outcome.problems.append(ended)
+    if killed_because:
+        outcome.problems.append(killed_because)
     elif process.returncode:
         code = process.returncode if process.returncode > 0 else 128 - process.returncode
         last = "".join(outcome.log.strip().splitlines()[-1:])
-        outcome.problems.append(f"exit code {code}, need 0: {MEANINGS.get(code, last)}")
+        outcome.problems.append(f"exit code {code}, need 0: {EXIT_CODES.get(code, last)}")
     _read_log(outcome, gpus)
     return outcome
 
 
-def _isolated(place: Path, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
-    """The words before the call, and its environment variables: as few as a judge's, and none of ours."""
+def _isolation(place: Path, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
+    """The command that isolates the one after it, and the environment variables: as few as at the judge, none of ours.
+
+    Notes the kind of isolation that this system allows in `outcome`.
+    """
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES") if name in os.environ
     }
-    surroundings = kept | {"HOME": str(place / "elsewhere"), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = kept | {"HOME": str(place / "elsewhere"), "PYTHONDONTWRITEBYTECODE": "1"}
     spaces = ["unshare", "--user", "--map-root-user", "--net"]
     lock = [*spaces, "--mount", "sh", "-c", READ_ONLY, "sh", str(place / "images")]
-    for words, note in ((lock, ", photos read-only"), (spaces, "; photos cannot be made read-only on this system")):
-        if shutil.which("unshare") and subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+    for command, note in ((lock, ", photos read-only"), (spaces, "; photos cannot be made read-only on this system")):
+        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
             outcome.notes.append(f"no network (a namespace of its own){note}")
-            return words, surroundings
+            return command, variables
     for path in [*(place / "images").rglob("*"), place / "images"]:
         path.chmod(path.stat().st_mode & ~0o222)
-    (place / "refusing").mkdir()
-    (place / "refusing" / "sitecustomize.py").write_text(REFUSING)
+    (place / "no_sockets").mkdir()
+    (place / "no_sockets" / "sitecustomize.py").write_text(NO_SOCKETS)
     outcome.notes.append("this system allows no namespaces: Python's sockets are refused, photos have no write permission")
-    return [], surroundings | {"PYTHONPATH": str(place / "refusing")}
+    return [], variables | {"PYTHONPATH": str(place / "no_sockets")}
 
 
-def _hold(memory: int | None, threads: int) -> None:
-    """In the child, before it becomes run.py: its memory and processors."""
+def _apply_limits(memory: int | None, threads: int) -> None:
+    """Limit memory and processors of the child process, before it becomes run.py."""
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def _watch(process: subprocess.Popen[bytes], started: float, limits: Limits, outcome: Outcome) -> str | None:
-    """Wait for the end, noting the highest memory; why it had to be ended, or None."""
+    """Wait for the end, noting the peak memory; the reason why the process was killed, or None."""
     while process.poll() is None:
         try:
             status = Path(f"/proc/{process.pid}/status").read_text()
             peak = [int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM")]
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             peak = []
         outcome.peak_mb = max([outcome.peak_mb, *peak])
         late = time.monotonic() - started > limits.seconds
@@ -202,7 +175,7 @@ def _watch(process: subprocess.Popen[bytes], started: float, limits: Limits, out
 
 
 def _read_log(outcome: Outcome, gpus: bool) -> None:
-    """What run.py says: its report, the providers in use, its errors."""
+    """Take the report, the providers in use and the errors from the log of run.py."""
     lines = outcome.log.splitlines()
     for line in lines:
         if line.startswith("report: "):
@@ -218,18 +191,18 @@ def _read_log(outcome: Outcome, gpus: bool) -> None:
 
 
 def _compare_photos(before: Path, after: Path, outcome: Outcome) -> None:
-    """Whether run.py left the photos as they were."""
-    names = {one.relative_to(folder) for folder in (before, after) for one in folder.rglob("*") if one.is_file()}
+    """Add a problem for each photo that run.py changed, added or deleted."""
+    names = {path.relative_to(folder) for folder in (before, after) for path in folder.rglob("*") if path.is_file()}
     changed = [str(name) for name in sorted(names) if not _same(before / name, after / name)]
     outcome.problems += _listed("the photos' folder was written to", changed)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+def _same(path: Path, other: Path) -> bool:
+    return path.is_file() and other.is_file() and filecmp.cmp(path, other, shallow=False)
 
 
 def _ids(code: Path) -> frozenset[int] | None:
-    """The category ids that the zip's ensemble.json knows, if it has one."""
+    """The category ids in the zip's ensemble.json; None where it has none."""
     try:
         return frozenset(json.loads((code / "ensemble.json").read_text())["categories"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -255,34 +228,25 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.gpus and not shutil.which("nvidia-smi"):
             raise ValueError("--gpus: no NVIDIA GPU here")
-        python = environment(args.gpus)
+        python = judge_python(args.gpus)
         if args.set_up:
             return 0
         if args.zip is None or args.images is None:
             raise ValueError("got no ZIP or no --images, need both: python -m submission.sandbox ZIP --images DIR")
         truth = _truth(args.annotations)
         outcome = execute(args.zip, args.images, args.output, python, Limits(seconds=args.seconds), args.gpus)
-        outcome.notes += shortfalls(python, Limits())
+        outcome.notes += shortfalls(python, JUDGE_LIMITS)
         if truth and not outcome.problems:
             add_score(outcome, args.output, truth, frozenset(sizes_of(args.images)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    tell(outcome, args.output)
+    report(outcome, args.output)
     return 1 if outcome.problems else 0
 
 
-def shortfalls(python: Path, limits: Limits) -> list[str]:
-    """What here is unlike the judge's machine and cannot be mended."""
-    asked = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    cores = len(os.sched_getaffinity(0))
-    notes = [f"{cores} processors, the judge has {limits.threads}"] if cores < limits.threads else []
-    return [*notes, *([f"Python {version}, the judge has {PYTHON}"] if version != PYTHON else [])]
-
-
 def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], photos: frozenset[int]) -> None:
-    """Score what was written on those photos that the truth knows; a problem where that cannot be done."""
+    """Score the predictions on the photos that have annotations; a problem where that fails."""
     known = photos
     try:
         known = photos & {image["id"] for image in truth["images"]}
@@ -295,6 +259,7 @@ def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], photos: fro
 
 
 def _truth(path: Path | None) -> dict[str, Any] | None:
+    """The COCO JSON at `path`, if one is given. Raises ValueError where it is no COCO JSON."""
     if path is None:
         return None
     if not path.is_file():
@@ -304,13 +269,13 @@ def _truth(path: Path | None) -> dict[str, Any] | None:
         lists = [truth[name] for name in ("images", "annotations", "categories")]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"--annotations {path}: not a COCO JSON: {error!r}") from None
-    if not all(isinstance(one, list) for one in lists):
+    if not all(isinstance(value, list) for value in lists):
         raise ValueError(f"--annotations {path}: images, annotations and categories must be lists")
     return dict(truth)
 
 
-def tell(outcome: Outcome, output: Path) -> None:
-    """Print what a run did, problems last."""
+def report(outcome: Outcome, output: Path) -> None:
+    """Print the outcome of a run, problems last."""
     for note in outcome.notes:
         print(f"held: {note}")
     print(f"provider: {', '.join(outcome.providers) or 'not told'}")

@@ -26,7 +26,7 @@ OWN = {
 # Of stage 1's own rooms, what else of stage 1 each may import.
 ROOMS = {
     "synthesis": set(),
-    "torch_engine": {"config", "engine", "ultralytics_engine"},
+    "torch_engine": {"config", "engine"},
     "ultralytics_engine": {"config", "engine"},
     "nets": {"config", "engine", "torch_engine"},
     "distillation": {"config", "engine", "torch_engine", "ultralytics_engine", "nets", "families", "recipes", "train"},

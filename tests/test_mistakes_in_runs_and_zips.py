@@ -25,7 +25,7 @@ from stage2_classifier import scaling
 from stage2_classifier import train as classifier
 from stage2_classifier.config import Columns, recipe
 from stage2_classifier.gate import choose
-from submission import sandbox
+from submission import judge_machine
 
 # --- weights and runs
 
@@ -158,7 +158,7 @@ def test_broken_studio_photos(place: Place, refused: Callable, kind: str) -> Non
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"], ids=["missing", "empty", "torn"])
 @pytest.mark.parametrize("name", ["judge", "check"])
 def test_no_zip(place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None) -> None:
-    monkeypatch.setattr(sandbox, "environment", lambda: place.data / "annotations.json")  # never started
+    monkeypatch.setattr(judge_machine, "judge_python", lambda: place.data / "annotations.json")  # never started
     (place.root / "a.zip").unlink()
     if content is not None:
         (place.root / "a.zip").write_bytes(content)
@@ -167,8 +167,8 @@ def test_no_zip(place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch
 
 def test_a_judges_environment_that_cannot_be_made(place: Place, refused: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     (place.root / "judge-requirements.txt").write_text("no such package, surely\n")
-    monkeypatch.setattr(sandbox, "HERE", place.root)
-    monkeypatch.setattr(sandbox.sys, "executable", str(place.root / "python"))
+    monkeypatch.setattr(judge_machine, "HERE", place.root)
+    monkeypatch.setattr(judge_machine.sys, "executable", str(place.root / "python"))
     (place.root / "python").write_text("#!/bin/sh\necho no venv here >&2; exit 1\n")
     (place.root / "python").chmod(0o755)
     refused("judge", [], "the judge's environment cannot be made: no venv here: ")
@@ -187,7 +187,7 @@ def test_a_run_py_that_fails(
     python = place.root / "python"
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
-    monkeypatch.setattr(sandbox, "environment", lambda: python)
+    monkeypatch.setattr(judge_machine, "judge_python", lambda: python)
     refused("judge", [], message)
 
 

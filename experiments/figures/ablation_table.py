@@ -1,8 +1,9 @@
-"""The ablation's table: figures with intervals for each arm, the paired difference to `detector`, and labels counted."""
+"""The ablation's table: figures with intervals for each variant, the paired difference to `detector`, and labels counted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,25 +14,25 @@ from fusion.boxes import Detections
 from photos.score import Interval, Match, Truth, bootstrap, interval, match
 from stage2_classifier.gate.calibrate import true_names
 
-Triple = tuple[float, float, float]
+Triple = tuple[float, float, float]  # a value and its 95 % interval, low and high
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One way of naming: its predictions for each photo, and its first name (N,) for each merged box, -1 for none; None where
-    the boxes are others.
+    its boxes are not the merged ones.
     """
 
     name: str
-    found: list[Detections]
+    predictions: list[Detections]
     names: list[np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: figures with 95 % intervals, the paired difference to the first arm, and labels counted."""
+    """One line of the table: figures with 95 % intervals, the paired difference to the first variant, and labels counted."""
 
-    arm: str
+    variant: str
     det: Triple
     cls: Triple
     score: Triple
@@ -40,29 +41,37 @@ class Row:
     fixed: int
     broken: int
 
+    def as_json(self) -> dict[str, Any]:
+        """The row as ablation.json holds it."""
+        values = asdict(self)
+        return {"arm": values.pop("variant"), **values}
+
 
 def measure(
-    truths: Sequence[Truth], boxes: Sequence[np.ndarray], arms: Sequence[Arm], n: int, groups: np.ndarray, seed: int
+    truths: Sequence[Truth], boxes: Sequence[np.ndarray], variants: Sequence[Variant], n: int, groups: np.ndarray, seed: int
 ) -> list[Row]:
-    """A row for each arm, all on the same resamples of `groups` (P,); the first arm is what the others are compared with.
+    """A row for each variant, all on the same resamples of `groups` (P,); the first is what the others are compared with.
 
     `boxes` are the merged boxes (N, 4) of each photo, that labels are counted on; `n` is how many names there are.
     """
-    before = match(truths, arms[0].found, n)
+    first, rows = match(truths, variants[0].predictions, n), []
     true = [true_names(truth, b) for truth, b in zip(truths, boxes, strict=True)]
-    return [_row(arm, match(truths, arm.found, n), before, count(arms[0].names, arm.names, true), groups, seed) for arm in arms]
+    for variant in variants:
+        counts = count(variants[0].names, variant.names, true)
+        rows.append(_row(variant.name, match(truths, variant.predictions, n), first, counts, groups, seed))
+    return rows
 
 
-def paired(truths: Sequence[Truth], a: Arm, b: Arm, n: int, groups: np.ndarray, seed: int) -> Interval:
+def paired(truths: Sequence[Truth], a: Variant, b: Variant, n: int, groups: np.ndarray, seed: int) -> Interval:
     """How much better `a` scores than `b`, with its interval; arguments as in `measure`."""
-    return bootstrap(match(truths, a.found, n), match(truths, b.found, n), groups, np.random.default_rng(seed))
+    return bootstrap(match(truths, a.predictions, n), match(truths, b.predictions, n), groups, np.random.default_rng(seed))
 
 
-def _row(arm: Arm, own: Match, before: Match, counts: tuple[int, int, int], groups: np.ndarray, seed: int) -> Row:
-    found = interval(own, groups, np.random.default_rng(seed))
-    gain = bootstrap(own, before, groups, np.random.default_rng(seed))
-    triples = [(i.value, i.low, i.high) for i in (found.det_map50, found.cls_map50, found.score, gain)]
-    return Row(arm.name, *triples, *counts)
+def _row(name: str, own: Match, first: Match, counts: tuple[int, int, int], groups: np.ndarray, seed: int) -> Row:
+    scores = interval(own, groups, np.random.default_rng(seed))
+    gain = bootstrap(own, first, groups, np.random.default_rng(seed))
+    triples = [(i.value, i.low, i.high) for i in (scores.det_map50, scores.cls_map50, scores.score, gain)]
+    return Row(name, *triples, *counts)
 
 
 def count(before: list[np.ndarray] | None, after: list[np.ndarray] | None, true: Sequence[np.ndarray]) -> tuple[int, int, int]:
@@ -83,7 +92,7 @@ def show(rows: Sequence[Row], title: str) -> None:
         table.add_column(column, justify="left" if column == "names from" else "right", no_wrap=True)
     for row in rows:
         cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
-        table.add_row(row.arm, *cells, signed(row.minus_detector), str(row.changed), str(row.fixed), str(row.broken))
+        table.add_row(row.variant, *cells, signed(row.minus_detector), str(row.changed), str(row.fixed), str(row.broken))
     Console(width=170).print(table)
 
 
@@ -102,12 +111,12 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
         cells += [signed(row.minus_detector), *(str(n) for n in (row.changed, row.fixed, row.broken))]
-        lines.append(f"| {row.arm} | {' | '.join(cells)} |")
+        lines.append(f"| {row.variant} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def draw(rows: Sequence[Row], path: Path, title: str) -> None:
-    """Draw score minus detector with its interval, an arm a line, to the PNG at PATH."""
+    """Draw score minus detector with its interval, a variant a line, to the PNG at PATH."""
     figure = Figure(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")
     axes = figure.subplots()
     for y, row in enumerate(reversed(rows)):
@@ -116,7 +125,7 @@ def draw(rows: Sequence[Row], path: Path, title: str) -> None:
         axes.plot([low, high], [y, y], color=colour, linewidth=2)
         axes.plot(value, y, "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [row.arm for row in reversed(rows)])
+    axes.set_yticks(range(len(rows)), [row.variant for row in reversed(rows)])
     axes.set_xlabel("score minus that of the detector's names, 95 % interval")
     axes.set_title(title, fontsize=10)
     figure.savefig(path, dpi=110)

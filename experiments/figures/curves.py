@@ -1,6 +1,6 @@
-"""What valid said while detectors trained: a picture for each set, a line for each arm and seed of studies.detectors.
+"""Curves of validation while detectors trained: a picture for each set, a line for each variant and seed.
 
-python -m experiments.figures.curves --sets X/books X/snacks ... --arms small starter [--to FILE]
+python -m experiments.figures.curves --sets X/books X/snacks ... --variants small starter [--to FILE]
 """
 
 import argparse
@@ -25,20 +25,20 @@ def body(argv: list[str] | None) -> None:
     """Read every run's curve and draw them. Raises ValueError where there is none."""
     p = argparse.ArgumentParser(prog="python -m experiments.figures.curves", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--sets", type=Path, nargs="+", required=True, help="what experiments.studies.detectors called --out")
-    p.add_argument("--arms", nargs="+", required=True)
+    p.add_argument("--variants", "--arms", nargs="+", required=True)
     p.add_argument("--to", type=Path, default=RESULTS / "starter.curves.png", help="picture to write")
     args = p.parse_args(argv)
     figure = Figure(figsize=(2.6 * len(args.sets), 2.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(args.sets), sharey=True))
     for axis, folder in zip(axes, args.sets, strict=True):
-        for i, arm in enumerate(args.arms):
-            paths = sorted(folder.glob(f"{arm}/*/one/results.csv"))
+        for i, variant in enumerate(args.variants):
+            paths = sorted(folder.glob(f"{variant}/*/one/results.csv"))
             if not paths:
                 raise ValueError(
-                    f"--sets: {folder} has no {arm}/SEED/one/results.csv; experiments.studies.detectors writes them"
+                    f"--sets: {folder} has no {variant}/SEED/one/results.csv; experiments.studies.detectors writes them"
                 )
             for j, path in enumerate(paths):
-                axis.plot(*read(path).T, color=f"C{i}", alpha=0.8, label=arm if j == 0 else None)
+                axis.plot(*read(path).T, color=f"C{i}", alpha=0.8, label=variant if j == 0 else None)
         axis.set(title=folder.name, xlabel="share of the training", ylim=(0, 1.02))
     axes[0].set_ylabel("det mAP50 on valid")
     axes[0].legend()
@@ -47,7 +47,7 @@ def body(argv: list[str] | None) -> None:
 
 
 def read(path: Path) -> np.ndarray:
-    """One run's curve (E, 2): the share of the training that was done, and what valid said."""
+    """One run's curve (E, 2): the share of the training that was done, and det mAP50 on valid."""
     with path.open() as lines:
         values = {int(row["epoch"]): float(row[COLUMN]) for row in csv.DictReader(lines)}  # the last of an epoch done again
     return np.array([(epoch / max(values), value) for epoch, value in sorted(values.items())]).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Figures are data: a record for each, written by the command that measured it to experiments/results/NAME.json."""
+"""The records of figures: one for each, written to experiments/results/NAME.json by the command that measured it."""
 
 import json
 import shlex
@@ -6,23 +6,43 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runs import record
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def figure(
-    key: str, value: float, unit: str, n: int, setting: str, command: str, low: float | None = None, high: float | None = None
-) -> dict[str, Any]:
-    """One figure. `low` and `high` are its 95 % interval; where they are None, `setting` must say why."""
+class Estimate(NamedTuple):
+    """A measured value from n samples (seeds, photos ...) and its 95 % interval; None and None where there is none."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        """As text: 0.512 [0.501, 0.523]."""
+        return f"{self.value:.3f}" + ("" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]")
+
+
+class Measured(NamedTuple):
+    """A figure before it is recorded: `figure` takes these and the command."""
+
+    key: str
+    estimate: Estimate
+    unit: str
+    setting: str
+
+
+def figure(key: str, estimate: Estimate, unit: str, setting: str, command: str) -> dict[str, Any]:
+    """The record of one figure. Where the estimate has no interval, `setting` must say why."""
     return {
         "key": key,
-        "value": _short(value),
-        "low": _short(low),
-        "high": _short(high),
-        "n": n,
+        "value": _short(estimate.value),
+        "low": _short(estimate.low),
+        "high": _short(estimate.high),
+        "n": estimate.n,
         "unit": unit,
         "setting": setting,
         "command": command,
@@ -33,7 +53,7 @@ def figure(
 
 
 def command(module: str, argv: Sequence[str] | None) -> str:
-    """The call that makes a figure, as recorded: whole paths are cut to their last two names.
+    """The call that makes a figure, as recorded: absolute paths are cut to their last two names.
 
     >>> command("studies.gates", ["--set", "few", "--out", "/home/me/runs/few"])
     'python -m experiments.studies.gates --set few --out runs/few'
@@ -43,25 +63,25 @@ def command(module: str, argv: Sequence[str] | None) -> str:
     return shlex.join(["python", "-m", f"experiments.{module}", *map(_shown, argv or sys.argv[1:])])
 
 
-def _shown(word: str) -> str:
-    """A word of a call, its path, alone or after NAME=, cut to its last two names if it is whole."""
-    name, sign, path = word.rpartition("=")
-    return f"{name}{sign}{'/'.join(Path(path).parts[-2:])}" if Path(path).is_absolute() else word
+def _shown(argument: str) -> str:
+    """An argument of a call: an absolute path, alone or after NAME=, is cut to its last two names."""
+    name, sign, path = argument.rpartition("=")
+    return f"{name}{sign}{'/'.join(Path(path).parts[-2:])}" if Path(path).is_absolute() else argument
 
 
-def write(name: str, figures: list[dict[str, Any]]) -> Path:
-    """Write RESULTS/NAME.json, keeping the figures of other keys that the file holds already."""
+def write(name: str, records: list[dict[str, Any]]) -> Path:
+    """Write RESULTS/NAME.json, keeping the records of other keys that the file holds already."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
-    keys = {f["key"] for f in figures}
-    old = [f for f in json.loads(path.read_text()) if f["key"] not in keys] if path.is_file() else []
-    record.write_json(path, sorted(old + figures, key=lambda f: f["key"]))
+    keys = {row["key"] for row in records}
+    kept = [row for row in json.loads(path.read_text()) if row["key"] not in keys] if path.is_file() else []
+    record.write_json(path, sorted(kept + records, key=lambda row: row["key"]))
     return path
 
 
 def load() -> dict[str, dict[str, Any]]:
-    """Every recorded figure, by its key."""
-    return {f["key"]: f for path in sorted(RESULTS.glob("*.json")) for f in json.loads(path.read_text())}
+    """The record of every figure, by its key."""
+    return {row["key"]: row for path in sorted(RESULTS.glob("*.json")) for row in json.loads(path.read_text())}
 
 
 def _short(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""A table of words: on the screen, and as OUT/table.csv and OUT/table.md."""
+"""A table of texts: on the screen, and as OUT/table.csv and OUT/table.md."""
 
 import csv
 import io

@@ -20,7 +20,7 @@ def picture(width: int = SIZE[0], height: int = SIZE[1]) -> Image.Image:
 
 
 def jpeg(path: Path, image: Image.Image | None = None, **options: object) -> None:
-    """A JPEG at `path`, whatever its name says."""
+    """A JPEG at `path`, whatever the suffix of its name."""
     (image or picture()).save(path, "JPEG", **options)
 
 
@@ -68,7 +68,7 @@ def named(*names: str) -> Callable[[Path], None]:
     return make
 
 
-def one(save: Callable[[Path], object]) -> Callable[[Path], None]:
+def one_photo(save: Callable[[Path], object]) -> Callable[[Path], None]:
     """A folder of one photo, which `save` puts at the path it is given."""
     return lambda folder: save(folder / NAME) and None
 
@@ -81,27 +81,27 @@ def turned(orientation: int) -> Callable[[Path], None]:
     return lambda folder: oriented(folder, orientation)
 
 
-# Each makes an existing, empty folder a case; "missing folder" removes it.
+# Each turns an existing, empty folder into a case; "missing folder" removes it.
 CASES: dict[str, Callable[[Path], object]] = {
     "empty folder": lambda folder: None,
     "missing folder": lambda folder: folder.rmdir(),
-    "empty file": one(lambda path: path.write_bytes(b"")),
+    "empty file": one_photo(lambda path: path.write_bytes(b"")),
     **{f"truncated at {k} of 20": cut(k / 20) for k in range(20)},
-    "PNG named .jpg": one(lambda path: picture().save(path, "PNG")),
-    "GIF named .jpg": one(lambda path: picture().save(path, "GIF")),
-    "CMYK": one(lambda path: jpeg(path, picture().convert("CMYK"))),
-    "grey": one(lambda path: jpeg(path, picture().convert("L"))),
+    "PNG named .jpg": one_photo(lambda path: picture().save(path, "PNG")),
+    "GIF named .jpg": one_photo(lambda path: picture().save(path, "GIF")),
+    "CMYK": one_photo(lambda path: jpeg(path, picture().convert("CMYK"))),
+    "grey": one_photo(lambda path: jpeg(path, picture().convert("L"))),
     "16 bit": sixteen_bit,
-    "palette": one(lambda path: picture().convert("P").save(path, "PNG")),
-    "with alpha": one(lambda path: picture().convert("RGBA").save(path, "PNG")),
-    "progressive": one(lambda path: jpeg(path, progressive=True)),
+    "palette": one_photo(lambda path: picture().convert("P").save(path, "PNG")),
+    "with alpha": one_photo(lambda path: picture().convert("RGBA").save(path, "PNG")),
+    "progressive": one_photo(lambda path: jpeg(path, progressive=True)),
     **{f"EXIF orientation {k}": turned(k) for k in range(1, 9)},
-    "1 x 1": one(lambda path: jpeg(path, picture(1, 1))),
-    "1 x 5000": one(lambda path: jpeg(path, picture(1, 5000))),
-    "5000 x 1": one(lambda path: jpeg(path, picture(5000, 1))),
+    "1 x 1": one_photo(lambda path: jpeg(path, picture(1, 1))),
+    "1 x 5000": one_photo(lambda path: jpeg(path, picture(1, 5000))),
+    "5000 x 1": one_photo(lambda path: jpeg(path, picture(5000, 1))),
     "12000 x 9000": huge,
-    "text file": one(lambda path: path.write_text("no photo")),
-    "folder named as a photo": one(lambda path: path.mkdir()),
+    "text file": one_photo(lambda path: path.write_text("no photo")),
+    "folder named as a photo": one_photo(lambda path: path.mkdir()),
     "pipe named as a photo": pipe,
     "names without digits": named("shelf.jpg", "hylle.jpg"),
     "names with spaces": named("my shelf 1.jpg", " img 2 .jpg"),

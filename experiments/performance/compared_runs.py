@@ -1,4 +1,4 @@
-"""The trained runs that are set side by side, and whether they can be: finished, dealt alike, all with names or all without."""
+"""The trained runs that are compared, and whether they can be: finished, with the same folds, all class-aware or none."""
 
 import re
 from collections import Counter
@@ -20,10 +20,10 @@ class Run(NamedTuple):
     settings: dict[str, Any]
 
 
-def parted(text: str) -> tuple[str, Path]:
-    """The name, empty where none is given, and the folder of one of --runs. Raises ValueError for a name that is none.
+def name_and_folder(text: str) -> tuple[str, Path]:
+    """The name, empty where none is given, and the folder of one of --runs. Raises ValueError for a name with other characters.
 
-    >>> parted("small=runs/a"), parted("runs/a=b")
+    >>> name_and_folder("small=runs/a"), name_and_folder("runs/a=b")
     (('small', PosixPath('runs/a')), ('', PosixPath('runs/a=b')))
     """
     name, sign, path = text.partition("=")
@@ -36,28 +36,28 @@ def parted(text: str) -> tuple[str, Path]:
 
 def run_of(text: str) -> Run:
     """The run that one of --runs means. Raises ValueError where there is none, or none that is finished."""
-    name, path = parted(text)
+    name, path = name_and_folder(text)
     if not path.is_dir():
         raise ValueError(f"--runs: got {path}, which is no folder")
-    there = [path / classes for classes in ("one", "all") if (path / classes).is_dir()]
-    if not there and path.name not in ("one", "all"):
+    folders = [path / classes for classes in ("one", "all") if (path / classes).is_dir()]
+    if not folders and path.name not in ("one", "all"):
         raise ValueError(f"--runs: got {path}, which holds neither one/ nor all/ of stage1_detector.train")
-    out = there[0] if there else path
+    out = folders[0] if folders else path
     if not (out / "run.json").is_file() or not (out / "model.onnx").is_file():
         raise ValueError(f"--runs: {out} is not finished: it needs run.json and model.onnx")
     settings = read_object(out / "run.json")["settings"]
-    return Run(name or named(settings), out, settings)
+    return Run(name or name_of(settings), out, settings)
 
 
-def named(settings: dict[str, Any]) -> str:
+def name_of(settings: dict[str, Any]) -> str:
     """What a detector of these settings is called: its model YAML without the ending, or its family and backbone.
 
-    >>> named({"family": "yolo", "model": "yolov8n.yaml"}), named({"family": "rcnn", "backbone": "resnet50"})
+    >>> name_of({"family": "yolo", "model": "yolov8n.yaml"}), name_of({"family": "rcnn", "backbone": "resnet50"})
     ('yolov8n', 'rcnn-resnet50')
     """
     if "model" in settings:
         return Path(settings["model"]).stem
-    return "-".join(settings[word] for word in ("family", "backbone") if word in settings)
+    return "-".join(settings[key] for key in ("family", "backbone") if key in settings)
 
 
 def refuse_same_names(runs: Sequence[Run]) -> None:
@@ -67,8 +67,8 @@ def refuse_same_names(runs: Sequence[Run]) -> None:
         raise ValueError(f"--runs: {count} are called {name}; tell them apart by NAME=FOLDER")
 
 
-def dealt(runs: Sequence[Run], dataset: Dataset) -> folds.Folds:
-    """How the photos of all runs were dealt. Raises ValueError unless they were dealt alike and each run was trained so."""
+def shared_folds(runs: Sequence[Run], dataset: Dataset) -> folds.Folds:
+    """The folds of all runs. Raises ValueError unless they are the same and each run was trained on them."""
     first = folds.load(runs[0].out.parent / folds.NAME, dataset)
     for run in runs:
         path = run.out.parent / folds.NAME
@@ -82,7 +82,7 @@ def dealt(runs: Sequence[Run], dataset: Dataset) -> folds.Folds:
 
 
 def refuse_mixed(models: dict[str, Model], dataset: Dataset) -> None:
-    """Raises ValueError unless all tell the names of the data set apart, or none does."""
+    """Raises ValueError unless all are class-aware with the categories of the data set, or none is."""
     aware = [name for name, model in models.items() if model.sidecar.categories is not None]
     plain = [name for name in models if name not in aware]
     if aware and plain:

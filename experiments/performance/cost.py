@@ -23,8 +23,8 @@ from runs.record import ROOT
 from stage1_detector import train
 
 Name = TypeVar("Name")
-# A process that imports what run.py needs of a detector, and no torch; it tells Linux's own account of its memory.
-ALONE = """
+# A process that imports what run.py needs of a detector, and no torch, and prints what Linux says of its memory.
+MEMORY_PROBE = """
 import pathlib, sys
 import numpy
 from fusion.models import Model
@@ -34,7 +34,7 @@ print(pathlib.Path("/proc/self/status").read_text())
 
 
 class Counted(NamedTuple):
-    """Parameters in millions, and 1e9 operations for what the network was shown."""
+    """Parameters in millions, and 1e9 operations for the images that the network was given."""
 
     params_m: float
     gflops: float
@@ -48,13 +48,13 @@ def canvas_of(model: Model, image: np.ndarray) -> np.ndarray:
 
 def count_parameters(network: torch.nn.Module) -> int:
     """How many numbers a network has."""
-    return sum(one.numel() for one in network.parameters())
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.no_grad()
 def counted(network: torch.nn.Module, images: torch.Tensor) -> Counted:
     """Parameters of `network`, and its operations on `images` (B, 3, H, W): two for each multiplication and addition of its
-    convolutions, matrix products and attention. Shortcuts that torch's counter cannot see into are closed meanwhile.
+    convolutions, matrix products and attention. Fused kernels that torch's counter cannot see into are switched off meanwhile.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -66,28 +66,28 @@ def counted(network: torch.nn.Module, images: torch.Tensor) -> Counted:
     return Counted(count_parameters(network) / 1e6, counter.get_total_flops() / 1e9)
 
 
-def milliseconds(ways: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
-    """Milliseconds of each way in each round; each is called once in a round, in an order drawn anew, and once before all."""
+def milliseconds(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
+    """Milliseconds of each call in each round; each is called once in a round, in an order drawn anew, and once before all."""
 
-    def of_no_photo(way: Callable[[], object]) -> Callable[[Sequence[Path]], None]:
-        def call(_: Sequence[Path]) -> None:
-            way()
+    def ignoring_photos(call: Callable[[], object]) -> Callable[[Sequence[Path]], None]:
+        def timed(_: Sequence[Path]) -> None:
+            call()
 
-        return call
+        return timed
 
-    seconds = turns({str(i): of_no_photo(way) for i, way in enumerate(ways.values())}, [Path()], rounds)
-    return {name: [1000 * one for one in each] for name, each in zip(ways, seconds.values(), strict=True)}
+    seconds = turns({str(i): ignoring_photos(call) for i, call in enumerate(calls.values())}, [Path()], rounds)
+    return {name: [1000 * time for time in times] for name, times in zip(calls, seconds.values(), strict=True)}
 
 
 def peak_mb(path: Path, canvas: np.ndarray) -> float:
-    """The most memory, in MB, that a process holds which loads the model in PATH and runs it on `canvas` once. Linux only.
+    """The peak memory, in MB, of a process that loads the model in PATH and runs it on `canvas` once. Linux only.
 
-    Not by getrusage: its ru_maxrss starts from what the process that began this one held.
+    Not by getrusage: its ru_maxrss starts from the memory of the parent process.
     """
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "canvas.npy"
         np.save(file, canvas)
-        words = [sys.executable, "-c", ALONE, str(path.resolve()), str(file)]
-        told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (peak,) = re.findall(r"VmHWM:\s+([0-9]+) kB", told)
+        command = [sys.executable, "-c", MEMORY_PROBE, str(path.resolve()), str(file)]
+        status = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (peak,) = re.findall(r"VmHWM:\s+([0-9]+) kB", status)
     return int(peak) / 1000

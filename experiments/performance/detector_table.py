@@ -1,9 +1,9 @@
-"""Trained detectors side by side: what each finds on the photos held out, and what a photo costs it on this machine.
+"""Trained detectors side by side: what each scores on the photos held out, and what a photo costs it on this machine.
 
     python -m experiments.benchmark detectors --runs [NAME=]R ... --data D --out X [--rounds 9] [--record]
 
-R is a run folder, of which R/one counts if there and else R/all, or one of these two. All were dealt the same photos; held out
-are valid and test. Where the detectors tell names apart they are scored with them. X/table.{csv,md} and X/benchmark.png (with
+R is a run folder, of which R/one counts if it exists and else R/all, or one of these two. All have the same folds; held out are
+valid and test. Class-aware detectors are scored with their names. X/table.{csv,md} and X/benchmark.png (with
 --record also experiments/results/benchmark.png) are written. No detector is trained here.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.figures import records, report
+from experiments.figures.records import Estimate, Measured
 from experiments.figures.report import BENCHMARK as COLUMNS
 from experiments.performance import cost
-from experiments.performance.coco import coco_scores
-from experiments.performance.compared_runs import Run, dealt, refuse_mixed, refuse_same_names, run_of
+from experiments.performance.coco_metrics import coco_scores
+from experiments.performance.compared_runs import Run, refuse_mixed, refuse_same_names, run_of, shared_folds
 from fusion.boxes import Detections
 from fusion.models import Model, normalise
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo, read, read_image
 from photos.score import tail
 from runs.command import say
@@ -50,7 +51,7 @@ PICTURE = "benchmark.png"
 
 
 class Value(NamedTuple):
-    """One figure of one detector, in the words of `figures.figure`."""
+    """One figure of one detector, with the fields of its record."""
 
     value: float
     unit: str
@@ -59,17 +60,21 @@ class Value(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    def measured(self, key: str) -> Measured:
+        """The figure under this key."""
+        return Measured(key, Estimate(self.value, self.n, self.low, self.high), self.unit, self.setting)
 
-Row = dict[str, Value]  # by kind; one is left out where there is nothing to tell
+
+Row = dict[str, Value]  # by kind; a kind that could not be measured is left out
 Rows = dict[str, Row]  # by the detector's name
 
 
-def detectors(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure the detectors of `args`, write the tables and the picture, and return the figures, whose keys are benchmark.*."""
+def detectors(args: argparse.Namespace) -> list[Measured]:
+    """Measure the detectors of `args`, write the tables and the picture, and return the figures benchmark.*."""
     runs = [run_of(text) for text in args.runs]
     refuse_same_names(runs)
     dataset = read(args.data)
-    parts = dealt(runs, dataset)
+    parts = shared_folds(runs, dataset)
     models = {run.name: Model(run.out / "model.onnx") for run in runs}
     refuse_mixed(models, dataset)
     photos = (*parts.photos("valid"), *parts.photos("test"))
@@ -80,15 +85,15 @@ def detectors(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows: Rows = {}
     for run in runs:
         rows[run.name] = accuracy(run, models[run.name], photos, scene, len(dataset.categories))
-        say(f"{run.name}: " + ", ".join(f"{kind} {one.value:.3f}" for kind, one in rows[run.name].items()))
-    for name, spent in costs(runs, models, photos, args.rounds).items():
-        rows[name] |= spent
+        say(f"{run.name}: " + ", ".join(f"{kind} {value.value:.3f}" for kind, value in rows[run.name].items()))
+    for name, row in costs(runs, models, photos, args.rounds).items():
+        rows[name] |= row
     write(rows, args.out)
     show(rows)
     if args.record:
         records.RESULTS.mkdir(parents=True, exist_ok=True)
         shutil.copy(args.out / PICTURE, records.RESULTS / PICTURE)
-    return [{"key": f"benchmark.{name}.{kind}", **one._asdict()} for name, row in rows.items() for kind, one in row.items()]
+    return [value.measured(f"benchmark.{name}.{kind}") for name, row in rows.items() for kind, value in row.items()]
 
 
 # -- what is measured ----------------------------------------------------------------------------------------------------
@@ -97,15 +102,15 @@ def detectors(args: argparse.Namespace) -> list[dict[str, Any]]:
 def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray, n_categories: int) -> Row:
     """COCO's figures of a detector, one view and NMS, on `photos`, each of its `scene` (P,): 95 % of resampled scenes.
 
-    One that does not tell names apart is scored as if there were one of `n_categories`.
+    A class-agnostic one is scored as if there were one category in place of `n_categories`.
     """
-    one, aware, least = train.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
-    found = [detect_one(model, one, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
+    member, aware, min_steps = train.member(model), model.sidecar.categories is not None, run.settings["min_steps"]
+    detections = [run_detector(model, member, read_image(photo.path, photo.width, photo.height))[0] for photo in photos]
     truth = photos if aware else [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
-    score = partial(scored, truth, found, n_categories if aware else 1, model.sidecar.max_det)
+    score = partial(scored, truth, detections, n_categories if aware else 1, model.sidecar.max_det)
     whole, drawn = score(range(len(photos))), [score(picked) for picked in resamples(scene, np.random.default_rng(0))]
     setting = (
-        f"{run.settings['epochs']} epochs{(' or ' + str(least) + ' steps') if least else ''} "
+        f"{run.settings['epochs']} epochs{(' or ' + str(min_steps) + ' steps') if min_steps else ''} "
         f"at {run.settings['size']} px, {'with' if aware else 'without regard to'} names, {len(photos)} photos held out, "
         f"{'weights given' if run.settings['pretrained'] else 'from random weights'}, one seed"
         f"{', taught' if run.settings.get('teacher') or run.settings.get('distill_model') else ''}"
@@ -118,7 +123,7 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
             UNITS[kind],
             len(photos),
             setting,
-            *ends(whole[kind], [each[kind] for each in drawn], len(np.unique(scene))),
+            *ends(whole[kind], [scores[kind] for scores in drawn], len(np.unique(scene))),
         )
         for kind in SCORES
         if not np.isnan(whole[kind])
@@ -126,7 +131,7 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
 
 
 def ends(value: float, drawn: Sequence[float], scenes: int) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval over so many scenes that `drawn` tells of (`score.tail`), as wide as to hold `value`; None without any.
+    """The 95 % interval of `drawn` over so many scenes (`score.tail`), widened to hold `value`; None without any drawn.
 
     >>> ends(0.5, [0.25, float("nan"), 0.25], 40), ends(0.5, [], 1)
     ((0.25, 0.5), (None, None))
@@ -138,19 +143,19 @@ def ends(value: float, drawn: Sequence[float], scenes: int) -> tuple[float, floa
 
 
 def scored(
-    photos: Sequence[Photo], found: Sequence[Detections], n_categories: int, max_det: int, picked: Sequence[int]
+    photos: Sequence[Photo], detections: Sequence[Detections], n_categories: int, max_det: int, picked: Sequence[int]
 ) -> dict[str, float]:
     """`coco_scores` of the photos at the places `picked`, of which one may come twice."""
-    return coco_scores([photos[i] for i in picked], [found[i] for i in picked], n_categories, max_det)
+    return coco_scores([photos[i] for i in picked], [detections[i] for i in picked], n_categories, max_det)
 
 
 def resamples(scene: np.ndarray, rng: np.random.Generator, n: int = RESAMPLES) -> Iterator[list[int]]:
-    """`n` times the places of photos when as many scenes as there are, `scene` (P,), are drawn with replacement; of one: none.
+    """`n` times the positions of photos of scenes drawn with replacement, as many as `scene` (P,) has; none for one scene.
 
     >>> list(resamples(np.array([7, 7]), np.random.default_rng(0)))
     []
     """
-    places = [np.flatnonzero(scene == one).tolist() for one in np.unique(scene)]
+    places = [np.flatnonzero(scene == number).tolist() for number in np.unique(scene)]
     for _ in range(n if len(places) > 1 else 0):
         yield [place for k in rng.integers(len(places), size=len(places)) for place in places[k]]
 
@@ -159,18 +164,18 @@ def costs(runs: Sequence[Run], models: dict[str, Model], photos: Sequence[Photo]
     """What the first photo of the commonest shape costs each detector; all take turns, by torch and by ONNX Runtime."""
     ((shape, _),) = Counter((photo.width, photo.height) for photo in photos).most_common(1)
     photo = next(photo for photo in photos if (photo.width, photo.height) == shape)
-    image, ways = read_image(photo.path, *shape), {}
-    made: Rows = {}
+    image, rows = read_image(photo.path, *shape), Rows()
+    to_time: dict[tuple[str, str], Callable[[], object]] = {}
     for run in runs:
         canvas = cost.canvas_of(models[run.name], image)  # (1, H, W, 3)
-        made[run.name], own = counts(run, models[run.name], canvas)
-        ways |= {(run.name, kind): way for kind, way in own.items()}
-    on = {name: row["gflops"].setting.split(";")[0] for name, row in made.items()}
-    for (name, kind), times in cost.milliseconds(ways, rounds).items():
-        how = f"{on[name]}, the network alone, {torch.get_num_threads()} threads of torch, of ONNX Runtime one a core; "
-        how += f"median, smallest and largest of {rounds} rounds in which all detectors take turns"
-        made[name][kind] = Value(float(np.median(times)), UNITS[kind], rounds, how, min(times), max(times))
-    return made
+        rows[run.name], calls = counts(run, models[run.name], canvas)
+        to_time |= {(run.name, kind): call for kind, call in calls.items()}
+    on = {name: row["gflops"].setting.split(";")[0] for name, row in rows.items()}
+    for (name, kind), times in cost.milliseconds(to_time, rounds).items():
+        setting = f"{on[name]}, the network alone, {torch.get_num_threads()} threads of torch, of ONNX Runtime one a core; "
+        setting += f"median, smallest and largest of {rounds} rounds in which all detectors take turns"
+        rows[name][kind] = Value(float(np.median(times)), UNITS[kind], rounds, setting, min(times), max(times))
+    return rows
 
 
 def counts(run: Run, model: Model, canvas: np.ndarray) -> tuple[Row, dict[str, Callable[[], object]]]:
@@ -179,8 +184,8 @@ def counts(run: Run, model: Model, canvas: np.ndarray) -> tuple[Row, dict[str, C
     network = Network(FAMILIES[config.family].load(weights_of(run.out)), config, model.sidecar).network
     images = torch.from_numpy(normalise(canvas, model.sidecar.mean, model.sidecar.std))  # (1, 3, H, W)
     counted, on = cost.counted(network, images), f"a canvas of {canvas.shape[2]} x {canvas.shape[1]} px"
-    sure = f"{on}; counted, so no interval"
-    row = {kind: Value(value, UNITS[kind], 1, sure) for kind, value in counted._asdict().items()}
+    exact = f"{on}; counted, so no interval"
+    row = {kind: Value(value, UNITS[kind], 1, exact) for kind, value in counted._asdict().items()}
     alone = f"{on}; ONNX Runtime in one process of its own, so no interval"
     row["rss_mb"] = Value(cost.peak_mb(model.path, canvas), UNITS["rss_mb"], 1, alone)
     return row, {"ms_torch": partial(forward, network, images), "ms_onnx": partial(model, canvas)}
@@ -192,12 +197,11 @@ def forward(network: torch.nn.Module, images: torch.Tensor) -> None:
     network(images)
 
 
-# -- what is told --------------------------------------------------------------------------------------------------------
+# -- what is written -----------------------------------------------------------------------------------------------------
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the (cost, gain) that no other beats: none costs as little or less and gains as much or more, once truly.
-    The cheapest first; equal ones stay all.
+    """Positions of the (cost, gain) on the Pareto front, the cheapest first; equal ones stay all.
 
     >>> pareto([(2.0, 0.5), (1.0, 0.5), (3.0, 0.7)])
     [1, 2]
@@ -210,15 +214,15 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def write(rows: Rows, out: Path) -> None:
-    """Write OUT/table.csv (figures, low and high), OUT/table.md (the same in words) and the picture."""
+    """Write OUT/table.csv (figures, low and high), OUT/table.md (the same as text) and the picture."""
     text = io.StringIO()
     columns = [(kind, end) for kind in COLUMNS for end in ("value", "low", "high") if end == "value" or kind in SPREAD]
     titles = [kind if end == "value" else f"{kind}_{end}" for kind, end in columns]
     table = [[name, *(getattr(row.get(kind), end, None) for kind, end in columns)] for name, row in rows.items()]
     csv.writer(text).writerows([["model", *titles], *table])
     (out / "table.csv").write_text(text.getvalue())
-    made = {f"benchmark.{name}.{kind}": one._asdict() for name, row in rows.items() for kind, one in row.items()}
-    (out / "table.md").write_text(report.benchmark(made))
+    by_key = {f"benchmark.{name}.{kind}": value._asdict() for name, row in rows.items() for kind, value in row.items()}
+    (out / "table.md").write_text(report.benchmark(by_key))
     draw(rows, out / PICTURE)
 
 
@@ -237,7 +241,7 @@ def draw(rows: Rows, path: Path) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     front = [points[i] for i in pareto(points)]
-    steps = [*front, (max(points)[0], front[-1][1])]  # what is slower than its last gains nothing
+    steps = [*front, (max(points)[0], front[-1][1])]  # slower ones than its last gain nothing
     axes.step(*zip(*steps, strict=True), where="post", color="tab:green", label="Pareto front")
     for (name, row), point in zip(rows.items(), points, strict=True):
         axes.hlines(point[1], row["ms_onnx"].low, row["ms_onnx"].high, color="tab:grey", linewidth=0.8)

@@ -1,6 +1,6 @@
 """run.py in the judge's environment among bad photos, killed at random moments, and on many photos.
 
-Every run here is a process of its own, as at the judge; constant models where only the handling of files is on trial.
+Every run here is a process of its own, as at the judge; the models are constant where only the handling of files is tested.
 """
 
 import json
@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from experiments.performance.bad_photos import CASES, jpeg, write_mutated
 from runs.command import say
 from runs.record import ROOT
+from submission.judge_machine import judge_python
 from submission.predictions import sizes_of, violations
-from submission.sandbox import environment
 
 CATEGORIES = [3, 7]
 GRACE = 120.0  # chosen: seconds after which a run has failed
@@ -30,8 +30,8 @@ def code(folder: Path) -> Path:
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "submission" / "run.py", folder)
     shutil.copytree(ROOT / "fusion", folder / "fusion", ignore=shutil.ignore_patterns("__pycache__"))
-    found = np.array([[16, 48], [32, 32], [16, 8], [32, 32], [0.9, 0.6]], np.float32)  # cx cy w h score on 64 x 64
-    _constant(folder / "one.onnx", found, {"task": "detector", "family": "yolo", "categories": None})
+    output = np.array([[16, 48], [32, 32], [16, 8], [32, 32], [0.9, 0.6]], np.float32)  # cx cy w h score on 64 x 64
+    _constant(folder / "one.onnx", output, {"task": "detector", "family": "yolo", "categories": None})
     _constant(
         folder / "shelf.onnx", np.array([0, 3], np.float32), {"task": "classifier", "family": "timm", "categories": CATEGORIES}
     )
@@ -70,22 +70,22 @@ def constant_graph(path: Path, value: np.ndarray, kind: int, photos: list[str | 
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def words(folder: Path, photos: Path, output: Path) -> list[str]:
-    """The judge's call."""
-    return [str(environment()), str(folder / "run.py"), "--input", str(photos), "--output", str(output)]
+def judge_command(folder: Path, photos: Path, output: Path) -> list[str]:
+    """The judge's call of run.py."""
+    return [str(judge_python()), str(folder / "run.py"), "--input", str(photos), "--output", str(output)]
 
 
-def wrong(folder: Path, photos: Path, output: Path) -> str | None:
-    """Run on `photos`; what is wrong with how it ended or what it wrote, or None."""
+def problem_of(folder: Path, photos: Path, output: Path) -> str | None:
+    """Run on `photos`; the problem with its exit or its output, or None."""
     output.unlink(missing_ok=True)
     try:
-        done = subprocess.run(words(folder, photos, output), capture_output=True, check=False, timeout=GRACE)
+        done = subprocess.run(judge_command(folder, photos, output), capture_output=True, check=False, timeout=GRACE)
     except subprocess.TimeoutExpired:
         return f"took longer than {GRACE:.0f} s"
     if done.returncode:
         return f"exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()[-200:]}"
-    told = violations(output.read_text(), sizes_of(photos), frozenset(CATEGORIES)) if output.is_file() else ["no file"]
-    return told[0] if told else None
+    problems = violations(output.read_text(), sizes_of(photos), frozenset(CATEGORIES)) if output.is_file() else ["no file"]
+    return problems[0] if problems else None
 
 
 def bad_photos(mutated: int) -> Iterator[tuple[str, int, str | None]]:
@@ -97,11 +97,11 @@ def bad_photos(mutated: int) -> Iterator[tuple[str, int, str | None]]:
             photos = place / "photos"
             photos.mkdir()
             make(photos)
-            yield case, 1, wrong(folder, photos, output)
+            yield case, 1, problem_of(folder, photos, output)
             shutil.rmtree(photos) if photos.is_dir() else photos.unlink(missing_ok=True)
         (place / "mutated").mkdir()
         write_mutated(place / "mutated", mutated)
-        problem = wrong(folder, place / "mutated", output)
+        problem = problem_of(folder, place / "mutated", output)
         named = {row["image_id"] for row in json.loads(output.read_text())} if problem is None else set()
         say(f"{mutated} mutated photos: {len(named)} can still be decoded and have predictions")
         yield "mutated", mutated, problem
@@ -117,25 +117,27 @@ def kills(count: int, seed: int = 0) -> Iterator[tuple[float, bool, str | None]]
         for i in range(400):
             jpeg(photos / f"img_{i:05d}.jpg")
         started = time.monotonic()
-        subprocess.run(words(folder, photos, output), capture_output=True, check=True)
+        subprocess.run(judge_command(folder, photos, output), capture_output=True, check=True)
         whole, sizes = time.monotonic() - started, sizes_of(photos)
         for moment in rng.uniform(0, whole, count):
             output.unlink(missing_ok=True)
-            process = subprocess.Popen(words(folder, photos, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                judge_command(folder, photos, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             time.sleep(moment)
             process.kill()
             process.wait()
-            told = violations(output.read_text(), sizes, frozenset(CATEGORIES)) if output.is_file() else []
-            yield float(moment), output.is_file(), told[0] if told else None
+            problems = violations(output.read_text(), sizes, frozenset(CATEGORIES)) if output.is_file() else []
+            yield float(moment), output.is_file(), problems[0] if problems else None
 
 
 def peak_mb(folder: Path, photos: list[Path], count: int) -> float:
-    """The most memory, in MB, that the run.py in FOLDER holds on `count` photos, which repeat the given ones."""
+    """The peak memory, in MB, of the run.py in FOLDER on `count` photos, which repeat the given ones."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name) / "photos"
         place.mkdir()
         for i in range(count):
             (place / f"img_{i:05d}.jpg").symlink_to(photos[i % len(photos)].resolve())
-        done = subprocess.run(words(folder, place, Path(name) / "out.json"), capture_output=True, text=True, check=True)
+        done = subprocess.run(judge_command(folder, place, Path(name) / "out.json"), capture_output=True, text=True, check=True)
         (report,) = [line.removeprefix("report: ") for line in done.stderr.splitlines() if line.startswith("report: ")]
         return float(json.loads(report)["peak_mb"])

@@ -13,9 +13,10 @@ from scipy.optimize import linear_sum_assignment
 
 from experiments.figures import records
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge
+from fusion.ensemble import Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import Model
-from fusion.pipeline import detect_one, merge
+from fusion.pipeline import merge, run_detector
 from photos.data import read, read_image
 from runs.command import run, say
 from runs.record import weights_of
@@ -45,12 +46,15 @@ def body(argv: list[str] | None) -> None:
         setting = f"{len(photos)} photos, {n} boxes, conf {CONF}, NMS {IOU}; a largest difference, so no interval"
         sets = " ".join(data.name for data in args.data)
         command = f"python -m experiments.performance.parity --run {args.run.parent.name}/{args.run.name} --data {sets}"
-        both = (("boxes_px", boxes_px, "px"), ("scores", score, "score"))
-        records.write(args.name, [records.figure(f"parity.predict_{k}", v, unit, n, setting, command) for k, v, unit in both])
+        rows = [
+            records.figure("parity.predict_boxes_px", records.Estimate(boxes_px, n), "px", setting, command),
+            records.figure("parity.predict_scores", records.Estimate(score, n), "score", setting, command),
+        ]
+        records.write(args.name, rows)
 
 
 def compare(folder: Path, images: list[np.ndarray]) -> list[tuple[Detections, np.ndarray, np.ndarray]]:
-    """For each photo what our pipeline finds, and ultralytics' boxes (N, 4) and scores (N,), from the detector in FOLDER."""
+    """For each photo our pipeline's detections, and ultralytics' boxes (N, 4) and scores (N,), from the detector in FOLDER."""
     from ultralytics import YOLO
 
     model, net = Model(folder / "model.onnx"), YOLO(str(weights_of(folder).resolve()))
@@ -67,7 +71,7 @@ def compare(folder: Path, images: list[np.ndarray]) -> list[tuple[Detections, np
     pairs = []
     for image in images:
         theirs = net.predict(image[..., ::-1], rect=model.sidecar.shape == "rectangle", **options)[0].boxes
-        pairs.append((merge([detect_one(model, member, image)], ensemble), theirs.xyxy.numpy(), theirs.conf.numpy()))
+        pairs.append((merge([run_detector(model, member, image)], ensemble), theirs.xyxy.numpy(), theirs.conf.numpy()))
     return pairs
 
 

@@ -1,12 +1,10 @@
-"""What run.py costs: its loop over photos against the models alone, and against what a user would write.
+"""What run.py costs: its loop over photos against the models alone, and against the libraries' own predict.
 
-Three ways, on the same weights and photos, in turns, in one process:
+Three implementations, on the same weights and photos, in turns, in one process:
 
 - ours: `submission.run`'s loop, from the JPEG on the disk to the JSON on the disk;
-- floor: nothing but `session.run` on the very tensors that ours hands to its models, prepared before;
+- floor: nothing but `session.run` on the tensors that ours hands to its models, prepared before;
 - peer: ultralytics' `predict` on each detector's ONNX (its own export), then one timm forward for each crop.
-
-Knows nothing about scores.
 """
 
 import json
@@ -35,7 +33,7 @@ BOXES = 100  # taken: the issue's "100 boxes a photo"
 CONF = 0.001  # as in ensemble.json
 
 
-def shape(runs: Path, size: int) -> Ensemble:
+def timed_ensemble(runs: Path, size: int) -> Ensemble:
     """R/ensemble.json with one view of `size` pixels for each detector, one classifier, BOXES boxes a photo, no deadline."""
     ensemble = read_ensemble(runs)
     detectors = [replace(member, views=[{"size": size}], max_det=BOXES) for member in ensemble.detectors]
@@ -82,7 +80,7 @@ class Floor:
 
 
 class Recorded:
-    """A session that notes what it is called with."""
+    """A session that records its calls."""
 
     def __init__(self, session: Any, calls: list[tuple[Any, list[str], dict[str, Any]]]) -> None:
         self.session, self.calls = session, calls
@@ -130,13 +128,13 @@ class Peer:
     def __call__(self, photos: Sequence[Path]) -> None:
         rows = []
         for i, photo in enumerate(photos):
-            found = [
+            by_detector = [
                 net.predict(str(photo), imgsz=self.size, conf=CONF, iou=0.7, max_det=BOXES, verbose=False)[0].boxes
                 for net in self.detectors
             ]
             with Image.open(photo) as image:
                 image = image.convert("RGB")
-                for box, score in zip(found[0].xyxy.tolist(), found[0].conf.tolist(), strict=True):
+                for box, score in zip(by_detector[0].xyxy.tolist(), by_detector[0].conf.tolist(), strict=True):
                     names = self.namer(self.transform(image.crop(tuple(box)))[None]).softmax(1)[0]
                     rows.append({"image_id": i, "category_id": int(names.argmax()), "bbox": box, "score": score})
         (self.folder / "peer.json").write_text(json.dumps(rows))
@@ -165,7 +163,7 @@ def turns(ways: dict[str, Callable[[Sequence[Path]], None]], photos: Sequence[Pa
 
 def measure(runs: Path, photos: Sequence[Path], size: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds of ours, floor and peer by round, and the boxes a photo that ours and peer named."""
-    ensemble = shape(runs, size)
+    ensemble = timed_ensemble(runs, size)
     with tempfile.TemporaryDirectory() as name:
         ours, peer = Ours(runs, ensemble, Path(name)), Peer(runs, ensemble, size, Path(name))
         cv2.setNumThreads(cv2.getNumberOfCPUs())  # ultralytics has set it to 0
@@ -186,6 +184,6 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float,
 
 def models_of(runs: Path) -> str:
     """The networks that are timed, by name."""
-    ensemble = shape(runs, 0)
+    ensemble = timed_ensemble(runs, 0)
     files = [runs / model.file for model in (*ensemble.detectors, *ensemble.classifiers)]
     return " + ".join(str(read_object(file.parent / "run.json")["settings"]["model"]).removesuffix(".yaml") for file in files)

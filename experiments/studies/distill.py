@@ -1,12 +1,12 @@
-"""What a teacher adds to a student: several arms of the same budget, several seeds each, scored on photos that were held out.
+"""What a teacher adds to a student: variants of the same budget, several seeds each, scored on photos that were held out.
 
-    python -m experiments.studies.distill --set NAME --data D --out X [--student yolov8n] [--arms ...] [--seeds 0 1 2]
+    python -m experiments.studies.distill --set NAME --data D --out X [--student yolov8n] [--variants ...] [--seeds 0 1 2]
 
-Arms: `baseline` learns alone; `feature`, `prediction` and `both` have the teacher's terms; `longer` is the baseline with as
+Variants: `baseline` learns alone; `feature`, `prediction` and `both` have the teacher's terms; `longer` is the baseline with as
 many more epochs as the teacher's forward pass costs, at equal compute; `ultralytics` is its distillation in its trainer, and
 `ultralytics-baseline` that trainer without it. The teacher is the student's network begun from --pretrained and trained
---teacher-epochs; of a YOLO it is trained by ultralytics. X/teacher and X/ARM/SEED hold the runs, X/table.{csv,md} and
-X/arms.png what they reach; what is finished is reused, what was stopped goes on.
+--teacher-epochs; of a YOLO it is trained by ultralytics. X/teacher and X/VARIANT/SEED hold the runs, X/table.{csv,md} and
+X/arms.png their scores; finished runs are reused, a stopped one resumes.
 """
 
 import argparse
@@ -20,12 +20,12 @@ import torch
 from matplotlib.figure import Figure
 
 from experiments.figures import records, text_table
-from experiments.figures.over_seeds import Mean, over_seeds
+from experiments.figures.over_seeds import over_seeds
 from experiments.performance import cost
-from experiments.performance.coco import coco_scores
-from experiments.studies.detectors import deal
+from experiments.performance.coco_metrics import coco_scores
+from experiments.studies.detectors import held_out_photos
 from fusion.models import Model, read_object
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs.command import run, say
@@ -37,10 +37,10 @@ from stage1_detector.distillation.teach import NONE, STUDENTS, distill
 from stage1_detector.families import FAMILIES
 
 TERMS = {"feature": (True, False), "prediction": (False, True), "both": (True, True)}  # of maps, of classes and boxes
-ALONE = ("baseline", "longer")
-THEIRS = ("ultralytics-baseline", "ultralytics")
-OURS = (*ALONE, *TERMS)
-ARMS = (*OURS, *THEIRS)
+WITHOUT_TEACHER = ("baseline", "longer")
+BY_ULTRALYTICS = ("ultralytics-baseline", "ultralytics")
+BY_OUR_LOOP = (*WITHOUT_TEACHER, *TERMS)
+VARIANTS = (*BY_OUR_LOOP, *BY_ULTRALYTICS)
 BACKWARD = 2.0  # taken: a backward pass costs twice a forward one
 HEADER = ("arm", "mAP", "mAP50", "minus baseline", "minus longer", "n")
 Scored = dict[str, list[dict[str, float]]]
@@ -52,24 +52,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def body(argv: list[str] | None) -> None:
-    """Train the teacher, then every arm with every seed; write the table after each arm, record at the end."""
+    """Train the teacher, then every variant with every seed; write the table after each variant, record at the end."""
     args = parser().parse_args(argv)
     if args.epochs < 1 or args.teacher_epochs < 1:
         raise ValueError(f"--epochs, --teacher-epochs: got {args.epochs}, {args.teacher_epochs}, need at least 1")
     family = STUDENTS[args.student]().family
-    if family != "yolo" and set(args.arms) & set(THEIRS):
-        raise ValueError(f"--arms: ultralytics distils YOLOs alone, not {args.student}; leave out {', '.join(THEIRS)}")
-    teacher = taught(args)
-    more = compute(args, teacher)
-    say(f"{args.set}: the teacher makes a step {more:.2f} times as dear")
+    if family != "yolo" and set(args.variants) & set(BY_ULTRALYTICS):
+        others = ", ".join(BY_ULTRALYTICS)
+        raise ValueError(f"--variants: ultralytics distils YOLOs alone, not {args.student}; leave out {others}")
+    teacher = trained_teacher(args)
+    cost_factor = step_cost(args, teacher)
+    say(f"{args.set}: the teacher makes a step {cost_factor:.2f} times as dear")
     done: Scored = {}
-    for arm in dict.fromkeys(args.arms):
-        done[arm] = [scored(arm, seed, teacher, more, args) for seed in args.seeds]
+    for variant in dict.fromkeys(args.variants):
+        done[variant] = [scored(variant, seed, teacher, cost_factor, args) for seed in args.seeds]
         text_table.write(args.out, HEADER, cells(done))
         draw(done, args.out / "arms.png")
     text_table.show(HEADER, cells(done))
     if args.record:
-        records.write(f"distill.{args.set}", told(done, more, args, records.command("studies.distill", argv)))
+        records.write(f"distill.{args.set}", as_records(done, cost_factor, args, records.command("studies.distill", argv)))
         draw(done, records.RESULTS / f"distill.{args.set}.png")
 
 
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--student", default="yolov8n", choices=list(STUDENTS))
-    p.add_argument("--arms", nargs="+", default=list(OURS), choices=ARMS)
+    p.add_argument("--variants", "--arms", nargs="+", default=list(BY_OUR_LOOP), choices=VARIANTS)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--size", type=int, default=256)
     p.add_argument("--epochs", type=int, default=16)
@@ -105,144 +106,160 @@ def config_of(args: argparse.Namespace, seed: int, epochs: int) -> StudentConfig
 
 
 def weight_of_maps(args: argparse.Namespace) -> float:
-    """What is asked for, or the student's own."""
+    """The weight of the teacher's maps: --feature, or the student's own."""
     return STUDENTS[args.student]().feature_weight if args.feature is None else float(args.feature)
 
 
-def taught(args: argparse.Namespace) -> Path:
-    """The teacher's run: trained unless it is there or given."""
+def trained_teacher(args: argparse.Namespace) -> Path:
+    """The teacher's run: the given one, or trained unless it exists."""
     if args.teacher is not None:
         return Path(args.teacher)
     runs = args.out / "teacher"
-    deal(args.data, runs)
+    held_out_photos(args.data, runs)
     config = config_of(args, 1000, args.teacher_epochs)  # a seed that no student has
-    going = train.is_stopped(runs / "one")
+    resume = train.is_stopped(runs / "one")
     if config.family == "yolo":
-        train.train(args.data, runs, "one", theirs(config), args.pretrained, going)
+        train.train(args.data, runs, "one", ultralytics_config(config), args.pretrained, resume)
     else:
-        distill(args.data, runs, "one", config, NONE, args.pretrained, going)
+        distill(args.data, runs, "one", config, NONE, args.pretrained, resume)
     return runs / "one"
 
 
-def theirs(config: StudentConfig) -> DetectorConfig:
-    """The same in ultralytics' trainer."""
-    both = {name: getattr(config, name) for name in DetectorConfig.__dataclass_fields__ if hasattr(config, name)}
-    return DetectorConfig(**both)
+def ultralytics_config(config: StudentConfig) -> DetectorConfig:
+    """The same budget in ultralytics' trainer."""
+    shared = {name: getattr(config, name) for name in DetectorConfig.__dataclass_fields__ if hasattr(config, name)}
+    return DetectorConfig(**shared)
 
 
 @torch.no_grad()
-def compute(args: argparse.Namespace, teacher: Path) -> float:
-    """What a step with the teacher costs in steps without: its forward pass beside the student's, and the backward pass.
+def step_cost(args: argparse.Namespace, teacher: Path) -> float:
+    """The cost of a step with the teacher, in steps without: its forward pass is added to the student's forward and backward.
 
-    Operations are counted, without an RT-DETR's denoising queries and without what adapts maps.
+    Operations are counted, without an RT-DETR's denoising queries and without the layers that adapt maps.
     """
     blank = torch.zeros(1, 3, args.size, args.size)
     config = from_settings(read_object(teacher / "run.json")["settings"])
-    beside = cost.counted(FAMILIES[config.family].load(weights_of(teacher)), blank).gflops
+    teacher_gflops = cost.counted(FAMILIES[config.family].load(weights_of(teacher)), blank).gflops
     photos = folds.load(teacher.parent / folds.NAME, read(args.data)).photos("train")
     student = build(config_of(args, 0, args.epochs), photos, ["product"]).network.eval()
-    return 1 + beside / ((1 + BACKWARD) * cost.counted(student, blank).gflops)
+    return 1 + teacher_gflops / ((1 + BACKWARD) * cost.counted(student, blank).gflops)
 
 
-def scored(arm: str, seed: int, teacher: Path, more: float, args: argparse.Namespace) -> dict[str, float]:
-    """Train one arm with one seed, unless it is there, and score it on the photos held out."""
-    runs = args.out / arm / str(seed)
-    held_out, config = deal(args.data, runs), config_of(args, seed, args.epochs)
-    going = train.is_stopped(runs / "one")
-    if arm in THEIRS:
-        weights = str(weights_of(teacher)) if arm == "ultralytics" else ""
-        train.train(args.data, runs, "one", replace(theirs(config), distill_model=weights), None, going)
-    elif arm in ALONE:
-        config = replace(config, epochs=round(args.epochs * more) if arm == "longer" else args.epochs)
-        distill(args.data, runs, "one", config, NONE, None, going)
+def scored(variant: str, seed: int, teacher: Path, cost_factor: float, args: argparse.Namespace) -> dict[str, float]:
+    """Train one variant with one seed, unless it is finished, and score it on the photos held out."""
+    runs = args.out / variant / str(seed)
+    held_out, config = held_out_photos(args.data, runs), config_of(args, seed, args.epochs)
+    resume = train.is_stopped(runs / "one")
+    if variant in BY_ULTRALYTICS:
+        weights = str(weights_of(teacher)) if variant == "ultralytics" else ""
+        train.train(args.data, runs, "one", replace(ultralytics_config(config), distill_model=weights), None, resume)
+    elif variant in WITHOUT_TEACHER:
+        config = replace(config, epochs=round(args.epochs * cost_factor) if variant == "longer" else args.epochs)
+        distill(args.data, runs, "one", config, NONE, None, resume)
     else:
-        maps, predictions = TERMS[arm]
+        maps, predictions = TERMS[variant]
         weight = args.predictions * predictions
         config = replace(config, feature_weight=weight_of_maps(args) * maps, class_weight=weight, box_weight=weight)
-        distill(args.data, runs, "one", config, str(teacher), None, going)
-    values = whole_scores(Model(runs / "one" / "model.onnx"), held_out)
-    say(f"{args.set}: {arm}, seed {seed}: mAP {values['map']:.3f}, mAP50 {values['map50']:.3f} on {len(held_out)} photos")
+        distill(args.data, runs, "one", config, str(teacher), None, resume)
+    values = class_agnostic_scores(Model(runs / "one" / "model.onnx"), held_out)
+    say(f"{args.set}: {variant}, seed {seed}: mAP {values['map']:.3f}, mAP50 {values['map50']:.3f} on {len(held_out)} photos")
     return values
 
 
-def whole_scores(model: Model, photos: Sequence[Photo]) -> dict[str, float]:
+def class_agnostic_scores(model: Model, photos: Sequence[Photo]) -> dict[str, float]:
     """COCO's figures of a class-agnostic model alone."""
-    one = train.member(model)
-    found = [detect_one(model, one, read_image(p.path, p.width, p.height))[0] for p in photos]
-    blind = [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
-    return coco_scores(blind, found, 1)
+    member = train.member(model)
+    detections = [run_detector(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
+    nameless = [replace(photo, labels=np.zeros_like(photo.labels)) for photo in photos]
+    return coco_scores(nameless, detections, 1)
 
 
-def less(done: Scored, arm: str, kind: str, other: str) -> Mean | None:
-    """What an arm adds to another's figure, paired by seed; None where the other is not there, or itself."""
-    if other not in done or other == arm:
+def gain(done: Scored, variant: str, kind: str, other: str) -> records.Estimate | None:
+    """What a variant scores above another, paired by seed; None where the other is missing, or the same."""
+    if other not in done or other == variant:
         return None
-    return over_seeds([a[kind] - b[kind] for a, b in zip(done[arm], done[other], strict=True)])
+    return over_seeds([a[kind] - b[kind] for a, b in zip(done[variant], done[other], strict=True)])
 
 
 def cells(done: Scored) -> list[list[str]]:
-    """The table's rows in words, HEADER's columns."""
+    """The table's rows as text, HEADER's columns."""
     rows = []
-    for arm, values in done.items():
-        means = [str(over_seeds([one[kind] for one in values])) for kind in ("map", "map50")]
-        others = (less(done, arm, "map50", base_of(arm)), less(done, arm, "map50", "longer") if arm in TERMS else None)
-        rows.append([arm, *means, *("" if one is None else str(one) for one in others), str(len(values))])
+    for variant, by_seed in done.items():
+        means = [str(over_seeds([scores[kind] for scores in by_seed])) for kind in ("map", "map50")]
+        over_base = gain(done, variant, "map50", base_of(variant))
+        over_longer = gain(done, variant, "map50", "longer") if variant in TERMS else None
+        gains = ["" if mean is None else str(mean) for mean in (over_base, over_longer)]
+        rows.append([variant, *means, *gains, str(len(by_seed))])
     return rows
 
 
-def base_of(arm: str) -> str:
-    """What an arm is compared with: the same trainer's baseline."""
-    return THEIRS[0] if arm in THEIRS else "baseline"
+def base_of(variant: str) -> str:
+    """What a variant is compared with: the same trainer's baseline."""
+    return BY_ULTRALYTICS[0] if variant in BY_ULTRALYTICS else "baseline"
 
 
 def draw(done: Scored, path: Path) -> None:
-    """Every seed of every arm as a point, and the arm's mean."""
+    """Every seed of every variant as a point, and the variant's mean."""
     figure = Figure(figsize=(1.5 + 1.1 * len(done), 3.4), layout="constrained")
     axis = figure.subplots()
-    for at, values in enumerate(done.values()):
-        points = [one["map50"] for one in values]
-        axis.plot([at] * len(points), points, "o", color="tab:blue", alpha=0.6)
-        axis.plot([at - 0.25, at + 0.25], [np.mean(points)] * 2, color="black")
+    for x, by_seed in enumerate(done.values()):
+        points = [scores["map50"] for scores in by_seed]
+        axis.plot([x] * len(points), points, "o", color="tab:blue", alpha=0.6)
+        axis.plot([x - 0.25, x + 0.25], [np.mean(points)] * 2, color="black")
     axis.set(ylabel="mAP50", xticks=range(len(done)))
     axis.set_xticklabels(list(done), fontsize=8)
     figure.savefig(path, dpi=110)
 
 
-def told(done: Scored, more: float, args: argparse.Namespace, command: str) -> list[dict[str, object]]:
-    """The figures of every arm, and what the teacher adds at equal compute."""
-    made, name = [], f"distill.{args.set}"
-    config, first = config_of(args, 0, args.epochs), f"{args.student} from random weights, "
-    setting = f"{first}{args.epochs} epochs at {args.size} px, batch {config.batch}, lr {config.lr}, photos held out"
-    taught_by = f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"
-    taught_by = taught_by if args.teacher is None else made_as(read_object(args.teacher / "run.json")["settings"])
-    terms = f"teacher: {taught_by}, matched by {config.match}, weights {weight_of_maps(args)} and {args.predictions}"
-    longer = f"{round(args.epochs * more)} epochs for the longer baseline, as the teacher makes a step {more:.2f} times as dear"
-    wanted: list[tuple[str, Mean]] = []
-    for arm, values in done.items():
-        wanted += [(f"{arm}.{kind}", over_seeds([one[kind] for one in values])) for kind in ("map", "map50")]
-        for word, other in (("baseline", base_of(arm)), ("longer", "longer")):
-            value = less(done, arm, "map50", other) if arm in (*TERMS, THEIRS[1]) else None
-            wanted += [] if value is None or (word == "longer" and arm in THEIRS) else [(f"{arm}.map50_minus_{word}", value)]
-    equal = less(done, "both", "map50", "longer") if "both" in done else None
-    wanted += [] if equal is None else [("distilled_minus_baseline", equal)]
-    for key, mean in wanted:
-        how = f"{setting}; {longer}" if "longer" in key or key == "distilled_minus_baseline" else setting
-        how = how if key.split(".")[0] in (*ALONE, THEIRS[0]) else f"{how}; {terms}"
-        how = how if mean.n > 1 else f"{how}; one seed, so no interval"
+def as_records(done: Scored, cost_factor: float, args: argparse.Namespace, command: str) -> list[dict[str, object]]:
+    """The figures of every variant, and what the teacher adds at equal compute."""
+    setting, longer, terms = setting_texts(args, cost_factor)
+    rows = []
+    for key, mean in figures_of(done):
+        text = f"{setting}; {longer}" if "longer" in key or key == "distilled_minus_baseline" else setting
+        text = text if key.split(".")[0] in (*WITHOUT_TEACHER, BY_ULTRALYTICS[0]) else f"{text}; {terms}"
+        text = text if mean.n > 1 else f"{text}; one seed, so no interval"
         unit = "mAP" if key.endswith(".map") else "mAP50"
-        made.append(records.figure(f"{name}.{key}", mean.value, unit, mean.n, how, command, mean.low, mean.high))
-    return made
+        rows.append(records.figure(f"distill.{args.set}.{key}", mean, unit, text, command))
+    return rows
 
 
-def made_as(settings: dict[str, Any]) -> str:
-    """A finished run in words.
+def setting_texts(args: argparse.Namespace, cost_factor: float) -> tuple[str, str, str]:
+    """What the settings of the figures say: of every variant, of the longer baseline, and of the teacher's terms."""
+    config = config_of(args, 0, args.epochs)
+    setting = (
+        f"{args.student} from random weights, {args.epochs} epochs at {args.size} px, batch {config.batch}, lr {config.lr}"
+    )
+    dear = f"as the teacher makes a step {cost_factor:.2f} times as dear"
+    teacher = f"{args.teacher_epochs} epochs from {args.pretrained or 'random weights'}"
+    teacher = teacher if args.teacher is None else run_text(read_object(args.teacher / "run.json")["settings"])
+    terms = f"teacher: {teacher}, matched by {config.match}, weights {weight_of_maps(args)} and {args.predictions}"
+    return f"{setting}, photos held out", f"{round(args.epochs * cost_factor)} epochs for the longer baseline, {dear}", terms
 
-    >>> made_as({"family": "yolo", "model": "yolov8n.yaml", "epochs": 40, "size": 256, "pretrained": None})
+
+def figures_of(done: Scored) -> list[tuple[str, records.Estimate]]:
+    """Each variant's mAP and mAP50 and what a teacher adds to both baselines, by the end of their keys."""
+    figures: list[tuple[str, records.Estimate]] = []
+    for variant, by_seed in done.items():
+        figures += [(f"{variant}.{kind}", over_seeds([scores[kind] for scores in by_seed])) for kind in ("map", "map50")]
+        if variant not in (*TERMS, BY_ULTRALYTICS[1]):
+            continue
+        others = {"baseline": base_of(variant)} | ({} if variant in BY_ULTRALYTICS else {"longer": "longer"})
+        gains = {name: gain(done, variant, "map50", other) for name, other in others.items()}
+        figures += [(f"{variant}.map50_minus_{name}", mean) for name, mean in gains.items() if mean is not None]
+    equal_compute = gain(done, "both", "map50", "longer") if "both" in done else None
+    return figures if equal_compute is None else [*figures, ("distilled_minus_baseline", equal_compute)]
+
+
+def run_text(settings: dict[str, Any]) -> str:
+    """How a finished run was trained, as text.
+
+    >>> run_text({"family": "yolo", "model": "yolov8n.yaml", "epochs": 40, "size": 256, "pretrained": None})
     'yolov8n.yaml, 40 epochs at 256 px from random weights'
     """
-    begun = "random" if settings["pretrained"] is None else "given"
-    what = settings.get("model", settings["family"])
-    return f"{what}, {settings['epochs']} epochs at {settings['size']} px from {begun} weights"
+    start = "random" if settings["pretrained"] is None else "given"
+    network = settings.get("model", settings["family"])
+    return f"{network}, {settings['epochs']} epochs at {settings['size']} px from {start} weights"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Why nearest neighbours among studio photos lose: how far studio embeddings lie from shelf ones, in figures and a picture.
+"""Why nearest neighbours among studio photos fail: how far studio embeddings lie from shelf ones, in figures and a picture.
 
     python -m experiments.studies.domain_gap --data D [D ...] --runs R [R ...] --classifier NAME --set SET --out OUT [--record]
 
@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from experiments.figures import records
-from experiments.figures.over_seeds import Mean, over_seeds
+from experiments.figures.over_seeds import over_seeds
 from photos import folds
 from photos.data import read
 from photos.studio import studio_folder
@@ -34,7 +34,7 @@ from stage2_classifier.crops import shelf_regions, studio_regions
 from stage2_classifier.neighbours import AT, Embedded, Floats, embed_regions, load_embedder, recall_at, search, unit, vote
 
 VOTERS = 5  # chosen: neighbours whose vote names a query
-DEAL = 5  # chosen: parts of the products, each in turn unseen by the classifier that tells the domains apart
+TURNS = 5  # chosen: parts of the products, each in turn unseen by the classifier that tells the domains apart
 SHOWN = 1500  # chosen: shelf crops in the picture, at most
 PLOTS = ("tsne", "pca")
 
@@ -49,7 +49,7 @@ class Domains:
     names: int
 
     @property
-    def ways(self) -> dict[str, tuple[Embedded, Embedded, bool]]:
+    def pairings(self) -> dict[str, tuple[Embedded, Embedded, bool]]:
         """Gallery, queries, and whether these are the same photos, for each line of the table."""
         moved = replace(self.studio, vectors=unit(self.studio.vectors + self.step))
         return {
@@ -61,7 +61,7 @@ class Domains:
 
     @property
     def step(self) -> Floats:
-        """From studio to shelf, (D,): the mean over products that have both; what a mere translation could mend."""
+        """From studio to shelf, (D,): the mean over products that have both; what a mere translation could undo."""
         both = np.intersect1d(self.studio.labels, self.train.labels)
         if len(both) == 0:
             raise ValueError("domain_gap: no product has both a studio photo and a box in the training part, need one")
@@ -76,14 +76,14 @@ def centres(embedded: Embedded, labels: Sequence[int] | np.ndarray) -> np.ndarra
     return np.stack([embedded.vectors[embedded.labels == label].mean(0) for label in labels])
 
 
-def recalls(gallery: Embedded, queries: Embedded, same: bool, names: int) -> dict[str, float]:
+def recalls(gallery: Embedded, queries: Embedded, same: bool, n_names: int) -> dict[str, float]:
     """recall1, recall5, recall10 and the accuracy of VOTERS' vote; with `same`, no query is its own neighbour."""
     rows, distances = search(gallery.vectors, queries.vectors, max(VOTERS, *AT) + same)
     if same:
         rows, distances = without_self(rows, distances)
-    found = gallery.labels[rows]
-    voted = vote(found[:, :VOTERS], distances[:, :VOTERS], names).argmax(1)
-    return {f"recall{k}": recall_at(found, queries.labels, k) for k in AT} | {"vote": float((voted == queries.labels).mean())}
+    names = gallery.labels[rows]  # (Q, K)
+    voted = vote(names[:, :VOTERS], distances[:, :VOTERS], n_names).argmax(1)
+    return {f"recall{k}": recall_at(names, queries.labels, k) for k in AT} | {"vote": float((voted == queries.labels).mean())}
 
 
 def without_self(rows: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,9 +103,9 @@ def domain_auc(studio: Embedded, shelf: Embedded) -> float:
     x = np.concatenate([studio.vectors, shelf.vectors])
     y = np.repeat([1, 0], [len(studio.labels), len(shelf.labels)])
     products = np.concatenate([studio.labels, shelf.labels])
-    deal = GroupKFold(min(DEAL, len(np.unique(products))))
+    turns = GroupKFold(min(TURNS, len(np.unique(products))))
     model = LogisticRegression(class_weight="balanced", max_iter=2000)
-    scores = cross_val_predict(model, x, y, groups=products, cv=deal, method="decision_function")
+    scores = cross_val_predict(model, x, y, groups=products, cv=turns, method="decision_function")
     return float(roc_auc_score(y, scores))
 
 
@@ -115,18 +115,18 @@ def gap(studio: Embedded, shelf: Embedded) -> float:
     Below 1 a studio photo lies where the product's own shelf crops lie. Products without both are left out.
     """
     both = np.intersect1d(studio.labels, shelf.labels)
-    here, there = centres(studio, both), centres(shelf, both)
-    mine = np.isin(shelf.labels, both)
-    spread = shelf.vectors[mine] - there[np.searchsorted(both, shelf.labels[mine])]  # (M, D)
-    return float(np.linalg.norm(here - there, axis=1).mean() / np.sqrt((spread**2).sum(1).mean()))
+    studio_centres, shelf_centres = centres(studio, both), centres(shelf, both)
+    own = np.isin(shelf.labels, both)
+    spread = shelf.vectors[own] - shelf_centres[np.searchsorted(both, shelf.labels[own])]  # (M, D)
+    return float(np.linalg.norm(studio_centres - shelf_centres, axis=1).mean() / np.sqrt((spread**2).sum(1).mean()))
 
 
 def measure(domains: Domains) -> dict[str, float]:
     """Every figure of one set: WAY.recall1 ... for each way, auc, gap, and moved_gap once the mean step is undone."""
-    found = {f"{way}.{k}": v for way, parts in domains.ways.items() for k, v in recalls(*parts, domains.names).items()}
-    moved = domains.ways["moved_studio_to_shelf"][0]
-    found["auc"] = domain_auc(domains.studio, domains.train)
-    return found | {"gap": gap(domains.studio, domains.train), "moved_gap": gap(moved, domains.train)}
+    figures = {f"{way}.{k}": v for way, parts in domains.pairings.items() for k, v in recalls(*parts, domains.names).items()}
+    moved = domains.pairings["moved_studio_to_shelf"][0]
+    figures["auc"] = domain_auc(domains.studio, domains.train)
+    return figures | {"gap": gap(domains.studio, domains.train), "moved_gap": gap(moved, domains.train)}
 
 
 # -- the picture -----------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def body(argv: list[str] | None) -> None:
     if args.record:
         command = records.command("studies.domain_gap", argv)
         setting = f"{len(results)} sets, {crops} test crops, embeddings of {args.classifier}"
-        say(f"figures: {records.write(f'knn.{args.set}', as_figures(results, args.set, setting, command))}")
+        say(f"figures: {records.write(f'knn.{args.set}', as_records(results, args.set, setting, command))}")
 
 
 def embedded(data: Path, runs: Path, classifier: str, studio: Path | None) -> Domains:
@@ -211,11 +211,11 @@ def embedded(data: Path, runs: Path, classifier: str, studio: Path | None) -> Do
     size = model.sidecar.size
     regions = [studio_regions(studio_folder(data, studio), dataset.categories, size)]
     regions += [shelf_regions(parts.labelled(part), size) for part in ("train", "test")]
-    found = [embed_regions(model, r) for r in regions]
-    return Domains(*[replace(one, vectors=unit(one.vectors)) for one in found], len(dataset.categories))
+    embeddings = [embed_regions(model, r) for r in regions]
+    return Domains(*[replace(e, vectors=unit(e.vectors)) for e in embeddings], len(dataset.categories))
 
 
-def mean_of(results: list[dict[str, float]], key: str) -> Mean:
+def mean_of(results: list[dict[str, float]], key: str) -> records.Estimate:
     """The mean over sets of one figure."""
     return over_seeds([result[key] for result in results])
 
@@ -234,18 +234,17 @@ def show(results: list[dict[str, float]], title: str) -> None:
     say(f"distance of a product's two centres over the shelf's spread: {apart}, with the mean step undone {moved}")
 
 
-def as_figures(results: list[dict[str, float]], name: str, setting: str, command: str) -> list[dict[str, Any]]:
+def as_records(results: list[dict[str, float]], name: str, setting: str, command: str) -> list[dict[str, Any]]:
     """knn.SET.WAY.recall1 and .vote, knn.SET.domain_auc, .gap and .moved_gap."""
     setting += "; one set, so no interval" if len(results) == 1 else ""
     units = {"recall1": "recall", "vote": "accuracy", "auc": "AUC", "gap": "ratio", "moved_gap": "ratio"}
-    made = []
+    rows = []
     for key in results[0]:
         unit_of = units.get(key.rpartition(".")[2])
         if unit_of:
-            m = mean_of(results, key)
-            told = f"knn.{name}.{'domain_auc' if key == 'auc' else key}"
-            made.append(records.figure(told, m.value, unit_of, m.n, setting, command, m.low, m.high))
-    return made
+            whole_key = f"knn.{name}.{'domain_auc' if key == 'auc' else key}"
+            rows.append(records.figure(whole_key, mean_of(results, key), unit_of, setting, command))
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""What enrolling is worth: products left out of training are taught from their studio photos alone, one at a time.
+"""What enrolling gains: products left out of training are enrolled from their studio photos alone, one at a time.
 
     python -m experiments.studies.enrolling --drawn DIR --out OUT [--seeds 0 1 2 3 4] [--held-out 8] [--head arcface] [--record]
 
 DIR/N holds data/ and folds.json of a drawn shop, and one/ if its box error is to be measured. For each N a classifier goes
-into OUT/N, trained without the held-out products; then each alone is enrolled into a copy of it by `enroll`, and both
-name the test part's crops. OUT/N/result.json holds one seed; a second call goes on where the first was stopped.
+into OUT/N, trained without the held-out products; then each alone is enrolled into a copy of it, and both name the test
+part's crops. OUT/N/result.json holds one seed; a stopped run resumes.
 """
 
 import argparse
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,19 @@ from fusion.models import Model, read_object
 from fusion.pipeline import calibrated
 from fusion.views import crop
 from photos import folds
-from photos.data import Dataset, read
+from photos.data import Category, Dataset, read
 from photos.studio import studio_folder, studio_names
 from runs import record
 from runs.command import run, say
-from stage2_classifier import enrolment
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.crops import Image, shelf_regions
+from stage2_classifier.enrolment import Enrolment, teach
 from stage2_classifier.neighbours import logits_of
 from stage2_classifier.train import is_stopped, train
 
 LEAST = 5  # chosen: test crops that a held-out product must have
-NAME, TAUGHT = "classifier", "taught"
-WAYS: dict[str, list[str]] = {"plain": [], "shift": ["--shift"]}  # how a product is enrolled: flags of the command
+NAME, ENROLLED = "classifier", "taught"  # folders of the classifier and of its copies
+WAYS = {"plain": False, "shift": True}  # how a product is enrolled: whether its prototype is moved by the mean step
 
 
 # -- leaving products out --------------------------------------------------------------------------------------------------
@@ -45,28 +45,28 @@ def photo_folders(data: Path, dataset: Dataset) -> dict[int, Path]:
     """The folder of studio photos of each product that has one, by label."""
     labels = {c.name.strip().casefold(): i for i, c in enumerate(dataset.categories)}
     studio = studio_folder(data, None)
-    found = {labels.get(name.strip().casefold()): studio / folder for folder, name in studio_names(studio).items()}
-    return {label: path for label, path in found.items() if label is not None and path.is_dir()}
+    folders = {labels.get(name.strip().casefold()): studio / folder for folder, name in studio_names(studio).items()}
+    return {label: path for label, path in folders.items() if label is not None and path.is_dir()}
 
 
 def held_out(parts: folds.Folds, pictured: set[int], n: int, rng: np.random.Generator) -> list[int]:
     """`n` labels, drawn from those that are `pictured` and have LEAST test crops. Raises ValueError for too few."""
     counts = np.bincount(np.concatenate([p.labels for p in parts.labelled("test")]))
-    able = sorted(pictured & set(np.flatnonzero(counts >= LEAST).tolist()))
-    if len(able) < n:
-        raise ValueError(f"--held-out: got {n}, only {len(able)} products have studio photos and {LEAST} test crops")
-    return sorted(int(label) for label in rng.choice(able, n, replace=False))
+    eligible = sorted(pictured & set(np.flatnonzero(counts >= LEAST).tolist()))
+    if len(eligible) < n:
+        raise ValueError(f"--held-out: got {n}, only {len(eligible)} products have studio photos and {LEAST} test crops")
+    return sorted(int(label) for label in rng.choice(eligible, n, replace=False))
 
 
 def write_without(data: Path, dataset: Dataset, labels: list[int], out: Path) -> None:
     """A data set at OUT without the categories `labels` and their boxes; its photos are links to those of DATA."""
-    gone = {dataset.categories[label].id for label in labels}
+    left_out = {dataset.categories[label].id for label in labels}
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(data.glob("*.json")):
         values = read_object(path)
         if "annotations" in values:
-            values["categories"] = [c for c in values["categories"] if c["id"] not in gone]
-            values["annotations"] = [a for a in values["annotations"] if a["category_id"] not in gone]
+            values["categories"] = [c for c in values["categories"] if c["id"] not in left_out]
+            values["annotations"] = [a for a in values["annotations"] if a["category_id"] not in left_out]
             record.write_json(out / path.name, values)
     for name in ("images", studio_folder(data, None).name):
         link(data / name, out / name)
@@ -78,11 +78,26 @@ def link(source: Path, place: Path) -> None:
         place.symlink_to(source.resolve())
 
 
+@dataclass(frozen=True, eq=False)
+class NamedCrops:
+    """Crops uint8 (N, size, size, 3) of the test part, their category ids (N,), the trained ids, and the ids named (N,)."""
+
+    crops: Image
+    ids: np.ndarray
+    trained: set[int]
+    names: np.ndarray
+
+    def accuracy(self, categories: set[int]) -> float:
+        """The share of the crops of these categories that have the right name."""
+        own = np.isin(self.ids, list(categories))
+        return float((self.names == self.ids)[own].mean())
+
+
 # -- one seed --------------------------------------------------------------------------------------------------------------
 
 
 def one_seed(drawn: Path, out: Path, n: int, config: ClassifierConfig) -> dict[str, Any]:
-    """Train without `n` products, enroll each, measure; or return what is there. ValueError where it is of other settings."""
+    """Train without `n` products, enroll each, measure; or return the finished result. ValueError if it has other settings."""
     path, settings = out / "result.json", asdict(config) | {"held_out": n}
     if path.is_file():
         result = read_object(path)
@@ -100,16 +115,14 @@ def one_seed(drawn: Path, out: Path, n: int, config: ClassifierConfig) -> dict[s
     train(out / "data", out, "both", config, resume=is_stopped(out / NAME), name=NAME)
     model = Model(out / NAME / "model.onnx")
     crops, ids = test_crops(model, parts)
-    unseen = {dataset.categories[label].id for label in labels}
-    before = named(model, crops)
+    test = NamedCrops(crops, ids, set(ids.tolist()) - {dataset.categories[label].id for label in labels}, named(model, crops))
     rows = []
     for label in labels:
         category = dataset.categories[label]
-        rows.append({"name": category.name, "n": int((ids == category.id).sum()), "before": share(before, ids, {category.id})})
-        rows[-1] |= {way: taught(out, category.name, category.id, pictures[label], flags, crops, ids, before, unseen)
-                     for way, flags in WAYS.items()}  # fmt: skip
-        say(f"seed {config.seed}: {told(rows[-1])}")
-    result = {"settings": settings, "others": share(before, ids, set(ids.tolist()) - unseen), "products": rows}
+        rows.append({"name": category.name, "n": int((ids == category.id).sum()), "before": test.accuracy({category.id})})
+        rows[-1] |= {way: enrolled(out, category, pictures[label], shift, test) for way, shift in WAYS.items()}
+        say(f"seed {config.seed}: {as_text(rows[-1])}")
+    result = {"settings": settings, "others": test.accuracy(test.trained), "products": rows}
     record.write_json(path, result)
     return result
 
@@ -129,28 +142,18 @@ def named(model: Model, crops: Image) -> np.ndarray:
     return np.asarray(known)[calibrated(logits_of(model, crops), model.sidecar)[:, : len(known)].argmax(1)]
 
 
-def share(found: np.ndarray, ids: np.ndarray, wanted: set[int]) -> float:
-    """The share of the crops whose id is `wanted` that have the right name."""
-    mine = np.isin(ids, list(wanted))
-    return float((found == ids)[mine].mean())
-
-
-def taught(
-    out: Path, name: str, category: int, photos: Path, flags: list[str], crops: Image, ids: np.ndarray, before: np.ndarray,
-    unseen: set[int],
-) -> dict[str, float]:  # fmt: skip
+def enrolled(out: Path, category: Category, photos: Path, shift: bool, test: NamedCrops) -> dict[str, float]:
     """Recall of one product once it is enrolled, and how the accuracy on products that were trained changes."""
-    shutil.rmtree(out / TAUGHT, ignore_errors=True)
-    shutil.copytree(out / NAME, out / TAUGHT, ignore=shutil.ignore_patterns("*.pt"))
-    words = ["--data", str(out / "data"), "--runs", str(out), "--classifier", TAUGHT, "--photos", str(photos)]
-    enrolment.body([*words, "--name", name, "--id", str(category), *flags])
-    after, trained = named(Model(out / TAUGHT / "model.onnx"), crops), set(ids.tolist()) - unseen
-    shutil.rmtree(out / TAUGHT)
-    return {"recall": share(after, ids, {category}), "change": share(after, ids, trained) - share(before, ids, trained)}
+    shutil.rmtree(out / ENROLLED, ignore_errors=True)
+    shutil.copytree(out / NAME, out / ENROLLED, ignore=shutil.ignore_patterns("*.pt"))
+    teach(Enrolment(out / "data", out, ENROLLED, photos, category.name, category.id, shift=shift))
+    after = replace(test, names=named(Model(out / ENROLLED / "model.onnx"), test.crops))
+    shutil.rmtree(out / ENROLLED)
+    return {"recall": after.accuracy({category.id}), "change": after.accuracy(test.trained) - test.accuracy(test.trained)}
 
 
-def told(row: dict[str, Any]) -> str:
-    """One product in words."""
+def as_text(row: dict[str, Any]) -> str:
+    """One product's results as text."""
     ways = ", ".join(f"{way} {row[way]['recall']:.2f} (others {row[way]['change']:+.4f})" for way in WAYS)
     return f"{row['name']!r}, {row['n']} test crops: recall {row['before']:.2f}, enrolled {ways}"
 
@@ -189,7 +192,7 @@ def body(argv: list[str] | None) -> None:
         results.append(one_seed(args.drawn / str(seed), args.out / str(seed), args.held_out, config))
     show(results)
     if args.record:
-        say(f"figures: {records.write('enrolling', as_figures(results, records.command('enrolling', argv)))}")
+        say(f"figures: {records.write('enrolling', as_records(results, records.command('studies.enrolling', argv)))}")
 
 
 def seed_means(results: list[dict[str, Any]], way: str, what: str) -> list[float]:
@@ -211,13 +214,13 @@ def show(results: list[dict[str, Any]]) -> None:
     say(f"the trained products' accuracy: {over_seeds([result['others'] for result in results])}")
 
 
-def as_figures(results: list[dict[str, Any]], command: str) -> list[dict[str, Any]]:
+def as_records(results: list[dict[str, Any]], command: str) -> list[dict[str, Any]]:
     """enroll.recall_before, .recall_after, .others_change, and the last two of the other ways, as .WAY.recall_after."""
     n, config = sum(len(result["products"]) for result in results), results[0]["settings"]
     crops = sum(row["n"] for result in results for row in result["products"])
-    one = "; one seed, so no interval" if len(results) == 1 else ""
+    note = "; one seed, so no interval" if len(results) == 1 else ""
     setting = (f"drawn shelves, {len(results)} seeds, {n} products never trained on, {crops} test crops, each enrolled "
-               f"alone from its studio photos; {config['model']} at {config['size']} px, {config['head']}{one}")  # fmt: skip
+               f"alone from its studio photos; {config['model']} at {config['size']} px, {config['head']}{note}")  # fmt: skip
     before = over_seeds([float(np.mean([row["before"] for row in result["products"]])) for result in results])
     rows = [("enroll.recall_before", "recall", before, setting)]
     for way in WAYS:
@@ -226,7 +229,7 @@ def as_figures(results: list[dict[str, Any]], command: str) -> list[dict[str, An
         others = f"accuracy on trained products, after less before; largest of one product {worst:+.4f}; {setting}"
         rows.append((f"{prefix}recall_after", "recall", over_seeds(seed_means(results, way, "recall")), setting))
         rows.append((f"{prefix}others_change", "accuracy", over_seeds(seed_means(results, way, "change")), others))
-    return [records.figure(key, m.value, unit, n, told, command, m.low, m.high) for key, unit, m, told in rows]
+    return [records.figure(key, mean._replace(n=n), unit, text, command) for key, unit, mean, text in rows]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 For each seed: shelves are drawn and split by scene, both detectors and three classifiers trained (on shelf crops, on studio
 photos only, on shelf crops whose names were shuffled), and for each classifier the gate is fitted on valid and scored on test.
-The last two are sabotage: where they name worse than the detector, the gate must answer `detector` and the score stay. What is
-there is used again; a stopped run goes on. DIR/gates.json holds every score of every seed, DIR/gates.png shows them.
+The last two are sabotage: where they name worse than the detector, the gate must answer `detector` and the score must stay.
+Finished runs are reused, a stopped one resumes. DIR/gates.json holds every score of every seed, DIR/gates.png shows them.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from stage2_classifier.gate.calibrate import fit_policy, score
 from stage2_classifier.gate.choose import WITHIN, choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 
-DECIDES = [record.ROOT / file for file in ("fusion/gate.py", "fusion/pipeline.py", *(
-    f"stage2_classifier/{name}.py" for name in ("calibrate", "choose", "evidence")))]  # fmt: skip
+DECIDING_FILES = [record.ROOT / file for file in ("fusion/gate.py", "fusion/pipeline.py", *(
+    f"stage2_classifier/gate/{name}.py" for name in ("calibrate", "choose", "evidence")))]  # fmt: skip
 KINDS = ("shelf", "studio", "shuffled")
 
 
@@ -76,15 +76,15 @@ def body(argv: list[str] | None) -> None:
     if args.record and (args.quick or len(set(args.seeds)) < 2):
         raise ValueError(f"--record: got seeds {args.seeds}, needs 2 or more, and no --quick")
     folds.refuse_file(args.out)
-    found = {str(seed): one_seed(args.set, args.out / str(seed), seed, args.quick) for seed in dict.fromkeys(args.seeds)}
-    record.write_json(args.out / "gates.json", found)
-    show(found, args.set)
-    draw(found, args.out / "gates.png", args.set)
+    results = {str(seed): one_seed(args.set, args.out / str(seed), seed, args.quick) for seed in dict.fromkeys(args.seeds)}
+    record.write_json(args.out / "gates.json", results)
+    show(results, args.set)
+    draw(results, args.out / "gates.png", args.set)
     say(f"gates: {args.out}/gates.json, gates.png")
     if args.record:
         command = records.command("studies.gates", argv)
-        draw(found, records.RESULTS / f"gate.{args.set}.png", args.set)
-        say(f"figures: {records.write(f'gate.{args.set}', as_figures(found, args.set, command))}")
+        draw(results, records.RESULTS / f"gate.{args.set}.png", args.set)
+        say(f"figures: {records.write(f'gate.{args.set}', as_records(results, args.set, command))}")
 
 
 # -- one seed --------------------------------------------------------------------------------------------------------------
@@ -95,13 +95,13 @@ def one_seed(name: str, out: Path, seed: int, quick: bool) -> dict[str, Any]:
     train(SETS[name], out, seed, quick)
     path = out / "gates.json"
     models = [out / part / "model.onnx" for part in ("one", "all", *(f"classifier_{kind}" for kind in KINDS))]
-    key = record.fingerprint(*models, *DECIDES)
+    key = record.fingerprint(*models, *DECIDING_FILES)
     if path.is_file() and json.loads(path.read_text())["key"] == key:
         say(f"gates: seed {seed}: reuses {path}")
         return dict(json.loads(path.read_text())["scores"])
-    found = {kind: measure(out, kind, seed) for kind in KINDS}
-    record.write_json(path, {"key": key, "scores": found})
-    return found
+    scores = {kind: measure(out, kind, seed) for kind in KINDS}
+    record.write_json(path, {"key": key, "scores": scores})
+    return scores
 
 
 def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
@@ -110,10 +110,10 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     shelves: ShelfConfig = replace(make_photos.recipe("demo"), **setting.shelves)
     make_photos.draw(replace(shelves, count=16) if quick else shelves, data, seed, tell=lambda line: say(f"shelves: {line}"))
     folds.body(["--data", str(data), "--out", str(out), "--groups", str(data / "scenes.csv"), "--seed", str(seed)])
-    one = replace(detector_recipes.recipe("demo", quick), seed=seed)
-    one = one if quick else replace(one, size=setting.size, epochs=setting.epochs[0])
-    aware = one if quick else replace(one, epochs=setting.epochs[1])
-    detector.train(data, out, "one", one, resume=detector.is_stopped(out / "one"))
+    agnostic = replace(detector_recipes.recipe("demo", quick), seed=seed)
+    agnostic = agnostic if quick else replace(agnostic, size=setting.size, epochs=setting.epochs[0])
+    aware = agnostic if quick else replace(agnostic, epochs=setting.epochs[1])
+    detector.train(data, out, "one", agnostic, resume=detector.is_stopped(out / "one"))
     start = record.weights_of(out / "one")
     detector.train(data, out, "all", aware, pretrained=start, resume=detector.is_stopped(out / "all"))
     config = replace(classifier_config.recipe("demo", quick), seed=seed)
@@ -125,9 +125,9 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
 
 
 def shuffled(data: Path, out: Path, seed: int) -> Path:
-    """A copy of the set whose boxes have each other's names; what is held out is cut from the same photos, and lies too.
+    """A copy of the set whose boxes have each other's names, those of the held-out photos too.
 
-    A classifier trained on it knows nothing, and is calibrated on lies: the gate alone stands between it and the score.
+    A classifier trained on it knows nothing, and is calibrated on wrong names: only the gate keeps it from harming the score.
     """
     if not (out / "annotations.json").is_file():
         out.mkdir(parents=True, exist_ok=True)
@@ -150,78 +150,77 @@ def measure(out: Path, kind: str, seed: int) -> dict[str, Any]:
     choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
     gates = {policy: fit_policy(policy, valid) for policy in POLICIES}
     gates |= {"gate": replace(choice.gate, further=0), "further": choice.gate}
-    found: dict[str, Any] = {name: score(test, [gate] * len(test)) for name, gate in gates.items()}
+    scores: dict[str, Any] = {name: score(test, [gate] * len(test)) for name, gate in gates.items()}
     gain = None if choice.gain is None else [choice.gain.value, choice.gain.low, choice.gain.high]
-    say(f"gates: seed {seed}, {kind}: {choice.gate.policy}; " + ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
+    say(f"gates: seed {seed}, {kind}: {choice.gate.policy}; " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     trained = read_object(out / f"classifier_{kind}" / "run.json")["metrics"]
-    found["loader_share"] = trained["loader_share"]
-    return found | {"chosen": choice.gate.policy, "offered": choice.offered.policy, "gain": gain}
+    scores["loader_share"] = trained["loader_share"]
+    return scores | {"chosen": choice.gate.policy, "offered": choice.offered.policy, "gain": gain}
 
 
 # -- all seeds -------------------------------------------------------------------------------------------------------------
 
 
-def differences(found: dict[str, Any], kind: str, name: str) -> list[float]:
+def differences(results: dict[str, Any], kind: str, name: str) -> list[float]:
     """Score of `name` minus that of `detector`, a value for each seed."""
-    return [one[kind][name] - one[kind]["detector"] for one in found.values()]
+    return [scores[kind][name] - scores[kind]["detector"] for scores in results.values()]
 
 
-def show(found: dict[str, Any], name: str) -> None:
+def show(results: dict[str, Any], name: str) -> None:
     """Print each seed's scores and the means."""
-    table = Table(title=f"{name}: score on test, {len(found)} seeds; gate with what it chose")
+    table = Table(title=f"{name}: score on test, {len(results)} seeds; gate with what it chose")
     columns = (*POLICIES, "gate", "further")
     for column in ("classifier", "seed", *columns, "gate - detector", "chosen"):
         table.add_column(column, no_wrap=True)
     for kind in KINDS:
-        for seed, one in found.items():
-            row = one[kind]
+        for seed, scores in results.items():
+            row = scores[kind]
             cells = [f"{row[c]:.3f}" for c in columns]
             table.add_row(kind, seed, *cells, f"{row['gate'] - row['detector']:+.4f}", row["chosen"])
     Console(width=150).print(table)
 
 
-def draw(found: dict[str, Any], path: Path, name: str) -> None:
+def draw(results: dict[str, Any], path: Path, name: str) -> None:
     """Score minus the detector's, a dot for each seed and policy, to the PNG at PATH."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    arms = [arm for arm in (*POLICIES, "gate", "further") if arm != "detector"]
+    names = [policy for policy in (*POLICIES, "gate", "further") if policy != "detector"]
     for axes, kind in zip(figure.subplots(1, len(KINDS), sharey=True), KINDS, strict=True):
-        for x, arm in enumerate(arms):
-            values = differences(found, kind, arm)
-            axes.plot([x] * len(values), values, "o", alpha=0.6, color="tab:blue" if arm in POLICIES else "tab:green")
+        for x, policy in enumerate(names):
+            values = differences(results, kind, policy)
+            axes.plot([x] * len(values), values, "o", alpha=0.6, color="tab:blue" if policy in POLICIES else "tab:green")
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xticks(range(len(arms)), arms, rotation=60)
+        axes.set_xticks(range(len(names)), names, rotation=60)
         axes.set_title(f"{name}, {kind} classifier", fontsize=9)
     figure.supylabel("score minus detector's")
     figure.savefig(path, dpi=110)
 
 
-def as_figures(found: dict[str, Any], name: str, command: str) -> list[dict[str, Any]]:
-    """gate.SET.ARM.score and gate.SET.ARM_minus_detector; gate.SET.SABOTAGE.chosen; second_names.SET.gain; what agree keeps."""
-    n = len(found)
+def as_records(results: dict[str, Any], name: str, command: str) -> list[dict[str, Any]]:
+    """gate.SET.POLICY.score, gate.SET.POLICY_minus_detector, gate.SET.SABOTAGE.chosen, second_names.SET.gain, and others."""
+    n = len(results)
     setting = f"{n} seeds of shelves and training, test scenes not trained on; t interval over seeds"
-    made = []
+    rows = []
 
     def add(key: str, values: list[float], unit: str, more: str = "") -> None:
-        mean = over_seeds(values)
-        made.append(records.figure(key, mean.value, unit, n, setting + more, command, mean.low, mean.high))
+        rows.append(records.figure(key, over_seeds(values), unit, setting + more, command))
 
     for kind in KINDS:
         prefix = f"gate.{name}" if kind == "shelf" else f"gate.{name}.{kind}"
-        arms = (*POLICIES, "gate", "further") if kind == "shelf" else ("raw", "gate")
-        for arm in arms:
-            add(f"{prefix}.{arm}.score", [one[kind][arm] for one in found.values()], "score")
-            add(f"{prefix}.{arm}_minus_detector", differences(found, kind, arm), "score")
-        chosen = [one[kind]["chosen"] for one in found.values()]
-        worst = min(differences(found, kind, "gate"))
+        for policy in (*POLICIES, "gate", "further") if kind == "shelf" else ("raw", "gate"):
+            add(f"{prefix}.{policy}.score", [scores[kind][policy] for scores in results.values()], "score")
+            add(f"{prefix}.{policy}_minus_detector", differences(results, kind, policy), "score")
+        chosen = [scores[kind]["chosen"] for scores in results.values()]
+        worst = min(differences(results, kind, "gate"))
         more = f"; chosen: {', '.join(chosen)}; the worst seed's gate minus detector {worst:+.4f}"
         add(f"{prefix}.chosen", [float(c == "detector") for c in chosen], "share of seeds in which `detector` is chosen", more)
-    agree, raw = (differences(found, "shelf", arm) for arm in ("agree", "raw"))
+    agree, raw = (differences(results, "shelf", policy) for policy in ("agree", "raw"))
     if min(raw) > WITHIN:  # else there is nothing to keep
         add(f"gate.{name}.agree_keeps", [a / r for a, r in zip(agree, raw, strict=True)], "share of raw's gain")
-    shares = [one["shelf"]["loader_share"] for one in found.values()]
+    shares = [scores["shelf"]["loader_share"] for scores in results.values()]
     add(f"classifier.{name}.loader_share", shares, "share of the steps' time", "; other work on the machine")
-    add(f"second_names.{name}.gain", [one["shelf"]["further"] - one["shelf"]["gate"] for one in found.values()], "score")
-    return made
+    gains = [scores["shelf"]["further"] - scores["shelf"]["gate"] for scores in results.values()]
+    add(f"second_names.{name}.gain", gains, "score")
+    return rows
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 DIR holds natural/{train,val,test}/NAME/*.jpg, studio/NAME/*.jpg and classes.json (Klasson et al. 2019, arXiv:1901.00711).
 Each run trains `stage2_classifier` on whole photos, fits its temperature on val and is scored on test; about 6 minutes on one
-core (natural) or 5 (the others). OUT/KIND/seedN/result.json holds one; a second call goes on where the first was stopped.
+core (natural) or 5 (the others). OUT/KIND/seedN/result.json holds one; a stopped run resumes.
 """
 
 import argparse
@@ -19,15 +19,16 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.figures import records
-from experiments.figures.over_seeds import Mean, over_seeds
+from experiments.figures.over_seeds import over_seeds
 from photos.studio import content_box
 from runs import record
 from runs.command import run, say
 from stage2_classifier.config import ClassifierConfig, Columns
-from stage2_classifier.crops import Region, crops_of, cut
-from stage2_classifier.fit import fit
+from stage2_classifier.crops import CropFormat, Region, crops_of, cut
+from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.model import build, pretrained_file
-from stage2_classifier.scaling import ece, temperature
+from stage2_classifier.reliability import ece
+from stage2_classifier.scaling import temperature
 from stage2_classifier.train import predict
 
 ERROR = np.array([0.06, 0.06, 0.12, 0.12])  # chosen: how a whole photo is cut at random, as `shake` wants it
@@ -81,7 +82,7 @@ def regions_in(folder: Path, names: list[str], size: int, studio: bool) -> list[
 
 
 def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pretrained: Path | None) -> dict[str, Any]:
-    """Train and score one seed into OUT, or return what is there of the same settings. ValueError where it is of others."""
+    """Train and score one seed into OUT, or return its finished result. ValueError if that has other settings."""
     path, settings = out / "result.json", asdict(config) | {"start": pretrained and record.fingerprint(pretrained)}
     if path.is_file():
         result = json.loads(path.read_text())
@@ -91,7 +92,8 @@ def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pret
     out.mkdir(parents=True, exist_ok=True)
     regions, checkpoint = photos.natural["train"] if kind == "natural" else photos.studio, out / "last.pt"
     model = build(config, Columns(len(photos.names)), pretrained)
-    fitted = fit(model, regions, ERROR, config, checkpoint, lambda line: say(f"{out.name}: {line}"), checkpoint.is_file())
+    crops = TrainingCrops(regions, ERROR)
+    fitted = fit(model, crops, config, checkpoint, lambda line: say(f"{out.name}: {line}"), checkpoint.is_file())
     metrics = scored(fitted.model, photos, config)
     result = {"settings": settings, "n_train": len(regions), "loader_share": fitted.loader_share} | metrics
     record.write_json(path, result)
@@ -100,11 +102,11 @@ def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pret
 
 def scored(model: Any, photos: Photos, config: ClassifierConfig) -> dict[str, float]:
     """Top-1 on val and test, the temperature fitted on val, and the calibration error on test before and after it."""
-    logits, labels = {}, {}
+    logits, labels, form = {}, {}, CropFormat(config.size, config.margin, config.fit)
     for part in ("val", "test"):
         regions = photos.natural[part]
-        rng = np.random.default_rng(0)  # nothing is drawn: the boxes are not shaken
-        crops = crops_of(regions, np.arange(len(regions)), np.zeros(4), config.size, config.margin, rng, config.fit)
+        rng = np.random.default_rng(0)  # never drawn from: the boxes are not shaken
+        crops = crops_of(regions, np.arange(len(regions)), np.zeros(4), form, rng)
         logits[part], labels[part] = predict(model, crops), np.array([r.label for r in regions])
     t = temperature(logits["val"], labels["val"])
     top1 = {f"{part}_top1": float((logits[part].argmax(1) == labels[part]).mean()) for part in logits}
@@ -154,8 +156,8 @@ def body(argv: list[str] | None) -> None:
     show(done)
     if args.record:
         command = records.command("studies.grocery", argv)
-        made = compared(done, args.out, args.pretrained, command) if args.pretrained else as_figures(done, command)
-        say(f"figures: {records.write('grocery', made)}")
+        rows = gain_records(done, args.out, args.pretrained, command) if args.pretrained else as_records(done, command)
+        say(f"figures: {records.write('grocery', rows)}")
 
 
 def rehearsal(config: ClassifierConfig) -> ClassifierConfig:
@@ -168,7 +170,7 @@ def folder(out: Path, kind: str, pretrained: Path | None) -> Path:
     return out / (kind if pretrained is None else f"{kind}_from_{pretrained.stem}")
 
 
-def means(results: list[dict[str, Any]], name: str) -> Mean:
+def means(results: list[dict[str, Any]], name: str) -> records.Estimate:
     """The mean over seeds of one number of the results."""
     return over_seeds([float(result[name]) for result in results])
 
@@ -185,37 +187,37 @@ def show(done: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def setting_of(kind: str, results: list[dict[str, Any]]) -> str:
-    """How the runs of one kind were made, in words."""
+    """The text on how the runs of one kind were trained."""
     first = results[0]
-    one = "; one seed, so no interval" if len(results) == 1 else ""
+    note = "; one seed, so no interval" if len(results) == 1 else ""
     return (
         f"{first['settings']['model']} at {first['settings']['size']} px, {kind}: {first['n_train']} photos to train on, "
-        f"{first['n_test']} test photos, {len(results)} seeds{one}"
+        f"{first['n_test']} test photos, {len(results)} seeds{note}"
     )
 
 
-def as_figures(done: dict[str, list[dict[str, Any]]], command: str) -> list[dict[str, Any]]:
+def as_records(done: dict[str, list[dict[str, Any]]], command: str) -> list[dict[str, Any]]:
     """grocery.KEY.top1, .ece_before and .ece_after for each kind; random weights."""
-    made = []
+    rows = []
     for kind, results in done.items():
         setting = f"random weights; {setting_of(kind, results)}"
         for name, unit in (("top1", "accuracy"), ("ece_before", "ECE"), ("ece_after", "ECE")):
             mean = means(results, "test_top1" if name == "top1" else name)
             key = f"grocery.{KEYS[kind]}.{name}"
-            made.append(records.figure(key, mean.value, unit, mean.n, setting, command, mean.low, mean.high))
-    return made
+            rows.append(records.figure(key, mean, unit, setting, command))
+    return rows
 
 
-def compared(done: dict[str, list[dict[str, Any]]], out: Path, pretrained: Path, command: str) -> list[dict[str, Any]]:
+def gain_records(done: dict[str, list[dict[str, Any]]], out: Path, pretrained: Path, command: str) -> list[dict[str, Any]]:
     """starter_embedding.grocery.minus_random (natural; _KIND for the others): paired by seed with the random starts in OUT."""
-    made = []
+    rows = []
     for kind, results in done.items():
         random = [json.loads((folder(out, kind, None) / f"seed{s}" / "result.json").read_text()) for s in range(len(results))]
         mean = over_seeds([a["test_top1"] - b["test_top1"] for a, b in zip(results, random, strict=True)])
         key = "starter_embedding.grocery.minus_random" + ("" if kind == "natural" else f"_{kind}")
         setting = f"top-1 from {pretrained.name} less top-1 from random weights, same seeds; {setting_of(kind, results)}"
-        made.append(records.figure(key, mean.value, "accuracy", mean.n, setting, command, mean.low, mean.high))
-    return made
+        rows.append(records.figure(key, mean, "accuracy", setting, command))
+    return rows
 
 
 if __name__ == "__main__":

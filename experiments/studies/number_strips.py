@@ -1,7 +1,7 @@
 """Drawn number strips, to learn digits from where photos are few: `python -m experiments.studies.number_strips --out OUT`.
 
-OUT is a COCO folder of ten categories, 0 to 9: a tilted row of digits on a plate, in a fount that matplotlib brings along. That
-is what `--synthetic` of stage1_detector.train takes. Nothing is learned from any photo.
+OUT is a COCO folder of ten categories, 0 to 9: tilted rows of digits on a plate, in a font that matplotlib brings along.
+`--synthetic` of stage1_detector.train takes it. No photo is used.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.pack import Image as Pixels
 
 SIDE = 640  # chosen: pixels of a photo's side
-FOUNTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold",
+FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold",
           "STIXGeneral", "STIXGeneralBol", "cmr10", "cmss10", "cmtt10", "cmb10")  # fmt: skip
 TILT = 13.0  # chosen: degrees
 QUALITY = 92
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def body(argv: list[str] | None) -> None:
-    """Draw the photos that are not there yet. Raises ValueError for a folder that holds something else."""
+    """Draw the photos that do not exist yet. Raises ValueError for a folder that holds something else."""
     p = argparse.ArgumentParser(prog="python -m experiments.studies.number_strips", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--count", type=int, default=400)
@@ -41,13 +41,13 @@ def body(argv: list[str] | None) -> None:
     if args.count < 1 or args.seed < 0 or not 0 <= args.cut <= 1:
         got = f"{args.count}, {args.seed} and {args.cut}"
         raise ValueError(f"--count, --seed, --cut: got {got}, need at least 1, at least 0, and 0 to 1")
-    if coco_writer.claim(args.out, {"kind": "strips", "count": args.count, "seed": args.seed, "cut": args.cut}):
+    if coco_writer.begin(args.out, {"kind": "strips", "count": args.count, "seed": args.seed, "cut": args.cut}):
         tell = ticker("strips: photo")
         for number in range(args.count):
-            if not coco_writer.is_whole(args.out, number):
-                coco_writer.add(args.out, number, strip(np.random.default_rng((args.seed, number)), args.cut), QUALITY)
+            if not coco_writer.is_written(args.out, number):
+                coco_writer.write_photo(args.out, number, strip(np.random.default_rng((args.seed, number)), args.cut), QUALITY)
             tell(number + 1, args.count)
-        coco_writer.close(args.out, list(range(args.count)), [{"id": i, "name": str(i)} for i in range(10)])
+        coco_writer.finish(args.out, list(range(args.count)), [{"id": i, "name": str(i)} for i in range(10)])
     say(f"strips: {args.count} photos in {args.out}")
 
 
@@ -74,7 +74,7 @@ def strip(rng: np.random.Generator, cut: float = 0.0) -> Shot:
     inside = np.clip(around, 0, SIDE)
     share = (inside[:, 2:] - inside[:, :2]).prod(1) / (around[:, 2:] - around[:, :2]).prod(1)
     seen = share > (SEEN_CUT if outside else SEEN)
-    return Shot(spoilt(photo, rng), inside[seen], labels[seen])
+    return Shot(degraded(photo, rng), inside[seen], labels[seen])
 
 
 def beyond(half: np.ndarray, cell: float, middle: float, rng: np.random.Generator) -> float:
@@ -86,17 +86,17 @@ def beyond(half: np.ndarray, cell: float, middle: float, rng: np.random.Generato
 
 def drawn_plate(count: int, cell: np.ndarray, rng: np.random.Generator) -> tuple[Pixels, np.ndarray, np.ndarray]:
     """A plate uint8 (H, W, 3) of `count` cells, boxes (N, 4) of the digits on it, and which these are (N,)."""
-    wide, high = (cell * [count, 1.6]).astype(int)
+    width, height = (cell * [count, 1.6]).astype(int)
     paper = rng.uniform(60, 245, 3) if rng.random() < 0.3 else np.full(3, rng.uniform(60, 245)) + rng.uniform(-12, 12, 3)
     ink = rng.uniform(0, 60, 3) if paper.mean() > 120 else rng.uniform(170, 255, 3)
-    image = Image.new("RGB", (wide, high), tuple(int(c) for c in paper.clip(0, 255)))
+    image = Image.new("RGB", (width, height), tuple(int(c) for c in paper.clip(0, 255)))
     pen = ImageDraw.Draw(image)
-    fount = str(rng.choice(FOUNTS))
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{fount}.ttf"
+    font = str(rng.choice(FONTS))
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
     face = ImageFont.truetype(str(file), int(cell[1] * rng.uniform(0.6, 0.85)))
     labels, boxes, framed = rng.integers(0, 10, count), [], rng.random() < 0.6
     for i, digit in enumerate(labels):
-        x, y = (i + 0.5) * cell[0] + rng.uniform(-0.05, 0.05) * cell[0], high / 2 + rng.uniform(-0.04, 0.04) * high
+        x, y = (i + 0.5) * cell[0] + rng.uniform(-0.05, 0.05) * cell[0], height / 2 + rng.uniform(-0.04, 0.04) * height
         if framed:
             shade = tuple(int(c) for c in (paper * rng.uniform(0.6, 0.95)).clip(0, 255))
             pen.rectangle((x - 0.42 * cell[0], y - 0.5 * cell[1], x + 0.42 * cell[0], y + 0.5 * cell[1]), fill=shade)
@@ -105,8 +105,8 @@ def drawn_plate(count: int, cell: np.ndarray, rng: np.random.Generator) -> tuple
     return np.array(image), np.array(boxes, np.float64), labels
 
 
-def spoilt(photo: Pixels, rng: np.random.Generator) -> Pixels:
-    """As a camera has it: less sharp, noisy, light falling off to one side."""
+def degraded(photo: Pixels, rng: np.random.Generator) -> Pixels:
+    """`photo` as a camera takes it: blurred, noisy, the light falling off to one side."""
     blur = rng.uniform(0.3, 2.0)
     photo = cv2.GaussianBlur(photo, (0, 0), blur)
     light = np.linspace(rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0), SIDE)[None, :, None]

@@ -1,12 +1,12 @@
-"""How well the label tool finds errors that were planted: precision and recall of its ranked list.
+"""How well the label review finds annotation errors that were planted: precision and recall of its ranked list.
 
     python -m experiments.studies.planted_errors --data D [D ...] --runs R [R ...] --out DIR [--seeds 5] [--against cleanlab]
                                   [--record --name SET]
 
 Each seed takes one of the sets in turn and spoils the annotations of its test part: 5 % of the boxes get another name, 5 % are
-moved and resized to an IoU of 0.3 to 0.7 with themselves, 5 % are removed. The list is cut at the number planted, of one kind
-or of all; a proposal counts when it names the right kind and the right box. Errors that the set has of its own count as false.
-The models never saw these photos, and are the same for all seeds of one set.
+moved and resized to an IoU of 0.3 to 0.7 with themselves, 5 % are removed. The list is cut at the number of planted errors, of
+one kind or of all; a proposal counts when it names the right kind and the right box. Errors that the set has of its own count
+as false. The models never saw these photos, and are the same for all seeds of one set.
 
 `--against cleanlab` ranks by cleanlab's ObjectLab scores instead (Tkachenko et al. 2023), which wants `pip install cleanlab`.
 """
@@ -28,15 +28,15 @@ from runs import record
 from runs.command import run, say
 from stage2_classifier.gate.ensemble import default_ensemble
 from stage2_classifier.gate.evidence import Evidence
-from stage2_classifier.label_review.review import Reader
-from stage2_classifier.label_review.suspicions import HALF, Look, Suspicion, suspicions
+from stage2_classifier.label_review.review import EvidenceSource
+from stage2_classifier.label_review.suspicions import HALF, PhotoEvidence, Suspicion, suspicions
 
 SHARE = 0.05  # taken: the issue asks for 5 % of each kind
 MOVED = (0.3, 0.7)  # taken: likewise, IoU of a moved box with itself
 TIGHT = (0.7, 0.95)  # chosen: IoU of a second box with the first
-PLANTED = ("mislabelled", "shifted", "missing")
+PLANTED_KINDS = ("mislabelled", "shifted", "missing")
 TRIES = 1000  # chosen: draws of one box before it is left as it was; one in about 5 fits
-CLEANLAB = {"least": 0.05, "high": 0.8, "low": 0.5}  # chosen as the best of 7 for it on one drawn world; its own: 0, 0.95, 0.5
+CLEANLAB = {"least": 0.05, "high": 0.8, "low": 0.5}  # chosen as the best of 7 for it on one drawn shop; its own: 0, 0.95, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Error:
 
 @dataclass(frozen=True)
 class Hits:
-    """Of `planted` errors a list cut at that number, `listed` long (less where it ends earlier), holds `hits`."""
+    """The list is cut at the number of `planted` errors: it is `listed` long (fewer where it ends earlier) and has `hits`."""
 
     planted: int
     listed: int
@@ -59,12 +59,12 @@ class Hits:
 
     @property
     def precision(self) -> float:
-        """Right ones of those listed; 0 for an empty list."""
+        """The share of the listed that is right; 0 for an empty list."""
         return self.hits / max(1, self.listed)
 
     @property
     def recall(self) -> float:
-        """Found ones of those planted.
+        """The share of the planted that is listed.
 
         >>> Hits(planted=4, listed=2, hits=1).recall
         0.25
@@ -82,20 +82,20 @@ def plant(
 
     Raises ValueError where there is one name only, or too few boxes for one error of each kind.
     """
-    every = [(i, k) for i, photo in enumerate(photos) for k in range(len(photo.boxes))]
-    each = round(SHARE * len(every))
-    if each < 1 or n_categories < 2:
-        got = f"{len(every)} boxes of {n_categories} names"
+    places = [(i, k) for i, photo in enumerate(photos) for k in range(len(photo.boxes))]
+    per_kind = round(SHARE * len(places))
+    if per_kind < 1 or n_categories < 2:
+        got = f"{len(places)} boxes of {n_categories} names"
         raise ValueError(f"planted: got {got}, need at least {round(0.5 / SHARE) + 1} boxes and 2 names")
-    picks = rng.permutation(len(every))[: each * len(kinds)]
+    picks = rng.permutation(len(places))[: per_kind * len(kinds)]
     new, errors = list(photos), []
     for n, pick in enumerate(picks):
-        i, k = every[pick]
+        i, k = places[pick]
         photo, old = photos[i], photos[i].boxes[k]
-        changed = _spoil(kinds[n // each], new[i], int(photo.annotation_ids[k]), n_categories, rng)
+        changed = _spoil(kinds[n // per_kind], new[i], int(photo.annotation_ids[k]), n_categories, rng)
         if changed is not None:
             new[i], annotation = changed
-            errors.append(Error(kinds[n // each], i, annotation, old))
+            errors.append(Error(kinds[n // per_kind], i, annotation, old))
     return new, errors
 
 
@@ -136,20 +136,20 @@ def moved(box: np.ndarray, size: tuple[int, int], between: tuple[float, float], 
 # -- measuring -----------------------------------------------------------------------------------------------------------
 
 
-def count(found: Sequence[Suspicion], errors: Sequence[Error], photos: Sequence[Photo], kind: str | None = None) -> Hits:
-    """What the list `found`, surest first, holds at the number of `errors`; of one kind, or of all where that is None."""
-    wanted = [error for error in errors if kind in (None, error.kind)]
-    listed = [doubt for doubt in found if kind in (None, doubt.kind)][: len(wanted)]
-    left, hits = list(wanted), 0
+def count(doubts: Sequence[Suspicion], errors: Sequence[Error], photos: Sequence[Photo], kind: str | None = None) -> Hits:
+    """The hits of `doubts`, surest first, cut at the number of `errors`; of one kind, or of all where that is None."""
+    counted = [error for error in errors if kind in (None, error.kind)]
+    listed = [doubt for doubt in doubts if kind in (None, doubt.kind)][: len(counted)]
+    left, hits = list(counted), 0
     for doubt in listed:
-        hit = next((error for error in left if _is(doubt, error, photos)), None)
+        hit = next((error for error in left if _is_about(doubt, error, photos)), None)
         if hit is not None:
             left.remove(hit)
             hits += 1
-    return Hits(len(wanted), len(listed), hits)
+    return Hits(len(counted), len(listed), hits)
 
 
-def _is(doubt: Suspicion, error: Error, photos: Sequence[Photo]) -> bool:
+def _is_about(doubt: Suspicion, error: Error, photos: Sequence[Photo]) -> bool:
     """Whether a doubt is about an error: the same kind, and the same annotation, or half the removed box; of twins either."""
     if (doubt.kind, doubt.photo) != (error.kind, error.photo):
         return False
@@ -159,34 +159,36 @@ def _is(doubt: Suspicion, error: Error, photos: Sequence[Photo]) -> bool:
     return annotation == error.annotation or (error.kind == "duplicate" and -annotation - 1 == error.annotation)
 
 
-def by_cleanlab(looks: Sequence[Look]) -> list[Suspicion]:
+def by_cleanlab(photos: Sequence[PhotoEvidence]) -> list[Suspicion]:
     """The same list by cleanlab's scores for swapped, badly located and overlooked boxes, the lowest first."""
     try:
         from cleanlab.object_detection import rank
     except ImportError:
         raise ValueError("--against cleanlab: it is not installed: pip install cleanlab") from None
-    labels = [{"bboxes": look.photo.boxes.astype(float), "labels": look.photo.labels} for look in looks]
-    order, rows = zip(*[_per_class(look) for look in looks], strict=True)
+    labels = [{"bboxes": e.photo.boxes.astype(float), "labels": e.photo.labels} for e in photos]
+    order, rows = zip(*[_per_class(evidence) for evidence in photos], strict=True)
     both = {"labels": labels, "predictions": list(rows)}
     swap = rank.compute_swap_box_scores(**both, high_probability_threshold=CLEANLAB["high"])
-    place = rank.compute_badloc_box_scores(**both, low_probability_threshold=CLEANLAB["low"])
+    location = rank.compute_badloc_box_scores(**both, low_probability_threshold=CLEANLAB["low"])
     over = rank.compute_overlooked_box_scores(**both, high_probability_threshold=CLEANLAB["high"])
-    found = []
-    for i, look in enumerate(looks):
-        for kind, scores in (("mislabelled", swap[i]), ("shifted", place[i])):
-            found += [Suspicion(kind, i, k, look.photo.boxes[k], None, 1 - float(s), "") for k, s in enumerate(scores)]
+    doubts = []
+    for i, evidence in enumerate(photos):
+        for kind, scores in (("mislabelled", swap[i]), ("shifted", location[i])):
+            boxes = evidence.photo.boxes
+            doubts += [Suspicion(kind, i, k, boxes[k], None, 1 - float(s), "") for k, s in enumerate(scores)]
         free = [(j, float(s)) for j, s in zip(order[i], over[i], strict=True) if np.isfinite(s)]
-        found += [Suspicion("missing", i, None, look.found.boxes[j], None, 1 - s, "") for j, s in free]
-    return sorted(found, key=lambda s: -s.score)
+        doubts += [Suspicion("missing", i, None, evidence.detections.boxes[j], None, 1 - s, "") for j, s in free]
+    return sorted(doubts, key=lambda s: -s.score)
 
 
-def _per_class(look: Look) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Found boxes as cleanlab wants them: for each name (M, 5), box and probability; and their positions in order."""
-    names, sure = look.found_names.argmax(1), look.found_names.max(1, initial=0.0)
-    seen = look.found.scores >= CLEANLAB["least"]
-    rows = np.concatenate([look.found.boxes, sure[:, None]], 1).astype(float)  # (N, 5)
-    each = [np.flatnonzero(seen & (names == c)) for c in range(look.found_names.shape[1])]
-    return np.concatenate(each), [rows[index] for index in each]
+def _per_class(evidence: PhotoEvidence) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Detected boxes as cleanlab wants them: for each name (M, 5), box and probability; and their positions in order."""
+    probabilities = evidence.names_at_detections  # (N, C)
+    names, certainty = probabilities.argmax(1), probabilities.max(1, initial=0.0)
+    listed = evidence.detections.scores >= CLEANLAB["least"]
+    rows = np.concatenate([evidence.detections.boxes, certainty[:, None]], 1).astype(float)  # (N, 5)
+    by_name = [np.flatnonzero(listed & (names == c)) for c in range(probabilities.shape[1])]
+    return np.concatenate(by_name), [rows[index] for index in by_name]
 
 
 RANKERS = {"ours": suspicions, "cleanlab": by_cleanlab}
@@ -222,46 +224,46 @@ def body(argv: list[str] | None) -> None:
         got = f"{len(args.data)} data sets, {len(args.runs)} run folders, {args.seeds} seeds"
         raise ValueError(f"--data, --runs, --seeds: got {got}, need a run folder for each set, and at least 2 seeds")
     sets = [gather(data, runs, args.classifier) for data, runs in zip(args.data, args.runs, strict=True)]
-    kinds = [*PLANTED, *(["duplicate"] if args.duplicates else [])]
-    rows = [once(sets[seed % len(sets)], kinds, RANKERS[args.against], seed) for seed in range(args.seeds)]
-    made = summary(rows, args.name, sets, records.command("studies.planted_errors", argv))
+    kinds = [*PLANTED_KINDS, *(["duplicate"] if args.duplicates else [])]
+    rows = [plant_and_count(sets[seed % len(sets)], kinds, RANKERS[args.against], seed) for seed in range(args.seeds)]
+    figures = as_records(rows, args.name, sets, records.command("studies.planted_errors", argv))
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_json(args.out / "planted.json", [{kind: vars(hits) for kind, hits in row.items()} for row in rows])
-    for f in made:
-        say(f"planted: {f['key']:40} {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]")
+    for row in figures:
+        say(f"planted: {row['key']:40} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
     if args.record:
-        say(f"figures: {records.write('labels', made)}")
+        say(f"figures: {records.write('labels', figures)}")
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """The test part of one set and what the models said of it."""
+class SetUnderTest:
+    """The test part of one set and what the models find there."""
 
-    reader: Reader
+    source: EvidenceSource
     photos: tuple[Photo, ...]
     evidence: list[Evidence]
 
 
-def gather(data: Path, runs: Path, classifiers: Sequence[str]) -> Place:
-    """Run the models on the test part, or take their words from RUNS/raw."""
+def gather(data: Path, runs: Path, classifiers: Sequence[str]) -> SetUnderTest:
+    """Run the models on the test part, or take their outputs from RUNS/raw."""
     dataset = read(data)
     photos = folds.load(runs / folds.NAME, dataset).labelled("test")
-    reader = Reader(default_ensemble(runs, classifiers, dataset), runs)
-    return Place(reader, photos, reader.evidence(photos))
+    source = EvidenceSource(default_ensemble(runs, classifiers, dataset), runs)
+    return SetUnderTest(source, photos, source.evidence(photos))
 
 
-def once(place: Place, kinds: Sequence[str], ranker: Any, seed: int) -> dict[str, Hits]:
+def plant_and_count(part: SetUnderTest, kinds: Sequence[str], ranker: Any, seed: int) -> dict[str, Hits]:
     """Plant with one seed and count, for each kind and for "all"."""
-    width = len(place.reader.ensemble.categories)
-    photos, errors = plant(place.photos, width, kinds, np.random.default_rng(seed))
-    found = ranker(place.reader.looks(photos, place.evidence))
-    return {kind: count(found, errors, photos, kind) for kind in kinds} | {"all": count(found, errors, photos)}
+    width = len(part.source.ensemble.categories)
+    photos, errors = plant(part.photos, width, kinds, np.random.default_rng(seed))
+    doubts = ranker(part.source.beside_annotations(photos, part.evidence))
+    return {kind: count(doubts, errors, photos, kind) for kind in kinds} | {"all": count(doubts, errors, photos)}
 
 
-def summary(rows: Sequence[dict[str, Hits]], name: str, sets: Sequence[Place], command: str) -> list[dict[str, Any]]:
+def as_records(rows: Sequence[dict[str, Hits]], name: str, sets: Sequence[SetUnderTest], command: str) -> list[dict[str, Any]]:
     """Figures with t-intervals over the seeds: labels.NAME.precision and .recall over all kinds, labels.NAME.KIND.* of each."""
     photos, boxes = sum(len(s.photos) for s in sets), sum(len(p.boxes) for s in sets for p in s.photos)
-    made = []
+    figures = []
     for kind in rows[0]:
         planted = sum(row[kind].planted for row in rows)
         setting = (
@@ -272,8 +274,8 @@ def summary(rows: Sequence[dict[str, Hits]], name: str, sets: Sequence[Place], c
             key = f"labels.{name}.{what}" if kind == "all" else f"labels.{name}.{kind}.{what}"
             mean = over_seeds([getattr(row[kind], what) for row in rows])
             low, high = max(0.0, mean.low or 0.0), min(1.0, mean.high or 1.0)
-            made.append(records.figure(key, mean.value, "share", len(rows), setting, command, low, high))
-    return made
+            figures.append(records.figure(key, records.Estimate(mean.value, len(rows), low, high), "share", setting, command))
+    return figures
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,9 @@ from experiments.figures import records
 from photos.data import read
 from photos.studio import STUDIO
 from runs.command import run, say
-from stage1_detector.synthesis import camera, coco_writer, make_photos, shelf, studio_shelves
-from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis import camera, coco_writer, composed_dataset, make_photos, shelf
+from stage1_detector.synthesis.cutouts import Backgrounds, Studio, cut_all
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
 
 SIZE = 1280  # taken: the issue's
@@ -51,40 +52,48 @@ def body(argv: list[str] | None) -> None:
     make_photos.draw(config, args.out / "shop", tell=say)
     shop = read(args.out / "shop")
     products = cut_all(args.out / "shop" / STUDIO, args.out / "cutouts", 2, say)
-    categories, labels = make_photos.named(products, make_photos.categories_of(args.out / "shop"))
-    source, look = Studio(args.out / "cutouts", labels, Backs()), make_photos.look_like(shop.photos, SIZE)
+    categories, labels = make_photos.match_categories(products, make_photos.categories_of(args.out / "shop"))
+    source, look = Studio(args.out / "cutouts", labels, Backgrounds()), make_photos.appearance_of(shop.photos, SIZE)
     rates = []
     for k in range(args.rounds):
         out, started = args.out / f"composed{k}", time.perf_counter()
-        if studio_shelves.draw(source, look, categories, args.count, out, seed=k):
+        if composed_dataset.draw(composed_dataset.ComposedSet(source, look, categories, args.count, k), out):
             rates.append(args.count / (time.perf_counter() - started))
     boxes = np.mean([len(photo.boxes) for photo in read(out).photos])
     ratios = turns(source, look, replace(config, sizes=look.sizes))
-    words = records.command("studies.synthetic_photos", argv)
     if not rates:
         raise ValueError(f"--out: got {args.out}, whose photos are there already: nothing was timed; give another folder")
-    told = [
-        records.figure("synth.photos_per_second", float(np.median(rates)), "photos/s", len(rates),
-                       f"{args.count} photos of {SIZE} px, {boxes:.0f} boxes each, {len(products)} products, 2 workers, start "
-                       f"included; median, in brackets the slowest and the fastest round", words, min(rates), max(rates)),
-        records.figure("synth.drawn_over_composed", float(np.median(ratios)), "ratio of times", len(ratios),
-                       "one photo of the drawn shop's painter over one composed, in turns, one core; median, in brackets the "
-                       "smallest and the largest", words, min(ratios), max(ratios)),
-    ]  # fmt: skip
-    for one in told:
-        say(f"{one['key']}: {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}] {one['unit']}")
+    photos_text = f"{args.count} photos of {SIZE} px, {boxes:.0f} boxes each, {len(products)} products"
+    rows = as_records(rates, ratios, photos_text, records.command("studies.synthetic_photos", argv))
+    for row in rows:
+        say(f"{row['key']}: {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}] {row['unit']}")
     if args.record:
-        records.write("synth", told)
+        records.write("synth", rows)
         coco_writer.write_jpeg(records.RESULTS / "synth.sheet.jpg", sheet(out), 80)
 
 
-def turns(source: Studio, look: Look, config: shelf.ShelfConfig) -> list[float]:
+def as_records(rates: list[float], ratios: list[float], photos_text: str, command: str) -> list[dict[str, Any]]:
+    """synth.photos_per_second and synth.drawn_over_composed, the medians with the smallest and the largest."""
+    rate = records.Estimate(float(np.median(rates)), len(rates), min(rates), max(rates))
+    ratio = records.Estimate(float(np.median(ratios)), len(ratios), min(ratios), max(ratios))
+    composed = f"{photos_text}, 2 workers, start included; median, in brackets the slowest and the fastest round"
+    paired = (
+        "one photo of the drawn shop's painter over one composed, in turns, one core; median, in brackets the smallest and the "
+        "largest"
+    )
+    return [
+        records.figure("synth.photos_per_second", rate, "photos/s", composed, command),
+        records.figure("synth.drawn_over_composed", ratio, "ratio of times", paired, command),
+    ]
+
+
+def turns(source: Studio, look: ShelfAppearance, config: shelf.ShelfConfig) -> list[float]:
     """Seconds of a drawn photo over those of a composed one, PAIRS times, on one core; the first pair warms up."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     ratios = []
     for k in range(PAIRS + 1):
-        rng, shop = np.random.default_rng(k), make_photos.world(config, 0)
+        rng, shop = np.random.default_rng(k), make_photos.catalogue(config, 0)
         started = time.perf_counter()
         scene = shelf.arrange(config, shop, rng)
         camera.photograph(config, scene, shelf.paint(scene, shop, rng), rng)

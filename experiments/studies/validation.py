@@ -9,7 +9,7 @@ that of `--grouped` by scene or with the parts that the set comes with. Three fi
     grouped  no scene on both sides, the gate tuned on the photos that it is scored on
     nested   no scene on both sides, the gate tuned on valid, and chosen there by nested cross-validation
 
-The figures of `random` and `nested` differ by what a board would take away in private.
+The figures of `random` and `nested` differ by what a contest's private score would take away.
 """
 
 import argparse
@@ -55,12 +55,12 @@ def body(argv: list[str] | None) -> None:
     rows = measure(args.random, args.grouped, args.classifier, args.seed)
     show(rows)
     if args.record:
-        made = as_figures(rows, args.name, records.command("studies.validation", argv))
-        say(f"figures: {records.write(f'validation.{args.name}', made)}")
+        figures = as_records(rows, args.name, records.command("studies.validation", argv))
+        say(f"figures: {records.write(f'validation.{args.name}', figures)}")
 
 
 def measure(random: list[Path], grouped: list[Path], classifier: str, seed: int) -> dict[str, tuple[Interval, str]]:
-    """The three figures with intervals over what each test part resamples, and in words what each was scored on."""
+    """The three figures with intervals over what each test part resamples, and a text on what each was scored on."""
     by_photo, by_scene = open_runs(*random, classifier, "photo"), open_runs(*grouped, classifier, None)
     return {
         "random": scored(by_photo, best_on_itself(by_photo["test"]), seed),
@@ -80,7 +80,7 @@ def open_runs(data: Path, runs: Path, classifier: str, groups: str | None) -> di
         raise ValueError(f"{runs / 'folds.json'}: got --groups {parts.settings.groups}, this side needs {need}")
     ensemble = default_ensemble(runs, [classifier], dataset)
     evidence = {part: gather(part, ensemble, runs, parts) for part in ("valid", "test")}
-    return evidence | {f"{part}_scenes": scenes_of(found, parts) for part, found in evidence.items()}
+    return evidence | {f"{part}_scenes": scenes_of(own, parts) for part, own in evidence.items()}
 
 
 def best_on_itself(test: list[Evidence]) -> Gate:
@@ -95,12 +95,12 @@ def chosen(runs: dict[str, Any], seed: int) -> Gate:
 
 
 def scored(runs: dict[str, Any], gate: Gate, seed: int) -> tuple[Interval, str]:
-    """The score of `gate` on the test part, with its interval, and n and the policy in words."""
+    """The score of `gate` on the test part, with its interval, and a text on n and the policy."""
     test = runs["test"]
-    found = match([e.truth for e in test], predictions(test, [gate] * len(test)), n_categories(test))
+    matched = match([e.truth for e in test], predictions(test, [gate] * len(test)), n_categories(test))
     groups, resampled = resampling_groups(runs["test_scenes"])
     resampled = "photos" if len(np.unique(groups)) == len(test) else resampled
-    own = interval(found, groups, np.random.default_rng(seed)).score
+    own = interval(matched, groups, np.random.default_rng(seed)).score
     return own, f"{len(test)} test photos, over {resampled}; gate: {gate.policy}"
 
 
@@ -115,10 +115,13 @@ def show(rows: dict[str, tuple[Interval, str]]) -> None:
     Console(width=130).print(table)
 
 
-def as_figures(rows: dict[str, tuple[Interval, str]], name: str, command: str) -> list[dict[str, Any]]:
+def as_records(rows: dict[str, tuple[Interval, str]], name: str, command: str) -> list[dict[str, Any]]:
     """validation.SET.random, .grouped and .nested."""
-    return [records.figure(f"validation.{name}.{way}", own.value, "score", int(on.split()[0]), on, command, own.low, own.high)
-            for way, (own, on) in rows.items()]  # fmt: skip
+    figures = []
+    for way, (own, on) in rows.items():
+        estimate = records.Estimate(own.value, int(on.split()[0]), own.low, own.high)
+        figures.append(records.figure(f"validation.{name}.{way}", estimate, "score", on, command))
+    return figures
 
 
 if __name__ == "__main__":

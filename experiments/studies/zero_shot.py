@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.figures import records
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import scenes
 from photos.data import Photo, read, read_image
 from photos.score import Interval, Truth, interval, match
@@ -36,16 +36,16 @@ def body(argv: list[str] | None) -> None:
     args = p.parse_args(argv)
     dataset = read(args.data)
     photos, groups = dataset.photos, scenes.groups(dataset)
-    told = []
+    rows = []
     for size in args.sizes:
-        found = scored(photos, groups, args.weights, size)
-        say(f"{args.set}: starter at {size} px, untrained: det mAP50 {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+        score = scored(photos, groups, args.weights, size)
+        say(f"{args.set}: starter at {size} px, untrained: det mAP50 {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]")
         key = f"starter.{args.set}.zero_shot.map50" + (f".{size}" if size != args.sizes[0] else "")
-        setting = f"{len(photos)} photos, {size} px, one view, NMS, no training; over {found.n_groups} scenes"
-        words = records.command("studies.zero_shot", argv)
-        told.append(records.figure(key, found.value, "mAP50", len(photos), setting, words, found.low, found.high))
+        setting = f"{len(photos)} photos, {size} px, one view, NMS, no training; over {score.n_groups} scenes"
+        estimate = records.Estimate(score.value, len(photos), score.low, score.high)
+        rows.append(records.figure(key, estimate, "mAP50", setting, records.command("studies.zero_shot", argv)))
     if args.record:
-        records.write("starter", told)
+        records.write("starter", rows)
 
 
 def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: int) -> Interval:
@@ -54,9 +54,9 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
         starter.export(Path(folder), weights, size)
         model = Model(Path(folder) / "model.onnx")
         member = train.member(model)
-        found = [detect_one(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
+        detections = [run_detector(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
     truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]
-    return interval(match(truths, found, 1), groups, np.random.default_rng(0)).det_map50
+    return interval(match(truths, detections, 1), groups, np.random.default_rng(0)).det_map50
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from stage1_detector.distillation.losses import Part
-from stage1_detector.torch_engine.distributed import Crew
+from stage1_detector.torch_engine.distributed import Distributed
 
 Predicted = tuple[torch.Tensor, torch.Tensor]
 
@@ -17,12 +17,14 @@ Predicted = tuple[torch.Tensor, torch.Tensor]
 def own_of_yolo(
     student: Any, images: torch.Tensor, boxes: list[torch.Tensor], labels: list[torch.Tensor]
 ) -> tuple[dict[str, Part], Predicted]:
-    """ultralytics' loss, a mean over the crew's assigned boxes, and the predictions: boxes (B, A, 4), logits (B, A, C)."""
-    network, crew = student.network, student.sharers
+    """ultralytics' loss, a mean over the boxes assigned in all processes, and predictions: boxes (B, A, 4), logits
+    (B, A, C).
+    """
+    network, distributed = student.network, student.sharers
     if getattr(network, "criterion", None) is None:  # it stays on the device where it is made
         network.criterion = network.init_criterion()
     for part in parts_of(network.criterion):
-        part.__class__, part.crew = Assigned, crew
+        part.__class__, part.distributed = Assigned, distributed
     made = network(images)
     batch = {"img": images, "cls": torch.cat(labels)[:, None].float(), "bboxes": torch.cat(boxes), "batch_idx": owner(boxes)}
     losses, _ = network.loss(batch, made)
@@ -30,20 +32,20 @@ def own_of_yolo(
     raw = raw.get("one2many", raw)
     head, (height, width) = network.model[-1], images.shape[2:]
     decoded = head._inference(raw)[:, :4].permute(0, 2, 1) / images.new_tensor([width, height] * 2)  # (B, A, 4)
-    own = Part(losses.sum() / len(images), images.new_tensor(1 / crew.size))
+    own = Part(losses.sum() / len(images), images.new_tensor(1 / distributed.world_size))
     return {"detection": own}, (decoded, raw["scores"].permute(0, 2, 1))
 
 
 def own_of_rtdetr(
     student: Any, images: torch.Tensor, boxes: list[torch.Tensor], labels: list[torch.Tensor]
 ) -> tuple[dict[str, Part], Predicted]:
-    """ultralytics' loss, a mean over the crew's products, and the last layer's predictions: boxes (B, Q, 4), logits (B, Q, C).
+    """ultralytics' loss, a mean over all processes' products, and the last layer's boxes (B, Q, 4) and logits (B, Q, C).
 
-    Queries of denoising are drawn for the whole crew's batch: every process draws the same, and takes its own photos'.
+    Denoising queries are drawn for the batch of all processes: every process draws the same, and takes its own photos'.
     """
-    network, crew = student.network, student.sharers
-    whole = crew.every([(b.cpu(), n.cpu()) for b, n in zip(boxes, labels, strict=True)])
-    before, photos = sum(map(len, whole[: crew.rank])), [pair for part in whole for pair in part]
+    network, distributed = student.network, student.sharers
+    whole = distributed.all_gather([(b.cpu(), n.cpu()) for b, n in zip(boxes, labels, strict=True)])
+    before, photos = sum(map(len, whole[: distributed.rank])), [pair for part in whole for pair in part]
     mine = slice(before, before + len(boxes))
     targets = {
         "cls": torch.cat([n for _, n in photos]).to(images.device),
@@ -64,7 +66,7 @@ def own_of_rtdetr(
     network.criterion.whole = {"": matched, "_dn": denoised}
     told = (*found, noisy)
     loss, _ = network.loss(batch, told if student.training else (None, told))
-    return {"detection": Part(loss, images.new_tensor(1 / crew.size))}, (dec_boxes[-1], dec_logits[-1])
+    return {"detection": Part(loss, images.new_tensor(1 / distributed.world_size))}, (dec_boxes[-1], dec_logits[-1])
 
 
 OWN: dict[str, Callable[..., tuple[dict[str, Part], Predicted]]] = {"yolo": own_of_yolo, "rtdetr": own_of_rtdetr}
@@ -76,9 +78,9 @@ def parts_of(criterion: Any) -> list[Any]:
 
 
 class Assigned(v8DetectionLoss):
-    """A YOLO's losses of one process's photos, divided by what all boxes weigh that the `crew` assigns."""
+    """A YOLO's losses of one process's photos, divided by the weight of the boxes assigned in all processes."""
 
-    crew: Crew
+    distributed: Distributed
 
     def loss(self, preds: Any, batch: Any) -> Any:
         weights: list[torch.Tensor] = []
@@ -88,11 +90,11 @@ class Assigned(v8DetectionLoss):
         finally:
             hook.remove()
         mine = float(weights[0])
-        return losses * (max(mine, 1.0) / max(self.crew.sums({"weight": mine})["weight"], 1.0)), told
+        return losses * (max(mine, 1.0) / max(self.distributed.all_reduce_sums({"weight": mine})["weight"], 1.0)), told
 
 
 class Decoder(RTDETRDecoder):
-    """An RT-DETR's head that is told of the whole crew's products and takes those of `mine`, its photos."""
+    """An RT-DETR's head that is told of all processes' products and takes those of `mine`, its photos."""
 
     mine = slice(None)
 
@@ -103,7 +105,7 @@ class Decoder(RTDETRDecoder):
 
 
 class Share(RTDETRDetectionLoss):
-    """RT-DETR's losses of one process's photos, a mean over `whole`, the crew's products: matched, and denoised (`_dn`)."""
+    """RT-DETR's losses of one process's photos, a mean over `whole`, all processes' products: matched, and denoised (`_dn`)."""
 
     whole: dict[str, int]
 

@@ -22,10 +22,10 @@ from stage1_detector.distillation.own_losses import OWN, Decoder, Share
 from stage1_detector.distillation.teacher import Known, Teacher
 from stage1_detector.engine import max_det
 from stage1_detector.families import FAMILIES
-from stage1_detector.torch_engine.distributed import ALONE, Crew
-from stage1_detector.torch_engine.loop import Targets
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
+from stage1_detector.torch_engine.training_state import Targets
 from stage1_detector.ultralytics_engine import rtdetr, yolo
-from stage1_detector.ultralytics_engine.detection_trainer import load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import load_pretrained
 
 MATCHES = ("index", "cost")
 ALIKE = {"yolo"}, {"rtdetr", "conditional_detr"}  # families whose k-th predictions may be paired: by cell, and by query
@@ -74,14 +74,20 @@ class Student(nn.Module):
     """The network, what adapts its maps to the teacher's, and the losses of both."""
 
     def __init__(
-        self, config: StudentConfig, names: list[str], queries: int, teacher: Teacher | None, warmup: int, crew: Crew = ALONE
+        self,
+        config: StudentConfig,
+        names: list[str],
+        queries: int,
+        teacher: Teacher | None,
+        warmup: int,
+        distributed: Distributed = SINGLE_PROCESS,
     ) -> None:
         """`warmup` is in batches, `queries` an RT-DETR's."""
         super().__init__()
         self.description: dict[str, Any] = {"config": asdict(config), "names": names, "queries": queries}
-        self.config, self.teacher, self.warmup, self.crew = config, teacher, warmup, crew
+        self.config, self.teacher, self.warmup, self.distributed = config, teacher, warmup, distributed
         self.network = new(config, names, queries)
-        self.look = FAMILIES[config.family].look
+        self.input_format = FAMILIES[config.family].input_format
         self.maps: list[torch.Tensor] = []
         self.network.model[-1].register_forward_pre_hook(partial(see, self.maps))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches learnt from
@@ -94,33 +100,33 @@ class Student(nn.Module):
         blank = torch.zeros(1, 3, self.config.size, self.config.size)
         with torch.no_grad():
             self.network.eval()(blank)
-        theirs = teacher(blank, self.look).maps
+        theirs = teacher(blank, self.input_format).maps
         self.network.train()
         made = [nn.Conv2d(mine.shape[1], nearest(mine, theirs).shape[1], 1) for mine in self.maps]
         self.maps.clear()
         return made
 
     @property
-    def sharers(self) -> Crew:
+    def sharers(self) -> Distributed:
         """Who shares a batch: in training all, on valid the first process is alone."""
-        return self.crew if self.training else ALONE
+        return self.distributed if self.training else SINGLE_PROCESS
 
     @property
-    def body(self) -> nn.Module:
+    def feature_extractor(self) -> nn.Module:
         """The backbone."""
         network: Any = self.network
         return cast(nn.Module, network.model[: len(network.yaml["backbone"])])
 
     @property
-    def judged(self) -> nn.Module:
+    def inference_network(self) -> nn.Module:
         """The network alone, in a copy: what judges a network readies it for export."""
         return deepcopy(self.network)
 
-    def sampling(self, on: bool) -> None:
+    def enable_eval_losses(self, on: bool) -> None:
         """Nothing is drawn."""
 
     def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
-        """This process's share of the losses on photos (B, 3, H, W), to be added up, and over the crew; targets as
+        """This process's share of the losses on photos (B, 3, H, W), to be added up, and over the processes; targets as
         `rcnn.Targets`.
         """
         scale = images.new_tensor([images.shape[3], images.shape[2]] * 2)
@@ -129,14 +135,14 @@ class Student(nn.Module):
         parts, predicted = OWN[self.config.family](self, images, boxes, labels)
         weights = dict.fromkeys(parts, 1.0)
         if self.teacher is not None:
-            taught = self._taught(self.teacher(images, self.look), *predicted, boxes)
+            taught = self._taught(self.teacher(images, self.input_format), *predicted, boxes)
             grown = min(1.0, int(self.seen) / self.warmup) if self.warmup else 1.0
             weights |= {name: grown * float(getattr(self.config, f"{name}_weight")) for name in taught}
             parts |= taught
         if self.training:
             self.seen += 1
         self.maps.clear()  # of a graph, which no copy could be made of
-        counts = self.sharers.sums({name: float(part.count) for name, part in parts.items()})
+        counts = self.sharers.all_reduce_sums({name: float(part.count) for name, part in parts.items()})
         return {name: weights[name] * part.total / max(counts[name], 1e-6) for name, part in parts.items()}
 
     def _taught(self, known: Known, boxes: torch.Tensor, logits: torch.Tensor, truth: list[torch.Tensor]) -> dict[str, Part]:
@@ -204,12 +210,12 @@ def build(
     names: list[str],
     pretrained: Path | None = None,
     teacher: Teacher | None = None,
-    crew: Crew = ALONE,
+    distributed: Distributed = SINGLE_PROCESS,
 ) -> Student:
-    """The student to train on `photos`. Raises ValueError for weights that fill less than MUCH of it."""
+    """The student to train on `photos`. Raises ValueError for weights that fill less than REQUIRED_SHARE of it."""
     batches = -(-(len(photos) + round(len(photos) * config.synthetic_ratio)) // config.batch)
     queries = config.queries or max(rtdetr.QUERIES, max_det(photos))
-    student = Student(config, names, queries, teacher, round(config.teacher_warmup * batches), crew)
+    student = Student(config, names, queries, teacher, round(config.teacher_warmup * batches), distributed)
     if pretrained is not None:
-        load_matching(student.network, pretrained)
+        load_pretrained(student.network, pretrained)
     return student

@@ -26,9 +26,8 @@ from stage1_detector.distillation import student, teacher
 from stage1_detector.distillation.student import MATCHES, StudentConfig
 from stage1_detector.families import FAMILIES
 from stage1_detector.recipes import RECIPES, recipe
-from stage1_detector.torch_engine import distributed as crews
 from stage1_detector.torch_engine import loop
-from stage1_detector.torch_engine.distributed import Crew
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed, distributed_training
 from stage1_detector.ultralytics_engine import yolo
 
 NONE = "none"
@@ -86,9 +85,9 @@ def body(argv: list[str] | None) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     args = parser().parse_args(argv)
     config = wanted(args)
-    with crews.begun(config.device) as crew:
+    with distributed_training(config.device) as distributed:
         given = args.pretrained, args.resume, args.force, args.synthetic
-        distill(args.data, args.out, args.classes, config, args.teacher, *given, crew)
+        distill(args.data, args.out, args.classes, config, args.teacher, *given, distributed)
 
 
 def wanted(args: argparse.Namespace) -> StudentConfig:
@@ -111,24 +110,26 @@ def distill(
     resume: bool = False,
     force: bool = False,
     synthetic: Path | None = None,
-    crew: Crew = crews.ALONE,
+    distributed: Distributed = SINGLE_PROCESS,
 ) -> Path:
     """Train a student into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused."""
-    if config.batch < crew.size:
-        raise ValueError(f"--batch: got {config.batch} photos for {crew.size} processes, need one for each")
+    if config.batch < distributed.world_size:
+        raise ValueError(f"--batch: got {config.batch} photos for {distributed.world_size} processes, need one for each")
     dataset = read(data)
     wanted = None if classes == "one" else [category.id for category in dataset.categories]
-    where = None if taught_by == NONE else teacher_run(taught_by, data, runs, classes, config.device, crew)
+    where = None if taught_by == NONE else teacher_run(taught_by, data, runs, classes, config.device, distributed)
     one, told = (None, "") if where is None else (teacher.load(where), record.fingerprint(weights_of(where)))
     if one is not None and where is not None:
         record.refuse_other_folds("--teacher", where, runs / folds.NAME)
         teacher.refuse_other_classes(one, where, wanted)
         student.refuse_match(config, one)
-    build = partial(student.build, teacher=one, crew=crew)
+    build = partial(student.build, teacher=one, distributed=distributed)
     family = FAMILIES[config.family]._replace(
-        fit=partial(loop.fit, build=build, look=FAMILIES[config.family].look, crew=crew), refuse=refuse
+        fit=partial(loop.fit, network=loop.NetworkSpec(build, FAMILIES[config.family].input_format)), refuse=refuse
     )
-    return train.train(data, runs, classes, config, pretrained, resume, force, synthetic, family, {"teacher": told}, crew)
+    return train.train(
+        data, runs, classes, config, pretrained, resume, force, synthetic, family, {"teacher": told}, distributed
+    )
 
 
 def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
@@ -146,15 +147,19 @@ def weights_of(teacher: Path) -> Path:
     return teacher if teacher.is_file() else record.weights_of(teacher)
 
 
-def teacher_run(taught_by: str, data: Path, runs: Path, classes: str, device: str, crew: Crew) -> Path:
-    """The teacher's run or file; a recipe's run is made, unless it is there. Raises ValueError for none, or one in a crew."""
+def teacher_run(taught_by: str, data: Path, runs: Path, classes: str, device: str, distributed: Distributed) -> Path:
+    """The teacher's run or file; a recipe's run is made, unless it is there. ValueError for none, or a recipe in several
+    processes.
+    """
     where = Path(taught_by)
     if where.exists():
         return where.parents[1] if where.is_file() and (where.parents[1] / "run.json").is_file() else where
     if taught_by not in RECIPES:
         raise ValueError(f"--teacher: got {taught_by}, must be a finished run, {NONE}, or a recipe: {', '.join(RECIPES)}")
-    if crew.size > 1:
-        raise ValueError(f"--teacher: got the recipe {taught_by} in {crew.size} processes; train it first, and pass its run")
+    if distributed.world_size > 1:
+        raise ValueError(
+            f"--teacher: got the recipe {taught_by} in {distributed.world_size} processes; train it first, and pass its run"
+        )
     where = runs / "teacher" / classes
     where.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(runs / folds.NAME, where.parent / folds.NAME)

@@ -12,7 +12,7 @@ from runs.record import weights_of
 from stage1_detector.config import TRANSFORMERS, Config, TransformerConfig, from_settings
 from stage1_detector.families import FAMILIES
 from stage1_detector.nets import conditional_detr
-from stage1_detector.torch_engine.canvases import Look
+from stage1_detector.torch_engine.canvases import InputFormat
 from stage1_detector.ultralytics_engine import rtdetr
 
 
@@ -33,7 +33,10 @@ class Teacher:
         """`categories` are the ids it knows, in the order of its classes; None: it knows products only."""
         self.family, self.categories = config.family, categories
         family = FAMILIES[config.family]
-        self.mean, self.std = torch.tensor(family.look.mean)[:, None, None], torch.tensor(family.look.std)[:, None, None]
+        self.mean, self.std = (
+            torch.tensor(family.input_format.mean)[:, None, None],
+            torch.tensor(family.input_format.std)[:, None, None],
+        )
         self.maps: list[torch.Tensor] = []
         if config.family not in TRANSFORMERS:
             neck = net.model[-1] if config.family in ("yolo", "rtdetr") else net.backbone  # type: ignore[index,union-attr]
@@ -50,14 +53,14 @@ class Teacher:
         self.maps = list(made.values()) if isinstance(made, dict) else list(given[0])
 
     @torch.no_grad()
-    def __call__(self, images: torch.Tensor, look: Look) -> Known:
-        """What it knows of photos (B, 3, H, W) that are normalised as `look` says."""
+    def __call__(self, images: torch.Tensor, input_format: InputFormat) -> Known:
+        """What it knows of photos (B, 3, H, W) that are normalised as `input_format` says."""
         self.net.to(images.device)
         scale = images.new_tensor([images.shape[3], images.shape[2]] * 2)[:, None]  # (4, 1)
-        mean, std = (images.new_tensor(value)[:, None, None] for value in (look.mean, look.std))
+        mean, std = (images.new_tensor(value)[:, None, None] for value in (input_format.mean, input_format.std))
         images = ((images * std + mean) - self.mean.to(images)) / self.std.to(images)
         if self.family in TRANSFORMERS:
-            maps, boxes, logits = self.net.known(images)  # type: ignore[operator]
+            maps, boxes, logits = self.net.predictions(images)  # type: ignore[operator]
             return Known(maps, boxes, logits.sigmoid())
         raw = self.net(images)  # (B, 4 + C, K)
         boxes = raw[:, :4] if self.family == "rtdetr" else raw[:, :4] / scale
@@ -71,7 +74,7 @@ def load(run: Path) -> Teacher:
     one that is not there or not finished.
     """
     if run.is_file():
-        net = conditional_detr.of_weights(run)
+        net = conditional_detr.from_weights(run)
         return Teacher(net, TransformerConfig(), list(range(len(net.description["names"]))))
     if not (run / "run.json").is_file():
         raise ValueError(f"--teacher: got {run}, must be a finished run (with run.json), such as R/one")

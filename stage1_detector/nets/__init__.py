@@ -1,4 +1,4 @@
-"""Detectors composed of timm's, torchvision's and transformers' parts: what they compute and lose, how they are built and read.
+"""Detectors composed of timm's, torchvision's and transformers' parts: their networks and losses, built, saved and loaded.
 
 Knows nothing about the loop that trains them.
 """

@@ -14,34 +14,34 @@ from stage1_detector.config import TorchvisionConfig
 
 RATIOS = (0.5, 1.0, 2.0)  # taken: torchvision's, height / width
 SIZES = {"rcnn": 8.0, "retinanet": 4.0}  # taken: torchvision's, side / stride
-OCTAVES = {"rcnn": (1.0,), "retinanet": (1.0, 2 ** (1 / 3), 2 ** (2 / 3))}  # taken: likewise, sizes on each level
-RARE = 0.05  # chosen: share of the smallest and of the largest boxes that no level is fitted to
+OCTAVES = {"rcnn": (1.0,), "retinanet": (1.0, 2 ** (1 / 3), 2 ** (2 / 3))}  # taken: torchvision's, sizes on each level
+OUTLIERS = 0.05  # chosen: share of the smallest and of the largest boxes that no level is fitted to
 
 
 @dataclass(frozen=True)
 class Anchors:
-    """The anchors' sides (square root of area, canvas pixels) on each level, and their height / width."""
+    """The sizes of anchors (square root of area, canvas pixels) on each level, and their ratios height / width."""
 
     sizes: tuple[tuple[float, ...], ...]
     ratios: tuple[float, ...]
 
     def generator(self, strides: tuple[int, ...]) -> "Generator":
-        """What lays them on maps of these strides."""
+        """What places them on maps of these strides."""
         return Generator(self, strides)
 
 
 class Generator(AnchorGenerator):
     """torchvision's, with steps that are the maps' strides.
 
-    torchvision divides the photo by the map and so takes other steps on a map that was rounded up: on another canvas, other
-    anchors. Where no map was, they are the same.
+    torchvision takes the size of the photo divided by that of the map, which differs where the map's size was rounded up: the
+    anchors would depend on the canvas. Where no size was rounded, both are the same.
     """
 
     def __init__(self, anchors: Anchors, strides: tuple[int, ...]) -> None:
         super().__init__(anchors.sizes, (anchors.ratios,) * len(anchors.sizes))
         self.strides = strides
 
-    def of(self, images: Tensor, maps: list[Tensor]) -> list[Tensor]:
+    def by_level(self, images: Tensor, maps: list[Tensor]) -> list[Tensor]:
         """The anchors (A, 4) on each of `maps` of photos `images`."""
         self.set_cell_anchors(images.dtype, images.device)
         steps = [[torch.full((), stride, dtype=torch.int64, device=images.device)] * 2 for stride in self.strides]
@@ -50,7 +50,7 @@ class Generator(AnchorGenerator):
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """The anchors (A, 4) of all levels, once for each photo."""
-        return [torch.cat(self.of(image_list.tensors, feature_maps))] * len(image_list.image_sizes)
+        return [torch.cat(self.by_level(image_list.tensors, feature_maps))] * len(image_list.image_sizes)
 
 
 def make(config: TorchvisionConfig, strides: tuple[int, ...], photos: tuple[Photo, ...]) -> Anchors:
@@ -64,15 +64,15 @@ def make(config: TorchvisionConfig, strides: tuple[int, ...], photos: tuple[Phot
 
 def shapes(photos: tuple[Photo, ...], size: int) -> np.ndarray:
     """Width and height (N, 2) of every box, in pixels of a canvas whose long side is `size`."""
-    each = [(p.boxes[:, 2:] - p.boxes[:, :2]) * (size / max(p.width, p.height)) for p in photos]
-    return np.concatenate([np.zeros((0, 2)), *each])
+    by_photo = [(p.boxes[:, 2:] - p.boxes[:, :2]) * (size / max(p.width, p.height)) for p in photos]
+    return np.concatenate([np.zeros((0, 2)), *by_photo])
 
 
 def fitted(sides: np.ndarray, strides: tuple[int, ...], octaves: tuple[float, ...] = (1.0,)) -> Anchors:
     """Anchors for boxes of these `sides` (N, 2): sizes spread evenly in the logarithm from small to large, and the ratios that
     k-means finds.
 
-    A level has no anchor smaller than its stride: such ones would miss what lies between them. Raises ValueError without boxes.
+    No level has an anchor smaller than its stride, as objects could lie between them unmatched. ValueError without boxes.
 
     >>> fitted(np.array([[10.0, 20.0], [40.0, 80.0]] * 20), (4, 8, 16)).ratios
     (2.0,)
@@ -80,7 +80,7 @@ def fitted(sides: np.ndarray, strides: tuple[int, ...], octaves: tuple[float, ..
     if not len(sides):
         raise ValueError("--anchors fitted: got no box to fit them to")
     logs = np.log(sides.astype(np.float64))
-    low, high = np.quantile(logs.mean(1), [RARE, 1 - RARE])
+    low, high = np.quantile(logs.mean(1), [OUTLIERS, 1 - OUTLIERS])
     spread = np.exp(np.linspace(low, high, len(strides)))
     sizes = tuple(
         tuple(float(max(size, stride) * octave / octaves[0]) for octave in octaves)

@@ -17,6 +17,7 @@ weights start as torch draws them, so that a grid without norm keeps its maps at
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -25,37 +26,53 @@ PATHWAYS = 9  # taken: the paper's
 Norm = Callable[[int], nn.Module] | None
 
 
-class FeaturePyramidGrid(nn.Module):
-    """`levels` maps of `width` channels from the backbone's, of `in_channels`, by `pathways` beyond the backbone's own.
+@dataclass(frozen=True)
+class Grid:
+    """Which maps a grid has: `levels` of each pathway, and `pathways` beyond the backbone's own.
 
     `contracted` leaves out the triangle of fine levels in early pathways, which costs most: a level joins one pathway after
-    the next coarser one, and all have joined in the last. `norm` makes a layer for so many channels, or None is there.
+    the next coarser one, and all have joined in the last. `across_up` is whether there are the arrows of that name.
 
-    Raises ValueError for fewer levels than backbone maps, or no pathway.
+    Raises ValueError for no pathway.
     """
 
-    def __init__(
-        self,
-        in_channels: list[int],
-        width: int,
-        levels: int = 5,
-        pathways: int = PATHWAYS,
-        norm: Norm = None,
-        contracted: bool = True,
-        across_up: bool = True,
-    ) -> None:
+    levels: int = 5
+    pathways: int = PATHWAYS
+    contracted: bool = True
+    across_up: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pathways < 1:
+            raise ValueError(f"pathways: got {self.pathways}, must be at least 1")
+
+    def has_node(self, level: int, pathway: int) -> bool:
+        """Whether there is a map of its own at `level` of `pathway`; else it is the map of the pathway before."""
+        return not self.contracted or pathway >= joins(level, self.levels, self.pathways)
+
+
+FULL_GRID = Grid()
+
+
+class FeaturePyramidGrid(nn.Module):
+    """Maps of `width` channels on each level of `grid` from the backbone's maps, of `in_channels`.
+
+    `norm` makes a layer for so many channels; None: no norm. Raises ValueError for fewer levels than backbone maps.
+    """
+
+    def __init__(self, in_channels: list[int], width: int, norm: Norm = None, grid: Grid = FULL_GRID) -> None:
         super().__init__()
+        levels = grid.levels
         if levels < len(in_channels):
             raise ValueError(f"levels: got {levels}, must be at least the {len(in_channels)} maps of the backbone")
-        if pathways < 1:
-            raise ValueError(f"pathways: got {pathways}, must be at least 1")
-        more = range(levels - len(in_channels))
         self.entries = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
-        self.coarser = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in more)
+        missing = levels - len(in_channels)  # levels that the backbone lacks
+        self.coarser = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in range(missing))
         self.grid = nn.ModuleList()
-        for pathway in range(pathways):
-            left_out = [contracted and pathway < joins(level, levels, pathways) for level in range(levels)]
-            nodes = (Through(i) if out else Node(i, levels, width, norm, across_up) for i, out in enumerate(left_out))
+        for pathway in range(grid.pathways):
+            nodes = [
+                Node(level, levels, width, norm, grid.across_up) if grid.has_node(level, pathway) else Through(level)
+                for level in range(levels)
+            ]
             self.grid.append(nn.ModuleList(nodes))
         self.exits = nn.ModuleList(arrow(width, 3, 1, None) for _ in range(levels))
 
@@ -64,17 +81,17 @@ class FeaturePyramidGrid(nn.Module):
 
         Names are kept; the levels the backbone lacks are called extra0, extra1, ...
         """
-        first = [entry(one) for entry, one in zip(self.entries, maps.values(), strict=True)]
+        first = [entry(x) for entry, x in zip(self.entries, maps.values(), strict=True)]
         for halve in self.coarser:
             first.append(halve(first[-1]))
-        before = first
+        previous = first
         for pathway in self.grid:
-            here: list[torch.Tensor] = []
+            current: list[torch.Tensor] = []
             for node in pathway:
-                here.append(node(here, before, first))
-            before = here
+                current.append(node(current, previous, first))
+            previous = current
         names = [*maps, *(f"extra{i}" for i in range(len(self.coarser)))]
-        return OrderedDict((name, leave(one)) for name, leave, one in zip(names, self.exits, before, strict=True))
+        return OrderedDict((name, leave(x)) for name, leave, x in zip(names, self.exits, previous, strict=True))
 
 
 class Node(nn.Module):
@@ -88,15 +105,15 @@ class Node(nn.Module):
         self.across_up = arrow(width, 3, 2, norm) if level > 0 and across_up else None
         self.across_down = arrow(width, 3, 1, norm) if level < levels - 1 else None
 
-    def forward(self, here: list[torch.Tensor], before: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, current: list[torch.Tensor], previous: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
         """From the finer maps of this pathway, all of the one before, all of the first -> (B, width, H, W) of the level."""
-        fused = first[self.level] + self.across_same(before[self.level])  # (B, width, H, W)
+        fused = first[self.level] + self.across_same(previous[self.level])  # (B, width, H, W)
         if self.same_up is not None:
-            fused = fused + self.same_up(here[self.level - 1])
+            fused = fused + self.same_up(current[self.level - 1])
         if self.across_up is not None:
-            fused = fused + self.across_up(before[self.level - 1])
+            fused = fused + self.across_up(previous[self.level - 1])
         if self.across_down is not None:
-            coarser = nn.functional.interpolate(before[self.level + 1], size=fused.shape[-2:], mode="nearest")
+            coarser = nn.functional.interpolate(previous[self.level + 1], size=fused.shape[-2:], mode="nearest")
             fused = fused + self.across_down(coarser)
         return fused
 
@@ -108,8 +125,8 @@ class Through(nn.Module):
         super().__init__()
         self.level = level
 
-    def forward(self, here: list[torch.Tensor], before: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
-        return before[self.level]
+    def forward(self, current: list[torch.Tensor], previous: list[torch.Tensor], first: list[torch.Tensor]) -> torch.Tensor:
+        return previous[self.level]
 
 
 def arrow(width: int, kernel: int, stride: int, norm: Norm) -> nn.Sequential:

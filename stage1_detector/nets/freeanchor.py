@@ -1,7 +1,7 @@
 """FreeAnchor (Zhang et al. 2019, arXiv:1909.02466): losses by which a RetinaNet learns which anchors are an object's.
 
-No IoU decides that an anchor is an object's. Each object has a bag of near anchors, and the chance that the bag finds it
-(recall) is to grow, as is the chance that an anchor whose box lies on no object says so (precision). Of mmdetection's
+No IoU threshold assigns anchors to objects. Each object has a bag of near anchors; the losses raise the probability that the
+bag finds it (recall) and that an anchor whose box lies on no object is background (precision). Taken from mmdetection's
 FreeAnchorRetinaHead: where SmoothL1 bends, BETA, and that an anchor is background for each class on its own, as class scores
 are sigmoids.
 
@@ -17,10 +17,10 @@ from torchvision.ops import box_iou
 BAG = 50  # taken: the paper's n, anchors in an object's bag
 ALPHA = 0.5  # taken: the paper's, weight of the positive bags
 GAMMA = 2.0  # taken: the paper's, power of the focal form
-BETA = 0.75  # taken: mmdetection's config, weight of the box in an anchor's chance
+BETA = 0.75  # taken: mmdetection's config, weight of the box in an anchor's probability
 THRESHOLD = 0.6  # taken: the paper's t1, IoU up to which a box lies on no object
 BEND = 0.11  # taken: mmdetection's config, where SmoothL1 turns from square to straight
-EPS = 1e-6  # chosen: what float32 still tells from 0 beside 1
+EPS = 1e-6  # chosen: float32 distinguishes 1 + EPS from 1
 
 
 def losses(
@@ -84,21 +84,21 @@ def negative_bag_losses(
     anchors: torch.Tensor,
     coder: BoxCoder,
 ) -> torch.Tensor:
-    """FL(p) = -p^gamma log(1 - p) of a photo, (A, C), with p = score x (1 - the chance that the anchor has an object)."""
-    has = chance_of_object(target, coder.decode_single(deltas.detach(), anchors), logits.shape[1])  # (A, C)
-    wrong = logits.sigmoid() * (1 - has)
-    surprise = functional.softplus(logits) - functional.softplus(logits + has.log())  # -log(1 - wrong), without overflow
-    return wrong**GAMMA * surprise
+    """FL(p) = -p^gamma log(1 - p) of a photo, (A, C), with p = score x (1 - the probability that the anchor has an object)."""
+    has_object = object_probability(target, coder.decode_single(deltas.detach(), anchors), logits.shape[1])  # (A, C)
+    p = logits.sigmoid() * (1 - has_object)
+    cross_entropy = functional.softplus(logits) - functional.softplus(logits + has_object.log())  # -log(1 - p), no overflow
+    return p**GAMMA * cross_entropy
 
 
 @torch.no_grad()
-def chance_of_object(target: dict[str, torch.Tensor], boxes: torch.Tensor, classes: int) -> torch.Tensor:
-    """How surely each of `boxes` (A, 4) lies on an object of each class, in [0, 1], (A, C): the most over the objects.
+def object_probability(target: dict[str, torch.Tensor], boxes: torch.Tensor, classes: int) -> torch.Tensor:
+    """The probability that each of `boxes` (A, 4) lies on an object of each class, (A, C): the largest over the objects.
 
     The paper's saturated linear function of IoU: 0 up to THRESHOLD, 1 for the best box of the object, straight in between.
     """
     iou = box_iou(target["boxes"], boxes)  # (N, A)
     best = iou.amax(1, keepdim=True).clamp(min=THRESHOLD + EPS)  # (N, 1): the paper's t2
-    chance = ((iou - THRESHOLD) / (best - THRESHOLD)).clamp(0, 1)  # (N, A)
-    rows = target["labels"][:, None].expand_as(chance)
-    return chance.new_zeros(classes, len(boxes)).scatter_reduce(0, rows, chance, "amax").T
+    probability = ((iou - THRESHOLD) / (best - THRESHOLD)).clamp(0, 1)  # (N, A)
+    rows = target["labels"][:, None].expand_as(probability)
+    return probability.new_zeros(classes, len(boxes)).scatter_reduce(0, rows, probability, "amax").T

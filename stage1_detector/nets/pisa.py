@@ -1,10 +1,10 @@
-"""PISA, prime sample attention (Cao et al. 2019, arXiv:1904.04821), for a RetinaNet: losses that heed the best boxes most.
+"""PISA, prime sample attention (Cao et al. 2019, arXiv:1904.04821), for a RetinaNet: losses that weigh the best boxes most.
 
-Of the anchors matched to an object, the one whose box fits it best decides what is found. ISR-P weighs the classification of
+Of the anchors matched to an object, the one whose box fits it best decides the detection. ISR-P weighs the classification of
 these positives by how they rank; CARL weighs their box losses by their scores, and so raises the scores of boxes that fit.
-ISR-N, the paper's weights of negatives, is for detectors in two stages and is not here.
+ISR-N, the paper's weights of negatives, is for two-stage detectors and is not implemented here.
 
-Without the weights this is torchvision's RetinaNet, but for one thing: sums are divided by the positives of the batch, as in
+Without the weights this is torchvision's RetinaNet with one difference: sums are divided by the positives of the batch, as in
 mmdetection's PISA head, not photo by photo.
 """
 
@@ -35,24 +35,24 @@ def losses(
     logits, deltas = logits.float(), deltas.float()
     matched = torch.stack([matches(target["boxes"], own) for target, own in zip(targets, anchors, strict=True)])  # (B, A)
     positive = matched >= 0  # (B, A)
-    objects = numbered(matched, [len(target["boxes"]) for target in targets])[positive]  # (P,)
+    objects = batch_indices(matched, [len(target["boxes"]) for target in targets])[positive]  # (P,)
     boxes = torch.cat([target["boxes"] for target in targets])[objects]  # (P, 4)
     labels = torch.cat([target["labels"] for target in targets])[objects]  # (P,)
     bases = torch.stack(anchors)[positive]  # (P, 4)
 
-    wanted = torch.zeros_like(logits)
-    wanted[positive] = functional.one_hot(labels, logits.shape[2]).to(logits)
-    focal = sigmoid_focal_loss(logits, wanted, ALPHA, GAMMA).sum(-1)  # (B, A)
-    off = (deltas[positive] - coder.encode_single(boxes, bases)).abs().sum(-1)  # (P,)
+    one_hot = torch.zeros_like(logits)  # (B, A, C)
+    one_hot[positive] = functional.one_hot(labels, logits.shape[2]).to(logits)
+    focal = sigmoid_focal_loss(logits, one_hot, ALPHA, GAMMA).sum(-1)  # (B, A)
+    l1 = (deltas[positive] - coder.encode_single(boxes, bases)).abs().sum(-1)  # (P,)
     ranks = iou_hlr(paired_iou(coder.decode_single(deltas[positive].detach(), bases), boxes), objects, labels)
     weights = isr_p_weights(ranks, focal[positive])  # (P,)
     background = focal[matched == Matcher.BELOW_LOW_THRESHOLD].sum()
     scores = logits[positive].gather(1, labels[:, None])[:, 0].sigmoid()  # (P,)
-    each = 1 / max(1, len(objects))
+    scale = 1 / max(1, len(objects))
     return {
-        "classification": each * (background + (weights * focal[positive]).sum()),
-        "box": each * off.sum(),
-        "carl": each * carl(scores, off),
+        "classification": scale * (background + (weights * focal[positive]).sum()),
+        "box": scale * l1.sum(),
+        "carl": scale * carl(scores, l1),
     }
 
 
@@ -63,15 +63,15 @@ def matches(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     return Matcher(FOREGROUND_IOU, BACKGROUND_IOU, allow_low_quality_matches=True)(box_iou(boxes, anchors))
 
 
-def numbered(matched: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """Objects of each photo, (B, A), as numbers through the batch, where photos have `counts` objects.
+def batch_indices(matched: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """Indices of objects within their photo, (B, A), as indices within the batch, whose photos have `counts` objects.
 
-    >>> numbered(torch.tensor([[0, 1], [1, 0]]), [3, 2])
+    >>> batch_indices(torch.tensor([[0, 1], [1, 0]]), [3, 2])
     tensor([[0, 1],
             [4, 3]])
     """
-    before = torch.tensor([0, *counts[:-1]], device=matched.device).cumsum(0)  # (B,)
-    return matched + before[:, None]
+    offsets = torch.tensor([0, *counts[:-1]], device=matched.device).cumsum(0)  # (B,)
+    return matched + offsets[:, None]
 
 
 def iou_hlr(ious: torch.Tensor, objects: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

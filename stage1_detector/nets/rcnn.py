@@ -17,13 +17,13 @@ from stage1_detector.config import TorchvisionConfig
 from stage1_detector.nets.anchors import Anchors
 from stage1_detector.nets.backbones import Backbone, norm_of
 
-POOLED = 7  # taken: torchvision's, side of what RoIAlign gives
+POOLED = 7  # taken: torchvision's, side of the maps that RoIAlign gives
 LEVELS = 4  # taken: likewise, levels that boxes are pooled from; proposals also come from the fifth
 Targets = list[dict[str, torch.Tensor]]
 
 
 class Net(nn.Module):
-    """A Faster R-CNN for `n_classes` names: `losses` to train it; called, what its export gives. Names as torchvision's."""
+    """A Faster R-CNN for `n_classes` names: `losses` to train it; called, the output of its export. Named as torchvision's."""
 
     def __init__(self, config: TorchvisionConfig, backbone: Backbone, anchors: Anchors, n_classes: int) -> None:
         super().__init__()
@@ -50,11 +50,11 @@ class Net(nn.Module):
     def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
         """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each."""
         features, sizes = self.backbone(images), [(images.shape[2], images.shape[3])] * len(images)
-        named = [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in targets]  # 0 is background
+        targets = [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in targets]  # 0 is background
         with torch.autocast(images.device.type, enabled=False):  # torchvision would round boxes to bf16: 2 pixels from 256 on
             features = {name: x.float() for name, x in features.items()}
-            proposals, anchor = self.rpn(ImageList(images, sizes), features, named)
-            _, box = self.roi_heads(features, proposals, sizes, named)
+            proposals, anchor = self.rpn(ImageList(images, sizes), features, targets)
+            _, box = self.roi_heads(features, proposals, sizes, targets)
         return {
             "classification": box["loss_classifier"],
             "box": box["loss_box_reg"],
@@ -64,25 +64,25 @@ class Net(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Photos (B, 3, H, W), normalised -> (B, 4 + C, K): x0 y0 x1 y1 in their pixels, then softmax scores less background.
 
-        A proposal's box is that of its best name, so that it stays one box with a score for each name; torchvision gives one
-        box for each name instead. No NMS of boxes. K is the number of proposals; where there are fewer, scores are 0.
+        A proposal's box is that of its best name, so that it stays one box with a score for each name, where torchvision gives
+        a box for each name. No NMS of boxes. K is the number of proposals; where there are fewer, scores are 0.
         """
         features = self.backbone(images)
-        boxes, real = self._proposals(images, features)  # (B, K, 4), (B, K)
-        found, scores = self._named(features, boxes, images)  # (B * K, 4), (B * K, C)
-        scores = scores * real.reshape(-1, 1)
-        return torch.cat([found, scores], 1).reshape(len(images), -1, 4 + self.n_classes).permute(0, 2, 1)
+        proposals, valid = self._proposals(images, features)  # (B, K, 4), (B, K)
+        boxes, scores = self._classified(features, proposals, images)  # (B * K, 4), (B * K, C)
+        scores = scores * valid.reshape(-1, 1)
+        return torch.cat([boxes, scores], 1).reshape(len(images), -1, 4 + self.n_classes).permute(0, 2, 1)
 
     def _proposals(self, images: torch.Tensor, features: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The best boxes (B, K, 4) of the proposal network, by torchvision's rules, and which are any (B, K).
+        """The best boxes (B, K, 4) of the proposal network, by torchvision's rules, and which are valid (B, K).
 
-        torchvision goes photo by photo, which a traced graph cannot for a free batch; here boxes of different photos and levels
-        are moved apart, and one NMS does for all.
+        torchvision goes photo by photo, which a traced graph of any batch size cannot; here boxes of different photos and
+        levels are moved apart, so that one NMS does for all.
         """
         batch, maps = images.shape[0], list(features.values())
         objectness, deltas = self.rpn.head(maps)
         boxes, scores, levels = [], [], []
-        for level, anchors in enumerate(self.rpn.anchor_generator.of(images, maps)):
+        for level, anchors in enumerate(self.rpn.anchor_generator.by_level(images, maps)):
             score = objectness[level].permute(0, 2, 3, 1).reshape(batch, -1)  # (B, A)
             high, wide = maps[level].shape[-2:]
             delta = deltas[level].reshape(batch, -1, 4, high, wide).permute(0, 3, 4, 1, 2).reshape(batch, -1, 4)  # (B, A, 4)
@@ -96,7 +96,7 @@ class Net(nn.Module):
     def _best(
         self, boxes: torch.Tensor, scores: torch.Tensor, levels: torch.Tensor, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """NMS within each photo and level of boxes (B, N, 4), then the best (B, K, 4), and which of these are any (B, K)."""
+        """NMS within each photo and level of boxes (B, N, 4), then the best (B, K, 4), and which are valid (B, K)."""
         batch = torch.arange(images.shape[0], device=images.device, dtype=boxes.dtype)[:, None]  # (B, 1)
         apart = (batch * len(self.strides) + levels) * (boxes.max() + 1)  # (B, N)
         kept = nms((boxes + apart[..., None]).reshape(-1, 4), scores.reshape(-1), self.rpn.nms_thresh)
@@ -104,13 +104,13 @@ class Net(nn.Module):
         wide = ((boxes[..., 2:] - boxes[..., :2]) >= self.rpn.min_size).all(2)  # (B, N)
         ranked = torch.where((alive.reshape(scores.shape) > 0) & wide, scores, -torch.ones_like(scores))
         best, order = ranked.topk(at_most(self.proposals, ranked, 1), 1)  # (B, K)
-        real = (best >= 0).to(boxes.dtype)
-        return boxes.gather(1, order[..., None].expand(-1, -1, 4)) * real[..., None], real
+        valid = (best >= 0).to(boxes.dtype)
+        return boxes.gather(1, order[..., None].expand(-1, -1, 4)) * valid[..., None], valid
 
-    def _named(
+    def _classified(
         self, features: dict[str, torch.Tensor], boxes: torch.Tensor, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the box head makes of proposals (B, K, 4): boxes (B * K, 4) and scores (B * K, C)."""
+        """The output of the box head for proposals (B, K, 4): boxes (B * K, 4) and scores (B * K, C)."""
         batch = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)[:, None, None]
         rois = torch.cat([batch.expand(-1, boxes.shape[1], -1), boxes], 2).reshape(-1, 5)
         logits, deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(self._pooled(features, rois)))
@@ -143,8 +143,8 @@ def box_head(config: TorchvisionConfig, hidden: int) -> nn.Module:
     return FastRCNNConvFCHead((config.width, POOLED, POOLED), [config.width] * 4, [hidden], norm_layer=norm_of(config))
 
 
-def at_most(count: int, of: torch.Tensor, axis: int) -> torch.Tensor | int:
-    """`count`, or the length of `of` along `axis` if that is less; also where the length is known only when the graph runs."""
+def at_most(count: int, tensor: torch.Tensor, axis: int) -> torch.Tensor | int:
+    """`count`, or the length of `tensor` along `axis` if that is less; in a traced graph by the length when it runs."""
     if not torch.jit.is_tracing():
-        return min(count, of.shape[axis])
-    return torch.minimum(torch.tensor(count), torch._shape_as_tensor(of)[axis])
+        return min(count, tensor.shape[axis])
+    return torch.minimum(torch.tensor(count), torch._shape_as_tensor(tensor)[axis])

@@ -1,7 +1,7 @@
 """ResFPN: a residual block after each output of a feature pyramid, before RoIAlign (system C).
 
-Each level of the pyramid is a sum of two maps that one 3x3 convolution mixes; two more with a skip (He et al. 2016,
-arXiv:1512.03385, eq. 1) let a level correct itself without being able to lose what it had.
+Each level of the pyramid is a sum of two maps that one 3x3 convolution mixes; two more with a skip connection (He et al. 2016,
+arXiv:1512.03385, eq. 1) refine a level and keep what it had.
 """
 
 from collections import OrderedDict
@@ -22,10 +22,10 @@ class Residual(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), norm(width))
         weight = self.second[1].weight
         assert isinstance(weight, torch.Tensor)
-        nn.init.zeros_(weight)  # so that at first the pyramid is what it was (Goyal et al. 2017, arXiv:1706.02677)
+        nn.init.zeros_(weight)  # so that the pyramid begins unchanged (Goyal et al. 2017, arXiv:1706.02677)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, width, H, W), both ways."""
+        """(B, width, H, W) -> the same shape."""
         return x + torch.as_tensor(self.second(self.first(x)))
 
 

@@ -8,18 +8,19 @@ import torch
 from torch import nn
 
 from photos.data import Photo
-from runs import checkpoint
+from runs import checkpoint, weights_file
+from runs.weights_file import REQUIRED_SHARE
 from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
-from stage1_detector.engine import MUCH, device_of
+from stage1_detector.engine import device_of
 from stage1_detector.nets import anchors, backbones, rcnn, retinanet
 from stage1_detector.nets.anchors import Anchors
 
-NEEDED = checkpoint.WHOLE | {"anchors"}
+REQUIRED_KEYS = checkpoint.REQUIRED_KEYS | {"anchors"}
 NETS = {"rcnn": rcnn.Net, "retinanet": retinanet.Net}
 
 
 class Detector(nn.Module):
-    """A network and its `description`: settings, names and anchors, all that is needed to build it again."""
+    """A network and its `description`: settings, names and anchors, all that is needed to build it again. A Learner."""
 
     def __init__(self, config: TorchvisionConfig, names: list[str], boxes: Anchors, pretrained: Path | None = None) -> None:
         super().__init__()
@@ -31,17 +32,17 @@ class Detector(nn.Module):
         return self.net.backbone
 
     @property
-    def body(self) -> nn.Module:
+    def feature_extractor(self) -> nn.Module:
         """timm's network."""
         return self.backbone.body
 
     @property
-    def judged(self) -> nn.Module:
-        """What is looked at on valid and kept: all of it."""
+    def inference_network(self) -> nn.Module:
+        """What is scored on valid and kept: all of it."""
         return self
 
-    def sampling(self, on: bool) -> None:
-        """Let a Faster R-CNN in evaluation mode draw proposals to learn from, so that it has losses; its norms stay still."""
+    def enable_eval_losses(self, on: bool) -> None:
+        """Let a Faster R-CNN in evaluation mode sample proposals, without which it has no losses; its norms stay still."""
         if isinstance(self.net, rcnn.Net):
             self.net.rpn.training = self.net.roi_heads.training = on
 
@@ -55,31 +56,28 @@ class Detector(nn.Module):
 
 
 def build(config: TorchvisionConfig, photos: tuple[Photo, ...], names: list[str], pretrained: Path | None = None) -> Detector:
-    """The network to train on `photos`. `pretrained` is a local file with weights of the whole network, or of its body as timm
-    or torchvision saves them. Raises ValueError for one that fits neither.
+    """The network to train on `photos`. `pretrained` is a local file with weights of the whole network, or of its feature
+    extractor as timm or torchvision saves them. Raises ValueError for one that fits neither.
     """
     strides = tuple(backbones.FINEST[config.family] * 2**level for level in range(backbones.LEVELS))
     boxes = anchors.make(config, strides, photos)
     net = Detector(config, names, boxes)
-    if pretrained is None or fill(net, checkpoint.weights_in(pretrained)):
+    if pretrained is None or load_whole(net, weights_file.read_weights(pretrained)):
         return net
     net = Detector(config, names, boxes, pretrained)
-    refuse_unread(net.backbone.body, pretrained)
+    refuse_ignored_weights(net.feature_extractor, pretrained)
     return net
 
 
-def fill(net: Detector, state: dict[str, torch.Tensor]) -> bool:
-    """Load from `state` what fits by name and shape, if that is MUCH of the body; whether it was. A residual pyramid takes the
-    plain one that it is built around, and the other way round.
+def load_whole(net: Detector, state: dict[str, torch.Tensor]) -> bool:
+    """Load from `state` what fits by name and shape, if that is enough of the feature extractor; returns whether it was.
+
+    A residual pyramid takes the weights of the plain one that it is built around, and the other way round.
     """
-    own = net.net.state_dict()
-    state = {plain_name(name): value for name, value in state.items()}
-    found = {n: state[plain_name(n)] for n in own if plain_name(n) in state and state[plain_name(n)].shape == own[n].shape}
-    body = [name for name, value in own.items() if name.startswith("backbone.body.") and value.is_floating_point()]
-    if sum(name in found for name in body) < MUCH * len(body):
-        return False
-    net.net.load_state_dict(found, strict=False)
-    return True
+    by_plain_name = {plain_name(name): value for name, value in state.items()}
+    own_names = [name for name in net.net.state_dict() if plain_name(name) in by_plain_name]
+    own = {name: by_plain_name[plain_name(name)] for name in own_names}
+    return weights_file.load_matching(net.net, own, counts=lambda name: name.startswith("backbone.body.")).loaded
 
 
 def plain_name(name: str) -> str:
@@ -87,24 +85,24 @@ def plain_name(name: str) -> str:
     return name.replace("backbone.fpn.neck.", "backbone.fpn.")
 
 
-def refuse_unread(body: nn.Module, path: Path) -> None:
-    """Raises ValueError unless MUCH of the body's weights are those in the file PATH: timm leaves out what does not fit."""
-    known: dict[torch.Size, list[torch.Tensor]] = {}
-    for value in checkpoint.weights_in(path).values():
-        known.setdefault(value.shape, []).append(value)
-    weights = [p for p in body.parameters() if p.ndim > 1]
-    read = sum(any(torch.equal(p.data, value.float()) for value in known.get(p.shape, [])) for p in weights)
-    if read < MUCH * len(weights):
-        raise ValueError(f"--pretrained: got {path}, which fills {read} of the backbone's {len(weights)} layers")
+def refuse_ignored_weights(extractor: nn.Module, path: Path) -> None:
+    """Raises ValueError unless enough of the extractor's weights are those in the file PATH: timm ignores what does not fit."""
+    by_shape: dict[torch.Size, list[torch.Tensor]] = {}
+    for value in weights_file.read_weights(path).values():
+        by_shape.setdefault(value.shape, []).append(value)
+    weights = [p for p in extractor.parameters() if p.ndim > 1]
+    loaded = sum(any(torch.equal(p.data, value.float()) for value in by_shape.get(p.shape, [])) for p in weights)
+    if loaded < REQUIRED_SHARE * len(weights):
+        raise ValueError(f"--pretrained: got {path}, which fills {loaded} of the backbone's {len(weights)} layers")
 
 
 def load(weights: Path) -> Detector:
     """The network in `weights` on the CPU, in evaluation mode."""
-    told = checkpoint.read(weights, "weights", NEEDED)
-    config = kind_of(told["config"]["family"])(**told["config"])
-    sizes = tuple(tuple(level) for level in told["anchors"]["sizes"])
-    net = Detector(cast(TorchvisionConfig, config), told["names"], Anchors(sizes, tuple(told["anchors"]["ratios"])))
-    net.load_state_dict(told["network"])
+    content = checkpoint.read(weights, "weights", REQUIRED_KEYS)
+    config = kind_of(content["config"]["family"])(**content["config"])
+    sizes = tuple(tuple(level) for level in content["anchors"]["sizes"])
+    net = Detector(cast(TorchvisionConfig, config), content["names"], Anchors(sizes, tuple(content["anchors"]["ratios"])))
+    net.load_state_dict(content["network"])
     return net.eval()
 
 
@@ -113,21 +111,21 @@ def refuse(config: TorchvisionConfig, pretrained: Path | None, last: Path | None
     with torch.random.fork_rng(devices=[]):
         if pretrained is not None:
             build(replace(config, anchors="default"), (), ["product"], pretrained)
-        backbones.refuse_maps(backbones.make_body(config, None), config.backbone)
-    refuse_beginning(config, pretrained, last, NEEDED)
+        backbones.refuse_maps(backbones.make_feature_extractor(config, None), config.backbone)
+    refuse_start(config, pretrained, last, REQUIRED_KEYS)
 
 
-def refuse_beginning(
+def refuse_start(
     config: TorchvisionConfig | TransformerConfig,
     pretrained: Path | None,
     last: Path | None,
-    needed: frozenset[str] = checkpoint.WHOLE,
+    required_keys: frozenset[str] = checkpoint.REQUIRED_KEYS,
 ) -> None:
-    """Raises ValueError for norms that hold random weights still, a checkpoint without `needed`, or a device that is none."""
+    """Raises ValueError for frozen norms of random weights, a checkpoint without `required_keys`, or a device that is none."""
     if config.norm == "frozen" and pretrained is None:
         raise ValueError("--norm: got frozen, which needs --pretrained FILE: random weights are nothing to hold still")
     if last is not None:
-        checkpoint.read(last, "--resume", needed)
+        checkpoint.read(last, "--resume", required_keys)
     try:
         torch.zeros(1, device=device_of(config.device))
     except (RuntimeError, AssertionError):

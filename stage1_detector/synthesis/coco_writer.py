@@ -1,6 +1,7 @@
-"""A folder of made photos that grows to a data set: claimed once, resumed photo by photo, listed as COCO at the end.
+"""Write a data set of made photos: begun once, resumable after each photo, listed as COCO at the end.
 
-FOLDER/images/NAME.jpg are the photos, drawn/NAME.json says that one is whole and what is on it, annotations.json that all are.
+FOLDER/world.json holds what was asked for and FOLDER/images/NAME.jpg are the photos. FOLDER/drawn/NAME.json has the boxes and
+labels of one photo, and marks it as written. FOLDER/annotations.json has those of all photos, and marks the set as complete.
 """
 
 import json
@@ -20,38 +21,51 @@ from runs.record import write_json
 from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.pack import Image
 
-WISH = "world.json"  # what was asked for
+REQUEST_FILE = "world.json"  # holds what was asked for: settings, seed, version
 
 
-def claim(out: Path, wish: dict[str, Any], folders: Iterable[str] = ()) -> bool:
-    """Make `out` the folder of the data set that `wish` describes; False if it is complete. ValueError if it is another's."""
+def begin(out: Path, request: dict[str, Any], folders: Iterable[str] = ()) -> bool:
+    """Make `out` the folder of the data set that `request` (JSON) describes; False if the set is complete already.
+
+    `folders` are made in it beside images/. Raises ValueError if `out` is a file or holds anything else.
+    """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: got {out}, which is a file, need a folder")
-    wish, path = json.loads(json.dumps(wish)), out / WISH
+    path = out / REQUEST_FILE
     if path.is_file():
-        there = read_object(path)
-        other = [f"{k} {there.get(k)!r} there, {wish.get(k)!r} asked" for k in {**wish, **there} if there.get(k) != wish.get(k)]
-        if other:
-            raise ValueError(f"--out: got {out}, which holds another data set ({other[0]}); give another folder or remove it")
+        _refuse_other_request(out, json.loads(json.dumps(request)))
         if (out / "annotations.json").is_file():
             return False
     elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"--out: got {out}, which holds other files, need a new or empty folder")
-    if not path.is_file():
+    else:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(path, wish)
+        write_json(path, json.loads(json.dumps(request)))
     for folder in ("images", "drawn", *folders):
         (out / folder).mkdir(exist_ok=True)
     return True
 
 
+def _refuse_other_request(out: Path, request: dict[str, Any]) -> None:
+    """ValueError where the data set in `out` was asked for otherwise than by `request`."""
+    earlier = read_object(out / REQUEST_FILE)
+    differing = [key for key in {**request, **earlier} if earlier.get(key) != request.get(key)]
+    if differing:
+        key = differing[0]
+        what = f"{key} {earlier.get(key)!r} there, {request.get(key)!r} asked"
+        raise ValueError(f"--out: got {out}, which holds another data set ({what}); give another folder or remove it")
+
+
 @contextmanager
-def mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """`with mapper(n) as m: m(f, items)` yields f of each item in order, by n processes; by this one if n is 1."""
+def parallel_map(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """`with parallel_map(n) as m: m(f, items)` yields f(item) for each item in order, computed by n processes.
+
+    With 1 it is done in this process. Raises OSError where a worker was killed.
+    """
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
     try:
         yield pool.map
     except BrokenProcessPool:
@@ -60,25 +74,25 @@ def mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """A worker leaves Ctrl-C to its parent and takes one core."""
+def _start_worker() -> None:
+    """Let a worker ignore Ctrl-C, which its parent handles, and use one core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 
-def name(number: int) -> str:
-    """What photo `number` is called, without .jpg."""
+def photo_name(number: int) -> str:
+    """The file name of photo `number`, without .jpg."""
     return f"img_{number:05d}"
 
 
-def is_whole(out: Path, number: int) -> bool:
-    """Whether photo `number` is on disk with all that is known of it."""
+def is_written(out: Path, number: int) -> bool:
+    """Whether photo `number` is on disk, with its boxes and labels."""
     return _facts(out, number).is_file()
 
 
-def add(out: Path, number: int, shot: Shot, quality: int) -> None:
-    """Write one photo, and then what is on it."""
-    write_jpeg(out / "images" / f"{name(number)}.jpg", shot.image, quality)
+def write_photo(out: Path, number: int, shot: Shot, quality: int) -> None:
+    """Write one photo, and then its boxes and labels. `quality` is that of the JPEG, 0 to 100."""
+    write_jpeg(out / "images" / f"{photo_name(number)}.jpg", shot.image, quality)
     size = [shot.image.shape[1], shot.image.shape[0]]
     write_json(_facts(out, number), {"size": size, "boxes": shot.boxes.tolist(), "labels": shot.labels.tolist()})
 
@@ -92,17 +106,17 @@ def write_jpeg(path: Path, image: Image, quality: int) -> None:
 
 
 def labels(out: Path, numbers: Iterable[int]) -> list[int]:
-    """The label of every box on the photos `numbers`, of a folder that `close` has not yet closed."""
+    """The labels of all boxes on the photos `numbers`, of a set that is not finished yet."""
     return [label for number in numbers for label in read_object(_facts(out, number))["labels"]]
 
 
-def close(out: Path, numbers: list[int], categories: list[dict[str, Any]]) -> None:
-    """Write annotations.json, whose presence says that all is done, and remove what drawn/ knew."""
+def finish(out: Path, numbers: list[int], categories: list[dict[str, Any]]) -> None:
+    """Write annotations.json, which marks the set as complete, and remove drawn/."""
     images, annotations = [], []
     for number in numbers:
         facts = read_object(_facts(out, number))
         width, height = facts["size"]
-        images.append({"id": number, "file_name": f"{name(number)}.jpg", "width": width, "height": height})
+        images.append({"id": number, "file_name": f"{photo_name(number)}.jpg", "width": width, "height": height})
         annotations += [_annotation(number, box, label) for box, label in zip(facts["boxes"], facts["labels"], strict=True)]
     numbered = [{"id": i, **a} for i, a in enumerate(annotations, 1)]
     write_json(out / "annotations.json", {"images": images, "categories": categories, "annotations": numbered})
@@ -112,7 +126,7 @@ def close(out: Path, numbers: list[int], categories: list[dict[str, Any]]) -> No
 
 
 def _facts(out: Path, number: int) -> Path:
-    return out / "drawn" / f"{name(number)}.json"
+    return out / "drawn" / f"{photo_name(number)}.json"
 
 
 def _annotation(image_id: int, box: list[float], label: int) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Studio photos as a stock for composing: every product cut out once, in parallel, onto disk; backgrounds from photos.
+"""Composed photos of real products: cut out of their studio photos once, in parallel; before backgrounds from photos.
 
-OUT/cutouts/PRODUCT/VIEW.png, and OUT/cutouts.json with their proportions, which says that all are made.
+OUT/cutouts/PRODUCT/VIEW.png are the cut-outs. OUT/cutouts.json has their width / height and marks them as complete.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,79 +17,94 @@ from photos.folds import train_photos
 from photos.studio import SUFFIXES, cutout, studio_names, studio_photos
 from runs import record
 from stage1_detector.synthesis import coco_writer
+from stage1_detector.synthesis.backgrounds import remove_products
 from stage1_detector.synthesis.camera import Shot
-from stage1_detector.synthesis.compose import Stock, compose
-from stage1_detector.synthesis.ground import emptied
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.composed_dataset import STOCK, random_background
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
-from stage1_detector.synthesis.studio_shelves import STOCK, any_ground
+from stage1_detector.synthesis.rendering import Stock, render
 
-TALL = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
-FACES = {"main": 4, "front": 4, "left": 1, "right": 1, "back": 0, "top": 0, "bottom": 0}  # chosen: how often a view faces us
-UNNAMED = 4  # how often any other view does
-LARGEST = 1600  # chosen: pixels of a background's long side; larger ones are shrunk
-ALIKE = 0.25  # chosen: largest difference of log width / height of a product's views that stand for one another
-MADE_UP_GROUND = 0.4  # chosen: share of photos before made-up ground, though there are photos to take it from
-SPREAD = 0.12  # chosen: standard deviation of log size of products; studio photos do not tell it
+CUTOUT_SIDE = 256  # chosen: pixels of a cut-out's longer side; a package seldom takes more of a photo of 1280
+VIEW_FREQUENCY = {"main": 4, "front": 4, "left": 1, "right": 1, "back": 0, "top": 0, "bottom": 0}  # chosen: relative
+OTHER_FREQUENCY = 4  # chosen: of any other view, likewise
+MAX_SIDE = 1600  # chosen: pixels of a background's long side; larger ones are shrunk
+MAX_ASPECT_DIFFERENCE = 0.25  # chosen: of log width / height, from the main view to others that are used
+RANDOM_SHARE = 0.4  # chosen: share of random backgrounds where there are photos for backgrounds, too
+SPREAD = 0.12  # chosen: standard deviation of the log size of products, which studio photos do not show
 
 
 @dataclass(frozen=True)
-class Backs:
-    """Where backgrounds come from: photos in a folder, or the train photos of a data set with their products painted over."""
+class Backgrounds:
+    """Where backgrounds come from: photos in a folder, or the train photos of a data set with their products removed.
+
+    With neither, all backgrounds are random.
+    """
 
     folder: Path | None = None
     data: Path | None = None
     runs: Path | None = None
-    train: str = ""  # tells which photos of `data` these are
+    train: str = ""  # `folds.photo_fingerprint` of the photos of `data`
+
+    @property
+    def description(self) -> str:
+        """See `composed_dataset.Source`; the class was called Backs."""
+        return f"Backs(folder={self.folder!r}, data={self.data!r}, runs={self.runs!r}, train={self.train!r})"
 
 
 @dataclass(frozen=True)
 class Studio:
-    """Cut-outs in FOLDER before `backs`, or before made-up ground. `labels`: the category of each product, by its folder."""
+    """A source of photos: the cut-outs in FOLDER before `backgrounds`. `labels`: each product's folder and its category."""
 
     folder: Path
     labels: tuple[tuple[str, int], ...]
-    backs: Backs
+    backgrounds: Backgrounds
 
     @property
     def train(self) -> str:
-        """Which real photos go into it."""
-        return self.backs.train
+        """See `composed_dataset.Source`."""
+        return self.backgrounds.train
 
-    def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
+    @property
+    def description(self) -> str:
+        """See `composed_dataset.Source`."""
+        return f"Studio(folder={self.folder!r}, labels={self.labels!r}, backs={self.backgrounds.description})"
+
+    def shot(self, appearance: ShelfAppearance, seed: int, number: int, rng: np.random.Generator) -> Shot:
         """Photo `number`."""
-        size = look.sizes[rng.integers(len(look.sizes))]
-        return compose(look, _stock(self.folder, self.labels, seed), _back(self.backs, size, rng), rng)
+        size = appearance.sizes[rng.integers(len(appearance.sizes))]
+        return render(appearance, _stock(self.folder, self.labels, seed), _background(self.backgrounds, size, rng), rng)
 
 
 @lru_cache(maxsize=2)
 def _stock(folder: Path, labels: tuple[tuple[str, int], ...], seed: int) -> Stock:
-    made = read_object(folder / "cutouts.json")["products"]
+    """The cut-outs of the products in `labels`: each view as often as its frequency, of random size by `seed`."""
+    aspects_of = read_object(folder / "cutouts.json")["products"]  # product -> view -> width / height
     pictures, aspects = [], []
     for product, _ in labels:
-        views = made[product]
-        often = {view: FACES.get(view, UNNAMED) for view in views}
-        often = often if any(often.values()) else dict.fromkeys(views, 1)
-        aspects.append(views[max(often, key=lambda view: often[view])])
-        alike = {view: n for view, n in often.items() if abs(np.log(views[view] / aspects[-1])) < ALIKE}
-        pictures.append(tuple(folder / "cutouts" / product / f"{v}.png" for v, n in alike.items() for _ in range(n)))
+        views = aspects_of[product]
+        frequency = {view: VIEW_FREQUENCY.get(view, OTHER_FREQUENCY) for view in views}
+        frequency = frequency if any(frequency.values()) else dict.fromkeys(views, 1)
+        aspects.append(views[max(frequency, key=lambda view: frequency[view])])
+        similar = {view: n for view, n in frequency.items() if abs(np.log(views[view] / aspects[-1])) < MAX_ASPECT_DIFFERENCE}
+        pictures.append(tuple(folder / "cutouts" / product / f"{v}.png" for v, n in similar.items() for _ in range(n)))
     rng = np.random.default_rng((seed, STOCK))
     sizes = np.exp(rng.normal(0, SPREAD, len(labels)))
     return Stock(tuple(pictures), np.array(aspects), sizes, np.array([label for _, label in labels], np.int64))
 
 
-def _back(backs: Backs, size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """One of the backgrounds, mirrored or not, or made-up ground."""
-    photos = sources(backs)
-    if not photos or rng.random() < MADE_UP_GROUND:
-        return any_ground(size, rng)
-    image = _emptied(backs, int(rng.integers(len(photos))))
+def _background(backgrounds: Backgrounds, size: tuple[int, int], rng: np.random.Generator) -> Image:
+    """A random background, or one of `backgrounds`, mirrored or not."""
+    photos = background_photos(backgrounds)
+    if not photos or rng.random() < RANDOM_SHARE:
+        return random_background(size, rng)
+    image = _empty_photo(backgrounds, int(rng.integers(len(photos))))
     return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
 
 
 @lru_cache(maxsize=16)
-def _emptied(backs: Backs, number: int) -> Image:
-    source = sources(backs)[number]
+def _empty_photo(backgrounds: Backgrounds, number: int) -> Image:
+    """Photo `number` of `backgrounds`, its products removed, MAX_SIDE pixels long at most."""
+    source = background_photos(backgrounds)[number]
     if isinstance(source, Photo):
         image, boxes = read_image(source.path, source.width, source.height), source.boxes
     else:
@@ -98,53 +112,63 @@ def _emptied(backs: Backs, number: int) -> Image:
         if read is None:
             raise ValueError(f"backgrounds: {source} is not a readable photo; mend or remove it")
         image, boxes = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8), np.zeros((0, 4), np.float32)
-    scale = min(1.0, LARGEST / max(image.shape[:2]))
+    scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    return emptied(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), boxes * np.float32(scale))
+    return remove_products(
+        np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), boxes * np.float32(scale)
+    )
 
 
 @lru_cache(maxsize=2)
-def sources(backs: Backs) -> Sequence[Photo | Path]:
-    """The photos, of a data set with the boxes that must not be seen again. Raises ValueError where there are none to take."""
-    if backs.data is not None:
-        return train_photos(backs.data, backs.runs)
-    if backs.folder is None:
+def background_photos(backgrounds: Backgrounds) -> Sequence[Photo | Path]:
+    """The photos for backgrounds; those of a data set with boxes to be removed. Raises ValueError for an empty folder."""
+    if backgrounds.data is not None:
+        return train_photos(backgrounds.data, backgrounds.runs)
+    if backgrounds.folder is None:
         return []
-    paths = sorted(p for p in backs.folder.glob("*") if p.suffix.lower() in SUFFIXES) if backs.folder.is_dir() else []
+    paths = (
+        sorted(p for p in backgrounds.folder.glob("*") if p.suffix.lower() in SUFFIXES) if backgrounds.folder.is_dir() else []
+    )
     if not paths:
-        raise ValueError(f"--backgrounds: got {backs.folder}, need a folder with {', '.join(SUFFIXES)} in it")
+        raise ValueError(f"--backgrounds: got {backgrounds.folder}, need a folder with {', '.join(SUFFIXES)} in it")
     return paths
 
 
 def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]) -> dict[str, str]:
-    """Cut every studio photo out into OUT, what is there already aside, and return the name of each product's folder.
+    """Cut out every studio photo into OUT unless it is there, and return the product name of each folder.
 
-    A photo that cannot be cut is told of and left out. Raises ValueError where none of a folder's can.
+    A photo that cannot be cut out is left out, and `tell` is called with the reason. Raises ValueError where none can be cut
+    out, or OUT holds cut-outs of other photos.
     """
-    names = studio_names(studio)
-    photos, done = studio_photos(studio), out / "cutouts.json"
+    names, photos, index = studio_names(studio), studio_photos(studio), out / "cutouts.json"
     targets = {out / "cutouts" / product / f"{path.stem}.png": path for product, paths in photos.items() for path in paths}
     jobs = [(path, target) for target, path in targets.items()]
     made_of = record.digest([[str(path.relative_to(studio)), path.stat().st_size] for path, _ in jobs])
-    if done.is_file() and read_object(done).get("made_of") != made_of:
+    if index.is_file() and read_object(index).get("made_of") != made_of:
         raise ValueError(f"--studio: {out} holds cut-outs of other photos than {studio}; remove it or give another --out")
-    if not done.is_file():
-        made: dict[str, Any] = {}
-        with coco_writer.mapper(workers) as mapper:
-            for (path, target), aspect in zip(jobs, mapper(_cut, jobs), strict=True):
-                if isinstance(aspect, str):
-                    tell(f"left out: {path}: {aspect}")
-                else:
-                    made.setdefault(target.parent.name, {})[target.stem] = aspect
-        if not made:
+    if not index.is_file():
+        aspects = _cut_jobs(jobs, workers, tell)
+        if not aspects:
             raise ValueError(f"--studio: {studio}: none of {len(jobs)} photos could be cut out")
-        tell(f"cut out {sum(map(len, made.values()))} of {len(jobs)} studio photos of {len(made)} products")
-        record.write_json(done, {"made_of": made_of, "products": made})
-    return {product: names.get(product, product) for product in read_object(done)["products"]}
+        tell(f"cut out {sum(map(len, aspects.values()))} of {len(jobs)} studio photos of {len(aspects)} products")
+        record.write_json(index, {"made_of": made_of, "products": aspects})
+    return {product: names.get(product, product) for product in read_object(index)["products"]}
+
+
+def _cut_jobs(jobs: list[tuple[Path, Path]], workers: int, tell: Callable[[str], object]) -> dict[str, dict[str, float]]:
+    """Do all jobs (photo, target); product -> view -> width / height of its cut-out, for those that could be made."""
+    aspects: dict[str, dict[str, float]] = {}
+    with coco_writer.parallel_map(workers) as mapper:
+        for (path, target), result in zip(jobs, mapper(_cut, jobs), strict=True):
+            if isinstance(result, str):
+                tell(f"left out: {path}: {result}")
+            else:
+                aspects.setdefault(target.parent.name, {})[target.stem] = result
+    return aspects
 
 
 def _cut(job: tuple[Path, Path]) -> float | str:
-    """Width / height of the cut-out, which is written unless it is there; why not, where it cannot be made."""
+    """Write the cut-out unless it is there, and return its width / height; or the reason why it cannot be made."""
     path, target = job
     image = cv2.imread(str(target), cv2.IMREAD_UNCHANGED) if target.is_file() else None
     if image is None:
@@ -155,7 +179,7 @@ def _cut(job: tuple[Path, Path]) -> float | str:
             whole = cutout(np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8))
         except ValueError as error:
             return str(error)
-        scale = min(1.0, TALL / max(whole.shape[:2]))
+        scale = min(1.0, CUTOUT_SIDE / max(whole.shape[:2]))
         size = max(1, round(whole.shape[1] * scale)), max(1, round(whole.shape[0] * scale))
         image = cv2.cvtColor(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2BGRA)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@
 The first is a data set in the contest's layout, with studio photos and the scene of each photo; the others are for
 `stage1_detector.train --synthetic`, and of D only train photos are used.
 
-DIR gets annotations.json, images/, NM_NGD_product_images/, scenes.csv, and world.json, which says what was asked for: the same
-again reuses DIR, a stopped run goes on, another wish is refused. A photo depends on (seed, scene, shot) alone.
+DIR gets annotations.json, images/, NM_NGD_product_images/, scenes.csv, and world.json, which records what was asked for: the
+same command again reuses DIR, or resumes a stopped run; other settings are refused. A photo depends on (seed, scene, shot).
 """
 
 import argparse
@@ -23,27 +23,28 @@ import cv2
 import numpy as np
 
 from photos.data import Photo, read
-from photos.folds import told_apart, train_photos
+from photos.folds import photo_fingerprint, train_photos
 from photos.studio import STUDIO
 from runs.command import run, say
 from runs.record import write_json
-from stage1_detector.synthesis import coco_writer, studio_shelves
+from stage1_detector.synthesis import coco_writer, composed_dataset
 from stage1_detector.synthesis.camera import photograph
-from stage1_detector.synthesis.cutouts import Backs, Studio, cut_all, sources
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.catalogue import Catalogue, make_catalogue
+from stage1_detector.synthesis.composed_dataset import ComposedSet
+from stage1_detector.synthesis.cutouts import Backgrounds, Studio, background_photos, cut_all
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image, Product, draw_pack, old_print
 from stage1_detector.synthesis.paste import Pasted
 from stage1_detector.synthesis.shelf import ShelfConfig, arrange, paint
-from stage1_detector.synthesis.world import World, make_world
 
 VERSION = 1  # of the drawing: raise it when the same seed no longer gives the same photos
 VIEWS = ("main", "front", "left", "right")
-FORMS = 8  # chosen: forms of photos, width x height, that a composed set copies
-TOLD = 20  # chosen: photos, or products, from one line of progress to the next
+SIZES = 8  # chosen: sizes of photos, width x height, that a composed set takes from a data set, the most frequent
+PROGRESS_STEP = 20  # chosen: photos, or products, from one line of progress to the next
 STUDIO_SIDE = 400  # chosen: pixels of a studio photo
-WORLD, PLAN, SCENE, SHOT = range(4)  # the second number of every seed: what is drawn by chance
+CATALOGUE, PLAN, SCENE, SHOT = range(4)  # the second number of every seed: what the random numbers are for
 RECIPES = {
-    # About 25 s of one core; for rehearsing the whole road on 2 cores.
+    # About 25 s of one core; for trying all steps on 2 cores.
     "demo": ShelfConfig(count=120, categories=60, families=12, tail=0.35, sizes=((640, 480), (480, 640), (640, 640)),
                         rows=(4, 6), side=0.09, stock=(0.4, 0.95)),
     # As dense, as many names and as long a tail as the contest's photos; about 2 s of one core a photo.
@@ -72,37 +73,37 @@ def recipe(name: str, count: int | None = None) -> ShelfConfig:
 
 
 def draw(config: ShelfConfig, out: Path, seed: int = 0, workers: int = 2, tell: Callable[[str], object] = str) -> bool:
-    """Draw the data set into `out`; False if it is there already. `tell` hears of progress (default: nobody).
+    """Draw the data set into `out`; False if it is there already. `tell` is called with lines of progress.
 
     Raises ValueError if `out` is a file, holds other things, or holds a data set of another config, seed or version.
     """
     if seed < 0:
         raise ValueError(f"--seed: got {seed}, need 0 or more")
-    if not coco_writer.claim(out, {"version": VERSION, "seed": seed, **asdict(config)}, [STUDIO]):
+    if not coco_writer.begin(out, {"version": VERSION, "seed": seed, **asdict(config)}, [STUDIO]):
         return False
-    products = world(config, seed).products
+    products = catalogue(config, seed).products
     tasks = [Task(out, config, seed, scene, numbers) for scene, numbers in enumerate(plan(config, seed))]
-    with coco_writer.mapper(workers) as mapper:
+    with coco_writer.parallel_map(workers) as mapper:
         for i, _ in enumerate(mapper(_draw_studio, [(out / STUDIO / p.code, p) for p in products]), 1):
-            if i % TOLD == 0 or i == len(products):
+            if i % PROGRESS_STEP == 0 or i == len(products):
                 tell(f"studio photos of {i} of {len(products)} products")
         done = 0
         for task, _ in zip(tasks, mapper(_draw_scene, tasks), strict=True):
             done += len(task.numbers)
-            if done // TOLD > (done - len(task.numbers)) // TOLD:
+            if done // PROGRESS_STEP > (done - len(task.numbers)) // PROGRESS_STEP:
                 tell(f"{done} of {config.count} photos")
     _write_lists(out, products, tasks)
     return True
 
 
 @lru_cache(maxsize=2)
-def world(config: ShelfConfig, seed: int) -> World:
-    """The shop that `draw` draws: product i is category i."""
-    return make_world(config.categories, config.families, config.tail, np.random.default_rng((seed, WORLD)))
+def catalogue(config: ShelfConfig, seed: int) -> Catalogue:
+    """The products of the shop that `draw` draws: product i is category i."""
+    return make_catalogue(config.categories, config.families, config.tail, np.random.default_rng((seed, CATALOGUE)))
 
 
 def plan(config: ShelfConfig, seed: int) -> list[tuple[int, ...]]:
-    """The photos of each scene, numbered from 1 in an order that does not tell the scenes."""
+    """The numbers of the photos of each scene, from 1, in random order: neighbouring numbers are of different scenes."""
     rng = np.random.default_rng((seed, PLAN))
     numbers, scenes = (rng.permutation(config.count) + 1).tolist(), []
     while numbers:
@@ -113,51 +114,51 @@ def plan(config: ShelfConfig, seed: int) -> list[tuple[int, ...]]:
 
 
 def _draw_scene(task: Task) -> None:
-    """Draw those photos of a scene that are not on disk; for each, drawn/NAME.json says that it is whole and what is on it."""
-    todo = [(shot, n) for shot, n in enumerate(task.numbers) if not coco_writer.is_whole(task.out, n)]
-    if not todo:
+    """Draw those photos of a scene that are not on disk yet."""
+    missing = [(shot, n) for shot, n in enumerate(task.numbers) if not coco_writer.is_written(task.out, n)]
+    if not missing:
         return
-    shop, rng = world(task.config, task.seed), np.random.default_rng((task.seed, SCENE, task.scene))
-    scene = arrange(task.config, shop, rng)
-    painting = paint(scene, shop, rng)
-    for shot, number in todo:
+    products, rng = catalogue(task.config, task.seed), np.random.default_rng((task.seed, SCENE, task.scene))
+    scene = arrange(task.config, products, rng)
+    painting = paint(scene, products, rng)
+    for shot, number in missing:
         rng = np.random.default_rng((task.seed, SHOT, task.scene, shot))
         photo = photograph(task.config, scene, painting, rng)
-        coco_writer.add(task.out, number, photo, int(rng.integers(*task.config.jpeg)))
+        coco_writer.write_photo(task.out, number, photo, int(rng.integers(*task.config.jpeg)))
 
 
 def _draw_studio(job: tuple[Path, Product]) -> None:
-    """The studio photos of one product that are not on disk."""
+    """Draw those studio photos of one product that are not on disk yet."""
     folder, product = job
     folder.mkdir(exist_ok=True)
     for view in VIEWS:
         if not (folder / f"{view}.jpg").is_file():
-            coco_writer.write_jpeg(folder / f"{view}.jpg", studio(product, view), 95)
+            coco_writer.write_jpeg(folder / f"{view}.jpg", studio_photo(product, view), 95)
 
 
-def studio(product: Product, view: str) -> Image:
-    """A studio photo (STUDIO_SIDE, STUDIO_SIDE, 3): on white in even light; `main` straight, `front` from a little aside."""
-    side, away = STUDIO_SIDE, 0.06 if view == "front" else 0.0
+def studio_photo(product: Product, view: str) -> Image:
+    """A studio photo (STUDIO_SIDE, STUDIO_SIDE, 3), on white in even light; `main` is frontal, `front` from slightly aside."""
+    side, slant = STUDIO_SIDE, 0.06 if view == "front" else 0.0
     tall = round(0.9 * side / max(1, product.family.aspect))
     pack = draw_pack(old_print(product), tall, "front" if view == "main" else view)  # (h, w, 4)
     height, width = pack.shape[:2]
-    bare = 255 - pack[..., 3:].astype(np.uint16)  # (h, w, 1)
-    pack = ((pack[..., :3] * (255 - bare) + 255 * bare) // 255).astype(np.uint8)  # (h, w, 3)
+    transparency = 255 - pack[..., 3:].astype(np.uint16)  # (h, w, 1)
+    pack = ((pack[..., :3] * (255 - transparency) + 255 * transparency) // 255).astype(np.uint8)  # (h, w, 3)
     ends = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)  # (4, 2)
-    shown = ends * (1 - 2 * away, 1) + np.array([(0, 0), (0, away * height), (0, -away * height), (0, 0)])  # (4, 2)
-    shown += np.array([(side - width) / 2, (side - height) / 2])
-    matrix = cv2.getPerspectiveTransform(ends, shown.astype(np.float32))
+    corners = ends * (1 - 2 * slant, 1) + np.array([(0, 0), (0, slant * height), (0, -slant * height), (0, 0)])  # (4, 2)
+    corners += np.array([(side - width) / 2, (side - height) / 2])
+    matrix = cv2.getPerspectiveTransform(ends, corners.astype(np.float32))
     return cv2.warpPerspective(pack, matrix, (side, side), borderValue=(255, 255, 255))
 
 
 def _write_lists(out: Path, products: tuple[Product, ...], tasks: list[Task]) -> None:
-    """Write scenes.csv, the studio's metadata.json and, last, annotations.json; its presence says that all is done."""
+    """Write scenes.csv, the studio's metadata.json and, last, annotations.json, which marks the set as complete."""
     scenes = sorted((number, task.scene) for task in tasks for number in task.numbers)
-    (out / "scenes.csv").write_text("file_name,scene\n" + "".join(f"{coco_writer.name(n)}.jpg,{s}\n" for n, s in scenes))
+    (out / "scenes.csv").write_text("file_name,scene\n" + "".join(f"{coco_writer.photo_name(n)}.jpg,{s}\n" for n, s in scenes))
     numbers = [number for number, _ in scenes]
     counts = Counter(coco_writer.labels(out, numbers))
     write_json(out / STUDIO / "metadata.json", [_metadata(p, counts[i]) for i, p in enumerate(products)])
-    coco_writer.close(out, numbers, [{"id": i, "name": p.name, "supercategory": "product"} for i, p in enumerate(products)])
+    coco_writer.finish(out, numbers, [{"id": i, "name": p.name, "supercategory": "product"} for i, p in enumerate(products)])
 
 
 def _metadata(product: Product, count: int) -> dict[str, Any]:
@@ -185,17 +186,37 @@ def main(argv: list[str] | None = None) -> None:
     """The command: see the module."""
     args = parser().parse_args(argv)
     if args.studio is None and not args.paste:
-        lost = [name for name in ("data", "runs", "backgrounds") if getattr(args, name) is not None]
-        if lost:
-            raise ValueError(f"--{lost[0]}: got {getattr(args, lost[0])}, which goes with --studio or --paste")
+        unused = [name for name in ("data", "runs", "backgrounds") if getattr(args, name) is not None]
+        if unused:
+            raise ValueError(f"--{unused[0]}: got {getattr(args, unused[0])}, which goes with --studio or --paste")
         drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say)
     else:
-        drawn = made(args)
+        drawn = draw_from_photos(args)
     say(f"drew {args.out}" if drawn else f"reuses {args.out}")
 
 
-def made(args: argparse.Namespace) -> bool:
-    """Compose or swap as asked; False if it is there already. Raises ValueError for what the user can mend."""
+def draw_from_photos(args: argparse.Namespace) -> bool:
+    """Do --paste or --studio; False if the set is there already. Raises ValueError for what the user can correct."""
+    _check_arguments(args)
+    if args.paste:
+        train = photo_fingerprint(train_photos(args.data, args.runs))
+        source, categories = Pasted(args.data, args.runs, train), categories_of(args.data)
+        composed = ComposedSet(source, ShelfAppearance(), categories, args.count, args.seed)
+        return composed_dataset.draw(composed, args.out, tell=say)
+    photos = () if args.data is None else train_photos(args.data, args.runs)
+    backgrounds = Backgrounds(args.backgrounds, args.data, args.runs, photo_fingerprint(photos) if photos else "")
+    background_photos(backgrounds)  # refuses an empty folder before the work begins
+    cutouts = args.out.with_name(args.out.name + ".cutouts")
+    products = cut_all(args.studio, cutouts, 2, say)
+    known = categories_of(args.data) if args.data is not None else []
+    categories, labels = match_categories(products, known, say)
+    source = Studio(cutouts, labels, backgrounds)
+    composed = ComposedSet(source, appearance_of(photos, args.size), categories, args.count, args.seed)
+    return composed_dataset.draw(composed, args.out, tell=say)
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    """ValueError for numbers out of range and for arguments of --paste and --studio that do not go together."""
     for flag, got, lowest, highest in (
         ("--count", args.count or 0, 1, 10**6),
         ("--size", args.size, 64, 8192),
@@ -207,21 +228,8 @@ def made(args: argparse.Namespace) -> bool:
         raise ValueError("--paste: got --studio too; they make two data sets, give one")
     if args.backgrounds is not None and (args.data is not None or args.paste):
         raise ValueError("--backgrounds: got --data too, whose photos are the backgrounds; give one")
-    if args.paste:
-        if args.data is None:
-            raise ValueError("--paste: needs --data, the photos to swap facings between")
-        dealt = told_apart(train_photos(args.data, args.runs))
-        return studio_shelves.draw(
-            Pasted(args.data, args.runs, dealt), Look(), categories_of(args.data), args.count, args.out, args.seed, tell=say
-        )
-    photos = () if args.data is None else train_photos(args.data, args.runs)
-    backs = Backs(args.backgrounds, args.data, args.runs, told_apart(photos) if photos else "")
-    sources(backs)
-    beside = args.out.with_name(args.out.name + ".cutouts")
-    products = cut_all(args.studio, beside, 2, say)
-    categories, labels = named(products, categories_of(args.data) if args.data is not None else [], say)
-    look = look_like(photos, args.size)
-    return studio_shelves.draw(Studio(beside, labels, backs), look, categories, args.count, args.out, args.seed, tell=say)
+    if args.paste and args.data is None:
+        raise ValueError("--paste: needs --data, the photos to swap facings between")
 
 
 def categories_of(data: Path) -> list[dict[str, Any]]:
@@ -229,19 +237,21 @@ def categories_of(data: Path) -> list[dict[str, Any]]:
     return [{"id": category.id, "name": category.name, "supercategory": "product"} for category in read(data).categories]
 
 
-def named(
+def match_categories(
     products: dict[str, str], known: list[dict[str, Any]], tell: Callable[[str], object] = str
 ) -> tuple[list[dict[str, Any]], tuple[tuple[str, int], ...]]:
-    """Categories, and which of them each product's folder is: those of `known` where most products have the name of one.
+    """The categories of a set of products, and (folder, category id) of each product; `products` is folder -> product name.
 
-    The others are then left out. Else every product is a category of its own, which goes with `--classes one` only.
+    They are those of `known` where at least half of the products have the name of one; the other products are left out.
+    Otherwise each product is a category of its own, and the set can train with `--classes one` only.
 
-    >>> named({"70": "Tea", "71": "Rye"}, [{"id": 4, "name": "tea"}])[1], named({"70": "Tea", "71": "Rye"}, [])[1]
+    >>> products = {"70": "Tea", "71": "Rye"}
+    >>> match_categories(products, [{"id": 4, "name": "tea"}])[1], match_categories(products, [])[1]
     ((('70', 4),), (('70', 0), ('71', 1)))
     """
     ids = {category["name"].strip().casefold(): category["id"] for category in known}
-    plain = {folder: name.strip().casefold() for folder, name in products.items()}
-    labels = tuple((folder, ids[name]) for folder, name in plain.items() if name in ids)
+    normalised = {folder: name.strip().casefold() for folder, name in products.items()}
+    labels = tuple((folder, ids[name]) for folder, name in normalised.items() if name in ids)
     if known:
         rest = "the others are left out" if 2 * len(labels) >= len(products) else "too few: good for --classes one only"
         tell(f"{len(labels)} of {len(products)} products have the name of a category; {rest}")
@@ -251,15 +261,15 @@ def named(
     return own, tuple((folder, i) for i, folder in enumerate(products))
 
 
-def look_like(photos: tuple[Photo, ...], size: int) -> Look:
-    """A look with photos of `size` pixels on the long side and, where `photos` have boxes, of their forms and as dense."""
+def appearance_of(photos: tuple[Photo, ...], size: int) -> ShelfAppearance:
+    """An appearance with photos of `size` pixels on the long side, as dense and in the proportions of `photos` with boxes."""
     if not any(len(photo.boxes) for photo in photos):
-        return Look(sizes=((size, round(0.75 * size)), (round(0.75 * size), size)))
-    forms = [form for form, _ in Counter((photo.width, photo.height) for photo in photos).most_common(FORMS)]
-    sizes = tuple((round(w * size / max(w, h)), round(h * size / max(w, h))) for w, h in forms)
-    tall = [photo.height / np.median(photo.boxes[:, 3] - photo.boxes[:, 1]) for photo in photos if len(photo.boxes)]
-    rows = np.clip(np.round(np.quantile(tall, (0.1, 0.9)) * np.mean(Look.fill)), 1, 20).astype(int)
-    return Look(sizes=sizes, rows=(int(rows[0]), int(rows[1])))
+        return ShelfAppearance(sizes=((size, round(0.75 * size)), (round(0.75 * size), size)))
+    originals = [original for original, _ in Counter((photo.width, photo.height) for photo in photos).most_common(SIZES)]
+    sizes = tuple((round(w * size / max(w, h)), round(h * size / max(w, h))) for w, h in originals)
+    heights = [photo.height / np.median(photo.boxes[:, 3] - photo.boxes[:, 1]) for photo in photos if len(photo.boxes)]
+    rows = np.clip(np.round(np.quantile(heights, (0.1, 0.9)) * np.mean(ShelfAppearance.fill)), 1, 20).astype(int)
+    return ShelfAppearance(sizes=sizes, rows=(int(rows[0]), int(rows[1])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One pack of a product: what it is printed with, and its picture. Knows nothing about the shop and its shelves."""
+"""A product of the drawn shop: what is printed on its pack, and how that is drawn. Knows nothing about shelves."""
 
 from dataclasses import dataclass, replace
 
@@ -35,7 +35,7 @@ class Family:
     base: Colour
     second: Colour
     pattern: str
-    band: str  # how the part that tells members apart is laid: "level", "slant", "side" or "half"
+    band: str  # how the part that differs between members is placed: "level", "slant", "side" or "half"
     icon_varies: bool
     font: int
     old_band: str  # the print that the studio photographed; half the families have changed theirs since
@@ -44,7 +44,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Product:
-    """One member of a family: the small things that tell it from its sisters."""
+    """One member of a family: the small things that tell it from the others."""
 
     name: str
     code: str
@@ -87,9 +87,9 @@ def old_print(product: Product) -> Product:
 
 
 def draw_pack(product: Product, height: int, view: str = "front", turn: float = 0.0) -> Image:
-    """The pack on nothing, `height` pixels tall: uint8 (H, W, 4) RGBA, alpha 0 outside. `view`: "front", "left" or "right".
+    """The pack on a transparent ground, `height` pixels tall: uint8 (H, W, 4) RGBA.
 
-    A drum (bottle, jar, can) is turned by `turn` of its width.
+    `view` is "front", "left" or "right". A drum (bottle, jar, can) is turned by `turn` of its width.
     """
     family, shape = product.family, SHAPES[product.family.shape]
     width = round(height * family.aspect * (1 if view == "front" or shape.curved else min(1, 0.45 / family.aspect)))
@@ -117,7 +117,7 @@ def _shade(width: int, curved: bool) -> npt.NDArray[np.float64]:
 
 
 def _front(product: Product, height: int, width: int, view: str) -> Image:
-    """The front label (H, W, 3): ground, pattern, picture, the band that names the member, the brand."""
+    """The front label (H, W, 3): background, pattern, picture, the band that names the member, the brand."""
     family, canvas = product.family, np.empty((height, width, 3), np.uint8)
     canvas[:] = family.base
     _pattern(canvas, family)
@@ -156,7 +156,7 @@ def _side(product: Product, height: int, width: int, view: str) -> Image:
 
 
 def _pattern(canvas: Image, family: Family) -> None:
-    """Paint the family's ground pattern in a colour between its two."""
+    """Paint the family's background pattern in a colour between its two."""
     tone = tuple(int(0.65 * b + 0.35 * s) for b, s in zip(family.base, family.second, strict=True))
     if family.pattern == "rays":
         for a in np.arange(0, 2 * np.pi, np.pi / 7):
@@ -195,20 +195,20 @@ def _icon(canvas: Image, icon: str, box: Box, colour: Colour) -> None:
     polygon(canvas, middle + spokes * half / (width, height), colour)
 
 
-def _ink(ground: Colour) -> Colour:
+def _ink(background: Colour) -> Colour:
     """Black on light, white on dark (Rec. 601 luma).
 
     >>> _ink((255, 255, 0)), _ink((0, 0, 255))
     ((24, 22, 20), (252, 252, 250))
     """
-    return (24, 22, 20) if np.dot(ground, (0.299, 0.587, 0.114)) > 140 else (252, 252, 250)
+    return (24, 22, 20) if np.dot(background, (0.299, 0.587, 0.114)) > 140 else (252, 252, 250)
 
 
-def _text(canvas: Image, text: str, box: Box, ground: Colour, font: int) -> None:
-    """Write `text` as large as fits `box`, in the middle of it, in the ink that stands out from `ground`."""
+def _text(canvas: Image, text: str, box: Box, background: Colour, font: int) -> None:
+    """Write `text` as large as fits `box`, in the middle of it, in the ink that stands out from `background`."""
     height, width = canvas.shape[:2]
     (long, tall), low = cv2.getTextSize(text, font, 1, 2)
     scale = min((box[2] - box[0]) * width / long, (box[3] - box[1]) * height / (tall + low / 2))
     x = ((box[0] + box[2]) * width - long * scale) / 2
     y = ((box[1] + box[3]) * height + tall * scale) / 2
-    cv2.putText(canvas, text, (round(x), round(y)), font, scale, _ink(ground), max(1, round(scale * 2.4)), cv2.LINE_AA)
+    cv2.putText(canvas, text, (round(x), round(y)), font, scale, _ink(background), max(1, round(scale * 2.4)), cv2.LINE_AA)

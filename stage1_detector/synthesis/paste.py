@@ -1,7 +1,7 @@
 """Copy-paste between real photos: whole facings of a row become facings of another photo, and each box stays right.
 
-A facing gives way to one of about the same proportions, stretched to its very box, in the light of the one it replaces; a run
-of the same product changes as a whole. Facings that others overlap stay, so nothing is pasted over what must be found.
+A facing is replaced by one of about the same proportions, stretched to exactly its box, in the light of the one it replaces. A
+run of the same product is replaced as a whole. Facings that others overlap stay, so that no other annotated facing is covered.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from fusion.boxes import intersections
 from photos.data import Photo, read, read_image
 from photos.folds import train_photos
 from stage1_detector.synthesis.camera import Shot
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
 
-ALIKE = 0.25  # chosen: largest difference of log width / height between a facing and what replaces it
-SHRINK = 0.5  # chosen: what replaces a facing has at least this share of its width
-SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that change
-COVERED = 0.15  # chosen: share of a facing that may lie before or behind another one before it stays as it is
-MATCH = 0.6  # chosen: how far the light follows the facing that is replaced
-FEATHER = 2  # chosen: pixels over which the edge of what is pasted fades
-TRIES = 20
+MAX_ASPECT_DIFFERENCE = 0.25  # chosen: of log width / height, between a facing and the one that replaces it
+MIN_WIDTH_SHARE = 0.5  # chosen: the new facing is at least this share as wide as the one it replaces
+CHANGED_SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that are replaced
+MAX_COVERED = 0.15  # chosen: a facing that overlaps another by more than this share of the smaller area is not replaced
+MATCH = 0.6  # chosen: exponent; 1 gives a new facing exactly the brightness of the one it replaces, 0 keeps its own
+FEATHER = 2  # chosen: pixels over which the edge of a new facing is blended
+MAX_TRIES = 200  # chosen: facings of a photo that are tried
 
 
 @dataclass(frozen=True, eq=False)
 class Facings:
-    """Every box of several photos: its photo (N,), box (N, 4), label (N,), log width / height (N,) and width (N,)."""
+    """All boxes of several photos: index of the photo (N,), box (N, 4) and label (N,)."""
 
     photo: npt.NDArray[np.int64]
     boxes: npt.NDArray[np.float32]
@@ -45,21 +45,30 @@ class Facings:
 
 @dataclass(frozen=True)
 class Pasted:
-    """Train photos of the data set DATA, dealt in RUNS, with facings swapped; `train` tells them. Labels are category ids."""
+    """A source of photos: the train photos of the data set DATA, by the folds in RUNS, with facings swapped.
+
+    `train` is the `folds.photo_fingerprint` of those photos. Labels are category ids.
+    """
 
     data: Path
     runs: Path | None
     train: str
 
-    def shot(self, look: Look, seed: int, number: int, rng: np.random.Generator) -> Shot:
-        """Photo `number`; the look is the photo's own."""
-        photos, facings, ids = _dealt(self.data, self.runs)
-        made = swapped(photos, facings, rng)
-        return made._replace(labels=ids[made.labels])
+    @property
+    def description(self) -> str:
+        """See `composed_dataset.Source`."""
+        return f"Pasted(data={self.data!r}, runs={self.runs!r}, train={self.train!r})"
+
+    def shot(self, appearance: ShelfAppearance, seed: int, number: int, rng: np.random.Generator) -> Shot:
+        """Photo `number`; `appearance` is not used, as it is that of the real photo."""
+        photos, facings, ids = _train_facings(self.data, self.runs)
+        shot = swapped(photos, facings, rng)
+        return shot._replace(labels=ids[shot.labels])
 
 
 @lru_cache(maxsize=2)
-def _dealt(data: Path, runs: Path | None) -> tuple[tuple[Photo, ...], Facings, npt.NDArray[np.int64]]:
+def _train_facings(data: Path, runs: Path | None) -> tuple[tuple[Photo, ...], Facings, npt.NDArray[np.int64]]:
+    """The train photos, their facings, and the category id of each label (C,)."""
     photos = train_photos(data, runs)
     return photos, gather(photos), np.array([category.id for category in read(data).categories], np.int64)
 
@@ -73,32 +82,32 @@ def gather(photos: tuple[Photo, ...]) -> Facings:
 
 
 def swapped(photos: tuple[Photo, ...], facings: Facings, rng: np.random.Generator) -> Shot:
-    """One of `photos` with some of its facings replaced; boxes stay, labels are those of what came in."""
+    """One of `photos` with some of its facings replaced: the boxes stay, the labels become those of the new facings."""
     number = int(rng.choice(np.unique(facings.photo)))
     photo = photos[number]
     image, labels = _read(photo).copy(), photo.labels.copy()
     free = uncovered(photo.boxes)
-    wanted = rng.uniform(*SHARE) * len(labels)
+    wanted = rng.uniform(*CHANGED_SHARE) * len(labels)
     changed = np.zeros(len(labels), bool)
-    for start in rng.permutation(np.flatnonzero(free))[: TRIES * 10]:
+    for start in rng.permutation(np.flatnonzero(free))[:MAX_TRIES]:
         if changed.sum() >= wanted:
             break
         run = [i for i in run_of(photo, int(start)) if free[i] and not changed[i]]
-        giver = _giver(facings, number, photo.boxes[run[0]], rng) if run else None
-        for i in run if giver is not None else ():
-            _replace(image, photo.boxes[i], _part(photos[facings.photo[giver]], facings.boxes[giver]))
-            labels[i], changed[i] = facings.labels[giver], True
+        donor = _donor(facings, number, photo.boxes[run[0]], rng) if run else None
+        for i in run if donor is not None else ():
+            _replace(image, photo.boxes[i], _cut_facing(photos[facings.photo[donor]], facings.boxes[donor]))
+            labels[i], changed[i] = facings.labels[donor], True
     return Shot(image, photo.boxes, labels)
 
 
 def uncovered(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Which of `boxes` (N, 4) share less than COVERED of their own area, or of the other's, with any other: (N,)."""
+    """Which of `boxes` (N, 4) share at most MAX_COVERED of the smaller area with any other box: bool (N,)."""
     if len(boxes) == 0:
         return np.zeros(0, bool)
     shared = np.stack([intersections(boxes, box[None]) for box in boxes])  # (N, N)
     area = np.maximum(np.diagonal(shared), 1e-9)  # (N,)
     share = (shared - np.diag(np.diagonal(shared))) / np.minimum(area[:, None], area[None])  # (N, N)
-    return np.asarray((share <= COVERED).all(1))
+    return np.asarray((share <= MAX_COVERED).all(1))
 
 
 def run_of(photo: Photo, start: int) -> list[int]:
@@ -117,22 +126,23 @@ def run_of(photo: Photo, start: int) -> list[int]:
     return run
 
 
-def _giver(facings: Facings, number: int, box: npt.NDArray[np.float32], rng: np.random.Generator) -> int | None:
+def _donor(facings: Facings, number: int, box: npt.NDArray[np.float32], rng: np.random.Generator) -> int | None:
     """A facing of another photo that fits `box`, or None."""
     sides = np.maximum(box[2:] - box[:2], 1)
     widths = facings.boxes[:, 2] - facings.boxes[:, 0]
-    fits = np.abs(facings.aspects - np.log(sides[0] / sides[1])) < ALIKE
-    fits &= (facings.photo != number) & (widths >= SHRINK * sides[0])
+    fits = np.abs(facings.aspects - np.log(sides[0] / sides[1])) < MAX_ASPECT_DIFFERENCE
+    fits &= (facings.photo != number) & (widths >= MIN_WIDTH_SHARE * sides[0])
     return int(rng.choice(np.flatnonzero(fits))) if fits.any() else None
 
 
-def _part(photo: Photo, box: npt.NDArray[np.float32]) -> Image:
+def _cut_facing(photo: Photo, box: npt.NDArray[np.float32]) -> Image:
+    """The pixels of a photo in `box` (4,), at least 1 x 1."""
     x0, y0, x1, y1 = np.rint(box).astype(int)
     return _read(photo)[max(0, y0) : max(y1, y0 + 1), max(0, x0) : max(x1, x0 + 1)]
 
 
 def _replace(image: Image, box: npt.NDArray[np.float32], new: Image) -> None:
-    """Stretch `new` to `box` of `image`, in the light of what was there, its edge fading over FEATHER pixels."""
+    """Stretch `new` to `box` of `image`, in the light of what it replaces, its edge blended over FEATHER pixels."""
     x0, y0 = np.maximum(np.rint(box[:2]).astype(int), 0)
     x1, y1 = np.rint(box[2:]).astype(int)
     old = image[y0:y1, x0:x1]

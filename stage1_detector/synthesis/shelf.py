@@ -1,4 +1,4 @@
-"""Shelves of a drawn shop: packs placed in runs on rows, painted flat, then photographed. Knows nothing about files."""
+"""Flat shelves of a drawn shop: packs placed in runs on rows, and painted. `camera` photographs them."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,22 +7,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stage1_detector.synthesis.catalogue import Catalogue
 from stage1_detector.synthesis.pack import Family, Image, Product, draw_pack
-from stage1_detector.synthesis.world import World
 
-MARGIN = 0.18  # derived: shelf painted beyond each edge of the photo, so that no viewpoint sees its end
+MARGIN = 0.18  # derived: share of the photo painted beyond each of its edges, so that no viewpoint shows the end of the shelf
 FINE = 1.25  # chosen: pixels of the flat painting per pixel of the photo
 RAIL = 0.11  # chosen: depth of a board's front edge / distance from shelf to shelf
 GAPS = 0.3  # chosen: chance of an empty stretch after a run
-STICKERS = 0.1  # chosen: chance that a pack bears an offer
-PAD = 4  # chosen: pixels round a pack on the flat shelf, room for its lean
-TURN = 0.08  # chosen: a drum stands turned by -2 to 2 of these shares of its width
-MASTER = 180  # chosen: pixels of height at which a pack is drawn before it is scaled down to the shelf
+STICKERS = 0.1  # chosen: chance that a pack has a sticker
+PAD = 4  # chosen: pixels around a pack on the flat shelf, so that it can lean
+TURN = 0.08  # chosen: a drum is turned by -2 to 2 times this share of its width
+DRAWN_HEIGHT = 180  # chosen: pixels of height at which a pack is drawn before it is scaled down to the shelf
 
 
 @dataclass(frozen=True)
 class ShelfConfig:
-    """How a drawn shop looks. (contest): read off the contest's photos; (chosen): picked by eye or for the time it takes."""
+    """How a drawn shop looks. (contest): measured on the contest's photos; (chosen): picked by eye or for the time it takes."""
 
     count: int  # photos (chosen)
     categories: int  # products; contest 356
@@ -72,14 +72,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Painting:
-    """The flat shelf, whose each pixel is (index of the facing + 1, or 0), and each facing's pixels if nothing hid them."""
+    """The flat shelf, the owner of each pixel (index of a facing + 1, or 0), and the area of each facing if nothing hid it."""
 
     image: Image  # (H, W, 3)
     owner: npt.NDArray[np.uint16]  # (H, W)
     areas: npt.NDArray[np.int64]  # (F,)
 
 
-def arrange(config: ShelfConfig, world: World, rng: np.random.Generator) -> Scene:
+def arrange(config: ShelfConfig, catalogue: Catalogue, rng: np.random.Generator) -> Scene:
     """Fill the shelves of one scene with runs of products, look-alikes near one another."""
     photo = config.sizes[rng.integers(len(config.sizes))]
     width, height = (round(n * (1 + 2 * MARGIN) * FINE) for n in photo)
@@ -90,14 +90,14 @@ def arrange(config: ShelfConfig, world: World, rng: np.random.Generator) -> Scen
     tops = np.arange(rng.uniform(-0.9, -0.3) * pitch, height, pitch)
     facings: list[Facing] = []
     for top in tops:
-        row = _row(config, world, _Room(side, width, top + (1 - RAIL) * pitch, 0.8 * pitch), stock, rng)
+        row = _row(config, catalogue, _Room(side, width, top + (1 - RAIL) * pitch, 0.8 * pitch), stock, rng)
         facings += [row[i] for i in rng.permutation(len(row))]
     return Scene(photo, (width, height), tuple((float(t), float(t + pitch)) for t in tops), tuple(facings))
 
 
 @dataclass(frozen=True)
 class _Room:
-    """What one shelf offers: the usual side of a pack, its own width, where packs stand, the tallest that fits; pixels."""
+    """One shelf, in pixels: the usual side of a pack, its width, where packs stand, the tallest that fits."""
 
     side: float
     width: float
@@ -105,25 +105,27 @@ class _Room:
     tallest: float
 
 
-def _row(config: ShelfConfig, world: World, room: _Room, stock: float, rng: np.random.Generator) -> list[Facing]:
+def _row(config: ShelfConfig, catalogue: Catalogue, room: _Room, stock: float, rng: np.random.Generator) -> list[Facing]:
     """One shelf, left to right: run after run, with empty stretches such that packs take `stock` of its width."""
     chances = np.array(config.runs) / sum(config.runs)
     row: list[Facing] = []
     x, product = rng.uniform(-1, 0) * room.side, -1
     while x < room.width:
-        product = _next_product(world, product, rng)
+        product = _next_product(catalogue, product, rng)
         for _ in range(1 + rng.choice(len(chances), p=chances)):
-            row.append(_place(world.products[product].family, product, x, room, rng))
+            row.append(_place(catalogue.products[product].family, product, x, room, rng))
             x += row[-1].width * (1 + np.interp(rng.random(), config.gap_share, config.gap))
         if rng.random() < GAPS:
             x += rng.exponential(2 * room.side * (1 / stock - 1) / GAPS)  # a run is about 2 sides long
     return row
 
 
-def _next_product(world: World, last: int, rng: np.random.Generator) -> int:
-    """Another product than `last`: four times in five a sister of it, if it has one."""
-    family = world.products[last].family if last >= 0 and rng.random() < 0.8 else None
-    chance = np.array(world.weights) * [family in (None, p.family) and i != last for i, p in enumerate(world.products)]  # (C,)
+def _next_product(catalogue: Catalogue, last: int, rng: np.random.Generator) -> int:
+    """Another product than `last`: four times in five one of the same family, if there is one."""
+    family = catalogue.products[last].family if last >= 0 and rng.random() < 0.8 else None
+    chance = np.array(catalogue.weights) * [
+        family in (None, p.family) and i != last for i, p in enumerate(catalogue.products)
+    ]  # (C,)
     if not chance.sum():
         return last
     return int(rng.choice(len(chance), p=chance / chance.sum()))
@@ -135,7 +137,7 @@ def _place(family: Family, index: int, left: float, room: _Room, rng: np.random.
     return Facing(index, left, room.bottom - rng.uniform(0, 0.04) * height, width, height, rng.normal(0, 1.2), room.bottom)
 
 
-def paint(scene: Scene, world: World, rng: np.random.Generator) -> Painting:
+def paint(scene: Scene, catalogue: Catalogue, rng: np.random.Generator) -> Painting:
     """Paint the flat shelf: its back, the packs with their shadows, the rails with their prices."""
     width, height = scene.flat
     flat = np.empty((height, width, 3), np.uint8)
@@ -143,9 +145,9 @@ def paint(scene: Scene, world: World, rng: np.random.Generator) -> Painting:
     owner = np.zeros((height, width), np.uint16)
     areas = [0] * len(scene.facings)
     for i, facing in enumerate(scene.facings):
-        pack = _pack(world.products[facing.product], facing, rng)
+        pack = _pack(catalogue.products[facing.product], facing, rng)
         areas[i] = int(np.count_nonzero(pack[..., 3] > 127))
-        _put(flat, owner, facing, i + 1, pack)
+        _paste(flat, owner, facing, i + 1, pack)
     rail = rng.uniform(90, 235, 3) * 0.5 + rng.uniform(90, 235) * 0.5  # (3,)
     for top, bottom in scene.rows:
         _shade_row(flat[max(0, round(top)) : round(bottom)])
@@ -157,14 +159,14 @@ def paint(scene: Scene, world: World, rng: np.random.Generator) -> Painting:
 
 
 @lru_cache(maxsize=1024)
-def _master(product: Product, turn: int) -> Image:
-    return draw_pack(product, MASTER, turn=TURN * turn)
+def _drawn_large(product: Product, turn: int) -> Image:
+    return draw_pack(product, DRAWN_HEIGHT, turn=TURN * turn)
 
 
 def _pack(product: Product, facing: Facing, rng: np.random.Generator) -> Image:
     """The pack as it stands on the shelf (h, w, 4): in its own light, sometimes with a sticker, scaled, leaning."""
     size = (max(2, round(facing.width)), max(2, round(facing.height)))
-    image = cv2.resize(_master(product, int(rng.integers(-2, 3))), size, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(_drawn_large(product, int(rng.integers(-2, 3))), size, interpolation=cv2.INTER_AREA)
     if rng.random() < STICKERS:
         _sticker(image, rng)
     x = np.linspace(0, 1, size[0])
@@ -177,15 +179,15 @@ def _pack(product: Product, facing: Facing, rng: np.random.Generator) -> Image:
 
 
 def _sticker(image: Image, rng: np.random.Generator) -> None:
-    """Stick a round yellow or red offer on a pack."""
+    """Paint a round yellow or red sticker on a pack."""
     height, width = image.shape[:2]
     middle = (round(rng.uniform(0.15, 0.85) * width), round(rng.uniform(0.3, 0.9) * height))
     disc = cv2.circle(np.zeros((height, width), np.uint8), middle, round(rng.uniform(0.08, 0.14) * height), 255, -1)
     image[..., :3][disc > 0] = (250, 225, 40) if rng.random() < 0.5 else (225, 30, 40)
 
 
-def _put(flat: Image, owner: npt.NDArray[np.uint16], facing: Facing, number: int, pack: Image) -> None:
-    """Lay a pack over the shelf with its shadow, and mark its pixels as its own; what lies off the shelf is lost."""
+def _paste(flat: Image, owner: npt.NDArray[np.uint16], facing: Facing, number: int, pack: Image) -> None:
+    """Paste a pack with its shadow onto the shelf and mark the pixels it owns; what lies outside the shelf is cut off."""
     x, y = round(facing.left) - PAD, round(facing.bottom - facing.height) - PAD
     pack = pack[max(0, -y) :, max(0, -x) :]
     inside = (slice(max(0, y), max(0, y) + pack.shape[0]), slice(max(0, x), max(0, x) + pack.shape[1]))
@@ -200,20 +202,20 @@ def _put(flat: Image, owner: npt.NDArray[np.uint16], facing: Facing, number: int
 
 
 def _shade_row(row: Image) -> None:
-    """The board above keeps light from the top of a row."""
+    """Darken the top of a row, which is in the shadow of the board above."""
     light = 1 - 0.5 * np.exp(-np.linspace(0, 6, len(row)))  # (h,)
     row[:] = row * light[:, None, None]
 
 
 def _rail(flat: Image, owner: npt.NDArray[np.uint16], reach: tuple[float, float], colour: npt.NDArray[np.float64]) -> None:
-    """The front edge of a board from y `reach[0]` to `reach[1]`, which hides what is behind it."""
+    """Paint the front edge of a board from y `reach[0]` to `reach[1]`, which hides what is behind it."""
     rows = slice(*(max(0, round(y)) for y in reach))
     edge, owner[rows] = flat[rows], 0
     edge[:] = colour * np.linspace(1.05, 0.7, len(edge))[:, None, None]
 
 
 def _price(flat: Image, facing: Facing, pitch: float, rng: np.random.Generator) -> None:
-    """A price tag on the rail below a facing."""
+    """Paint a price tag on the rail below a facing."""
     depth = RAIL * pitch
     x, y = round(facing.left + rng.uniform(0, 0.4) * facing.width), round(facing.foot)
     paper = (250, 250, 245) if rng.random() < 0.8 else (250, 215, 40)

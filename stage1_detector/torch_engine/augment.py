@@ -12,8 +12,8 @@ from fusion.boxes import area, clip
 from fusion.views import PADDING, Image
 from stage1_detector.torch_engine.svhn import ColourPolicy
 
-LEAST_SIDE = 2  # chosen: pixels; a box of which less is left, across or down, goes
-LEAST_SEEN = 0.3  # chosen: the share of its area that a box must keep on the canvas, or it goes
+MIN_SIDE = 2  # chosen: pixels; a box that keeps less on the canvas, in width or height, is dropped
+MIN_VISIBLE = 0.3  # chosen: share of its area that a box must keep on the canvas, or it is dropped
 
 
 class Strengths(Protocol):
@@ -35,7 +35,7 @@ class Strengths(Protocol):
 def transform(config: Strengths) -> v2.Transform:
     """Colour jitter, mirror, affine map around the canvas's middle, colour policy, in this order and each by chance.
 
-    What the affine map uncovers is grey. Boxes leave it as the upright ones around their four corners. ValueError, from
+    What the affine map uncovers is grey. A mapped box is the upright one around its four corners. ValueError, from
     torchvision, for a strength out of its range.
     """
     jitter = v2.ColorJitter(brightness=config.value, saturation=config.saturation, hue=config.hue)
@@ -60,7 +60,7 @@ def transform(config: Strengths) -> v2.Transform:
 def augmented(
     image: Image, boxes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], transform: v2.Transform, seed: int
 ) -> tuple[Image, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """A photo under the draws of `seed`, on a canvas of the same size; no generator of anyone else's is left changed.
+    """A photo augmented at random by `seed`, on a canvas of the same size; torch's global generators stay as they were.
 
     Args:
         image: uint8 (H, W, 3) RGB.
@@ -70,25 +70,27 @@ def augmented(
         seed: equal seeds give equal photos.
 
     Returns:
-        image, boxes (M, 4) cut to the canvas and labels (M,) of those still `seen`, in their order; arrays of their own.
+        image, boxes (M, 4) cut to the canvas and labels (M,) of the `visible_boxes`, in their order; new arrays.
     """
     height, width = image.shape[:2]
     frame = tv_tensors.Image(torch.from_numpy(image.copy()).permute(2, 0, 1))  # (3, H, W)
-    # No clamping before the end: what a box loses there must be known.
+    # Boxes are not clamped before the end, where the area that a box loses is measured.
     edges = tv_tensors.BoundingBoxes(boxes.copy(), format="XYXY", canvas_size=(height, width), clamping_mode=None)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would reset the GPU's generator too
         frame, edges = transform(frame, edges)
-    cut, kept = seen(edges.numpy(), width, height)
+    cut, kept = visible_boxes(edges.numpy(), width, height)
     return np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), cut[kept], labels[kept]
 
 
-def seen(boxes: npt.NDArray[np.float32], width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Boxes (N, 4) cut to the canvas, and of which of them, bool (N,), enough lies on it: LEAST_SIDE and LEAST_SEEN.
+def visible_boxes(
+    boxes: npt.NDArray[np.float32], width: int, height: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Boxes (N, 4) cut to the canvas, and of which of them, bool (N,), enough lies on it: MIN_SIDE and MIN_VISIBLE.
 
-    >>> seen(np.array([[-6.0, 0.0, 4.0, 9.0], [-8.0, 0.0, 2.0, 9.0]], np.float32), 50, 50)[1].tolist()
+    >>> visible_boxes(np.array([[-6.0, 0.0, 4.0, 9.0], [-8.0, 0.0, 2.0, 9.0]], np.float32), 50, 50)[1].tolist()
     [True, False]
     """
     cut = clip(boxes, width, height)
-    large = (cut[:, 2:] - cut[:, :2] >= LEAST_SIDE).all(1)  # (N,)
-    return cut, large & (area(cut) >= LEAST_SEEN * area(boxes))
+    large = (cut[:, 2:] - cut[:, :2] >= MIN_SIDE).all(1)  # (N,)
+    return cut, large & (area(cut) >= MIN_VISIBLE * area(boxes))

@@ -1,4 +1,4 @@
-"""Photos as canvases for training: the View of judgment, then augmentation, in batches that processes beside prepare."""
+"""Photos as canvases for training: the View of judgment, then augmentation, in batches that worker processes prepare."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,9 @@ from fusion.models import normalise
 from fusion.views import Shape, letterbox
 from photos.data import Photo, read_image
 from stage1_detector.config import STRIDE, LoopConfig
+from stage1_detector.engine import synthetic_per_epoch
 from stage1_detector.torch_engine.augment import augmented, transform
-from stage1_detector.torch_engine.distributed import ALONE, Crew
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 WORKERS = min(4, os.cpu_count() or 1)
@@ -22,52 +23,54 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]]]
 
 
-class Look(NamedTuple):
-    """How a network sees photos: how they fill its canvas, and the mean and spread of each channel, of [0, 1]."""
+class InputFormat(NamedTuple):
+    """How a network takes photos: how they fill its canvas, and the mean and spread of each channel, of values in [0, 1]."""
 
     shape: Shape = "rectangle"
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
 
 
-LOOK = Look()  # of the torchvision families
+IMAGENET_FORMAT = InputFormat()
 
 
 class Canvases:
     """Photos that a detector learns from; `synthetic` ones join as `config.synthetic_ratio` says, others each epoch.
 
-    `agnostic` calls every box by one name.
+    `agnostic` gives every box the same label. A canvas is the photo's own rectangle only where all photos are of one size.
     """
 
     def __init__(
-        self, photos: tuple[Photo, ...], synthetic: tuple[Photo, ...], config: LoopConfig, agnostic: bool, look: Look = LOOK
+        self,
+        photos: tuple[Photo, ...],
+        synthetic: tuple[Photo, ...],
+        config: LoopConfig,
+        agnostic: bool,
+        input_format: InputFormat = IMAGENET_FORMAT,
     ) -> None:
-        self.photos, self.real, self.config, self.agnostic = (*photos, *synthetic), len(photos), config, agnostic
-        self.joining = round(len(photos) * config.synthetic_ratio)
-        if self.joining > len(synthetic):
-            raise ValueError(
-                f"--synthetic: got {len(synthetic)} photos, an epoch needs {self.joining}: make more or lower the ratio"
-            )
+        self.photos, self.n_real, self.config, self.agnostic = (*photos, *synthetic), len(photos), config, agnostic
+        self.n_synthetic = synthetic_per_epoch(config, len(photos), len(synthetic))
         self.transform = transform(config)
-        same = len({(photo.width, photo.height) for photo in self.photos}) == 1
-        self.look = look._replace(shape="square") if look.shape == "rectangle" and not same else look  # one size a batch
+        one_size = len({(photo.width, photo.height) for photo in self.photos}) == 1
+        square = input_format.shape == "rectangle" and not one_size  # a batch is one tensor
+        self.input_format = input_format._replace(shape="square") if square else input_format
 
     def __len__(self) -> int:
         """Photos of an epoch."""
-        return self.real + self.joining
+        return self.n_real + self.n_synthetic
 
-    def order(self, batch: int, epoch: int) -> Iterator[list[int]]:
-        """The epoch's batches of positions, in random order."""
+    def batches_of_epoch(self, batch: int, epoch: int) -> Iterator[list[int]]:
+        """The epoch's batches of photo indices, in random order; the last may be smaller than `batch`."""
         rng = np.random.default_rng((self.config.seed, epoch))
-        others = self.real + rng.permutation(len(self.photos) - self.real)[: self.joining]
-        every = rng.permutation(np.concatenate([np.arange(self.real), others])).tolist()
-        for start in range(0, len(every), batch):
-            yield every[start : start + batch]
+        synthetic = self.n_real + rng.permutation(len(self.photos) - self.n_real)[: self.n_synthetic]
+        indices = rng.permutation(np.concatenate([np.arange(self.n_real), synthetic])).tolist()
+        for start in range(0, len(indices), batch):
+            yield indices[start : start + batch]
 
     def sample(self, index: int, size: int, plain: bool, seed: int) -> Sample:
         """Photo `index` on a canvas of `size`, uint8 (H, W, 3), its boxes (N, 4) there and its labels (N,)."""
         photo = self.photos[index]
-        view = letterbox(photo.width, photo.height, size, self.look.shape, STRIDE)
+        view = letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
         canvas = view.warp(read_image(photo.path, photo.width, photo.height))
         boxes, labels = view.to_canvas(photo.boxes), np.zeros_like(photo.labels) if self.agnostic else photo.labels
         return (canvas, boxes, labels) if plain else augmented(canvas, boxes, labels, self.transform, seed)
@@ -75,39 +78,41 @@ class Canvases:
     def size(self, epoch: int, number: int) -> int:
         """The long side of batch `number`: the schedule's scales, in multiples of the stride."""
         low, high = SCHEDULES[self.config.schedule].scales
-        draw = np.random.default_rng((self.config.seed, epoch, number)).uniform(low, high)
-        return max(STRIDE, round(draw * self.config.size / STRIDE) * STRIDE)
+        scale = np.random.default_rng((self.config.seed, epoch, number)).uniform(low, high)
+        return max(STRIDE, round(scale * self.config.size / STRIDE) * STRIDE)
 
 
-class Batches(Dataset[Batch]):
-    """One epoch's batches, each a tensor of normalised photos (B, 3, H, W) and their targets: the `crew`'s part of each."""
+class EpochBatches(Dataset[Batch]):
+    """One epoch's batches, each the tensor of normalised photos (B, 3, H, W) and their targets: this process's shard of each.
 
-    def __init__(self, canvases: Canvases, order: list[list[int]], epoch: int, plain: bool, crew: Crew = ALONE) -> None:
-        self.canvases, self.order, self.epoch, self.plain, self.crew = canvases, order, epoch, plain, crew
+    `batches` are the photo indices of each batch; `plain` ones are not augmented.
+    """
+
+    def __init__(
+        self,
+        canvases: Canvases,
+        batches: list[list[int]],
+        epoch: int,
+        plain: bool,
+        distributed: Distributed = SINGLE_PROCESS,
+    ) -> None:
+        self.canvases, self.batches, self.epoch, self.plain, self.distributed = canvases, batches, epoch, plain, distributed
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.batches)
 
     def __getitem__(self, number: int) -> Batch:
-        size = self.canvases.config.size if self.plain else self.canvases.size(self.epoch, number)
-        base = np.random.default_rng((self.canvases.config.seed, self.epoch, number)).integers(2**31)
-        batch, look = self.order[number], self.canvases.look
-        made = [self.canvases.sample(batch[k], size, self.plain, int(base) + k) for k in self.crew.part(len(batch))]
-        images = torch.from_numpy(normalise(np.stack([canvas for canvas, _, _ in made]), look.mean, look.std))
-        return images, [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(n)} for _, b, n in made]
+        canvases, batch = self.canvases, self.batches[number]
+        size = canvases.config.size if self.plain else canvases.size(self.epoch, number)
+        seed = int(np.random.default_rng((canvases.config.seed, self.epoch, number)).integers(2**31))
+        samples = [canvases.sample(batch[k], size, self.plain, seed + k) for k in self.distributed.shard(len(batch))]
+        pixels = np.stack([canvas for canvas, _, _ in samples])  # (B, H, W, 3)
+        images = torch.from_numpy(normalise(pixels, canvases.input_format.mean, canvases.input_format.std))
+        return images, [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(n)} for _, b, n in samples]
 
 
-def batches(
-    canvases: Canvases,
-    order: list[list[int]],
-    epoch: int,
-    plain: bool,
-    device: torch.device,
-    workers: int = WORKERS,
-    crew: Crew = ALONE,
-) -> Iterator[Batch]:
-    """The crew's part of the batches of `order`, on `device`, prepared by `workers` processes; `plain`: not augmented."""
-    every = Batches(canvases, order, epoch, plain, crew)
+def load_batches(dataset: EpochBatches, device: torch.device, workers: int = WORKERS) -> Iterator[Batch]:
+    """The batches of `dataset` on `device`, prepared by `workers` processes."""
     generator = torch.Generator().manual_seed(0)  # the loader would draw its workers' seeds from the global one
-    for images, targets in DataLoader(every, None, num_workers=workers if len(order) > 1 else 0, generator=generator):
-        yield images.to(device), [{name: value.to(device) for name, value in one.items()} for one in targets]
+    for images, targets in DataLoader(dataset, None, num_workers=workers if len(dataset) > 1 else 0, generator=generator):
+        yield images.to(device), [{name: value.to(device) for name, value in target.items()} for target in targets]

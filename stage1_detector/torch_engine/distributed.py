@@ -1,7 +1,7 @@
-"""Several processes that train one network together, as torchrun starts them; alone, a crew of one.
+"""Several processes that train one network together, as torchrun starts them; a single process is the same with no others.
 
-Each takes its part of every batch, and what it adds to a loss is its share of the whole batch's: sums over the crew, of
-gradients as of losses, are what one process finds on the same batch. Batch norm looks at the whole batch too.
+Each process takes its share of every batch, and what it adds to a loss is its share of the whole batch's loss: summed over the
+processes, gradients and losses are those that one process computes on the same batch. Batch norm sees the whole batch too.
 """
 
 import os
@@ -14,135 +14,138 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-HOURS = 2.0  # chosen: how long the others wait while the first looks at valid or writes
-LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "timeout", "nccl", "gloo")
-Any_ = TypeVar("Any_")
+TIMEOUT_HOURS = 2.0  # chosen: how long the others wait while the main process validates or writes
+CONNECTION_LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "timeout", "nccl", "gloo")
+T = TypeVar("T")
 
 
-class Crew(NamedTuple):
-    """This process is number `rank` of `size`."""
+class Distributed(NamedTuple):
+    """This process is number `rank` of `world_size`."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this one speaks, looks at valid and writes."""
+    def is_main(self) -> bool:
+        """Whether this is the process that logs, validates and writes."""
         return self.rank == 0
 
-    def part(self, count: int) -> range:
+    def shard(self, count: int) -> range:
         """Which of `count` photos of a batch are this process's, in order.
 
-        >>> [list(Crew(rank, 2).part(5)) for rank in (0, 1)]
+        >>> [list(Distributed(rank, 2).shard(5)) for rank in (0, 1)]
         [[0, 1, 2], [3, 4]]
         """
-        return range(-(-count * self.rank // self.size), -(-count * (self.rank + 1) // self.size))
+        return range(-(-count * self.rank // self.world_size), -(-count * (self.rank + 1) // self.world_size))
 
-    def every(self, mine: Any_) -> list[Any_]:
-        """What each process has, in order."""
-        if self.size == 1:
-            return [mine]
-        whole: list[Any] = [None] * self.size
-        dist.all_gather_object(whole, mine)
-        return whole
+    def all_gather(self, value: T) -> list[T]:
+        """The `value` of each process, in order of rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
 
-    def first(self, value: Any_) -> Any_:
-        """What the first process has."""
-        if self.size == 1:
+    def broadcast(self, value: T) -> T:
+        """The `value` of the main process, in every process."""
+        if self.world_size == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box)
-        return box[0]
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
-    def sums(self, values: dict[str, float]) -> dict[str, float]:
-        """Of each name, the sum over all processes."""
-        if self.size == 1:
+    def all_reduce_sums(self, values: dict[str, float]) -> dict[str, float]:
+        """For each name the sum over all processes."""
+        if self.world_size == 1:
             return values
-        whole = torch.tensor(list(values.values()), dtype=torch.float64, device=home())
-        dist.all_reduce(whole)
-        return dict(zip(values, whole.tolist(), strict=True))
+        sums = torch.tensor(list(values.values()), dtype=torch.float64, device=communication_device())
+        dist.all_reduce(sums)
+        return dict(zip(values, sums.tolist(), strict=True))
 
-    def share_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Let every process have the sum of all gradients; one that is nowhere stays None."""
-        if self.size == 1:
+    def all_reduce_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Give every process the sum of all gradients; a gradient that is None in all processes stays None."""
+        if self.world_size == 1:
             return
-        there = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32, device=home())
-        dist.all_reduce(there)
-        learning = [p for p, some in zip(parameters, there.tolist(), strict=True) if some]
-        whole = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
-        dist.all_reduce(whole)
-        for p, grad in zip(learning, whole.split([p.numel() for p in learning]), strict=True):
-            p.grad = grad.view_as(p)
+        has_gradient = [p.grad is not None for p in parameters]
+        counts = torch.tensor(has_gradient, dtype=torch.float32, device=communication_device())
+        dist.all_reduce(counts)
+        learning = [p for p, count in zip(parameters, counts.tolist(), strict=True) if count]
+        gradients = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
+        dist.all_reduce(gradients)
+        for p, gradient in zip(learning, gradients.split([p.numel() for p in learning]), strict=True):
+            p.grad = gradient.view_as(p)
 
 
-ALONE = Crew()
+SINGLE_PROCESS = Distributed()
 
 
-def home() -> torch.device:
-    """Where tensors must lie that a crew exchanges."""
+def communication_device() -> torch.device:
+    """Where tensors must lie that processes exchange: on the GPU for NCCL, else in main memory."""
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
 @contextmanager
-def begun(device: str) -> Iterator[Crew]:
-    """The crew that torchrun's environment speaks of, for as long as the block takes; ALONE without one.
+def distributed_training(device: str) -> Iterator[Distributed]:
+    """The process group that torchrun's environment describes, for as long as the block takes; SINGLE_PROCESS without one.
 
     NCCL where there are GPUs and `device` is not cpu, else gloo. Raises ConnectionError where another process is gone.
     """
     if "RANK" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     cuda = torch.cuda.is_available() and device != "cpu"
     if cuda:
-        local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= there:
-            raise ValueError(f"torchrun: got {local + 1} processes on this machine, it has {there} GPUs; or pass --device cpu")
-        torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=HOURS))
-    crew = Crew(dist.get_rank(), dist.get_world_size())
+        local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local_rank >= gpus:
+            raise ValueError(
+                f"torchrun: got {local_rank + 1} processes on this machine, it has {gpus} GPUs; or pass --device cpu"
+            )
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=TIMEOUT_HOURS))
+    distributed = Distributed(dist.get_rank(), dist.get_world_size())
     try:
-        yield crew
+        yield distributed
     except RuntimeError as error:
-        if any(sign in str(error).lower() for sign in LOST):
+        if any(sign in str(error).lower() for sign in CONNECTION_LOST):
             raise ConnectionError(
-                f"process {crew.rank} of {crew.size}: another process of this training is gone ({str(error).splitlines()[0]}); "
-                "start all again, with --resume where an epoch was finished"
+                f"process {distributed.rank} of {distributed.world_size}: another process of this training is gone "
+                f"({str(error).splitlines()[0]}); start all again, with --resume where an epoch was finished"
             ) from error
         raise
     finally:
         dist.destroy_process_group()
 
 
-class Sum(torch.autograd.Function):
+class AllReduceSum(torch.autograd.Function):
     """A tensor's sum over all processes, and of its gradient theirs; torch has deprecated its own."""
 
     @staticmethod
-    def forward(context: Any, mine: torch.Tensor) -> torch.Tensor:
-        """The sum, in each process."""
-        whole = mine.clone()
-        dist.all_reduce(whole)
-        return whole
+    def forward(context: Any, value: torch.Tensor) -> torch.Tensor:
+        """The sum, in every process."""
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
 
     @staticmethod
-    def backward(context: Any, grad: torch.Tensor) -> torch.Tensor:
-        """What each process makes of the sum depends on every part alike."""
-        whole = grad.clone()
-        dist.all_reduce(whole)
-        return whole
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradients' sum: the total that each process goes on with depends on every process's value alike."""
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the whole crew's batch (Peng et al. 2018, arXiv:1711.07240), on any device: torch's own wants GPUs."""
+class SyncBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the batch of all processes (Peng et al. 2018, arXiv:1711.07240), on any device: torch's wants GPUs."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> the same, normalised by mean and variance over all processes' photos while it trains."""
+        """(B, C, H, W) -> the same, in training normalised by mean and variance over all processes' photos."""
         if not self.training:
             return super().forward(x)
         assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
-        kind, x = x.dtype, x.float() - self.running_mean[:, None, None]  # what is near zero has small squares
+        dtype, x = x.dtype, x.float() - self.running_mean[:, None, None]  # squares of values near zero lose no precision
         count = x.new_tensor([x.numel() / x.shape[1]])
-        whole = Sum.apply(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), count]))  # (2 C + 1,)
-        sums, squares, number = whole.split([x.shape[1], x.shape[1], 1])
+        totals = AllReduceSum.apply(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), count]))  # (2 C + 1,)
+        sums, squares, number = totals.split([x.shape[1], x.shape[1], 1])
         mean = sums / number
         variance = (squares / number - mean**2).clamp(min=0)
         with torch.no_grad():
@@ -151,13 +154,13 @@ class SharedBatchNorm(nn.BatchNorm2d):
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(kind)
+        return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(dtype)
 
 
-def with_shared_norms(net: nn.Module, crew: Crew) -> nn.Module:
-    """`net` with batch norms that look at the whole crew's batch; in place."""
-    if crew.size > 1:
-        for one in net.modules():
-            if type(one) is nn.BatchNorm2d:
-                one.__class__ = SharedBatchNorm  # the same parameters and buffers
-    return net
+def with_sync_batch_norm(network: nn.Module, distributed: Distributed) -> nn.Module:
+    """`network` with batch norms over the batch of all processes, changed in place; unchanged in a single process."""
+    if distributed.world_size > 1:
+        for module in network.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = SyncBatchNorm  # the same parameters and buffers
+    return network

@@ -4,254 +4,161 @@ A run depends on its seed alone, also when it was stopped and resumed: each phot
 generators of its own.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
-import timm.utils
 import torch
-from torch import nn
 
-from photos.data import Photo
-from runs import checkpoint
+from runs.training_errors import is_out_of_memory, refuse_non_finite
 from stage1_detector.config import LoopConfig
-from stage1_detector.engine import LOOKS, Progress, Score, device_of, epochs, stamp
-from stage1_detector.torch_engine.canvases import Canvases, Look, batches
-from stage1_detector.torch_engine.distributed import ALONE, Crew, with_shared_norms
-from stage1_detector.torch_engine.optimizers import make_optimizer
-from stage1_detector.torch_engine.schedules import SCHEDULES, factor
-from stage1_detector.torch_engine.training_log import Journal
-from stage1_detector.ultralytics_engine.callbacks import is_out_of_memory
-
-Parts = dict[str, Any]
-Targets = list[dict[str, torch.Tensor]]
+from stage1_detector.engine import Job, device_of, epochs, modified_at, validation_interval
+from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, InputFormat, load_batches
+from stage1_detector.torch_engine.distributed import with_sync_batch_norm
+from stage1_detector.torch_engine.training_log import TrainingLog, means
+from stage1_detector.torch_engine.training_state import TrainingState
 
 
-class Learner(Protocol):
-    """What the loop trains: a module whose losses are summed.
+class NetworkSpec(NamedTuple):
+    """What `fit` trains: `build(config, photos, names, pretrained)` makes a Learner, which takes photos in `input_format`."""
 
-    `body` has a rate of its own. `description` and the state of `judged`, which is what valid looks at, make a checkpoint that
-    can be loaded; `sampling` is said around losses in evaluation mode.
-    """
-
-    description: dict[str, Any]
-
-    @property
-    def body(self) -> nn.Module: ...
-
-    @property
-    def judged(self) -> nn.Module: ...
-
-    def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]: ...
-
-    def sampling(self, on: bool) -> None: ...
-
-
-class Job(NamedTuple):
-    """One training: what `fit` is told."""
-
-    config: LoopConfig
-    photos: dict[str, tuple[Photo, ...]]
-    names: list[str]
-    out: Path
-    progress: Progress
-    score: Score
-    synthetic: tuple[Photo, ...]
     build: Callable[..., Any]
-    look: Look
-    crew: Crew
+    input_format: InputFormat
 
 
-def fit(
-    config: LoopConfig,
-    photos: dict[str, tuple[Photo, ...]],
-    names: list[str],
-    out: Path,
-    progress: Progress,
-    score: Score,
-    pretrained: Path | None = None,
-    resume: bool = False,
-    synthetic: tuple[Photo, ...] = (),
-    *,
-    build: Callable[..., Any],
-    look: Look,
-    crew: Crew = ALONE,
-) -> Path:
-    """Train on `photos["train"]` and return the weights file OUT/weights/{best,last}.pt; arguments as `yolo.fit`.
+class StepSize(NamedTuple):
+    """Photos of a batch, and how many batches' gradients are accumulated for one step of the optimiser."""
 
-    `build(config, photos, names, pretrained)` makes the Learner, which sees photos by `look`; a `crew` trains it together.
-    Where memory runs out, one alone halves the batch and gathers more into a step, which stays of as many photos. Raises
-    FloatingPointError at a non-finite loss.
+    batch: int
+    accumulate: int
+
+    def with_smaller_batch(self) -> "StepSize":
+        """Half the batch or less, and so many more of them that a step stays of as many photos.
+
+        >>> [tuple(StepSize(n, 1).with_smaller_batch()) for n in (8, 6, 5, 2)]
+        [(4, 2), (3, 2), (1, 5), (1, 2)]
+        """
+        batch = next(n for n in range(self.batch // 2, 0, -1) if self.batch % n == 0)
+        return StepSize(batch, self.batch * self.accumulate // batch)
+
+
+def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
+    """Train on `job.photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
+
+    Where memory runs out, a single process goes on with a smaller batch and accumulates more of them, so that a step stays of
+    as many photos. Raises FloatingPointError at a non-finite loss.
     """
-    weights = out / "weights"
-    weights.mkdir(parents=True, exist_ok=True)
-    gathered, batch, last = config.accumulate, config.batch, weights / "last.pt"
-    job, before = Job(config, photos, names, out, progress, score, synthetic, build, look, crew), stamp(last)
+    job.last_checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    step_size, at_start = StepSize(job.config.batch, job.config.accumulate), modified_at(job.last_checkpoint)
     while True:
         try:
-            with torch.random.fork_rng():
-                torch.manual_seed(config.seed)
-                Run(job, batch, gathered).go(pretrained, resume)
-            return weights / ("best.pt" if config.patience else "last.pt")
+            with seeded(job.config.seed), closing(Run(job, network, step_size)) as run:
+                for epoch in run.remaining_epochs():
+                    run.train_epoch(epoch)
+                    run.end_epoch(epoch)
+            return job.result
         except RuntimeError as error:
-            if batch == 1 or crew.size > 1 or not is_out_of_memory(error):
+            if step_size.batch == 1 or job.distributed.world_size > 1 or not is_out_of_memory(error):
                 raise
-            batch, resume = halved(batch), resume or stamp(last) != before
-            gathered = config.photos_a_step // batch
-            progress(f"out of memory: goes on with a batch of {batch}, {gathered} to a step")
+            run = None  # its memory is needed by the next one
+            step_size = step_size.with_smaller_batch()
+            job = replace(job, resume=job.resume or modified_at(job.last_checkpoint) != at_start)
+            job.progress(f"out of memory: goes on with a batch of {step_size.batch}, {step_size.accumulate} to a step")
 
 
-def halved(batch: int) -> int:
-    """The largest part of `batch` that is half of it or less and divides it: so that a step can be of as many photos.
-
-    >>> [halved(n) for n in (8, 6, 5, 3, 2)]
-    [4, 3, 1, 1, 1]
-    """
-    return next(n for n in range(batch // 2, 0, -1) if batch % n == 0)
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's generators begin at `seed`, and are afterwards as they were before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 class Run:
-    """One training from its first epoch, or where it was stopped, to its last."""
+    """One training from its first epoch, or from where it was stopped, to its last."""
 
-    def __init__(self, job: Job, batch: int, gathered: int) -> None:
-        self.job, self.config, self.crew, self.batch, self.gathered = job, job.config, job.crew, batch, gathered
-        plain, agnostic = replace(job.config, synthetic_ratio=0.0), len(job.names) == 1
-        self.train = Canvases(job.photos["train"], job.synthetic, job.config, agnostic, job.look)
-        self.valid = Canvases(job.photos["valid"], (), plain, agnostic, job.look)
-        self.epochs = epochs(job.config, len(job.photos["train"]))
-        self.steps = -(-len(self._order(0)) // gathered)
+    def __init__(self, job: Job[LoopConfig], network: NetworkSpec, step_size: StepSize) -> None:
+        config, photos, agnostic = job.config, job.photos, job.is_class_agnostic
+        self.job, self.config, self.distributed, self.step_size = job, config, job.distributed, step_size
+        self.train = Canvases(photos["train"], job.synthetic, config, agnostic, network.input_format)
+        self.valid = Canvases(photos["valid"], (), replace(config, synthetic_ratio=0.0), agnostic, network.input_format)
+        self.epochs = epochs(config, len(photos["train"]))
+        self.steps = -(-len(self._train_batches(0)) // step_size.accumulate)
         if not self.steps:
-            raise ValueError(f"train: got {len(self.train)} photos, need at least one for each of {job.crew.size} processes")
-        self.device = device_of(job.config.device)
+            n_processes = job.distributed.world_size
+            raise ValueError(f"train: got {len(self.train)} photos, need at least one for each of {n_processes} processes")
+        self.device = device_of(config.device)
+        learner = network.build(config, photos["train"], job.names, None if job.resume else job.pretrained)
+        learner = with_sync_batch_norm(learner, self.distributed).to(self.device)
+        self.state = TrainingState(learner, config, self.epochs, self.steps)
+        if job.resume:
+            self.state.restore(job.last_checkpoint)
+        done = self.state.epochs_done
+        self.log = TrainingLog(job.out, job.progress, self.epochs, self.steps, done) if self.distributed.is_main else None
 
-    def _order(self, epoch: int) -> list[list[int]]:
-        """The epoch's batches; a last one of which some of the crew would have nothing is left out."""
-        return [batch for batch in self.train.order(self.batch, epoch) if len(batch) >= self.crew.size]
+    def close(self) -> None:
+        """Close the log."""
+        if self.log is not None:
+            self.log.close()
 
-    def go(self, pretrained: Path | None, resume: bool) -> None:
-        """Train, from the checkpoint where `resume`."""
-        job, last = self.job, self.job.out / "weights" / "last.pt"
-        net = job.build(self.config, job.photos["train"], job.names, None if resume else pretrained)
-        parts, state = self._parts(with_shared_norms(net, self.crew)), {"epoch": 0, "best": []}
-        if resume:
-            state = restore(parts, last, self.config)
-        journal = Journal(job.out, job.progress, self.epochs, self.steps, state["epoch"]) if self.crew.leads else None
-        try:
-            for epoch in range(state["epoch"], self.epochs):
-                if self._has_stalled(state):
-                    job.progress(f"stops: no gain in {self.config.patience} epochs")
-                    break
-                torch.manual_seed(self.config.seed + 1_000_003 * (epoch + 1))
-                self._epoch(parts, epoch, journal)
-                state = self.crew.first(None if journal is None else self._finish(parts, state, epoch, journal))
-        finally:
-            if journal is not None:
-                journal.close()
+    def remaining_epochs(self) -> Iterator[int]:
+        """The epochs (from 0) still to be trained, until there was no gain in `patience` epochs."""
+        for epoch in range(self.state.epochs_done, self.epochs):
+            if self.state.has_stalled:
+                self.job.progress(f"stops: no gain in {self.config.patience} epochs")
+                return
+            yield epoch
 
-    def _finish(self, parts: Parts, state: dict[str, Any], epoch: int, journal: Journal) -> dict[str, Any]:
-        """What the leader does after an epoch: look at valid, and write; returns the new state."""
-        journal.trained()
-        return self._keep(parts, state, epoch, self._look(parts, epoch, journal))
-
-    def _has_stalled(self, state: dict[str, Any]) -> bool:
-        """Whether the best epoch is `patience` epochs ago."""
-        return bool(self.config.patience and state["best"] and state["epoch"] - state["best"][0][1] >= self.config.patience)
-
-    def _parts(self, net: Any) -> Parts:
-        """What a checkpoint holds: the network, its optimiser and rate, and the averaged weights, if any."""
-        config, net = self.config, net.to(self.device)
-        optimizer = make_optimizer(net, config)
-        shape = partial(
-            factor, SCHEDULES[config.schedule], total=self.epochs * self.steps,
-            warmup=round(config.warmup_epochs * self.steps), end=config.lr_end,
-        )  # fmt: skip
-        parts: Parts = {"net": net, "optimizer": optimizer, "rate": torch.optim.lr_scheduler.LambdaLR(optimizer, shape)}
-        if config.ema:
-            parts["average"] = timm.utils.ModelEmaV3(net, decay=config.ema, use_warmup=True)
-        return parts
-
-    def _epoch(self, parts: Parts, epoch: int, journal: Journal | None) -> None:
-        """One pass: a step for every `gathered` batches."""
-        net, config = parts["net"].train(), self.config
-        plain, every = epoch >= self.epochs - config.plain_epochs, self._order(epoch)
-        if journal is not None:
-            journal.begin_epoch(epoch, len(self.train))
-        waiting: list[dict[str, float]] = []
-        made = batches(self.train, every, epoch, plain, self.device, crew=self.crew)
-        for i, (images, targets) in enumerate(made):
+    def train_epoch(self, epoch: int) -> None:
+        """One pass over the training photos: a step for every `step_size.accumulate` batches."""
+        torch.manual_seed(self.config.seed + 1_000_003 * (epoch + 1))
+        learner, batches, accumulate = self.state.learner.train(), self._train_batches(epoch), self.step_size.accumulate
+        if self.log is not None:
+            self.log.begin_epoch(epoch, len(self.train))
+        plain = epoch >= self.epochs - self.config.plain_epochs
+        dataset = EpochBatches(self.train, batches, epoch, plain, self.distributed)
+        step_losses: list[dict[str, float]] = []
+        for i, (images, targets) in enumerate(load_batches(dataset, self.device)):
             with mixed_precision(self.device):
-                losses = net.losses(images, targets)
-            waiting.append(self.crew.sums({name: float(value.detach()) for name, value in losses.items()}))
-            stop_at_non_finite(sum(waiting[-1].values()), epoch, config.lr)
-            (sum(losses.values()) / min(self.gathered, len(every) - i // self.gathered * self.gathered)).backward()
-            if (i + 1) % self.gathered == 0 or i + 1 == len(every):
-                self._step(parts)
-                told = {k: float(np.mean([w[k] for w in waiting])) for k in waiting[0]}
-                if journal is not None:
-                    journal.step(told, parts["rate"].get_last_lr()[-1])
-                waiting = []
+                losses = learner.losses(images, targets)
+            step_losses.append(self.distributed.all_reduce_sums({k: float(v.detach()) for k, v in losses.items()}))
+            refuse_non_finite(sum(step_losses[-1].values()), epoch, self.config.lr)
+            batches_of_step = min(accumulate, len(batches) - i // accumulate * accumulate)  # fewer in the last step
+            (sum(losses.values()) / batches_of_step).backward()
+            if len(step_losses) == batches_of_step:
+                self.state.step(self.distributed)
+                if self.log is not None:
+                    self.log.step(means(step_losses), self.state.lr)
+                step_losses = []
 
-    def _step(self, parts: Parts) -> None:
-        """One step of the optimiser."""
-        self.crew.share_gradients(list(parts["net"].parameters()))
-        if self.config.clip:
-            nn.utils.clip_grad_norm_(parts["net"].parameters(), self.config.clip)
-        parts["optimizer"].step()
-        parts["optimizer"].zero_grad(set_to_none=True)
-        parts["rate"].step()
-        if "average" in parts:
-            parts["average"].update(parts["net"], step=parts["rate"].last_epoch)
-
-    def _look(self, parts: Parts, epoch: int, journal: Journal) -> float | None:
-        """What valid says of the weights after an epoch: every epoch where it chooses among them, else LOOKS times."""
-        every = 1 if self.config.patience else max(1, self.epochs // LOOKS)
-        if (epoch + 1) % every and epoch + 1 < self.epochs:
-            journal.end_epoch({})
-            return None
-        net = current(parts).eval()
-        losses = self._valid_losses(net)
-        figures = self.job.score(net.judged)
-        journal.end_epoch({f"valid/{k}": v for k, v in {**figures, **losses}.items()})
-        return next(iter(figures.values()))
+    def end_epoch(self, epoch: int) -> None:
+        """The main process validates, where it is time to, and writes; all processes then know the state of the training."""
+        if self.log is not None:
+            self.log.end_training_steps()
+            is_due = (epoch + 1) % validation_interval(self.config.patience > 0, self.epochs) == 0
+            metrics = self._validate() if is_due or epoch + 1 == self.epochs else {}
+            self.log.end_epoch({f"valid/{name}": value for name, value in metrics.items()})
+            self.state.end_epoch(self.job.last_checkpoint.parent, next(iter(metrics.values()), None))
+        self.state.epochs_done, self.state.best = self.distributed.broadcast((self.state.epochs_done, self.state.best))
 
     @torch.no_grad()
-    def _valid_losses(self, net: Any) -> dict[str, float]:
-        """The mean losses on valid, batch norm and drop path as at judgment."""
-        net.sampling(True)
-        every = [list(range(i, min(i + self.batch, len(self.valid)))) for i in range(0, len(self.valid), self.batch)]
-        told = [net.losses(images, targets) for images, targets in batches(self.valid, every, 0, True, self.device)]
-        net.sampling(False)
-        return {f"{name}_loss": float(np.mean([float(one[name]) for one in told])) for name in told[0]} if told else {}
+    def _validate(self) -> dict[str, float]:
+        """The scores on valid, the one that counts first, and the mean losses, with batch norm and drop path as at judgment."""
+        learner, size = self.state.evaluated.eval(), self.step_size.batch
+        batches = [list(range(i, min(i + size, len(self.valid)))) for i in range(0, len(self.valid), size)]
+        dataset = EpochBatches(self.valid, batches, epoch=0, plain=True)
+        learner.enable_eval_losses(True)
+        losses = [learner.losses(images, targets) for images, targets in load_batches(dataset, self.device)]
+        learner.enable_eval_losses(False)
+        mean_losses = means([{f"{name}_loss": float(value) for name, value in batch.items()} for batch in losses])
+        return self.job.score(learner.inference_network) | mean_losses
 
-    def _keep(self, parts: Parts, state: dict[str, Any], epoch: int, value: float | None) -> dict[str, Any]:
-        """Write last.pt and, where valid has spoken, best.pt and the `keep` best of all; returns the new state."""
-        weights, best = self.job.out / "weights", list(state["best"])
-        if value is not None:
-            best = sorted([*best, [value, epoch + 1]], key=lambda pair: (-pair[0], pair[1]))[: max(1, self.config.keep)]
-        state = {"epoch": epoch + 1, "best": best}
-        told = current(parts).description | {"network": current(parts).judged.state_dict()}
-        if value is not None and [value, epoch + 1] in best:
-            if best[0] == [value, epoch + 1]:
-                checkpoint.write(weights / "best.pt", told)
-            if self.config.keep:
-                checkpoint.write(weights / f"epoch-{epoch + 1}.pt", told)
-        whole = {name: part.state_dict() for name, part in parts.items()}
-        checkpoint.write(weights / "last.pt", told | {"state": state} | whole)
-        kept = {f"epoch-{number}.pt" for _, number in best}
-        for old in weights.glob("epoch-*.pt"):
-            if old.name not in kept:
-                old.unlink()
-        return state
-
-
-def current(parts: Parts) -> Any:
-    """The network to judge by: of averaged weights, if there are any."""
-    net: nn.Module = parts["average"].module if "average" in parts else parts["net"]
-    return net
+    def _train_batches(self, epoch: int) -> list[list[int]]:
+        """The epoch's batches of photo indices; a last one with fewer photos than processes is left out."""
+        batches = self.train.batches_of_epoch(self.step_size.batch, epoch)
+        return [batch for batch in batches if len(batch) >= self.distributed.world_size]
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -259,24 +166,3 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
-
-
-def stop_at_non_finite(loss: float, epoch: int, lr: float) -> None:
-    """Raises FloatingPointError, with where it happened, when the loss is not a number."""
-    if not np.isfinite(loss):
-        raise FloatingPointError(f"loss of epoch {epoch + 1}: got {loss}, must be finite; lower --lr (now {lr})")
-
-
-def restore(parts: Parts, last: Path, config: LoopConfig) -> dict[str, Any]:
-    """Load checkpoint LAST into `parts` and return its state. Raises ValueError where it is damaged or of other settings."""
-    told = checkpoint.read(last, "--resume")
-    begun, now = told["config"], asdict(config)
-    for name in now:
-        if begun.get(name) != now[name]:
-            raise ValueError(
-                f"--resume: {last} was begun with {name} {begun.get(name)}, now {now[name]}; pass the same, or --force"
-            )
-    for name, part in parts.items():
-        part.load_state_dict(told[name])
-    state: dict[str, Any] = told["state"]
-    return state

@@ -1,4 +1,4 @@
-"""How the learning rate goes over a training, and how large its photos are: the field's schedules as data."""
+"""How the learning rate changes over a training, and how large its photos are: the field's schedules as data."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Schedule:
     """One schedule: `epochs` passes, or as many as give `steps` optimiser steps.
 
-    The rate rises along a line over `warmup` steps, then falls by `gamma` at each of `milestones`, which are shares of the
+    The rate rises linearly over `warmup` steps, then falls by `gamma` at each of `milestones`, which are shares of the
     training; without milestones along a cosine. Each batch's photos are scaled by one number drawn from `scales`.
     """
 
@@ -20,9 +20,9 @@ class Schedule:
     scales: tuple[float, float] = (1.0, 1.0)
 
 
-LONGEST_WARMUP = 0.2  # chosen: share of a training, where it is so short that its warm-up would be much of it
-# Taken, but for cosine: mmdetection's schedules of these names; its multi-scale 3x shows 12 times a set that is repeated thrice
-# and lets the rate fall after 9 and 11 of these, photos between (1333, 800) and (666, 400) pixels.
+MAX_WARMUP = 0.2  # chosen: share of a training, for those that are hardly longer than their warm-up
+# Taken, but for cosine: mmdetection's schedules of these names; its multi-scale 3x is 12 passes over a set repeated
+# three times, and its rate falls after 9 and 11 of these; photos between (1333, 800) and (666, 400) pixels.
 SCHEDULES = {
     "cosine": Schedule(epochs=50),
     "1x": Schedule(epochs=12, warmup=500, milestones=(8 / 12, 11 / 12)),
@@ -33,19 +33,19 @@ SCHEDULES = {
 
 
 def factor(schedule: Schedule, step: int, total: int, warmup: int, end: float) -> float:
-    """What the rate of optimiser step `step` (from 0) of `total` is multiplied by, in (0, 1].
+    """The factor in (0, 1] of the learning rate of optimiser step `step` (from 0) of `total`.
 
-    `warmup` steps, in place of the schedule's where > 0, and never more than LONGEST_WARMUP of all; a cosine ends at `end`.
+    `warmup` steps, if > 0, replace the schedule's; they are never more than MAX_WARMUP of all. A cosine ends at `end`.
 
     >>> [round(factor(SCHEDULES["1x"], step, 12_000, 0, 0.0), 4) for step in (0, 249, 500, 7_999, 8_000, 11_999)]
     [0.002, 0.5, 1.0, 1.0, 0.1, 0.01]
     >>> [round(factor(SCHEDULES["cosine"], step, 100, 10, 0.05), 4) for step in (0, 9, 10, 55, 99)]
     [0.1, 1.0, 1.0, 0.525, 0.0503]
     """
-    warm = min(warmup or schedule.warmup, int(LONGEST_WARMUP * total))
-    if step < warm:
-        return (step + 1) / warm
+    warmup = min(warmup or schedule.warmup, int(MAX_WARMUP * total))
+    if step < warmup:
+        return (step + 1) / warmup
     if schedule.milestones:
         return float(schedule.gamma ** sum(step >= share * total for share in schedule.milestones))
-    through = (step - warm) / max(1, total - warm)
-    return end + (1 - end) * (1 + math.cos(math.pi * through)) / 2
+    progress = (step - warmup) / max(1, total - warmup)
+    return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -9,9 +9,9 @@ from torchvision.transforms.v2 import functional
 
 Operation = tuple[str, float, int | None]  # name, probability, step of the magnitude or None where there is none
 
-LAST = 9  # taken: the largest step of a magnitude in torchvision's AutoAugment
-GAIN = 0.9  # taken: there, how far contrast goes from 1 at the largest step
-# Taken: names, probabilities and steps from the table of torchvision's AutoAugmentPolicy.SVHN. Chosen: who goes with whom.
+MAX_STEP = 9  # taken: the largest step of a magnitude in torchvision's AutoAugment
+MAX_CONTRAST_CHANGE = 0.9  # taken: torchvision's, how far contrast goes from 1 at the largest step
+# Taken: names, probabilities and steps from the table of torchvision's AutoAugmentPolicy.SVHN. Chosen: the pairs.
 SUB_POLICIES: tuple[tuple[Operation, Operation], ...] = (
     (("Equalize", 0.6, None), ("Solarize", 0.6, 6)),
     (("Invert", 0.9, None), ("Equalize", 0.6, None)),
@@ -30,12 +30,11 @@ SUB_POLICIES: tuple[tuple[Operation, Operation], ...] = (
 
 
 class ColourPolicy(torch.nn.Module):
-    """One of SUB_POLICIES for each image, all equally likely, and each of its two operations under its own probability.
+    """One of SUB_POLICIES for each image, all equally likely, and each of its two operations with its own probability.
 
     The table's rows of two colour operations are sub-policies as they are: the first four. Of a row with one colour operation
     that one is taken, and in the table's order each two such make a sub-policy: the other nine. The pairs are ours, not the
-    paper's. Left out are the rows without colour and the last colour operation, Invert under 0.1, which has no other to go
-    with.
+    paper's. Left out are the rows without colour operations and the last such operation, Invert with 0.1, which has no partner.
     """
 
     def forward(self, image: Tensor, *others: Any) -> Any:
@@ -53,14 +52,14 @@ class ColourPolicy(torch.nn.Module):
 
 
 def solarized(image: Tensor, step: int) -> Tensor:
-    """Values from a threshold on are inverted: from 255 on at step 0, all at the last."""
-    return functional.solarize(image, 255 * (LAST - step) / LAST)
+    """Values from a threshold on are inverted: from 255 on at step 0, all at the largest step."""
+    return functional.solarize(image, 255 * (MAX_STEP - step) / MAX_STEP)
 
 
 def contrasted(image: Tensor, step: int) -> Tensor:
-    """More or less contrast, equally likely, by the share GAIN at the last step."""
+    """More or less contrast, equally likely, by MAX_CONTRAST_CHANGE at the largest step."""
     sign = 1 if torch.rand(()) < 0.5 else -1
-    return functional.adjust_contrast(image, 1 + sign * GAIN * step / LAST)
+    return functional.adjust_contrast(image, 1 + sign * MAX_CONTRAST_CHANGE * step / MAX_STEP)
 
 
 OPERATIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {

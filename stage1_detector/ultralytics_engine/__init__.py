@@ -1,1 +1,1 @@
-"""YOLO and RT-DETR, trained by ultralytics: its arguments, its trainer where it falls short, its callbacks."""
+"""YOLO and RT-DETR, trained by ultralytics: its arguments, its extended trainer, its callbacks."""

@@ -1,106 +1,87 @@
-"""What a training tells while it runs: a line an epoch, a line now and then within a long one, curves for tensorboard.
+"""What a training shows while it runs: a line an epoch, a line now and then within a long one, curves for tensorboard.
 
-Figures of an epoch stand in OUT/events.out.tfevents.*: `tensorboard --logdir R` draws them.
+Metrics of the epochs are in OUT/events.out.tfevents.*: `tensorboard --logdir R` draws them.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from ultralytics.engine.trainer import BaseTrainer
 
-SECONDS = 30.0  # chosen: from one line to the next within an epoch
-THREADS = torch.get_num_threads()  # before ultralytics leaves one core alone
+from runs.training_errors import refuse_non_finite
+from stage1_detector.engine import PROGRESS_SECONDS, Progress, progress_line
+
+THREADS = torch.get_num_threads()  # before ultralytics takes one core away
 BOARD = "events.out.tfevents.*"
 
 
-class Watch:
-    """The callbacks of one training, which `tell` hears of."""
+class TrainingCallbacks:
+    """The callbacks of one training in the folder `out`; `progress` is called with each line."""
 
-    def __init__(self, out: Path, tell: Callable[[str], object]) -> None:
-        self.out, self.tell = out, tell
+    def __init__(self, out: Path, progress: Progress) -> None:
+        self.out, self.progress = out, progress
         self.board: SummaryWriter | None = None
-        self.told = self.began = time.monotonic()
-        self.batch = self.done = 0
+        self.last_line = self.epoch_started = time.monotonic()
+        self.batch_size = self.batches_done = 0
 
     def attach(self, trainer: BaseTrainer) -> None:
-        """Be called by `trainer`."""
-        self.batch = trainer.batch_size
-        trainer.add_callback("on_train_start", self._start)
-        trainer.add_callback("on_train_epoch_start", self._epoch)
-        trainer.add_callback("on_train_batch_end", self._batch)
-        trainer.add_callback("on_fit_epoch_end", self._end)
+        """Register with `trainer`."""
+        self.batch_size = trainer.batch_size
+        trainer.add_callback("on_train_start", self._begin_training)
+        trainer.add_callback("on_train_epoch_start", self._begin_epoch)
+        trainer.add_callback("on_train_batch_end", self._end_batch)
+        trainer.add_callback("on_fit_epoch_end", self._end_epoch)
 
     def close(self) -> None:
         """Write what is still to be written."""
         if self.board is not None:
             self.board.close()
 
-    def _start(self, trainer: BaseTrainer) -> None:
-        """Figures of epochs that a stopped run did beyond its last checkpoint are dropped: they are done again."""
+    def _begin_training(self, trainer: BaseTrainer) -> None:
+        """Drop the metrics of epochs beyond the checkpoint that is resumed: they are trained again."""
         self.board = SummaryWriter(str(self.out), purge_step=trainer.start_epoch + 1)
 
-    def _epoch(self, trainer: BaseTrainer) -> None:
+    def _begin_epoch(self, trainer: BaseTrainer) -> None:
         torch.set_num_threads(THREADS)
-        self.began, self.done = time.monotonic(), 0
-        if trainer.batch_size < self.batch:
-            self.tell(f"out of memory with a batch of {self.batch}: goes on with {trainer.batch_size}")
-            self.batch = trainer.batch_size
+        self.epoch_started, self.batches_done = time.monotonic(), 0
+        if trainer.batch_size < self.batch_size:
+            self.progress(f"out of memory with a batch of {self.batch_size}: goes on with {trainer.batch_size}")
+            self.batch_size = trainer.batch_size
 
-    def _batch(self, trainer: BaseTrainer) -> None:
-        stop_at_non_finite(trainer)
-        self.done += 1
-        if time.monotonic() - self.told >= SECONDS and self.done < len(trainer.train_loader):
-            self.told = time.monotonic()
-            self.tell(f"epoch {trainer.epoch + 1}/{trainer.epochs}  batch {self.done}/{len(trainer.train_loader)}")
+    def _end_batch(self, trainer: BaseTrainer) -> None:
+        refuse_non_finite(float(trainer.loss.detach()), trainer.epoch, trainer.args.lr0)
+        self.batches_done += 1
+        n_batches = len(trainer.train_loader)
+        if time.monotonic() - self.last_line >= PROGRESS_SECONDS and self.batches_done < n_batches:
+            self.last_line = time.monotonic()
+            self.progress(f"epoch {trainer.epoch + 1}/{trainer.epochs}  batch {self.batches_done}/{n_batches}")
 
-    def _end(self, trainer: BaseTrainer) -> None:
-        """An epoch is over: its losses, what valid says, photos a second, and how long it will take."""
-        self.told = time.monotonic()
-        losses = {name.split("/")[-1]: float(value) for name, value in trainer.tloss.items()}
-        rate = self.done * trainer.batch_size / max(self.told - self.began, 1e-9)
-        figures = {f"train/{k}": v for k, v in losses.items()} | trainer.metrics | trainer.lr | {"photos_per_second": rate}
+    def _end_epoch(self, trainer: BaseTrainer) -> None:
+        """Write the epoch's losses, its metrics on valid and photos per second, and show them with the time left."""
+        self.last_line = time.monotonic()
+        losses = short_names(trainer.tloss)
+        rate = self.batches_done * trainer.batch_size / max(self.last_line - self.epoch_started, 1e-9)
+        training = {f"train/{name}": value for name, value in losses.items()}
         assert self.board is not None
-        for name, value in figures.items():
+        for name, value in (training | trainer.metrics | trainer.lr | {"photos_per_second": rate}).items():
             self.board.add_scalar(name, value, trainer.epoch + 1)
         self.board.flush()
-        self.tell(progress_line(trainer.epoch + 1, trainer.epochs, losses | _short(trainer.metrics), rate, _minutes(trainer)))
+        shown = losses | short_names(trainer.metrics)
+        self.progress(progress_line(trainer.epoch + 1, trainer.epochs, shown, rate, minutes_left(trainer)))
 
 
-def progress_line(epoch: int, epochs: int, figures: dict[str, float], rate: float, minutes: float) -> str:
-    """What an epoch did.
+def short_names(metrics: dict[str, float]) -> dict[str, float]:
+    """Metrics by the last part of their name.
 
-    >>> progress_line(3, 40, {"box_loss": 1.5, "det_map50": 0.25}, 12.3, 4.56)
-    'epoch 3/40  box_loss 1.500 det_map50 0.250  12.3 photos/s  4.6 min left'
+    >>> short_names({"valid/det_map50": 0.5})
+    {'det_map50': 0.5}
     """
-    told = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    return f"epoch {epoch}/{epochs}  {told}  {rate:.1f} photos/s  {minutes:.1f} min left"
+    return {name.split("/")[-1]: float(value) for name, value in metrics.items()}
 
 
-def _short(metrics: dict[str, float]) -> dict[str, float]:
-    return {name.split("/")[-1]: value for name, value in metrics.items()}
-
-
-def _minutes(trainer: BaseTrainer) -> float:
+def minutes_left(trainer: BaseTrainer) -> float:
     """Minutes that the epochs still to come will take."""
     seconds = (time.time() - trainer.train_time_start) / (trainer.epoch + 1 - trainer.start_epoch)
     return float(seconds * (trainer.epochs - trainer.epoch - 1) / 60)
-
-
-def stop_at_non_finite(trainer: BaseTrainer) -> None:
-    """Raises FloatingPointError, with where it happened, when the loss is not a number."""
-    if not torch.isfinite(trainer.loss):
-        raise FloatingPointError(
-            f"loss of epoch {trainer.epoch + 1}: got {float(trainer.loss)}, must be finite; lower --lr (now {trainer.args.lr0})"
-        )
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU, or torch on a CPU, has said that memory ran out.
-
-    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), is_out_of_memory(RuntimeError("shape"))
-    (True, False)
-    """
-    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()

@@ -1,5 +1,5 @@
-"""ultralytics' trainers, where they fall short of ours: photos given as folders, synthetic ones mixed in anew each epoch, the
-contest's own det mAP50 on valid after an epoch, checkpoints that are whole or not there, any weights file to start from.
+"""ultralytics' trainers, extended: photos given as folders, other synthetic ones mixed in each epoch, the contest's own det
+mAP50 on valid after an epoch, checkpoints that are whole or not there, any weights file to start from.
 """
 
 import random
@@ -15,37 +15,43 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.torch_utils import unwrap_model
 
-from runs import checkpoint
+from runs import weights_file
+from runs.atomic_write import replacing
 from stage1_detector.config import STARTER
-from stage1_detector.engine import LOOKS, MUCH, Score
+from stage1_detector.engine import Score, validation_interval
 from stage1_detector.ultralytics_engine import rtdetr
 
 STARTER_MODEL = "yolov8n.yaml"
-SYNTHETIC = "synthetic_"  # before the names of synthetic photos
+SYNTHETIC = "synthetic_"  # prefix of the file names of synthetic photos
 TRAINERS: dict[str, type[DetectionTrainer]] = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
 
 
-class Task(NamedTuple):
-    """What a trainer is to do beyond ultralytics' arguments.
+class TrainerOptions(NamedTuple):
+    """What a trainer takes beyond ultralytics' arguments.
 
-    `folders` hold the photos of train and valid; of train's that are called SYNTHETIC..., `synthetic` join in an epoch. `most`
-    objects a photo are to be found. `score` tells how good a network is, by figures whose first counts; it `chooses` the
-    epoch, or only looks on. `weights` is a .safetensors file to start from, or None.
+    Attributes:
+        folders: of the photos of "train" and "valid".
+        names: of the classes.
+        max_det: detections kept for a photo; RT-DETR has at least as many queries.
+        n_synthetic: how many of train's photos whose names begin with SYNTHETIC join in an epoch.
+        score: metrics of a network, of which the first one counts.
+        selects_epoch: whether it selects the epoch; else the last one is taken.
+        weights: a .safetensors file to start from.
     """
 
     folders: dict[str, Path]
     names: list[str]
-    most: int
-    synthetic: int
+    max_det: int
+    n_synthetic: int
     score: Score
-    chooses: bool = False
+    selects_epoch: bool = False
     weights: Path | None = None
 
 
-class Mixed(torch.utils.data.Sampler[int]):
+class MixedSampler(torch.utils.data.Sampler[int]):
     """Indices of one epoch in random order: all of `real`, and `count` of `synthetic`, drawn anew each time.
 
-    >>> sampler = Mixed([0, 4], [1, 2, 3, 5, 6], 3)
+    >>> sampler = MixedSampler([0, 4], [1, 2, 3, 5, 6], 3)
     >>> len(sampler), {0, 4} <= set(sampler), len(set(sampler))
     (5, True, 5)
     """
@@ -57,9 +63,9 @@ class Mixed(torch.utils.data.Sampler[int]):
         return len(self.real) + self.count
 
     def __iter__(self) -> Iterator[int]:
-        others = torch.randperm(len(self.synthetic))[: self.count].tolist()
-        every = [*self.real, *(self.synthetic[i] for i in others)]
-        yield from (every[i] for i in torch.randperm(len(every)).tolist())
+        chosen = torch.randperm(len(self.synthetic))[: self.count].tolist()
+        indices = [*self.real, *(self.synthetic[i] for i in chosen)]
+        yield from (indices[i] for i in torch.randperm(len(indices)).tolist())
 
     def partners(self, count: int) -> list[int]:
         """`count` photos to be shown beside another, as mosaic does: real and synthetic ones in an epoch's proportion."""
@@ -67,95 +73,87 @@ class Mixed(torch.utils.data.Sampler[int]):
         return [random.choice(self.synthetic if random.random() < share else self.real) for _ in range(count)]
 
 
-def mixed(files: list[str], count: int) -> Mixed:
-    """The sampler for photos in the order of `files`, whose names tell the synthetic ones."""
-    made = [Path(file).name.startswith(SYNTHETIC) for file in files]
-    return Mixed([i for i, is_made in enumerate(made) if not is_made], [i for i, is_made in enumerate(made) if is_made], count)
+def mixed_sampler(files: list[str], count: int) -> MixedSampler:
+    """The sampler for photos in the order of `files`, of which those whose names begin with SYNTHETIC are synthetic."""
+    synthetic = [i for i, file in enumerate(files) if Path(file).name.startswith(SYNTHETIC)]
+    return MixedSampler(sorted(set(range(len(files))) - set(synthetic)), synthetic, count)
 
 
-class Ours(DetectionTrainer):
-    """What every family's trainer does for its `task`."""
+class ExtendedTrainer(DetectionTrainer):
+    """What every family's trainer does by its `options`."""
 
-    task: Task
+    options: TrainerOptions
 
     def get_dataset(self) -> dict[str, Any]:
-        names = self.task.names
-        folders = {"train": str(self.task.folders["train"]), "val": str(self.task.folders["valid"])}
+        names = self.options.names
+        folders = {"train": str(self.options.folders["train"]), "val": str(self.options.folders["valid"])}
         return folders | {"nc": len(names), "names": dict(enumerate(names)), "channels": 3}
 
     def get_model(self, *args: Any, **options: Any) -> torch.nn.Module:
         network: torch.nn.Module = super().get_model(*args, **options)
-        if self.task.weights is not None and not self.resume:
-            load_matching(network, self.task.weights)
+        if self.options.weights is not None and not self.resume:
+            load_pretrained(network, self.options.weights)
         return network
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
-        if mode != "train" or not self.task.synthetic:
+        if mode != "train" or not self.options.n_synthetic:
             return loader
-        sampler = mixed(loader.dataset.im_files, self.task.synthetic)
-        for transform in combining(loader.dataset.transforms):
-            several = getattr(transform, "n", 2) - 1
-            transform.get_indexes = lambda n=several: sampler.partners(n)
-        return _mixed(loader, sampler)
+        sampler = mixed_sampler(loader.dataset.im_files, self.options.n_synthetic)
+        for transform in multi_photo_transforms(loader.dataset.transforms):
+            n_partners = getattr(transform, "n", 2) - 1
+            transform.get_indexes = lambda n=n_partners: sampler.partners(n)
+        return with_sampler(loader, sampler)
 
     def validate(self) -> tuple[dict[str, float], float]:
-        """Our score of the averaged weights: after every epoch if it chooses among them, else LOOKS times."""
-        every = 1 if self.task.chooses else max(1, self.epochs // LOOKS)
-        if (self.epoch + 1) % every == 0 or self.fitness is None:
-            self.metrics = {f"valid/{k}": v for k, v in self.task.score(deepcopy(judged(self.ema.ema)).float().eval()).items()}
+        """Our score of the averaged weights: after every epoch if it selects one of them, else VALIDATIONS_PER_RUN times."""
+        interval = validation_interval(self.options.selects_epoch, self.epochs)
+        if (self.epoch + 1) % interval == 0 or self.fitness is None:
+            network = deepcopy(unwrapped(self.ema.ema)).float().eval()
+            self.metrics = {f"valid/{name}": value for name, value in self.options.score(network).items()}
             self.fitness = next(iter(self.metrics.values()))
             self.best_fitness = max(self.fitness, -1.0 if self.best_fitness is None else self.best_fitness)
         return self.metrics, self.fitness
 
     def save_model(self) -> bool:
-        """Write the checkpoints beside the old ones, then rename: a kill leaves the old or the new."""
-        whole = {name: getattr(self, name) for name in ("best", "last")}  # last never tells of a best not there
-        for name, path in whole.items():
-            beside = path.with_name(path.name + ".part")
-            beside.unlink(missing_ok=True)  # half of one, from a kill
-            setattr(self, name, beside)
-        try:
-            saved = bool(super().save_model())
-            for name, path in whole.items():
-                beside = getattr(self, name)
-                if beside.is_file():
-                    beside.replace(path)
-        finally:
-            for name, path in whole.items():
-                setattr(self, name, path)
-        return saved
+        """Write the checkpoints: a kill leaves the old files or the new ones."""
+        best, last = self.best, self.last
+        with replacing(best, last) as (self.best, self.last):  # best first: a new last.pt without its best.pt misleads
+            try:
+                return bool(super().save_model())
+            finally:
+                self.best, self.last = best, last
 
     def final_eval(self) -> None:
-        """Our own score follows on the exported model; ultralytics' caps and class means would only confuse."""
+        """Nothing: our own score of the exported model follows; ultralytics' caps and class means are other numbers."""
 
 
-def judged(network: torch.nn.Module) -> torch.nn.Module:
-    """The network itself, out of what ultralytics wraps around it."""
+def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, without what ultralytics wraps around it."""
     network = unwrap_model(network)
     return network.student_model if isinstance(network, DistillationModel) else network
 
 
-def trainer(family: str, task: Task) -> Callable[..., DetectionTrainer]:
-    """The family's trainer, bound to `task`. Raises ValueError for an unknown family."""
+def trainer_class(family: str, options: TrainerOptions) -> Callable[..., DetectionTrainer]:
+    """The family's trainer with these `options`. Raises ValueError for an unknown family."""
     if family not in TRAINERS:
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(TRAINERS)}")
-    queries = max(rtdetr.QUERIES, task.most)  # of RT-DETR
-    return type("OurTrainer", (Ours, TRAINERS[family]), {"task": task, "queries": queries})
+    queries = max(rtdetr.QUERIES, options.max_det)  # of RT-DETR
+    return type("Trainer", (ExtendedTrainer, TRAINERS[family]), {"options": options, "queries": queries})
 
 
-def combining(transforms: Any) -> Iterator[BaseMixTransform]:
-    """Those of ultralytics' augmentations, however nested, that show several photos at once."""
-    for one in transforms.transforms:
-        if isinstance(one, BaseMixTransform):
-            yield one
-            if isinstance(one.pre_transform, Compose):
-                yield from combining(one.pre_transform)
-        elif isinstance(one, Compose):
-            yield from combining(one)
+def multi_photo_transforms(transforms: Any) -> Iterator[BaseMixTransform]:
+    """Those of ultralytics' augmentations, however nested, that combine several photos, such as mosaic."""
+    for transform in transforms.transforms:
+        if isinstance(transform, BaseMixTransform):
+            yield transform
+            if isinstance(transform.pre_transform, Compose):
+                yield from multi_photo_transforms(transform.pre_transform)
+        elif isinstance(transform, Compose):
+            yield from multi_photo_transforms(transform)
 
 
-def _mixed(loader: InfiniteDataLoader, sampler: Mixed) -> InfiniteDataLoader:
+def with_sampler(loader: InfiniteDataLoader, sampler: MixedSampler) -> InfiniteDataLoader:
     """`loader` with another sampler."""
     return InfiniteDataLoader(
         dataset=loader.dataset, batch_size=loader.batch_size, sampler=sampler, num_workers=loader.num_workers,
@@ -164,12 +162,9 @@ def _mixed(loader: InfiniteDataLoader, sampler: Mixed) -> InfiniteDataLoader:
     )  # fmt: skip
 
 
-def load_matching(network: torch.nn.Module, path: Path) -> None:
-    """Load from PATH, tensors by name, what fits by name and shape. ValueError if it is less than MUCH of the network."""
-    state, own = checkpoint.weights_in(path), network.state_dict()
-    wanted = [k for k, v in own.items() if v.is_floating_point()]
-    fits = {k: state[k].float() for k in wanted if k in state and state[k].shape == own[k].shape}
-    if len(fits) < MUCH * len(wanted):
-        of = f"; starter is of {STARTER_MODEL}" if path == STARTER else ""
-        raise ValueError(f"--pretrained: got {path}, which fills {len(fits)} of the network's {len(wanted)} tensors{of}")
-    network.load_state_dict(fits, strict=False)
+def load_pretrained(network: torch.nn.Module, path: Path) -> None:
+    """Load from PATH what fits by name and shape. Raises ValueError if too little of the network is filled."""
+    match = weights_file.load_matching(network, weights_file.read_weights(path))
+    if not match.loaded:
+        hint = f"; starter is of {STARTER_MODEL}" if path == STARTER else ""
+        raise ValueError(f"--pretrained: got {path}, which fills {match.filled} of the network's {match.counted} tensors{hint}")

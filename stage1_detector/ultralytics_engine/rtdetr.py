@@ -1,7 +1,7 @@
-"""RT-DETR where ultralytics' own falls short of shelves: as many queries as the data need, and dense output for export.
+"""ultralytics' RT-DETR, made fit for shelves: as many queries as the photos need, and dense output for export.
 
 Zhao et al. 2024, DETRs Beat YOLOs on Real-time Object Detection, arXiv:2304.08069. It sees photos stretched to a square, in
-training as at judgment. From random weights its mAP stays near zero for 40 to 50 epochs; that is how it learns, not a failure.
+training as at judgment. From random weights its mAP stays near zero for 40 to 50 epochs, which is normal.
 """
 
 from typing import Any
@@ -12,20 +12,20 @@ from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.nn.tasks import RTDETRDetectionModel, yaml_model_load
 
 QUERIES = 300  # taken: the paper's; the fewest used here
-SHAPE = 4, 8  # taken: sampling points and heads of the decoder in ultralytics, which its number of layers follows
+POINTS_AND_HEADS = 4, 8  # taken: of the decoder in ultralytics; its arguments before the number of layers
 HIDDEN = 256  # taken: the width of the decoder in ultralytics' YAMLs
 
 
 def with_queries(cfg: str | dict[str, Any], queries: int, layers: int = 0) -> dict[str, Any]:
-    """A model YAML's content, or the YAML called so, with a decoder of so many queries, and layers if not 0.
+    """A model's description, given as the content or the name of its YAML, with so many queries, and decoder layers if not 0.
 
     >>> with_queries("rtdetr-l.yaml", 900)["head"][-1][2:]
     ['RTDETRDecoder', ['nc', 256, 900]]
     """
-    whole = dict(cfg if isinstance(cfg, dict) else yaml_model_load(cfg))
-    *before, (source, repeats, kind, arguments) = whole["head"]
-    rest = [*SHAPE, layers] if layers else arguments[3:]
-    return whole | {"head": [*before, [source, repeats, kind, [arguments[0], HIDDEN, queries, *rest]]]}
+    model = dict(cfg if isinstance(cfg, dict) else yaml_model_load(cfg))
+    *before, (source, repeats, module, arguments) = model["head"]
+    rest = [*POINTS_AND_HEADS, layers] if layers else arguments[3:]
+    return model | {"head": [*before, [source, repeats, module, [arguments[0], HIDDEN, queries, *rest]]]}
 
 
 class Trainer(RTDETRTrainer):
@@ -36,7 +36,7 @@ class Trainer(RTDETRTrainer):
     def get_model(
         self, cfg: str | dict[str, Any] | None = None, weights: torch.nn.Module | None = None, verbose: bool = True
     ) -> RTDETRDetectionModel:
-        """The network from `cfg`, with what fits of `weights`."""
+        """The network from `cfg`, with those of `weights` that fit."""
         assert cfg is not None
         return super().get_model(with_queries(cfg, self.queries), weights, verbose)
 
@@ -44,7 +44,7 @@ class Trainer(RTDETRTrainer):
 class Dense(torch.nn.Module):
     """The network with all its queries as output, (B, 4 + C, Q): cx cy w h in pixels of the canvas, then sigmoid scores.
 
-    ultralytics keeps the best of queries x classes instead, which throws the class evidence of the others away.
+    ultralytics keeps the best of queries x classes instead, which discards the other class scores of a query.
     """
 
     def __init__(self, model: torch.nn.Module, size: int) -> None:
@@ -57,5 +57,5 @@ class Dense(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, size, size) -> (B, 4 + C, Q)."""
-        found = self.model(images)  # (B, Q, 4 + C), boxes as fractions of the canvas
-        return torch.cat([found[..., :4] * self.size, found[..., 4:]], -1).permute(0, 2, 1)
+        output = self.model(images)  # (B, Q, 4 + C), boxes as fractions of the canvas
+        return torch.cat([output[..., :4] * self.size, output[..., 4:]], -1).permute(0, 2, 1)

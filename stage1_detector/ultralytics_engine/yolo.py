@@ -17,26 +17,33 @@ from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
 from photos.data import Photo, read_image
+from runs import checkpoint
+from runs.training_errors import is_out_of_memory
 from stage1_detector.config import DetectorConfig
-from stage1_detector.engine import Progress, Score, epochs, max_det, stamp
+from stage1_detector.engine import Job, epochs, max_det, modified_at, synthetic_per_epoch
 from stage1_detector.ultralytics_engine import rtdetr
-from stage1_detector.ultralytics_engine.callbacks import Watch, is_out_of_memory
-from stage1_detector.ultralytics_engine.detection_trainer import SYNTHETIC, Task, judged, load_matching, trainer
+from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
+from stage1_detector.ultralytics_engine.detection_trainer import (
+    SYNTHETIC,
+    TrainerOptions,
+    load_pretrained,
+    trainer_class,
+    unwrapped,
+)
 
 
-class _Silent(TQDM):
+class DisabledProgressBar(TQDM):
     """ultralytics' progress bar, not drawn: its caching bars fill a log with escape codes."""
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **(options | {"disable": True}))
 
 
-data_base.TQDM = _Silent
+data_base.TQDM = DisabledProgressBar
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
 NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
-KEPT = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
-# The same for every recipe. bf16, where there is a GPU, because ultralytics downloads a model to check fp16.
-ALWAYS = {
+RESUME_SETTINGS = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
+FIXED_ARGUMENTS = {  # the same for every recipe
     "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
     "cache": "ram", "plots": False, "verbose": False, "workers": 4,
 }  # fmt: skip
@@ -54,62 +61,64 @@ _UNUSED_TRACKERS = (
 )
 
 
-def fit(
-    config: DetectorConfig,
-    photos: dict[str, tuple[Photo, ...]],
-    names: list[str],
-    out: Path,
-    progress: Progress,
-    score: Score,
-    pretrained: Path | None = None,
-    resume: bool = False,
-    synthetic: tuple[Photo, ...] = (),
-) -> Path:
-    """Train on `photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
+def fit(job: Job[DetectorConfig]) -> Path:
+    """Train on `job.photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
 
-    `names` are the class names; one name makes a class-agnostic detector, whatever the labels say. `score` tells how good a
-    network is on `photos["valid"]`, and only chooses the epoch when `config.patience` > 0. Of `synthetic`, so many join in
-    each epoch as `config.synthetic_ratio` says. Where memory runs out, the batch is halved. Raises FloatingPointError at a
-    non-finite loss.
+    Where memory runs out, the batch is halved. Raises FloatingPointError at a non-finite loss.
     """
     SETTINGS.update(dict.fromkeys(_UNUSED_TRACKERS, False))
-    weights, last = out / "weights" / ("best.pt" if config.patience else "last.pt"), out / "weights" / "last.pt"
-    wanted = arguments(config, photos, out, pretrained, synthetic)
-    if resume and _is_through(last, wanted):
-        return weights
-    folders = {part: link_photos(photos[part], out / "photos" / part, agnostic=len(names) == 1) for part in ("train", "valid")}
-    if config.synthetic_ratio:
-        link_photos(synthetic, out / "photos" / "train", agnostic=len(names) == 1, prefix=SYNTHETIC)
-    most = max_det([*photos["train"], *photos["valid"]])
-    tensors = pretrained if pretrained is not None and pretrained.suffix == ".safetensors" else None
-    joining = round(len(photos["train"]) * config.synthetic_ratio)
-    if joining > len(synthetic):
-        raise ValueError(f"--synthetic: got {len(synthetic)} photos, an epoch needs {joining}: make more or lower the ratio")
-    task = Task(folders, names, most, joining, score, config.patience > 0, tensors)
-    watch, batch, before = Watch(out, progress), config.batch, stamp(last)
+    arguments = ultralytics_arguments(job)
+    if job.resume and has_done_all_epochs(job.last_checkpoint, arguments):
+        return job.result
+    trainer_type = trainer_class(job.config.family, trainer_options(job))
+    callbacks, at_start = TrainingCallbacks(job.out, job.progress), modified_at(job.last_checkpoint)
+    batch, resume = job.config.batch, job.resume
     while True:
-        goes_on = {"resume": str(last), "save_dir": str(out.resolve())} if resume else {}
+        resumed = {"resume": str(job.last_checkpoint), "save_dir": str(job.out.resolve())} if resume else {}
         try:
-            one = trainer(config.family, task)(overrides=wanted | {"batch": batch} | goes_on)
-            watch.attach(one)
-            one.train()
-            return weights
+            trainer = trainer_type(overrides=arguments | {"batch": batch} | resumed)
+            callbacks.attach(trainer)
+            trainer.train()
+            return job.result
         except RuntimeError as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
-            batch, resume = max(1, batch // 2), resume or stamp(last) != before
-            progress(f"out of memory: goes on with a batch of {batch}")
+            batch, resume = batch // 2, resume or modified_at(job.last_checkpoint) != at_start
+            job.progress(f"out of memory: goes on with a batch of {batch}")
         finally:
-            watch.close()
+            callbacks.close()
+
+
+def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
+    """What the trainer takes beyond ultralytics' arguments; lays the photos out in OUT/photos."""
+    photos, folder, agnostic = job.photos, job.out / "photos", job.is_class_agnostic
+    n_synthetic = synthetic_per_epoch(job.config, len(photos["train"]), len(job.synthetic))
+    folders = {part: link_photos(photos[part], folder / part, agnostic) for part in ("train", "valid")}
+    if job.config.synthetic_ratio:
+        link_photos(job.synthetic, folder / "train", agnostic, prefix=SYNTHETIC)
+    return TrainerOptions(
+        folders=folders,
+        names=job.names,
+        max_det=max_det([*photos["train"], *photos["valid"]]),
+        n_synthetic=n_synthetic,
+        score=job.score,
+        selects_epoch=job.config.patience > 0,
+        weights=job.pretrained if job.pretrained is not None and is_plain_tensors(job.pretrained) else None,
+    )
+
+
+def is_plain_tensors(pretrained: Path) -> bool:
+    """Whether a weights file is one that we load ourselves; ultralytics loads the others, its own .pt files."""
+    return pretrained.suffix == ".safetensors"
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
     """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with."""
-    taught = Path(config.distill_model) if config.distill_model else None
-    if taught is not None and (config.family != "yolo" or not taught.is_file()):
-        raise ValueError(f"--distill-model: got {taught} in family {config.family}, must be a YOLO's .pt file, for a YOLO")
-    for flag, path in (("--pretrained", pretrained), ("--resume", last), ("--distill-model", taught)):
-        if path is not None and path.suffix != ".safetensors":
+    teacher = Path(config.distill_model) if config.distill_model else None
+    if teacher is not None and (config.family != "yolo" or not teacher.is_file()):
+        raise ValueError(f"--distill-model: got {teacher} in family {config.family}, must be a YOLO's .pt file, for a YOLO")
+    for flag, path in (("--pretrained", pretrained), ("--resume", last), ("--distill-model", teacher)):
+        if path is not None and not is_plain_tensors(path):
             _refuse_weights(flag, path)
     try:
         layers = yaml_model_load(config.model)["head"] if Path(config.model).suffix == ".yaml" else []
@@ -120,8 +129,8 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
             f"--model: got {config.model!r}, must be a model YAML of ultralytics whose last layer is "
             f"{' or '.join(HEADS[config.family])}, such as yolov8n.yaml; for weights there is --pretrained"
         )
-    if pretrained is not None and pretrained.suffix == ".safetensors":
-        load_matching(build(config.model, ["product"], config.family), pretrained)
+    if pretrained is not None and is_plain_tensors(pretrained):
+        load_pretrained(build(config.model, ["product"], config.family), pretrained)
     try:
         select_device(config.device, verbose=False)
     except (ValueError, AssertionError, RuntimeError):
@@ -129,43 +138,35 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
 
 
 def _refuse_weights(flag: str, path: Path) -> None:
-    """ValueError unless ultralytics can load PATH; given whole, as it deletes a broken file that goes by a bare known name."""
+    """ValueError unless ultralytics can load PATH; made absolute, as it deletes a broken file of a bare name that it knows."""
     try:
         load_checkpoint(str(path.resolve()), device="cpu")
     except Exception as error:  # unpickling raises nearly anything
         raise ValueError(f"{flag}: got {path}, must be a .pt file of weights that ultralytics wrote") from error
 
 
-def _is_through(last: Path, wanted: dict[str, object]) -> bool:
-    """Whether the stopped run of checkpoint LAST has done all its epochs. ValueError if it was begun with other settings."""
-    checkpoint = load_checkpoint(str(last))[1]
-    begun = checkpoint["train_args"]
-    for name in KEPT:
-        if begun[name] != wanted[name]:
-            raise ValueError(
-                f"--resume: {last} was begun with {name} {begun[name]}, now {wanted[name]}; pass the same, or --force"
-            )
-    return bool(checkpoint["epoch"] + 1 >= begun["epochs"])
+def has_done_all_epochs(last: Path, arguments: dict[str, object]) -> bool:
+    """Whether the run that checkpoint LAST is of has no epoch left. ValueError if it was begun with other settings."""
+    content = load_checkpoint(str(last))[1]
+    begun = content["train_args"]
+    checkpoint.refuse_other_settings(last, begun, {name: arguments[name] for name in RESUME_SETTINGS})
+    return bool(content["epoch"] + 1 >= begun["epochs"])
 
 
-def arguments(
-    config: DetectorConfig,
-    photos: dict[str, tuple[Photo, ...]],
-    out: Path,
-    pretrained: Path | None,
-    synthetic: tuple[Photo, ...] = (),
-) -> dict[str, object]:
-    """`config` in ultralytics' words. `nbs` is the batch: its default of 64 gathers 16 batches of 4 into one step.
+def ultralytics_arguments(job: Job[DetectorConfig]) -> dict[str, object]:
+    """The settings of `job` as ultralytics calls them.
 
-    max_det is what the photos hold with half as much again, never 300 or 100 by default.
+    `nbs` is the batch, as its default of 64 accumulates 16 batches of 4 in one step; `max_det` follows the photos, as its
+    defaults of 300 and 100 are too few for shelves. bf16 on a GPU, because ultralytics downloads a model to check fp16.
     """
-    same_shape = len({(photo.width, photo.height) for photo in (*photos["train"], *synthetic)}) == 1
+    config, photos, pretrained = job.config, job.photos, job.pretrained
+    same_shape = len({(photo.width, photo.height) for photo in (*photos["train"], *job.synthetic)}) == 1
     cuda = select_device(config.device, verbose=False).type == "cuda"
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    ours = pretrained is not None and pretrained.suffix != ".safetensors"
-    return ALWAYS | {
-        "model": str(pretrained.resolve() if ours else config.model), "pretrained": ours,
-        "project": str(out.resolve().parent), "name": out.name, "imgsz": config.size,
+    loads_weights = pretrained is not None and not is_plain_tensors(pretrained)
+    return FIXED_ARGUMENTS | {
+        "model": str(pretrained.resolve() if loads_weights else config.model), "pretrained": loads_weights,
+        "project": str(job.out.resolve().parent), "name": job.out.name, "imgsz": config.size,
         "epochs": epochs(config, len(photos["train"])),
         "batch": config.batch, "nbs": config.batch, "optimizer": config.optimizer, "lr0": config.lr, "lrf": config.lr_end,
         "weight_decay": config.weight_decay, "warmup_epochs": config.warmup_epochs, "scale": config.scale,
@@ -194,18 +195,14 @@ def build(model: str | dict[str, Any], names: list[str], family: str = "yolo") -
 def load_raw(weights: Path) -> torch.nn.Module:
     """The network in `weights` on the CPU as it was trained, nothing folded: ultralytics' file, or a student's of ours."""
     try:
-        told = torch.load(weights, map_location="cpu", weights_only=True)
+        content = torch.load(weights, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # a whole pickled model, as ultralytics saves it
-        whole = load_checkpoint(str(weights), device="cpu")[0]
-        return judged(whole).float().eval()
-    config, family = told["config"], told["config"]["family"]
-    model = (
-        rtdetr.with_queries(config["model"], told["queries"], config["decoder_layers"])
-        if family == "rtdetr"
-        else config["model"]
-    )
-    network = build(model, told["names"], family)
-    network.load_state_dict(told["network"])
+        return unwrapped(load_checkpoint(str(weights), device="cpu")[0]).float().eval()
+    config, model = content["config"], content["config"]["model"]
+    if config["family"] == "rtdetr":
+        model = rtdetr.with_queries(model, content["queries"], config["decoder_layers"])
+    network = build(model, content["names"], config["family"])
+    network.load_state_dict(content["network"])
     return network.eval()
 
 
@@ -226,7 +223,7 @@ def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Modul
 def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix: str = "") -> Path:
     """Lay `photos` out as ultralytics reads them, FOLDER/images + FOLDER/labels, and return FOLDER/images.
 
-    Without a `prefix` what lies there is removed: photos of other folds, or ultralytics' cache of other labels.
+    Without a `prefix` what is there is removed: photos of other folds, or ultralytics' cache of other labels.
     """
     if not prefix:
         shutil.rmtree(folder, ignore_errors=True)
@@ -239,7 +236,7 @@ def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix:
 
 
 def _link(photo: Photo, link: Path) -> None:
-    """A link, or a turned copy where the EXIF rotation that ultralytics applies is not the one the annotations mean."""
+    """A link, or a rotated copy where ultralytics would apply an EXIF rotation that the annotations do not."""
     shape = cv2.imread(str(photo.path), cv2.IMREAD_COLOR).shape
     if shape[:2] == (photo.height, photo.width):
         link.symlink_to(photo.path.resolve())
@@ -252,7 +249,7 @@ def _link(photo: Photo, link: Path) -> None:
 
 
 def label_lines(photo: Photo, agnostic: bool) -> str:
-    """The annotations of `photo` in YOLO's text: one line a box, class then centre and size as fractions of the photo."""
+    """The annotations of `photo` in YOLO's text format: a line for each box, class, centre and size as fractions of it."""
     lines = []
     for (x0, y0, x1, y1), label in zip(photo.boxes.astype(float), photo.labels, strict=True):
         cx, cy, w, h = (

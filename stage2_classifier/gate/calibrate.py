@@ -13,18 +13,18 @@ from sklearn.preprocessing import StandardScaler
 
 from fusion.boxes import Detections, iou
 from fusion.ensemble import Ensemble
-from fusion.gate import Gate, contest_features, decide, detector_probabilities, mass_ahead, posterior, rank_features, see
+from fusion.gate import Gate, change_features, decide, detector_probabilities, gate_input, mass_above, posterior, rank_features
 from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.scaling import detector_scale
 
-# Of equals the first listed wins: what CONTEST.md measured as best, and the set that refuses none. Only the ratio of both
-# exponents orders boxes, so that of the objectness stays 1.
+# Of equal scores the first listed wins: what CONTEST.md measured as best, and the set that excludes no name. Only the ratio of
+# both exponents orders boxes, so that of the objectness stays 1.
 EXPONENTS = (0.5, 1.0, 0.25, 2.0, 0.0)  # chosen: of the name's probability in the final score
 COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name the plausible set holds
-OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs an entrant found (CONTEST.md)
+OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs that a contestant found (CONTEST.md)
 EXPERTS = (0.5, 0.25, 1.0, 2.0)  # chosen: the detector's exponent in the product, the classifier's being 1
-FEWEST = 20  # chosen: rows below which a regression is not fitted
+FEWEST = 20  # chosen: with fewer rows no regression is fitted
 
 
 def conformal_threshold(ahead: np.ndarray, coverage: float) -> float:
@@ -84,7 +84,7 @@ def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
 def _variants(base: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     """The values that `base.policy` is tried with."""
     if base.policy == "agree":
-        ahead = mass_ahead(detector_probabilities(rows, base.detector_temperature, base.detector_floor), labels)
+        ahead = mass_above(detector_probabilities(rows, base.detector_temperature, base.detector_floor), labels)
         return [{"coverage": c, "plausible": conformal_threshold(ahead, c)} for c in COVERAGES]
     if base.policy == "override":
         return [{"overrides": pairs} for pairs in OVERRIDES]
@@ -94,18 +94,19 @@ def _variants(base: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequen
 
 
 def change_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
-    """The stacked policy's weights: a logistic regression on boxes with two names, one right; 1: the classifier's.
+    """The stacked policy's weights: a logistic regression on boxes whose two names differ and one of which is right (1: the
+    classifier's).
 
     Where there are fewer than FEWEST such boxes, or one source is always the right one, a constant: that source.
     """
     features, right = [], []
     for e in evidence:
-        sight = see(e.merged, e.probabilities, gate)
+        sight = gate_input(e.merged, e.probabilities, gate)
         if sight is None or len(e.merged) == 0:
             continue
         c, d, truth = sight.classifier.argmax(1), sight.detector.argmax(1), true_names(e.truth, e.merged.boxes)
         contest = (c != d) & (truth >= 0) & ((c == truth) | (d == truth))
-        features.append(contest_features(sight)[contest])
+        features.append(change_features(sight)[contest])
         right.append((c == truth)[contest])
     x, y = (np.concatenate(features), np.concatenate(right)) if features else (np.zeros((0, 1)), np.zeros(0, bool))
     if len(y) >= FEWEST and 0 < y.mean() < 1:
@@ -118,27 +119,27 @@ def rank_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
 
     Empty where there are fewer than FEWEST boxes, or all are hits, or none.
     """
-    features, found, named = [], [], []
+    features, hits, named = [], [], []
     for e in evidence:
-        sight = see(e.merged, e.probabilities, gate)
+        sight = gate_input(e.merged, e.probabilities, gate)
         if sight is None or len(e.merged) == 0:
             continue
         names = posterior(sight, gate)
         hit = first_hits(e.truth, e.merged)
         features.append(rank_features(names, sight))
-        found.append(hit)
+        hits.append(hit)
         named.append(hit & (names.argmax(1) == true_names(e.truth, e.merged.boxes)))
     if not features:
         return []
-    x, y = np.concatenate(features * 2), np.concatenate(found + named)
+    x, y = np.concatenate(features * 2), np.concatenate(hits + named)
     share = np.repeat([DETECTION_SHARE, CLASSIFICATION_SHARE], len(y) // 2)
     return regression(x, y, share) if len(y) >= 2 * FEWEST and 0 < y.mean() < 1 else []
 
 
-def first_hits(truth: Truth, found: Detections) -> np.ndarray:
-    """Which of `found` (N,) are the first on a product, whatever its name, by descending score: bool (N,)."""
-    order = np.argsort(-found.scores, kind="stable")
-    nameless = Detections(found.boxes[order], found.scores[order], np.zeros(len(order), np.int64))
+def first_hits(truth: Truth, detections: Detections) -> np.ndarray:
+    """Which of `detections` (N,) are the first on a product, whatever its name, by descending score: bool (N,)."""
+    order = np.argsort(-detections.scores, kind="stable")
+    nameless = Detections(detections.boxes[order], detections.scores[order], np.zeros(len(order), np.int64))
     hit = np.zeros(len(order), bool)
     hit[order] = greedy_hits(Truth(truth.boxes, np.zeros_like(truth.labels)), nameless)
     return hit

@@ -16,16 +16,17 @@ from photos.score import Interval, Match, bootstrap, match, scores
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.evidence import Evidence
 
-TRIED = ("agree", "stacked", "product", "raw", "override", "detector")  # of those within WITHIN of the best the first wins
+# The policies, in order of preference: of those whose score is within WITHIN of the best the first is chosen.
+TRIED = ("agree", "stacked", "product", "raw", "override", "detector")
 WITHIN = 0.002  # taken: the noise the project allows a gate (issue 3); more parameters must earn more than that
 OUTER, INNER = 5, 3  # chosen: turns that judge the procedure, and turns inside them that choose the policy
-LEAST = 3  # derived: scenes without which an inner turn has nothing to fit on or nothing to judge by; the detector stays
+LEAST = 3  # derived: with fewer scenes an inner turn has nothing to fit on or to judge by, and no gate changes names
 MIN_SCENES = 5  # chosen: an interval over fewer scenes resamples photos instead, and the report says so
 FURTHER = 9  # taken: names of a box after its first, as CONTEST.md measured; more than any ranking can lose nothing by
 
 
 def resampling_groups(scenes: np.ndarray) -> tuple[np.ndarray, str]:
-    """What a report's intervals resample: the scenes, or the photos where they are fewer than MIN_SCENES; which, in a word."""
+    """What a report's intervals resample: the scenes, or the photos if there are fewer than MIN_SCENES; and the word for it."""
     if len(np.unique(scenes)) >= MIN_SCENES:
         return scenes, "scenes"
     return np.arange(len(scenes)), "photos"
@@ -48,27 +49,27 @@ def by_turns(
     return [fitted[k] for k in turn]
 
 
-def judged(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:
+def match_by_quantile(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:
     """The decisions on all photos, ready to be scored as one ranking: each score becomes its quantile within its turn.
 
-    What one gate scores 0.5 another may score 0.9. Were they ranked as they are, a procedure whose turns happen to agree on
-    the exponents would seem to find more: a gate with nothing to say once gained 0.012 [0.004, 0.019] by that alone.
+    A decision that one gate scores 0.5 another may score 0.9. Ranked as they are, a procedure whose turns happen to agree on
+    the exponents would seem to gain: a gate that changes no name once gained 0.012 [0.004, 0.019] by that alone.
     """
-    found = predictions(evidence, gates)
+    decisions = predictions(evidence, gates)
     for k in np.unique(turn):
         own = np.flatnonzero(turn == k)
-        ranks = rankdata(np.concatenate([found[i].scores for i in own]))
-        ends = np.cumsum([len(found[i]) for i in own])
+        ranks = rankdata(np.concatenate([decisions[i].scores for i in own]))
+        ends = np.cumsum([len(decisions[i]) for i in own])
         for i, quantiles in zip(own, np.split(ranks / max(1, len(ranks)), ends[:-1]), strict=True):
-            found[i] = replace(found[i], scores=quantiles.astype(np.float32))
-    return match([e.truth for e in evidence], found, n_categories(evidence))
+            decisions[i] = replace(decisions[i], scores=quantiles.astype(np.float32))
+    return match([e.truth for e in evidence], decisions, n_categories(evidence))
 
 
 def cross_fitted_scores(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> dict[str, float]:
     """The score of each of TRIED on photos it was not fitted on, INNER turns, the same for all."""
     turn = turns(groups, INNER, np.random.default_rng(seed))
     fitted = {p: by_turns(lambda others, _, p=p: fit_policy(p, others), evidence, groups, turn) for p in TRIED}
-    return {policy: scores(judged(evidence, gates, turn)).score for policy, gates in fitted.items()}
+    return {policy: scores(match_by_quantile(evidence, gates, turn)).score for policy, gates in fitted.items()}
 
 
 def select(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> Gate:
@@ -78,19 +79,19 @@ def select(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> Gate:
     return fit_policy(first_of_the_best(cross_fitted_scores(evidence, groups, seed)), evidence)
 
 
-def first_of_the_best(found: dict[str, float]) -> str:
+def first_of_the_best(scores: dict[str, float]) -> str:
     """The first of TRIED whose score is within WITHIN of the best.
 
     >>> first_of_the_best({"agree": 0.7, "stacked": 0.8, "product": 0.7, "raw": 0.801, "override": 0.1, "detector": 0.2})
     'stacked'
     """
-    return next(policy for policy in TRIED if found[policy] >= max(found.values()) - WITHIN)
+    return next(policy for policy in TRIED if scores[policy] >= max(scores.values()) - WITHIN)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The gate adopted and why: the procedure's gain over `detector` on held-out scenes, the gate that was on offer, and each
-    policy's cross-fitted score.
+    """The gate adopted and why: the procedure's gain over `detector` on held-out scenes, the gate that the
+    procedure offered, and each policy's cross-fitted score.
     """
 
     gate: Gate
@@ -114,10 +115,10 @@ def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random
     seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng)
     nested = by_turns(lambda others, g: select(others, g, seed), evidence, scenes, turn)
     plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, scenes, turn)
-    gain = bootstrap(*(judged(evidence, gates, turn) for gates in (nested, plain)), scenes, rng)
-    found = cross_fitted_scores(evidence, scenes, seed)
-    offered = fit_policy(first_of_the_best(found), evidence)
-    return Choice(with_further(offered if gain.low > 0 else keep), gain, offered, found)
+    gain = bootstrap(*(match_by_quantile(evidence, gates, turn) for gates in (nested, plain)), scenes, rng)
+    by_policy = cross_fitted_scores(evidence, scenes, seed)
+    offered = fit_policy(first_of_the_best(by_policy), evidence)
+    return Choice(with_further(offered if gain.low > 0 else keep), gain, offered, by_policy)
 
 
 def with_further(gate: Gate) -> Gate:

@@ -1,4 +1,4 @@
-"""The ensemble that a gate is fitted to, by default of a run folder's models, and what they say about one part of the folds."""
+"""The ensemble that a gate is fitted to, by default of a run folder's models, and their evidence on one part of the folds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.ensemble import Ensemble, Member, Merge, Namer
+from fusion.ensemble import ClassifierMember, Ensemble, Member
+from fusion.merge import Merge
 from fusion.models import read_sidecar
 from fusion.pipeline import read_ensemble
 from photos.data import Dataset
@@ -20,29 +21,30 @@ TRAINED_BY = "python -m stage1_detector.train or stage2_classifier.train"
 
 
 def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
-    """The class-agnostic detector finds, the class-aware one only gives evidence, the classifiers name, by their mean.
+    """The class-agnostic detector finds boxes, the class-aware one only gives evidence, the classifiers name by their mean.
 
     Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`. Classifiers may
     have been taught more (`stage2_classifier.enrolment`), all the same ones.
     """
     ids = [category.id for category in dataset.categories]
-    side = {}
+    sidecars = {}
     for name in ("one", "all", *classifiers):
         if not (runs / name / "model.onnx").is_file():
             raise ValueError(f"{runs / name / 'model.onnx'} not found: train it first, {TRAINED_BY}")
-        side[name] = read_sidecar(runs / name / "model.json")
-    taught = max([side[name].categories or [] for name in classifiers], key=len, default=ids)
-    every = taught if taught[: len(ids)] == ids else ids
-    for name in side:
-        known, need = side[name].categories, None if name == "one" else ids if name == "all" else every
-        fits = known == need if name in ("one", "all") else known == every[: max(len(ids), len(known or []))]
+        sidecars[name] = read_sidecar(runs / name / "model.json")
+    widest = max([sidecars[name].categories or [] for name in classifiers], key=len, default=ids)
+    categories = widest if widest[: len(ids)] == ids else ids  # those of the data set, then the enrolled ones
+    for name in sidecars:
+        known, need = sidecars[name].categories, None if name == "one" else ids if name == "all" else categories
+        fits = known == need if name in ("one", "all") else known == categories[: max(len(ids), len(known or []))]
         if not fits:
             raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {_class_map(known)}, must be {_class_map(need)}")
-    one = Member.of("one/model.onnx", side["one"], weight=1.0)
-    aware = Member.of("all/model.onnx", side["all"], weight=0.0, evidence_weight=1.0)
-    views = [view | {"flip": flip} for view in one.views for flip in (False, True)]
-    merge = Merge(max_det=side["one"].max_det)
-    return Ensemble(every, [replace(one, views=views), aware], merge, [Namer(f"{name}/model.onnx") for name in classifiers])
+    agnostic = Member.of("one/model.onnx", sidecars["one"], weight=1.0)
+    aware = Member.of("all/model.onnx", sidecars["all"], weight=0.0, evidence_weight=1.0)
+    views = [view | {"flip": flip} for view in agnostic.views for flip in (False, True)]
+    merge = Merge(max_det=sidecars["one"].max_det)
+    namers = [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
+    return Ensemble(categories, [replace(agnostic, views=views), aware], merge, namers)
 
 
 def load_ensemble(runs: Path) -> Ensemble:
@@ -58,11 +60,11 @@ def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
 
 
 def gather(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> list[Evidence]:
-    """Evidence for one part of the folds, kept in RUNS/raw. Raises ValueError for a part without boxes."""
+    """Evidence for one part of the folds, cached in RUNS/raw. Raises ValueError for a part without boxes."""
     photos = parts.labelled(part)
-    every = max(1, len(photos) // 4)
+    step = max(1, len(photos) // 4)
     return collect(
-        ensemble, runs, photos, runs / "raw", lambda i, n: say(f"{part}: {i}/{n} photos") if i % every == 0 or i == n else None
+        ensemble, runs, photos, runs / "raw", lambda i, n: say(f"{part}: {i}/{n} photos") if i % step == 0 or i == n else None
     )
 
 
@@ -72,5 +74,5 @@ def scenes_of(evidence: Sequence[Evidence], parts: Folds) -> np.ndarray:
 
 
 def _class_map(categories: list[int] | None) -> str:
-    """A class map in words."""
+    """A class map as text."""
     return "none (one class)" if categories is None else f"{len(categories)} categories, ids {str(categories[:5])[1:-1]}, ..."

@@ -1,7 +1,7 @@
-"""What the models say about photos, computed once and kept: raw detector outputs, merged boxes, classifier probabilities.
+"""What the models find on photos, computed once and cached: raw detector outputs, merged boxes, classifier probabilities.
 
 Calibration and ablation then work on these arrays alone, through the same `merge` and `decide` that are judged. Detectors and
-classifiers are kept apart, so that another classifier on the same boxes costs its own passes only.
+classifiers are cached apart, so that another classifier on the same boxes costs its own passes only.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,20 +12,25 @@ from pathlib import Path
 import numpy as np
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Namer
+from fusion.ensemble import ClassifierMember, Ensemble
 from fusion.models import Model
-from fusion.pipeline import classify_one, detect_one, mean, merge
+from fusion.pipeline import mean, merge, run_classifier, run_detector
 from photos.data import Photo, read_image
 from photos.score import Truth
 from runs import record
 
-Progress = Callable[[int, int], None]
-Answer = Callable[[Photo], dict[str, np.ndarray]]
+Progress = Callable[[int, int], None]  # photos done, photos in all
+Compute = Callable[[Photo], dict[str, np.ndarray]]
+RawOutputs = list[list[list[Detections]]]  # of each photo, each detector, each of its views: boxes before merging
+
+
+def no_progress(done: int, total: int) -> None:
+    """Reports no progress."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One photo: what is on it, the merged boxes with the detectors' class evidence, the classifiers' probabilities (N, C)."""
+    """One photo, its N merged boxes with the detectors' class evidence, and the classifiers' probabilities (N, C) if any."""
 
     photo: Photo
     merged: Detections
@@ -37,81 +42,98 @@ class Evidence:
         return Truth(self.photo.boxes, self.photo.labels)
 
 
+@dataclass(frozen=True)
+class OutputCache:
+    """Where models lie, the folder that their outputs are cached in, and what reports progress."""
+
+    models: Path
+    folder: Path
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class BoxesToName:
+    """Photos, the boxes (N, 4) to name on each by photo id, and a key (JSON) that tells these boxes from any others."""
+
+    photos: Sequence[Photo]
+    boxes: dict[int, np.ndarray]
+    key: object
+
+
 def collect(ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Path, progress: Progress) -> list[Evidence]:
-    """Evidence for `photos` from the models in FOLDER; raw outputs and probabilities are kept in CACHE and used again.
+    """Evidence for `photos` from the models in FOLDER; raw outputs and probabilities are cached in CACHE and used again.
 
     The keys hold the models' bytes, the members' settings and, for the probabilities, the merging.
     """
     raw, key = raw_outputs(ensemble, folder, photos, cache, progress)
     merged = [merge(views, ensemble) for views in raw]
-    boxes = {photo.id: found.boxes for photo, found in zip(photos, merged, strict=True)}
-    place, width = [key, asdict(ensemble.merge)], len(ensemble.categories)
-    each = [named(namer, folder, width, photos, boxes, cache, place, progress) for namer in ensemble.classifiers]
+    boxes = {photo.id: detections.boxes for photo, detections in zip(photos, merged, strict=True)}
+    to_name, outputs = BoxesToName(photos, boxes, [key, asdict(ensemble.merge)]), OutputCache(folder, cache, progress)
+    by_classifier = [probabilities_at(to_name, namer, len(ensemble.categories), outputs) for namer in ensemble.classifiers]
     weights = [namer.weight for namer in ensemble.classifiers]
-    joint = [mean(list(rows), weights) for rows in zip(*each, strict=True)] if each else [None] * len(photos)
-    return [Evidence(photo, found, rows) for photo, found, rows in zip(photos, merged, joint, strict=True)]
+    joint = [mean(list(rows), weights) for rows in zip(*by_classifier, strict=True)] if by_classifier else [None] * len(photos)
+    return [Evidence(photo, detections, rows) for photo, detections, rows in zip(photos, merged, joint, strict=True)]
 
 
 def raw_outputs(
     ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Path, progress: Progress
-) -> tuple[list[list[list[Detections]]], str]:
-    """What `Pipeline.detect` says of each photo, before merging, kept in CACHE; and the key that it is kept under."""
+) -> tuple[RawOutputs, str]:
+    """What `Pipeline.detect` returns for each photo, before merging, cached in CACHE; and the key that it is cached under."""
     files = [folder / member.file for member in ensemble.detectors]
     key = record.digest([_fingerprint(files), [asdict(m) for m in ensemble.detectors]])
-    raw = kept(cache / f"raw-{key}", photos, _detecting(ensemble, folder), progress)
+    raw = cached(cache / f"raw-{key}", photos, _detecting(ensemble, folder), progress)
     return [_detections(arrays, ensemble) for arrays in raw], key
 
 
-def named(
-    namer: Namer, folder: Path, width: int, photos: Sequence[Photo], boxes: dict[int, np.ndarray], cache: Path, place: object,
-    progress: Progress,
-) -> list[np.ndarray]:  # fmt: skip
-    """One classifier's calibrated probabilities (N, width) at `boxes`, by photo id; `place` (JSON) says whose boxes."""
-    key = record.digest([_fingerprint([folder / namer.file]), namer.batch, namer.views, place, width])
-    model = lru_cache(maxsize=1)(lambda: Model(folder / namer.file))  # loaded at the first photo that is not kept
+def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, cache: OutputCache) -> list[np.ndarray]:
+    """One classifier's calibrated probabilities (N, width) for the boxes on each photo."""
+    file = cache.models / namer.file
+    key = record.digest([_fingerprint([file]), namer.batch, namer.views, to_name.key, width])
+    model = lru_cache(maxsize=1)(lambda: Model(file))  # loaded at the first photo that is not cached
 
-    def answer(photo: Photo) -> dict[str, np.ndarray]:
+    def compute(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
-        return {"probabilities": classify_one(model(), namer, image, boxes[photo.id], width)}
+        return {"probabilities": run_classifier(model(), namer, image, to_name.boxes[photo.id], width)}
 
-    return [arrays["probabilities"] for arrays in kept(cache / f"names-{key}", photos, answer, progress)]
+    arrays = cached(cache.folder / f"names-{key}", to_name.photos, compute, cache.progress)
+    return [by_name["probabilities"] for by_name in arrays]
 
 
-def kept(place: Path, photos: Sequence[Photo], answer: Answer, progress: Progress) -> list[dict[str, np.ndarray]]:
-    """`answer` of each photo: from PLACE/ID.npz where it is there, else computed and put there (beside it, then renamed)."""
-    place.mkdir(parents=True, exist_ok=True)
-    found = []
+def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Progress) -> list[dict[str, np.ndarray]]:
+    """The arrays of each photo: from FOLDER/ID.npz if it exists, else computed and written there (beside it, then renamed)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = []
     for i, photo in enumerate(photos):
-        path = place / f"{photo.id}.npz"
+        path = folder / f"{photo.id}.npz"
         if path.is_file():
             with np.load(path) as arrays:
-                found.append(dict(arrays))
+                outputs.append(dict(arrays))
             continue
-        found.append(answer(photo))
+        outputs.append(compute(photo))
         beside = path.with_suffix(".part.npz")
-        np.savez(beside, **found[-1])
+        np.savez(beside, **outputs[-1])
         beside.replace(path)
         progress(i + 1, len(photos))
-    return found
+    return outputs
 
 
 def _fingerprint(models: Sequence[Path]) -> str:
     return record.fingerprint(*models, *[model.with_suffix(".json") for model in models])
 
 
-def _detecting(ensemble: Ensemble, folder: Path) -> Answer:
+def _detecting(ensemble: Ensemble, folder: Path) -> Compute:
     """All detectors on one photo: the arrays of each view's Detections, named MEMBER.VIEW.FIELD."""
     load = lru_cache(maxsize=1)(lambda: [Model(folder / member.file) for member in ensemble.detectors])
 
-    def answer(photo: Photo) -> dict[str, np.ndarray]:
+    def compute(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
         arrays: dict[str, np.ndarray] = {}
         for i, (model, member) in enumerate(zip(load(), ensemble.detectors, strict=True)):
-            for j, view in enumerate(detect_one(model, member, image)):
+            for j, view in enumerate(run_detector(model, member, image)):
                 arrays |= {f"{i}.{j}.{name}": value for name, value in vars(view).items() if value is not None}
         return arrays
 
-    return answer
+    return compute
 
 
 def _detections(arrays: dict[str, np.ndarray], ensemble: Ensemble) -> list[list[Detections]]:

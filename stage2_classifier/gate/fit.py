@@ -4,7 +4,7 @@
 
 Without --classifiers the gate is fitted to the ensemble that R/ensemble.json holds, if there is one: a searched or hand-made
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
-finds, R/all gives evidence, the classifiers name. Raw outputs are kept in R/raw, so that a second run takes seconds.
+finds boxes, R/all gives evidence, the classifiers name. Raw outputs are cached in R/raw, so that a second run takes seconds.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
 
 
 def in_words(choice: Choice) -> str:
-    """The choice in words."""
+    """The choice as text."""
     best = ", ".join(f"{policy} {value:.3f}" for policy, value in choice.scores.items())
     return (
         f"{choice.gate.policy} adopted; on offer {choice.offered.policy}, nested gain over detector on valid "
@@ -74,7 +74,7 @@ def in_words(choice: Choice) -> str:
 
 
 def interval_in_words(gain: Interval | None) -> str:
-    """An interval in words."""
+    """An interval as text."""
     if gain is None:
         return "not measured, for too few scenes or no classifier"
     return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {gain.n_groups} scenes"

@@ -1,1 +1,1 @@
-"""Labels that look wrong: found, ranked, shown on contact sheets, and mended in a copy of the annotations."""
+"""Labels that look wrong: ranked, shown on contact sheets, and corrected in a copy of the annotations."""

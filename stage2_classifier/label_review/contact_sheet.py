@@ -30,11 +30,13 @@ class Cell:
 
 def write(cells: Sequence[Cell], folder: Path) -> list[Path]:
     """Write FOLDER/contact_sheet.png, and contact_sheet_02.png and so on for what one page does not hold; none for no cells."""
-    each = COLUMNS * ROWS
-    starts = range(0, len(cells), each)
-    paths = [folder / ("contact_sheet.png" if start == 0 else f"contact_sheet_{start // each + 1:02d}.png") for start in starts]
+    page_size = COLUMNS * ROWS
+    starts = range(0, len(cells), page_size)
+    paths = [
+        folder / ("contact_sheet.png" if start == 0 else f"contact_sheet_{start // page_size + 1:02d}.png") for start in starts
+    ]
     for path, start in zip(paths, starts, strict=True):
-        page(cells[start : start + each]).save(path)
+        page(cells[start : start + page_size]).save(path)
     return paths
 
 
@@ -86,8 +88,8 @@ def window(boxes: Sequence[np.ndarray], width: int, height: int) -> tuple[float,
     >>> window([np.array([10.0, 40.0, 20.0, 50.0])], 100, 50)
     (3.0, 26.0, 24.0)
     """
-    every = np.stack(boxes).astype(np.float64)  # (n, 4)
-    low, high = every[:, :2].min(0), every[:, 2:].max(0)
+    corners = np.stack(boxes).astype(np.float64)  # (n, 4)
+    low, high = corners[:, :2].min(0), corners[:, 2:].max(0)
     side = float((high - low).max()) * (1 + 2 * CONTEXT)
     corner = np.clip((low + high - side) / 2, 0, np.maximum(0, np.array([width, height]) - side))  # (2,)
     return float(corner[0]), float(corner[1]), side

@@ -86,19 +86,19 @@ def _refuse_twice(chosen: Rows) -> None:
 
 
 def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], where: str) -> None:
-    """Change the lists in `files` as one proposal says."""
-    told = f"{where}: proposal {row['id']}"
+    """Change the lists in `files` as one proposal says. ValueError, with its number in front, where it cannot be applied."""
+    prefix = f"{where}: proposal {row['id']}"
     content = next((c for c in files.values() if any(i["id"] == row["image_id"] for i in c["images"])), None)
     if content is None:
-        raise ValueError(f"{told}: image_id {row['image_id']} is not in the data set; was it made from another?")
-    box, category = _wanted(row, told)
+        raise ValueError(f"{prefix}: image_id {row['image_id']} is not in the data set; was it made from another?")
+    box, category = _proposed(row, prefix)
     if row["annotation_id"] is None:
         new = 1 + max((a["id"] for c in files.values() for a in c["annotations"]), default=0)
         area = {"area": box[2] * box[3], "iscrowd": 0}
         content["annotations"].append({"id": new, "image_id": row["image_id"], "category_id": category, "bbox": box} | area)
         return
     size = next((i["width"], i["height"]) for i in content["images"] if i["id"] == row["image_id"])
-    annotation = _found(row, content["annotations"], size, told)
+    annotation = _current(row, content["annotations"], size, prefix)
     if row["proposed"] is None:
         content["annotations"].remove(annotation)
         return
@@ -107,26 +107,28 @@ def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], where: str) ->
         annotation.update(bbox=box, area=box[2] * box[3])
 
 
-def _wanted(row: dict[str, Any], told: str) -> tuple[list[float], Any]:
-    """Box and category id that a proposal asks for; nothing for one that deletes. ValueError for a proposal that cannot be."""
+def _proposed(row: dict[str, Any], prefix: str) -> tuple[list[float], Any]:
+    """Box and category id that a proposal asks for; [] and None for one that deletes. ValueError for one of another form."""
     proposed = row["proposed"]
     if proposed is None and row["annotation_id"] is not None:
         return [], None
     if not isinstance(proposed, dict) or not _is_box(proposed.get("bbox")):
-        raise ValueError(f"{told}: proposed: got {proposed!r}, need an object with bbox [x, y, width, height] and category_id")
+        raise ValueError(
+            f"{prefix}: proposed: got {proposed!r}, need an object with bbox [x, y, width, height] and category_id"
+        )
     return proposed["bbox"], proposed.get("category_id")
 
 
-def _found(row: dict[str, Any], annotations: Rows, size: tuple[int, int], told: str) -> dict[str, Any]:
-    """The annotation a proposal is about. ValueError where it is gone, or no longer what the proposal was made from."""
+def _current(row: dict[str, Any], annotations: Rows, size: tuple[int, int], prefix: str) -> dict[str, Any]:
+    """The annotation a proposal is about. ValueError where it is gone, or was changed since the proposal was made."""
     image, number, current = row["image_id"], row["annotation_id"], row["current"]
     now = next((a for a in annotations if a["id"] == number and a["image_id"] == image), None)
     if now is None:
-        raise ValueError(f"{told}: image {image} has no annotation {number}; was it made from another set?")
+        raise ValueError(f"{prefix}: image {image} has no annotation {number}; was it made from another set?")
     same = isinstance(current, dict) and _is_box(current.get("bbox")) and current.get("category_id") == now["category_id"]
     if not same or not _same(current["bbox"], now["bbox"], size):
         raise ValueError(
-            f"{told}: annotation {number} is {now['bbox']} of category {now['category_id']}, but the proposal was made "
+            f"{prefix}: annotation {number} is {now['bbox']} of category {now['category_id']}, but the proposal was made "
             f"from {current!r}; rank again"
         )
     return now

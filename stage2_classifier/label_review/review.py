@@ -5,8 +5,8 @@
     python -m stage2_classifier.label_review --data D --apply DIR/proposals.json --out COPY
 
 Look at DIR/contact_sheet.png, set `apply` to true in DIR/proposals.json where you agree, and apply them to a copy.
-Models are sure of photos that they were trained on, wrong labels included, and find little there. Rank the parts that were
-held out; for the part train take it as a first sieve, or train again with other photos held out (folds --seed).
+Models are sure of photos that they were trained on, wrong labels included, and find few errors there. Rank the parts that were
+held out; on the part train expect only the clearest errors, or train again with other photos held out (folds --seed).
 """
 
 import argparse
@@ -30,7 +30,7 @@ from stage2_classifier.gate.ensemble import default_ensemble
 from stage2_classifier.gate.evidence import Evidence, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
 from stage2_classifier.label_review.relabel import read_proposals, relabel
-from stage2_classifier.label_review.suspicions import Look, Suspicion, joined_names, suspicions
+from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, joined_names, suspicions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,15 +78,15 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     known = len(parts.photos("train")) if part in ("train", "all") else 0
     if known:
         say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
-    reader = Reader(default_ensemble(runs, classifiers, dataset), runs)
-    looks = reader.looks(photos, reader.evidence(photos))
-    best = suspicions(looks)[:top]
+    source = EvidenceSource(default_ensemble(runs, classifiers, dataset), runs)
+    evidence = source.beside_annotations(photos, source.evidence(photos))
+    best = suspicions(evidence)[:top]
     out.mkdir(parents=True, exist_ok=True)
-    proposals = [proposal(k + 1, s, looks[s.photo].photo, dataset) for k, s in enumerate(best)]
+    proposals = [proposal(k + 1, s, evidence[s.photo].photo, dataset) for k, s in enumerate(best)]
     record.write_json(out / "proposals.json", proposals)
     for old in out.glob("contact_sheet*.png"):
         old.unlink()
-    write([cell(row, s, looks[s.photo].photo, dataset) for row, s in zip(proposals, best, strict=True)], out)
+    write([cell(row, s, evidence[s.photo].photo, dataset) for row, s in zip(proposals, best, strict=True)], out)
     kinds = _counts(Counter(s.kind for s in best))
     say(f"labels: {len(best)} proposals of {len(photos)} photos ({kinds}): {out / 'proposals.json'}")
     return proposals
@@ -102,8 +102,8 @@ def _counts(kinds: Counter[str]) -> str:
     return ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()) or "none"
 
 
-class Reader:
-    """What the models of one run folder say of photos; kept in RUNS/raw, so that it is computed once."""
+class EvidenceSource:
+    """The models of one run folder, and what they find on photos; cached in RUNS/raw, so that it is computed once."""
 
     def __init__(self, ensemble: Ensemble, runs: Path) -> None:
         self.ensemble, self.runs = ensemble, runs
@@ -112,25 +112,26 @@ class Reader:
         files = [runs / namer.file for namer in ensemble.classifiers]
         key = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
         settings = record.digest([[asdict(namer) for namer in ensemble.classifiers], len(ensemble.categories)])
-        self.place = runs / "raw" / f"names-{key}-{settings}"
+        self.cache = runs / "raw" / f"names-{key}-{settings}"
 
     def evidence(self, photos: Sequence[Photo]) -> list[Evidence]:
-        """What the detectors find, and the classifier there."""
+        """What the detectors find, and how the classifiers name it."""
         return collect(self.ensemble, self.runs, photos, self.runs / "raw", ticker("labels: photo"))
 
-    def looks(self, photos: Sequence[Photo], evidence: Sequence[Evidence]) -> list[Look]:
-        """`evidence` of the same photos beside the annotations of `photos`, which may be other ones."""
-        made = []
-        for photo, seen in zip(photos, evidence, strict=True):
-            if seen.probabilities is None:
+    def beside_annotations(self, photos: Sequence[Photo], evidence: Sequence[Evidence]) -> list[PhotoEvidence]:
+        """`evidence` of the same photos beside the annotations of `photos`, which may differ from those of `evidence`."""
+        by_photo = []
+        for photo, own in zip(photos, evidence, strict=True):
+            if own.probabilities is None:
                 raise ValueError("labels: the ensemble has no classifier, need one")
-            found_names = joined_names(seen.probabilities, seen.merged.evidence)
-            made.append(Look(photo, seen.merged, found_names, self.names(photo, photo.boxes)))
-        return made
+            names_at_detections = joined_names(own.probabilities, own.merged.evidence)
+            names_at_annotations = self.names(photo, photo.boxes)
+            by_photo.append(PhotoEvidence(photo, own.merged, names_at_detections, names_at_annotations))
+        return by_photo
 
     def names(self, photo: Photo, boxes: np.ndarray) -> np.ndarray:
         """The classifier's probabilities (T, C) for the crops under `boxes` (T, 4)."""
-        path = self.place / f"{photo.id}.npz"
+        path = self.cache / f"{photo.id}.npz"
         known = _load(path)
         new = [box for box in boxes if box.tobytes() not in known]
         if new:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from place import Place
 
-from experiments import ablation, variants
+from experiments import ablation, ablation_variants
 from experiments.figures import ablation_table, pictures
 from experiments.performance import parity
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
-from fusion.gate import Gate, name
+from fusion.gate import Gate, choose_labels
 from photos.data import Category, Dataset, Photo, read
 from stage2_classifier.gate.calibrate import true_names
 from stage2_classifier.gate.ensemble import default_ensemble
@@ -31,7 +31,7 @@ def evidence() -> Evidence:
 
 
 def names(e: Evidence, gate: Gate) -> list[np.ndarray]:
-    return [name(e.merged, e.probabilities, gate)[0]]
+    return [choose_labels(e.merged, e.probabilities, gate)[0]]
 
 
 def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> None:
@@ -45,19 +45,19 @@ def test_labels_changed_fixed_and_broken_count_only_boxes_on_a_true_one() -> Non
 
 def test_the_oracle_names_rightly_where_there_is_something_and_leaves_the_rest() -> None:
     e = evidence()
-    assert variants.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
+    assert ablation_variants.with_true_names(e, e.merged).labels.tolist() == [0, 1, 0, 0]
 
 
 def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_nothing() -> None:
     photos = [evidence()] * 3
-    made = variants.policies(photos, photos, Gate("raw", further=2))
+    variants = ablation_variants.policies(photos, photos, Gate("raw", further=2))
     truths, boxes = zip(*((e.truth, e.merged.boxes) for e in photos), strict=True)
-    rows = {r.arm: r for r in ablation_table.measure(truths, boxes, made, 3, np.arange(3), 0)}
+    rows = {r.variant: r for r in ablation_table.measure(truths, boxes, variants, 3, np.arange(3), 0)}
     assert next(iter(rows)) == "detector"
     assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
     assert (rows["detector"].changed, rows["raw"].changed) == (0, 6)
     assert rows["raw"].det == rows["detector"].det
-    assert rows[variants.ADOPTED].score[0] >= rows["gate"].score[0]
+    assert rows[ablation_variants.ADOPTED].score[0] >= rows["gate"].score[0]
 
 
 def test_the_table_is_written_as_markdown_and_drawn(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_repos_side_shares_the_further_names_among_the_photos_as_run_py_does
 ) -> None:
     shares: list[int] = []
     monkeypatch.setattr(judge, "load", lambda folder: lambda image, photos: shares.append(photos) or [])
-    judge.in_repo(place.root, read(place.data).photos[:3])
+    judge.predict_here(place.root, read(place.data).photos[:3])
     assert shares == [3, 3, 3]
 
 

@@ -43,7 +43,7 @@ def test_mistakes_are_one_line(place: Place, capsys: pytest.CaptureFixture[str],
 
 def test_the_floor_runs_the_very_tensors_that_ours_gives_its_models(place: Place, tmp_path: Path) -> None:
     photos = sorted((place.data / "images").iterdir())[:3]
-    ensemble = runtime.shape(place.runs, 96)
+    ensemble = runtime.timed_ensemble(place.runs, 96)
     ours = runtime.Ours(place.runs, ensemble, tmp_path)
     floor = runtime.Floor(ours, photos)
     for photo in photos:
@@ -71,13 +71,13 @@ def test_bad_photos_and_kills_are_survived_and_what_fails_is_counted(
     text = (folder / "run.py").read_text()
     (tmp_path / "photos").mkdir()
     bad_photos.jpeg(tmp_path / "photos" / "1.jpg")
-    assert endurance.wrong(folder, tmp_path / "photos", tmp_path / "out.json") is None
+    assert endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json") is None
     (folder / "run.py").write_text(text.replace("except Exception as error:", "except ZeroDivisionError as error:"))
     (tmp_path / "photos" / "2.jpg").write_text("no photo")
-    assert "exit code 1" in str(endurance.wrong(folder, tmp_path / "photos", tmp_path / "out.json"))
+    assert "exit code 1" in str(endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json"))
     (folder / "run.py").write_text(text.replace('.write(b"]\\n")', ".flush()"))
     (tmp_path / "photos" / "2.jpg").unlink()
-    assert "not JSON" in str(endurance.wrong(folder, tmp_path / "photos", tmp_path / "out.json"))
+    assert "not JSON" in str(endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json"))
 
 
 @pytest.mark.slow

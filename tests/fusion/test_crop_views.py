@@ -18,10 +18,10 @@ def test_a_box_of_the_crops_size_is_cut_out_as_it_is() -> None:
 
 
 def test_a_wide_box_is_letterboxed_not_squashed() -> None:
-    made = crop(np.zeros((90, 160, 3), np.uint8), np.array([0, 0, 80, 40], np.float32), 32, 0.0)
-    assert (made[8:24] == 0).all()
-    assert (made[:8] == PADDING).all()
-    assert (made[24:] == PADDING).all()
+    crops = crop(np.zeros((90, 160, 3), np.uint8), np.array([0, 0, 80, 40], np.float32), 32, 0.0)
+    assert (crops[8:24] == 0).all()
+    assert (crops[:8] == PADDING).all()
+    assert (crops[24:] == PADDING).all()
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,6 @@ def test_margin_widens_by_a_fraction_of_each_side() -> None:
 
 def test_batches_are_full_and_say_how_many_count() -> None:
     boxes = np.tile(np.array([[10, 10, 40, 40]], np.float32), (5, 1))
-    made = list(crop_batches(PHOTO, boxes, 16, 0.0, 4))
-    assert [(b.shape, n) for b, n in made] == [((4, 16, 16, 3), 4), ((4, 16, 16, 3), 1)]
-    assert (made[1][0][1:] == PADDING).all()
+    crops = list(crop_batches(PHOTO, boxes, 16, 0.0, 4))
+    assert [(b.shape, n) for b, n in crops] == [((4, 16, 16, 3), 4), ((4, 16, 16, 3), 1)]
+    assert (crops[1][0][1:] == PADDING).all()

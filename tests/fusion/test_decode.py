@@ -56,7 +56,7 @@ def test_unknown_family_lists_the_known() -> None:
 
 def tiles_of(boxes: list[list[float]], spec: dict, size: tuple[int, int]) -> tuple[list[Detections], np.ndarray]:
     """What tiles show of `boxes`: each tile's parts, and what it sees of the photo."""
-    seen = np.concatenate([clip(view.to_image(view.whole), *size) for view in make_views(spec, *size)])
+    seen = np.concatenate([clip(view.to_image(view.canvas_box), *size) for view in make_views(spec, *size)])
     parts = []
     for x0, y0, x1, y1 in seen:
         cut = np.array([[max(a, x0), max(b, y0), min(c, x1), min(d, y1)] for a, b, c, d in boxes], np.float32)

@@ -9,14 +9,14 @@ from fusion.boxes import Detections
 from fusion.gate import (
     POLICIES,
     Gate,
-    contest_features,
+    change_features,
+    choose_labels,
     decide,
     detector_probabilities,
-    mass_ahead,
-    name,
+    gate_input,
+    mass_above,
     posterior,
     rank_features,
-    see,
 )
 
 Rows = list[list[float]] | np.ndarray
@@ -102,7 +102,7 @@ def test_nobody_who_knows_names_leaves_labels_and_scores() -> None:
 
 def test_a_classifier_that_knows_fewer_names_than_the_detectors_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got probabilities \(1, 2\), the detectors' evidence is \(1, 3\)"):
-        name(merged([[0.5, 0.3, 0.2]], [0.5]), np.full((1, 2), 1 / 2, np.float32), Gate("raw"))
+        choose_labels(merged([[0.5, 0.3, 0.2]], [0.5]), np.full((1, 2), 1 / 2, np.float32), Gate("raw"))
 
 
 def test_unknown_policy_lists_the_known() -> None:
@@ -117,11 +117,11 @@ def test_a_box_no_class_aware_detector_saw_is_the_classifiers_however_strict_the
     assert found.labels.tolist() == [1, 0]
 
 
-def test_mass_ahead_equals_a_slow_loop() -> None:
+def test_mass_above_equals_a_slow_loop() -> None:
     rng = np.random.default_rng(0)
     rows, names = rng.dirichlet(np.ones(6), 40).astype(np.float32), rng.integers(0, 6, 40)
     slow = [sum(float(p) for p in row if p > row[k]) for row, k in zip(rows, names, strict=True)]
-    np.testing.assert_allclose(mass_ahead(rows, names), slow, atol=1e-6)
+    np.testing.assert_allclose(mass_above(rows, names), slow, atol=1e-6)
 
 
 # -- override, product, stacked --------------------------------------------------------------------------
@@ -135,19 +135,19 @@ def test_mass_ahead_equals_a_slow_loop() -> None:
 def test_override_is_the_entrants_pairs(score: float, sure: float, label: int) -> None:
     boxes = merged([[score, 0.0]], [0.5])
     gate = Gate("override", overrides=[[0.4, 0.85], [0.8, 0.9]])
-    assert name(boxes, np.array([[1 - sure, sure]], np.float32), gate)[0].tolist() == [label]
+    assert choose_labels(boxes, np.array([[1 - sure, sure]], np.float32), gate)[0].tolist() == [label]
 
 
 def test_product_is_the_loop_over_names_and_its_ends_are_the_sources() -> None:
     rng = np.random.default_rng(0)
     d, c = rng.dirichlet(np.ones(4), 20).astype(np.float32), rng.dirichlet(np.ones(5), 20).astype(np.float32)[:, :4]
     boxes = merged(d, rng.uniform(size=20))
-    sight = see(boxes, c, Gate("product"))
-    assert sight is not None
+    inputs = gate_input(boxes, c, Gate("product"))
+    assert inputs is not None
     for a, b in ((0.5, 1.0), (1.0, 0.0), (0.0, 1.0)):
-        got = posterior(sight, Gate("product", detector_exponent=a, classifier_exponent=b))
+        got = posterior(inputs, Gate("product", detector_exponent=a, classifier_exponent=b))
         for i in range(20):
-            powers = [float(sight.detector[i, k]) ** a * float(c[i, k]) ** b for k in range(4)]
+            powers = [float(inputs.detector[i, k]) ** a * float(c[i, k]) ** b for k in range(4)]
             expected = [p / sum(powers) * c[i].sum() for p in powers]
             np.testing.assert_allclose(got[i], expected, rtol=1e-4, atol=1e-6)
 
@@ -156,18 +156,18 @@ def test_stacked_follows_its_weights() -> None:
     boxes = merged([[0.9, 0.1], [0.6, 0.4]], [0.9, 0.2])
     classifier = np.array([[0.3, 0.7], [0.1, 0.9]], np.float32)
     always, never = ([v] + [0.0] * 7 for v in (1.0, -1.0))
-    assert name(boxes, classifier, Gate("stacked", change_weights=always))[0].tolist() == [1, 1]
-    assert name(boxes, classifier, Gate("stacked", change_weights=never))[0].tolist() == [0, 0]
+    assert choose_labels(boxes, classifier, Gate("stacked", change_weights=always))[0].tolist() == [1, 1]
+    assert choose_labels(boxes, classifier, Gate("stacked", change_weights=never))[0].tolist() == [0, 0]
     unsure = [0.0] * 6 + [-1.0, 0.0]  # only where the objectness is below a half
-    assert name(boxes, classifier, Gate("stacked", change_weights=unsure))[0].tolist() == [0, 1]
+    assert choose_labels(boxes, classifier, Gate("stacked", change_weights=unsure))[0].tolist() == [0, 1]
 
 
 def test_a_contest_is_told_by_both_sources_on_both_names() -> None:
     boxes = merged([[0.8, 0.2]], [0.5])
-    sight = see(boxes, np.array([[0.1, 0.6]], np.float32), Gate("stacked", detector_floor=1e-9))
-    assert sight is not None
+    inputs = gate_input(boxes, np.array([[0.1, 0.6]], np.float32), Gate("stacked", detector_floor=1e-9))
+    assert inputs is not None
     expected = [1, np.log(0.6), np.log(0.2), np.log(0.1), np.log(0.8), 0.5, 0.0, np.log(11)]
-    np.testing.assert_allclose(contest_features(sight)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(change_features(inputs)[0], expected, atol=1e-5)
 
 
 # -- background, names the detector was never taught -----------------------------------------------------
@@ -185,7 +185,7 @@ def test_background_lowers_the_score_and_has_no_say_when_the_detector_names() ->
 def test_a_name_the_detector_was_never_taught_is_not_implausible_to_it() -> None:
     boxes = merged([[0.9, 0.1]] * 2, [0.5, 0.5])
     classifier = np.array([[0.02, 0.0, 0.98], [0.02, 0.98, 0.0]], np.float32)
-    assert name(boxes, classifier, Gate("agree", plausible=0.0))[0].tolist() == [2, 0]
+    assert choose_labels(boxes, classifier, Gate("agree", plausible=0.0))[0].tolist() == [2, 0]
 
 
 # -- the score -------------------------------------------------------------------------------------------
@@ -203,18 +203,18 @@ def test_a_logistic_score_is_the_formula_and_orders_by_it() -> None:
 @pytest.mark.parametrize("gate", [Gate("product"), Gate("stacked", change_weights=[0, 1, 1, -1, -1, 0, 0, 0])])
 def test_a_name_the_detector_was_never_taught_is_the_classifiers_to_decide(gate: Gate) -> None:
     boxes = merged([[0.3, 0.6]], [0.9])
-    assert name(boxes, np.array([[0.02, 0.02, 0.96]], np.float32), gate)[0].tolist() == [2]
-    assert name(boxes, np.array([[0.02, 0.96, 0.02]], np.float32), gate)[0].tolist() == [1]
+    assert choose_labels(boxes, np.array([[0.02, 0.02, 0.96]], np.float32), gate)[0].tolist() == [2]
+    assert choose_labels(boxes, np.array([[0.02, 0.96, 0.02]], np.float32), gate)[0].tolist() == [1]
 
 
 def test_without_a_detector_that_names_the_classifier_does() -> None:
-    assert name(merged(None, [0.9]), np.array([[0.1, 0.9]], np.float32), Gate())[0].tolist() == [1]
+    assert choose_labels(merged(None, [0.9]), np.array([[0.1, 0.9]], np.float32), Gate())[0].tolist() == [1]
 
 
 def test_rounding_of_a_sum_that_is_one_orders_nothing() -> None:
-    sight = see(merged(None, [0.9, 0.9]), np.array([[0.3, 0.7], [0.3, 0.7 - 6e-7]], np.float32), Gate("raw"))
-    assert sight is not None
-    assert np.ptp(rank_features(sight.classifier, sight)[:, 3]) == 0
+    inputs = gate_input(merged(None, [0.9, 0.9]), np.array([[0.3, 0.7], [0.3, 0.7 - 6e-7]], np.float32), Gate("raw"))
+    assert inputs is not None
+    assert np.ptp(rank_features(inputs.classifier, inputs)[:, 3]) == 0
 
 
 # -- further names ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import torch
 from torchvision import ops
 
 from fusion.boxes import Detections, iou, nms
-from fusion.merge import METHODS, evidence, merge, soft_nms, weighted_boxes_fusion
+from fusion.merge import METHODS, Merge, evidence, merge, soft_nms, weighted_boxes_fusion
 
 NONE = Detections.empty()
 
@@ -37,7 +37,7 @@ def some_scores(rng: np.random.Generator, n: int, tied: bool) -> np.ndarray:
     return (rng.integers(1, 9, n) / 8 if tied else rng.uniform(0.01, 1, n)).astype(np.float32)
 
 
-def found(rng: np.random.Generator, n: int, n_classes: int | None = None) -> Detections:
+def random_detections(rng: np.random.Generator, n: int, n_classes: int | None = None) -> Detections:
     vectors = None if n_classes is None else rng.uniform(0, 1, (n, n_classes)).astype(np.float32)
     return Detections(jittered(rng, n) * 1000, some_scores(rng, n, False), rng.integers(0, 3, n), vectors)
 
@@ -221,7 +221,7 @@ def test_fusion_is_faster_than_ensemble_boxes():
 
 
 def test_evidence_on_nothing_and_of_nothing():
-    some = found(np.random.default_rng(0), 4, 3)
+    some = random_detections(np.random.default_rng(0), 4, 3)
     assert evidence(NONE.boxes, [some], [1], 0.5).shape == (0, 3)
     assert evidence(some.boxes, [], [], 0.5).shape == (4, 0)
     assert evidence(some.boxes, [NONE], [1], 0.5).shape == (4, 0)
@@ -245,8 +245,8 @@ def slow_evidence(boxes: np.ndarray, members: list[Detections], weights: list[fl
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [2, 0.5, 1, 1], [0, 1, 1, 0]], ids=["even", "uneven", "some silent"])
 def test_evidence_is_that_of_a_slow_loop(weights):
     rng = np.random.default_rng(0)
-    members = [found(rng, 30, 7), found(rng, 20, 7), found(rng, 10), Detections.empty(7)]
-    boxes = np.concatenate([found(rng, 15).boxes, [[5000, 5000, 5001, 5001]]]).astype(np.float32)
+    members = [random_detections(rng, 30, 7), random_detections(rng, 20, 7), random_detections(rng, 10), Detections.empty(7)]
+    boxes = np.concatenate([random_detections(rng, 15).boxes, [[5000, 5000, 5001, 5001]]]).astype(np.float32)
     got = evidence(boxes, members, weights, 0.5)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, slow_evidence(boxes, members, weights, 0.5), rtol=1e-5, atol=1e-7)
@@ -256,12 +256,11 @@ def test_evidence_is_that_of_a_slow_loop(weights):
 def test_evidence_refuses_members_that_count_categories_differently():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"got members with \[3, 4\] categories"):
-        evidence(NONE.boxes, [found(rng, 2, 3), found(rng, 2, 4)], [1, 1], 0.5)
+        evidence(NONE.boxes, [random_detections(rng, 2, 3), random_detections(rng, 2, 4)], [1, 1], 0.5)
 
 
 # merge
 
-SETTINGS = {"iou": 0.55, "sigma": 0.5, "max_det": 300, "evidence_iou": 0.5}
 ALL_METHODS = pytest.mark.parametrize("method", list(METHODS))
 
 
@@ -272,11 +271,11 @@ ALL_METHODS = pytest.mark.parametrize("method", list(METHODS))
         pytest.param([], [], id="no members"),
         pytest.param([NONE], [1], id="one that found nothing"),
         pytest.param([NONE, Detections.empty(3)], [1, 1], id="two that found nothing, one with classes"),
-        pytest.param([found(np.random.default_rng(0), 5, 3)], [0], id="one of weight 0"),
+        pytest.param([random_detections(np.random.default_rng(0), 5, 3)], [0], id="one of weight 0"),
     ],
 )
 def test_merge_of_nothing(method, members, weights):
-    got = merge(members, weights, [1] * len(members), method, **SETTINGS)
+    got = merge(members, weights, [1] * len(members), Merge(method))
     assert len(got) == 0
     assert (got.evidence is None) == all(member.evidence is None for member in members)
 
@@ -284,21 +283,21 @@ def test_merge_of_nothing(method, members, weights):
 @ALL_METHODS
 def test_merge_is_sorted_capped_and_ignores_labels(method):
     rng = np.random.default_rng(0)
-    members = [found(rng, 40), found(rng, 30)]
-    got = merge(members, [1, 3], [0, 0], method, **{**SETTINGS, "max_det": 4})
+    members = [random_detections(rng, 40), random_detections(rng, 30)]
+    got = merge(members, [1, 3], [0, 0], Merge(method, max_det=4))
     assert len(got) == 4
     assert (np.diff(got.scores) <= 0).all() and got.scores.max() <= 1
     assert got.evidence is None and not got.labels.any()
     renamed = [Detections(m.boxes, m.scores, m.labels + 1) for m in members]
-    np.testing.assert_array_equal(merge(renamed, [1, 3], [0, 0], method, **{**SETTINGS, "max_det": 4}).boxes, got.boxes)
+    np.testing.assert_array_equal(merge(renamed, [1, 3], [0, 0], Merge(method, max_det=4)).boxes, got.boxes)
 
 
 @ALL_METHODS
 def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
     rng = np.random.default_rng(0)
-    finder, namer = found(rng, 30), found(rng, 30, 6)
-    alone = merge([finder], [1], [0], method, **SETTINGS)
-    got = merge([finder, namer], [1, 0], [0, 1], method, **SETTINGS)
+    finder, namer = random_detections(rng, 30), random_detections(rng, 30, 6)
+    alone = merge([finder], [1], [0], Merge(method))
+    got = merge([finder, namer], [1, 0], [0, 1], Merge(method))
     np.testing.assert_array_equal(got.boxes, alone.boxes)
     np.testing.assert_array_equal(got.scores, alone.scores)
     np.testing.assert_array_equal(got.evidence, evidence(got.boxes, [namer], [1], 0.5))
@@ -307,20 +306,20 @@ def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
 
 @ALL_METHODS
 def test_evidence_weight_0_is_silence(method):
-    assert merge([found(np.random.default_rng(0), 9, 6)], [1], [0], method, **SETTINGS).evidence is None
+    assert merge([random_detections(np.random.default_rng(0), 9, 6)], [1], [0], Merge(method)).evidence is None
 
 
 def test_merge_by_nms_lowers_the_scores_of_a_lesser_member():
     boxes = np.array([[0, 0, 10, 10]], np.float32), np.array([[0, 0, 10, 11]], np.float32)
     members = [Detections(b, np.array([s], np.float32), np.zeros(1, np.int64)) for b, s in zip(boxes, (0.6, 0.9), strict=True)]
-    got = merge(members, [2, 1], [0, 0], "nms", **SETTINGS)
+    got = merge(members, [2, 1], [0, 0], Merge("nms"))
     np.testing.assert_array_equal(got.boxes, boxes[0])
     np.testing.assert_allclose(got.scores, [0.6])
 
 
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="merge method: got 'nmw', must be one of nms, soft_nms, wbf"):
-        merge([NONE], [1], [1], "nmw", **SETTINGS)
+        merge([NONE], [1], [1], Merge("nmw"))
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from constant_models import CANDIDATES, CATEGORIES, save_model
 from scipy.optimize import linear_sum_assignment
 
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, Merge, parse
+from fusion.ensemble import Ensemble, Member, parse
+from fusion.merge import Merge
 from fusion.models import Model, normalise
-from fusion.pipeline import Pipeline, detect_one, load, merge
+from fusion.pipeline import Pipeline, load, merge, run_detector
 from fusion.views import letterbox
 from stage1_detector.config import DetectorConfig
 from stage1_detector.export import export_detector
@@ -103,7 +104,7 @@ def test_merge_is_a_function_of_the_raw_outputs_alone(runs: Path) -> None:
 def test_tiles_of_one_view_are_one_model_to_the_merging(runs: Path) -> None:
     model = Model(runs / "one" / "model.onnx")
     member = Member("one/model.onnx", views=[{"size": 64, "tiles": [2, 2], "overlap": 0.2}], nms_iou=0.9)
-    found = detect_one(model, member, PHOTO)
+    found = run_detector(model, member, PHOTO)
     assert len(found) == 1
     assert len(found[0]) == 8  # two boxes in each of four tiles, in four places
 
@@ -186,7 +187,7 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
     model = Model(tmp_path / "m.onnx")
     member = Member.of("m.onnx", model.sidecar, conf=conf, nms_iou=overlap, max_det=5000)
     ensemble = Ensemble([0], [member], Merge("nms", 1.0, max_det=5000))
-    same = [same_boxes(merge([detect_one(model, member, p)], ensemble), t.boxes) for p, t in zip(photos, theirs, strict=True)]
+    same = [same_boxes(merge([run_detector(model, member, p)], ensemble), t.boxes) for p, t in zip(photos, theirs, strict=True)]
     assert len(same) == 20
     assert np.concatenate(same).all()
 
@@ -194,8 +195,8 @@ def test_one_model_one_view_and_nms_equals_ultralytics_predict(tmp_path: Path, s
 def same_boxes(ours: Detections, theirs: Any) -> np.ndarray:
     """Which of their boxes are ours within 0.5 px and 1e-3 of score: bool, as long as the longer of the two lists."""
     boxes, scores = theirs.xyxy.numpy(), theirs.conf.numpy()
-    there = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
-    boxes, scores = boxes[there], scores[there]
+    not_empty = (boxes[:, 2:] > boxes[:, :2]).all(1)  # cut to the photo nothing is left of some, which we drop
+    boxes, scores = boxes[not_empty], scores[not_empty]
     apart = np.abs(boxes[:, None] - ours.boxes).max(2) / 0.5 + np.abs(scores[:, None] - ours.scores) / 1e-3  # (N, M)
     rows, columns = linear_sum_assignment(np.minimum(apart, 10))
     close = (np.abs(boxes[rows] - ours.boxes[columns]).max(1) < 0.5) & (np.abs(scores[rows] - ours.scores[columns]) < 1e-3)
@@ -313,5 +314,5 @@ def test_a_sliver_that_would_be_written_as_nothing_is_no_box(tmp_path: Path) -> 
     found = np.array([[32.0, 63.9998], [32.0, 32.0], [16.0, 0.001], [32.0, 20.0], [0.9, 0.8]])
     save_model(tmp_path / "thin", found, task="detector")
     model = Model(tmp_path / "thin" / "model.onnx")
-    (boxes,) = detect_one(model, Member("model.onnx", views=[{"size": 64}]), PHOTO)
+    (boxes,) = run_detector(model, Member("model.onnx", views=[{"size": 64}]), PHOTO)
     assert boxes.boxes.tolist() == [[24, 16, 40, 48]]

@@ -34,7 +34,7 @@ def boxes() -> np.ndarray:
 
 def every_view(width: int, height: int) -> list[View]:
     turned = View(np.array([[0.2, 0.1, 3.0], [-0.1, 0.3, 5.0]]), 100, 90)
-    plain = [letterbox(width, height, 640), letterbox(width, height, 96, "rectangle"), tile(11, 22, 777, 555, 320)]
+    plain = [letterbox(width, height, 640), letterbox(width, height, 96, "rectangle"), tile((11, 22, 777, 555), 320)]
     return [*plain, *map(flip, plain), turned]
 
 
@@ -83,7 +83,7 @@ def test_boxes_stay_upright_and_hold_their_image(boxes):
         pytest.param(View(np.array([[8.0, 0, 0], [0, 8, 0]]), 256, 256), id="eight times, on whole pixels"),
         pytest.param(View(np.array([[7.3, 0, 2.6], [0, 6.7, 4.1]]), 256, 256), id="between pixels"),
         pytest.param(flip(View(np.array([[7.3, 0, 2.6], [0, 6.7, 4.1]]), 256, 256)), id="between pixels, mirrored"),
-        pytest.param(tile(5, 6, 21, 20, 160), id="a tile"),
+        pytest.param(tile((5, 6, 21, 20), 160), id="a tile"),
         pytest.param(View(np.array([[0, 8.0, 0], [8, 0, 0]]), 256, 256), id="transposed"),
     ],
 )
@@ -123,11 +123,13 @@ def test_mirrored_boxes():
 @pytest.mark.parametrize("corner", [(30, 20), (0, 0), (136, 86)], ids=["inside", "top left", "bottom right"])
 def test_tile_at_its_own_size_is_the_crop(corner):
     image, (x, y) = photo(200, 150), corner
-    np.testing.assert_array_equal(tile(x, y, x + 64, y + 64, 64).warp(image), image[y : y + 64, x : x + 64])
+    np.testing.assert_array_equal(tile((x, y, x + 64, y + 64), 64).warp(image), image[y : y + 64, x : x + 64])
 
 
 def test_tile_of_the_whole_photo_is_the_letterbox():
-    np.testing.assert_array_equal(tile(0, 0, 200, 150, 64).warp(photo(200, 150)), letterbox(200, 150, 64).warp(photo(200, 150)))
+    np.testing.assert_array_equal(
+        tile((0, 0, 200, 150), 64).warp(photo(200, 150)), letterbox(200, 150, 64).warp(photo(200, 150))
+    )
 
 
 def test_a_stretched_photo_fills_its_square():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photos.data import Category, DataError, Dataset, Photo, read
-from photos.scenes import SceneConfig, candidates, from_csv, groups, jaccard, look, same_scene
+from photos.scenes import SceneConfig, candidates, describe, from_csv, groups, jaccard, same_scene
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "snacks"
 WIDTH, HEIGHT = 480, 360
@@ -90,8 +90,8 @@ def test_joins_chain(tmp_path: Path) -> None:
     wide = np.hstack([shelf(rng), shelf(rng)])
     walk = [wide[:, x : x + WIDTH] for x in range(0, WIDTH + 1, WIDTH // 4)]  # the first and the last share nothing
     data = dataset(tmp_path, walk)
-    looks = [look(photo, SceneConfig()) for photo in data.photos]
-    assert not same_scene(looks[0], looks[-1], SceneConfig())
+    descriptors = [describe(photo, SceneConfig()) for photo in data.photos]
+    assert not same_scene(descriptors[0], descriptors[-1], SceneConfig())
     assert groups(data).tolist() == [0] * len(walk)
 
 
@@ -109,16 +109,16 @@ def test_one_pack_on_two_shelves_joins_nothing(tmp_path: Path) -> None:
 def test_photos_that_share_no_product_and_look_different_are_not_compared(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     data = dataset(tmp_path, [shelf(rng) for _ in range(4)], [[0, 1], [1, 2], [3], []])
-    looks = [look(photo, SceneConfig()) for photo in data.photos]
-    assert candidates(data, looks, SceneConfig()) == [(0, 1)]
-    assert candidates(data, looks, replace(SceneConfig(), min_jaccard=0.5)) == []
+    descriptors = [describe(photo, SceneConfig()) for photo in data.photos]
+    assert candidates(data, descriptors, SceneConfig()) == [(0, 1)]
+    assert candidates(data, descriptors, replace(SceneConfig(), min_jaccard=0.5)) == []
 
 
 def test_candidates_per_photo_are_limited(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     data = dataset(tmp_path, [shelf(rng) for _ in range(8)])
-    looks = [look(photo, SceneConfig()) for photo in data.photos]
-    pairs = candidates(data, looks, replace(SceneConfig(), neighbours=2, min_correlation=2.0))
+    descriptors = [describe(photo, SceneConfig()) for photo in data.photos]
+    pairs = candidates(data, descriptors, replace(SceneConfig(), neighbours=2, min_correlation=2.0))
     assert 8 <= len(pairs) <= 16
     assert {i for pair in pairs for i in pair} == set(range(8))
 
@@ -132,10 +132,10 @@ def test_jaccard_against_sets(tmp_path: Path) -> None:
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
-    told: list[tuple[int, int]] = []
-    groups(dataset(tmp_path, [shelf(rng) for _ in range(5)]), progress=lambda done, total: told.append((done, total)))
-    assert told == sorted(told)
-    assert told[-1] == (10, 10)
+    steps: list[tuple[int, int]] = []
+    groups(dataset(tmp_path, [shelf(rng) for _ in range(5)]), progress=lambda done, total: steps.append((done, total)))
+    assert steps == sorted(steps)
+    assert steps[-1] == (10, 10)
 
 
 # -- a user's table ------------------------------------------------------------------------------------------------------

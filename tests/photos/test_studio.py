@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from photos.studio import cutout, studio_photos
+from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import draw_pack
-from stage1_detector.synthesis.world import make_world
 
-PRODUCTS = make_world(24, 12, 0.5, np.random.default_rng(1)).products
+PRODUCTS = make_catalogue(24, 12, 0.5, np.random.default_rng(1)).products
 
 
 def on(ground: np.ndarray, pack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

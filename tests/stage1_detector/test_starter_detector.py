@@ -8,14 +8,14 @@ import pytest
 
 from fusion.ensemble import parse
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.score import Truth, evaluate
 from runs.command import run
 from stage1_detector import starter, train
 from stage1_detector.config import STARTER, weights_file
-from stage1_detector.synthesis import studio_shelves
+from stage1_detector.synthesis import composed_dataset
 from stage1_detector.ultralytics_engine import yolo
-from stage1_detector.ultralytics_engine.detection_trainer import load_matching
+from stage1_detector.ultralytics_engine.detection_trainer import load_pretrained
 
 
 def test_the_file_may_be_committed() -> None:
@@ -24,9 +24,9 @@ def test_the_file_may_be_committed() -> None:
 
 
 def test_it_is_of_a_yolov8n_and_no_other() -> None:
-    load_matching(yolo.build("yolov8n.yaml", ["product"]), STARTER)
+    load_pretrained(yolo.build("yolov8n.yaml", ["product"]), STARTER)
     with pytest.raises(ValueError, match=r"--pretrained: got .*; starter is of yolov8n.yaml"):
-        load_matching(yolo.build("yolo11n.yaml", ["product"]), STARTER)
+        load_pretrained(yolo.build("yolo11n.yaml", ["product"]), STARTER)
 
 
 def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
 
 
 def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path) -> None:
-    shots = [studio_shelves.Fantasy().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
+    shots = [composed_dataset.RandomPacks().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
     truths = [Truth(shot.boxes, shot.labels) for shot in shots]
     found = {}
     for name in ("starter", "random"):
@@ -47,7 +47,7 @@ def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path
         (tmp_path / name).mkdir()
         model = Model(starter.export(tmp_path / name, weights))
         one = train.member(model)
-        found[name] = evaluate(truths, [detect_one(model, one, shot.image)[0] for shot in shots], 1).det_map50
+        found[name] = evaluate(truths, [run_detector(model, one, shot.image)[0] for shot in shots], 1).det_map50
     assert found["starter"] > 0.3 and found["random"] < 0.05
 
 
@@ -84,4 +84,4 @@ def test_the_command_makes_a_file_that_training_can_start_from(tmp_path: Path) -
         assert run(starter.body, flags) == 0
     finally:
         starter.VALID = small
-    load_matching(yolo.build("yolov8n.yaml", ["product"]), tmp_path / "s.safetensors")
+    load_pretrained(yolo.build("yolov8n.yaml", ["product"]), tmp_path / "s.safetensors")

@@ -33,7 +33,7 @@ def test_no_picks_give_no_crops() -> None:
 
 @pytest.mark.parametrize("fit", FITS)
 def test_nothing_shaken_is_exactly_the_judges_crop(fit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "TILTED", 0.0)
+    monkeypatch.setattr(augment, "TILT_PROBABILITY", 0.0)
     region = crops.cut(NOISE, BOX, 0, 48)
     made = augment.augmented([region], np.array([0]), NONE, replace(STILL, fit=fit), np.random.default_rng(0))
     np.testing.assert_array_equal(made[0], crop(NOISE, BOX, 48, STILL.margin, fit))
@@ -88,7 +88,7 @@ def test_an_erased_patch_is_grey_and_of_its_size() -> None:
 
 
 def test_a_bridged_product_stands_before_a_shelf_and_keeps_its_own_white(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "MADE_UP", 0.0)
+    monkeypatch.setattr(augment, "CLUTTER_PROBABILITY", 0.0)
     shelf = crops.Region(np.full((50, 50, 3), (0, 90, 0), np.uint8), np.array([0, 0, 50, 50], np.float32), 1)
     config, rng = replace(STILL, bridge=1.0), np.random.default_rng(0)
     for _ in range(10):
@@ -102,7 +102,7 @@ def test_a_bridged_product_stands_before_a_shelf_and_keeps_its_own_white(monkeyp
 
 
 def test_a_bridged_box_is_that_of_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "MADE_UP", 0.0)
+    monkeypatch.setattr(augment, "CLUTTER_PROBABILITY", 0.0)
     shelf = crops.Region(np.full((50, 50, 3), (0, 200, 0), np.uint8), np.array([0, 0, 50, 50], np.float32), 1)
     made = augment.bridged(studio(), replace(STILL, bridge=0.999), shelf, np.random.default_rng(1))
     blue = made.image[..., 2].astype(int) - made.image[..., 1] > 30
@@ -112,7 +112,7 @@ def test_a_bridged_box_is_that_of_the_product(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_behind_a_product_are_two_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "MADE_UP", 0.0)
+    monkeypatch.setattr(augment, "CLUTTER_PROBABILITY", 0.0)
     other = studio()
     x0, y0, x1, y1 = other.box.astype(int)
     made = augment.behind(other, np.random.default_rng(0))

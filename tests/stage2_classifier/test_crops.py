@@ -19,14 +19,14 @@ CATEGORIES = (Category(3, "Fjell Te"), Category(9, "Dal Te"))
 
 
 def test_no_regions_give_no_crops() -> None:
-    made = crops.crops_of([], np.zeros(0, np.int64), np.zeros(4), 32, 0.0, np.random.default_rng(0))
+    made = crops.crops_of([], np.zeros(0, np.int64), np.zeros(4), crops.CropFormat(32, 0.0), np.random.default_rng(0))
     assert made.shape == (0, 32, 32, 3)
 
 
 def test_an_unshaken_crop_of_a_region_is_the_crop_of_the_photo() -> None:
     box = np.array([50, 60, 90, 110], np.float32)
     region = crops.cut(PHOTO, box, 0, 48)
-    made = crops.crops_of([region], np.array([0]), np.zeros(4), 48, 0.1, np.random.default_rng(0))
+    made = crops.crops_of([region], np.array([0]), np.zeros(4), crops.CropFormat(48, 0.1), np.random.default_rng(0))
     np.testing.assert_array_equal(made[0], crop(PHOTO, box, 48, 0.1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from constant_models import CANDIDATES, save_model
-from cosine_models import BLUE, GREEN, RED, SIZE, flat, save_classifier
+from cosine_models import BLUE, GREEN, RED, flat, save_classifier
 from onnx import numpy_helper
 
 from fusion.boxes import Detections
@@ -17,11 +17,7 @@ from fusion.gate import Gate, decide
 from fusion.models import Model, read_sidecar
 from fusion.pipeline import calibrated, load
 from photos import folds
-from photos.data import Category, Dataset, Photo
-from stage2_classifier import enrolment, prototypes
-from stage2_classifier.crops import cut
-from stage2_classifier.prototypes import Place
-from stage2_classifier.scaling import Scaling
+from stage2_classifier import enrolment
 
 IDS = [3, 7]
 SCALE = 16.0
@@ -227,19 +223,6 @@ def test_mistakes_are_told_in_one_line_and_change_nothing(
     assert everything(runs) == before
 
 
-def test_a_new_name_takes_hardly_a_crop_of_the_others() -> None:
-    rng, at = np.random.default_rng(0), Place(2, 9, False)
-    logits = rng.normal(0, 1, (2000, 4))
-    logits[:, 2] += 3
-    for side in ({"temperature": 0.5}, {"temperature": 1.0, "scale": [1.0, 1, 2, 1], "bias": [0.0, 0, 1, 0]}):
-        lowered = enrolment.with_bias(side, at, 4, enrolment.bias_of(logits, side, at))
-        assert lowered["bias"][:2] == [0, 0] and lowered["bias"][3] == 0
-        scaled = Scaling(side["temperature"], side.get("scale"), lowered["bias"]).scaled(logits)
-        assert 0.001 < (scaled.argmax(1) == 2).mean() <= enrolment.STOLEN
-    assert enrolment.bias_of(logits - 9 * np.eye(4)[2], {}, at) == 0, "a name that takes none keeps its logit"
-    assert enrolment.bias_of(logits[:0], {}, at) == 0
-
-
 def test_a_linear_head_is_refused(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_classifier(runs / "eye" / "model.onnx", [np.stack([RED, GREEN], 1)], IDS, linear=True)
     before = everything(runs)
@@ -270,90 +253,6 @@ def test_an_ensemble_of_another_class_map_is_refused(shop: Path, runs: Path) -> 
     before = everything(runs)
     assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 2
     assert everything(runs) == before
-
-
-# -- the parts -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("background", [False, True], ids=["names only", "background last"])
-@pytest.mark.parametrize("k", [1, 3], ids=["one centre", "three centres"])
-def test_the_graph_with_a_prototype_equals_the_cosine_by_hand(tmp_path: Path, background: bool, k: int) -> None:
-    rng = np.random.default_rng(0)
-    columns = 2 + background
-    centres = [SCALE * one / np.linalg.norm(one, axis=0) for one in rng.normal(size=(k, 3, columns))]
-    path = tmp_path / "model.onnx"
-    save_classifier(path, centres, IDS, background=background)
-    direction = np.array([0.6, 0.0, 0.8], np.float32)
-    place = Place(2, 9, False)
-    new = prototypes.with_prototype(onnx.load(str(path)), path, direction, place, 2, 1.0)
-    onnx.save(new, str(tmp_path / "new.onnx"))
-    shutil.copyfile(path.with_suffix(".json"), tmp_path / "new.json")
-    crops = rng.integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)
-    logits = Model(tmp_path / "new.onnx")(crops)
-    assert new.graph.output[0].type.tensor_type.shape.dim[1].dim_value == columns + 1
-    embedding = crops.mean((1, 2)) / 255 - 0.5  # (7, 3)
-    cosine = embedding @ direction / np.linalg.norm(embedding, axis=1)
-    np.testing.assert_allclose(logits[:, 2], SCALE * cosine, atol=1e-3)
-    np.testing.assert_allclose(np.delete(logits, 2, 1), Model(path)(crops), atol=1e-4)
-    prototypes.refuse_change(Model(path), Model(tmp_path / "new.onnx"), crops, place)
-
-
-def test_vector_scaling_gets_neutral_entries_before_the_background() -> None:
-    side = {"categories": IDS, "scale": [2.0, 3.0, 4.0], "bias": [0.1, 0.2, 0.3], "background": True}
-    new = enrolment.with_category(side, Place(2, 9, False), 1.0)
-    assert (new["categories"], new["scale"], new["bias"]) == ([3, 7, 9], [2.0, 3.0, 1.0, 4.0], [0.1, 0.2, 0.0, 0.3])
-    replaced = enrolment.with_category(side, Place(0, 3, True), 1.0)
-    assert (replaced["categories"], replaced["scale"], replaced["bias"]) == (IDS, [1.0, 3.0, 4.0], [0.0, 0.2, 0.3])
-    assert enrolment.with_category(side, Place(0, 3, True), 0.5) == side  # a mixed column keeps what was fitted
-    assert enrolment.with_category({"categories": IDS, "scale": None}, Place(2, 9, False), 1.0)["scale"] is None
-
-
-NAMES = Dataset(Path("shop"), (Category(3, "Red Tea"), Category(7, "Green Tea"), Category(8, "Black Tea")), ())
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted", "enrolled", "place"),
-    [
-        pytest.param("Blue Tea", None, [], Place(2, 9, False), id="new: past every id, the data set's too"),
-        pytest.param("Blue Tea", 5, [], Place(2, 5, False), id="new, with an id"),
-        pytest.param("red tea ", None, [], Place(0, 3, True), id="known"),
-        pytest.param("Black Tea", None, [], Place(2, 8, False), id="of the data set, but not of the model"),
-        pytest.param("Pu-Erh", None, [{"name": "pu-erh", "id": 7}], Place(1, 7, True), id="enrolled before"),
-    ],
-)
-def test_where_a_name_goes(name: str, wanted: int | None, enrolled: list, place: Place) -> None:
-    assert enrolment.find_place(name, wanted, IDS, NAMES, enrolled) == place
-
-
-def photo(boxes: list[list[float]]) -> Photo:
-    n = len(boxes)
-    edges = np.array(boxes, np.float32).reshape(-1, 4)
-    return Photo(1, Path("a.jpg"), 99, 99, edges, np.zeros(n, np.int64), np.arange(n), None)
-
-
-def test_box_sides_are_quartiles_of_the_long_side() -> None:
-    assert prototypes.box_sides([]) == prototypes.box_sides([photo([])]) == ()
-    boxes = [[0, 0, 10, 5], [0, 0, 5, 20], [0, 0, 30, 30], [5, 5, 45, 10], [0, 0, 50, 1]]
-    assert prototypes.box_sides([photo(boxes)]) == (20, 30, 40)
-
-
-def test_a_photo_is_seen_at_the_shelf_s_sides_and_never_enlarged() -> None:
-    region = cut(np.full((60, 80, 3), 200, np.uint8), np.array([10, 10, 50, 30], np.float32), 0, 64, studio=True)
-    assert prototypes.at_side(region, 20).box.tolist() == [5, 4, 25, 14]  # of the room above, 8 pixels were kept
-    assert prototypes.at_side(region, 20).image.shape == (region.image.shape[0] // 2, region.image.shape[1] // 2, 3)
-    assert prototypes.at_side(region, 41) is region
-
-
-def test_without_a_product_in_both_domains_there_is_no_shift(tmp_path: Path) -> None:
-    save_classifier(tmp_path / "model.onnx", [np.eye(3)], [1, 2, 3])
-    model = Model(tmp_path / "model.onnx")
-    box = np.array([0, 0, 30, 30], np.float32)
-    seen = [cut(flat(RED, size=30)[0], box, 0, SIZE)]
-    other = [cut(flat(BLUE, size=30)[0], box, 1, SIZE, studio=True)]
-    assert prototypes.domain_shift(model, other, seen, ()) is None
-    same = [cut(flat(BLUE, size=30)[0], box, 0, SIZE, studio=True)]
-    shift = prototypes.domain_shift(model, same, seen, ())
-    np.testing.assert_allclose(prototypes.prototype(model, same, (), shift), prototypes.prototype(model, seen, ()), atol=1e-5)
 
 
 def test_the_gate_takes_a_name_the_detectors_do_not_know() -> None:

@@ -13,6 +13,7 @@ from stage2_classifier import model as modelling
 from stage2_classifier.config import HEADS, RECIPES, ClassifierConfig, Columns, recipe
 from stage2_classifier.crops import Region
 from stage2_classifier.export import export_classifier
+from stage2_classifier.fit import TrainingCrops
 from stage2_classifier.heads import make_head
 
 CONFIG = ClassifierConfig(size=24, epochs=4, min_steps=0, batch=8, colour=0.05, blur=0.0, erase=0.0, ema=0.5)
@@ -26,6 +27,9 @@ def regions(n: int = 32) -> list[Region]:
     box = np.array([4, 4, 28, 28], np.float32)
     pictures = [np.full((32, 32, 3), (200, 20, 20) if i % 2 == 0 else (20, 20, 200), np.uint8) for i in range(n)]
     return [Region(picture, box, i % 2) for i, picture in enumerate(pictures)]
+
+
+CROPS = TrainingCrops(regions(), ERROR)
 
 
 def small(config: ClassifierConfig = CONFIG, columns: Columns = TWO) -> modelling.Classifier:
@@ -51,7 +55,7 @@ def test_training_and_judgment_normalise_alike() -> None:
 def test_it_learns_two_colours_and_reports(head: str, tmp_path: Path) -> None:
     lines: list[str] = []
     config = replace(CONFIG, epochs=15, lr=0.02, head=head, head_scale=8)
-    fitted = fitting.fit(small(config), regions(), ERROR, config, tmp_path / "last.pt", lines.append)
+    fitted = fitting.fit(small(config), CROPS, config, tmp_path / "last.pt", lines.append)
     assert named(fitted.model) == [r.label for r in regions()]
     assert 0 <= fitted.loader_share <= 1
     assert "epoch 15/15" in lines[-1] and "loader" in lines[-1]
@@ -60,7 +64,7 @@ def test_it_learns_two_colours_and_reports(head: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)], ids=["mixup", "cutmix", "both"])
 def test_it_learns_from_mixed_crops(mixup: float, cutmix: float, tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=15, lr=0.02, mixup=mixup, cutmix=cutmix, head="arcface", head_scale=8)
-    fitted = fitting.fit(small(config), regions(), ERROR, config, tmp_path / "last.pt", lambda _: None)
+    fitted = fitting.fit(small(config), CROPS, config, tmp_path / "last.pt", lambda _: None)
     assert named(fitted.model) == [r.label for r in regions()]
 
 
@@ -76,7 +80,7 @@ def test_mixed_targets_are_shares_of_two_names() -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, MIXED], ids=["plain", "mixed"])
 def test_a_stopped_run_goes_on_to_exactly_the_same_end(config: ClassifierConfig, tmp_path: Path) -> None:
-    whole = fitting.fit(small(), regions(), ERROR, config, tmp_path / "a.pt", lambda _: None).model
+    whole = fitting.fit(small(), CROPS, config, tmp_path / "a.pt", lambda _: None).model
 
     class Stop(Exception):
         pass
@@ -86,8 +90,8 @@ def test_a_stopped_run_goes_on_to_exactly_the_same_end(config: ClassifierConfig,
             raise Stop
 
     with pytest.raises(Stop):
-        fitting.fit(small(), regions(), ERROR, config, tmp_path / "b.pt", stop)
-    resumed = fitting.fit(small(), regions(), ERROR, config, tmp_path / "b.pt", lambda _: None, resume=True)
+        fitting.fit(small(), CROPS, config, tmp_path / "b.pt", stop)
+    resumed = fitting.fit(small(), CROPS, config, tmp_path / "b.pt", lambda _: None, resume=True)
     assert resumed.loader_share > 0
     for a, b in zip(whole.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -95,7 +99,7 @@ def test_a_stopped_run_goes_on_to_exactly_the_same_end(config: ClassifierConfig,
 
 def test_batches_hold_the_labels_of_their_crops_and_all_steps() -> None:
     model = small()
-    steps = list(fitting.batches(regions(), ERROR, CONFIG, model, 5, 0))
+    steps = list(fitting.batches(CROPS, CONFIG, model.columns, 5, 0))
     assert len(steps) == 5
     for crops, labels in steps:
         assert crops.shape == (8, 24, 24, 3)
@@ -105,7 +109,7 @@ def test_batches_hold_the_labels_of_their_crops_and_all_steps() -> None:
 def test_an_error_in_the_loading_thread_reaches_the_caller(tmp_path: Path) -> None:
     broken = [replace(region, image=None) for region in regions()]
     with pytest.raises(AttributeError):
-        fitting.fit(small(), broken, ERROR, CONFIG, tmp_path / "last.pt", lambda _: None)
+        fitting.fit(small(), TrainingCrops(broken, ERROR), CONFIG, tmp_path / "last.pt", lambda _: None)
 
 
 def test_background_crops_do_not_count_as_products() -> None:
@@ -113,18 +117,18 @@ def test_background_crops_do_not_count_as_products() -> None:
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    fitting.fit(small(), regions(), ERROR, CONFIG, tmp_path / "a.pt", lambda _: None)
+    fitting.fit(small(), CROPS, CONFIG, tmp_path / "a.pt", lambda _: None)
     other = small(columns=Columns(3))
     with pytest.raises(ValueError, match="of another model or recipe"):
-        fitting.fit(other, regions(), ERROR, CONFIG, tmp_path / "a.pt", lambda _: None, resume=True)
+        fitting.fit(other, CROPS, CONFIG, tmp_path / "a.pt", lambda _: None, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     net = small()
     with torch.no_grad():
         net.head.weight[:] = float("nan")
-    with pytest.raises(FloatingPointError, match="got nan, must be finite"):
-        fitting.fit(net, regions(), ERROR, CONFIG, tmp_path / "last.pt", lambda _: None)
+    with pytest.raises(FloatingPointError, match=r"loss of epoch 1: got nan, must be finite; lower --lr"):
+        fitting.fit(net, CROPS, CONFIG, tmp_path / "last.pt", lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_what_cannot_be_searched_is_refused(gallery: np.ndarray, k: int, metric:
 def test_a_row_counts_names_that_the_gallery_lacks_as_missed() -> None:
     gallery = neighbours.Embedded(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
     queries = neighbours.Embedded(np.array([[1, 0.1, 0], [0, 0.1, 1], [0, 1, 0]], np.float32), np.array([0, 1, 9]))
-    row = neighbours.table_row(("a", "b"), gallery, queries, 1, "cosine")
+    row = neighbours.table_row(("a", "b"), gallery, queries, neighbours.Voting(1))
     assert row.recall == {1: pytest.approx(1 / 3), 5: pytest.approx(2 / 3), 10: pytest.approx(2 / 3)}
     assert (row.vote, row.n_gallery, row.n_queries) == (pytest.approx(1 / 3), 3, 3)
 

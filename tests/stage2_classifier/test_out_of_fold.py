@@ -27,14 +27,14 @@ def photo(boxes: np.ndarray = TRUTH, number: int = 1) -> Photo:
 
 def test_nothing_found_adds_nothing() -> None:
     for empty in (photo(), photo(TRUTH[:0])):
-        made = out_of_fold.with_found(empty, out_of_fold.NOTHING)
+        made = out_of_fold.with_detected(empty, out_of_fold.NO_BOXES)
         assert len(made.boxes) == len(made.labels) == len(empty.boxes)
-    assert len(out_of_fold.with_found(photo(TRUTH[:0]), FOUND).boxes) == 0
-    assert out_of_fold.matched(TRUTH, out_of_fold.NOTHING)[0].shape == (0, 4)
+    assert len(out_of_fold.with_detected(photo(TRUTH[:0]), FOUND).boxes) == 0
+    assert out_of_fold.matched(TRUTH, out_of_fold.NO_BOXES)[0].shape == (0, 4)
 
 
 def test_found_boxes_get_the_name_of_the_product_they_overlap() -> None:
-    made = out_of_fold.with_found(photo(), FOUND)
+    made = out_of_fold.with_detected(photo(), FOUND)
     assert made.labels.tolist() == [4, 5, 4, 5]
     np.testing.assert_array_equal(made.boxes[2:], FOUND[:2])
 
@@ -118,5 +118,5 @@ def test_folds_are_trained_once_and_go_into_the_classifier(
 @pytest.mark.slow
 def test_found_boxes_are_not_shaken_and_true_ones_are(runs: Path) -> None:
     one = folds.load(runs / "folds.json", read(runs / "data")).photos("train")[0]
-    made = out_of_fold.with_found(one, one.boxes[:3] + 1)
+    made = out_of_fold.with_detected(one, one.boxes[:3] + 1)
     assert [region.still for region in shelf_regions([made], 32)] == [False] * len(one.boxes) + [True] * 3

@@ -2,39 +2,20 @@
 
 import numpy as np
 import pytest
+from fixed_logits import Fixed
 from scipy.optimize import minimize
-from scipy.special import expit, log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.calibration import CalibratedClassifierCV, calibration_curve
+from scipy.special import log_softmax, softmax
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from fusion.gate import detector_probabilities
 from fusion.models import Sidecar
 from fusion.pipeline import calibrated
 from stage2_classifier import scaling
+from stage2_classifier.reliability import ece
 from stage2_classifier.scaling import METHODS, Scaling, fit_scaling
 
 C = 6
-
-
-class Fixed(ClassifierMixin, BaseEstimator):
-    """A classifier whose input is its logits, or its one logit: what scikit-learn's calibrators want to have."""
-
-    def __init__(self, width: int = C) -> None:
-        self.width = width
-        self.classes_ = np.arange(width)
-
-    def fit(self, x: np.ndarray, y: np.ndarray) -> "Fixed":
-        return self
-
-    def decision_function(self, x: np.ndarray) -> np.ndarray:
-        return x if self.width > 2 else x[:, 0]
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return x.argmax(1)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
 
 def drawn(n: int, seed: int = 0, spread: float = 2.0, bias: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +68,7 @@ def test_crops_without_a_mistake_do_not_make_it_infinitely_sure() -> None:
 
 def test_crops_without_a_right_name_make_it_say_that_it_knows_nothing() -> None:
     assert fit_scaling("temperature", *ALL_WRONG).apply(ALL_WRONG[0]).max() < 0.25
-    assert scaling.ece(*ALL_WRONG, 1.0) == pytest.approx(softmax(ALL_WRONG[0], axis=1).max())
+    assert ece(*ALL_WRONG, 1.0) == pytest.approx(softmax(ALL_WRONG[0], axis=1).max())
 
 
 @pytest.mark.parametrize("method", ["per_class", "vector"])
@@ -118,7 +99,7 @@ def test_what_cannot_be_fitted_is_refused(logits: np.ndarray, labels: np.ndarray
     for call in (
         lambda: scaling.temperature(logits, labels),
         lambda: scaling.cross_entropy(logits, labels),
-        lambda: scaling.ece(logits, labels, 1.0),
+        lambda: ece(logits, labels, 1.0),
         lambda: fit_scaling("vector", logits, labels),
         lambda: scaling.choose_scaling(logits, labels, np.arange(len(labels)), np.random.default_rng(0)),
     ):
@@ -139,12 +120,12 @@ def test_temperature_is_recovered_and_ece_falls(true_t: float) -> None:
     logits, labels = drawn(4000)
     t = scaling.temperature(logits * true_t, labels)
     assert t == pytest.approx(true_t, rel=0.08)
-    assert scaling.ece(logits * true_t, labels, t) <= scaling.ece(logits * true_t, labels, 1.0) + 0.005
+    assert ece(logits * true_t, labels, t) <= ece(logits * true_t, labels, 1.0) + 0.005
 
 
 def test_temperature_is_scikit_learns_where_every_class_is_there_and_crops_are_many() -> None:
     logits, labels = drawn(4000)
-    theirs = CalibratedClassifierCV(FrozenEstimator(Fixed()), method="temperature").fit(logits * 2, labels)
+    theirs = CalibratedClassifierCV(FrozenEstimator(Fixed(C)), method="temperature").fit(logits * 2, labels)
     assert scaling.temperature(logits * 2, labels) == pytest.approx(
         1 / theirs.calibrated_classifiers_[0].calibrators[0].beta_, 0.01
     )
@@ -155,7 +136,7 @@ def test_scikit_learn_still_cannot_do_without_a_class() -> None:
     logits, labels = drawn(400)
     some = labels != 2
     with pytest.raises(IndexError):
-        CalibratedClassifierCV(FrozenEstimator(Fixed()), method="temperature").fit(logits[some], labels[some])
+        CalibratedClassifierCV(FrozenEstimator(Fixed(C)), method="temperature").fit(logits[some], labels[some])
 
 
 def test_cross_entropy_is_the_slow_loop_with_platts_targets() -> None:
@@ -273,125 +254,3 @@ def test_detector_scale_at_the_edges() -> None:
     for bad in (-0.1, np.nan):
         with pytest.raises(ValueError, match="class evidence: got"):
             scaling.detector_scale(np.array([[0.5, bad]]), np.array([0]))
-
-
-def boxes(n: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (n,) and hits, of P(hit) = expit(slope logit(score) + intercept)."""
-    rng = np.random.default_rng(seed)
-    scores = rng.uniform(0.02, 0.98, n)
-    return scores, rng.uniform(size=n) < expit(slope * scaling.logit(scores) + intercept)
-
-
-def test_platt_is_recovered_and_is_scikit_learns() -> None:
-    scores, hits = boxes(4000, 2.0, -1.0)
-    slope, intercept = scaling.platt(scores, hits)
-    assert (slope, intercept) == pytest.approx((2.0, -1.0), abs=0.2)
-    x = scaling.logit(scores)[:, None]
-    theirs = CalibratedClassifierCV(FrozenEstimator(Fixed(2)), method="sigmoid").fit(x, hits.astype(int))
-    assert expit(slope * x[:, 0] + intercept) == pytest.approx(theirs.predict_proba(x)[:, 1], abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("scores", "hits", "slope", "mean"),
-    [
-        pytest.param([], [], 1.0, None, id="no boxes"),
-        pytest.param([0.2, 0.4, 0.9], [True] * 3, 1.0, 4 / 5, id="all hits"),
-        pytest.param([0.2, 0.4, 0.9], [False] * 3, 1.0, 1 / 5, id="no hit"),
-        pytest.param([0.1, 0.2, 0.8, 0.9], [True, True, False, False], 0.0, 0.5, id="the wrong way round"),
-        pytest.param([0.5] * 4, [True, False] * 2, None, 0.5, id="one score"),
-        pytest.param([0.0, 1.0], [False, True], None, 0.5, id="0 and 1"),
-    ],
-)
-def test_platt_at_the_edges(scores: list[float], hits: list[bool], slope: float | None, mean: float | None) -> None:
-    a, b = scaling.platt(np.array(scores), np.array(hits, bool))
-    assert np.isfinite([a, b]).all() and a >= 0
-    assert slope is None or a == slope
-    assert mean is None or expit(a * scaling.logit(np.array(scores)) + b).mean() == pytest.approx(mean, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("scores", "hits"),
-    [
-        pytest.param([], [], id="no boxes"),
-        pytest.param([0.2, 0.4], [True, True], id="all hits"),
-        pytest.param([0.2, 0.4], [False, False], id="no hit"),
-        pytest.param([0.3, 0.3, 0.3], [True, False, True], id="one score"),
-        pytest.param([0.1, 0.2, 0.8, 0.9], [True, True, False, False], id="the wrong way round"),
-    ],
-)
-def test_isotonic_never_falls_and_is_never_certain(scores: list[float], hits: list[bool]) -> None:
-    knots = scaling.isotonic(np.array(scores), np.array(hits, bool))
-    assert knots.shape[1] == 2
-    assert (np.diff(knots, axis=0) >= 0).all()
-    assert not scores or (knots[:, 1].min() > 0 and knots[:, 1].max() < 1)
-
-
-def test_isotonic_finds_a_step_that_platt_cannot() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.uniform(0, 1, 4000)
-    true = np.where(scores > 0.9, 0.95, np.where(scores > 0.2, 0.5, 0.05))
-    hits = rng.uniform(size=4000) < true
-    xs, ys = scaling.isotonic(scores, hits).T
-    slope, intercept = scaling.platt(scores, hits)
-    at_steps = np.abs(np.interp(scores, xs, ys) - true).mean()
-    assert at_steps < 0.02 < np.abs(expit(slope * scaling.logit(scores) + intercept) - true).mean()
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.1, np.nan])
-def test_a_score_that_is_none_is_refused(bad: float) -> None:
-    for fit in (scaling.platt, scaling.isotonic):
-        with pytest.raises(ValueError, match=r"scores: got .*must be in \[0, 1\]"):
-            fit(np.array([0.5, bad]), np.array([True, False]))
-
-
-# -- reliability ---------------------------------------------------------------------------------------------------------
-
-
-def test_no_confidence_no_table_no_error() -> None:
-    for equal in scaling.EQUAL:
-        assert scaling.reliability(np.zeros(0), np.zeros(0, bool), 15, equal) == []
-        assert scaling.calibration_error(np.zeros(0), np.zeros(0, bool), 15, equal) == 0.0
-    assert scaling.ece(*EMPTY, 1.0) == 0.0
-
-
-@pytest.mark.parametrize(("equal", "theirs"), [("width", "uniform"), ("count", "quantile")])
-def test_the_table_is_scikit_learns_curve_with_counts(equal: str, theirs: str) -> None:
-    rng = np.random.default_rng(0)
-    confidence = rng.beta(4, 1, 998)
-    right = rng.uniform(size=998) < confidence**2
-    table = scaling.reliability(confidence, right, 10, equal)
-    accuracy, mean = calibration_curve(right, confidence, n_bins=10, strategy=theirs)
-    assert [b.accuracy for b in table] == pytest.approx(accuracy.tolist())
-    assert [b.confidence for b in table] == pytest.approx(mean.tolist())
-    assert sum(b.n for b in table) == 998
-    assert all(b.low <= b.confidence <= b.high for b in table)
-    assert equal == "width" or max(b.n for b in table) - min(b.n for b in table) <= 1
-
-
-def test_the_error_is_the_slow_loop() -> None:
-    rng = np.random.default_rng(1)
-    confidence, right = rng.uniform(size=300), rng.uniform(size=300) < 0.5
-    total = 0.0
-    for k in range(7):
-        own = [i for i in range(300) if k / 7 <= confidence[i] < (k + 1) / 7]
-        total += abs(sum(right[own]) - sum(confidence[own])) / 300
-    assert scaling.calibration_error(confidence, right, 7) == pytest.approx(total)
-
-
-def test_confidences_of_0_and_1_are_in_the_outer_bins() -> None:
-    table = scaling.reliability(np.array([0.0, 1.0]), np.array([False, True]), 4)
-    assert table == [scaling.Bin(0.0, 0.25, 1, 0.0, 0.0), scaling.Bin(0.75, 1.0, 1, 1.0, 1.0)]
-
-
-def test_equal_confidences_share_a_bin() -> None:
-    right = np.array([True, False, True, True])
-    for equal in scaling.EQUAL:
-        assert [b[2:] for b in scaling.reliability(np.full(4, 0.5), right, 3, equal)] == [(4, 0.5, 0.75)]
-
-
-def test_what_is_no_confidence_is_refused() -> None:
-    for bad in (-0.5, 1.5, np.nan):
-        with pytest.raises(ValueError, match="confidence: got"):
-            scaling.reliability(np.array([0.5, bad]), np.array([True, True]))
-    with pytest.raises(ValueError, match="got 'mass', allowed: width, count"):
-        scaling.reliability(np.array([0.5]), np.array([True]), 3, "mass")

@@ -40,8 +40,8 @@ def test_zip_holds_code_models_and_manifest(runs: Path, tmp_path: Path, capsys: 
 
 def test_manifest_tells_every_other_file(runs: Path) -> None:
     files = build.collect(runs)
-    told = json.loads(files.pop("manifest.json"))["files"]
-    assert told == {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    listed = json.loads(files.pop("manifest.json"))["files"]
+    assert listed == {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
 
 
 def test_ensemble_names_the_flat_files_and_keeps_all_else(runs: Path) -> None:

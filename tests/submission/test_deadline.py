@@ -11,7 +11,7 @@ from constant_models import CANDIDATES, CATEGORIES, save_model
 from PIL import Image
 
 from fusion import models
-from fusion.ensemble import Ensemble, Member, Namer, Part, parse, parts_of
+from fusion.ensemble import ClassifierMember, Ensemble, Member, Part, parse, parts_of
 from submission import run
 
 VIEWS = [{"size": 64}, {"size": 64, "flip": True}, {"size": 96}]
@@ -24,7 +24,7 @@ def ensemble(**values: object) -> Ensemble:
     return Ensemble(
         CATEGORIES,
         [Member("one.onnx", views=VIEWS), Member("all.onnx", weight=0.0, evidence_weight=1.0, views=VIEWS[:1])],
-        classifiers=[Namer("shelf.onnx", views=[{}, {"flip": True}])],
+        classifiers=[ClassifierMember("shelf.onnx", views=[{}, {"flip": True}])],
         **values,
     )
 

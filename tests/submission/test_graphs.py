@@ -112,8 +112,8 @@ def trained(place: Place) -> Place:
     ],
 )
 def test_a_smaller_zip_says_the_same(trained: Place, flags: list[str], weights: list[str], tmp_path: Path) -> None:
-    words = [*flags, *(["--photos", str(trained.data / "images")] if "--half" in flags else [])]
-    assert build.main([*trained.words("build"), *words]) == 0
+    arguments = [*flags, *(["--photos", str(trained.data / "images")] if "--half" in flags else [])]
+    assert build.main([*trained.words("build"), *arguments]) == 0
     archive = trained.root / "a.zip"
     assert check.check(archive) == []
     with zipfile.ZipFile(archive) as zipped:

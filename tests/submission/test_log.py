@@ -21,8 +21,8 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(place: Path, *words: str) -> int:
-    return log.main(["--log", str(place / "log.jsonl"), *[word.replace("@", f"{place}/") for word in words]])
+def call(place: Path, *arguments: str) -> int:
+    return log.main(["--log", str(place / "log.jsonl"), *[argument.replace("@", f"{place}/") for argument in arguments]])
 
 
 def test_an_empty_log_is_an_empty_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,7 @@ def test_a_zip_is_noted_with_its_local_score_and_then_the_judges(place: Path, ca
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         pytest.param(["add", "@none.zip"], "none.zip: no such file", id="no zip"),
         pytest.param(["add", "@a.zip"], "a.zip: noted before", id="twice"),
@@ -54,12 +54,12 @@ def test_a_zip_is_noted_with_its_local_score_and_then_the_judges(place: Path, ca
     ],
 )
 def test_mistakes_are_one_line_and_lose_nothing(
-    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert call(place, "add", "@a.zip") == 0
     before = (place / "log.jsonl").read_text()
     capsys.readouterr()
-    assert call(place, *words) == 2
+    assert call(place, *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
     assert (place / "log.jsonl").read_text() == before

@@ -54,8 +54,8 @@ def test_what_is_right_passes(change: dict[str, object]) -> None:
     ],
 )
 def test_what_is_wrong_is_told(change: dict[str, object], message: str) -> None:
-    (told,) = violations(json.dumps([ROW, ROW | change]), SIZES, KNOWN)
-    assert told.startswith("prediction 1: ") and message in told
+    (problem,) = violations(json.dumps([ROW, ROW | change]), SIZES, KNOWN)
+    assert problem.startswith("prediction 1: ") and message in problem
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_what_is_wrong_is_told(change: dict[str, object], message: str) -> None:
     ],
 )
 def test_a_file_that_is_none_is_told(text: str, message: str) -> None:
-    (told,) = violations(text, SIZES, KNOWN)
-    assert message in told
+    (problem,) = violations(text, SIZES, KNOWN)
+    assert message in problem
 
 
 def test_sizes_are_of_the_stored_pixels_and_none_for_what_is_no_photo(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from place import Place
 
 from runs.record import ROOT
 from submission import sandbox
-from submission.sandbox import Limits, Outcome, execute
+from submission.judge_machine import Limits
+from submission.sandbox import Outcome, execute
 
 PYTHON = Path(sys.executable)
 JUDGE = ROOT / ".judge" / "bin" / "python"
@@ -101,7 +102,7 @@ def test_a_zip_that_cannot_be_unpacked_is_a_mistake(tmp_path: Path, photos: Path
 
 
 @pytest.mark.parametrize(
-    ("images", "score", "told"),
+    ("images", "score", "problems"),
     [
         pytest.param([{"id": 1}], 1.0, [], id="all annotated"),
         pytest.param([], None, [], id="none annotated: nothing to find"),
@@ -109,7 +110,7 @@ def test_a_zip_that_cannot_be_unpacked_is_a_mistake(tmp_path: Path, photos: Path
     ],
 )
 def test_a_truth_that_lacks_photos_costs_no_report(
-    tmp_path: Path, images: list[dict[str, int]], score: float | None, told: list[str]
+    tmp_path: Path, images: list[dict[str, int]], score: float | None, problems: list[str]
 ) -> None:
     (tmp_path / "out.json").write_text(GOOD)
     truth = {
@@ -119,7 +120,7 @@ def test_a_truth_that_lacks_photos_costs_no_report(
     }
     outcome = Outcome()
     sandbox.add_score(outcome, tmp_path / "out.json", truth, frozenset([1]))
-    assert outcome.problems == told
+    assert outcome.problems == problems
     assert score is None or outcome.scores.score == pytest.approx(score)
     assert bool(outcome.notes) == (images == [])
 
@@ -150,7 +151,7 @@ def test_a_former_output_is_not_taken_for_this_ones(tmp_path: Path, photos: Path
         pytest.param(["CUDAExecutionProvider"], 0, id="on the GPU"),
         pytest.param(["CPUExecutionProvider"], 1, id="fell back"),
         pytest.param(["CPUExecutionProvider", "CUDAExecutionProvider"], 1, id="one model fell back"),
-        pytest.param([], 1, id="not told"),
+        pytest.param([], 1, id="not output"),
     ],
 )
 def test_falling_back_to_the_cpu_is_a_problem_with_gpus_only(said: list[str], problems: int) -> None:
@@ -176,7 +177,7 @@ def test_mistakes_are_one_line(
     tmp_path: Path, photos: Path, flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sandbox, "environment", lambda gpus: PYTHON)
+    monkeypatch.setattr(sandbox, "judge_python", lambda gpus: PYTHON)
     if "--gpus" in flags and shutil.which("nvidia-smi"):
         pytest.skip("there is a GPU here")
     names = {"zip": str(script(tmp_path, "write()")), "photos": str(photos)}
@@ -189,8 +190,8 @@ def test_mistakes_are_one_line(
 def test_the_real_zip_in_the_judges_environment(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not JUDGE.exists():
         pytest.skip("no .judge environment here; make test sets it up")
-    words = [str(place.root / "a.zip"), "--images", str(place.data / "images"), "--output", str(tmp_path / "out.json")]
-    assert sandbox.main([*words, "--annotations", str(place.data / "annotations.json")]) == 0
-    told = capsys.readouterr().out
+    arguments = [str(place.root / "a.zip"), "--images", str(place.data / "images"), "--output", str(tmp_path / "out.json")]
+    assert sandbox.main([*arguments, "--annotations", str(place.data / "annotations.json")]) == 0
+    output = capsys.readouterr().out
     for part in ("provider: CPUExecutionProvider", "one.onnx view 1", "classifier_shelf.onnx view 1", "score: 0.", "\nok\n"):
-        assert part in told, told
+        assert part in output, output

@@ -17,9 +17,13 @@ def test_no_results_give_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_figure_replaces_its_key_and_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     records.write(
-        "demo", [records.figure(f"demo.{k}", v, "score", 3, "s", "c", v - 0.1, v + 0.1) for k, v in (("a", 1), ("b", 2))]
+        "demo",
+        [
+            records.figure(f"demo.{k}", records.Estimate(v, 3, v - 0.1, v + 0.1), "score", "s", "c")
+            for k, v in (("a", 1), ("b", 2))
+        ],
     )
-    records.write("demo", [records.figure("demo.b", 5, "score", 3, "s", "c")])
+    records.write("demo", [records.figure("demo.b", records.Estimate(5, 3), "score", "s", "c")])
     known = records.load()
     assert [known[k]["value"] for k in ("demo.a", "demo.b")] == [1, 5]
     assert list(known["demo.a"])[:7] == ["key", "value", "low", "high", "n", "unit", "setting"]

@@ -15,10 +15,10 @@ from place import IDS, Place, draw_shop
 from experiments import benchmark
 from experiments.figures import records, report
 from experiments.performance import compared_runs, cost, detector_table
-from experiments.performance.coco import coco_scores
+from experiments.performance.coco_metrics import coco_scores
 from experiments.performance.detector_table import Run, ends, pareto, resamples
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read
 from runs import record
@@ -139,7 +139,7 @@ def test_a_detector_is_scored_as_coco_does(finished: Place) -> None:
         row = detector_table.accuracy(compared_runs.run_of(str(finished.runs / classes)), model, photos, scene, len(IDS))
         truth = photos if classes == "all" else [replace(photo, labels=photo.labels * 0) for photo in photos]
         one = train.member(model)
-        found = [detect_one(model, one, train.read_image(p.path, p.width, p.height))[0] for p in photos]
+        found = [run_detector(model, one, train.read_image(p.path, p.width, p.height))[0] for p in photos]
         want = coco_scores(truth, found, 3 if classes == "all" else 1)
         assert {kind: value.value for kind, value in row.items()} == {k: want[k] for k in row}
         assert {"map", "map50", "recall"} <= set(row) and "map_large" not in row  # no box is large
@@ -159,7 +159,7 @@ def test_a_detector_is_scored_as_coco_does(finished: Place) -> None:
     ],
 )
 def test_a_run_may_have_a_name(text: str, want: tuple[str, Path]) -> None:
-    assert compared_runs.parted(text) == want
+    assert compared_runs.name_and_folder(text) == want
 
 
 def test_a_run_is_its_one_or_its_all(finished: Place) -> None:

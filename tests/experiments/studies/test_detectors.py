@@ -27,8 +27,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_arms_are_trained_scored_compared_and_drawn(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     words = ["--set", "tiny", "--data", f"{shop}/{{seed}}", "--out", str(tmp_path / "X"), "--seeds", "0", "1"]
-    words += ["--arms", "small", "starter", "paste", "--size", "96", "--steps", "2", "--record"]
-    monkeypatch.setattr(detectors, "MADE", 8)
+    words += ["--variants", "small", "starter", "paste", "--size", "96", "--steps", "2", "--record"]
+    monkeypatch.setattr(detectors, "SYNTHETIC_COUNT", 8)
     assert run(detectors.body, words) == 0
     known = records.load()
     for name in ("small", "starter", "paste"):
@@ -37,7 +37,10 @@ def test_arms_are_trained_scored_compared_and_drawn(shop: Path, tmp_path: Path, 
     own = [known[f"det.tiny.{name}.map50.2_steps"]["value"] for name in ("starter", "small")]
     assert gained == pytest.approx(own[0] - own[1], abs=1e-5) and gained > 0.2  # two steps teach random weights nothing
     assert "synth.tiny.paste.with_minus_without.2_steps" in known
-    assert run(curves.body, ["--sets", str(tmp_path / "X"), "--arms", "small", "starter", "--to", str(tmp_path / "c.png")]) == 0
+    assert (
+        run(curves.body, ["--sets", str(tmp_path / "X"), "--variants", "small", "starter", "--to", str(tmp_path / "c.png")])
+        == 0
+    )
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
@@ -55,7 +58,7 @@ def test_a_curve_counts_an_epoch_that_was_done_again_once(tmp_path: Path) -> Non
 
 
 def test_curves_of_runs_that_are_not_there_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(curves.body, ["--sets", str(tmp_path), "--arms", "small", "--to", str(tmp_path / "c.png")]) == 2
+    assert run(curves.body, ["--sets", str(tmp_path), "--variants", "small", "--to", str(tmp_path / "c.png")]) == 2
     assert "has no small/SEED/one/results.csv" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.figures import records
 from experiments.studies import digits, number_strips
-from experiments.studies.reading import Row, truth_number
+from experiments.studies.number_reading import Row, truth_number
 from photos import folds
 from photos.data import read, read_image
 from runs.command import run

@@ -33,7 +33,7 @@ def test_figures_are_means_over_seeds_and_tell_what_was_chosen() -> None:
         str(seed): {kind: one(0.5, 0.6 + seed / 10, "agree" if kind == "shelf" else "detector") for kind in gates.KINDS}
         for seed in range(3)
     }
-    made = {f["key"]: f for f in gates.as_figures(found, "few", "command")}
+    made = {f["key"]: f for f in gates.as_records(found, "few", "command")}
     gain = made["gate.few.gate_minus_detector"]
     assert gain["value"] == pytest.approx(0.2)
     assert gain["high"] - gain["value"] == pytest.approx(4.302653 * 0.1 / np.sqrt(3), abs=1e-5)  # t for 2 degrees of freedom
@@ -78,5 +78,5 @@ def test_a_seed_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureFix
 def test_validation_figures_are_one_a_way() -> None:
     rows = {way: (validation.Interval(v, v - 0.1, v + 0.1, 9), "9 test photos, over scenes; gate: raw")
             for way, v in (("random", 0.9), ("grouped", 0.8), ("nested", 0.7))}  # fmt: skip
-    made = {f["key"]: (f["value"], f["n"]) for f in validation.as_figures(rows, "x", "command")}
+    made = {f["key"]: (f["value"], f["n"]) for f in validation.as_records(rows, "x", "command")}
     assert made == {"validation.x.random": (0.9, 9), "validation.x.grouped": (0.8, 9), "validation.x.nested": (0.7, 9)}

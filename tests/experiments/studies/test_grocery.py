@@ -90,7 +90,7 @@ def result(top1: float) -> dict[str, Any]:
 
 def test_figures_are_means_over_seeds_with_intervals() -> None:
     done = {"natural": [result(0.5), result(0.6), result(0.7)], "studio_bridge": [result(0.2)]}
-    made = {f["key"]: f for f in grocery.as_figures(done, "command")}
+    made = {f["key"]: f for f in grocery.as_records(done, "command")}
     assert set(made) == {
         f"grocery.{k}.{n}" for k in ("natural", "studio_to_natural") for n in ("top1", "ece_before", "ece_after")
     }
@@ -106,7 +106,7 @@ def test_the_starter_is_compared_seed_by_seed(tmp_path: Path) -> None:
         folder = tmp_path / "natural" / f"seed{seed}"
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result(top1)))
-    made = grocery.compared({"natural": [result(0.6), result(1.0)]}, tmp_path, Path("starter"), "command")
+    made = grocery.gain_records({"natural": [result(0.6), result(1.0)]}, tmp_path, Path("starter"), "command")
     assert [f["key"] for f in made] == ["starter_embedding.grocery.minus_random"]
     assert made[0]["value"] == pytest.approx(0.1) and made[0]["high"] - made[0]["low"] < 1e-6  # paired: no spread is left
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labelled_grid import GRID, look
+from labelled_grid import GRID, grid_evidence
 from place import Place
 
 from experiments.figures import records
 from experiments.studies import planted_errors
-from experiments.studies.planted_errors import PLANTED, Error, Hits, count, moved, plant
+from experiments.studies.planted_errors import PLANTED_KINDS, Error, Hits, count, moved, plant
 from fusion.boxes import iou
 from photos.data import Photo
 from stage2_classifier.label_review.suspicions import Suspicion, suspicions
@@ -25,12 +25,12 @@ def photos(n: int = 20) -> list[Photo]:
 def test_nothing_to_spoil_is_refused() -> None:
     for few, names in (([], 3), (photos(0), 3), (photos(20), 1)):
         with pytest.raises(ValueError, match=r"planted: got .* need at least 11 boxes and 2 names"):
-            plant(few, names, PLANTED, np.random.default_rng(0))
+            plant(few, names, PLANTED_KINDS, np.random.default_rng(0))
 
 
 def test_each_error_is_what_its_kind_says_and_the_rest_is_untouched() -> None:
     before = photos()
-    kinds = (*PLANTED, "duplicate")
+    kinds = (*PLANTED_KINDS, "duplicate")
     after, errors = plant(before, 3, kinds, np.random.default_rng(1))
     assert Counter(error.kind for error in errors) == dict.fromkeys(kinds, 12)  # 5 % of 240
     touched = {error.annotation if error.annotation >= 0 else -error.annotation - 1 for error in errors}
@@ -56,7 +56,7 @@ def test_each_error_is_what_its_kind_says_and_the_rest_is_untouched() -> None:
 
 
 def test_seeds_repeat_and_differ() -> None:
-    one, same, other = (plant(photos(), 3, PLANTED, np.random.default_rng(seed))[1] for seed in (0, 0, 1))
+    one, same, other = (plant(photos(), 3, PLANTED_KINDS, np.random.default_rng(seed))[1] for seed in (0, 0, 1))
     assert [e.annotation for e in one] == [e.annotation for e in same] != [e.annotation for e in other]
 
 
@@ -91,18 +91,18 @@ def test_either_of_two_boxes_on_one_product_is_a_hit() -> None:
 
 def test_sure_models_find_what_was_planted_and_shuffled_scores_do_not() -> None:
     """Twenty photos with perfect models: the list holds nearly all; the same list in random order does not."""
-    new, errors = plant(photos(), 3, PLANTED, np.random.default_rng(0))
-    found = suspicions([look(labels=p.labels, boxes=p.boxes) for p in new])
+    new, errors = plant(photos(), 3, PLANTED_KINDS, np.random.default_rng(0))
+    found = suspicions([grid_evidence(labels=p.labels, boxes=p.boxes) for p in new])
     rng = np.random.default_rng(0)
     assert count(found, errors, new).recall > 0.9
     assert count([found[i] for i in rng.permutation(len(found))], errors, new).recall < 0.4
 
 
-def test_cleanlab_ranks_the_same_looks() -> None:
+def test_cleanlab_ranks_the_same_photos() -> None:
     pytest.importorskip("cleanlab", reason="cleanlab is an extra: pip install cleanlab")
-    new, errors = plant(photos(), 3, PLANTED, np.random.default_rng(0))
-    found = planted_errors.by_cleanlab([look(labels=p.labels, boxes=p.boxes) for p in new])
-    assert {s.kind for s in found} == set(PLANTED)
+    new, errors = plant(photos(), 3, PLANTED_KINDS, np.random.default_rng(0))
+    found = planted_errors.by_cleanlab([grid_evidence(labels=p.labels, boxes=p.boxes) for p in new])
+    assert {s.kind for s in found} == set(PLANTED_KINDS)
     assert count(found, errors, new, "mislabelled").recall > 0.9
 
 
@@ -114,7 +114,7 @@ def test_the_command_writes_figures_with_intervals(
     words = ["--data", str(place.data), "--runs", str(place.runs), "--out", str(place.root / "p"), "--seeds", "3"]
     assert planted_errors.main([*words, "--record", "--name", "shop"]) == 0
     known = records.load()
-    keys = {f"labels.shop.{kind}{what}" for kind in ("", *(f"{k}." for k in PLANTED)) for what in ("precision", "recall")}
+    keys = {f"labels.shop.{kind}{what}" for kind in ("", *(f"{k}." for k in PLANTED_KINDS)) for what in ("precision", "recall")}
     assert set(known) == keys
     assert all(f["n"] == 3 and 0 <= f["low"] <= f["value"] <= f["high"] <= 1 for f in known.values())
     assert len(json.loads((place.root / "p" / "planted.json").read_text())) == 3

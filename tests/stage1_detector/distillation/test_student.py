@@ -1,17 +1,19 @@
-"""A student: ultralytics' own losses, and the teacher's beside them; in a crew those of the whole batch; saved and copied."""
+"""A student: ultralytics' own losses, and the teacher's beside them; in several processes of the whole batch; saved, copied."""
 
 import math
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from crews import together
+from processes import run_in_processes
 from small_photos import photo
 from tiny_nets import CONFIGS, network, shaken
 from torchvision_nets import noise, photos_of
+from training_jobs import job_of
 
 from photos.data import Photo
 from runs.checkpoint import write
@@ -20,7 +22,7 @@ from stage1_detector.distillation import student
 from stage1_detector.distillation.student import Student, StudentConfig
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.torch_engine import loop
-from stage1_detector.torch_engine.distributed import ALONE, Crew
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.ultralytics_engine import yolo
 
 RTDETR = StudentConfig(
@@ -85,10 +87,10 @@ def test_without_a_teacher_the_losses_are_ultralytics_own(config: StudentConfig,
     assert set(ours) == {"detection"} and float(ours["detection"].detach()) == pytest.approx(wanted, rel=1e-5)
 
 
-class Twice(Crew):
-    """A crew of two that have the same photos."""
+class Twice(Distributed):
+    """Two processes that have the same photos."""
 
-    def sums(self, values: dict[str, float]) -> dict[str, float]:
+    def all_reduce_sums(self, values: dict[str, float]) -> dict[str, float]:
         return {name: 2 * value for name, value in values.items()}
 
 
@@ -97,7 +99,7 @@ def test_of_two_processes_with_the_same_photos_each_has_half_the_loss(config: St
     """So many boxes that what is assigned weighs more than 1, the least divisor."""
     one, images, told = built(config), photos_of(2, 64, 64), targets(30, 40)
     whole = float(one.losses(images.repeat(2, 1, 1, 1), told * 2)["detection"].detach())
-    one.crew = Twice(0, 2)
+    one.distributed = Twice(0, 2)
     assert float(one.losses(images, told)["detection"].detach()) == pytest.approx(whole / 2, rel=1e-4)
 
 
@@ -201,7 +203,7 @@ def test_a_copy_after_a_step_sees_with_maps_of_its_own(config: StudentConfig) ->
     copied.network.eval()(photos_of(1, 64, 64))
     assert len(copied.maps) == 3 and not one.maps
     copied.maps.clear()
-    judged = one.judged.eval()
+    judged = one.inference_network.eval()
     judged(photos_of(1, 64, 64))
     assert not one.maps and not copied.maps
 
@@ -213,13 +215,13 @@ def test_its_file_is_plain_tensors_and_gives_the_trained_network(tmp_path: Path,
     step = torch.optim.SGD(one.parameters(), 0.01)
     sum(one.losses(photos_of(2, 64, 64), targets(2, 1, classes=len(names))).values()).backward()
     step.step()
-    write(tmp_path / "last.pt", one.description | {"network": one.judged.state_dict()})
+    write(tmp_path / "last.pt", one.description | {"network": one.inference_network.state_dict()})
     told = torch.load(tmp_path / "last.pt", weights_only=True)
     assert told["names"] == list(names) and told["config"]["family"] == config.family
     raw, folded = yolo.load_raw(tmp_path / "last.pt"), yolo.load(tmp_path / "last.pt")
     images = photos_of(2, 64, 64)
     with torch.no_grad():
-        wanted = yolo.for_export(one.judged.eval(), config)(images)
+        wanted = yolo.for_export(one.inference_network.eval(), config)(images)
         assert torch.equal(yolo.for_export(raw, config)(images), wanted)
         torch.testing.assert_close(yolo.for_export(folded, config)(images), wanted, atol=2e-3, rtol=1e-4)
 
@@ -239,7 +241,7 @@ def test_settings_are_checked(values: dict[str, object], message: str) -> None:
         replace(RTDETR, **values)
 
 
-# --- a crew
+# --- several processes
 
 CASES = {  # boxes in each photo of the one batch of an epoch
     "one process sees no box": (0, 3, 6), "three photos and two, one empty": (2, 5, 0, 1, 3), "no box at all": (0, 0),
@@ -270,47 +272,47 @@ def decided() -> Teacher:
     return Teacher(net, CONFIGS["conditional_detr"], None)
 
 
-def trained(crew: Crew, folder: Path, config: StudentConfig) -> list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]:
+def trained(
+    distributed: Distributed, folder: Path, config: StudentConfig
+) -> list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]:
     """For each of CASES the losses of five steps, one an epoch, and the weights after them."""
     torch.set_num_threads(1)
-    answers, steps, plain, loader = [], [], loop.Journal.step, loop.batches
-    loop.batches = lambda *words, crew=ALONE: loader(*words[:5], 0, crew)
-    loop.Journal.step = lambda self, told, rate: steps.append(dict(told)) or plain(self, told, rate)
+    answers, steps, plain, loader = [], [], loop.TrainingLog.step, loop.load_batches
+    loop.load_batches = lambda dataset, device: loader(dataset, device, workers=0)
+    loop.TrainingLog.step = lambda self, losses, lr: steps.append(dict(losses)) or plain(self, losses, lr)
     try:
         for i, counts in enumerate(CASES.values()):
-            out, one = folder / f"{crew.size}" / str(i), decided()
+            out, one = folder / f"{distributed.world_size}" / str(i), decided()
             shown = {"train": crowd(folder, counts), "valid": crowd(folder, (2, 0))}
-            if crew.leads:
+            if distributed.is_main:
                 out.mkdir(parents=True)
-            crew.every(None)
+            distributed.all_gather(None)
             wanted = replace(config, batch=len(counts), epochs=5)
-            file = loop.fit(
-                wanted, shown, ["product"], out, str, lambda net: {"det_map50": 0.5}, crew=crew,
-                look=families.FAMILIES[config.family].look,
-                build=lambda *words, one=one: student.build(*words, teacher=one, crew=crew),
-            )  # fmt: skip
+            build = partial(student.build, teacher=one, distributed=distributed)
+            spec = loop.NetworkSpec(build, families.FAMILIES[config.family].input_format)
+            file = loop.fit(job_of(wanted, shown, out, distributed=distributed), spec)
             answers.append((steps.copy(), torch.load(file, weights_only=True)["network"]))
             steps.clear()
     finally:
-        loop.batches, loop.Journal.step = loader, plain
+        loop.load_batches, loop.TrainingLog.step = loader, plain
     return answers
 
 
 @pytest.fixture(scope="module", params=[RTDETR, YOLO], ids=["rtdetr", "yolo"])
-def crews(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list, list]:
+def by_one_and_by_two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list, list]:
     """What one process makes of CASES, and two together: by SGD, as Adam's first steps are of one length however small the
     gradient is, and make rounding into weights. By AdamW: test_distill.
     """
-    folder = tmp_path_factory.mktemp("crew")
+    folder = tmp_path_factory.mktemp("processes")
     config = replace(request.param, optimizer="SGD", lr=0.05, clip=0.1, ema=0.9, affine_p=0.5, scale=0.2, decoder_layers=1)
-    return trained(ALONE, folder, config), together(trained, folder, config)[0]
+    return trained(SINGLE_PROCESS, folder, config), run_in_processes(trained, folder, config)[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_learn_what_one_does(crews: tuple[list, list], case: str) -> None:
+def test_two_processes_learn_what_one_does(by_one_and_by_two: tuple[list, list], case: str) -> None:
     """All terms within 1e-4 in each of five steps: an RT-DETR's denoising, batch norm, features, classes and boxes."""
-    (one, alone), (two, shared) = (made[list(CASES).index(case)] for made in crews)
+    (one, alone), (two, shared) = (made[list(CASES).index(case)] for made in by_one_and_by_two)
     assert len(one) == len(two) == 5 and set(one[0]) == {"detection", "feature", "class", "box"}
     for mine, theirs in zip(one, two, strict=True):
         for name, value in mine.items():

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from crews import free_port, words
 from place import IDS, Place, draw_shop
+from processes import free_port, torchrun_environment
 from tiny_nets import CONFIGS, run_of
 
 from fusion.models import Model
@@ -23,8 +23,8 @@ from stage1_detector import recipes, train
 from stage1_detector.distillation import teach
 from stage1_detector.distillation.student import StudentConfig
 from stage1_detector.families import FAMILIES
-from stage1_detector.torch_engine import distributed, loop, training_log
-from stage1_detector.torch_engine.distributed import Crew
+from stage1_detector.torch_engine import distributed, training_log
+from stage1_detector.torch_engine.distributed import Distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = (
@@ -129,7 +129,7 @@ def test_mistakes_are_one_line(
 def test_fewer_photos_than_processes_are_refused(shop: Place, runs: Path) -> None:
     config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
     with pytest.raises(ValueError, match="--batch: got 2 photos for 3 processes, need one for each"):
-        teach.distill(shop.data, runs, "one", config, "none", crew=Crew(0, 3))
+        teach.distill(shop.data, runs, "one", config, "none", distributed=Distributed(0, 3))
 
 
 # --- runs
@@ -203,7 +203,7 @@ def test_a_recipe_is_trained_first_and_once(shop: Place, runs: Path, monkeypatch
 def start(asked: list[str], rank: int, port: str) -> subprocess.Popen:
     """One process of two, as torchrun would start it."""
     command = [sys.executable, "-m", "stage1_detector.distillation", *asked]
-    env = os.environ | words(rank, 2, port)
+    env = os.environ | torchrun_environment(rank, 2, port)
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -256,11 +256,11 @@ def test_where_one_process_is_killed_the_other_says_so_and_ends(shop: Place, run
     assert "Traceback" not in error and len(lines) == 1, error
 
 
-def test_a_crew_is_given_no_recipe(shop: Place, runs: Path) -> None:
+def test_several_processes_are_given_no_recipe(shop: Place, runs: Path) -> None:
     """ultralytics would make one of its own distributed trainings of what it finds in the environment."""
     config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
     with pytest.raises(ValueError, match="--teacher: got the recipe small in 2 processes; train it first, and pass its run"):
-        teach.distill(shop.data, runs, "one", config, "small", crew=Crew(0, 2))
+        teach.distill(shop.data, runs, "one", config, "small", distributed=Distributed(0, 2))
 
 
 def test_a_teacher_of_other_folds_is_refused(shop: Place, runs: Path, tmp_path: Path) -> None:
@@ -281,10 +281,9 @@ def test_a_grid_is_not_matched_by_index_with_queries(shop: Place, runs: Path) ->
 
 
 def test_a_defect_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what is raised in a crew only a lost connection is the user's to mend."""
+    """Of what is raised in several processes only a lost connection is the user's to mend."""
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(RuntimeError, match="shapes differ"), distributed.begun("cpu") as one:
-        assert one == distributed.ALONE
+    with pytest.raises(RuntimeError, match="shapes differ"), distributed.distributed_training("cpu") as one:
+        assert one == distributed.SINGLE_PROCESS
         raise RuntimeError("shapes differ")
-    assert loop.ALONE == distributed.ALONE

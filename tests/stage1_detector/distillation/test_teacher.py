@@ -19,9 +19,9 @@ from stage1_detector.distillation import teacher
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.families import FAMILIES
 from stage1_detector.nets import conditional_detr
-from stage1_detector.torch_engine.canvases import LOOK, Look
+from stage1_detector.torch_engine.canvases import IMAGENET_FORMAT, InputFormat
 
-PLAIN = Look("stretch", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+PLAIN = InputFormat("stretch", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 STRIDES = {"yolo": [8, 16, 32], "rtdetr": [8, 16, 32], "conditional_detr": [32], "rcnn": [4, 8, 16, 32, 64]}
 STRIDES["retinanet"] = [8, 16, 32, 64, 128]
 
@@ -46,7 +46,7 @@ def test_it_knows_what_fusion_reads_of_the_export(teachers: Callable, family: st
     images = photos_of(2, 96, 96)
     kind, config = FAMILIES[family], CONFIGS[family]
     known = one(images, PLAIN)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (kind.look.mean, kind.look.std))
+    mean, std = (torch.tensor(value)[:, None, None] for value in (kind.input_format.mean, kind.input_format.std))
     with torch.no_grad():
         raw = kind.for_export(deepcopy(net), config)((images - mean) / std).numpy()
     for photo in range(2):
@@ -63,7 +63,7 @@ def test_it_knows_what_fusion_reads_of_the_export(teachers: Callable, family: st
 def test_its_maps_are_those_of_its_strides(teachers: Callable, family: str) -> None:
     """Not a square: height and width are not mixed up."""
     high, wide = (96, 96) if family == "rtdetr" else (96, 128)
-    known = teachers(family)[1](photos_of(1, high, wide), LOOK)
+    known = teachers(family)[1](photos_of(1, high, wide), IMAGENET_FORMAT)
     assert [tuple(one.shape[2:]) for one in known.maps] == [(-(-high // s), -(-wide // s)) for s in STRIDES[family]]
     assert all(one.shape[0] == 1 and one.shape[1] >= 16 and torch.isfinite(one).all() for one in known.maps)
     assert known.boxes.shape == (1, known.probs.shape[1], 4) and known.probs.shape[2] == 2
@@ -73,8 +73,8 @@ def test_its_maps_are_those_of_its_strides(teachers: Callable, family: str) -> N
 @pytest.mark.parametrize("family", CONFIGS)
 def test_however_the_student_sees_the_photos_it_sees_its_own(teachers: Callable, family: str) -> None:
     one, images = teachers(family)[1], photos_of(1, 96, 96)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (LOOK.mean, LOOK.std))
-    plain, other = one(images, PLAIN), one((images - mean) / std, LOOK)
+    mean, std = (torch.tensor(value)[:, None, None] for value in (IMAGENET_FORMAT.mean, IMAGENET_FORMAT.std))
+    plain, other = one(images, PLAIN), one((images - mean) / std, IMAGENET_FORMAT)
     torch.testing.assert_close(plain.boxes, other.boxes, atol=1e-3, rtol=0)
     torch.testing.assert_close(plain.probs, other.probs, atol=1e-3, rtol=0)
 
@@ -104,7 +104,7 @@ def test_it_is_no_part_of_a_module_that_holds_it(teachers: Callable) -> None:
 def test_a_finished_run_is_a_teacher(tmp_path: Path, categories: list[int] | None, classes: int) -> None:
     one = teacher.load(run_of(tmp_path, categories))
     assert (one.family, one.categories) == ("conditional_detr", categories)
-    assert one(photos_of(1, 96, 96), LOOK).probs.shape == (1, 20, classes)
+    assert one(photos_of(1, 96, 96), IMAGENET_FORMAT).probs.shape == (1, 20, classes)
     teacher.refuse_other_classes(one, tmp_path, categories)
     with pytest.raises(ValueError, match=rf"--teacher: .* knows {classes} classes, the student is to know 7; train it with"):
         teacher.refuse_other_classes(one, tmp_path, list(range(7)))
@@ -124,7 +124,7 @@ def test_a_file_of_weights_is_a_teacher_of_as_many_classes_as_it_has(tmp_path: P
     net = network("conditional_detr", ["a", "b", "c"])
     save_file(net.net.state_dict(), tmp_path / "weights.safetensors")
     one = teacher.load(tmp_path / "weights.safetensors")
-    expected, seen = net.known(photos_of(1, 64, 64)), one(photos_of(1, 64, 64), LOOK)
+    expected, seen = net.predictions(photos_of(1, 64, 64)), one(photos_of(1, 64, 64), IMAGENET_FORMAT)
     torch.testing.assert_close(seen.boxes, expected[1])
     teacher.refuse_other_classes(one, tmp_path / "weights.safetensors", [7, 8, 9])
     with pytest.raises(ValueError, match="knows 3 classes, the student is to know 1; train it with --classes one"):

@@ -73,7 +73,7 @@ def test_fitted_anchors_overlap_unusual_boxes_better_than_the_default_ones() -> 
 def test_anchors_lie_a_stride_apart_whatever_the_canvas() -> None:
     """A map of 3 x 2 cells, rounded up from 2.5 x 1.5: torchvision's steps would be 53 and 48."""
     generator = Anchors(((10.0,),), (1.0,)).generator((64,))
-    (laid,) = generator.of(torch.zeros(1, 3, 96, 160), [torch.zeros(1, 8, 2, 3)])
+    (laid,) = generator.by_level(torch.zeros(1, 3, 96, 160), [torch.zeros(1, 8, 2, 3)])
     assert laid[:, :2].tolist() == [[x - 5, y - 5] for y in (0, 64) for x in (0, 64, 128)]
 
 

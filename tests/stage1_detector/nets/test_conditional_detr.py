@@ -18,7 +18,7 @@ from tiny_nets import shaken
 from torchvision_nets import noise, photos_of
 
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read_image
 from runs.checkpoint import write
@@ -114,14 +114,14 @@ def test_what_is_trained_is_what_is_judged() -> None:
     """
     net = shaken(built())
     logits, boxes = net._layers(photos_of(2))
-    _, known, scores = net.known(photos_of(2))
+    _, known, scores = net.predictions(photos_of(2))
     assert torch.allclose(logits[-1], scores, atol=1e-5) and torch.allclose(boxes[-1], known, atol=1e-5)
     own = deepcopy(net.net)
     own.config.auxiliary_loss = True
     assert not torch.allclose(own(photos_of(2)).logits, scores, atol=1e-3)
     shorter = deepcopy(net)
     shorter.net.model.decoder.layers = shorter.net.model.decoder.layers[:2]
-    assert torch.allclose(logits[1], shorter.known(photos_of(2))[2], atol=1e-5)
+    assert torch.allclose(logits[1], shorter.predictions(photos_of(2))[2], atol=1e-5)
 
 
 def test_a_box_that_is_not_a_number_is_for_the_loop_to_say() -> None:
@@ -135,7 +135,7 @@ def test_a_box_that_is_not_a_number_is_for_the_loop_to_say() -> None:
 def test_the_output_is_what_is_known_in_pixels() -> None:
     net = shaken(built())
     raw = net(photos_of(3))
-    (encoded,), boxes, logits = net.known(photos_of(3))
+    (encoded,), boxes, logits = net.predictions(photos_of(3))
     assert raw.shape == (3, 6, 20) and encoded.shape == (3, 16, 3, 4)
     assert torch.allclose(raw[:, :4].permute(0, 2, 1), boxes * torch.tensor([128.0, 96, 128, 96]))
     assert torch.equal(raw[:, 4:].permute(0, 2, 1), logits.sigmoid())
@@ -147,7 +147,7 @@ def test_the_output_is_what_is_known_in_pixels() -> None:
 @torch.no_grad()
 def test_before_it_learns_its_queries_are_apart_and_silent() -> None:
     net = built(replace(SMALL, queries=200))
-    _, boxes, logits = net.known(photos_of(1))
+    _, boxes, logits = net.predictions(photos_of(1))
     assert boxes[0, :, :2].std(0).min() > 0.05 and torch.allclose(boxes[0, :, 2:], torch.tensor(0.5))
     assert 0.003 < logits.sigmoid().mean() < 0.03
 
@@ -171,7 +171,7 @@ def test_it_learns_two_photos(norm: str) -> None:
 
 def test_the_backbone_learns_at_its_own_rate() -> None:
     net = built()
-    body = {id(value) for value in net.body.parameters()}
+    body = {id(value) for value in net.feature_extractor.parameters()}
     groups = list(parameter_groups(net, replace(SMALL, lr=1.0, backbone_lr=0.1)))
     assert all((id(value) in body) == (group["lr"] == 0.1) for group in groups for value in group["params"])
     assert sum(len(group["params"]) for group in groups) == len(list(net.parameters())) and body
@@ -181,12 +181,12 @@ def test_the_body_keeps_its_activations_and_what_its_norms_are() -> None:
     """transformers would put norms that are held still, and without their activation, in their place."""
     config = replace(SMALL, backbone="regnetx_002")
     plain = timm.create_model("regnetx_002", features_only=True, out_indices=(4,)).eval()
-    body = built(config).body.eval()
+    body = built(config).feature_extractor.eval()
     body.load_state_dict(plain.state_dict())
     images = photos_of(1)
     with torch.no_grad():
         assert torch.equal(body(images)[0], plain(images)[0])
-    kinds = {norm: built(replace(config, norm=norm)).body for norm in ("batch", "group", "frozen")}
+    kinds = {norm: built(replace(config, norm=norm)).feature_extractor for norm in ("batch", "group", "frozen")}
     assert any(isinstance(part, torch.nn.BatchNorm2d) for part in kinds["batch"].modules())
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in kinds["group"].modules())
     assert all(value.ndim > 1 for value in kinds["frozen"].parameters())
@@ -194,7 +194,7 @@ def test_the_body_keeps_its_activations_and_what_its_norms_are() -> None:
 
 def test_a_saved_network_is_loaded_whole(tmp_path: Path) -> None:
     net = shaken(built(replace(SMALL, norm="group")))
-    write(tmp_path / "w.pt", net.description | {"network": net.judged.state_dict()})
+    write(tmp_path / "w.pt", net.description | {"network": net.inference_network.state_dict()})
     again = conditional_detr.load(tmp_path / "w.pt")
     assert again.description == net.description
     with torch.no_grad():
@@ -225,7 +225,7 @@ def test_weights_of_the_body_alone_are_taken(tmp_path: Path, norm: str) -> None:
     torch.nn.init.constant_(body.conv1[0].weight, 0.25)
     save_file(body.state_dict(), tmp_path / "body.safetensors")
     net = conditional_detr.build(replace(SMALL, norm=norm), (), ["a"], tmp_path / "body.safetensors")
-    assert any(torch.equal(value, body.conv1[0].weight) for value in net.body.state_dict().values())
+    assert any(torch.equal(value, body.conv1[0].weight) for value in net.feature_extractor.state_dict().values())
     assert torch.isfinite(net(photos_of(1))).all()
 
 
@@ -306,10 +306,10 @@ def test_onnx_does_what_torch_does_and_run_py_reads_it(tmp_path: Path, names: li
     assert parity["boxes_px"] < 0.1 and parity["scores"] < 1e-4 and parity["missing"] == 0
     model = Model(tmp_path / "m.onnx")
     image = read_image(shown[0].path, 60, 40)
-    found = detect_one(model, member(model), image)[0]
+    found = run_detector(model, member(model), image)[0]
     assert (model.sidecar.family, model.sidecar.shape) == ("rtdetr", "stretch") and len(found) > 2
     assert (found.evidence is None) == (len(names) == 1)
-    seen = detect_one(families.Network(net, SMALL, model.sidecar), member(model), image)[0]
+    seen = run_detector(families.Network(net, SMALL, model.sidecar), member(model), image)[0]
     assert abs(found.boxes[:3] - seen.boxes[:3]).max() < 0.1
 
 

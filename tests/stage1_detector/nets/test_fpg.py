@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from stage1_detector.nets.fpg import FeaturePyramidGrid, Node, joins
+from stage1_detector.nets.fpg import FeaturePyramidGrid, Grid, Node, joins
 
 
 def maps(height: int, width: int, channels: list[int], batch: int = 1, seed: int = 0) -> OrderedDict[str, torch.Tensor]:
@@ -61,7 +61,7 @@ def slow_grid(first: list[np.ndarray], pathways: int, contracted: bool = False, 
 )
 def test_a_grid_that_cannot_be_is_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FeaturePyramidGrid([3, 5, 7], 4, **arguments)
+        FeaturePyramidGrid([3, 5, 7], 4, grid=Grid(**arguments))
 
 
 @pytest.mark.parametrize("contracted", [True, False], ids=["contracted", "whole"])
@@ -71,7 +71,7 @@ def test_a_grid_that_cannot_be_is_refused(arguments: dict[str, int], message: st
     ids=["even", "odd", "one pixel", "several photos", "no photo"],
 )
 def test_every_level_keeps_its_size(height: int, width: int, batch: int, contracted: bool) -> None:
-    grid = FeaturePyramidGrid([3, 5, 7], 4, 5, 3, contracted=contracted)
+    grid = FeaturePyramidGrid([3, 5, 7], 4, grid=Grid(5, 3, contracted))
     given = maps(height, width, [3, 5, 7], batch)
     out = grid(given)
     assert list(out) == ["0", "1", "2", "extra0", "extra1"]
@@ -85,7 +85,7 @@ def test_the_arrows_by_hand() -> None:
     Finer: skip 1 + same 1 + down relu(b). Coarser: skip b + same relu(b) + SameUp of the finer result + AcrossUp 1.
     For b = 10: 12 and 10 + 10 + 12 + 1 = 33. For b = -10: 2 and -10 + 0 + 2 + 1 = -7, which the last ReLU makes 0.
     """
-    grid = plain(FeaturePyramidGrid([1, 1], 1, 2, 1))
+    grid = plain(FeaturePyramidGrid([1, 1], 1, grid=Grid(2, 1)))
     for b, finer, coarser in ((10.0, 12.0, 33.0), (-10.0, 2.0, 0.0)):
         given = OrderedDict(p=torch.ones(1, 1, 4, 4), q=torch.full((1, 1, 2, 2), b))
         out = grid(given)
@@ -97,7 +97,7 @@ def test_the_arrows_by_hand() -> None:
 @pytest.mark.parametrize("contracted", [True, False], ids=["contracted", "whole"])
 @pytest.mark.parametrize(("height", "width", "pathways"), [(16, 24, 5), (13, 9, 4), (11, 6, 2)], ids=["even", "odd", "few"])
 def test_the_grid_is_the_papers(height: int, width: int, pathways: int, contracted: bool, across_up: bool) -> None:
-    grid = plain(FeaturePyramidGrid([1, 1, 1, 1], 1, 4, pathways, contracted=contracted, across_up=across_up))
+    grid = plain(FeaturePyramidGrid([1, 1, 1, 1], 1, grid=Grid(4, pathways, contracted, across_up)))
     given = maps(height, width, [1, 1, 1, 1], seed=height)
     slow = slow_grid([one[0, 0].numpy() for one in given.values()], pathways, contracted, across_up)
     for ours, theirs in zip(grid(given).values(), slow, strict=True):
@@ -105,7 +105,7 @@ def test_the_grid_is_the_papers(height: int, width: int, pathways: int, contract
 
 
 def test_missing_levels_come_from_the_last_map_by_stride_2() -> None:
-    grid = plain(FeaturePyramidGrid([1], 1, 3, 2))
+    grid = plain(FeaturePyramidGrid([1], 1, grid=Grid(3, 2)))
     given = maps(9, 10, [1])
     one = given["0"][0, 0].numpy()
     slow = slow_grid([one, one[::2, ::2], one[::2, ::2][::2, ::2]], 2, contracted=True)
@@ -118,13 +118,17 @@ def test_parameters_by_hand() -> None:
 
     A norm (BatchNorm: 2 numbers) takes the place of the biases of the 5 convolutions within: 64 - 5 + 10.
     """
-    count = [sum(p.numel() for p in FeaturePyramidGrid([3, 5], 1, 2, 1, norm).parameters()) for norm in (None, nn.BatchNorm2d)]
+    grids = [FeaturePyramidGrid([3, 5], 1, norm, Grid(2, 1)) for norm in (None, nn.BatchNorm2d)]
+    count = [sum(p.numel() for p in grid.parameters()) for grid in grids]
     assert count == [10 + 12 + 22 + 20, 69]
 
 
 def test_the_contracted_grid_lacks_the_triangle() -> None:
     """Of 5 x 9 nodes it lacks the 4 + 3 + 2 + 1 of fine levels in early pathways; the last pathway has all, however few."""
-    nodes = {c: sum(isinstance(m, Node) for m in FeaturePyramidGrid([4], 1, contracted=c).modules()) for c in (True, False)}
+    nodes = {
+        c: sum(isinstance(m, Node) for m in FeaturePyramidGrid([4], 1, grid=Grid(contracted=c)).modules())
+        for c in (True, False)
+    }
     assert nodes == {True: 35, False: 45}
     assert [joins(level, 5, 1) for level in range(5)] == [0] * 5
 
@@ -154,7 +158,7 @@ class Listed(nn.Module):
 
 def test_onnx_does_the_same_at_another_size(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net, names = Listed(FeaturePyramidGrid([3, 5], 4, 4, 3, nn.BatchNorm2d)).eval(), ["a", "b"]
+    net, names = Listed(FeaturePyramidGrid([3, 5], 4, nn.BatchNorm2d, Grid(4, 3))).eval(), ["a", "b"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter calls itself legacy
         torch.onnx.export(

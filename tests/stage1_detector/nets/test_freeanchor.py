@@ -154,9 +154,9 @@ def test_the_chance_of_an_object_is_of_its_class_only_and_the_most_over_objects(
     """
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 6], [0, 0, 10, 5]])
     whole, low = [0.0, 0, 10, 10], [0.0, 0, 10, 4]
-    apart = freeanchor.chance_of_object(target([whole, low], [2, 0]), boxes, 3)
+    apart = freeanchor.object_probability(target([whole, low], [2, 0]), boxes, 3)
     assert apart.T.flatten().tolist() == pytest.approx([0, 0, 1 / 3, 1, 0, 0, 0, 0, 1, 0.5, 0, 0], abs=1e-5)
-    together = freeanchor.chance_of_object(target([whole, low], [1, 1]), boxes, 3)
+    together = freeanchor.object_probability(target([whole, low], [1, 1]), boxes, 3)
     assert together[:, 1].tolist() == pytest.approx([1, 0.5, 1 / 3, 1], abs=1e-5)
 
 

@@ -11,7 +11,7 @@ from small_photos import photo
 from torchvision_nets import SMALL, built, decided, noise, photos_of
 
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from runs.checkpoint import write
 from stage1_detector import families
 from stage1_detector.config import STARTER, TorchvisionConfig
@@ -40,10 +40,10 @@ def test_onnx_does_what_torch_does_and_run_py_reads_it(tmp_path: Path, config: T
     assert 0 <= parity["boxes_px"] < 0.1 and 0 <= parity["scores"] < 1e-4
     model = Model(tmp_path / "m.onnx")
     image = np.random.default_rng(0).integers(0, 256, (90, 150, 3), np.uint8)
-    found, _ = detect_one(model, member(model), image), None
+    found, _ = run_detector(model, member(model), image), None
     assert model.sidecar.family == config.family and len(found[0]) > 10
     assert (found[0].evidence is None) == (len(names) == 1)
-    torch_found = detect_one(families.Network(net, config, model.sidecar), member(model), image)
+    torch_found = run_detector(families.Network(net, config, model.sidecar), member(model), image)
     assert np.allclose(found[0].boxes[:5], torch_found[0].boxes[:5], atol=0.1)
 
 
@@ -156,6 +156,6 @@ def test_group_norm_keeps_what_follows_a_batch_norm() -> None:
 
     net = timm.create_model("regnetx_002", features_only=True)
     activations = [part for part in net.modules() if isinstance(part, torch.nn.ReLU)]
-    backbones.groups_for_batch_norm(net)
+    backbones.replace_batch_norm(net)
     assert len([part for part in net.modules() if isinstance(part, torch.nn.ReLU)]) == len(activations) > 0
     assert net(torch.rand(1, 3, 64, 64))[0].min() >= 0

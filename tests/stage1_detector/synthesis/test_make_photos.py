@@ -28,7 +28,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "message"),
     [
         pytest.param(["--count", "0"], "--count: got 0", id="no photos"),
         pytest.param(["--count", "-2"], "--count: got -2", id="less than no photos"),
@@ -36,10 +36,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(["--seed", "-1"], "--seed: got -1", id="negative seed"),
     ],
 )
-def test_a_bad_wish_is_one_line(flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_argument_is_one_line(flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(make_photos.main, ["--out", str(tmp_path / "new"), *flags]) == 2
     error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not (tmp_path / "new").exists()
 
 
@@ -58,16 +58,16 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("config", "seed", "words"),
+    ("config", "seed", "message"),
     [
         pytest.param(replace(SMALL, count=6), 3, "count 5 there, 6 asked", id="another count"),
         pytest.param(replace(SMALL, tint=0.3), 3, "tint 0.1 there, 0.3 asked", id="another light"),
         pytest.param(SMALL, 4, "seed 3 there, 4 asked", id="another seed"),
     ],
 )
-def test_another_data_set_is_not_drawn_over_this_one(config: ShelfConfig, seed: int, words: str, drawn: Path) -> None:
+def test_another_data_set_is_not_drawn_over_this_one(config: ShelfConfig, seed: int, message: str, drawn: Path) -> None:
     before = digests(drawn)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         make_photos.draw(config, drawn, seed=seed, workers=1)
     assert digests(drawn) == before
 
@@ -75,7 +75,7 @@ def test_another_data_set_is_not_drawn_over_this_one(config: ShelfConfig, seed: 
 # --- again, on, elsewhere
 
 
-def test_the_same_wish_reuses_what_is_there(drawn: Path) -> None:
+def test_the_same_request_reuses_what_is_there(drawn: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in drawn.rglob("*")}
     assert make_photos.draw(SMALL, drawn, seed=3, workers=1) is False
     assert {p: p.stat().st_mtime_ns for p in drawn.rglob("*")} == before
@@ -101,7 +101,7 @@ def test_a_stopped_run_goes_on_and_keeps_whole_photos(drawn: Path, tmp_path: Pat
         if "photos" in text and "studio" not in text:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(make_photos, "TOLD", 2)
+    monkeypatch.setattr(make_photos, "PROGRESS_STEP", 2)
     with pytest.raises(KeyboardInterrupt):
         make_photos.draw(SMALL, tmp_path / "c", seed=3, workers=1, tell=stop)
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "c" / "images").iterdir()}

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from stage1_detector.synthesis import make_photos
-from stage1_detector.synthesis.camera import Shot, photograph, seen
+from stage1_detector.synthesis.camera import Shot, photograph, visible_boxes
+from stage1_detector.synthesis.catalogue import ACCENTS, BASES, Catalogue, make_catalogue
 from stage1_detector.synthesis.pack import ICONS, SHAPES, draw_pack
 from stage1_detector.synthesis.shelf import ShelfConfig, arrange, paint
-from stage1_detector.synthesis.world import ACCENTS, BASES, World, make_world
 
 
-def world(seed: int = 0, categories: int = 24, families: int = 5) -> World:
-    return make_world(categories, families, 0.3, np.random.default_rng(seed))
+def catalogue(seed: int = 0, categories: int = 24, families: int = 5) -> Catalogue:
+    return make_catalogue(categories, families, 0.3, np.random.default_rng(seed))
 
 
 def shots(config: ShelfConfig, count: int) -> list[Shot]:
     """One photo of each of `count` scenes, without files."""
-    shop, photos = make_photos.world(config, 0), []
+    shop, photos = make_photos.catalogue(config, 0), []
     for scene in range(count):
         rng = np.random.default_rng(scene)
         shelf = arrange(config, shop, rng)
@@ -35,7 +35,7 @@ def demo() -> list[Shot]:
 
 
 def test_nothing_seen_gives_empty_boxes_of_the_right_form() -> None:
-    boxes, facings = seen(np.zeros((8, 8), np.uint16), np.zeros(0), 0.3)
+    boxes, facings = visible_boxes(np.zeros((8, 8), np.uint16), np.zeros(0), 0.3)
     assert (boxes.shape, boxes.dtype, facings.shape, facings.dtype) == ((0, 4), np.float32, (0,), np.int64)
 
 
@@ -43,7 +43,7 @@ def test_nothing_seen_gives_empty_boxes_of_the_right_form() -> None:
 
 
 def test_names_and_codes_are_unique_and_frequencies_have_a_long_tail() -> None:
-    shop = make_photos.world(make_photos.RECIPES["contest"], 0)
+    shop = make_photos.catalogue(make_photos.RECIPES["contest"], 0)
     assert len({p.name for p in shop.products}) == len({p.code for p in shop.products}) == 356
     assert all(p.name.isascii() for p in shop.products)
     falling = sorted(shop.weights, reverse=True)
@@ -57,7 +57,7 @@ def test_every_ground_leaves_eight_colours_for_sisters() -> None:
 
 
 def test_sisters_differ_but_less_than_strangers() -> None:
-    products = world(categories=24, families=6).products
+    products = catalogue(categories=24, families=6).products
     fronts = [cv2.resize(draw_pack(p, 48)[..., :3], (32, 32), interpolation=cv2.INTER_AREA).astype(float) for p in products]
     far = np.array([[np.abs(a - b).mean() for b in fronts] for a in fronts])  # (C, C) grey levels
     sisters = np.array([[a.family == b.family for b in products] for a in products])
@@ -69,7 +69,7 @@ def test_sisters_differ_but_less_than_strangers() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("view", ["front", "left", "right"])
 def test_each_kind_of_pack_has_a_silhouette(shape: str, view: str) -> None:
-    product = world().products[0]
+    product = catalogue().products[0]
     pack = draw_pack(replace(product, family=replace(product.family, shape=shape, aspect=0.8)), 80, view)
     height, width = pack.shape[:2]
     assert pack.dtype == np.uint8 and height == 80 and width in (64, 36)
@@ -84,11 +84,11 @@ def test_icons_stay_inside_their_box() -> None:
 
 def test_a_family_has_at_most_eight_members() -> None:
     with pytest.raises(ValueError, match="got 2 for 17 categories"):
-        world(categories=17, families=2)
+        catalogue(categories=17, families=2)
 
 
 def test_another_seed_draws_other_photos() -> None:
-    packs = [draw_pack(world(seed).products[0], 40) for seed in (0, 1)]
+    packs = [draw_pack(catalogue(seed).products[0], 40) for seed in (0, 1)]
     assert packs[0].shape != packs[1].shape or (packs[0] != packs[1]).any()
 
 
@@ -98,15 +98,15 @@ def test_another_seed_draws_other_photos() -> None:
 def test_a_hidden_facing_is_not_annotated_and_a_half_hidden_one_is() -> None:
     owner = np.zeros((20, 40), np.uint16)
     owner[:, :10], owner[:, 10:15], owner[:, 20:22] = 1, 2, 3
-    boxes, facings = seen(owner, np.array([200.0, 400.0, 200.0, 200.0]), 0.3)
+    boxes, facings = visible_boxes(owner, np.array([200.0, 400.0, 200.0, 200.0]), 0.3)
     assert facings.tolist() == [0]
-    boxes, facings = seen(owner, np.array([200.0, 400.0, 200.0, 200.0]), 0.2)
+    boxes, facings = visible_boxes(owner, np.array([200.0, 400.0, 200.0, 200.0]), 0.2)
     assert facings.tolist() == [0, 1] and boxes.tolist() == [[0, 0, 10, 20], [10, 0, 15, 20]]
 
 
 def test_what_the_painting_says_of_a_facing_is_where_it_stands() -> None:
     rng = np.random.default_rng(0)
-    shop = make_photos.world(make_photos.RECIPES["demo"], 0)
+    shop = make_photos.catalogue(make_photos.RECIPES["demo"], 0)
     scene = arrange(make_photos.RECIPES["demo"], shop, rng)
     painting = paint(scene, shop, rng)
     width, height = scene.flat
@@ -121,7 +121,7 @@ def test_what_the_painting_says_of_a_facing_is_where_it_stands() -> None:
 
 def test_runs_and_gaps_of_an_arrangement_follow_the_contest() -> None:
     config = replace(make_photos.RECIPES["demo"], stock=(1.0, 1.0))
-    shop, runs, gaps = make_photos.world(config, 0), Counter[int](), []
+    shop, runs, gaps = make_photos.catalogue(config, 0), Counter[int](), []
     for scene in range(12):
         facings = arrange(config, shop, np.random.default_rng(scene)).facings
         for foot in {f.foot for f in facings}:

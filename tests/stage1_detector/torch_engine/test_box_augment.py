@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 
 from fusion.views import PADDING, Image
 from stage1_detector.torch_engine import svhn
-from stage1_detector.torch_engine.augment import LEAST_SEEN, LEAST_SIDE, augmented, seen, transform
+from stage1_detector.torch_engine.augment import MIN_SIDE, MIN_VISIBLE, augmented, transform, visible_boxes
 
 HEIGHT, WIDTH = 60, 90
 COLOUR = (240, 30, 50)
@@ -163,7 +163,7 @@ def test_a_box_goes_when_less_than_its_share_is_left() -> None:
     for seed in range(40):
         image, boxes, labels = shaken(painted(box), box[None], seed, affine_p=1.0, translate=0.5)
         visible = (image == COLOUR).all(2)
-        stays = visible.sum() >= LEAST_SEEN * 600 and min(visible.any(0).sum(), visible.any(1).sum()) >= LEAST_SIDE
+        stays = visible.sum() >= MIN_VISIBLE * 600 and min(visible.any(0).sum(), visible.any(1).sum()) >= MIN_SIDE
         assert len(boxes) == len(labels) == stays
         gone += not stays
     assert 5 < gone < 35
@@ -184,7 +184,7 @@ def test_a_box_goes_when_less_than_its_share_is_left() -> None:
     ],
 )
 def test_a_box_is_cut_to_the_canvas_or_dropped(box: list[float], cut: list[float] | None) -> None:
-    made, kept = seen(np.array([box], np.float32), WIDTH, HEIGHT)
+    made, kept = visible_boxes(np.array([box], np.float32), WIDTH, HEIGHT)
     assert made.dtype == np.float32
     assert kept.tolist() == [cut is not None]
     if cut is not None:

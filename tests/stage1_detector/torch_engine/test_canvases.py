@@ -12,7 +12,7 @@ from torchvision_nets import SMALL, noise
 from fusion.models import normalise
 from fusion.views import letterbox
 from photos.data import Photo
-from stage1_detector.torch_engine.canvases import MEAN, STD, Batches, Canvases, batches
+from stage1_detector.torch_engine.canvases import MEAN, STD, Canvases, EpochBatches, load_batches
 
 PLAIN = replace(SMALL, size=64)
 CPU = torch.device("cpu")
@@ -38,10 +38,10 @@ def test_one_name_is_all_that_an_agnostic_detector_learns(photos: tuple[Photo, .
 def test_an_epoch_shows_each_photo_once_and_synthetic_ones_in_turn(photos: tuple[Photo, ...]) -> None:
     canvases = Canvases(photos[:2], photos[2:], replace(PLAIN, synthetic_ratio=0.5), True)
     assert len(canvases) == 3
-    epochs = [sorted(i for batch in canvases.order(2, epoch) for i in batch) for epoch in range(20)]
+    epochs = [sorted(i for batch in canvases.batches_of_epoch(2, epoch) for i in batch) for epoch in range(20)]
     assert all(epoch[:2] == [0, 1] and len(epoch) == 3 for epoch in epochs)
     assert {epoch[2] for epoch in epochs} == {2, 3, 4}
-    assert [len(batch) for batch in canvases.order(2, 0)] == [2, 1]
+    assert [len(batch) for batch in canvases.batches_of_epoch(2, 0)] == [2, 1]
     with pytest.raises(ValueError, match="got 3 photos, an epoch needs 4"):
         Canvases(photos[:2], photos[2:], replace(PLAIN, synthetic_ratio=2.0), True)
 
@@ -57,21 +57,21 @@ def test_scales_are_drawn_for_each_batch_within_the_schedules(photos: tuple[Phot
 def test_batches_are_the_same_however_many_workers_make_them(photos: tuple[Photo, ...], workers: int) -> None:
     config = replace(PLAIN, rotate=10.0, flip_lr=0.5, colour_policy=0.5)
     canvases = Canvases(photos, (), config, False)
-    order = list(canvases.order(2, 3))
+    order = list(canvases.batches_of_epoch(2, 3))
     state = torch.get_rng_state()
-    made = list(batches(canvases, order, 3, False, CPU, workers))
+    made = list(load_batches(EpochBatches(canvases, order, 3, False), CPU, workers))
     assert torch.equal(state, torch.get_rng_state())
-    again = [Batches(canvases, order, 3, False)[i] for i in range(len(order))]
+    again = [EpochBatches(canvases, order, 3, False)[i] for i in range(len(order))]
     for (images, targets), (same, told) in zip(made, again, strict=True):
         assert torch.equal(images, same) and images.shape[1:] == (3, 64, 64)
         assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(targets, told, strict=True))
-    other = next(iter(batches(canvases, order, 4, False, CPU, 0)))[0]
+    other = next(load_batches(EpochBatches(canvases, order, 4, False), CPU, 0))[0]
     assert not torch.equal(other, made[0][0])  # another epoch augments otherwise
 
 
 def test_plain_epochs_are_not_augmented(photos: tuple[Photo, ...]) -> None:
     canvases = Canvases(photos, (), replace(PLAIN, rotate=10.0, schedule="ms3x"), False)
-    ((images, targets),) = list(batches(canvases, [[2]], 0, True, CPU, 0))
+    ((images, targets),) = list(load_batches(EpochBatches(canvases, [[2]], 0, True), CPU, 0))
     canvas, boxes, _ = canvases.sample(2, 64, True, 0)
     assert np.array_equal(images.numpy(), normalise(canvas[None], MEAN, STD))
     assert np.array_equal(targets[0]["boxes"].numpy(), boxes)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from crews import together
+from processes import run_in_processes
 from torch import nn
 
-from stage1_detector.torch_engine.distributed import ALONE, Crew, SharedBatchNorm, with_shared_norms
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed, SyncBatchNorm, with_sync_batch_norm
 
 Tensors = dict[str, torch.Tensor]
 
@@ -13,7 +13,7 @@ Tensors = dict[str, torch.Tensor]
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 7, 16])
 def test_parts_cover_all_once_in_order_and_differ_by_one(size: int, count: int) -> None:
-    parts = [Crew(rank, size).part(count) for rank in range(size)]
+    parts = [Distributed(rank, size).shard(count) for rank in range(size)]
     assert [i for part in parts for i in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert count < size or min(map(len, parts)) > 0
@@ -21,41 +21,46 @@ def test_parts_cover_all_once_in_order_and_differ_by_one(size: int, count: int) 
 
 def test_alone_nothing_is_exchanged() -> None:
     layer = nn.Linear(2, 1)
-    ALONE.share_gradients(list(layer.parameters()))
-    assert (ALONE.leads, ALONE.every(3), ALONE.first(3), ALONE.sums({"a": 1.5})) == (True, [3], 3, {"a": 1.5})
+    SINGLE_PROCESS.all_reduce_gradients(list(layer.parameters()))
+    assert SINGLE_PROCESS.is_main and SINGLE_PROCESS.all_gather(3) == [3] and SINGLE_PROCESS.broadcast(3) == 3
+    assert SINGLE_PROCESS.all_reduce_sums({"a": 1.5}) == {"a": 1.5}
     assert layer.weight.grad is None
-    norm = with_shared_norms(nn.Sequential(nn.BatchNorm2d(3)), ALONE)[0]
+    norm = with_sync_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), SINGLE_PROCESS)[0]
     assert type(norm) is nn.BatchNorm2d
 
 
-def exchanged(crew: Crew) -> tuple[object, ...]:
-    """What each of the crew hears, and the gradients of four parameters after they were shared."""
+def exchanged(distributed: Distributed) -> tuple[object, ...]:
+    """What each process receives, and the gradients of four parameters after they were shared."""
     four = [nn.Parameter(torch.zeros(2, 3)) for _ in range(4)]
-    four[0].grad = torch.full((2, 3), 1.0 + crew.rank)  # both
-    four[1].grad = torch.arange(6.0).view(2, 3) if crew.rank == 0 else None  # the first alone
-    four[2].grad = torch.ones(2, 3) if crew.rank == 1 else None  # the second alone
-    crew.share_gradients(four)
-    told = [crew.every(f"of {crew.rank}"), crew.first(crew.rank), crew.sums({"b": crew.rank + 0.5, "a": 1e-9})]
+    four[0].grad = torch.full((2, 3), 1.0 + distributed.rank)  # both
+    four[1].grad = torch.arange(6.0).view(2, 3) if distributed.rank == 0 else None  # the first alone
+    four[2].grad = torch.ones(2, 3) if distributed.rank == 1 else None  # the second alone
+    distributed.all_reduce_gradients(four)
+    told = [
+        distributed.all_gather(f"of {distributed.rank}"),
+        distributed.broadcast(distributed.rank),
+        distributed.all_reduce_sums({"b": distributed.rank + 0.5, "a": 1e-9}),
+    ]
     return told, [None if one.grad is None else one.grad.tolist() for one in four]
 
 
-def normed(crew: Crew, images: torch.Tensor, wanted: torch.Tensor, half: bool) -> Tensors:
-    """A crew's part of `images` through batch norm and what comes of it; `half`: in mixed precision."""
+def normed(distributed: Distributed, images: torch.Tensor, wanted: torch.Tensor, half: bool) -> Tensors:
+    """A process's part of `images` through batch norm and what comes of it; `half`: in mixed precision."""
     first, second = nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 4, 1, bias=False)
     net = nn.Sequential(first, nn.BatchNorm2d(4, momentum=0.3), nn.ReLU(), second, nn.BatchNorm2d(4))
     torch.manual_seed(0)
     for one in net.parameters():
         nn.init.normal_(one)
-    net = with_shared_norms(net, crew)
-    assert crew.size == 1 or isinstance(net[1], SharedBatchNorm)
-    mine = crew.part(len(images))
+    net = with_sync_batch_norm(net, distributed)
+    assert distributed.world_size == 1 or isinstance(net[1], SyncBatchNorm)
+    mine = distributed.shard(len(images))
     shown = images[mine.start : mine.stop].clone().requires_grad_()
     for _ in range(2):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             made = net(shown)
         loss = ((made.float() - wanted[mine.start : mine.stop]) ** 2).sum()
     loss.backward()
-    crew.share_gradients(list(net.parameters()))
+    distributed.all_reduce_gradients(list(net.parameters()))
     told = {f"gradient of {name}": one.grad for name, one in net.named_parameters()}
     told |= {name: one.detach().clone() for name, one in net.named_buffers()}
     told |= {"as judged": net.eval()(images).detach()}
@@ -67,9 +72,9 @@ def shown(mean: float) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(5, 3, 9, 7, generator=draw) + mean, torch.randn(5, 4, 7, 5, generator=draw)
 
 
-def everything(crew: Crew) -> tuple[object, ...]:
+def everything(distributed: Distributed) -> tuple[object, ...]:
     """One start of processes for all tests: it takes seconds."""
-    return exchanged(crew), [normed(crew, *shown(mean), half) for mean, half in CASES]
+    return exchanged(distributed), [normed(distributed, *shown(mean), half) for mean, half in CASES]
 
 
 CASES = [(0.0, False), (30.0, False), (0.0, True)]
@@ -78,7 +83,7 @@ CASES = [(0.0, False), (30.0, False), (0.0, True)]
 @pytest.fixture(scope="module")
 def both() -> list[tuple[object, ...]]:
     """What two processes make of `everything`."""
-    return together(everything)
+    return run_in_processes(everything)
 
 
 @pytest.mark.slow
@@ -92,7 +97,7 @@ def test_all_hear_the_same_and_have_the_sum_of_all_gradients(both: list) -> None
 @pytest.mark.parametrize("case", range(len(CASES)), ids=["three photos and two", "far from zero", "mixed precision"])
 def test_batch_norm_is_that_of_the_whole_batch(both: list, case: int) -> None:
     mean, half = CASES[case]
-    whole, parts = normed(ALONE, *shown(mean), half), [made[case] for _, made in both]
+    whole, parts = normed(SINGLE_PROCESS, *shown(mean), half), [made[case] for _, made in both]
     close = {"rtol": 0.05, "atol": 0.5} if half else {"rtol": 1e-4, "atol": 1e-3 if mean else 2e-5}
     for name, value in whole.items():
         if name in ("made", "gradient"):

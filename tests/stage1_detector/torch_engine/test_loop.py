@@ -1,6 +1,7 @@
 """The loop of the torchvision detectors: what a step is, what a run keeps, that a stopped one goes on as if it never had."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from small_photos import photo
 from torchvision_nets import SMALL, built
+from training_jobs import job_of
 
 from photos.data import Photo
 from runs import checkpoint
@@ -17,22 +19,24 @@ from stage1_detector.config import TorchvisionConfig
 from stage1_detector.families import TORCHVISION
 from stage1_detector.nets import torchvision_net
 from stage1_detector.torch_engine import loop, optimizers, training_log
-from stage1_detector.torch_engine.canvases import LOOK
-from stage1_detector.torch_engine.distributed import ALONE
+from stage1_detector.torch_engine.canvases import IMAGENET_FORMAT, load_batches
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
+from stage1_detector.torch_engine.training_state import TrainingState
 
 TINY = replace(SMALL, size=64, batch=2, epochs=3, rois=16, proposals=30, lr=1e-3, hsv_p=0.0, affine_p=0.0)
 Photos = dict[str, tuple[Photo, ...]]
-fit = TORCHVISION.fit
+TORCHVISION_SPEC = loop.NetworkSpec(torchvision_net.build, IMAGENET_FORMAT)
 
 
-def nothing(network: torch.nn.Module) -> dict[str, float]:
-    return {"det_map50": 0.5}
+def fit(config: TorchvisionConfig, photos: Photos, out: Path, **changes: object) -> Path:
+    return TORCHVISION.fit(job_of(config, photos, out, **changes))
 
 
-def run_of(config: TorchvisionConfig, photos: Photos, out: Path) -> loop.Run:
-    job = loop.Job(config, photos, ["product"], out, print, nothing, (), torchvision_net.build, LOOK, ALONE)
-    return loop.Run(job, 2, 1)
+def state_of(config: TorchvisionConfig, photos: Photos, out: Path) -> TrainingState:
+    """The state of a training that begins."""
+    with loop.seeded(0), closing(loop.Run(job_of(config, photos, out), TORCHVISION_SPEC, loop.StepSize(2, 1))) as run:
+        return run.state
 
 
 @pytest.fixture
@@ -51,10 +55,7 @@ def photos(tmp_path: Path) -> Photos:
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "batches", lambda *words, crew=ALONE: loop_batches(*words[:5], 0, crew))
-
-
-loop_batches = loop.batches
+    monkeypatch.setattr(loop, "load_batches", lambda dataset, device: load_batches(dataset, device, workers=0))
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -69,16 +70,16 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("changed", [{}, {"ema": 0.9, "optimizer": "SGD"}], ids=["plain", "averaged, momentum"])
 def test_a_stopped_run_goes_on_as_if_it_never_had(photos: Photos, tmp_path: Path, changed: dict[str, object]) -> None:
     config = replace(TINY, rotate=5.0, affine_p=0.5, **changed)
-    whole = fit(config, photos, ["product"], tmp_path / "whole", lambda line: None, nothing)
+    whole = fit(config, photos, tmp_path / "whole")
 
     def stop(line: str) -> None:
         if line.startswith("epoch 2/3"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(config, photos, ["product"], tmp_path / "stopped", stop, nothing)
+        fit(config, photos, tmp_path / "stopped", progress=stop)
     torch.manual_seed(99)  # another process has another generator
-    again = fit(config, photos, ["product"], tmp_path / "stopped", lambda line: None, nothing, resume=True)
+    again = fit(config, photos, tmp_path / "stopped", resume=True)
     assert same(weights(whole), weights(again))
     assert not same(weights(whole), built(config, ["product"]).state_dict())
     logs = [[row[:3] for row in training_log.rows(tmp_path / name / training_log.LOG)] for name in ("whole", "stopped")]
@@ -90,7 +91,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(photos: Photos, tmp_path: Path
 def test_it_learns(photos: Photos, tmp_path: Path) -> None:
     """One bright box a photo: the loss falls to a third, and what is found overlaps it."""
     config = replace(TINY, epochs=40, lr=3e-3, plain_epochs=40, norm="group", clip=5.0)
-    out = fit(config, photos, ["product"], tmp_path / "one", lambda line: None, nothing)
+    out = fit(config, photos, tmp_path / "one")
     every = training_log.rows(tmp_path / "one" / training_log.LOG)
     losses = [value for _, _, name, value in every if name == "epoch/classification"]
     assert losses[-1] < losses[0] / 3
@@ -103,7 +104,8 @@ def test_the_best_checkpoints_stay_and_patience_ends_it(photos: Photos, tmp_path
     told = iter([0.1, 0.4, 0.3, 0.2, 0.1, 0.0])
     lines: list[str] = []
     config = replace(TINY, epochs=6, patience=3, keep=2)
-    best = fit(config, photos, ["product"], tmp_path / "one", lines.append, lambda network: {"det_map50": next(told)})
+    score = {"progress": lines.append, "score": lambda network: {"det_map50": next(told)}}
+    best = fit(config, photos, tmp_path / "one", **score)
     kept = sorted(path.name for path in best.parent.glob("*.pt"))
     assert kept == ["best.pt", "epoch-2.pt", "epoch-3.pt", "last.pt"]
     second, last = (weights(best.with_name(name)) for name in ("epoch-2.pt", "last.pt"))
@@ -122,13 +124,13 @@ def test_gathered_batches_are_a_step_of_their_mean_gradient(
     def ones(self: torchvision_net.Detector, images: torch.Tensor, targets: list) -> dict[str, torch.Tensor]:
         return {"box": self.net.roi_heads.box_predictor.cls_score.bias.sum()}
 
-    def step(self: loop.Run, parts: dict) -> None:
-        seen.append(float(parts["net"].net.roi_heads.box_predictor.cls_score.bias.grad.mean()))
-        parts["optimizer"].zero_grad()
+    def step(self: TrainingState, distributed: Distributed) -> None:
+        seen.append(float(self.learner.net.roi_heads.box_predictor.cls_score.bias.grad.mean()))
+        self.optimizer.zero_grad()
 
     monkeypatch.setattr(torchvision_net.Detector, "losses", ones)
-    monkeypatch.setattr(loop.Run, "_step", step)
-    fit(config, photos, ["product"], tmp_path, lambda line: None, nothing)
+    monkeypatch.setattr(TrainingState, "step", step)
+    fit(config, photos, tmp_path)
     assert seen == pytest.approx([1.0] * -(-4 // gathered))
 
 
@@ -145,7 +147,7 @@ def test_where_memory_runs_out_half_the_batch_is_gathered_twice(
 
     monkeypatch.setattr(torchvision_net.Detector, "losses", short)
     lines: list[str] = []
-    fit(replace(TINY, epochs=1), photos, ["product"], tmp_path / "one", lines.append, nothing)
+    fit(replace(TINY, epochs=1), photos, tmp_path / "one", progress=lines.append)
     assert lines[0] == "out of memory: goes on with a batch of 1, 2 to a step"
     assert torch.load(tmp_path / "one" / "weights" / "last.pt", weights_only=True)["rate"]["last_epoch"] == 2
 
@@ -153,14 +155,14 @@ def test_where_memory_runs_out_half_the_batch_is_gathered_twice(
 def test_a_loss_that_is_no_number_stops_the_run(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision_net.Detector, "losses", lambda *words: {"box": torch.tensor(float("nan"))})
     with pytest.raises(FloatingPointError, match=r"loss of epoch 1: got nan, must be finite; lower --lr \(now 0.001\)"):
-        fit(TINY, photos, ["product"], tmp_path / "one", lambda line: None, nothing)
+        fit(TINY, photos, tmp_path / "one")
 
 
 def test_a_run_begun_with_other_settings_is_not_gone_on_with(photos: Photos, tmp_path: Path) -> None:
     net = built(TINY, ["product"])
     checkpoint.write(tmp_path / "last.pt", net.description | {"network": net.state_dict()})
     with pytest.raises(ValueError, match="was begun with width 16, now 32"):
-        loop.restore({}, tmp_path / "last.pt", replace(TINY, width=32))
+        state_of(replace(TINY, width=32), photos, tmp_path).restore(tmp_path / "last.pt")
 
 
 # --- rates
@@ -195,13 +197,13 @@ def test_norms_and_biases_do_not_decay() -> None:
 @pytest.mark.parametrize("name", list(SCHEDULES))
 def test_every_schedule_drives_the_rate_of_every_group(name: str, photos: Photos, tmp_path: Path) -> None:
     config = replace(TINY, schedule=name, epochs=10, backbone_lr=0.5, lr_end=0.01)
-    run = run_of(config, photos, tmp_path)
-    parts = run._parts(built(config, ["product"]))
+    with closing(loop.Run(job_of(config, photos, tmp_path), TORCHVISION_SPEC, loop.StepSize(2, 1))) as run:
+        state, steps = run.state, run.epochs * run.steps
     seen = []
-    for _ in range(run.epochs * run.steps):
-        seen.append(parts["rate"].get_last_lr())
-        parts["optimizer"].step()
-        parts["rate"].step()
+    for _ in range(steps):
+        seen.append(state.scheduler.get_last_lr())
+        state.optimizer.step()
+        state.scheduler.step()
     body, head = np.array(seen)[:, 0], np.array(seen)[:, -1]
     np.testing.assert_allclose(body, head / 2)
     assert head.max() == pytest.approx(config.lr) and head[-1] < 0.12 * config.lr
@@ -213,6 +215,5 @@ def test_a_step_is_cut_to_its_greatest_norm(monkeypatch: pytest.MonkeyPatch, pho
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, most: norms.append(most) or real(p, most))
     for clip in (0.0, 0.25):
         config: TorchvisionConfig = replace(TINY, clip=clip)
-        run = run_of(config, photos, tmp_path)
-        run._step(run._parts(built(config, ["product"])))
+        state_of(config, photos, tmp_path).step(SINGLE_PROCESS)
     assert norms == [0.25]

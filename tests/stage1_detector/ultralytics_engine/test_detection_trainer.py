@@ -9,13 +9,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from small_photos import photo
+from training_jobs import job_of
 from ultralytics.nn.tasks import DetectionModel
 
 from stage1_detector import starter
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import epochs
-from stage1_detector.ultralytics_engine import callbacks, detection_trainer, yolo
-from stage1_detector.ultralytics_engine.detection_trainer import Mixed
+from stage1_detector.ultralytics_engine import detection_trainer, yolo
+from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
+from stage1_detector.ultralytics_engine.detection_trainer import MixedSampler, TrainerOptions
 
 
 def network(model: str = "yolov8n.yaml") -> DetectionModel:
@@ -27,7 +29,7 @@ def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
         f"{detection_trainer.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)
     ]  # as ultralytics sorts
     torch.manual_seed(0)  # unseeded, one of the thirty stays away for all forty epochs in 2 % of runs
-    sampler = detection_trainer.mixed(names, 5)
+    sampler = detection_trainer.mixed_sampler(names, 5)
     real = {i for i in range(40) if i % 4 == 0}
     seen: Counter[int] = Counter()
     for _ in range(40):
@@ -40,13 +42,13 @@ def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
 
 @pytest.mark.parametrize(("others", "wanted", "epoch"), [(0, 5, 3), (3, 5, 6), (3, 0, 3)], ids=["none", "few", "none wanted"])
 def test_no_more_synthetic_photos_than_there_are(others: int, wanted: int, epoch: int) -> None:
-    assert len(list(Mixed([0, 1, 2], list(range(3, 3 + others)), wanted))) == epoch
+    assert len(list(MixedSampler([0, 1, 2], list(range(3, 3 + others)), wanted))) == epoch
 
 
 def test_partners_in_a_mosaic_are_in_the_epochs_proportion() -> None:
-    partners = Mixed(list(range(200)), list(range(200, 3000)), 20).partners(4000)
+    partners = MixedSampler(list(range(200)), list(range(200, 3000)), 20).partners(4000)
     assert 0.06 < np.mean(np.array(partners) >= 200) < 0.12
-    assert set(Mixed([4, 5], [], 0).partners(9)) <= {4, 5}
+    assert set(MixedSampler([4, 5], [], 0).partners(9)) <= {4, 5}
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0], ids=["one by one", "mosaic"])
@@ -60,10 +62,10 @@ def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_p
     folders = {"train": yolo.link_photos(real, tmp_path / "t", True), "valid": yolo.link_photos(real[:2], tmp_path / "v", True)}
     yolo.link_photos(made, tmp_path / "t", True, prefix=yolo.SYNTHETIC)
     config = DetectorConfig(size=64, mosaic=mosaic)
-    words = yolo.arguments(config, {"train": real, "valid": real[:2]}, tmp_path / "one", None, made)
+    words = yolo.ultralytics_arguments(job_of(config, {"train": real, "valid": real[:2]}, tmp_path / "one", synthetic=made))
     assert words["rect"] is (mosaic == 0)
-    task = detection_trainer.Task(folders, ["product"], 50, 7, lambda network: {})
-    one = detection_trainer.trainer("yolo", task)(overrides=words | {"workers": 0})
+    options = TrainerOptions(folders, ["product"], 50, 7, lambda network: {})
+    one = detection_trainer.trainer_class("yolo", options)(overrides=words | {"workers": 0})
     one.setup_model()
     one.set_model_attributes()
     loader = one.get_dataloader(str(folders["train"]), 4, -1)
@@ -73,7 +75,7 @@ def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_p
     assert sum(not name.startswith(yolo.SYNTHETIC) for name in epoch) == 70 and len(set(epoch)) == 77
     shown = [
         transform.get_indexes()
-        for transform in detection_trainer.combining(loader.dataset.transforms)
+        for transform in detection_trainer.multi_photo_transforms(loader.dataset.transforms)
         if hasattr(transform, "n")
     ]
     assert shown and all(len(indexes) == 3 for indexes in shown)
@@ -83,7 +85,7 @@ def test_a_weights_file_fills_the_network_it_is_of(tmp_path: Path) -> None:
     torch.manual_seed(1)
     giver, taker = network(), network()
     starter.write(giver, tmp_path / "w.safetensors")
-    detection_trainer.load_matching(taker, tmp_path / "w.safetensors")
+    detection_trainer.load_pretrained(taker, tmp_path / "w.safetensors")
     for name, value in giver.state_dict().items():
         if value.is_floating_point():
             np.testing.assert_allclose(taker.state_dict()[name], value, atol=2e-3, err_msg=name)
@@ -92,14 +94,14 @@ def test_a_weights_file_fills_the_network_it_is_of(tmp_path: Path) -> None:
 def test_a_weights_file_of_another_network_is_refused(tmp_path: Path) -> None:
     save_file({k: v.contiguous() for k, v in network().state_dict().items()}, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=r"--pretrained: got .*w.safetensors, which fills \d+ of the network's \d+ tensors"):
-        detection_trainer.load_matching(network("yolo11n.yaml"), tmp_path / "w.safetensors")
+        detection_trainer.load_pretrained(network("yolo11n.yaml"), tmp_path / "w.safetensors")
 
 
 def test_a_class_head_of_another_width_stays_as_it_was(tmp_path: Path) -> None:
     save_file({k: v.contiguous() for k, v in network().state_dict().items()}, tmp_path / "w.safetensors")
     taker = DetectionModel("yolov8n.yaml", nc=7, verbose=False)
     before = taker.model[-1].cv3[0][-1].weight.clone()
-    detection_trainer.load_matching(taker, tmp_path / "w.safetensors")
+    detection_trainer.load_pretrained(taker, tmp_path / "w.safetensors")
     assert torch.equal(taker.model[-1].cv3[0][-1].weight, before)
 
 
@@ -108,12 +110,12 @@ def test_a_loss_that_is_no_number_stops_and_says_where() -> None:
         loss, epoch, args = torch.tensor(float("nan")), 2, type("Args", (), {"lr0": 0.5})
 
     with pytest.raises(FloatingPointError, match=r"loss of epoch 3: got nan, must be finite; lower --lr \(now 0.5\)"):
-        callbacks.stop_at_non_finite(Trainer())
+        TrainingCallbacks(Path(), print)._end_batch(Trainer())
 
 
 def bound(score: detection_trainer.Score, family: str = "yolo", chooses: bool = False) -> type:
-    task = detection_trainer.Task({"train": Path(), "valid": Path()}, ["product"], 50, 0, score, chooses)
-    made = detection_trainer.trainer(family, task)
+    options = TrainerOptions({"train": Path(), "valid": Path()}, ["product"], 50, 0, score, chooses)
+    made = detection_trainer.trainer_class(family, options)
     assert isinstance(made, type)
     return made
 
@@ -180,23 +182,23 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch:
             if tried[-1] > 2:
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(yolo, "trainer", lambda family, task: Full)
+    monkeypatch.setattr(yolo, "trainer_class", lambda family, options: Full)
     told: list[str] = []
     photos = {"train": (photo(tmp_path, 1, [[0, 0, 9, 9]]),), "valid": (photo(tmp_path, 2, [[0, 0, 9, 9]]),)}
-    out = yolo.fit(DetectorConfig(batch=8), photos, ["product"], tmp_path / "one", told.append, lambda network: {})
+    out = yolo.fit(job_of(DetectorConfig(batch=8), photos, tmp_path / "one", progress=told.append))
     assert out == tmp_path / "one" / "weights" / "last.pt"
     assert tried == [8, 4, 2]
     assert told == ["out of memory: goes on with a batch of 4", "out of memory: goes on with a batch of 2"]
 
 
 def test_other_failures_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(family: str, task: detection_trainer.Task) -> None:
+    def broken(overrides: dict[str, object]) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(yolo, "trainer", broken)
+    monkeypatch.setattr(yolo, "trainer_class", lambda family, options: broken)
     photos = {"train": (photo(tmp_path, 1, []),), "valid": (photo(tmp_path, 2, []),)}
     with pytest.raises(RuntimeError, match="shapes differ"):
-        yolo.fit(DetectorConfig(), photos, ["product"], tmp_path / "one", print, lambda network: {})
+        yolo.fit(job_of(DetectorConfig(), photos, tmp_path / "one"))
 
 
 def test_synthetic_photos_come_after_real_ones_and_count_in_the_steps(tmp_path: Path) -> None:
@@ -211,4 +213,4 @@ def test_photos_of_several_forms_are_not_taken_for_one(tmp_path: Path) -> None:
     real = {"train": (photo(tmp_path, 1, []),), "valid": ()}
     other = replace(photo(tmp_path, 2, []), width=50)
     for synthetic, same in (((), True), ((other,), False)):
-        assert yolo.arguments(DetectorConfig(), real, tmp_path, None, synthetic)["rect"] is same
+        assert yolo.ultralytics_arguments(job_of(DetectorConfig(), real, tmp_path, synthetic=synthetic))["rect"] is same

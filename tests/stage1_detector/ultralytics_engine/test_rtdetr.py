@@ -15,13 +15,13 @@ from ultralytics.nn.tasks import RTDETRDetectionModel
 from fusion.decode import decode
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.pipeline import detect_one
+from fusion.pipeline import run_detector
 from photos.data import Photo
 from stage1_detector import config, export
 from stage1_detector import train as detector
 from stage1_detector.engine import max_det
 from stage1_detector.ultralytics_engine import rtdetr, yolo
-from stage1_detector.ultralytics_engine.detection_trainer import Task, trainer
+from stage1_detector.ultralytics_engine.detection_trainer import TrainerOptions, trainer_class
 
 SIDE = {
     "task": "detector", "family": "rtdetr", "categories": [3, 7, 40], "size": 160, "mean": [0.0] * 3, "std": [1.0] * 3,
@@ -46,8 +46,8 @@ def test_queries_stand_in_the_models_own_description() -> None:
 )
 def test_queries_follow_the_fullest_photo(tmp_path: Path, fullest: int, queries: int) -> None:
     photo = Photo(1, tmp_path, 60, 40, np.zeros((fullest, 4), np.float32), np.zeros(fullest), np.zeros(fullest), None)
-    task = Task({"train": tmp_path, "valid": tmp_path}, ["product"], max_det([photo]), 0, lambda network: {})
-    assert trainer("rtdetr", task).queries == queries
+    options = TrainerOptions({"train": tmp_path, "valid": tmp_path}, ["product"], max_det([photo]), 0, lambda network: {})
+    assert trainer_class("rtdetr", options).queries == queries
 
 
 def test_a_model_of_another_family_is_refused() -> None:
@@ -84,6 +84,6 @@ def test_a_quick_training_makes_a_detector_that_run_py_can_use(place: Place) -> 
     assert (side["family"], side["shape"], side["size"]) == ("rtdetr", "stretch", 160)
     model = Model(place.runs / "all" / "model.onnx")
     photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    (found,) = detect_one(model, Member.of("model.onnx", model.sidecar, conf=0.0), photo)
+    (found,) = run_detector(model, Member.of("model.onnx", model.sidecar, conf=0.0), photo)
     assert len(found) > 10 and found.evidence.shape[1] == 3
     assert found.boxes[:, 2].max() > 64  # the photo's own pixels: it is 96 wide

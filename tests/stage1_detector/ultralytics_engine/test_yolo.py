@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from small_photos import photo
+from training_jobs import job_of
 
 from stage1_detector.config import DetectorConfig
 from stage1_detector.ultralytics_engine import yolo
@@ -43,13 +44,14 @@ def test_a_photo_that_exif_would_turn_wrongly_is_copied_as_the_annotations_mean_
 
 def test_settings_in_ultralytics_words(tmp_path: Path) -> None:
     photos = {"train": (photo(tmp_path, 1, [[0, 0, 5, 5]] * 400),), "valid": (photo(tmp_path, 2, []),)}
-    words = yolo.arguments(DetectorConfig(batch=4, epochs=3), photos, tmp_path / "R" / "one", None)
+    words = yolo.ultralytics_arguments(job_of(DetectorConfig(batch=4, epochs=3), photos, tmp_path / "R" / "one"))
     assert words["nbs"] == words["batch"] == 4  # else 16 batches make one step
     assert words["max_det"] == 650  # of 400 boxes, neither 300 nor 100
     assert words["rect"] is True
     assert words["val"] is True
     assert words["plots"] is False  # they need a font that would be fetched
-    mosaic = yolo.arguments(replace(DetectorConfig(), mosaic=1.0, patience=5), photos, tmp_path / "R" / "one", None)
-    relative = yolo.arguments(DetectorConfig(), photos, Path("R/one"), None)
+    config = replace(DetectorConfig(), mosaic=1.0, patience=5)
+    mosaic = yolo.ultralytics_arguments(job_of(config, photos, tmp_path / "R" / "one"))
+    relative = yolo.ultralytics_arguments(job_of(DetectorConfig(), photos, Path("R/one")))
     assert relative["project"] == str(Path.cwd() / "R")  # ultralytics puts a relative one into its own folder of runs
     assert (mosaic["rect"], mosaic["patience"]) == (False, 5)

@@ -8,7 +8,7 @@ import pytest
 from imagined import C, world
 
 from fusion.boxes import Detections, join
-from fusion.gate import Gate, detector_probabilities, mass_ahead
+from fusion.gate import Gate, detector_probabilities, mass_above
 from photos.data import Photo
 from photos.score import Truth
 from stage2_classifier.gate import calibrate
@@ -35,8 +35,8 @@ def test_how_many_names_are_plausible_follows_from_what_the_detector_knows(share
     evidence = world(np.random.default_rng(0), 40, share, 0.8)
     rows, labels = calibrate.named_boxes(evidence)
     probabilities = detector_probabilities(rows, *detector_scale(rows, labels))
-    threshold = calibrate.conformal_threshold(mass_ahead(probabilities, labels), 0.95)
-    sizes = sum(mass_ahead(probabilities, np.full(len(rows), c)) <= threshold for c in range(C))
+    threshold = calibrate.conformal_threshold(mass_above(probabilities, labels), 0.95)
+    sizes = sum(mass_above(probabilities, np.full(len(rows), c)) <= threshold for c in range(C))
     assert (sizes.mean() >= names) if share < 0.5 else (sizes.mean() < names + 0.5)
 
 

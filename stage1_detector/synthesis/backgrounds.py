@@ -1,4 +1,4 @@
-"""What is behind and under packages: walls, boards, cloth, stone, and photos in which nothing is left to be found."""
+"""Backgrounds for packages: random surfaces like walls, boards, cloth or stone, and photos with their products removed."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ import numpy.typing as npt
 
 from stage1_detector.synthesis.pack import Image
 
-SMALL = 96  # chosen: pixels of the long side at which a photo's products are painted over
+INPAINT_SIDE = 96  # chosen: pixels of the long side at which the products of a photo are inpainted
 
 
-def ground(size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """A surface of no particular kind (H, W, 3), `size` (width, height): colour, large and small unevenness, grain, boards."""
+def random_surface(size: tuple[int, int], rng: np.random.Generator) -> Image:
+    """A random surface (H, W, 3), `size` (width, height) pixels: a colour, unevenness large and small, grain, boards."""
     height = size[1]
     tint = 1 + rng.normal(0, 0.12, 3)
     field = rng.uniform(30, 220) * tint + _noise(size, int(rng.integers(2, 8)), rng)[..., None] * rng.uniform(2, 30)
@@ -19,15 +19,15 @@ def ground(size: tuple[int, int], rng: np.random.Generator) -> Image:
         pitch = rng.uniform(0.05, 0.4) * height
         joints = np.abs((np.arange(height) / pitch) % 1 - 0.5) > 0.48  # (H,)
         field[joints] *= rng.uniform(0.5, 0.9)
-    for _ in range(rng.choice((0, 0, 1, 3, 6))):  # things of no interest, out of focus
+    for _ in range(rng.choice((0, 0, 1, 3, 6))):  # objects out of focus
         _blot(field, rng)
     return np.clip(field, 0, 255).astype(np.uint8)
 
 
-def emptied(photo: Image, boxes: npt.NDArray[np.float32]) -> Image:
-    """`photo` (H, W, 3) with what is in `boxes` (N, 4) painted over from its surroundings, softly; sharp elsewhere."""
+def remove_products(photo: Image, boxes: npt.NDArray[np.float32]) -> Image:
+    """`photo` (H, W, 3) with the content of `boxes` (N, 4) inpainted from its surroundings; elsewhere it stays sharp."""
     height, width = photo.shape[:2]
-    scale = SMALL / max(width, height)
+    scale = INPAINT_SIDE / max(width, height)
     small = cv2.resize(photo, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
     hole = np.zeros(small.shape[:2], np.uint8)
     for x0, y0, x1, y1 in boxes * scale:

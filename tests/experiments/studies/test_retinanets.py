@@ -11,8 +11,8 @@ from place import draw_shop
 
 from experiments.figures import records
 from experiments.performance import cost
-from experiments.studies import trash
-from experiments.studies.trash import ROWS, Cost, Row, Scored
+from experiments.studies import retinanets
+from experiments.studies.retinanets import ROWS, Cost, Row, Scored
 from runs.command import run
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.nets import torchvision_net
@@ -26,7 +26,7 @@ def words_of(args: argparse.Namespace, **changed: object) -> argparse.Namespace:
 
 
 def test_every_row_of_the_table_makes_settings() -> None:
-    made = [trash.config_of(row, 3, ARGS) for row in ROWS]
+    made = [retinanets.config_of(row, 3, ARGS) for row in ROWS]
     assert len(set(made)) == len(ROWS) == 10 and all(config.seed == 3 for config in made)
     assert [config.epochs for config in made[:4]] == [12, 12, 50, 1] and made[3].min_steps == 90_000
     assert all(config.norm == "batch" and config.optimizer == "AdamW" for config in made)  # from random weights
@@ -36,11 +36,11 @@ def test_with_weights_a_row_is_as_its_recipe(tmp_path: Path) -> None:
     for name in ("resnet50.pth", "convnext_large.safetensors"):
         (tmp_path / name).write_bytes(b"")
     args = words_of(ARGS, weights=tmp_path)
-    plain, large = (trash.config_of(ROWS[i], 0, args) for i in (4, 8))
+    plain, large = (retinanets.config_of(ROWS[i], 0, args) for i in (4, 8))
     assert (plain.norm, plain.optimizer, plain.lr) == ("frozen", "SGD", 0.005)
     assert (large.layer_decay, large.drop_path, large.lr, large.clip) == (0.7, 0.5, 1e-4, 35.0)
     with pytest.raises(ValueError, match=r"has neither resnet101\.safetensors nor resnet101\.pth"):
-        trash.config_of(ROWS[5], 0, args)
+        retinanets.config_of(ROWS[5], 0, args)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_with_weights_a_row_is_as_its_recipe(tmp_path: Path) -> None:
 )
 def test_a_row_that_is_none_is_refused(text: str, message: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=message):
-        trash.row_of(text)
+        retinanets.row_of(text)
 
 
 @pytest.mark.parametrize(
@@ -63,24 +63,26 @@ def test_a_row_that_is_none_is_refused(text: str, message: str) -> None:
     ids=["as it is", "shortened", "told its own length", "small photos"],
 )
 def test_a_shortened_row_is_not_in_full(changed: dict[str, int], full: bool) -> None:
-    assert trash.in_full(PLAIN, words_of(ARGS, **changed)) is full
+    assert retinanets.in_full(PLAIN, words_of(ARGS, **changed)) is full
 
 
 def test_a_row_of_so_many_steps_is_told_in_steps() -> None:
     row = PLAIN._replace(schedule="90k")
-    assert trash.length(row, ARGS) == "90000 steps" and trash.in_full(row, ARGS)
-    assert trash.length(row, words_of(ARGS, epochs=2)) == "2 epochs" and not trash.in_full(row, words_of(ARGS, epochs=2))
+    assert retinanets.length(row, ARGS) == "90000 steps" and retinanets.in_full(row, ARGS)
+    assert retinanets.length(row, words_of(ARGS, epochs=2)) == "2 epochs" and not retinanets.in_full(
+        row, words_of(ARGS, epochs=2)
+    )
 
 
 def test_a_head_is_compared_with_the_plain_one_of_its_kind() -> None:
     cost = Cost(1.0, 1.0, 1.0, 1.0, 1.0)
     plain, pisa = [Scored(0.2, 0.5), Scored(0.3, 0.5)], [Scored(0.3, 0.4), Scored(0.3, 0.6)]
     done = {PLAIN: (plain, cost), PLAIN._replace(head="pisa"): (pisa, cost)}
-    assert trash.minus_plain(PLAIN, "map50", done) is None
-    assert trash.minus_plain(PLAIN._replace(head="pisa"), "map50", done) == pytest.approx([0.1, 0.0])
-    assert trash.minus_plain(PLAIN._replace(head="pisa"), "det_map50", done) == pytest.approx([-0.1, 0.1])
+    assert retinanets.minus_plain(PLAIN, "map50", done) is None
+    assert retinanets.minus_plain(PLAIN._replace(head="pisa"), "map50", done) == pytest.approx([0.1, 0.0])
+    assert retinanets.minus_plain(PLAIN._replace(head="pisa"), "det_map50", done) == pytest.approx([-0.1, 0.1])
     lonely = PLAIN._replace(head="pisa", neck="fpg")
-    assert trash.minus_plain(lonely, "map50", {**done, lonely: (plain, cost)}) is None
+    assert retinanets.minus_plain(lonely, "map50", {**done, lonely: (plain, cost)}) is None
 
 
 @pytest.mark.slow
@@ -90,7 +92,7 @@ def test_rows_are_trained_and_reused_and_written(tmp_path: Path, monkeypatch: py
     rows = ["test_resnet/fpn/plain/1x", "test_resnet/fpg/freeanchor/ms3x", "test_resnet/fpn/pisa/1x"]
     words = ["--data", str(tmp_path / "D"), "--out", str(tmp_path / "X"), "--rows", *rows, "--seeds", "0", "1"]
     words += ["--size", "64", "--width", "16", "--epochs", "1", "--record"]
-    assert run(trash.body, words) == 0
+    assert run(retinanets.body, words) == 0
     known = records.load()
     for row in rows:
         key = f"trash.{row.replace('/', '.')}"
@@ -100,10 +102,10 @@ def test_rows_are_trained_and_reused_and_written(tmp_path: Path, monkeypatch: py
     assert all(f"trash.test_resnet.fpn.pisa.1x.{kind}_minus_plain" in known for kind in ("map50", "det_map50"))
     with (tmp_path / "X" / "table.csv").open(newline="") as file:
         table = list(csv.reader(file))
-    assert tuple(table[0]) == trash.HEADER and len(table) == 4
+    assert tuple(table[0]) == retinanets.HEADER and len(table) == 4
     assert (tmp_path / "X" / "table.md").read_text().count("\n") == 5
     before = {path: path.stat().st_mtime for path in (tmp_path / "X").rglob("run.json")}
-    assert run(trash.body, words) == 0
+    assert run(retinanets.body, words) == 0
     assert {path: path.stat().st_mtime for path in (tmp_path / "X").rglob("run.json")} == before
 
 

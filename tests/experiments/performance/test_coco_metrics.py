@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from experiments.performance.coco import coco_scores
+from experiments.performance.coco_metrics import coco_scores
 from fusion.boxes import Detections, xyxy_to_xywh
 from photos.data import Photo
 from photos.score import Truth, evaluate
@@ -151,7 +151,7 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="found: got 0 photos, must be 1"):
+    with pytest.raises(ValueError, match="detections: got 0 photos, must be 1"):
         coco_scores([photo([BOX], [0])], [], NAMES)
     with pytest.raises(ValueError, match=r"labels of photo 0: got 4\.\.4, must be in 0\.\.3"):
         coco_scores([photo([BOX], [0])], [detections([BOX], [4], [1])], NAMES)

@@ -1,10 +1,11 @@
 """System D's table: RetinaNets by backbone, neck, head and schedule, on any COCO folder, resumable row by row.
 
-    python -m experiments.studies.trash --data D --out X [--rows resnet50/fpn/plain/ms3x ...] [--size 1344] [--epochs N]
+    python -m experiments.studies.retinanets --data D --out X [--rows resnet50/fpn/plain/ms3x ...] [--size 1344] [--epochs N]
 
 A row is trained class-aware from random weights, or from W/BACKBONE.{safetensors,pth} with --weights W, and scored on photos
 held out. X/BACKBONE.NECK.HEAD.SCHEDULE/SEED holds each run, X/table.{csv,md} all rows; what is finished is reused.
-With --epochs a schedule is shortened, and the row is not done in full.
+With --epochs a schedule is shortened, and the table says that the row is not done in full. The figures' keys begin with
+`trash`, the waste on the ground that system D was made for.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import torch
 from experiments.figures import records, text_table
 from experiments.figures.over_seeds import over_seeds
 from experiments.performance.cost import canvas_of, counted, milliseconds
-from experiments.studies.detectors import deal
+from experiments.studies.detectors import held_out_photos
 from fusion.models import Model
 from fusion.views import PADDING
 from photos.data import read
@@ -69,7 +70,7 @@ class Cost(NamedTuple):
 
 
 Done = dict[Row, tuple[list[Scored], Cost]]
-# Taken: system D's, in its order; the last is what the first two are compared with, ours.
+# Taken: system D's, in its order; the last is ours, and what the first two are compared with.
 ROWS = tuple(
     Row(*row)
     for row in (
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Train and score the rows, one after the other; write the table after each, record at the end."""
-    p = argparse.ArgumentParser(prog="python -m experiments.studies.trash", description=(__doc__ or "").split("\n")[0])
+    p = argparse.ArgumentParser(prog="python -m experiments.studies.retinanets", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--rows", nargs="+", type=row_of, default=list(ROWS), help="BACKBONE/NECK/HEAD/SCHEDULE")
@@ -100,7 +101,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--weights", type=Path, help="folder of timm's weights, BACKBONE.safetensors or .pth")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
-    for row in args.rows:  # before hours are spent on the first
+    for row in args.rows:  # all are checked before hours are spent on the first
         torchvision_net.refuse(config_of(row, 0, args), weights_of(row, args), None)
     done: Done = {}
     for row in dict.fromkeys(args.rows):
@@ -109,11 +110,11 @@ def body(argv: list[str] | None) -> None:
         text_table.write(args.out, HEADER, cells(done, args))
     text_table.show(HEADER, cells(done, args))
     if args.record:
-        records.write("trash", told(done, args, records.command("studies.trash", argv)))
+        records.write("trash", as_records(done, args, records.command("studies.retinanets", argv)))
 
 
 def row_of(text: str) -> Row:
-    """The row that `text` names; argparse tells the user what is wrong with it."""
+    """The row that `text` names; raises ArgumentTypeError, which argparse shows, for another form or an unknown name."""
     parts = text.split("/")
     if len(parts) != len(Row._fields):
         raise argparse.ArgumentTypeError(f"got {text!r}, need BACKBONE/NECK/HEAD/SCHEDULE")
@@ -130,7 +131,7 @@ def config_of(row: Row, seed: int, args: argparse.Namespace) -> TorchvisionConfi
     base = replace(base, backbone=row.backbone, neck=row.neck, head=row.head, schedule=row.schedule, seed=seed)
     base = replace(base, size=args.size, width=args.width, epochs=args.epochs or schedule.epochs)
     base = replace(base, min_steps=0 if args.epochs else schedule.steps)
-    if weights_of(row, args) is None:  # nothing is known that could be held still or kept by a small rate
+    if weights_of(row, args) is None:  # no pretrained weights that a frozen norm or a small rate would preserve
         base = replace(base, norm="batch", optimizer="AdamW", lr=5e-4, weight_decay=0.05, batch=4)
         base = replace(base, layer_decay=1.0, drop_path=0.0, ema=0.995)
     return replace(base, lr=args.lr or base.lr)
@@ -149,12 +150,12 @@ def weights_of(row: Row, args: argparse.Namespace) -> Path | None:
 def trained(row: Row, seed: int, args: argparse.Namespace) -> Scored:
     """Train one row with one seed, unless it is there, and score it."""
     runs = args.out / str(row) / str(seed)
-    held_out = deal(args.data, runs)
+    held_out = held_out_photos(args.data, runs)
     config = config_of(row, seed, args)
     train.train(args.data, runs, "all", config, weights_of(row, args), resume=train.is_stopped(runs / "all"))
-    told = train.score(Model(runs / "all" / "model.onnx"), held_out, len(read(args.data).categories))
-    value = Scored(told["cls_map50"], told["det_map50"])
-    say(f"trash: {row}, seed {seed}: mAP50 {value.map50:.3f}, det {value.det_map50:.3f} on {len(held_out)} photos")
+    scores = train.score(Model(runs / "all" / "model.onnx"), held_out, len(read(args.data).categories))
+    value = Scored(scores["cls_map50"], scores["det_map50"])
+    say(f"retinanets: {row}, seed {seed}: mAP50 {value.map50:.3f}, det {value.det_map50:.3f} on {len(held_out)} photos")
     return value
 
 
@@ -182,45 +183,51 @@ def in_full(row: Row, args: argparse.Namespace) -> bool:
 
 
 def length(row: Row, args: argparse.Namespace) -> str:
-    """How long a row is trained, in words."""
+    """How long a row is trained, as text."""
     schedule = SCHEDULES[row.schedule]
     return f"{schedule.steps} steps" if schedule.steps and not args.epochs else f"{args.epochs or schedule.epochs} epochs"
 
 
 def cells(done: Done, args: argparse.Namespace) -> list[list[str]]:
-    """The table's rows in words, HEADER's columns."""
-    made = []
+    """The table's rows as text, HEADER's columns."""
+    table = []
     for row, (values, spent) in done.items():
-        told = []
+        scores = []
         for kind in Scored._fields:
-            less = minus_plain(row, kind, done)
-            told += [str(over_seeds([getattr(v, kind) for v in values])), "" if less is None else str(over_seeds(less))]
+            gain = minus_plain(row, kind, done)
+            scores += [str(over_seeds([getattr(v, kind) for v in values])), "" if gain is None else str(over_seeds(gain))]
         full = "yes" if in_full(row, args) else f"{length(row, args)} at {args.size} px"
-        made.append([*row, full, *told, f"{spent.params_m:.1f}", f"{spent.gflops:.1f}", f"{spent.ms:.0f}"])
-    return made
+        table.append([*row, full, *scores, f"{spent.params_m:.1f}", f"{spent.gflops:.1f}", f"{spent.ms:.0f}"])
+    return table
 
 
-def told(done: Done, args: argparse.Namespace, command: str) -> list[dict[str, object]]:
-    """The figures of every row."""
-    made = []
+def as_records(done: Done, args: argparse.Namespace, command: str) -> list[dict[str, object]]:
+    """The figures of every row: trash.ROW.map50, .det_map50, what each adds to the plain head, and the costs."""
+    figures = []
     for row, (values, spent) in done.items():
-        how = f"{length(row, args)} at {args.size} px, pyramid of {args.width}"
-        how += ", schedule in full" if in_full(row, args) else ", schedule shortened"
-        how += ", from random weights" if args.weights is None else ", from pretrained backbones"
-        wanted = [(kind, [getattr(v, kind) for v in values]) for kind in Scored._fields]
-        wanted += [(f"{kind}_minus_plain", minus_plain(row, kind, done) or []) for kind in Scored._fields]
-        for key, of in wanted:
-            if of:
-                mean = over_seeds(of)
-                note = how if mean.n > 1 else f"{how}; one seed, so no interval"
-                name = f"trash.{row}.{key}"
-                made.append(records.figure(name, mean.value, "mAP50", mean.n, note, command, mean.low, mean.high))
-        counted = f"one canvas of {args.size} px; counted, so no interval"
-        for key, value, unit in (("params_m", spent.params_m, "M"), ("gflops", spent.gflops, "GFLOP")):
-            made.append(records.figure(f"trash.{row}.{key}", value, unit, 1, counted, command))
-        timed = f"one canvas of {args.size} px, {ROUNDS} calls of ONNX Runtime: median, smallest and largest"
-        made.append(records.figure(f"trash.{row}.ms", spent.ms, "ms", ROUNDS, timed, command, spent.ms_low, spent.ms_high))
-    return made
+        setting = f"{length(row, args)} at {args.size} px, pyramid of {args.width}"
+        setting += ", schedule in full" if in_full(row, args) else ", schedule shortened"
+        setting += ", from random weights" if args.weights is None else ", from pretrained backbones"
+        by_kind = [(kind, [getattr(v, kind) for v in values]) for kind in Scored._fields]
+        by_kind += [(f"{kind}_minus_plain", minus_plain(row, kind, done) or []) for kind in Scored._fields]
+        for kind, by_seed in by_kind:
+            if by_seed:
+                note = setting if len(by_seed) > 1 else f"{setting}; one seed, so no interval"
+                figures.append(records.figure(f"trash.{row}.{kind}", over_seeds(by_seed), "mAP50", note, command))
+        figures += cost_records(row, spent, args.size, command)
+    return figures
+
+
+def cost_records(row: Row, spent: Cost, size: int, command: str) -> list[dict[str, object]]:
+    """trash.ROW.params_m, .gflops and .ms."""
+    counted = f"one canvas of {size} px; counted, so no interval"
+    timed = f"one canvas of {size} px, {ROUNDS} calls of ONNX Runtime: median, smallest and largest"
+    time = records.Estimate(spent.ms, ROUNDS, spent.ms_low, spent.ms_high)
+    return [
+        records.figure(f"trash.{row}.params_m", records.Estimate(spent.params_m, 1), "M", counted, command),
+        records.figure(f"trash.{row}.gflops", records.Estimate(spent.gflops, 1), "GFLOP", counted, command),
+        records.figure(f"trash.{row}.ms", time, "ms", timed, command),
+    ]
 
 
 if __name__ == "__main__":

@@ -14,24 +14,24 @@ IOU_50, IOU_75 = 0, 5  # taken: positions among COCO's ten IoUs, 0.5 to 0.95
 
 
 def coco_scores(
-    photos: Sequence[Photo], found: Sequence[Detections], n_categories: int, max_det: int | None = None
+    photos: Sequence[Photo], detections: Sequence[Detections], n_categories: int, max_det: int | None = None
 ) -> dict[str, float]:
-    """COCO's figures: map, map50, map75, map_small, map_medium, map_large and recall, each in [0, 1]; nan: nothing to find.
+    """COCO's figures: map, map50, map75, map_small, map_medium, map_large and recall, each in [0, 1]; nan without any truth.
 
     Args:
         photos: with their truth.
-        found: the same photos in the same order.
+        detections: on the same photos in the same order.
         n_categories: C; labels are in 0..C-1.
         max_det: count only so many of a photo's and category's, the best; None counts all, and so does not stop at 100.
 
     Raises:
         ValueError: another number of photos, or a label out of range.
     """
-    if len(photos) != len(found):
-        raise ValueError(f"found: got {len(found)} photos, must be {len(photos)} as in the truth")
-    judge = COCOeval_faster(_side(photos, n_categories), _side(found, n_categories), "bbox")
+    if len(photos) != len(detections):
+        raise ValueError(f"detections: got {len(detections)} photos, must be {len(photos)} as in the truth")
+    judge = COCOeval_faster(_side(photos, n_categories), _side(detections, n_categories), "bbox")
     judge.params.imgIds, judge.params.catIds = list(range(len(photos))), list(range(n_categories))
-    judge.params.maxDets = [max([1, *map(len, found)]) if max_det is None else max_det]
+    judge.params.maxDets = [max([1, *map(len, detections)]) if max_det is None else max_det]
     judge.evaluate()
     judge.accumulate()
     precision, recall = judge.eval["precision"][..., -1], judge.eval["recall"][..., 0, -1]  # (10, 101, C, 4), (10, C)
@@ -55,7 +55,7 @@ def _side(photos: Sequence[Photo] | Sequence[Detections], n_categories: int) -> 
 
 
 def _records(image_id: int, photo: Photo | Detections, n_categories: int) -> list[dict[str, Any]]:
-    """One photo's annotations without ids, the scores with them where it has any."""
+    """One photo's annotations or detections as COCO has them, without ids."""
     labels = photo.labels.tolist()
     if not all(0 <= label < n_categories for label in labels):
         raise ValueError(f"labels of photo {image_id}: got {min(labels)}..{max(labels)}, must be in 0..{n_categories - 1}")
@@ -68,6 +68,6 @@ def _records(image_id: int, photo: Photo | Detections, n_categories: int) -> lis
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what is known, which COCO has at 0 or more; nan without any."""
+    """The mean of the values that COCO could measure, which are 0 or more; nan without any."""
     known = values[values > -1]
     return float(known.mean()) if known.size else float("nan")

@@ -16,11 +16,12 @@ from photos.folds import train_photos
 from photos.studio import STUDIO
 from runs.command import run
 from stage1_detector import train
-from stage1_detector.synthesis import coco_writer, cutouts, make_photos, studio_shelves
-from stage1_detector.synthesis.layout import Look
+from stage1_detector.synthesis import coco_writer, composed_dataset, cutouts, make_photos
+from stage1_detector.synthesis.composed_dataset import ComposedSet
+from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.ultralytics_engine import callbacks
 
-LOOK = replace(make_photos.Look(), sizes=((160, 120),), rows=(2, 3))
+APPEARANCE = replace(make_photos.ShelfAppearance(), sizes=((160, 120),), rows=(2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -32,56 +33,59 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, runs
 
 
-def words(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+def random_set(count: int, seed: int, name: str = "product") -> ComposedSet:
+    """A composed data set of random packages, all of the category `name`."""
+    return ComposedSet(composed_dataset.RandomPacks(), APPEARANCE, [{"id": 0, "name": name}], count, seed)
+
+
+def arguments(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
     return ["--data", str(shop[0]), "--runs", str(shop[1]), "--out", str(out), "--size", "160", *more]
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    category = [{"id": 0, "name": "product"}]
+    composed = random_set(6, 2)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert studio_shelves.draw(studio_shelves.Fantasy(), LOOK, category, 6, whole, seed=2, workers=1)
+    assert composed_dataset.draw(composed, whole, workers=1)
 
     def stop(line: str) -> None:
         raise KeyboardInterrupt
 
-    told, studio_shelves.TOLD = studio_shelves.TOLD, 3
+    step, composed_dataset.PROGRESS_STEP = composed_dataset.PROGRESS_STEP, 3
     try:
         with pytest.raises(KeyboardInterrupt):
-            studio_shelves.draw(studio_shelves.Fantasy(), LOOK, category, 6, stopped, seed=2, workers=1, tell=stop)
+            composed_dataset.draw(composed, stopped, workers=1, tell=stop)
     finally:
-        studio_shelves.TOLD = told
+        composed_dataset.PROGRESS_STEP = step
     assert len(list((stopped / "images").iterdir())) == 3
-    assert studio_shelves.draw(studio_shelves.Fantasy(), LOOK, category, 6, stopped, seed=2, workers=1)
+    assert composed_dataset.draw(composed, stopped, workers=1)
     assert digests(whole) == digests(stopped)
-    assert not studio_shelves.draw(studio_shelves.Fantasy(), LOOK, category, 6, whole, seed=2, workers=1)
+    assert not composed_dataset.draw(composed, whole, workers=1)
     with pytest.raises(ValueError, match="holds another data set"):
-        studio_shelves.draw(studio_shelves.Fantasy(), LOOK, category, 6, whole, seed=3, workers=1)
+        composed_dataset.draw(random_set(6, 3), whole, workers=1)
 
 
 @pytest.mark.slow
 def test_two_workers_draw_what_one_does(tmp_path: Path) -> None:
     for workers in (1, 2):
-        studio_shelves.draw(
-            studio_shelves.Fantasy(), LOOK, [{"id": 0, "name": "p"}], 4, tmp_path / str(workers), seed=2, workers=workers
-        )
+        composed_dataset.draw(random_set(4, 2), tmp_path / str(workers), workers=workers)
     assert digests(tmp_path / "1") == digests(tmp_path / "2")
 
 
 @pytest.mark.slow
 def test_studio_photos_of_the_shop_become_shelves_with_its_names(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
-    made, real = read(tmp_path / "s"), read(shop[0])
-    assert made.categories == real.categories and len(made.photos) == 3
-    assert all(max(photo.width, photo.height) == 160 for photo in made.photos)
-    assert sum(len(photo.boxes) for photo in made.photos) > 5
+    assert run(make_photos.main, arguments(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    synthetic, real = read(tmp_path / "s"), read(shop[0])
+    assert synthetic.categories == real.categories and len(synthetic.photos) == 3
+    assert all(max(photo.width, photo.height) == 160 for photo in synthetic.photos)
+    assert sum(len(photo.boxes) for photo in synthetic.photos) > 5
     before = digests(tmp_path / "s")
-    assert run(make_photos.main, words(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "s", "--studio", str(shop[0] / STUDIO), "--count", "3")) == 0
     assert digests(tmp_path / "s") == before
 
 
 @pytest.mark.slow
 def test_swapped_facings_keep_the_boxes_of_a_train_photo(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     real = {photo.boxes.tobytes() for photo in train_photos(*shop)}
     held_out = {photo.boxes.tobytes() for photo in read(shop[0]).photos} - real
     for photo in read(tmp_path / "p").photos:
@@ -89,7 +93,7 @@ def test_swapped_facings_keep_the_boxes_of_a_train_photo(shop: tuple[Path, Path]
 
 
 def test_backgrounds_are_train_photos_without_their_products(shop: tuple[Path, Path]) -> None:
-    found = cutouts.sources(cutouts.Backs(data=shop[0], runs=shop[1]))
+    found = cutouts.background_photos(cutouts.Backgrounds(data=shop[0], runs=shop[1]))
     assert [photo.path for photo in found] == [photo.path for photo in train_photos(*shop)]
     assert len(found) < len(read(shop[0]).photos)
 
@@ -106,38 +110,39 @@ def test_backgrounds_are_train_photos_without_their_products(shop: tuple[Path, P
         pytest.param(["--studio", "S", "--backgrounds", "B", "--count", "3"], "--backgrounds: got B, need a folder", id="no B"),
     ],
 )
-def test_wishes_that_cannot_be_met_are_one_line(
+def test_arguments_that_do_not_go_together_are_one_line(
     flags: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "S").mkdir()
     assert run(make_photos.main, ["--out", "out", *flags]) == 2
-    told = capsys.readouterr().err
-    assert error in told and told.count("\n") == 1
+    lines = capsys.readouterr().err
+    assert error in lines and lines.count("\n") == 1
 
 
-def test_photos_that_nobody_dealt_are_refused(shop: tuple[Path, Path]) -> None:
+def test_photos_without_folds_are_refused(shop: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"has no train.json; pass --runs R"):
         train_photos(shop[0], None)
 
 
 def test_names_are_the_data_sets_only_where_most_products_have_one() -> None:
     known = [{"id": 3, "name": "Tea "}, {"id": 9, "name": "rye"}]
-    assert make_photos.named({"a": "tea", "b": "Rye", "c": "oil"}, known) == (known, (("a", 3), ("b", 9)))
-    own, labels = make_photos.named({"a": "tea", "b": "oil", "c": "egg"}, known)
+    assert make_photos.match_categories({"a": "tea", "b": "Rye", "c": "oil"}, known) == (known, (("a", 3), ("b", 9)))
+    own, labels = make_photos.match_categories({"a": "tea", "b": "oil", "c": "egg"}, known)
     assert [category["name"] for category in own] == ["tea", "oil", "egg"] and labels == (("a", 0), ("b", 1), ("c", 2))
 
 
-def test_a_look_is_as_dense_as_the_photos(shop: tuple[Path, Path]) -> None:
-    look = make_photos.look_like(train_photos(*shop), 320)
+def test_an_appearance_is_as_dense_as_the_photos(shop: tuple[Path, Path]) -> None:
+    look = make_photos.appearance_of(train_photos(*shop), 320)
     assert all(max(size) == 320 for size in look.sizes)
     assert 1 <= look.rows[0] <= look.rows[1] <= 6  # the shop has two or three shelves to a photo
     assert (
-        make_photos.look_like((), 640).sizes == ((640, 480), (480, 640)) and make_photos.look_like((), 640).rows == Look().rows
+        make_photos.appearance_of((), 640).sizes == ((640, 480), (480, 640))
+        and make_photos.appearance_of((), 640).rows == ShelfAppearance().rows
     )
 
 
-def test_a_broken_studio_photo_is_told_of_and_left_out(tmp_path: Path) -> None:
+def test_a_broken_studio_photo_is_reported_and_left_out(tmp_path: Path) -> None:
     photo = np.full((60, 60, 3), 255, np.uint8)
     photo[10:50, 20:40] = (0, 0, 200)
     for name in ("a/main", "b/main"):
@@ -145,22 +150,22 @@ def test_a_broken_studio_photo_is_told_of_and_left_out(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "S" / f"{name}.png"), photo)
     (tmp_path / "S" / "a" / "front.jpg").write_bytes(b"broken")
     cv2.imwrite(str(tmp_path / "S" / "b" / "front.png"), np.full((60, 60, 3), 255, np.uint8))
-    told: list[str] = []
-    assert cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, told.append) == {"a": "a", "b": "b"}
-    assert "front.jpg: not a readable photo" in told[0] and "front.png: no product stands out" in told[1]
+    lines: list[str] = []
+    assert cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, lines.append) == {"a": "a", "b": "b"}
+    assert "front.jpg: not a readable photo" in lines[0] and "front.png: no product stands out" in lines[1]
     assert json.loads((tmp_path / "cut" / "cutouts.json").read_text())["products"]["a"]["main"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_an_album_of_another_kind_is_refused(tmp_path: Path) -> None:
-    assert coco_writer.claim(tmp_path / "a", {"kind": 1})
-    assert coco_writer.claim(tmp_path / "a", {"kind": 1})  # goes on
+def test_a_folder_of_another_data_set_is_refused(tmp_path: Path) -> None:
+    assert coco_writer.begin(tmp_path / "a", {"kind": 1})
+    assert coco_writer.begin(tmp_path / "a", {"kind": 1})  # goes on
     with pytest.raises(ValueError, match=r"holds another data set \(kind 1 there, 2 asked\)"):
-        coco_writer.claim(tmp_path / "a", {"kind": 2})
+        coco_writer.begin(tmp_path / "a", {"kind": 2})
 
 
 @pytest.mark.slow
 def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     runs = tmp_path / "R"
     runs.mkdir()
     (runs / "folds.json").write_bytes((shop[1] / "folds.json").read_bytes())
@@ -175,7 +180,7 @@ def test_a_training_takes_them_in_and_says_how_far_it_is(shop: tuple[Path, Path]
 
 
 def test_synthetic_photos_of_unknown_names_go_with_one_class_only(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    studio_shelves.draw(studio_shelves.Fantasy(), LOOK, [{"id": 0, "name": "thing"}], 2, tmp_path / "s", workers=1)
+    composed_dataset.draw(random_set(2, 0, "thing"), tmp_path / "s", workers=1)
     dataset = read(shop[0])
     assert len(train.synthetic_photos(tmp_path / "s", dataset, "one", "")) == 2
     with pytest.raises(ValueError, match="has the category 'thing', the data set has not"):
@@ -195,14 +200,14 @@ def test_photos_made_under_another_deal_are_refused(
     shop: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else photos that are held out now would be trained on."""
-    assert run(make_photos.main, words(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
+    assert run(make_photos.main, arguments(shop, tmp_path / "p", "--paste", "--count", "4")) == 0
     other = tmp_path / "R"
     assert folds.main(["--data", str(shop[0]), "--out", str(other), "--seed", "5"]) == 0
     assert {p.id for p in train_photos(shop[0], other)} != {p.id for p in train_photos(*shop)}
     flags = ["--data", str(shop[0]), "--out", str(other), "--quick"]
     assert train.main([*flags, "--synthetic", str(tmp_path / "p"), "--synthetic-ratio", "0.5"]) == 2
     assert "is made of other photos than these folds train on" in capsys.readouterr().err
-    assert run(make_photos.main, words((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
+    assert run(make_photos.main, arguments((shop[0], other), tmp_path / "p", "--paste", "--count", "4")) == 2
     assert "holds another data set" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.studies.reading import (
+from experiments.studies.number_reading import (
     THRESHOLDS,
     Row,
     best,
@@ -161,14 +161,14 @@ def test_the_curves_are_a_picture(models: list[str], tmp_path: Path) -> None:
 
 
 def test_no_photos_give_files_without_rows(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "new" / "folder", [], [], CATEGORIES, NAMES, 0.5)
+    write_predictions(tmp_path / "new" / "folder", [], [], CATEGORIES, 0.5)
     assert json.loads((tmp_path / "new" / "folder" / "pred.json").read_text()) == []
     assert (tmp_path / "new" / "folder" / "pred.csv").read_text() == "image_id,pred_label\n"
 
 
 def test_predictions_as_written(tmp_path: Path) -> None:
     (tmp_path / "pred.csv").write_text("old")
-    write_predictions(tmp_path, PHOTOS, FOUND, CATEGORIES, NAMES, 0.58)
+    write_predictions(tmp_path, PHOTOS, FOUND, CATEGORIES, 0.58)
     assert (tmp_path / "pred.csv").read_bytes() == b"image_id,pred_label\n11,123\n5,-1\n7,1\n"
     assert json.loads((tmp_path / "pred.json").read_text()) == [
         {"image_id": 11, "category_id": 101, "bbox": [0, 100, 14, 24], "score": 0.95},
@@ -180,12 +180,12 @@ def test_predictions_as_written(tmp_path: Path) -> None:
 
 
 def test_two_names_on_one_digit_are_both_boxes_and_one_letter(tmp_path: Path) -> None:
-    write_predictions(tmp_path, PHOTOS[1:2], [detections([ONE, ONE], [7, 1], [0.8, 0.9])], CATEGORIES, NAMES, 0.5)
+    write_predictions(tmp_path, PHOTOS[1:2], [detections([ONE, ONE], [7, 1], [0.8, 0.9])], CATEGORIES, 0.5)
     assert (tmp_path / "pred.csv").read_text() == "image_id,pred_label\n5,1\n"
     assert [row["category_id"] for row in json.loads((tmp_path / "pred.json").read_text())] == [101, 107]
 
 
 def test_another_number_of_photos_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
-        write_predictions(tmp_path, PHOTOS, FOUND[:2], CATEGORIES, NAMES, 0.5)
+        write_predictions(tmp_path, PHOTOS, FOUND[:2], CATEGORIES, 0.5)
     assert list(tmp_path.iterdir()) == []

@@ -1,17 +1,17 @@
-"""Composed photos: boxes lie where packages are seen, layouts keep to their shelves, what is behind is nobody's."""
+"""Composed photos: boxes lie where packages are seen, layouts keep to their shelves, packages behind others have none."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from stage1_detector.synthesis.compose import Stock, compose, expose, paint, read_png
-from stage1_detector.synthesis.fantasy import ASPECT, KINDS, draw_fantasy
-from stage1_detector.synthesis.ground import emptied, ground
+from stage1_detector.synthesis.backgrounds import random_surface, remove_products
 from stage1_detector.synthesis.layout import KINDS as LAYOUTS
-from stage1_detector.synthesis.layout import Look, Placed, Scene, arrange
+from stage1_detector.synthesis.layout import PlacedPackage, Scene, ShelfAppearance, arrange
+from stage1_detector.synthesis.random_packs import ASPECT, KINDS, draw_random_pack
+from stage1_detector.synthesis.rendering import Stock, expose, paint, read_png, render
 
-PLAIN = Look(
+PLAIN = ShelfAppearance(
     sizes=((320, 240),), rows=(2, 3), keystone=0.0, turn=0.0, blur=(0.01, 0.02), noise=(0.0, 0.01), lean=0.0, deep=0.0,
     visible=0.0,
 )  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_cutout_is_refused(tmp_path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_boxes_are_where_the_packages_are(seed: int) -> None:
-    shot = compose(PLAIN, plain_stock(), grey(), np.random.default_rng(seed))
+    shot = render(PLAIN, plain_stock(), grey(), np.random.default_rng(seed))
     assert shot.image.shape == (240, 320, 3) and shot.image.dtype == np.uint8
     assert len(shot.boxes) == len(shot.labels) > 3
     assert set(shot.labels) <= {7, 8, 9}  # the stock's categories
@@ -55,15 +55,15 @@ def test_boxes_are_where_the_packages_are(seed: int) -> None:
 
 
 def test_a_photo_depends_on_its_generator_alone() -> None:
-    first, again, other = (compose(PLAIN, plain_stock(), grey(), np.random.default_rng(seed)) for seed in (5, 5, 6))
+    first, again, other = (render(PLAIN, plain_stock(), grey(), np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.boxes, again.boxes)
     assert not np.array_equal(first.image, other.image)
 
 
-def test_what_stands_behind_is_nobodys() -> None:
+def test_packages_behind_others_own_no_pixels() -> None:
     stock = plain_stock()
-    front, behind = Placed(0, 60, 60, 40, 60, 0.0), Placed(1, 60, 40, 40, 60, 0.0, behind=1)
+    front, behind = PlacedPackage(0, 60, 60, 40, 60, 0.0), PlacedPackage(1, 60, 40, 40, 60, 0.0, behind=1)
     scene = Scene((160, 120), (160, 120), (), (behind, front))
     _, owner, areas = paint(scene, stock, grey(), np.random.default_rng(0))
     assert set(np.unique(owner)) == {0, 2}
@@ -72,12 +72,12 @@ def test_what_stands_behind_is_nobodys() -> None:
     assert not apart.any()
 
 
-def replace_placed(scene: Scene, *placed: Placed) -> Scene:
+def replace_placed(scene: Scene, *placed: PlacedPackage) -> Scene:
     return scene._replace(placed=placed)
 
 
 def test_a_board_hides_what_is_behind_its_edge() -> None:
-    scene = Scene((160, 120), (160, 120), ((70.0, 80.0),), (Placed(0, 60, 60, 40, 60, 0.0),))
+    scene = Scene((160, 120), (160, 120), ((70.0, 80.0),), (PlacedPackage(0, 60, 60, 40, 60, 0.0),))
     _, owner, _ = paint(scene, plain_stock(), grey(), np.random.default_rng(0))
     assert not owner[70:80].any() and owner[60, 60] == 1
 
@@ -85,12 +85,12 @@ def test_a_board_hides_what_is_behind_its_edge() -> None:
 @pytest.mark.parametrize("kind", LAYOUTS)
 @pytest.mark.parametrize("seed", range(5))
 def test_layouts_keep_to_their_shelves(kind: str, seed: int) -> None:
-    look = replace(PLAIN, kinds=tuple(float(k == kind) for k in LAYOUTS), deep=0.5)
+    appearance = replace(PLAIN, kinds=tuple(float(k == kind) for k in LAYOUTS), deep=0.5)
     rng = np.random.default_rng(seed)
-    scene = arrange(look, np.array([0.5, 1.0, 2.0] * 5), np.ones(15), rng)
+    scene = arrange(appearance, np.array([0.5, 1.0, 2.0] * 5), np.ones(15), rng)
     assert scene.photo == (320, 240)
     if kind == "loose":
-        assert not scene.boards and 0 < len(scene.placed) <= look.loose[1]
+        assert not scene.boards and 0 < len(scene.placed) <= appearance.loose[1]
         return
     tops = np.array([top for top, _ in scene.boards])
     for one in scene.placed:
@@ -102,21 +102,21 @@ def test_layouts_keep_to_their_shelves(kind: str, seed: int) -> None:
 
 
 def test_an_empty_scene_has_no_boxes() -> None:
-    look = replace(PLAIN, kinds=(0, 0, 0, 1), loose=(1, 1), visible=1.1)
-    shot = compose(look, plain_stock(), grey(), np.random.default_rng(0))
+    appearance = replace(PLAIN, kinds=(0, 0, 0, 1), loose=(1, 1), visible=1.1)
+    shot = render(appearance, plain_stock(), grey(), np.random.default_rng(0))
     assert shot.boxes.shape == (0, 4) and shot.boxes.dtype == np.float32 and shot.labels.shape == (0,)
 
 
 @pytest.mark.parametrize("size", [(240, 320), (63, 97), (16, 16)])
 def test_exposing_keeps_the_form(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 100, np.uint8)
-    out = expose(Look(), image, np.random.default_rng(0))
+    out = expose(ShelfAppearance(), image, np.random.default_rng(0))
     assert out.shape == image.shape and out.dtype == np.uint8
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_every_made_up_package_can_be_seen(seed: int) -> None:
-    picture = draw_fantasy(np.random.default_rng(seed), 80)
+    picture = draw_random_pack(np.random.default_rng(seed), 80)
     least, most = min(low for low, _ in ASPECT.values()), max(high for _, high in ASPECT.values())
     assert len(picture) == 80 and picture.shape[2] == 4
     assert least * 80 - 1 <= picture.shape[1] <= most * 80 + 1
@@ -125,20 +125,20 @@ def test_every_made_up_package_can_be_seen(seed: int) -> None:
 
 def test_made_up_packages_are_of_every_kind() -> None:
     assert set(KINDS) == set(ASPECT)
-    wide = [draw_fantasy(np.random.default_rng(s), 60).shape[1] for s in range(80)]
+    wide = [draw_random_pack(np.random.default_rng(s), 60).shape[1] for s in range(80)]
     assert max(wide) > 2 * min(wide)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_ground_is_an_image_of_its_size(seed: int) -> None:
-    image = ground((97, 64), np.random.default_rng(seed))
+    image = random_surface((97, 64), np.random.default_rng(seed))
     assert image.shape == (64, 97, 3) and image.dtype == np.uint8
 
 
 def test_a_background_loses_its_products_and_nothing_else() -> None:
     photo = np.full((200, 300, 3), 90, np.uint8)
     photo[60:120, 100:160] = (255, 0, 0)
-    out = emptied(photo, np.array([[100, 60, 160, 120]], np.float32))
+    out = remove_products(photo, np.array([[100, 60, 160, 120]], np.float32))
     assert np.abs(out[60:120, 100:160].astype(int) - 90).max() < 30
     np.testing.assert_allclose(out[:40], 90, atol=2)
-    np.testing.assert_array_equal(emptied(photo, np.zeros((0, 4), np.float32))[150:], photo[150:])
+    np.testing.assert_array_equal(remove_products(photo, np.zeros((0, 4), np.float32))[150:], photo[150:])

@@ -1,4 +1,4 @@
-"""A drawn shop's products: families of look-alikes with made-up names, and how often each is met. Knows nothing of pixels."""
+"""The products of a drawn shop: families of look-alikes with made-up names, and their frequencies."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from stage1_detector.synthesis.pack import BANDS, FONTS, ICONS, PATTERNS, SHAPES
 
 
 @dataclass(frozen=True)
-class World:
-    """All products (index = category id) and how often each is met."""
+class Catalogue:
+    """All C products (index = category id) and how often each occurs."""
 
     products: tuple[Product, ...]
     weights: tuple[float, ...]  # (C,) > 0, sum 1
@@ -43,8 +43,8 @@ BASES: tuple[Colour, ...] = (
 )  # fmt: skip
 
 
-def make_world(categories: int, families: int, tail: float, rng: np.random.Generator) -> World:
-    """A shop of `categories` products; how often rank r is met falls as exp(-r / (tail * categories)).
+def make_catalogue(categories: int, families: int, tail: float, rng: np.random.Generator) -> Catalogue:
+    """A shop of `categories` products; the frequency of rank r falls as exp(-r / (tail * categories)).
 
     ValueError if `families` is more than there are names for, or does not fit `categories` at 1 to 8 members each.
     """
@@ -55,11 +55,11 @@ def make_world(categories: int, families: int, tail: float, rng: np.random.Gener
     members = [m for k, n in zip(kinds, _sizes(categories, families, rng), strict=True) for m in _members(int(k), n, rng)]
     order = rng.permutation(categories)  # (C,) frequency ranks
     weights = np.exp(-order / (tail * categories))
-    return World(tuple(members), tuple((weights / weights.sum()).tolist()))
+    return Catalogue(tuple(members), tuple((weights / weights.sum()).tolist()))
 
 
 def _sizes(categories: int, families: int, rng: np.random.Generator) -> list[int]:
-    """How many members each family has: 1 to 8, in sum `categories`."""
+    """How many members each family has: 1 to 8 each, `categories` in all."""
     sizes = np.full(families, categories // families)
     sizes[: categories % families] += 1
     for _ in range(families):
@@ -70,7 +70,7 @@ def _sizes(categories: int, families: int, rng: np.random.Generator) -> list[int
 
 
 def _members(kind: int, count: int, rng: np.random.Generator) -> list[Product]:
-    """`count` sisters of one family: no two share a word or a colour; their icons differ where the family's icon varies."""
+    """`count` members of one family: no two share a word or a colour; their icons differ where the family's icon varies."""
     family = _family(kind, rng)
     words = rng.permutation(GOODS[family.goods][1].split())[:count].tolist()
     far = [a for a in ACCENTS if np.abs(np.subtract(a, family.base)).sum() > 110]

@@ -1,6 +1,7 @@
-"""Made-up packages, no two alike: cartons, bottles, jars, tubs, cans, tubes, pouches, bags, fruit: for the starter detector.
+"""Random packages, no two alike: cartons, bottles, jars, tubs, cans, tubes, pouches, bags, fruit. For the starter detector.
 
-A package is drawn flat and from the front, on nothing. The drawn shop's look-alikes are `pack`'s; here only variety counts.
+A package is drawn flat and from the front, on a transparent ground. `pack` draws the look-alike products of the drawn shop;
+here only variety counts.
 """
 
 import cv2
@@ -23,12 +24,12 @@ ASPECT = {  # least and most width / height
 ROUND = ("bottle", "jar", "tub", "can", "tube", "fruit")
 
 
-def draw_fantasy(rng: np.random.Generator, height: int) -> Image:
+def draw_random_pack(rng: np.random.Generator, height: int) -> Image:
     """One package, `height` pixels tall: uint8 (H, W, 4) RGBA, alpha 0 outside."""
     kind = str(rng.choice(KINDS))
     width = max(8, round(height * np.exp(rng.uniform(*np.log(ASPECT[kind])))))
-    ground = _colour(rng)
-    image = _print(rng, ground, width, height)
+    background = _colour(rng)
+    image = _print(rng, background, width, height)
     if kind in ("bottle", "jar", "tub", "can") and rng.random() < 0.7:
         image = _glass(rng, image)
     profile = _profile(kind, rng)
@@ -65,10 +66,10 @@ def _profile(kind: str, rng: np.random.Generator) -> Floats:
     return np.clip(np.array(points, np.float64), 0, (1, 0.5))
 
 
-def _print(rng: np.random.Generator, ground: Colour, width: int, height: int) -> Image:
-    """What is printed on it (H, W, 3): a ground, fields, pictures and words, more or less of each."""
+def _print(rng: np.random.Generator, background: Colour, width: int, height: int) -> Image:
+    """The print of a package (H, W, 3): a background colour, fields, pictures and words, a random number of each."""
     canvas = np.empty((height, width, 3), np.uint8)
-    canvas[:] = ground
+    canvas[:] = background
     if rng.random() < 0.5:
         canvas = _wash(rng, canvas)
     for _ in range(rng.integers(0, 5)):
@@ -85,7 +86,7 @@ def _print(rng: np.random.Generator, ground: Colour, width: int, height: int) ->
 
 
 def _wash(rng: np.random.Generator, canvas: Image) -> Image:
-    """A ground that runs from colour to colour, softly and without order: a picture out of focus."""
+    """`canvas` blended with smooth random colours, like a picture out of focus."""
     coarse = rng.uniform(0, 255, (int(rng.integers(2, 6)), int(rng.integers(2, 6)), 3)).astype(np.float32)
     soft = cv2.resize(coarse, canvas.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     share = rng.uniform(0.2, 0.8)
@@ -93,7 +94,7 @@ def _wash(rng: np.random.Generator, canvas: Image) -> Image:
 
 
 def _picture(rng: np.random.Generator, canvas: Image) -> None:
-    """One or several icons, discs or leaves of one colour."""
+    """Paint 1, 3 or 8 icons of one colour."""
     spokes = ICONS[str(rng.choice(list(ICONS)))]
     turn = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
     form = np.stack([np.cos(turn), np.sin(turn)], 1) * spokes[:, None]  # (60, 2)
@@ -107,7 +108,7 @@ def _picture(rng: np.random.Generator, canvas: Image) -> None:
 
 
 def _word(rng: np.random.Generator, canvas: Image) -> None:
-    """A word or two, across or, on a narrow package, along."""
+    """Write one to three words across the package or, on a narrow one, along it."""
     text = " ".join(rng.choice(WORDS, rng.integers(1, 4)))
     text = text.upper() if rng.random() < 0.5 else text
     along = canvas.shape[1] < canvas.shape[0] * rng.uniform(0.2, 0.6)
@@ -125,7 +126,7 @@ def _word(rng: np.random.Generator, canvas: Image) -> None:
 
 
 def _glass(rng: np.random.Generator, image: Image) -> Image:
-    """A label with lid and body of other colours around it."""
+    """`image` as the label of a package with a lid and a body of other colours."""
     height = len(image)
     y0, y1 = round(rng.uniform(0.15, 0.45) * height), round(rng.uniform(0.75, 1) * height)
     body = np.empty_like(image)
@@ -137,7 +138,7 @@ def _glass(rng: np.random.Generator, image: Image) -> Image:
 
 
 def _light(kind: str, rng: np.random.Generator, width: int, height: int) -> npt.NDArray[np.float32]:
-    """Light and shade on its form (H, W), about 0.4 to 1.4."""
+    """Factors of light and shade (H, W) by the form of the package, about 0.4 to 1.4."""
     x, y = np.linspace(-1, 1, width)[None], np.linspace(-1, 1, height)[:, None]
     if kind in ROUND:
         across = (
@@ -153,14 +154,14 @@ def _light(kind: str, rng: np.random.Generator, width: int, height: int) -> npt.
 
 
 def _side(lit: npt.NDArray[np.floating], rng: np.random.Generator) -> None:
-    """A carton seen from the side shows another face, darker, behind an edge."""
+    """Paint a second, darker face on one side of a carton, as if seen from an angle."""
     edge = round(lit.shape[1] * rng.uniform(0.1, 0.4))
     face = slice(None, edge) if rng.random() < 0.5 else slice(-edge, None)
     lit[:, face] = lit[:, face] * 0.3 + np.array(_colour(rng)) * 0.35
 
 
 def _colour(rng: np.random.Generator) -> Colour:
-    """Any colour: a third of them pale or dark, as grounds often are."""
+    """A random colour; a third of them pale or dark, as grounds often are."""
     hue, saturation, value = rng.uniform(0, 180), 255 * rng.beta(1.3, 1.3), rng.uniform(20, 255)
     if rng.random() < 0.35:
         saturation, value = saturation * 0.2, rng.choice([rng.uniform(210, 255), rng.uniform(10, 70)])

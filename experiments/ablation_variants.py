@@ -1,0 +1,114 @@
+"""The variants that the ablation compares: ways of naming the same boxes, each fitted on valid and deciding on test."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from experiments.figures.ablation_table import Variant
+from fusion.boxes import Detections
+from fusion.ensemble import Ensemble
+from fusion.gate import POLICIES, Gate, choose_labels, detector_probabilities, mass_above
+from fusion.models import Model
+from fusion.views import crop
+from photos.data import Dataset, read_image
+from photos.folds import Folds
+from photos.studio import STUDIO
+from runs import record
+from runs.command import say
+from stage2_classifier import neighbours
+from stage2_classifier.crops import shelf_regions, studio_regions
+from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policy, named_boxes, predictions, true_names
+from stage2_classifier.gate.evidence import BoxesToName, Evidence, OutputCache, probabilities_at
+
+ADOPTED = "gate + further names"
+UNCALIBRATED = (1.0, 1e-6)  # temperature and floor of class evidence that is not calibrated
+COVERAGE = 0.95  # taken: a usual value, not tuned
+K = 5  # taken: a usual value; what contestants' kNN used is not published
+
+
+def variant(title: str, test: Sequence[Evidence], gate: Gate) -> Variant:
+    """The decisions of one gate."""
+    names = [choose_labels(e.merged, e.probabilities, gate)[0] for e in test]
+    return Variant(title, predictions(test, [gate] * len(test)), names)
+
+
+def policies(valid: Sequence[Evidence], test: Sequence[Evidence], adopted: Gate) -> list[Variant]:
+    """Every policy, `detector` first, then the gate adopted, without and with further names."""
+    fitted = [variant(policy, test, fit_policy(policy, valid)) for policy in POLICIES]
+    return [*fitted, variant("gate", test, replace(adopted, further=0)), variant(ADOPTED, test, adopted)]
+
+
+def raw(title: str, valid: Sequence[Evidence], test: Sequence[Evidence]) -> Variant:
+    """The classifier's names always, in the order that valid likes best."""
+    return variant(title, test, fit_policy("raw", valid))
+
+
+def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence]) -> list[Variant]:
+    """`raw`, and `agree` with nothing fitted but its plausible set, on evidence of a classifier that is not calibrated."""
+    rows, labels = named_boxes(valid)
+    threshold = conformal_threshold(mass_above(detector_probabilities(rows, *UNCALIBRATED), labels), COVERAGE)
+    agree = Gate("agree", *UNCALIBRATED, COVERAGE, threshold, name_exponent=EXPONENTS[0])
+    return [raw("raw, uncalibrated", valid, test), variant("agree, uncalibrated", test, agree)]
+
+
+def knn(
+    runs: Path, classifier: str, dataset: Dataset, parts: Folds, valid: Sequence[Evidence], test: Sequence[Evidence]
+) -> list[Variant]:
+    """kNN on the classifier's embeddings in its place: on shelf crops, and on studio photos where there are any."""
+    model = neighbours.load_embedder(runs / classifier / "model.onnx")
+    size = model.sidecar.size
+    galleries = {"shelf": shelf_regions(parts.photos("train"), size)}
+    if (dataset.root / STUDIO).is_dir():
+        galleries["studio"] = studio_regions(dataset.root / STUDIO, dataset.categories, size)
+    say("kNN: embeds the crops of both parts")
+    queries = [[_embedded(model, e) for e in part] for part in (valid, test)]
+    variants = []
+    for title, regions in galleries.items():
+        gallery = neighbours.embed_regions(model, regions)
+        both = [
+            _named_by(gallery, part, own, len(dataset.categories)) for part, own in zip((valid, test), queries, strict=True)
+        ]
+        variants.append(raw(f"raw: kNN {title}", *both))
+    return variants
+
+
+def _embedded(model: Model, e: Evidence) -> np.ndarray:
+    image = read_image(e.photo.path, e.photo.width, e.photo.height)
+    side = model.sidecar
+    crops = [crop(image, box, side.size, side.margin, side.fit) for box in e.merged.boxes]
+    return neighbours.embed(model, np.stack(crops)) if crops else np.zeros((0, 1), np.float32)
+
+
+def _named_by(
+    gallery: neighbours.Embedded, evidence: Sequence[Evidence], queries: Sequence[np.ndarray], n_names: int
+) -> list[Evidence]:
+    """`evidence` with kNN's probabilities in place of the classifier's; `queries` (N, D) are each photo's embeddings."""
+    by_photo = zip(evidence, queries, strict=True)
+    return [replace(e, probabilities=_knn_probabilities(gallery, own, n_names)) for e, own in by_photo]
+
+
+def _knn_probabilities(gallery: neighbours.Embedded, queries: np.ndarray, n_names: int) -> np.ndarray:
+    if len(queries) == 0:
+        return np.zeros((0, n_names), np.float32)
+    return neighbours.knn_probabilities(gallery.vectors, gallery.labels, queries, n_names, K)
+
+
+def oracles(runs: Path, ensemble: Ensemble, test: Sequence[Evidence]) -> list[Variant]:
+    """Perfect names on the merged boxes, in their order; and the first classifier's names on perfect boxes."""
+    boxes = {e.photo.id: e.photo.boxes for e in test}
+    key = record.digest({photo_id: rows.tolist() for photo_id, rows in boxes.items()})
+    true_boxes = BoxesToName([e.photo for e in test], boxes, key)
+    rows = probabilities_at(true_boxes, ensemble.classifiers[0], len(ensemble.categories), OutputCache(runs, runs / "raw"))
+    perfect = [Evidence(e.photo, Detections(e.photo.boxes, np.ones(len(p), np.float32), e.photo.labels), p)
+               for e, p in zip(test, rows, strict=True)]  # fmt: skip
+    named_rightly = [with_true_names(e, e.merged) for e in test]
+    box_oracle = replace(variant("box oracle (raw)", perfect, Gate("raw", name_exponent=0.5)), names=None)
+    return [Variant("name oracle", named_rightly, [d.labels for d in named_rightly]), box_oracle]
+
+
+def with_true_names(evidence: Evidence, detections: Detections) -> Detections:
+    """`detections` with the true name wherever there is one: what perfect naming would score."""
+    truth = true_names(evidence.truth, detections.boxes)
+    return replace(detections, labels=np.where(truth >= 0, truth, detections.labels))

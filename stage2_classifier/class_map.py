@@ -1,0 +1,87 @@
+"""Where a new name goes in the class maps of a classifier's sidecar and of ensemble.json, and its calibration there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion.models import read_object
+from photos.data import Dataset
+from stage2_classifier.neighbours import Floats
+from stage2_classifier.prototypes import Place
+from stage2_classifier.scaling import Scaling
+
+STOLEN = 0.0025  # taken: half of the 0.5 points by which the others' accuracy may change (issue 3)
+
+
+def find_place(
+    name: str, wanted: int | None, known: Sequence[int], dataset: Dataset, enrolled: Sequence[dict[str, Any]]
+) -> Place:
+    """Where `name` goes in a class map of ids `known`. Raises ValueError for an id that is taken, or a name not in the map."""
+    ids = {c.name.strip().casefold(): c.id for c in dataset.categories}
+    ids |= {str(row["name"]).strip().casefold(): int(row["id"]) for row in enrolled}
+    own = ids.get(name.strip().casefold())
+    if own is not None and own in known:
+        if wanted not in (None, own):
+            raise ValueError(f"--id: got {wanted}, but {name!r} has the id {own} already")
+        return Place(known.index(own), own, True)
+    taken = {*known, *ids.values()} - {own}
+    new = wanted if wanted is not None else own if own is not None else max(taken, default=-1) + 1
+    if new in taken or new < 0:
+        raise ValueError(f"--id: got {new}, must be 0 or more and none of the {len(taken)} ids that are taken")
+    return Place(len(known), new, False)
+
+
+def with_category(sidecar: dict[str, Any], place: Place, blend: float) -> dict[str, Any]:
+    """The sidecar's values with the new category, neutral in vector scaling: the entries of a name never seen held out.
+
+    >>> with_category({"categories": [4], "scale": [2.0, 9.0]}, Place(1, 5, False), 1.0)
+    {'categories': [4, 5], 'scale': [2.0, 1.0, 9.0]}
+    """
+    new = dict(sidecar)
+    for key, neutral in (("scale", 1.0), ("bias", 0.0)):
+        if sidecar.get(key) and (blend == 1 or not place.replaces):
+            values = list(sidecar[key])
+            values[place.at : place.at + place.replaces] = [neutral]
+            new[key] = values
+    new["categories"] = [*sidecar["categories"], *([] if place.replaces else [place.id])]
+    return new
+
+
+def with_bias(sidecar: dict[str, Any], place: Place, width: int, bias: float) -> dict[str, Any]:
+    """The sidecar's values with the bias of the new name lowered by `bias` <= 0; `width` columns in all.
+
+    >>> with_bias({"bias": None}, Place(1, 5, False), 3, -2.0), with_bias({"bias": [1.0, 0.0]}, Place(1, 5, False), 2, 0.0)
+    ({'bias': [0.0, -2.0, 0.0]}, {'bias': [1.0, 0.0]})
+    """
+    if bias == 0:
+        return sidecar
+    values = list(sidecar.get("bias") or [0.0] * width)
+    values[place.at] += bias
+    return sidecar | {"bias": values}
+
+
+def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int]) -> dict[str, Any] | None:
+    """The values of the ensemble at PATH, if it uses `file`, with the class map `new` for `known`; None if nothing changes.
+
+    Raises ValueError where its class map is another than that of the classifier.
+    """
+    values = read_object(path) if path.is_file() else {}
+    if file not in [namer.get("file") for namer in values.get("classifiers", [])]:
+        return None
+    ids = values["categories"]
+    if ids[: len(new)] == list(new):  # another classifier was taught it first
+        return None
+    if ids != list(known):
+        raise ValueError(f"{path}: its {len(ids)} categories do not go on from the {len(known)} of {file}; pass --id as there")
+    return values | {"categories": list(new)}
+
+
+def bias_of(logits: Floats, sidecar: dict[str, Any], place: Place) -> float:
+    """The bias <= 0 with which the name at `place` is the first of at most STOLEN of the rows of `logits` (N, C)."""
+    if len(logits) == 0:
+        return 0.0
+    scaled = Scaling(sidecar.get("temperature", 1.0), sidecar.get("scale"), sidecar.get("bias")).scaled(logits)  # (N, C)
+    margin = scaled[:, place.at] - np.delete(scaled, place.at, axis=1).max(1, initial=-np.inf)
+    return -max(0.0, float(np.quantile(margin, 1 - STOLEN, method="higher")))

@@ -1,0 +1,192 @@
+"""Search for weights of views and a way of merging, nested by scene: no photo is scored by a search that saw it.
+
+    python -m stage2_classifier.gate.search --data D --runs R [--detectors R/one ...] [--trials 60] [--folds 5] [--parts valid]
+                                            [--apply]
+
+Each turn leaves out some scenes, searches on the others (optuna) and merges the left-out photos by what it chose. All turns
+together are compared with the default, every view of weight 1 under WBF, by a paired interval over scenes. Only where its lower
+end is above 0 is the search on all photos adopted: R/search.json records its choice, and with --apply R/ensemble.json takes it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fusion.boxes import Detections
+from fusion.ensemble import Ensemble, Member, Merge, parse
+from fusion.models import read_object
+from fusion.pipeline import merge
+from photos import folds
+from photos.data import Photo, read
+from photos.score import Interval, Truth, bootstrap, match
+from runs import record
+from runs.command import run, say, ticker
+from stage2_classifier.gate.ensemble import NAME
+from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
+from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, match_merged, with_weights
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+METHODS = ("wbf", "nms", "soft_nms")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is searched: trials of each search, turns of the cross-validation by scene, and the seed of both."""
+
+    trials: int = 60
+    turns: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for too few trials or turns."""
+        if self.trials < 1 or self.turns < 2:
+            raise ValueError(f"--trials, --folds: got {self.trials}, {self.turns}, need at least 1 and 2")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The search's gain over the default on photos it did not see, both their det mAP50, and its choice on all photos."""
+
+    gain: Interval
+    default: float
+    nested: float
+    chosen: Ensemble
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the gain is shown."""
+        return self.gain.low > 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Search in one run folder, and with --apply write what is adopted into its ensemble.json."""
+    prog = "python -m stage2_classifier.gate.search"
+    p = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--runs", type=Path, required=True, help="run folder with folds.json and the detectors")
+    p.add_argument("--detectors", type=Path, nargs="+", help="folders of finished class-agnostic detectors; default R/one")
+    p.add_argument("--trials", type=int, default=Effort.trials)
+    p.add_argument("--folds", type=int, default=Effort.turns)
+    p.add_argument("--parts", nargs="+", default=["valid"], choices=("valid", "test"))
+    p.add_argument("--seed", type=int, default=0, help="of the search and of the bootstrap")
+    p.add_argument("--apply", action="store_true", help="let R/ensemble.json do what is adopted")
+    args = p.parse_args(argv)
+    result = search_run(args.data, args.runs, args.detectors, args.parts, Effort(args.trials, args.folds, args.seed))
+    if args.apply and result.adopted:
+        apply(args.runs, result.chosen)
+
+
+def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: Sequence[str], effort: Effort) -> SearchResult:
+    """Search with the `detectors` (RUNS/one if None) on these parts of RUNS/folds.json, and write RUNS/search.json.
+
+    Raises ValueError where a detector is not finished, or the photos have fewer scenes than the search has turns.
+    """
+    split = folds.load(runs / folds.NAME, read(data))
+    photos = [photo for part in parts for photo in split.photos(part)]
+    scenes = np.array([split.scene[photo.id] for photo in photos])
+    if len(np.unique(scenes)) < effort.turns:
+        raise ValueError(f"--folds: got {effort.turns}, allowed 2 to {len(np.unique(scenes))}, the scenes of these photos")
+    ensemble = ensemble_of([folder / "model.onnx" for folder in detectors or [runs / "one"]], photos)
+    raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker("photos"))
+    result = nested_search(photos, raw, ensemble, scenes, effort)
+    gain = f"{result.gain.value:+.4f} [{result.gain.low:+.4f}, {result.gain.high:+.4f}]"
+    say(f"default {result.default:.4f}, searched {result.nested:.4f} on photos it did not see: {gain}")
+    say("adopted" if result.adopted else "not adopted: the gain is not shown, the default stays")
+    values = {"gain": asdict(result.gain), "adopted": result.adopted, "chosen": asdict(result.chosen)}
+    record.write_json(runs / "search.json", values)
+    return result
+
+
+def nested_search(
+    photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, scenes: np.ndarray, effort: Effort
+) -> SearchResult:
+    """Search on all photos, and in turns on the scenes of the others; `scenes` (P,) of each photo."""
+    default = equal_weights(ensemble, [VIEWS] * len(ensemble.detectors), Merge())
+    merged = _merged_in_turns(photos, raw, ensemble, scenes, effort)
+    truths = [Truth(photo.boxes, np.zeros_like(photo.labels)) for photo in photos]
+    searched_match, default_match = match(truths, merged, 1), match_merged(photos, raw, default)
+    gain = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
+    before = det_map50(photos, raw, default)
+    chosen = search(photos, raw, ensemble, effort.trials, effort.seed)
+    return SearchResult(gain, before, before + gain.value, chosen)
+
+
+def _merged_in_turns(
+    photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, scenes: np.ndarray, effort: Effort
+) -> list[Detections]:
+    """The merged boxes of each photo, as the search on the scenes of the other turns chose."""
+    from sklearn.model_selection import GroupKFold  # here, as optuna below: mistakes in arguments are answered without them
+
+    merged: dict[int, Detections] = {}
+    for k, (searched, left_out) in enumerate(GroupKFold(effort.turns).split(scenes, groups=scenes)):
+        seed = effort.seed * effort.turns + k
+        best = search([photos[i] for i in searched], [raw[i] for i in searched], ensemble, effort.trials, seed)
+        merged |= {int(i): merge(raw[i], best) for i in left_out}
+        say(f"turn {k + 1} of {effort.turns}: {best.merge.method} at {best.merge.iou:.2f}, for {len(left_out)} photos")
+    return [merged[i] for i in range(len(photos))]
+
+
+def search(photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, trials: int, seed: int) -> Ensemble:
+    """The best of `trials` ways of merging on these photos; the default is tried first, so none is worse there."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    names = [f"{i}.{view}" for i in range(len(ensemble.detectors)) for view in VIEWS]
+    study.enqueue_trial({"method": "wbf", "iou": Merge.iou, **dict.fromkeys(names, 1.0)})
+    study.optimize(lambda trial: det_map50(photos, raw, proposed(trial, ensemble)), n_trials=trials)
+    return proposed(optuna.trial.FixedTrial(study.best_params), ensemble)
+
+
+def proposed(trial: "BaseTrial", ensemble: Ensemble) -> Ensemble:
+    """The ensemble that a trial proposes; the first detector's plain view always counts."""
+    method = trial.suggest_categorical("method", METHODS)
+    iou = trial.suggest_float("iou", 0.35, 0.85)
+    sigma = trial.suggest_float("sigma", 0.05, 1.0) if method == "soft_nms" else Merge.sigma
+    weights = []
+    for i in range(len(ensemble.detectors)):
+        by_name = {view: trial.suggest_float(f"{i}.{view}", 0.0, 1.0, step=0.25) for view in VIEWS}
+        weights.append(by_name | ({"plain": max(0.25, by_name["plain"])} if i == 0 else {}))
+    return with_weights(ensemble, weights, Merge(method, iou=iou, sigma=sigma))
+
+
+def apply(runs: Path, chosen: Ensemble) -> None:
+    """Let RUNS/ensemble.json merge as was chosen: its box-forming detectors get the views, those of weight 0 left out.
+
+    Raises ValueError where there is no ensemble.json, or it finds boxes with other detectors than those that were searched.
+    """
+    path = runs / NAME
+    if not path.is_file():
+        raise ValueError(f"--apply: {path} not found; python -m stage2_classifier.gate writes it")
+    ensemble = parse(read_object(path))
+    searched = {Path(member.file).resolve(): member for member in chosen.detectors}
+    box_forming = {(runs / member.file).resolve() for member in ensemble.detectors if member.weight > 0}
+    if box_forming != set(searched):
+        raise ValueError(f"--apply: {path} finds boxes with other detectors than those that were searched; give them all")
+    members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
+    merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
+    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging)))
+    say(f"wrote {path}; its gate was fitted on other boxes: python -m stage2_classifier.gate fits it again")
+
+
+def _with_chosen_views(member: Member, chosen: Member | None) -> Member:
+    """`member` as it was chosen, under its own file name and evidence weight; unchanged where it was not searched."""
+    if chosen is None:
+        return member
+    views = [view for view in chosen.views if view.get("weight", 1.0) > 0]
+    return replace(chosen, file=member.file, evidence_weight=member.evidence_weight, views=views)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,54 @@
+"""The judge's machine: its limits, its packages in an environment here, and in what this machine falls short of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYTHON = "3.11"  # taken: the judge's
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The judge's limits: seconds for the whole run, bytes of memory, processors. Taken: the contest's page."""
+
+    seconds: float = 300.0
+    memory: int = 8 * 10**9
+    threads: int = 4
+
+
+JUDGE_LIMITS = Limits()
+
+
+def judge_python(gpus: bool = False) -> Path:
+    """The python of an environment with just the judge's packages, from judge[-gpu]-requirements.txt.
+
+    The environment is made first (seconds) where it is missing or of other versions. Raises ValueError where that fails.
+    """
+    name = "judge-gpu" if gpus else "judge"
+    folder, wanted = HERE.parent / f".{name}", HERE / f"{name}-requirements.txt"
+    python, ready = folder / "bin" / "python", folder / ".ready"
+    if not ready.is_file() or ready.read_text() != wanted.read_text():
+        _call([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)])
+        ready.write_text(wanted.read_text())
+    return python
+
+
+def _call(command: Sequence[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        last = (result.stderr.strip() or result.stdout.strip()).splitlines()[-1:]
+        raise ValueError(f"the judge's environment cannot be made: {''.join(last)}: {' '.join(command)}")
+
+
+def shortfalls(python: Path, limits: Limits) -> list[str]:
+    """In what this machine falls short of the judge's: processors and version of Python."""
+    command = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    version = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    cores = len(os.sched_getaffinity(0))
+    notes = [f"{cores} processors, the judge has {limits.threads}"] if cores < limits.threads else []
+    return [*notes, *([f"Python {version}, the judge has {PYTHON}"] if version != PYTHON else [])]
