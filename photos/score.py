@@ -286,6 +286,29 @@ def bootstrap(match_a: Match, match_b: Match, groups: NDArray[np.integer], rng: 
     return _interval(scores(match_a).score - scores(match_b).score, drawn, groups)
 
 
+def widened(drawn: Interval, match_a: Match, match_b: Match, groups: NDArray[np.integer]) -> Interval:
+    """A `bootstrap` interval at least as wide as Student's t over the groups: one that holds where there are few of them.
+
+    A bootstrap cannot go below its worst group: where the true gain is 0, the lower end over 3 groups is above 0 whenever all
+    three happen to gain, in 1 of 8 cases. The spread of the jackknife's pseudo-values, each group left out once (Efron and
+    Tibshirani 1993, chapter 11), with G - 1 degrees of freedom, keeps to 2.5 % if the groups' gains are spread symmetrically;
+    nothing can where a rare group that none of the few is would take all of the gain back.
+
+    Args:
+        drawn: what `bootstrap` says of the same arguments.
+        groups: (P,), the scene of each photo. With fewer than 2 the interval is unbounded.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return Interval(drawn.value, -np.inf, np.inf, count)
+    without = [np.where(group == k, 0, 1) for k in range(count)]
+    gains = np.array([scores(match_a, weight).score - scores(match_b, weight).score for weight in without])  # (G,)
+    pseudo = count * drawn.value - (count - 1) * gains  # (G,)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, count - 1) * pseudo.std(ddof=1) / np.sqrt(count))
+    return Interval(drawn.value, min(drawn.low, drawn.value - half), max(drawn.high, drawn.value + half), count)
+
+
 def interval(match: Match, groups: NDArray[np.integer], rng: np.random.Generator, n: int = 1000) -> Intervals:
     """The figures of one set of predictions, each with its interval; arguments as in `bootstrap`."""
     drawn, whole = [scores(match, weight) for weight in _resamples(groups, match.n_photos, rng, n)], scores(match)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fusion.gate import Gate
-from photos.score import Interval, Match, bootstrap, match, scores
+from photos.score import Interval, Match, bootstrap, match, scores, widened
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.evidence import Evidence
 
@@ -116,7 +116,8 @@ def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random
     seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng)
     nested = by_turns(lambda others, g: select(others, g, seed), evidence, scenes, turn)
     plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, scenes, turn)
-    gain = bootstrap(*(match_by_quantile(evidence, gates, turn) for gates in (nested, plain)), scenes, rng)
+    matches = [match_by_quantile(evidence, gates, turn) for gates in (nested, plain)]
+    gain = widened(bootstrap(*matches, scenes, rng), *matches, scenes)
     by_policy = cross_fitted_scores(evidence, scenes, seed)
     offered = fit_policy(first_of_the_best(by_policy), evidence)
     return Choice(with_further(offered if gain.low > 0 else keep), gain, offered, by_policy)

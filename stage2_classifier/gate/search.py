@@ -22,7 +22,7 @@ from fusion.models import read_object
 from fusion.pipeline import merge
 from photos import folds
 from photos.data import Photo, read
-from photos.score import Interval, Truth, bootstrap, match
+from photos.score import Interval, Truth, bootstrap, match, widened
 from runs import record
 from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.ensemble import NAME
@@ -115,7 +115,8 @@ def nested_search(
     merged = _merged_in_turns(photos, raw, ensemble, scenes, effort)
     truths = [Truth(photo.boxes, np.zeros_like(photo.labels)) for photo in photos]
     searched_match, default_match = match(truths, merged, 1), match_merged(photos, raw, default)
-    gain = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
+    drawn = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
+    gain = widened(drawn, searched_match, default_match, scenes)
     before = det_map50(photos, raw, default)
     chosen = search(photos, raw, ensemble, effort.trials, effort.seed)
     return SearchResult(gain, before, before + gain.value, chosen)

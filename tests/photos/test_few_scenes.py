@@ -1,0 +1,61 @@
+"""With a true gain of zero, an interval over few scenes lies above zero about as seldom as it says."""
+
+import numpy as np
+import pytest
+
+from fusion.boxes import Detections
+from photos.score import Interval, Match, Truth, bootstrap, match, widened
+
+N_CATEGORIES = 6
+
+
+def named(rng: np.random.Generator, labels: np.ndarray, share_right: float) -> np.ndarray:
+    """Names (N,) of which a share is right and the others are any wrong one."""
+    wrong = (labels + rng.integers(1, N_CATEGORIES, len(labels))) % N_CATEGORIES
+    return np.where(rng.random(len(labels)) < share_right, labels, wrong)
+
+
+def equally_good(rng: np.random.Generator, n_scenes: int, photos: int = 3, boxes: int = 6) -> tuple[Match, Match, np.ndarray]:
+    """Two ways of naming the same boxes: in each scene one is better by chance, over all scenes neither is."""
+    corners = np.stack([np.arange(boxes) * 20.0, np.zeros(boxes)], 1)
+    places = np.concatenate([corners, corners + 15], 1).astype(np.float32)  # (N, 4)
+    truths, first, second = [], [], []
+    for lead in np.repeat(rng.normal(0, 0.15, n_scenes), photos):
+        labels, scores = rng.integers(0, N_CATEGORIES, boxes), rng.uniform(0.5, 1, boxes).astype(np.float32)
+        truths.append(Truth(places, labels))
+        first.append(Detections(places, scores, named(rng, labels, 0.6 + lead)))
+        second.append(Detections(places, scores, named(rng, labels, 0.6 - lead)))
+    matches = (match(truths, found, N_CATEGORIES) for found in (first, second))
+    return (*matches, np.repeat(np.arange(n_scenes), photos))
+
+
+@pytest.mark.parametrize("n_scenes", [3, 4, 6])
+def test_a_gain_of_zero_is_seldom_taken_for_one(n_scenes: int) -> None:
+    """250 runs; 2.5 % are allowed, of which 5 % are 3 standard deviations away. The bootstrap alone: 12 % over 3 scenes."""
+    rng, above = np.random.default_rng(n_scenes), 0
+    for _ in range(250):
+        a, b, scenes = equally_good(rng, n_scenes)
+        itself = bootstrap(a, b, scenes, rng, 1)
+        above += widened(Interval(itself.value, itself.value, itself.value, n_scenes), a, b, scenes).low > 0
+    assert above / 250 <= 0.055
+
+
+def test_it_is_never_narrower_than_the_bootstrap_and_a_gain_in_every_scene_alike_is_still_shown() -> None:
+    rng = np.random.default_rng(0)
+    a, b, scenes = equally_good(rng, 5)
+    drawn = bootstrap(a, b, scenes, rng, 100)
+    wide = widened(drawn, a, b, scenes)
+    assert wide.low <= drawn.low and wide.high >= drawn.high and wide.value == drawn.value
+    places = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
+    truths = [Truth(places, np.array([0, 1]))] * 6
+    right, wrong = (
+        match(truths, [Detections(places, np.ones(2, np.float32), np.array(labels))] * 6, 2) for labels in ([0, 1], [1, 0])
+    )
+    groups = np.repeat(np.arange(3), 2)
+    assert widened(bootstrap(right, wrong, groups, rng, 50), right, wrong, groups).low > 0
+
+
+def test_one_scene_shows_nothing() -> None:
+    a, b, scenes = equally_good(np.random.default_rng(0), 1)
+    one = widened(bootstrap(a, b, scenes, np.random.default_rng(0), 5), a, b, scenes)
+    assert one.low == -np.inf and one.high == np.inf
