@@ -298,6 +298,8 @@ def widened(drawn: Interval, match_a: Match, match_b: Match, groups: NDArray[np.
         drawn: what `bootstrap` says of the same arguments.
         groups: (P,), the scene of each photo. With fewer than 2 the interval is unbounded.
     """
+    from scipy.stats import t as student
+
     names, group = np.unique(groups, return_inverse=True)
     count = len(names)
     if count < 2:
