@@ -43,7 +43,7 @@ class Backgrounds:
     folder: Path | None = None
     data: Path | None = None
     runs: Path | None = None
-    train: str = ""  # `folds.photo_fingerprint` of the photos of `data`
+    train: str = ""  # `fingerprint.of_labelled` of the photos of `data`
 
     @property
     def description(self) -> str:

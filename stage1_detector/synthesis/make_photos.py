@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from photos.data import Photo, read
-from photos.folds import photo_fingerprint, train_photos
+from photos.fingerprint import of_labelled
+from photos.folds import train_photos
 from photos.studio import STUDIO
 from runs.command import Parser, run, say
 from runs.record import write_json
@@ -219,12 +220,12 @@ def draw_from_photos(request: Composition) -> bool:
     """Do --paste or --studio; False if the set is there already. Raises ValueError for what the user can correct."""
     _check_arguments(request)
     if request.paste:
-        train = photo_fingerprint(train_photos(request.data, request.runs))
+        train = of_labelled(train_photos(request.data, request.runs))
         source, categories = Pasted(request.data, request.runs, train), categories_of(request.data)
         composed = ComposedSet(source, ShelfAppearance(), categories, request.count, request.seed)
         return composed_dataset.draw(composed, request.out, tell=say)
     photos = () if request.data is None else train_photos(request.data, request.runs)
-    backgrounds = Backgrounds(request.backgrounds, request.data, request.runs, photo_fingerprint(photos) if photos else "")
+    backgrounds = Backgrounds(request.backgrounds, request.data, request.runs, of_labelled(photos) if photos else "")
     background_photos(backgrounds)  # refuses an empty folder before the work begins
     cutouts = request.out.with_name(request.out.name + ".cutouts")
     products = cut_all(request.studio, cutouts, 2, say)
