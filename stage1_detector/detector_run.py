@@ -156,11 +156,11 @@ def last_weights(request: DetectorRun) -> Path:
 
 def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts: folds.Folds) -> tuple[Photo, ...]:
     """The synthetic photos that join in. Raises ValueError for what training could not begin with."""
-    family.refuse(config, request.pretrained, last_weights(request) if request.resume else None)
     if isinstance(config, DetectorConfig) and config.distill_model:
         trained_on.refuse_held_out("--distill-model", Path(config.distill_model), request.folds, parts)
     if request.pretrained is not None:
         trained_on.refuse_held_out("--pretrained", request.pretrained, request.folds, parts)
+    family.refuse(config, request.pretrained, last_weights(request) if request.resume else None)
     if request.synthetic is None:
         return ()
     return synthetic_photos(request.synthetic, parts.dataset, request.classes, fingerprint.of_labelled(parts.photos("train")))

@@ -72,8 +72,12 @@ def teacher_run(taught_by: str, request: DetectorRun, device: str, distributed: 
     where.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(request.folds, where.parent / folds.NAME)
     stopped = record.is_stopped(where)
-    train_detector(
-        DetectorRun(data=request.data, runs=where.parent, classes=request.classes, resume=stopped),
-        replace(recipe(taught_by), device=device),
-    )
+    teacher_request = DetectorRun(data=request.data, runs=where.parent, classes=request.classes, resume=stopped)
+    config = replace(recipe(taught_by), device=device)
+    try:
+        train_detector(teacher_request, config)
+    except ValueError:
+        if not request.force:
+            raise
+        train_detector(replace(teacher_request, resume=False, force=True), config)  # it is stale: of other labels, or damaged
     return where

@@ -31,7 +31,7 @@ from stage1_detector.synthesis import coco_writer, composed_dataset
 from stage1_detector.synthesis.camera import photograph
 from stage1_detector.synthesis.catalogue import Catalogue, make_catalogue
 from stage1_detector.synthesis.composed_dataset import ComposedSet
-from stage1_detector.synthesis.cutouts import Backgrounds, Studio, background_photos, cut_all
+from stage1_detector.synthesis.cutouts import Backgrounds, background_photos, cut_all, studio_source
 from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image, Product, draw_pack, old_print
 from stage1_detector.synthesis.paste import Pasted
@@ -231,7 +231,7 @@ def draw_from_photos(request: Composition) -> bool:
     products = cut_all(request.studio, cutouts, 2, say)
     known = categories_of(request.data) if request.data is not None else []
     categories, labels = match_categories(products, known, say)
-    source = Studio(cutouts, labels, backgrounds)
+    source = studio_source(cutouts, labels, backgrounds)
     composed = ComposedSet(source, appearance_of(photos, request.size), categories, request.count, request.seed)
     return composed_dataset.draw(composed, request.out, tell=say)
 
