@@ -77,11 +77,11 @@ def train_detector(
 
     family = family or families.FAMILIES[config.family]
     synthetic = refuse_or_read(request, config, family, parts)
+    photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
     distributed = distributed or engine.SINGLE_PROCESS
     distributed.all_gather(None)  # all have looked before the first writes
     if leads:
         begin(request, settings, parts, starting_weights(request, config, teachers))
-    photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
     progress = progress_line(out, classes, leads)
     progress(plan_in_words(config, len(photos["train"])))
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)

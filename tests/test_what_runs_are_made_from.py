@@ -14,6 +14,7 @@ from photos.data import read
 from runs import record
 from stage1_detector import detector_run, recipes
 from stage1_detector.detector_run import DetectorRun
+from stage1_detector.synthesis import make_photos
 from stage2_classifier import classifier_run, config, out_of_fold
 from stage2_classifier.classifier_run import ClassifierRun, Plan
 
@@ -220,3 +221,40 @@ def test_folds_do_not_start_from_weights_that_have_seen_what_they_leave_out(plac
     with pytest.raises(ValueError, match=r"--folds: .*last\.pt has seen 6 of the train photos, so no boxes"):
         out_of_fold.refuse_seen(weights, photos)
     out_of_fold.refuse_seen(place.root / "downloaded.pt", photos)
+
+
+# -- the whole path
+
+
+@pytest.mark.slow
+def test_names_mended_in_the_middle_train_anew_what_depends_on_them_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(tmp_path)
+    make_photos.draw(make_photos.recipe("demo", 8), place.data, workers=1)
+    words = {f"detector {classes}": [*place.words("detector"), "--classes", classes] for classes in ("one", "all")}
+    words |= {name: place.words(name) for name in ("folds", "classifier", "gate", "build")}
+
+    def call(name: str, *flags: str) -> tuple[int, str]:
+        code = mains()[name.split()[0]]([*words[name], *flags])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    trained = ("detector one", "detector all", "classifier")
+    for name in ("folds", *trained, "gate", "build"):
+        assert call(name)[0] == 0
+    assert all("reuses" in call(name)[1] for name in trained)
+    ids = part_of(place, "train")
+    place.change(
+        lambda v: [a.update(category_id=v["categories"][0]["id"]) for a in v["annotations"] if a["image_id"] == ids[0]]
+    )
+    assert call("folds")[0] == 0 and "reuses" in call("detector one")[1]
+    for name in trained[1:]:
+        code, said = call(name)
+        assert code == 2 and "names of the train photos that changed since; pass --force" in said
+        assert call(name, "--force")[0] == 0
+    code, said = call("build")
+    assert code == 2 and "changed since the gate in" in said
+    for name in ("gate", "build"):
+        assert call(name)[0] == 0
+    assert all("reuses" in call(name)[1] for name in trained)

@@ -141,9 +141,8 @@ def test_models_of_one_name_are_refused(first: str, second: str) -> None:
         build._flat([first, second])
 
 
-@pytest.mark.parametrize("join", [False, True])
-def test_the_zip_says_in_its_manifest_alone_what_its_models_are(runs: Path, join: bool) -> None:
+def test_the_zip_says_in_its_manifest_alone_what_its_models_are(runs: Path) -> None:
     """A joint or halved model has other bytes than the one that the gate was fitted to."""
     ensemble = parse(json.loads((runs / "ensemble.json").read_text()))
     _edit(runs / "ensemble.json", made_from=model_files.fingerprints(runs, model_files.files_of(ensemble)))
-    assert "made_from" not in json.loads(build.collect(runs, join)["ensemble.json"])
+    assert "made_from" not in json.loads(build.collect(runs)["ensemble.json"])
