@@ -22,9 +22,9 @@ from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
 from submission.check import check, summary
+from submission.packed_code import packed_code
 from submission.rules import Violation
 
-ROOT = Path(__file__).resolve().parent.parent
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
 MODE = 0o100644  # a plain file, readable by all
 COMPARED = 8  # chosen: photos on which FP16 is compared
@@ -70,7 +70,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[st
     ensemble = _read_ensemble(runs / "ensemble.json")
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
-    files = code() | {name: _read(runs / file) for file, name in flat.items()}
+    files = packed_code() | {name: _read(runs / file) for file, name in flat.items()}
     files |= {_sidecar(name): _read((runs / file).with_suffix(".json")) for file, name in flat.items()}
     for model in models:
         model["file"] = flat[model["file"]]
@@ -121,12 +121,6 @@ def join_models(files: dict[str, bytes], kind: str, names: list[str]) -> None:
     for branch, name in enumerate(names):
         side = json.loads(files[_sidecar(name)]) | {"graph": joint, "branch": branch}
         files[_sidecar(name)] = _dump(side)
-
-
-def code() -> dict[str, bytes]:
-    """`run.py` and `fusion/`, byte for byte."""
-    modules = {f"fusion/{path.name}": path.read_bytes() for path in sorted((ROOT / "fusion").glob("*.py"))}
-    return {"run.py": (ROOT / "submission" / "run.py").read_bytes()} | modules
 
 
 def manifest(files: dict[str, bytes]) -> dict[str, Any]:

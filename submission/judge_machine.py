@@ -23,6 +23,19 @@ class Limits:
 JUDGE_LIMITS = Limits()
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where a zip runs: the Python that runs it, within limits, on GPUs or not.
+
+    `unprotected` runs it also where this system permits no file system of its own for it: with the user's rights.
+    """
+
+    python: Path
+    limits: Limits = JUDGE_LIMITS
+    gpus: bool = False
+    unprotected: bool = False
+
+
 def judge_python(gpus: bool = False) -> Path:
     """The python of an environment with just the judge's packages, from judge[-gpu]-requirements.txt.
 
