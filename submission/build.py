@@ -23,7 +23,7 @@ from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
 from submission.check import check, summary
 from submission.packed_code import packed_code
-from submission.rules import Violation
+from submission.violation import Violation
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
 MODE = 0o100644  # a plain file, readable by all

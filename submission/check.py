@@ -22,8 +22,11 @@ import onnxruntime
 from fusion.ensemble import Ensemble, parse
 from fusion.models import SELECT
 from runs.command import Parser, run
-from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, imported, read_entries
+from submission.entries import MAX_BYTES, MB, Entry, read_entries
+from submission.rules import WEIGHTS
 from submission.rules import violations as rule_violations
+from submission.source import Unparsed, imported, syntax_tree
+from submission.violation import Violation
 
 try:
     import onnx
@@ -80,10 +83,8 @@ def _module(name: str) -> str:
 
 def _tree(entry: Entry) -> ast.Module:
     """The syntax tree; an empty one where the file does not parse, which `rules.safe_source` reports."""
-    try:
-        return ast.parse(entry.text or b"")
-    except (SyntaxError, ValueError):
-        return ast.Module([], [])
+    tree = syntax_tree(entry.text or b"")
+    return ast.Module([], []) if isinstance(tree, Unparsed) else tree
 
 
 def _absolute(node: ast.AST, name: str) -> ast.AST:

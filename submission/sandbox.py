@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from runs.command import Parser, run
+from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import SHOWN_CHARACTERS, Outcome, listed, read_statements
 from submission.packed_code import is_packed_code
 from submission.predictions import score, sizes_of, violations
-from submission.rules import MAX_BYTES, MAX_FILES, MB
+from submission.rules import MAX_FILES
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 
 EXIT_CODES = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
@@ -71,6 +72,8 @@ def unpack(archive: Path, folder: Path) -> None:
             if size > MAX_BYTES or len(infos) > 2 * MAX_FILES:
                 what = f"{len(infos)} files of {size / MB:.1f} MB unpacked, at most {MAX_FILES} files of {MAX_BYTES // MB} MB"
                 raise ValueError(f"{archive}: {what}")
+            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+                raise ValueError(f"{archive}: packed in another way than by deflate, of which the size cannot be bounded")
             folder.mkdir()
             for info in infos:
                 zipped.extract(info, folder)
