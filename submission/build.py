@@ -21,7 +21,7 @@ import numpy as np
 from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
-from submission.check import check, summary
+from submission.check import check, refused, summary
 from submission.packed_code import packed_code
 from submission.violation import Violation
 
@@ -57,7 +57,7 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
     partial = out.with_name(out.name + ".partial")
     try:
         write(files, partial)
-        if violations := check(partial):
+        if violations := refused(check(partial)):
             raise Refused(violations)
         partial.replace(out)
     finally:
@@ -207,9 +207,9 @@ def body(argv: list[str] | None, prog: str) -> int:
         raise ValueError("--half and --photos: got one of them, need both")
     try:
         digest = build(args.runs, args.out, args.join, args.photos)
-    except Refused as refused:
-        print(refused)
-        print(f"refused: {len(refused.violations)} violations; {args.out} is not written", file=sys.stderr)
+    except Refused as error:
+        print(error)
+        print(f"refused: {len(error.violations)} violations; {args.out} is not written", file=sys.stderr)
         return 1
     print(f"{digest}  {args.out}")
     print(f"ok: {summary(args.out)}")

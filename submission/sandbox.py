@@ -99,7 +99,11 @@ def _run(place: Place, machine: Machine) -> Outcome:
         variables |= more
     command = Command([*prefix, *words], variables, place.elsewhere, place.output, place.root / "log")
     measured = supervise(command, machine.limits, limit_memory=not machine.gpus)
-    outcome.seconds, outcome.peak_mb, outcome.log = measured.seconds, measured.peak_mb, read_log(command.log)
+    outcome.seconds, outcome.peak_mb, outcome.log = (
+        measured.seconds,
+        measured.peak_mb,
+        read_log(command.log).replace(f"{place.code}/", ""),
+    )
     if measured.killed:
         outcome.problems.append(measured.killed)
     elif code := measured.exit_code:

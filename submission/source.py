@@ -1,6 +1,6 @@
 """What the judge forbids in Python files, read from their syntax trees: strings and comments do not count.
 
-`safe_source` holds what the contest's page forbids. `roundabout_source` warns of ways around that, which the page does not name.
+`safe_source` holds what the contest's page forbids; `roundabout_source` warns of ways around that, which it does not name.
 """
 
 import ast

@@ -39,17 +39,19 @@ ESCAPES = {
     "writes into the home": "attempt(pathlib.Path({home!r}, {mark!r}).write_text, 'x')",
     "writes into the repository": "attempt(pathlib.Path({repository!r}, {mark!r}).write_text, 'x')",
     "writes into /tmp": "attempt(pathlib.Path({outside!r}).write_text, 'x')",
-    "changes its own code": "attempt(pathlib.Path(sys.argv[0]).write_text, 'x'); attempt(print, 'code', os.path.getsize(sys.argv[0]))\n"
+    "changes its own code": "attempt(pathlib.Path(sys.argv[0]).write_text, 'x')\n"
     "if os.path.getsize(sys.argv[0]) == 1: tell({secret!r})",
     "reads a private key": "tell(attempt((target / '.ssh' / 'id_rsa').read_text))",
-    "lists the home": "print(attempt(os.listdir, {home!r}))\nif '.ssh' in (attempt(os.listdir, str(target)) or []): tell({secret!r})",
-    "through a link": "attempt(os.symlink, target, output.parent / 'link'); attempt((output.parent / 'link' / 'kept.txt').write_text, 'x')",
+    "lists the home": "if '.ssh' in (attempt(os.listdir, str(target)) or []): tell({secret!r})",
+    "through a link": "attempt(os.symlink, target, output.parent / 'link')\n"
+    "attempt((output.parent / 'link' / 'kept.txt').write_text, 'x')",
     "predictions that are a link to a private key": "output.unlink(); output.symlink_to(target / '.ssh' / 'id_rsa')",
     "output folder replaced by a link": "attempt(shutil.rmtree, output.parent); attempt(os.symlink, target, output.parent)",
     "through /proc/self/root": "attempt(pathlib.Path('/proc/self/root' + str(target), 'kept.txt').write_text, 'x')",
     "through the root of another process": "for pid in range(1, 400): "
     "attempt(pathlib.Path(f'/proc/{{pid}}/root' + str(target), 'kept.txt').write_text, 'x')",
-    "through the folder of its parent process": "attempt(pathlib.Path(f'/proc/{{os.getppid()}}/cwd/../kept.txt').write_text, 'x')",
+    "through the folder of its parent process": "attempt("
+    "pathlib.Path(f'/proc/{{os.getppid()}}/cwd/../kept.txt').write_text, 'x')",
     "remounts with write permission": "libc = ctypes.CDLL(None)\nfor path in (b'/', b'/usr', os.fsencode(target)): "
     "libc.mount(None, path, None, 32 | 4096, None)\nattempt(pathlib.Path('/usr', {mark!r}).write_text, 'x')",
     "a namespace within": "subprocess.run(['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', "

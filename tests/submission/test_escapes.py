@@ -33,7 +33,7 @@ def test_without_namespaces_nothing_is_run_unless_asked(tmp_path: Path, monkeypa
     archive, photos = _zip(tmp_path)
     monkeypatch.setattr(isolation, "UNSHARE", ["false"])
     machine = Machine(Path(sys.executable), Limits(20.0))
-    with pytest.raises(ValueError, match="permits no namespaces .* --unprotected"):
+    with pytest.raises(ValueError, match=r"permits no namespaces .* --unprotected"):
         execute(archive, photos, tmp_path / "out.json", machine)
     assert not (tmp_path / "out.json").exists()
     outcome = execute(archive, photos, tmp_path / "out.json", Machine(machine.python, machine.limits, unprotected=True))
