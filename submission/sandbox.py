@@ -99,7 +99,8 @@ def _run(place: Place, machine: Machine) -> Outcome:
         variables |= more
     command = Command([*prefix, *words], variables, place.elsewhere, place.output, place.root / "log")
     measured = supervise(command, machine.limits, limit_memory=not machine.gpus)
-    outcome.seconds, outcome.peak_mb, outcome.log = (
+    outcome.seconds, outcome.peak_mb = measured.seconds, measured.peak_mb
+    outcome.log = read_log(command.log).replace(f"{place.code}/", "")
         measured.seconds,
         measured.peak_mb,
         read_log(command.log).replace(f"{place.code}/", ""),

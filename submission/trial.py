@@ -35,13 +35,14 @@ def try_zip(archive: Path) -> Trial:
             outcome = execute(archive, photos, output, Machine(judge_python()))
         except ValueError as error:
             return Trial([], str(error))
-    found = [
-        Violation("run.py", 0, f"on two drawn photos: {what}", "try hylle sandbox on your photos") for what in outcome.problems
-    ]
-    if not outcome.problems and not outcome.predictions:
-        what = "finds nothing on two drawn photos"
-        found.append(Violation("run.py", 0, what, "see whether it does on your photos, by hylle sandbox", warning=True))
-    return Trial(found)
+    if outcome.problems:
+        more = f", and {len(outcome.problems) - 1} problems more" if outcome.problems[1:] else ""
+        what = f"on two drawn photos: {outcome.problems[0]}{more}"
+        return Trial([Violation("run.py", 0, what, "hylle sandbox shows all on photos of yours")])
+    if not outcome.predictions:
+        what, remedy = "finds nothing on two drawn photos", "see whether it does on yours, by hylle sandbox"
+        return Trial([Violation("run.py", 0, what, remedy, warning=True)])
+    return Trial([])
 
 
 def drawn_shelf(width: int, height: int, seed: int) -> Image.Image:
