@@ -101,10 +101,6 @@ def _run(place: Place, machine: Machine) -> Outcome:
     measured = supervise(command, machine.limits, limit_memory=not machine.gpus)
     outcome.seconds, outcome.peak_mb = measured.seconds, measured.peak_mb
     outcome.log = read_log(command.log).replace(f"{place.code}/", "")
-        measured.seconds,
-        measured.peak_mb,
-        read_log(command.log).replace(f"{place.code}/", ""),
-    )
     if measured.killed:
         outcome.problems.append(measured.killed)
     elif code := measured.exit_code:

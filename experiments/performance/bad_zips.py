@@ -1,32 +1,22 @@
-"""Zips that would die or score 0 at the judge, each spoilt in one way, and good ones: does `submission.check` tell them apart?
+"""Zips that would die or score 0 at the judge, each spoilt in one way, and good ones.
 
-    python -m experiments.performance.bad_zips --runs R --record
-
-R is a run folder of a class-agnostic detector, a class-aware one and a classifier, with its ensemble.json.
+They are made of the files of a good zip, as `submission.build.collect` gives them: of a class-agnostic detector called one, a
+class-aware one and a classifier.
 """
 
 import json
-import sys
-import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from experiments.figures import records
-from experiments.figures.records import Estimate, Measured
-from experiments.performance.escapes import ESCAPES, escapes
-from runs.command import Parser, run, say
-from submission import build
-from submission.check import check
-from submission.trial import try_zip
-
 Files = dict[str, bytes]
 Spoil = Callable[[Files], object]
-RUN = b"import argparse\np = argparse.ArgumentParser()\np.add_argument('--input')\np.add_argument('--output')\na = p.parse_args()\n"
+RUN = b"import argparse\np = argparse.ArgumentParser()\n"
+RUN += b"p.add_argument('--input')\np.add_argument('--output')\na = p.parse_args()\n"
 ANSWER = b'open(a.output, \'w\').write(\'[{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]\')\n'
 
 
@@ -260,12 +250,12 @@ def _encrypted(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-def _with_zeros(name: str, compression: int = zipfile.ZIP_DEFLATED) -> Callable[[Path], None]:
-    """400 MB of zeros in less than half a megabyte."""
+def with_zeros(name: str, megabytes: int = 60, compression: int = zipfile.ZIP_DEFLATED) -> Callable[[Path], None]:
+    """Zeros, of which 400 MB take less than half a megabyte."""
 
     def spoil(path: Path) -> None:
         with zipfile.ZipFile(path, "a", compression) as archive, archive.open(name, "w") as stream:
-            for _ in range(400):
+            for _ in range(megabytes):
                 stream.write(bytes(10**6))
 
     return spoil
@@ -279,80 +269,8 @@ BAD_ARCHIVES: dict[str, Callable[[Path], None]] = {
     "encrypted": _encrypted,
     "torn": lambda path: path.write_bytes(path.read_bytes()[:-100]) and None,  # type: ignore[func-returns-value]
     "no zip": lambda path: path.write_bytes(b"PK\x03\x04") and None,  # type: ignore[func-returns-value]
-    "a bomb of JSON": _with_zeros("a.json"),
-    "a bomb of Python": _with_zeros("a.py"),
-    "a bomb of weights": _with_zeros("a.npy"),
-    "packed by bzip2": _with_zeros("a.cfg", zipfile.ZIP_BZIP2),
+    "a bomb of JSON": with_zeros("a.json"),
+    "a bomb of Python": with_zeros("a.py"),
+    "a bomb of weights": with_zeros("a.npy"),
+    "packed by bzip2": with_zeros("a.cfg", 1, zipfile.ZIP_BZIP2),
 }
-
-
-def told(path: Path, to_run: bool) -> list[str]:
-    """What the checker says of a zip, a line each; with `to_run` also after running it."""
-    try:
-        found = check(path)
-    except ValueError as error:
-        return [str(error)]
-    if to_run and not [violation for violation in found if not violation.warning]:
-        found += try_zip(path).violations
-    return [str(violation) for violation in found]
-
-
-def zips(files: Files, folder: Path, kinds: str) -> Iterator[tuple[str, Path]]:
-    """Each zip of a kind ("bad", "run", "archive" or "good"), by what is special about it."""
-    spoils = {"bad": BAD, "run": BAD_WHEN_RUN, "good": GOOD, "archive": dict.fromkeys(BAD_ARCHIVES, GOOD["as built"])}[kinds]
-    for name, spoil in spoils.items():
-        own, path = dict(files), folder / "a.zip"
-        spoil(own)
-        with warnings.catch_warnings(action="ignore"):
-            build.write(own, path)
-        if kinds == "archive":
-            BAD_ARCHIVES[name](path)
-        yield name, path
-
-
-def main(argv: list[str] | None = None, prog: str = "python -m experiments.performance.bad_zips") -> int:
-    """The command; returns the exit code: 1 where one was missed, refused wrongly, or left the sandbox."""
-    return run(body, argv, prog)
-
-
-def body(argv: list[str] | None, prog: str) -> int:
-    """Read the arguments, try everything, print what went wrong."""
-    parser = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=Path, required=True, help="run folder with models and ensemble.json")
-    parser.add_argument("--record", action="store_true", help="write experiments/results/checker.json")
-    args = parser.parse_args(argv)
-    files = build.collect(args.runs)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bad = {what: told(path, True) for kinds in ("bad", "run", "archive") for what, path in zips(files, folder, kinds)}
-        good = {what: told(path, True) for what, path in zips(files, folder, "good")}
-        left = {}
-        for i, way in enumerate(ESCAPES):
-            (folder / str(i)).mkdir()
-            left[way] = escapes(way, folder / str(i))
-    missed = [what for what, lines in bad.items() if not lines]
-    refused = [what for what, lines in good.items() if lines]
-    escaped = [f"{way}: {how}" for way, how in left.items() if how]
-    say(
-        f"{len(bad)} bad zips, missed: {missed}; {len(good)} good ones, refused: {refused}; {len(left)} escapes, left: {escaped}"
-    )
-    if args.record:
-        counts = (len(bad), len(missed), len(refused), len(left), len(escaped))
-        records.write(
-            "checker", _figures(counts, (len(bad), len(good), len(left)), records.command("performance.bad_zips", argv))
-        )
-    return 1 if missed or refused or escaped else 0
-
-
-def _figures(counts: tuple[int, ...], of: tuple[int, int, int], command: str) -> list[dict[str, Any]]:
-    keys = ("checker.bad_zips", "checker.missed", "checker.good_zips_refused", "sandbox.escapes_tried", "sandbox.escapes")
-    bad, good, tried = of
-    setting = "counted, so without an interval; each made by its own function"
-    return [
-        records.figure(*Measured(key, Estimate(value, n), "count", setting), command)
-        for key, value, n in zip(keys, counts, (bad, bad, good, tried, tried), strict=True)
-    ]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

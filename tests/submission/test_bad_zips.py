@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.performance import bad_zips
+from experiments.performance import checker
+from experiments.performance.bad_zips import with_zeros
 from runs.record import ROOT
 from submission import build
 from submission.judge_machine import is_set_up
@@ -14,13 +15,13 @@ from submission.judge_machine import is_set_up
 
 @pytest.mark.parametrize("kinds", ["bad", "archive"])
 def test_every_bad_zip_is_told(kinds: str, runs: Path, tmp_path: Path) -> None:
-    told = {name: bad_zips.told(path, False) for name, path in bad_zips.zips(build.collect(runs), tmp_path, kinds)}
+    told = {name: checker.told(path, False) for name, path in checker.zips(build.collect(runs), tmp_path, kinds)}
     assert [name for name, lines in told.items() if not lines] == []
     assert [line for lines in told.values() for line in lines if "\n" in line or len(line) > 600] == []
 
 
 def test_every_good_zip_passes(runs: Path, tmp_path: Path) -> None:
-    told = {name: bad_zips.told(path, False) for name, path in bad_zips.zips(build.collect(runs), tmp_path, "good")}
+    told = {name: checker.told(path, False) for name, path in checker.zips(build.collect(runs), tmp_path, "good")}
     assert {name: lines for name, lines in told.items() if lines} == {}
     assert len(told) >= 10
 
@@ -29,9 +30,9 @@ def test_every_good_zip_passes(runs: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not is_set_up(), reason="no .judge environment here; make test sets it up")
 def test_what_shows_only_when_it_runs_is_told(runs: Path, tmp_path: Path) -> None:
     files = build.collect(runs)
-    told = {name: bad_zips.told(path, True) for name, path in bad_zips.zips(files, tmp_path, "run")}
+    told = {name: checker.told(path, True) for name, path in checker.zips(files, tmp_path, "run")}
     assert [name for name, lines in told.items() if not lines] == []
-    good = {name: bad_zips.told(path, True) for name, path in bad_zips.zips(files, tmp_path, "good")}
+    good = {name: checker.told(path, True) for name, path in checker.zips(files, tmp_path, "good")}
     assert {name: lines for name, lines in good.items() if lines} == {}
 
 
@@ -39,7 +40,7 @@ def test_a_small_zip_of_large_files_takes_little_memory(runs: Path, tmp_path: Pa
     """583 kB took 839 MB."""
     path = tmp_path / "a.zip"
     build.write(build.collect(runs), path)
-    bad_zips.BAD_ARCHIVES["a bomb of JSON"](path)
+    with_zeros("a.json", 400)(path)
     assert path.stat().st_size < 10**6
     code = "import resource, sys\nfrom submission.check import main\ncode = main([sys.argv[1], '--no-run'])\n"
     code += "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
