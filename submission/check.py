@@ -13,6 +13,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from runs.command import Parser, run
@@ -21,7 +22,7 @@ from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
 from submission.packed_models import model_files
 from submission.rules import MAX_FILES, WEIGHTS
 from submission.rules import violations as rule_violations
-from submission.source import Unparsed, imported, syntax_tree
+from submission.source import imported, nodes_of
 from submission.violation import Violation
 
 # What the judge has installed, by import name; nothing can be installed there. Taken: the contest's page.
@@ -59,7 +60,7 @@ def unpacked_imports(entries: list[Entry]) -> Iterator[Violation]:
     """
     packed = {_module(entry.name): entry for entry in entries if entry.suffix == ".py"}
     for entry in packed.values():
-        for node in ast.walk(_tree(entry)):
+        for node in nodes_of(entry.text or b""):
             absent = [module for module in imported(_absolute(node, entry.name)) if not _is_available(module, packed)]
             if absent:
                 what = f"imports {absent[0]}, which is neither packed nor at the judge"
@@ -72,12 +73,6 @@ def _module(name: str) -> str:
     ('fusion.merge', 'fusion', 'run')
     """
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def _tree(entry: Entry) -> ast.Module:
-    """The syntax tree; an empty one where the file does not parse, which `rules.safe_source` reports."""
-    tree = syntax_tree(entry.text or b"")
-    return ast.Module([], []) if isinstance(tree, Unparsed) else tree
 
 
 def _absolute(node: ast.AST, name: str) -> ast.AST:
@@ -94,19 +89,20 @@ def _is_available(module: str, packed: dict[str, Entry]) -> bool:
         return True
     parent, _, name = module.rpartition(".")
     is_folder = any(other.startswith(module + ".") for other in packed)
-    return module in packed or is_folder or (parent in packed and (name == "*" or name in _defined(packed[parent])))
+    return module in packed or is_folder or (parent in packed and (name == "*" or name in _defined(packed[parent].text or b"")))
 
 
-def _defined(entry: Entry) -> set[str]:
+@lru_cache(maxsize=12)
+def _defined(text: bytes) -> frozenset[str]:
     """The names that a module binds, at its top level or below (a superset is enough here)."""
     names: set[str] = set()
-    for node in ast.walk(_tree(entry)):
+    for node in nodes_of(text):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
                 names.add(name)
             case ast.alias(name=name, asname=other):
                 names.add(other or name)
-    return names
+    return frozenset(names)
 
 
 def malformed_json(entries: list[Entry]) -> Iterator[Violation]:

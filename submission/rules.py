@@ -96,7 +96,7 @@ def readable(entries: list[Entry]) -> Iterator[Violation]:
             what = f"{entry.size / MB:.0f} MB packed in {entry.packed / MB:.2f} MB: holds next to nothing"
             yield Violation(entry.name, 0, what, f"leave it out; weights do not shrink to 1 / {MAX_RATIO}")
         elif entry.is_text and entry.text is None:
-            limit = f"{MAX_TEXT[entry.suffix] // MB} MB are looked into, {MAX_ALL_TEXT // MB} MB of all"
+            limit = f"{MAX_TEXT[entry.suffix] / MB} MB are looked into, {MAX_ALL_TEXT // MB} MB of all"
             yield Violation(entry.name, 0, f"{entry.size / MB:.1f} MB of text", f"make it smaller; at most {limit}")
 
 

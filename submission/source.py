@@ -35,11 +35,11 @@ def safe_source(entries: list[Entry]) -> Iterator[Violation]:
     for entry in entries:
         if entry.suffix != ".py" or entry.text is None:
             continue
-        tree = syntax_tree(entry.text)
+        nodes = nodes_of(entry.text)
+        tree = None if nodes else syntax_tree(entry.text)
         if isinstance(tree, Unparsed):
             yield Violation(entry.name, tree.line, f"does not parse: {tree.why}", "mend it; the judge has Python 3.11")
-            continue
-        for node in ast.walk(tree):
+        for node in nodes:
             for what, remedy in _in_node(node):
                 yield Violation(entry.name, getattr(node, "lineno", 0), what, remedy)
 
@@ -51,7 +51,13 @@ class Unparsed(NamedTuple):
     why: str
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=12)
+def nodes_of(text: bytes) -> list[ast.AST]:
+    """All nodes of a Python file; none where it does not parse, which `safe_source` reports."""
+    tree = syntax_tree(text)
+    return [] if isinstance(tree, Unparsed) else list(ast.walk(tree))
+
+
 def syntax_tree(text: bytes) -> ast.Module | Unparsed:
     """The syntax tree of a Python file, or why there is none."""
     try:
@@ -122,20 +128,19 @@ def roundabout_source(entries: list[Entry]) -> Iterator[Violation]:
     object, or by unpickling (`allow_pickle=True`). Stricter than the page; a judge who reads the code would refuse it.
     """
     for entry in entries:
-        tree = syntax_tree(entry.text) if entry.suffix == ".py" and entry.text is not None else None
-        if isinstance(tree, ast.Module):
-            bound = _modules_bound(tree)
-            called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-            for node in ast.walk(tree):
-                if what := _roundabout(node, bound, called):
-                    yield Violation(entry.name, getattr(node, "lineno", 0), what, MAY, warning=True)
+        nodes = nodes_of(entry.text) if entry.suffix == ".py" and entry.text is not None else []
+        bound = _modules_bound(nodes)
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        for node in nodes:
+            if what := _roundabout(node, bound, called):
+                yield Violation(entry.name, getattr(node, "lineno", 0), what, MAY, warning=True)
 
 
-def _modules_bound(tree: ast.Module) -> frozenset[str]:
+def _modules_bound(nodes: list[ast.AST]) -> frozenset[str]:
     """The names that imports of absolute modules bind in a file."""
     names = {
         (alias.asname or alias.name).split(".")[0]
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
         for alias in node.names
     }

@@ -125,7 +125,7 @@ BAD: dict[str, Spoil] = {
     "a syntax error": _add(b"def f(:"),
     "deep nesting": _add(DEEP),
     "a long chain": _add(b"x = a" + b".a" * 50_000),
-    "many operators": _add(b"x = 1" + b" + 1" * 100_000),
+    "many operators": _add(b"x = 1" + b" + 1" * 40_000),
     "a package that is not there": _add(b"import faiss"),
     "a module that is not packed": lambda files: files.pop("fusion/views.py"),
     "no ensemble.json": lambda files: files.pop("ensemble.json"),
