@@ -83,6 +83,12 @@ class ExtendedTrainer(DetectionTrainer):
     """What every family's trainer does by its `options`."""
 
     options: TrainerOptions
+    batch_files: tuple[str, ...] = ()  # of the photos of the current step
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        self.batch_files = tuple(batch["im_file"])
+        preprocessed: dict[str, Any] = super().preprocess_batch(batch)
+        return preprocessed
 
     def get_dataset(self) -> dict[str, Any]:
         names = self.options.names
