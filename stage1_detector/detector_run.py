@@ -38,6 +38,7 @@ class DetectorRun:
     classes: Annotated[str, Flag("one: find products; all: find and name them", choices=CLASSES)] = "one"
     pretrained: Annotated[Path | None, Flag("local weights file to start from, or starter; nothing is ever downloaded")] = None
     synthetic: Annotated[Path | None, Flag("folder of synthetic photos, as hylle synth writes it")] = None
+    trust: Annotated[Path | None, Flag("a weights file from elsewhere, or its folder, whose pickled code may run")] = None
     resume: Annotated[bool, Flag("go on with a stopped run")] = False
     force: Annotated[bool, Flag("start again, replacing what is there")] = False
 
@@ -122,12 +123,25 @@ def last_weights(request: DetectorRun) -> Path:
 
 def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts: folds.Folds) -> tuple[Photo, ...]:
     """The synthetic photos that join in. Raises ValueError for what training could not begin with."""
+    if isinstance(config, DetectorConfig):
+        refuse_untrusted_weights(request, config)
     family.refuse(config, request.pretrained, last_weights(request) if request.resume else None)
     if isinstance(config, DetectorConfig) and config.distill_model:
         record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], request.folds)
     if request.synthetic is None:
         return ()
     return synthetic_photos(request.synthetic, parts.dataset, request.classes, folds.photo_fingerprint(parts.photos("train")))
+
+
+def refuse_untrusted_weights(request: DetectorRun, config: DetectorConfig) -> None:
+    """Raises ValueError for files whose pickled code ultralytics would run, unless they are ours or `request.trust`."""
+    from runs.pickled_file import refuse_untrusted  # here: it loads torch, which takes a second
+
+    teacher, last = Path(config.distill_model or "."), last_weights(request)
+    files = {"--pretrained": request.pretrained, "--distill-model": teacher, "--resume": last if request.resume else None}
+    for flag, path in files.items():
+        if path is not None and path.is_file():
+            refuse_untrusted(flag, path, request.trust)
 
 
 def begin(request: DetectorRun, settings: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from photos.data import Photo, read_image
 from runs import checkpoint
+from runs.pickled_file import needs_code
 from runs.training_errors import is_out_of_memory, refuse_lost_worker
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import Job, epochs, max_det, modified_at, synthetic_per_epoch
@@ -120,12 +121,15 @@ def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
 
 
 def is_plain_tensors(pretrained: Path) -> bool:
-    """Whether a weights file is one that we load ourselves; ultralytics loads the others, its own .pt files."""
-    return pretrained.suffix == ".safetensors"
+    """Whether a weights file is one of tensors alone, which we load ourselves; ultralytics loads its own .pt files."""
+    return not needs_code(pretrained)
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
-    """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with."""
+    """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with.
+
+    It runs what is pickled in the files: `runs.pickled_file.refuse_untrusted` comes first.
+    """
     teacher = Path(config.distill_model) if config.distill_model else None
     if teacher is not None and (config.family != "yolo" or not teacher.is_file()):
         raise ValueError(f"--distill-model: got {teacher} in family {config.family}, must be a YOLO's .pt file, for a YOLO")
