@@ -48,7 +48,7 @@ CLASS_AXIS = {"yolo": (1, 4), "rtdetr": (1, 4), "rcnn": (1, 4), "retinanet": (1,
 def check(path: Path) -> list[Violation]:
     """Every violation of the zip at `path`. Raises ValueError where there is no zip, or one that cannot be unpacked."""
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: {'not a zip' if path.is_file() else 'no such file'}")
+        raise ValueError(f"{path}: {'not a zip' if path.is_file() else 'no such file; hylle build makes one'}")
     with zipfile.ZipFile(path) as archive:
         entries = read_entries(archive)
         malformed = [*malformed_json(entries)]
