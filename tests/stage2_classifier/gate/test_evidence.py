@@ -1,0 +1,52 @@
+"""What models find is cached by what they were shown: a photo replaced in place, or read another way up, is another."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from place import Place
+from small_photos import photo
+
+from photos.data import Photo, read
+from stage2_classifier.gate.ensemble import default_ensemble
+from stage2_classifier.gate.evidence import cached, no_progress
+from stage2_classifier.label_review.review import EvidenceSource
+
+
+def bytes_of(photo: Photo) -> dict[str, np.ndarray]:
+    """Stands for a model's outputs."""
+    return {"size": np.array([photo.width]), "bytes": np.frombuffer(photo.path.read_bytes(), np.uint8)}
+
+
+def test_no_photos_have_no_outputs(tmp_path: Path) -> None:
+    assert cached(tmp_path / "cache", [], bytes_of, no_progress) == []
+
+
+def test_a_photo_of_other_bytes_under_the_same_id_is_computed_anew(tmp_path: Path) -> None:
+    one, calls = photo(tmp_path, 1, [[0, 0, 9, 9]]), []
+
+    def compute(photo: Photo) -> dict[str, np.ndarray]:
+        calls.append(photo.id)
+        return bytes_of(photo)
+
+    def outputs(photo: Photo) -> bytes:
+        return cached(tmp_path / "cache", [photo], compute, no_progress)[0]["bytes"].tobytes()
+
+    before = one.path.read_bytes()
+    assert outputs(one) == outputs(replace(one, boxes=one.boxes + 1)) == before
+    assert calls == [1]
+    one.path.write_bytes(before + b"\0")
+    assert outputs(one) == before + b"\0"
+    assert calls == [1, 1]
+    outputs(replace(one, width=one.height, height=one.width))
+    assert calls == [1, 1, 1]
+
+
+def test_the_label_review_names_a_replaced_photo_anew(place: Place) -> None:
+    dataset = read(place.data)
+    source, one = EvidenceSource(default_ensemble(place.runs, ["classifier_shelf"], dataset), place.runs), dataset.photos[0]
+    for changed, n_files in ((False, 1), (False, 1), (True, 2)):
+        if changed:
+            one.path.write_bytes(one.path.read_bytes() + b"\0")
+        source.names(one, one.boxes)
+        assert len(list(source.cache.glob("*.npz"))) == n_files
