@@ -220,7 +220,8 @@ class Pipeline:
         """
         self.spent = {}
         raw, limit = self.detect(image, allows, failed), self.ensemble.most // max(1, photos)
-        merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble)), lambda: self._first_view(raw))
+        first = self._first_view(raw)
+        merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
         probabilities = attempt("classify", failed, lambda: self.classify(image, merged.boxes, allows, failed), lambda: None)
         decided = attempt(
             "gate",
@@ -233,7 +234,7 @@ class Pipeline:
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""
         forming = (p for p in self.parts if p.kind == "detectors" and self.ensemble.detectors[p.model].weight > 0)
-        done = (detections for part in forming if (detections := raw[part.model][part.view]) is not None)
+        done = (detections for part in forming if (detections := raw[part.model][part.view]))
         first = next(done, Detections.empty())
         return first.take(np.argsort(-first.scores, kind="stable")[: self.ensemble.merge.max_det])
 

@@ -229,16 +229,12 @@ class Output:
     def __init__(self, path: Path) -> None:
         """Raises OSError where `path` cannot be written. Where nothing can be written beside it, lines go to `path` itself."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.lines, self.due = path, 0, 0.0
+        self.path, self.lines, self.due, self.end = path, 0, 0.0, 0
+        self.gathering = path.with_name(path.name + ".partial")
         try:
-            self.open(path.with_name(path.name + ".partial"))
-        except Exception:
-            self.open(path)
-
-    def open(self, gathering: Path) -> None:
-        """Begin an empty array in the file `gathering`."""
-        self.gathering, self.file, self.end = gathering, gathering.open("wb", buffering=0), 0
-        self.append(b"[")
+            self.file = self.gathering.open("wb", buffering=0)
+        except OSError:
+            self.gathering, self.file = path, path.open("wb", buffering=0)
 
     def append(self, data: bytes) -> None:
         """Put `data`, and END after it, in place of END. Raises OSError where not all can be written; then nothing is."""
@@ -257,6 +253,8 @@ class Output:
         """Add the predictions of one photo, one JSON object per line."""
         begun = time.monotonic()
         try:
+            if not self.end:
+                self.append(b"[")
             if lines:
                 self.append((",\n" if self.lines else "").encode() + lines.encode())
                 self.lines += lines.count("\n") + 1
@@ -278,6 +276,8 @@ class Output:
 
     def close(self) -> None:
         """Move everything to `path` and leave nothing beside it."""
+        if not self.end:
+            self.append(b"[")
         self.file.close()
         if self.gathering != self.path:
             self.replace_path(self.gathering)
