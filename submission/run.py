@@ -203,8 +203,7 @@ def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any
         return ""
     try:
         predictions = pipeline(image, photos, deadline.allows, deadline.failed)
-        rows = json.dumps([{"image_id": image_id, **row} for row in predictions], allow_nan=False)
-        return rows[1:-1].replace("}, {", "},\n{")
+        return ",\n".join(json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in predictions)
     except Exception as error:
         logging.error("error: %s: no predictions: %r", path.name, error)
         return ""
@@ -233,7 +232,7 @@ class Output:
         self.gathering = path.with_name(path.name + ".partial")
         try:
             self.file = self.gathering.open("wb", buffering=0)
-        except OSError:
+        except Exception:
             self.gathering, self.file = path, path.open("wb", buffering=0)
 
     def append(self, data: bytes) -> None:
