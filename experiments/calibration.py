@@ -30,7 +30,7 @@ from runs.command import Parser, run, say, ticker
 from stage2_classifier import scaling
 from stage2_classifier.gate.calibrate import first_hits, named_boxes
 from stage2_classifier.gate.choose import resampling_groups
-from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
+from stage2_classifier.gate.ensemble import default_ensemble, gather, refuse_other_models, scenes_of
 from stage2_classifier.gate.evidence import Evidence, cached
 from stage2_classifier.reliability import Bin, calibration_error, reliability
 from stage2_classifier.scaling import METHODS, Scaling
@@ -109,6 +109,7 @@ def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[lis
     dataset = read(data)
     parts = folds.load(runs / "folds.json", dataset)
     ensemble = default_ensemble(runs, [classifier], dataset)
+    refuse_other_models(runs, ensemble)
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
     groups, resampled = zip(*(resampling_groups(scenes_of(part, parts)) for part in (valid, test)), strict=True)
     fit_on, held_out = (sources(p, logits_of(ensemble, runs, p), g) for p, g in zip((valid, test), groups, strict=True))

@@ -67,7 +67,8 @@ class Ensemble:
     A model may know only the first of them, where others were enrolled later (`stage2_classifier.enrolment`). `most` caps the
     further names of a whole run; each photo may use an equal share. The first name of a box is always listed. A run that would
     take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` is per model; 0 stands
-    for one thread per processor.
+    for one thread per processor. `made_from` are fingerprints of the models that the gate was fitted to, by their files
+    (`runs.model_files`); empty where none was fitted. It is not used at judgment.
     """
 
     categories: list[int]
@@ -79,6 +80,7 @@ class Ensemble:
     time_budget_s: float = 270.0  # chosen: the judge's 300 s, less 30 s for what it counts before Python starts
     shed: list[str] = field(default_factory=lambda: list(SHED_GROUPS))
     threads: int = 0
+    made_from: dict[str, str] = field(default_factory=dict)
 
     def name(self, part: "Part | str") -> str:
         """The name of a part of the work in a log; a word stays as it is."""
@@ -194,7 +196,7 @@ def _has_type(value: Any, kind: Any) -> bool:
     if get_origin(kind) is list:
         return isinstance(value, list) and all(_has_type(item, get_args(kind)[0]) for item in value)
     if get_origin(kind) is dict:
-        return isinstance(value, dict)
+        return isinstance(value, dict) and all(_has_type(item, get_args(kind)[1]) for item in value.values())
     if get_args(kind):  # a union
         return any(_has_type(value, option) for option in get_args(kind))
     return isinstance(value, kind)

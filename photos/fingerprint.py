@@ -5,7 +5,7 @@ do not change with a box. A fingerprint is 16 hexadecimal digits of a SHA-256.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,33 @@ def of_photos(photos: Sequence[Photo], categories: Sequence[Category] | None) ->
         for photo in photos
     )
     return made | {"names": digest([[[category.id, category.name] for category in categories], named])}
+
+
+def of_training(train: Sequence[Photo], valid: Sequence[Photo], categories: Sequence[Category] | None) -> dict[str, str]:
+    """What a training is made from, as its run.json records it: "train photos", "train boxes", ..., "valid photos", ...
+
+    The names are left out where `categories` is None, as of a detector that finds products of one class. A photo's bytes, its
+    boxes and its names are told apart, so that a run is made anew only where what it depends on has changed.
+    """
+    parts = {"train": of_photos(train, categories), "valid": of_photos(valid, categories)}
+    return {f"{part} {kind}": value for part, made in parts.items() for kind, value in made.items()}
+
+
+def of_labelled(photos: Iterable[Photo]) -> str:
+    """One fingerprint of photos and their labels: what is composed of them is made of their pixels, boxes and names."""
+    rows = ([p.id, p.path.name, of_file(p.path), p.boxes.tolist(), p.labels.tolist()] for p in photos)
+    return digest(sorted(rows))
+
+
+def of_photo(photo: Photo) -> str:
+    """The fingerprint of what a model is shown of a photo: its bytes, and the size that says which way up it is read."""
+    return digest([of_file(photo.path), photo.width, photo.height])
+
+
+def of_folder(folder: Path) -> str:
+    """The fingerprint of all files below a folder, their names and bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest([[path.relative_to(folder).as_posix(), of_file(path)] for path in files])
 
 
 def of_file(path: Path) -> str:

@@ -7,7 +7,7 @@ are kept, and a missing valid or test is one fold of train. RUN/folds.json recor
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import numpy as np
 
 from photos import scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
+from photos.fingerprint import of_file
 from runs import command, record
 from runs.command import Parser
 
 NAME = "folds.json"
+BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
 HELD_OUT = ("test", "valid")  # in the order in which missing ones take the folds 0, 1
 
 
@@ -70,11 +72,6 @@ def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
     if missing:
         raise ValueError(f"--data: {data} has no {missing[0]}.json; pass --runs R, whose folds.json says what is to train on")
     return tuple(photo for photo in dataset.photos if photo.part == "train")
-
-
-def photo_fingerprint(photos: Iterable[Photo]) -> str:
-    """A short hash that identifies a set of photos, by their ids and file names."""
-    return record.digest(sorted([photo.id, photo.path.name] for photo in photos))
 
 
 def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
@@ -155,9 +152,10 @@ def summary(folds: Folds) -> str:
 
 def save(path: Path, folds: Folds) -> None:
     """Write folds.json, atomically: to a file beside it, which is then renamed."""
+    looks = folds.settings.groups == "auto"  # whether the scenes were found by what the photos look like
     photos = [
         {"file": scenes.file_name(folds.dataset, photo), "image_id": photo.id, "scene": folds.scene[photo.id],
-         "fold": folds.fold[photo.id], "part": folds.part[photo.id]}
+         "fold": folds.fold[photo.id], "part": folds.part[photo.id]} | ({BYTES: of_file(photo.path)} if looks else {})
         for photo in folds.dataset.photos
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,9 +181,11 @@ def load(path: Path, dataset: Dataset) -> Folds:
         content = json.loads(path.read_bytes())
         settings = Settings(**{field.name: content[field.name] for field in fields(Settings)})
         rows = {row["file"]: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for row in content["photos"]}
+        known_bytes = {row["file"]: row[BYTES] for row in content["photos"] if BYTES in row}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
     _check(path, dataset, rows)
+    _check_bytes(path, dataset, known_bytes)
     by_id = ({image_id: row[k] for image_id, *row in rows.values()} for k in range(3))
     return Folds(settings, dataset, *by_id)
 
@@ -200,6 +200,24 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]]) -> No
             f"folds: {path} does not match {dataset.root}: {len(wrong)} photos differ, the first is {wrong[0]}; "
             "make it again with --force"
         )
+
+
+def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
+    """DataError where a photo has other bytes than when its scene was found: it may show another shelf now."""
+    photos = {scenes.file_name(dataset, photo): photo for photo in dataset.photos}
+    changed = [name for name, value in known.items() if of_file(photos[name].path) != value]
+    if changed:
+        raise DataError(
+            f"folds: {len(changed)} photos changed since {path} was made, the first is {changed[0]}: its scenes may be others "
+            "now; make it again with --force"
+        )
+
+
+def fingerprint(path: Path) -> str:
+    """The fingerprint of a folds.json: its settings, and the photos' scenes, folds and parts; not their bytes."""
+    content = json.loads(path.read_bytes())
+    photos = [{key: value for key, value in row.items() if key != BYTES} for row in content["photos"]]
+    return record.digest(content | {"photos": photos})
 
 
 def _agrees(photo: Photo, image_id: object, part: object) -> bool:

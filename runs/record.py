@@ -7,7 +7,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fusion.models import read_object
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
+OF_A_FINISHED_RUN = ("run.json", "progress.json", "model.onnx", "model.json")  # removed, in this order, where one starts anew
 
 
 def commit() -> str:
@@ -47,29 +47,6 @@ def digest(value: Any) -> str:
     (True, False)
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def made_with(folds: Path, classes: str, config: Any, pretrained: Path | None, synthetic: Path | None) -> dict[str, Any]:
-    """The settings of a run, and fingerprints of the files that it is made from."""
-    settings = asdict(config)
-    distill_model, weight = settings.pop("distill_model", ""), settings.pop("dis", None)
-    if distill_model:
-        settings |= {"distill_model": fingerprint(Path(distill_model)), "dis": weight}
-    return settings | {
-        "classes": classes,
-        "pretrained": pretrained and fingerprint(pretrained),
-        "folds": fingerprint(folds),
-        "synthetic": synthetic and fingerprint(synthetic / "annotations.json"),
-    }
-
-
-def refuse_other_folds(flag: str, teacher: Path, folds: Path) -> None:
-    """Raises ValueError where the run in `teacher` was trained with other folds than the file FOLDS: it may know what they
-    hold out. Weights outside a run folder do not say what photos they saw.
-    """
-    settings = read_object(teacher / "run.json")["settings"] if (teacher / "run.json").is_file() else {}
-    if settings.get("folds", "") not in ("", fingerprint(folds)):
-        raise ValueError(f"{flag}: {teacher} was trained with other folds than {folds}: it may know what is held out here")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -118,15 +95,16 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
 def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path] = ()) -> None:
     """Note in OUT/begun.json what a run is made with, so that `resume` goes on with nothing else.
 
-    A run that starts anew first removes OUT/run.json and the files `old` of an earlier one: if it is stopped, OUT holds a
-    stopped run. Raises ValueError for a run that was begun with other settings, naming the first that differs.
+    A run that starts anew first removes OUT/run.json, the model and the files `old` of an earlier one: if it is stopped, OUT
+    holds a stopped run, and no model that could be taken for its own. Raises ValueError for a run that was begun with other
+    settings, naming the first that differs.
     """
     path = out / "begun.json"
     if resume:
         refuse_other_settings(out, read_object(path) if path.is_file() else settings, settings)
         return
     out.mkdir(parents=True, exist_ok=True)
-    for file in (out / "run.json", out / "progress.json", *old):
+    for file in (*(out / name for name in OF_A_FINISHED_RUN), *old):
         file.unlink(missing_ok=True)
     write_json(path, settings)
 
@@ -134,12 +112,24 @@ def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path]
 def first_difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first setting, by name, that differs, with both values; empty where all are the same.
 
+    Names of two words, such as "train boxes", are fingerprints (`photos.fingerprint.of_training`), whose values say nothing.
+
     >>> first_difference({"lr": 0.1, "epochs": 3}, {"lr": 0.2, "epochs": 3})
     'lr 0.1, now 0.2'
+    >>> first_difference({"train boxes": "3f"}, {"train boxes": "a0"}), first_difference({}, {"train boxes": "a0"})
+    ('boxes of the train photos that changed since', 'boxes of the train photos that it does not record')
     """
     now = json.loads(json.dumps(now))
     names = (name for name in sorted({*begun, *now}) if begun.get(name) != now.get(name))
-    return next((f"{name} {begun.get(name)!r}, now {now.get(name)!r}" for name in names), "")
+    return next((_difference(name, begun.get(name), now.get(name)) for name in names), "")
+
+
+def _difference(name: str, begun: Any, now: Any) -> str:
+    """One difference in words."""
+    part, _, kind = name.partition(" ")
+    if kind:
+        return f"{kind} of the {part} photos that {'changed since' if begun else 'it does not record'}"
+    return f"{name} {begun!r}, now {now!r}"
 
 
 def refuse_other_settings(where: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:

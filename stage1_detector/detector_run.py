@@ -4,8 +4,8 @@ What a user can mend is refused before torch is loaded, which takes seconds.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from fusion.models import read_object
-from photos import folds
+from photos import fingerprint, folds, trained_on
 from photos.data import Dataset, Photo, read
 from runs import record
 from runs.command import say
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stage1_detector.torch_engine.distributed import Distributed
 
 CLASSES = ("one", "all")
+COCO_FILE = "annotations.json"  # of a set of synthetic photos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +59,16 @@ def train_detector(
     family: "Family | None" = None,
     also: Mapping[str, Any] = MappingProxyType({}),
     distributed: "Distributed | None" = None,
+    teachers: Sequence[Path] = (),
 ) -> Path:
     """Train into RUNS/one or RUNS/all and return the exported model's path; a finished run is reused.
 
-    `family` comes in place of the one that `config` names, `also` is further settings that make the run what it is; of a
-    `distributed` training, the main process alone speaks and writes. Raises ValueError for what the user can mend.
+    `family` comes in place of the one that `config` names, `also` is further settings, `teachers` are further weights that it
+    learns from; of a `distributed` training, the main process alone writes. Raises ValueError for what the user can mend.
     """
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
     request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
-    settings = record.made_with(request.folds, request.classes, config, request.pretrained, request.synthetic) | also
+    settings = settings_of(request, config, parts) | also
     classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
     if record.finished(out, settings, request.force):
         return reused(request, leads)
@@ -75,23 +77,46 @@ def train_detector(
 
     family = family or families.FAMILIES[config.family]
     synthetic = refuse_or_read(request, config, family, parts)
+    photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
     distributed = distributed or engine.SINGLE_PROCESS
     distributed.all_gather(None)  # all have looked before the first writes
     if leads:
-        begin(request, settings)
-    photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
+        begin(request, settings, parts, starting_weights(request, config, teachers))
     progress = progress_line(out, classes, leads)
-    n_train, network = len(photos["train"]), getattr(config, "model", config.family)
-    progress(f"{network} on {n_train} photos at {config.size} px, {engine.epochs(config, n_train)} epochs")
+    progress(plan_in_words(config, len(photos["train"])))
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
-    names = ["product"] if ids is None else [f"c{category}" for category in ids]
     described = sidecar.sidecar(config, ids, photos)
     scorer = validation.network_score(config, described, photos["valid"], n_categories)
+    names = class_names(ids)
     weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
     if leads:
         metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
         record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
     return out / "model.onnx"
+
+
+def plan_in_words(config: Config, n_photos: int) -> str:
+    """What is trained, on how many photos and for how long."""
+    from stage1_detector.engine import epochs
+
+    network = getattr(config, "model", config.family)
+    return f"{network} on {n_photos} photos at {config.size} px, {epochs(config, n_photos)} epochs"
+
+
+def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dict[str, Any]:
+    """What the run is made with: its settings, and fingerprints of the photos, labels and files that it is made from."""
+    settings, synthetic = asdict(config), request.synthetic
+    distill_model, weight = settings.pop("distill_model", ""), settings.pop("dis", None)
+    if distill_model:
+        settings |= {"distill_model": record.fingerprint(Path(distill_model)), "dis": weight}
+    made_from = {
+        "classes": request.classes,
+        "pretrained": request.pretrained and record.fingerprint(request.pretrained),
+        "folds": folds.fingerprint(request.folds),
+        "synthetic": synthetic and [record.fingerprint(synthetic / COCO_FILE), fingerprint.of_folder(synthetic / "images")],
+    }
+    categories = None if request.classes == "one" else parts.dataset.categories
+    return settings | made_from | fingerprint.of_training(parts.photos("train"), parts.photos("valid"), categories)
 
 
 def reused(request: DetectorRun, leads: bool) -> Path:
@@ -104,6 +129,15 @@ def reused(request: DetectorRun, leads: bool) -> Path:
 def category_ids(request: DetectorRun, parts: folds.Folds) -> list[int] | None:
     """The categories that the detector is to know; None where it finds products of one class."""
     return None if request.classes == "one" else [category.id for category in parts.dataset.categories]
+
+
+def class_names(ids: list[int] | None) -> list[str]:
+    """The names of a detector's classes.
+
+    >>> class_names(None), class_names([4, 7])
+    (['product'], ['c4', 'c7'])
+    """
+    return ["product"] if ids is None else [f"c{category}" for category in ids]
 
 
 def read_parts(request: DetectorRun, config: Config) -> folds.Folds:
@@ -122,19 +156,32 @@ def last_weights(request: DetectorRun) -> Path:
 
 def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts: folds.Folds) -> tuple[Photo, ...]:
     """The synthetic photos that join in. Raises ValueError for what training could not begin with."""
-    family.refuse(config, request.pretrained, last_weights(request) if request.resume else None)
     if isinstance(config, DetectorConfig) and config.distill_model:
-        record.refuse_other_folds("--distill-model", Path(config.distill_model).parents[1], request.folds)
+        trained_on.refuse_held_out("--distill-model", Path(config.distill_model), request.folds, parts)
+    if request.pretrained is not None:
+        trained_on.refuse_held_out("--pretrained", request.pretrained, request.folds, parts)
+    family.refuse(config, request.pretrained, last_weights(request) if request.resume else None)
     if request.synthetic is None:
         return ()
-    return synthetic_photos(request.synthetic, parts.dataset, request.classes, folds.photo_fingerprint(parts.photos("train")))
+    return synthetic_photos(request.synthetic, parts.dataset, request.classes, fingerprint.of_labelled(parts.photos("train")))
 
 
-def begin(request: DetectorRun, settings: dict[str, Any]) -> None:
-    """Note what the run is made with; one that starts anew removes an older checkpoint, unless it is what it starts from."""
-    last, pretrained = last_weights(request), request.pretrained
-    keeps = pretrained is not None and last.resolve() == pretrained.resolve()
-    record.begin(request.out, settings, request.resume, () if keeps else (last,))
+def begin(request: DetectorRun, settings: dict[str, Any], parts: folds.Folds, starts: Sequence[Path]) -> None:
+    """Note what the run is made with, and which photos its weights and those it `starts` from will have seen.
+
+    A run that starts anew removes older checkpoints, but the one that it starts from.
+    """
+    start = request.pretrained and request.pretrained.resolve()
+    older = sorted(path for path in last_weights(request).parent.glob("*.pt") if path.resolve() != start)
+    record.begin(request.out, settings, request.resume, older)
+    if not (request.resume and (request.out / trained_on.NAME).is_file()):
+        trained_on.write(request.out, parts.photos("train"), parts.photos("valid"), starts)
+
+
+def starting_weights(request: DetectorRun, config: Config, teachers: Sequence[Path]) -> list[Path]:
+    """All weights that a run learns from: what it starts from, and its teachers."""
+    model = getattr(config, "distill_model", "")
+    return [*teachers, *([Path(model)] if model else []), *([request.pretrained] if request.pretrained else [])]
 
 
 def progress_line(out: Path, classes: str, leads: bool) -> Callable[[str], None]:
@@ -151,7 +198,7 @@ def progress_line(out: Path, classes: str, leads: bool) -> Callable[[str], None]
 def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -> tuple[Photo, ...]:
     """The photos in `folder`, labelled with the categories of `dataset` of the same names.
 
-    Raises ValueError where they are made of other photos than those of the fingerprint `train` (`folds.photo_fingerprint`), and
+    Raises ValueError where they are made of other photos than those of the fingerprint `train` (`fingerprint.of_labelled`), and
     where `classes` is "all" and a category there is not one of the data set's.
     """
     synthetic = read(folder)

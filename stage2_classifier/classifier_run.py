@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from photos import folds
+from fusion.models import Model
+from photos import fingerprint, folds, trained_on
 from photos.data import read
 from photos.studio import studio_folder
 from runs import record
@@ -71,34 +72,45 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
         studio_folder(request.data, request.studio)  # refuses a missing one before the work begins
     request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
     parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
-    settings = settings_of(request, config)
+    settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):
         say(f"{request.title}: reuses {out}")
         return out / "model.onnx"
     record.refuse_unfinished(out, request.resume, request.force)
+    starts = [] if request.pretrained is None else [request.pretrained]
+    for weights in starts:
+        trained_on.refuse_held_out("--pretrained", weights, request.runs / folds.NAME, parts)
     from stage2_classifier import learning, model  # here: they take seconds to load
 
     outputs = columns(config, [category.name for category in parts.dataset.categories])
     network = model.build(config, outputs, request.pretrained)
     parts.labelled("valid")  # refuses an empty one before the work begins
+    if (detector := request.runs / "one" / "model.onnx").is_file():
+        Model(detector)  # refuses one that cannot be loaded, likewise
     record.begin(out, settings, request.resume, [out / file for file in OLD])
+    if not (request.resume and (out / trained_on.NAME).is_file()):
+        trained_on.write(out, parts.photos("train"), parts.photos("valid"), starts)
     metrics = learning.learn(network, request, config, parts)
     record.write_run(out, settings, metrics)
     return out / "model.onnx"
 
 
-def settings_of(request: ClassifierRun, config: ClassifierConfig) -> dict[str, Any]:
-    """What the run is made with: its settings, and fingerprints of the files that it is made from."""
+def settings_of(request: ClassifierRun, config: ClassifierConfig, parts: folds.Folds) -> dict[str, Any]:
+    """What the run is made with: its settings, and fingerprints of the photos, labels and files that it is made from."""
     from stage2_classifier.out_of_fold import fold_settings
 
+    studio = None if request.crops == "shelf" else studio_folder(request.data, request.studio)
     detector = request.runs / "one" / "model.onnx"
-    return asdict(config) | {
+    made_from = {
         "crops": request.crops,
         "pretrained": request.pretrained and record.fingerprint(request.pretrained),
-        "folds": record.fingerprint(request.runs / folds.NAME),
+        "folds": folds.fingerprint(request.runs / folds.NAME),
         "detector": record.fingerprint(detector) if detector.is_file() else None,
-        "out_of_fold": fold_settings(request.runs, request.plan) if request.folds else None,
+        "out_of_fold": fold_settings(request.runs, request.plan, parts) if request.folds else None,
+        "studio files": studio and fingerprint.of_folder(studio),
     }
+    train, valid = parts.photos("train"), parts.photos("valid")
+    return asdict(config) | made_from | fingerprint.of_training(train, valid, parts.dataset.categories)
 
 
 def run_name(name: str | None, crops: str) -> str:

@@ -25,6 +25,7 @@ from photos.data import read
 from photos.studio import studio_folder
 from runs import record
 from runs.command import Parser, run, say
+from runs.model_files import fingerprint_of, with_change
 from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
 from stage2_classifier.neighbours import load_embedder, logits_of
@@ -98,8 +99,10 @@ def undo(runs: Path, classifier: str) -> None:
     values = read_object(ensemble) if ensemble.is_file() else {}
     if values.get("categories") == known and not _needed(runs, values, classifier, len(before)):
         record.write_json(ensemble, values | {"categories": before})
+    enrolled = fingerprint_of(paths[0])
     for path in paths:
         backup(path).replace(path)
+    follow(ensemble, f"{classifier}/model.onnx", enrolled, fingerprint_of(paths[0]))
     record.write_json(folder / "enrolled.json", enrolled_in(folder)[:-1])
 
 
@@ -109,6 +112,13 @@ def _needed(runs: Path, ensemble: dict[str, Any], classifier: str, width: int) -
     return any(len(read_object((runs / f).with_suffix(".json"))["categories"]) > width for f in files)
 
 
+def follow(ensemble: Path, file: str, before: str, after: str) -> None:
+    """Let the file ENSEMBLE, if there is one, record the changed model FILE: what it says of the other names stays right."""
+    values = read_object(ensemble) if ensemble.is_file() else {}
+    if values.get("made_from"):
+        record.write_json(ensemble, values | {"made_from": with_change(values["made_from"], file, before, after)})
+
+
 def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, others: Image) -> bool:
     """Put `column` for `name` into the classifier `model` of the folder RUNS; returns whether ensemble.json changed.
 
@@ -116,9 +126,10 @@ def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, ot
     (M, size, size, 3) are held-out crops of other products. Raises ValueError where the other logits would change.
     """
     folder, ensemble, place = model.path.parent, runs / "ensemble.json", column.place
-    known = read_object(model.path.with_suffix(".json"))["categories"]
+    known, before = read_object(model.path.with_suffix(".json"))["categories"], fingerprint_of(model.path)
     new = with_category(read_object(model.path.with_suffix(".json")), place, column.blend)
-    wide = widened(ensemble, f"{folder.relative_to(runs)}/model.onnx", known, new["categories"])
+    file = f"{folder.relative_to(runs)}/model.onnx"
+    wide = widened(ensemble, file, known, new["categories"])
     beside = _write_beside(model, new, column, crops, others)
     for suffix in (".onnx", ".json"):
         shutil.copyfile(model.path.with_suffix(suffix), backup(model.path.with_suffix(suffix)))
@@ -128,6 +139,7 @@ def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, ot
     record.write_json(folder / "enrolled.json", [*enrolled_in(folder), row])
     if wide is not None:
         record.write_json(ensemble, wide)
+    follow(ensemble, file, before, fingerprint_of(model.path))
     return wide is not None
 
 

@@ -16,7 +16,9 @@ from fusion.boxes import iou
 from fusion.ensemble import Member
 from fusion.models import Model, read_object
 from fusion.pipeline import run_detector
+from photos import trained_on
 from photos.data import Photo, read_image
+from photos.fingerprint import of_file, of_training
 from photos.folds import Folds
 from runs import record
 from runs.pretrained import pretrained_file
@@ -89,10 +91,12 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     """
     from sklearn.model_selection import GroupKFold  # here: it takes a second to load
 
-    photos, settings = parts.photos("train"), fold_settings(runs, plan)
+    photos, settings = parts.photos("train"), fold_settings(runs, plan, parts)
     scenes = np.array([parts.scene[photo.id] for photo in photos])
     if not 2 <= plan.folds <= len(np.unique(scenes)):
         raise ValueError(f"--folds: got {plan.folds}, allowed 2 to {len(np.unique(scenes))}, the scenes of the train photos")
+    if plan.weights is not None:
+        refuse_seen(plan.weights, photos)
     by_photo: dict[int, Boxes] = {}
     for k, (rest, own) in enumerate(GroupKFold(plan.folds).split(scenes, groups=scenes)):
         path = runs / "oof" / record.digest(settings) / f"fold_{k}.json"
@@ -107,8 +111,21 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     return [by_photo[photo.id] for photo in photos]
 
 
-def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
-    """What the folds' detectors are made from: R/one's settings, its folds, their number. Raises ValueError without R/one."""
+def refuse_seen(weights: Path, photos: Sequence[Photo]) -> None:
+    """Raises ValueError where the weights that the folds' detectors start from have seen photos that a fold leaves out."""
+    known = trained_on.seen_by(weights)["train"] & {of_file(photo.path) for photo in photos}
+    if known:
+        raise ValueError(
+            f"--folds: {weights} has seen {len(known)} of the train photos, so no boxes would be out of fold; "
+            "train R/one and the folds from other weights"
+        )
+
+
+def fold_settings(runs: Path, plan: Plan, parts: Folds) -> dict[str, Any]:
+    """What the folds' detectors are made from: R/one's settings, its folds, their number, the photos and their boxes.
+
+    Raises ValueError without R/one.
+    """
     run = runs / "one" / "run.json"
     if not run.is_file():
         raise ValueError(f"--folds: {run} not found; train it first: hylle train-detector --classes one")
@@ -124,7 +141,8 @@ def fold_settings(runs: Path, plan: Plan) -> dict[str, Any]:
     config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:
         config = rehearsal(config)
-    return {"detector": asdict(config), "weights": given, "folds": trained["folds"], "count": plan.folds}
+    made_from = of_training(parts.photos("train"), parts.photos("valid"), None)
+    return {"detector": asdict(config), "weights": given, "folds": trained["folds"], "count": plan.folds} | made_from
 
 
 def train_fold(
@@ -136,6 +154,7 @@ def train_fold(
     from stage1_detector.sidecar import sidecar
 
     config = detector_config.from_settings(settings["detector"])
+    trained_on.write(out, photos, parts.labelled("valid"), [] if plan.weights is None else [plan.weights])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
     described, weights = sidecar(config, None, both), pretrained_file(plan.weights, detector_config.STARTER)
     scorer = validation.network_score(config, described, both["valid"], len(parts.dataset.categories))

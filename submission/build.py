@@ -21,6 +21,7 @@ import numpy as np
 from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
+from runs.model_files import refuse_changed
 from submission.check import check, summary
 from submission.rules import Violation
 
@@ -44,7 +45,8 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
     """Write the zip of `runs` to `out` and return its sha256; `join` as --join, `half` the photos that --half is tried on.
 
     Raises:
-        ValueError: R/ensemble.json, a model or a sidecar is missing or malformed, or two models would have one name; models
+        ValueError: R/ensemble.json, a model or a sidecar is missing or malformed, or two models would have one name; the gate
+            was fitted to other models; models
             that cannot be joined, or whose outputs differ in FP16.
         Refused: the zip breaks a rule. A file that was at `out` before stays as it was.
     """
@@ -68,6 +70,8 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
 def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[str, bytes]:
     """The files of the zip by their names in it: code, models, sidecars, ensemble.json, manifest.json."""
     ensemble = _read_ensemble(runs / "ensemble.json")
+    refuse_changed(runs, parse(ensemble))
+    ensemble.pop("made_from", None)  # the manifest has the models of the zip, which may be joined or halved
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
     files = code() | {name: _read(runs / file) for file, name in flat.items()}

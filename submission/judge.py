@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from fusion.pipeline import load
 from photos import folds
 from photos.data import Category, Photo, read, read_image
 from photos.score import Scores, Truth, evaluate
 from runs.command import Parser, run, say
+from runs.model_files import refuse_changed
 from submission import judge_machine, sandbox
 from submission.predictions import as_detections
 from submission.sandbox import Outcome
@@ -42,6 +44,8 @@ def body(argv: list[str] | None, prog: str) -> None:
     dataset = read(args.data)
     photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
     sandbox.refuse_missing(args.zip, args.data / "images")
+    if (args.runs / "ensemble.json").is_file():
+        refuse_changed(args.runs, read_ensemble(args.runs))  # the zip is of models that are no more there
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
 
 

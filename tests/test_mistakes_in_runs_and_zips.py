@@ -76,12 +76,19 @@ def test_a_damaged_folds_file(place: Place, refused: Callable) -> None:
             refused(name, [], "folds.json is damaged")
 
 
-def test_a_loss_that_is_no_number_is_one_line(refused: Callable, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+def test_a_loss_that_is_no_number_is_one_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model of the run that it was to replace is gone: nothing may take it for the new one's."""
+
     def diverge(*_: object) -> None:
         raise FloatingPointError("loss of epoch 1: got nan, must be finite; lower --lr (now 1.0)")
 
     monkeypatch.setitem(FAMILIES, "yolo", FAMILIES["yolo"]._replace(fit=diverge))
-    refused("detector", ["--force", "--lr", "1"], "error: loss of epoch 1: got nan, must be finite; lower --lr (now 1.0)")
+    before = place.files()
+    assert mains()["detector"]([*place.words("detector"), "--force", "--lr", "1"]) == 2
+    assert capsys.readouterr().err == "error: loss of epoch 1: got nan, must be finite; lower --lr (now 1.0)\n"
+    assert before.keys() - place.files().keys() == {"runs/one/model.onnx", "runs/one/model.json"}
 
 
 # --- models of another data set, or none

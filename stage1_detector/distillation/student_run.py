@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from photos import folds
+from photos import folds, trained_on
 from photos.data import read
 from runs import checkpoint, record
 from stage1_detector.config import Config, DetectorConfig
@@ -33,14 +33,14 @@ def train_student(
     where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)
     known, weights = (None, "") if where is None else (teacher.load(where), record.fingerprint(weights_of(where)))
     if known is not None and where is not None:
-        record.refuse_other_folds("--teacher", where, request.folds)
+        trained_on.refuse_held_out("--teacher", where, request.folds, folds.load(request.folds, dataset))
         teacher.refuse_other_classes(known, where, categories)
         student.refuse_match(config, known)
     build = partial(student.build, teacher=known, distributed=distributed)
     family = FAMILIES[config.family]._replace(
         fit=partial(loop.fit, network=loop.NetworkSpec(build, FAMILIES[config.family].input_format)), refuse=refuse
     )
-    return train_detector(request, config, family, {"teacher": weights}, distributed)
+    return train_detector(request, config, family, {"teacher": weights}, distributed, () if where is None else (where,))
 
 
 def refuse(config: Config, pretrained: Path | None, last: Path | None) -> None:
@@ -72,8 +72,12 @@ def teacher_run(taught_by: str, request: DetectorRun, device: str, distributed: 
     where.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(request.folds, where.parent / folds.NAME)
     stopped = record.is_stopped(where)
-    train_detector(
-        DetectorRun(data=request.data, runs=where.parent, classes=request.classes, resume=stopped),
-        replace(recipe(taught_by), device=device),
-    )
+    teacher_request = DetectorRun(data=request.data, runs=where.parent, classes=request.classes, resume=stopped)
+    config = replace(recipe(taught_by), device=device)
+    try:
+        train_detector(teacher_request, config)
+    except ValueError:
+        if not request.force:
+            raise
+        train_detector(replace(teacher_request, resume=False, force=True), config)  # it is stale: of other labels, or damaged
     return where

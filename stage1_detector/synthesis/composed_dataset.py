@@ -29,7 +29,7 @@ PACKS, PACK_HEIGHT, BLOCK = 400, 160, 200  # chosen: random packs at a time, the
 class Source(Protocol):
     """What composed photos are made of. Small, since it is sent to a worker with each photo.
 
-    `train` identifies the real photos that go into it, by `folds.photo_fingerprint`; empty for none. `description` tells the
+    `train` identifies the real photos that go into it, by `fingerprint.of_labelled`; empty for none. `description` tells the
     source from others in world.json. It must not change when a class is renamed, or earlier sets could not be resumed.
     """
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fusion.models import read_object
 from photos.data import Photo, read_image
+from photos.fingerprint import of_file, of_folder
 from photos.folds import train_photos
 from photos.studio import SUFFIXES, cutout, studio_names, studio_photos
 from runs import record
@@ -43,7 +44,7 @@ class Backgrounds:
     folder: Path | None = None
     data: Path | None = None
     runs: Path | None = None
-    train: str = ""  # `folds.photo_fingerprint` of the photos of `data`
+    train: str = ""  # `fingerprint.of_labelled` of the photos of `data`
 
     @property
     def description(self) -> str:
@@ -53,11 +54,15 @@ class Backgrounds:
 
 @dataclass(frozen=True)
 class Studio:
-    """A source of photos: the cut-outs in FOLDER before `backgrounds`. `labels`: each product's folder and its category."""
+    """A source of photos: the cut-outs in FOLDER before `backgrounds`. `labels`: each product's folder and its category.
+
+    `made_of` is a fingerprint of the studio photos and of the photos for backgrounds that are not a data set's.
+    """
 
     folder: Path
     labels: tuple[tuple[str, int], ...]
     backgrounds: Backgrounds
+    made_of: str = ""
 
     @property
     def train(self) -> str:
@@ -67,12 +72,20 @@ class Studio:
     @property
     def description(self) -> str:
         """See `composed_dataset.Source`."""
-        return f"Studio(folder={self.folder!r}, labels={self.labels!r}, backs={self.backgrounds.description})"
+        made_of = f", made_of={self.made_of!r}" if self.made_of else ""
+        return f"Studio(folder={self.folder!r}, labels={self.labels!r}, backs={self.backgrounds.description}{made_of})"
 
     def shot(self, appearance: ShelfAppearance, seed: int, number: int, rng: np.random.Generator) -> Shot:
         """Photo `number`."""
         size = appearance.sizes[rng.integers(len(appearance.sizes))]
         return render(appearance, _stock(self.folder, self.labels, seed), _background(self.backgrounds, size, rng), rng)
+
+
+def studio_source(folder: Path, labels: tuple[tuple[str, int], ...], backgrounds: Backgrounds) -> Studio:
+    """The source of the cut-outs in FOLDER, as `cut_all` has made them."""
+    behind = of_folder(backgrounds.folder) if backgrounds.folder is not None else ""
+    made_of = record.digest([read_object(folder / "cutouts.json")["made_of"], behind])
+    return Studio(folder, labels, backgrounds, made_of)
 
 
 @lru_cache(maxsize=2)
@@ -143,10 +156,13 @@ def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]
     names, photos, index = studio_names(studio), studio_photos(studio), out / "cutouts.json"
     targets = {out / "cutouts" / product / f"{path.stem}.png": path for product, paths in photos.items() for path in paths}
     jobs = [(path, target) for target, path in targets.items()]
-    made_of = record.digest([[str(path.relative_to(studio)), path.stat().st_size] for path, _ in jobs])
-    if index.is_file() and read_object(index).get("made_of") != made_of:
+    made_of = record.digest([[str(path.relative_to(studio)), of_file(path)] for path, _ in jobs])
+    begun = out / "begun.json"  # so that cut-outs which a stopped run has left are known to be of these photos
+    if any(read_object(path).get("made_of") != made_of for path in (index, begun) if path.is_file()):
         raise ValueError(f"--studio: {out} holds cut-outs of other photos than {studio}; remove it or give another --out")
     if not index.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        record.write_json(begun, {"made_of": made_of})
         aspects = _cut_jobs(jobs, workers, tell)
         if not aspects:
             raise ValueError(f"--studio: {studio}: none of {len(jobs)} photos could be cut out")

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from photos.data import Photo, read
-from photos.folds import photo_fingerprint, train_photos
+from photos.fingerprint import of_labelled
+from photos.folds import train_photos
 from photos.studio import STUDIO
 from runs.command import Parser, run, say
 from runs.record import write_json
@@ -30,7 +31,7 @@ from stage1_detector.synthesis import coco_writer, composed_dataset
 from stage1_detector.synthesis.camera import photograph
 from stage1_detector.synthesis.catalogue import Catalogue, make_catalogue
 from stage1_detector.synthesis.composed_dataset import ComposedSet
-from stage1_detector.synthesis.cutouts import Backgrounds, Studio, background_photos, cut_all
+from stage1_detector.synthesis.cutouts import Backgrounds, background_photos, cut_all, studio_source
 from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image, Product, draw_pack, old_print
 from stage1_detector.synthesis.paste import Pasted
@@ -219,18 +220,18 @@ def draw_from_photos(request: Composition) -> bool:
     """Do --paste or --studio; False if the set is there already. Raises ValueError for what the user can correct."""
     _check_arguments(request)
     if request.paste:
-        train = photo_fingerprint(train_photos(request.data, request.runs))
+        train = of_labelled(train_photos(request.data, request.runs))
         source, categories = Pasted(request.data, request.runs, train), categories_of(request.data)
         composed = ComposedSet(source, ShelfAppearance(), categories, request.count, request.seed)
         return composed_dataset.draw(composed, request.out, tell=say)
     photos = () if request.data is None else train_photos(request.data, request.runs)
-    backgrounds = Backgrounds(request.backgrounds, request.data, request.runs, photo_fingerprint(photos) if photos else "")
+    backgrounds = Backgrounds(request.backgrounds, request.data, request.runs, of_labelled(photos) if photos else "")
     background_photos(backgrounds)  # refuses an empty folder before the work begins
     cutouts = request.out.with_name(request.out.name + ".cutouts")
     products = cut_all(request.studio, cutouts, 2, say)
     known = categories_of(request.data) if request.data is not None else []
     categories, labels = match_categories(products, known, say)
-    source = Studio(cutouts, labels, backgrounds)
+    source = studio_source(cutouts, labels, backgrounds)
     composed = ComposedSet(source, appearance_of(photos, request.size), categories, request.count, request.seed)
     return composed_dataset.draw(composed, request.out, tell=say)
 

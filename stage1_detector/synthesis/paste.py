@@ -47,7 +47,7 @@ class Facings:
 class Pasted:
     """A source of photos: the train photos of the data set DATA, by the folds in RUNS, with facings swapped.
 
-    `train` is the `folds.photo_fingerprint` of those photos. Labels are category ids.
+    `train` is the `fingerprint.of_labelled` of those photos. Labels are category ids.
     """
 
     data: Path

@@ -13,6 +13,7 @@ from photos.data import Dataset
 from photos.folds import Folds
 from runs import record
 from runs.command import say
+from runs.model_files import files_of, refuse_changed
 from stage2_classifier.gate.evidence import Evidence, collect
 
 NAME = "ensemble.json"
@@ -47,10 +48,18 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
 
 
 def load_ensemble(runs: Path) -> Ensemble:
-    """RUNS/ensemble.json. Raises ValueError where there is none, naming the command that writes it."""
+    """RUNS/ensemble.json. Raises ValueError, with the command that mends it, for none or one fitted to other models."""
     if not (runs / NAME).is_file():
         raise ValueError(f"{runs / NAME} not found: hylle gate --data D --runs {runs} writes it")
-    return read_ensemble(runs)
+    ensemble = read_ensemble(runs)
+    refuse_changed(runs, ensemble)
+    return ensemble
+
+
+def refuse_other_models(runs: Path, ensemble: Ensemble) -> None:
+    """Raises ValueError where RUNS/ensemble.json, if there is one, was fitted to other files of the models of `ensemble`."""
+    if (runs / NAME).is_file():
+        refuse_changed(runs, read_ensemble(runs), files_of(ensemble))
 
 
 def write_ensemble(runs: Path, ensemble: Ensemble) -> None:

@@ -16,6 +16,7 @@ from fusion.ensemble import ClassifierMember, Ensemble
 from fusion.models import Model
 from fusion.pipeline import mean, merge, run_classifier, run_detector
 from photos.data import Photo, read_image
+from photos.fingerprint import of_photo
 from photos.score import Truth
 from runs import record
 
@@ -106,11 +107,11 @@ def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, 
 
 
 def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Progress) -> list[dict[str, np.ndarray]]:
-    """The arrays of each photo: from FOLDER/ID.npz if it exists, else computed and written there (beside it, then renamed)."""
+    """The arrays of each photo: from its `cache_file` in FOLDER if it exists, else computed and written there."""
     folder.mkdir(parents=True, exist_ok=True)
     outputs = []
     for i, photo in enumerate(photos):
-        path = folder / f"{photo.id}.npz"
+        path = cache_file(folder, photo)
         if path.is_file():
             with np.load(path) as arrays:
                 outputs.append(dict(arrays))
@@ -121,6 +122,11 @@ def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Pr
         beside.replace(path)
         progress(i + 1, len(photos))
     return outputs
+
+
+def cache_file(folder: Path, photo: Photo) -> Path:
+    """Where the outputs for a photo are cached: under its id and what is seen of it, `of_photo`, not under its id alone."""
+    return folder / f"{photo.id}-{of_photo(photo)}.npz"
 
 
 def _fingerprint(models: Sequence[Path]) -> str:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.ensemble import Ensemble
+from fusion.ensemble import Ensemble, read_ensemble
 from photos import folds
 from photos.data import Dataset, read
 from photos.score import Interval
 from runs import record
 from runs.command import Parser, run, say
+from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
-from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, load_ensemble, scenes_of, write_ensemble
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, scenes_of, write_ensemble
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
 
@@ -46,20 +47,27 @@ def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, s
     dataset = read(data)
     parts = folds.load(runs / folds.NAME, dataset)
     ensemble = wanted_ensemble(runs, classifiers, dataset)
+    made_from = fingerprints(runs, files_of(ensemble))
     valid = gather("valid", ensemble, runs, parts)
     say("gate: nested cross-validation on valid")
     choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
     say(f"gate: {in_words(choice)}")
-    write_ensemble(runs, replace(ensemble, gate=choice.gate))
+    write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from))
     record.write_json(runs / "gate.json", asdict(choice))
     return choice
 
 
 def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:
-    """The ensemble in RUNS/ensemble.json; the default one of `classifiers` where they are given, or where there is none."""
+    """The ensemble in RUNS/ensemble.json; the default one of `classifiers` where they are given, or where there is none.
+
+    Raises ValueError where the one that is there knows other categories than those of `dataset` first.
+    """
     if classifiers is None and (runs / NAME).is_file():
         say(f"gate: fitted to the ensemble in {runs / NAME}; --classifiers asks for the default one")
-        return load_ensemble(runs)
+        ensemble, ids = read_ensemble(runs), [category.id for category in dataset.categories]
+        if ensemble.categories[: len(ids)] != ids:
+            raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
+        return ensemble
     return default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
 
 

@@ -25,8 +25,8 @@ from photos.data import PARTS, Dataset, Photo, read, read_image
 from photos.scenes import file_name
 from runs import record
 from runs.command import Parser, run, say, ticker
-from stage2_classifier.gate.ensemble import default_ensemble
-from stage2_classifier.gate.evidence import Evidence, collect
+from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
+from stage2_classifier.gate.evidence import Evidence, cache_file, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
 from stage2_classifier.label_review.relabel import read_proposals, relabel
 from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, joined_names, suspicions
@@ -77,7 +77,9 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     known = len(parts.photos("train")) if part in ("train", "all") else 0
     if known:
         say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
-    source = EvidenceSource(default_ensemble(runs, classifiers, dataset), runs)
+    ensemble = default_ensemble(runs, classifiers, dataset)
+    refuse_other_models(runs, ensemble)
+    source = EvidenceSource(ensemble, runs)
     evidence = source.beside_annotations(photos, source.evidence(photos))
     best = suspicions(evidence)[:top]
     out.mkdir(parents=True, exist_ok=True)
@@ -130,7 +132,7 @@ class EvidenceSource:
 
     def names(self, photo: Photo, boxes: np.ndarray) -> np.ndarray:
         """The classifier's probabilities (T, C) for the crops under `boxes` (T, 4)."""
-        path = self.cache / f"{photo.id}.npz"
+        path = cache_file(self.cache, photo)
         known = _load(path)
         new = [box for box in boxes if box.tobytes() not in known]
         if new:

@@ -30,7 +30,7 @@ def dataset(*parts: tuple[Photo, ...]) -> Dataset:
 
 
 def settings(folds: int = 5, seed: int = 0) -> Settings:
-    return Settings("shop", "auto", folds, seed)
+    return Settings("shop", "photo", folds, seed)
 
 
 def scene_parts(folds: Folds) -> dict[int, set[str]]:
@@ -219,7 +219,25 @@ def test_command(command: Command, tmp_path: Path, groups: str) -> None:
     assert "folds.json written" in out and "all        10      10      10" in out
     content = json.loads((tmp_path / "run" / "folds.json").read_text())
     assert (content["data"], content["seed"], content["groups"], len(content["photos"])) == ("shop", 0, groups, 10)
-    assert content["photos"][3].keys() == {"file", "image_id", "scene", "fold", "part"}
+    kinds = {"file", "image_id", "scene", "fold", "part"} | ({"sha256"} if groups == "auto" else set())
+    assert content["photos"][3].keys() == kinds
+
+
+def test_photos_of_other_bytes_have_no_scenes(command: Command, shop: Path) -> None:
+    """Other labels leave the scenes as they are; scenes that were not found by how photos look do not depend on them."""
+    assert command()[0] == 0
+    text = (shop / "annotations.json").read_text()
+    (shop / "annotations.json").write_text(text.replace("tea", "mint").replace("[1, 1, 20, 20]", "[2, 1, 20, 20]", 3))
+    assert command()[0] == 0
+    path = shop / "images" / "4.jpg"
+    path.write_bytes(path.read_bytes() + b"\0")
+    code, _, err = command()
+    assert (code, err.count("\n")) == (2, 1)
+    assert "1 photos changed since " in err and "the first is 4.jpg" in err and "--force" in err
+    assert command("--force")[0] == 0
+    assert command("--groups", "photo", "--force")[0] == 0
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert command("--groups", "photo")[0] == 0
 
 
 def test_command_with_a_table(command: Command, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photos import folds
-from photos.data import Photo, read
+from photos.data import Dataset, Photo, read
 from stage1_detector import recipes as detector_config
 from stage1_detector import train as detector
 from stage1_detector.synthesis import make_photos
@@ -17,6 +17,7 @@ from stage2_classifier import train as classifier
 from stage2_classifier.config import Columns
 from stage2_classifier.crops import shelf_regions
 
+NO_PHOTOS = folds.Folds(folds.Settings("", "photo", 5, 0), Dataset(Path(), (), ()), {}, {}, {})
 TRUTH = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
 FOUND = np.array([[1, 0, 11, 10], [21, 1, 30, 10], [12, 0, 19, 10], [5, 0, 15, 10]], np.float32)
 
@@ -58,17 +59,19 @@ def test_one_that_started_from_weights_needs_them(tmp_path: Path) -> None:
     told = asdict(detector_config.recipe("small")) | {"pretrained": "abc", "folds": "f"}
     (tmp_path / "one" / "run.json").write_text(json.dumps({"settings": told}))
     with pytest.raises(ValueError, match="--detector-weights: got None, must be the file that"):
-        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2))
+        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2), NO_PHOTOS)
     (tmp_path / "one" / "run.json").write_text(json.dumps({"settings": told | {"pretrained": None}}))
     with pytest.raises(ValueError, match="one started from none"):
-        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2, weights=tmp_path / "one" / "run.json"))
-    assert out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2, quick=True))["detector"]["epochs"] == 1
-    assert out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2))["detector"] == asdict(detector_config.recipe("small"))
+        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2, weights=tmp_path / "one" / "run.json"), NO_PHOTOS)
+    assert out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2, quick=True), NO_PHOTOS)["detector"]["epochs"] == 1
+    assert out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2), NO_PHOTOS)["detector"] == asdict(
+        detector_config.recipe("small")
+    )
 
 
 def test_without_a_detector_there_are_no_folds(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one/run.json not found; train it first"):
-        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2))
+        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2), NO_PHOTOS)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fusion.ensemble import parse
+from runs import model_files
 from submission import build
 
 ROOT = Path(build.__file__).resolve().parent.parent
@@ -137,3 +139,10 @@ def test_out_that_is_a_folder_is_a_mistake(runs: Path, tmp_path: Path, capsys: p
 def test_models_of_one_name_are_refused(first: str, second: str) -> None:
     with pytest.raises(ValueError, match="rename its folder"):
         build._flat([first, second])
+
+
+def test_the_zip_says_in_its_manifest_alone_what_its_models_are(runs: Path) -> None:
+    """A joint or halved model has other bytes than the one that the gate was fitted to."""
+    ensemble = parse(json.loads((runs / "ensemble.json").read_text()))
+    _edit(runs / "ensemble.json", made_from=model_files.fingerprints(runs, model_files.files_of(ensemble)))
+    assert "made_from" not in json.loads(build.collect(runs)["ensemble.json"])

@@ -21,7 +21,6 @@ from fusion.models import Model
 from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read, read_image
-from runs import record
 from runs.command import run
 from stage1_detector import validation
 from stage1_detector.detector_run import DetectorRun, train_detector
@@ -119,7 +118,7 @@ def test_an_interval_is_the_middle_of_what_was_drawn() -> None:
 
 def finish(out: Path, **changed: object) -> None:
     """Let the folder look like that of a finished run."""
-    settings = SETTINGS | {"folds": record.fingerprint(out.parent / folds.NAME)} | changed
+    settings = SETTINGS | {"folds": folds.fingerprint(out.parent / folds.NAME)} | changed
     (out / "run.json").write_text(json.dumps({"settings": settings}))
 
 

@@ -219,3 +219,27 @@ def test_cutouts_of_other_photos_are_refused(tmp_path: Path) -> None:
     cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, print)
     with pytest.raises(ValueError, match="holds cut-outs of other photos"):
         cutouts.cut_all(tmp_path / "T", tmp_path / "cut", 1, print)
+
+
+def test_cutouts_go_by_the_bytes_of_the_photos_also_where_they_were_stopped(tmp_path: Path) -> None:
+    path, (width, height) = tmp_path / "S" / "a" / "main.png", (60, 60)
+    path.parent.mkdir(parents=True)
+
+    def paint(side: int) -> None:
+        photo = np.full((height, width, 3), 255, np.uint8)
+        photo[5:side, 20:40] = (0, 0, 200)
+        cv2.imwrite(str(path), photo)
+        path.write_bytes(path.read_bytes().ljust(9999, b"\0"))  # all of one size
+
+    paint(40)
+    cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, print)
+    labels, behind = (("a", 0),), tmp_path / "behind"
+    behind.mkdir()
+    (behind / "b.jpg").write_bytes(b"1")
+    source = cutouts.studio_source(tmp_path / "cut", labels, cutouts.Backgrounds(behind))
+    (behind / "b.jpg").write_bytes(b"22")
+    assert cutouts.studio_source(tmp_path / "cut", labels, cutouts.Backgrounds(behind)).description != source.description
+    (tmp_path / "cut" / "cutouts.json").unlink()  # as after a kill
+    paint(50)
+    with pytest.raises(ValueError, match="holds cut-outs of other photos"):
+        cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, print)

@@ -1,19 +1,62 @@
-"""What models find on photos, as the gate is fitted on it."""
+"""What models find is cached by what they were shown: a photo replaced in place, or read another way up, is another."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from constant_models import save_model
 from place import IDS, Place
+from small_photos import photo
 
 from fusion.ensemble import read_ensemble
-from photos.data import read
-from stage2_classifier.gate.evidence import collect, no_progress
+from photos.data import Photo, read
+from stage2_classifier.gate.ensemble import default_ensemble
+from stage2_classifier.gate.evidence import cached, collect, no_progress
+from stage2_classifier.label_review.review import EvidenceSource
+
+
+def bytes_of(photo: Photo) -> dict[str, np.ndarray]:
+    """Stands for a model's outputs."""
+    return {"size": np.array([photo.width]), "bytes": np.frombuffer(photo.path.read_bytes(), np.uint8)}
+
+
+def test_no_photos_have_no_outputs(tmp_path: Path) -> None:
+    assert cached(tmp_path / "cache", [], bytes_of, no_progress) == []
+
+
+def test_a_photo_of_other_bytes_under_the_same_id_is_computed_anew(tmp_path: Path) -> None:
+    one, calls = photo(tmp_path, 1, [[0, 0, 9, 9]]), []
+
+    def compute(photo: Photo) -> dict[str, np.ndarray]:
+        calls.append(photo.id)
+        return bytes_of(photo)
+
+    def outputs(photo: Photo) -> bytes:
+        return cached(tmp_path / "cache", [photo], compute, no_progress)[0]["bytes"].tobytes()
+
+    before = one.path.read_bytes()
+    assert outputs(one) == outputs(replace(one, boxes=one.boxes + 1)) == before
+    assert calls == [1]
+    one.path.write_bytes(before + b"\0")
+    assert outputs(one) == before + b"\0"
+    assert calls == [1, 1]
+    outputs(replace(one, width=one.height, height=one.width))
+    assert calls == [1, 1, 1]
+
+
+def test_the_label_review_names_a_replaced_photo_anew(place: Place) -> None:
+    dataset = read(place.data)
+    source, one = EvidenceSource(default_ensemble(place.runs, ["classifier_shelf"], dataset), place.runs), dataset.photos[0]
+    for changed, n_files in ((False, 1), (False, 1), (True, 2)):
+        if changed:
+            one.path.write_bytes(one.path.read_bytes() + b"\0")
+        source.names(one, one.boxes)
+        assert len(list(source.cache.glob("*.npz"))) == n_files
 
 
 def test_a_classifier_that_gives_nan_is_refused(place: Place) -> None:
-    save_model(place.runs / "classifier_shelf", [np.nan, 0, 0], task="classifier", family="timm", categories=IDS)
-    photos = read(place.data).photos[:1]
-    with pytest.raises(
-        ValueError, match=r"classifier_shelf/model\.onnx: got numbers that are not finite on .*jpg; train it again"
-    ):
+    save_model(place.runs / "classifier_shelf", np.array([np.nan, 0, 0]), task="classifier", family="timm", categories=IDS)
+    photos, message = read(place.data).photos[:1], r"classifier_shelf/model\.onnx: got numbers that are not finite on .*jpg"
+    with pytest.raises(ValueError, match=message):
         collect(read_ensemble(place.runs), place.runs, photos, place.runs / "raw", no_progress)

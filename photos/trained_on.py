@@ -1,0 +1,66 @@
+"""Which photos a file of weights has seen, so that no training starts from weights that know what is held out.
+
+Each training leaves OUT/trained_on.json: the fingerprints of the bytes of its train and valid photos, and of those that the
+weights which it started from, or was taught by, have seen.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fusion.models import read_object
+from photos import folds
+from photos.data import Photo
+from photos.fingerprint import of_file
+from photos.folds import Folds
+from runs import record
+
+NAME = "trained_on.json"
+PARTS = ("train", "valid")  # valid photos choose the epoch
+Seen = dict[str, set[str]]  # fingerprints of the photos of each of PARTS
+
+
+def run_folder(weights: Path) -> Path:
+    """The run folder that a weights file lies in, at its top or in weights/; a folder is its own."""
+    folder = weights.resolve() if weights.is_dir() else weights.resolve().parent
+    return folder.parent if folder.name == "weights" else folder
+
+
+def seen_by(weights: Path) -> Seen:
+    """What the weights in a file or run folder have seen; nothing where that is not known."""
+    path = run_folder(weights) / NAME
+    recorded = read_object(path) if path.is_file() else {}
+    return {part: set(recorded.get(part, [])) for part in PARTS}
+
+
+def write(out: Path, train: Sequence[Photo], valid: Sequence[Photo], starts: Sequence[Path] = ()) -> None:
+    """Leave in OUT what its weights will have seen: these photos, and what the weights `starts` have."""
+    earlier = [seen_by(weights) for weights in starts]
+    own = {"train": train, "valid": valid}
+    seen = {part: {of_file(photo.path) for photo in own[part]}.union(*(e[part] for e in earlier)) for part in PARTS}
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_json(out / NAME, {part: sorted(seen[part]) for part in PARTS})
+
+
+def refuse_held_out(flag: str, weights: Path, path: Path, parts: Folds) -> None:
+    """Raises ValueError, naming `flag`, where `weights` have seen photos that `parts`, of the file PATH, hold out.
+
+    Those are the valid and test photos among those trained on, and the test photos among those that chose the epoch. A run of
+    an earlier version, which tells no photos, must have been trained with the same folds. Weights outside a run folder tell
+    nothing.
+    """
+    if not (run_folder(weights) / NAME).is_file():
+        _refuse_other_folds(flag, weights, path)
+        return
+    seen, test = seen_by(weights), {of_file(photo.path) for photo in parts.photos("test")}
+    held_out = test | {of_file(photo.path) for photo in parts.photos("valid")}
+    known = (seen["train"] & held_out) | (seen["valid"] & test)
+    if known:
+        raise ValueError(f"{flag}: {weights} has seen {len(known)} photos that {path} holds out now; start from other weights")
+
+
+def _refuse_other_folds(flag: str, weights: Path, path: Path) -> None:
+    """Raises ValueError where the run of `weights` was trained with other folds than the file PATH."""
+    run = run_folder(weights) / "run.json"
+    settings = read_object(run).get("settings", {}) if run.is_file() else {}
+    if settings.get("folds", "") not in ("", folds.fingerprint(path)):
+        raise ValueError(f"{flag}: {weights} was trained with other folds than {path}: it may know what is held out here")

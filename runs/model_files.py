@@ -1,0 +1,50 @@
+"""The model files that an ensemble.json was made for: whether those that lie beside it now are the same.
+
+A model that was trained again under the same name is another one: a gate that was fitted to the old one does not fit it.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from fusion.ensemble import Ensemble
+from runs.record import fingerprint
+
+
+def files_of(ensemble: Ensemble) -> list[str]:
+    """The model files of an ensemble, each once."""
+    return list(dict.fromkeys(model.file for model in (*ensemble.detectors, *ensemble.classifiers)))
+
+
+def fingerprint_of(model: Path) -> str:
+    """The fingerprint of a model and its sidecar; empty where one of them is missing."""
+    paths = (model, model.with_suffix(".json"))
+    return fingerprint(*paths) if all(path.is_file() for path in paths) else ""
+
+
+def fingerprints(runs: Path, files: Iterable[str]) -> dict[str, str]:
+    """The fingerprint of each model of a run folder, by its file."""
+    return {file: fingerprint_of(runs / file) for file in files}
+
+
+def refuse_changed(runs: Path, ensemble: Ensemble, files: Iterable[str] | None = None) -> None:
+    """Raises ValueError where a model is another than the one that RUNS/ensemble.json was fitted to.
+
+    `files` are those that count; all of the ensemble by default. One that was written by hand records none.
+    """
+    recorded = ensemble.made_from
+    for file in files_of(ensemble) if files is None else files:
+        if file in recorded and (now := fingerprint_of(runs / file)) != recorded[file]:
+            train = "" if now else "train it, then "
+            raise ValueError(
+                f"{runs / file} {'changed' if now else 'is gone'} since the gate in {runs / 'ensemble.json'} was fitted to it: "
+                f"{train}hylle gate --data D --runs {runs} fits it again"
+            )
+
+
+def with_change(made_from: Mapping[str, str], file: str, before: str, after: str) -> dict[str, str]:
+    """`made_from` after a model was changed on purpose, where it was of the model `before`.
+
+    >>> with_change({"a.onnx": "1", "b.onnx": "2"}, "a.onnx", "1", "3"), with_change({"a.onnx": "0"}, "a.onnx", "1", "3")
+    ({'a.onnx': '3', 'b.onnx': '2'}, {'a.onnx': '0'})
+    """
+    return {name: after if (name, value) == (file, before) else value for name, value in made_from.items()}

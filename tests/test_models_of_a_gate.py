@@ -1,0 +1,164 @@
+"""A gate and the models that it was fitted to stay together, and what a search has found stays until another is asked for."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from constant_models import CANDIDATES, save_model
+from place import IDS, Place, mains
+
+from experiments import calibration
+from experiments.figures import ablation_table
+from fusion.ensemble import Ensemble, Member, parse
+from fusion.merge import Merge
+from fusion.models import read_object
+from photos.data import read
+from runs import model_files
+from stage2_classifier import enrolment
+from stage2_classifier.gate import choose, fit, search
+from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
+from stage2_classifier.label_review import review
+from submission import judge
+
+
+@pytest.fixture
+def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place whose gate is fitted."""
+    for module, name in ((ablation_table, "interval"), (ablation_table, "bootstrap"), (choose, "bootstrap")):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
+    assert mains()["gate"](place.words("gate")) == 0
+    return place
+
+
+def retrain(place: Place) -> None:
+    """Put another detector in the place of R/one."""
+    save_model(place.runs / "one", CANDIDATES * np.float32(0.9), task="detector")
+
+
+def test_a_hand_made_ensemble_records_no_models(place: Place) -> None:
+    assert read_object(place.runs / "ensemble.json").get("made_from", {}) == {}
+    retrain(place)
+    assert mains()["build"](place.words("build")) == 0
+
+
+@pytest.mark.parametrize("made_from", [{"a": 3}, [], "x", {"a": None}])
+def test_fingerprints_are_text(made_from: object) -> None:
+    values = asdict(Ensemble([0], [Member("a.onnx", views=[{"size": 64}])])) | {"made_from": made_from}
+    with pytest.raises(ValueError, match="made_from: got "):
+        parse(values)
+
+
+def test_the_gate_records_its_models_and_the_zip_has_its_manifest(fitted: Place) -> None:
+    files = [f"{name}/model.onnx" for name in ("one", "all", "classifier_shelf")]
+    recorded = read_object(fitted.runs / "ensemble.json")["made_from"]
+    assert recorded == model_files.fingerprints(fitted.runs, files) and all(len(value) == 16 for value in recorded.values())
+    assert mains()["build"](fitted.words("build")) == 0
+    with zipfile.ZipFile(fitted.root / "a.zip") as archive:
+        assert "made_from" not in json.loads(archive.read("ensemble.json"))
+
+
+COMMANDS: dict[str, Callable[[Place], list[str]]] = {
+    "build": lambda place: place.words("build"),
+    "ablation": lambda place: place.words("ablation"),
+    "judge": lambda place: place.words("judge"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_models_that_the_gate_does_not_know_are_refused(fitted: Place, refused: Callable, name: str) -> None:
+    retrain(fitted)
+    refused(name, [], f"one/model.onnx changed since the gate in {fitted.runs / 'ensemble.json'} was fitted to it: ")
+    refused(name, [], f"hylle gate --data D --runs {fitted.runs} fits it again")
+
+
+@pytest.mark.parametrize("main", [calibration.main, review.main], ids=["calibration", "labels"])
+def test_readers_of_evidence_refuse_them_too(fitted: Place, capsys: pytest.CaptureFixture[str], main: Callable) -> None:
+    retrain(fitted)
+    assert main(["--data", str(fitted.data), "--runs", str(fitted.runs)]) == 2
+    assert "one/model.onnx changed since the gate in " in capsys.readouterr().err
+
+
+def test_another_sidecar_is_another_model_and_a_missing_one_is_gone(fitted: Place, refused: Callable) -> None:
+    path = fitted.runs / "classifier_shelf" / "model.json"
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text) | {"temperature": 3.0}))
+    refused("build", [], "classifier_shelf/model.onnx changed since")
+    path.write_text(text)
+    assert mains()["build"](fitted.words("build")) == 0
+    path.with_suffix(".onnx").unlink()
+    refused("build", [], "classifier_shelf/model.onnx is gone since the gate")
+    refused("build", [], "train it, then hylle gate")
+
+
+def test_the_command_that_is_named_mends_it(fitted: Place) -> None:
+    retrain(fitted)
+    assert mains()["gate"](fitted.words("gate")) == 0
+    for name in ("ablation", "build"):
+        assert mains()[name](fitted.words(name)) == 0
+
+
+def test_the_judge_needs_no_ensemble_in_the_run_folder(
+    fitted: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged: list[Path] = []
+    monkeypatch.setattr(judge, "judge", lambda zip_path, *_: judged.append(zip_path))
+    assert mains()["judge"](fitted.words("judge")) == 0
+    (fitted.runs / "ensemble.json").unlink()
+    assert mains()["judge"](fitted.words("judge")) == 0
+    assert len(judged) == 2
+
+
+def test_an_ensemble_of_other_categories_is_not_fitted(fitted: Place, refused: Callable) -> None:
+    fitted.change(lambda v: v["categories"].append({"id": 1, "name": "new"}))
+    refused("gate", [], "ensemble.json knows other categories than the data set; --classifiers asks for a new one")
+
+
+def searched(place: Place) -> Ensemble:
+    """Soft-NMS over two box-forming detectors, a weight for each view, as a search applies it."""
+    save_model(place.runs / "second", CANDIDATES, task="detector")
+    ensemble = default_ensemble(place.runs, ["classifier_shelf"], read(place.data))
+    second = replace(ensemble.detectors[0], file="second/model.onnx")
+    write_ensemble(place.runs, replace(ensemble, detectors=[*ensemble.detectors, second]))
+    both = [
+        replace(m, file=str(place.runs / m.file), views=[m.views[0] | {"weight": 0.75}])
+        for m in (ensemble.detectors[0], second)
+    ]
+    search.apply(place.runs, Ensemble([0], both, Merge("soft_nms", iou=0.6, sigma=0.3)))
+    return parse(read_object(place.runs / "ensemble.json"))
+
+
+def test_a_searched_ensemble_survives_gate_and_ablation(fitted: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    before = searched(fitted)
+    assert before.merge.method == "soft_nms" and len(before.detectors) == 3
+    for name in ("gate", "ablation", "gate"):
+        assert mains()[name](fitted.words(name)) == 0
+        after = parse(read_object(fitted.runs / "ensemble.json"))
+        assert replace(after, gate=before.gate, made_from={}) == replace(before, made_from={})
+    assert set(after.made_from) == {"one/model.onnx", "all/model.onnx", "second/model.onnx", "classifier_shelf/model.onnx"}
+    assert "fitted to the ensemble in" in capsys.readouterr().out
+    assert mains()["gate"]([*fitted.words("gate"), "--classifiers", fit.CLASSIFIER]) == 0
+    asked = parse(read_object(fitted.runs / "ensemble.json"))
+    assert asked.merge.method == "wbf" and len(asked.detectors) == 2
+
+
+def test_what_is_enrolled_on_purpose_stays_with_the_gate(fitted: Place) -> None:
+    """Enrolling changes a classifier, and undoing brings it back: the gate still fits, unless it was another's before."""
+    file, path = "classifier_shelf/model.onnx", fitted.runs / "ensemble.json"
+    model = fitted.runs / file
+    before, recorded = model_files.fingerprint_of(model), read_object(path)["made_from"]
+    changed = onnx.load(str(model))
+    changed.doc_string = "enrolled"
+    onnx.save(changed, str(model))
+    after = model_files.fingerprint_of(model)
+    enrolment.follow(path, file, before, after)
+    assert read_object(path)["made_from"] == recorded | {file: after}
+    enrolment.follow(path, file, "another", before)
+    assert read_object(path)["made_from"] == recorded | {file: after}
+    enrolment.follow(fitted.root / "none.json", file, before, after)
+    assert read_object(path)["categories"] == IDS

@@ -1,0 +1,260 @@
+"""Labels mended in place, photos replaced, folds dealt anew: what depends on it is made anew, nothing else, and it says so."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from place import IDS, Place, mains
+
+from photos import folds, trained_on
+from photos.data import read
+from runs import record
+from stage1_detector import detector_run, recipes
+from stage1_detector.detector_run import DetectorRun
+from stage1_detector.synthesis import make_photos
+from stage2_classifier import classifier_run, config, out_of_fold
+from stage2_classifier.classifier_run import ClassifierRun, Plan
+
+ALL = ("one", "all", "classifier_shelf")
+
+
+def settings_now(place: Place) -> dict[str, dict]:
+    """The settings of the three runs of a place, as they would be recorded now."""
+    parts = folds.load(place.runs / folds.NAME, read(place.data))
+    of_detector = {
+        classes: detector_run.settings_of(
+            DetectorRun(data=place.data, runs=place.runs, classes=classes), recipes.recipe("small"), parts
+        )
+        for classes in ("one", "all")
+    }
+    request = ClassifierRun(data=place.data, runs=place.runs)
+    return of_detector | {"classifier_shelf": classifier_run.settings_of(request, config.recipe("demo", quick=False), parts)}
+
+
+@pytest.fixture
+def trained(place: Place) -> Place:
+    """A place whose three runs are finished, with folds whose scenes were found by how the photos look."""
+    text = (place.runs / folds.NAME).read_text()
+    (place.runs / folds.NAME).write_text(text.replace('"groups": "photo"', '"groups": "auto"'))
+    for name, settings in settings_now(place).items():
+        record.write_run(place.runs / name, settings, {})
+    return place
+
+
+def part_of(place: Place, part: str) -> list[int]:
+    """The ids of the photos of a part."""
+    return [photo.id for photo in folds.load(place.runs / folds.NAME, read(place.data)).photos(part)]
+
+
+def rename(place: Place, part: str) -> None:
+    """Give the boxes of a part other names."""
+    ids = part_of(place, part)
+    place.change(lambda v: [a.update(category_id=IDS[0]) for a in v["annotations"] if a["image_id"] in ids])
+
+
+def move(place: Place, part: str) -> None:
+    """Move the boxes of a part."""
+    ids = part_of(place, part)
+    place.change(lambda v: [a.update(bbox=[12, 9, 30, 40]) for a in v["annotations"] if a["image_id"] in ids])
+
+
+def repaint(place: Place, part: str) -> None:
+    """Change the bytes of a photo of a part."""
+    path = place.data / "images" / f"img_{part_of(place, part)[0]:05d}.jpg"
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "stale", "words"),
+    [
+        pytest.param(rename, "train", ALL[1:], "names of the train photos that changed since", id="train names"),
+        pytest.param(rename, "valid", ALL[1:], "names of the valid photos that changed since", id="valid names"),
+        pytest.param(rename, "test", (), "", id="test names"),
+        pytest.param(move, "train", ALL, "boxes of the train photos that changed since", id="train boxes"),
+        pytest.param(move, "valid", ALL, "boxes of the valid photos that changed since", id="valid boxes"),
+        pytest.param(move, "test", (), "", id="test boxes"),
+        pytest.param(repaint, "train", ALL, "photos of the train photos that changed since", id="a train photo"),
+        pytest.param(repaint, "test", (), "", id="a test photo"),
+    ],
+)
+def test_what_depends_on_a_change_is_refused_and_nothing_else(
+    trained: Place, change: Callable, part: str, stale: tuple[str, ...], words: str
+) -> None:
+    change(trained, part)
+    refused = {}
+    for name, settings in settings_now(trained).items():
+        try:
+            assert record.finished(trained.runs / name, settings, force=False)
+        except ValueError as error:
+            refused[name] = str(error)
+    assert tuple(refused) == stale
+    assert all(f"holds a finished run with {words}; pass --force" in message for message in refused.values()), refused
+
+
+def test_the_commands_refuse_what_is_stale_and_reuse_the_rest(
+    trained: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "begin", lambda *_: pytest.fail("something is trained anew"))
+    rename(trained, "train")
+    calls = {"detector --classes one": 0, "detector --classes all": 2, "classifier": 2}
+    for call, code in calls.items():
+        name, *flags = call.split()
+        recipe = ["--recipe", "small"] if name == "detector" else ["--recipe", "demo"]
+        words = [word for word in trained.words(name) if word != "--quick"]
+        words = words if name == "classifier" else words[: words.index("--device")]
+        assert mains()[name]([*words, *recipe, *flags]) == code
+        said = capsys.readouterr()
+        assert ("reuses" in said.out) == (code == 0)
+        assert ("names of the train photos that changed since; pass --force" in said.err) == (code == 2)
+
+
+def test_a_stopped_run_does_not_go_on_with_other_labels(trained: Place) -> None:
+    before = settings_now(trained)
+    record.begin(trained.runs / "all", before["all"], resume=False)
+    move(trained, "train")
+    with pytest.raises(
+        ValueError, match="was begun with boxes of the train photos that changed since; pass the same, or --force"
+    ):
+        record.begin(trained.runs / "all", settings_now(trained)["all"], resume=True)
+
+
+def test_a_run_of_an_earlier_version_does_not_say_what_it_is_made_from(trained: Place) -> None:
+    settings = settings_now(trained)["all"]
+    record.write_run(trained.runs / "all", {key: value for key, value in settings.items() if " " not in key}, {})
+    with pytest.raises(ValueError, match="boxes of the train photos that it does not record"):
+        record.finished(trained.runs / "all", settings, force=False)
+
+
+def test_studio_photos_and_synthetic_photos_count_by_their_bytes(place: Place) -> None:
+    parts, studio = folds.load(place.runs / folds.NAME, read(place.data)), place.root / "studio"
+    (studio / "a").mkdir(parents=True)
+    (studio / "a" / "main.jpg").write_bytes(b"1")
+    shutil.copytree(place.data, place.root / "synthetic")
+    photo = ClassifierRun(data=place.data, runs=place.runs, crops="both", studio=studio)
+    drawn = DetectorRun(data=place.data, runs=place.runs, synthetic=place.root / "synthetic")
+
+    def made_from() -> tuple:
+        of_classifier = classifier_run.settings_of(photo, config.recipe("demo", quick=True), parts)
+        of_detector = detector_run.settings_of(drawn, recipes.recipe("small"), parts)
+        return of_classifier["studio files"], of_detector["synthetic"]
+
+    before = made_from()
+    assert made_from() == before
+    (studio / "a" / "main.jpg").write_bytes(b"22")
+    (place.root / "synthetic" / "images" / "img_00001.jpg").write_bytes(b"22")
+    after = made_from()
+    assert after[0] != before[0] and after[1] != before[1]
+
+
+def test_out_of_fold_detectors_depend_on_photos_and_boxes(trained: Place) -> None:
+    def made_from() -> dict:
+        return out_of_fold.fold_settings(trained.runs, Plan(2), folds.load(trained.runs / folds.NAME, read(trained.data)))
+
+    before = made_from()
+    rename(trained, "train")
+    assert made_from() == before
+    move(trained, "train")
+    assert made_from() != before
+
+
+# -- weights that have seen what is held out now
+
+
+def deal_anew(place: Place) -> folds.Folds:
+    """Other folds of the same photos: what was valid and test is trained on, and the other way round."""
+    content = json.loads((place.runs / folds.NAME).read_text())
+    ids = np.array([row["image_id"] for row in content["photos"] if row["part"] == "train"])
+    for row in content["photos"]:
+        row["part"] = "train" if row["part"] != "train" else "test" if row["image_id"] in ids[:2] else "valid"
+    (place.runs / folds.NAME).write_text(json.dumps(content))
+    return folds.load(place.runs / folds.NAME, read(place.data))
+
+
+@pytest.fixture
+def weights(place: Place) -> Path:
+    """A weights file of a run that saw the train photos of the place's folds, but for its network."""
+    parts, out = folds.load(place.runs / folds.NAME, read(place.data)), place.runs / "old"
+    trained_on.write(out, parts.photos("train"), parts.photos("valid"))
+    (out / "weights").mkdir()
+    (out / "weights" / "last.pt").write_bytes(b"weights")
+    return out / "weights" / "last.pt"
+
+
+def test_weights_start_another_training_of_the_same_folds(place: Place, weights: Path) -> None:
+    path = place.runs / folds.NAME
+    trained_on.refuse_held_out("--pretrained", weights, path, folds.load(path, read(place.data)))
+
+
+@pytest.mark.parametrize("name", ["weights/best.pt", "weights/epoch-3.pt", "last.pt"])
+def test_weights_that_have_seen_what_is_held_out_now_are_refused(
+    place: Place, weights: Path, refused: Callable, name: str
+) -> None:
+    file = weights.parents[1] / name
+    file.write_bytes(b"weights")
+    deal_anew(place)
+    for command in ("detector", "classifier"):
+        shutil.rmtree(place.runs / ("one" if command == "detector" else "classifier_shelf"))
+        refused(command, ["--pretrained", str(file)], "photos that ")
+        refused(command, ["--pretrained", str(file)], "folds.json holds out now; start from other weights")
+
+
+def test_what_the_starting_weights_have_seen_is_inherited(place: Place, weights: Path) -> None:
+    parts = deal_anew(place)
+    trained_on.write(place.runs / "new", (), (), [weights])
+    with pytest.raises(ValueError, match=r"--teacher: .*new has seen 6 photos that .* holds out now"):
+        trained_on.refuse_held_out("--teacher", place.runs / "new", place.runs / folds.NAME, parts)
+
+
+def test_photos_that_chose_the_epoch_are_no_test_photos(place: Place) -> None:
+    path = place.runs / folds.NAME
+    parts = folds.load(path, read(place.data))
+    trained_on.write(place.runs / "old", (), parts.photos("test"))
+    with pytest.raises(ValueError, match=r"--pretrained: .*old has seen 2 photos that"):
+        trained_on.refuse_held_out("--pretrained", place.runs / "old", path, parts)
+
+
+def test_folds_do_not_start_from_weights_that_have_seen_what_they_leave_out(place: Place, weights: Path) -> None:
+    photos = folds.load(place.runs / folds.NAME, read(place.data)).photos("train")
+    with pytest.raises(ValueError, match=r"--folds: .*last\.pt has seen 6 of the train photos, so no boxes"):
+        out_of_fold.refuse_seen(weights, photos)
+    out_of_fold.refuse_seen(place.root / "downloaded.pt", photos)
+
+
+# -- the whole path
+
+
+@pytest.mark.slow
+def test_names_mended_in_the_middle_train_anew_what_depends_on_them_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(tmp_path)
+    make_photos.draw(make_photos.recipe("demo", 8), place.data, workers=1)
+    words = {f"detector {classes}": [*place.words("detector"), "--classes", classes] for classes in ("one", "all")}
+    words |= {name: place.words(name) for name in ("folds", "classifier", "gate", "build")}
+
+    def call(name: str, *flags: str) -> tuple[int, str]:
+        code = mains()[name.split()[0]]([*words[name], *flags])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    trained = ("detector one", "detector all", "classifier")
+    for name in ("folds", *trained, "gate", "build"):
+        assert call(name)[0] == 0
+    assert all("reuses" in call(name)[1] for name in trained)
+    ids = part_of(place, "train")
+    place.change(
+        lambda v: [a.update(category_id=v["categories"][0]["id"]) for a in v["annotations"] if a["image_id"] == ids[0]]
+    )
+    assert call("folds")[0] == 0 and "reuses" in call("detector one")[1]
+    for name in trained[1:]:
+        code, said = call(name)
+        assert code == 2 and "names of the train photos that changed since; pass --force" in said
+        assert call(name, "--force")[0] == 0
+    code, said = call("build")
+    assert code == 2 and "changed since the gate in" in said
+    for name in ("gate", "build"):
+        assert call(name)[0] == 0
+    assert all("reuses" in call(name)[1] for name in trained)
