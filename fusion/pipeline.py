@@ -240,9 +240,9 @@ class Pipeline:
 
     def not_finite(self) -> dict[str, int]:
         """How many numbers in the outputs so far of each model, by its file, were NaN or infinite, where there were any."""
-        members = [*self.ensemble.detectors, *self.ensemble.classifiers]
-        models = zip(members, [*self.detectors, *self.classifiers], strict=True)
-        return {member.file: model.not_finite for member, model in models if model.not_finite}
+        files = [member.file for member in self.ensemble.detectors] + [member.file for member in self.ensemble.classifiers]
+        models = zip(files, [*self.detectors, *self.classifiers], strict=True)
+        return {file: model.not_finite for file, model in models if model.not_finite}
 
     def rows(self, detections: Detections) -> list[dict[str, Any]]:
         """`detections` in the contest's JSON form, labels turned into category ids."""

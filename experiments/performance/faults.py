@@ -162,7 +162,7 @@ def folder_of(place: Path) -> Path:
     values["detectors"][0]["views"] = [{"size": 64, "weight": 0.8}, {"size": 64, "tiles": [1, 2], "weight": 0.2}]
     values["detectors"].append(_evidence_only("all.onnx"))
     values["classifiers"] = [{"file": "shelf.onnx", "views": [{}, {"flip": True}]}]
-    (code / "ensemble.json").write_text(json.dumps(values))
+    (code / "ensemble.json").write_text(json.dumps(values | {"threads": 1}))
     (place / "photos").mkdir()
     for i, (width, height) in enumerate(SIZES):
         jpeg(place / "photos" / f"img_{i + 1}.jpg", picture(width, height))
