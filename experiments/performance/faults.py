@@ -9,7 +9,6 @@ without the fault.
 
 import json
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -111,12 +110,11 @@ def judge(code: Path, photos: Path, fault: Fault | None) -> tuple[str | None, di
     """Run run.py of CODE with a fault: the problem with its exit or its JSON, the predictions by photo, the calls."""
     output, calls = code.parent / "out.json", Calls(fault)
     output.unlink(missing_ok=True)
-    words = ["run.py", "--input", str(photos), "--output", str(output)]
     try:
-        with patch.object(sys, "argv", words), patch.object(judged, "__file__", str(code / "run.py")), injected(calls):
-            judged.main()
-    except SystemExit as error:
-        return f"exit code {error.code}", {}, calls
+        with patch.object(judged, "__file__", str(code / "run.py")), injected(calls):
+            judged.process(judged.find_photos(photos), output)
+    except Exception as error:
+        return f"exit code 2: {error!r}", {}, calls
     problems = violations(output.read_text(), sizes_of(photos), frozenset(endurance.CATEGORIES))
     if problems:
         return problems[0], {}, calls
