@@ -252,11 +252,9 @@ class Output:
         """Add the predictions of one photo, one JSON object per line."""
         begun = time.monotonic()
         try:
-            if not self.end:
-                self.append(b"[")
-            if lines:
-                self.append((",\n" if self.lines else "").encode() + lines.encode())
-                self.lines += lines.count("\n") + 1
+            if lines or not self.end:
+                self.append((("" if self.end else "[") + (",\n" if self.lines else "") + lines).encode())
+                self.lines += lines.count("\n") + bool(lines)
             if begun >= self.due and self.gathering != self.path:
                 self.publish()
         except Exception as error:
