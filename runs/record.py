@@ -120,7 +120,8 @@ def first_difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     ('boxes of the train photos that changed since', 'boxes of the train photos that it does not record')
     """
     now = json.loads(json.dumps(now))
-    names = (name for name in sorted({*begun, *now}) if begun.get(name) != now.get(name))
+    by_name = sorted({*begun, *now}, key=lambda name: (name in begun or " " not in name, name))  # first what is not recorded
+    names = (name for name in by_name if begun.get(name) != now.get(name))
     return next((_difference(name, begun.get(name), now.get(name)) for name in names), "")
 
 

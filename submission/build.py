@@ -22,10 +22,10 @@ from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
 from runs.model_files import refuse_changed
-from submission.check import check, summary
-from submission.rules import Violation
+from submission.check import check, refused, summary
+from submission.packed_code import packed_code
+from submission.violation import Violation
 
-ROOT = Path(__file__).resolve().parent.parent
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can state
 MODE = 0o100644  # a plain file, readable by all
 COMPARED = 8  # chosen: photos on which FP16 is compared
@@ -59,7 +59,7 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
     partial = out.with_name(out.name + ".partial")
     try:
         write(files, partial)
-        if violations := check(partial):
+        if violations := refused(check(partial)):
             raise Refused(violations)
         partial.replace(out)
     finally:
@@ -74,7 +74,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[st
     ensemble.pop("made_from", None)  # the manifest has the models of the zip, which may be joined or halved
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
-    files = code() | {name: _read(runs / file) for file, name in flat.items()}
+    files = packed_code() | {name: _read(runs / file) for file, name in flat.items()}
     files |= {_sidecar(name): _read((runs / file).with_suffix(".json")) for file, name in flat.items()}
     for model in models:
         model["file"] = flat[model["file"]]
@@ -125,12 +125,6 @@ def join_models(files: dict[str, bytes], kind: str, names: list[str]) -> None:
     for branch, name in enumerate(names):
         side = json.loads(files[_sidecar(name)]) | {"graph": joint, "branch": branch}
         files[_sidecar(name)] = _dump(side)
-
-
-def code() -> dict[str, bytes]:
-    """`run.py` and `fusion/`, byte for byte."""
-    modules = {f"fusion/{path.name}": path.read_bytes() for path in sorted((ROOT / "fusion").glob("*.py"))}
-    return {"run.py": (ROOT / "submission" / "run.py").read_bytes()} | modules
 
 
 def manifest(files: dict[str, bytes]) -> dict[str, Any]:
@@ -217,9 +211,9 @@ def body(argv: list[str] | None, prog: str) -> int:
         raise ValueError("--half and --photos: got one of them, need both")
     try:
         digest = build(args.runs, args.out, args.join, args.photos)
-    except Refused as refused:
-        print(refused)
-        print(f"refused: {len(refused.violations)} violations; {args.out} is not written", file=sys.stderr)
+    except Refused as error:
+        print(error)
+        print(f"refused: {len(error.violations)} violations; {args.out} is not written", file=sys.stderr)
         return 1
     print(f"{digest}  {args.out}")
     print(f"ok: {summary(args.out)}")

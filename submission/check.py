@@ -1,12 +1,11 @@
-"""`python -m submission.check ZIP`: would the judge accept this zip, and would it run there?
+"""`python -m submission.check ZIP`: would the judge accept this zip, would it run there, and would it find something?
 
 First the rules of the contest (`submission.rules.RULES`, one function each), then what would fail only when the zip runs:
 
 - `unpacked_imports`: a module is imported, but neither packed nor installed at the judge;
 - `malformed_json`: a .json file does not hold one JSON object;
-- `_model_files`: ensemble.json is missing or malformed, or its models and the packed files differ;
-- `_class_map`: a model's categories are not those of ensemble.json;
-- `_check_graph`: a graph does not fit its sidecar, or onnxruntime 1.20 does not read it (`_readable`, `_loads`).
+- `submission.packed_models`: the models do not fit together, or the method cannot work;
+- `submission.trial`: last, the zip is run in the sandbox on two drawn photos.
 """
 
 import ast
@@ -14,46 +13,44 @@ import json
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import onnxruntime
-
-from fusion.ensemble import Ensemble, parse
-from fusion.models import SELECT
 from runs.command import Parser, run
-from submission.rules import MAX_BYTES, MB, WEIGHTS, Entry, Violation, imported, read_entries
+from submission import packed_models
+from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
+from submission.packed_models import model_files
+from submission.rules import MAX_FILES, WEIGHTS
 from submission.rules import violations as rule_violations
-
-try:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-except ImportError:  # then graphs are not checked, and `main` says so
-    onnx = None
-
-RUNTIME = "1.20."  # the judge's onnxruntime
-MAX_OPSET = 20  # of onnxruntime 1.20
-MAX_IR = 10  # likewise; newer exporters write a higher one by default
-ENSEMBLE = "ensemble.json"
+from submission.source import imported, nodes_of
+from submission.violation import Violation
 
 # What the judge has installed, by import name; nothing can be installed there. Taken: the contest's page.
 INSTALLED = frozenset({
     "torch", "torchvision", "ultralytics", "onnxruntime", "cv2", "albumentations", "PIL", "numpy", "scipy", "sklearn",
     "pycocotools", "ensemble_boxes", "timm", "supervision", "safetensors",
 })  # fmt: skip
-# Where a graph's first output holds the class scores: the axis, and how many columns of it come before them.
-CLASS_AXIS = {"yolo": (1, 4), "rtdetr": (1, 4), "rcnn": (1, 4), "retinanet": (1, 4), "timm": (1, 0)}
 
 
 def check(path: Path) -> list[Violation]:
-    """Every violation of the zip at `path`. Raises ValueError where there is no zip, or one that cannot be unpacked."""
+    """Every violation of the zip at `path`, warnings among them. Raises ValueError where there is no zip."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: {'not a zip' if path.is_file() else 'no such file'}")
-    with zipfile.ZipFile(path) as archive:
-        entries = read_entries(archive)
-        malformed = [*malformed_json(entries)]
-        models = [] if malformed else [*_model_files(archive, entries)]
-        return [*rule_violations(entries), *unpacked_imports(entries), *malformed, *models]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = read_entries(archive)
+            if len(entries) > MAX_ENTRIES:
+                return [Violation("the zip", 0, f"more than {MAX_ENTRIES} files", f"at most {MAX_FILES}; merge or drop some")]
+            malformed = [*malformed_json(entries)]
+            models = [] if malformed else [*model_files(archive, entries)]
+            return [*rule_violations(entries), *unpacked_imports(entries), *malformed, *models]
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{path}: not a zip that can be read: {error}") from None
+
+
+def refused(violations: list[Violation]) -> list[Violation]:
+    """The violations that are no mere warnings."""
+    return [violation for violation in violations if not violation.warning]
 
 
 def unpacked_imports(entries: list[Entry]) -> Iterator[Violation]:
@@ -63,7 +60,7 @@ def unpacked_imports(entries: list[Entry]) -> Iterator[Violation]:
     """
     packed = {_module(entry.name): entry for entry in entries if entry.suffix == ".py"}
     for entry in packed.values():
-        for node in ast.walk(_tree(entry)):
+        for node in nodes_of(entry.text or b""):
             absent = [module for module in imported(_absolute(node, entry.name)) if not _is_available(module, packed)]
             if absent:
                 what = f"imports {absent[0]}, which is neither packed nor at the judge"
@@ -76,14 +73,6 @@ def _module(name: str) -> str:
     ('fusion.merge', 'fusion', 'run')
     """
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def _tree(entry: Entry) -> ast.Module:
-    """The syntax tree; an empty one where the file does not parse, which `rules.safe_source` reports."""
-    try:
-        return ast.parse(entry.text or b"")
-    except (SyntaxError, ValueError):
-        return ast.Module([], [])
 
 
 def _absolute(node: ast.AST, name: str) -> ast.AST:
@@ -100,144 +89,35 @@ def _is_available(module: str, packed: dict[str, Entry]) -> bool:
         return True
     parent, _, name = module.rpartition(".")
     is_folder = any(other.startswith(module + ".") for other in packed)
-    return module in packed or is_folder or (parent in packed and (name == "*" or name in _defined(packed[parent])))
+    return module in packed or is_folder or (parent in packed and (name == "*" or name in _defined(packed[parent].text or b"")))
 
 
-def _defined(entry: Entry) -> set[str]:
+@lru_cache(maxsize=12)
+def _defined(text: bytes) -> frozenset[str]:
     """The names that a module binds, at its top level or below (a superset is enough here)."""
     names: set[str] = set()
-    for node in ast.walk(_tree(entry)):
+    for node in nodes_of(text):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
                 names.add(name)
             case ast.alias(name=name, asname=other):
                 names.add(other or name)
-    return names
+    return frozenset(names)
 
 
 def malformed_json(entries: list[Entry]) -> Iterator[Violation]:
-    """JSON files that do not parse, or do not hold one object. Source: `fusion` reads objects only."""
+    """JSON files that do not parse, or do not hold one object. Source: `fusion.models.read_object`, which reads UTF-8."""
     for entry in entries:
-        if entry.suffix == ".json":
+        if entry.suffix == ".json" and entry.text is not None:
             try:
-                if not isinstance(json.loads(entry.text or b""), dict):
+                if not isinstance(json.loads(entry.text.decode()), dict):
                     yield Violation(entry.name, 1, "is not one JSON object", "begin it with {")
+            except UnicodeDecodeError:
+                yield Violation(entry.name, 0, "not UTF-8, as the judge reads it", "store it as UTF-8, without a BOM")
             except ValueError as error:
                 yield Violation(entry.name, getattr(error, "lineno", 0), f"not JSON: {error}", "write it by json.dump")
-
-
-def _model_files(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violation]:
-    """ensemble.json, the models it names, their sidecars and graphs; not checked where the zip is not built on `fusion/`.
-
-    Source: what `fusion.pipeline` needs to load the ensemble.
-    """
-    texts = {entry.name: entry.text or b"" for entry in entries}
-    if ENSEMBLE not in texts:
-        if "fusion/pipeline.py" in texts:
-            yield Violation(ENSEMBLE, 0, "is missing", "pack it; hylle build does")
-        return
-    try:
-        ensemble = parse(json.loads(texts[ENSEMBLE]))
-    except ValueError as error:
-        yield Violation(ENSEMBLE, 0, str(error), "mend the field")
-        return
-    files = {member.file for member in ensemble.detectors} | {member.file for member in ensemble.classifiers}
-    sidecars = {file: str(PurePosixPath(file).with_suffix(".json")) for file in files}
-    weights = {file: _graph_of(file, json.loads(texts.get(sidecar, b"{}"))) for file, sidecar in sidecars.items()}
-    for entry in entries:
-        if entry.suffix in WEIGHTS and entry.name not in weights.values():
-            yield Violation(entry.name, 0, f"not named in {ENSEMBLE}", "leave it out; it would only take a weight file's place")
-    for file, sidecar in sorted(sidecars.items()):
-        absent = [name for name in (weights[file], sidecar) if name not in texts]
-        for name in absent:
-            yield Violation(name, 0, f"is missing; {ENSEMBLE} names {file}", "pack it")
-        if not absent:
-            yield from _class_map(sidecar, json.loads(texts[sidecar]), ensemble)
-            yield from _check_graph(weights[file], json.loads(texts[sidecar]), archive)
-
-
-def _graph_of(file: str, sidecar: dict[str, Any]) -> str:
-    """The weight file of the model `file`: its own, or the one that it shares."""
-    return str(PurePosixPath(file).with_name(str(sidecar["graph"]))) if sidecar.get("graph") else file
-
-
-def _class_map(file: str, sidecar: dict[str, Any], ensemble: Ensemble) -> Iterator[Violation]:
-    """A model's categories must be those of ensemble.json in their order, or the first of them. Source: `fusion.pipeline`."""
-    categories = sidecar.get("categories")
-    if categories is not None and categories != ensemble.categories[: len(categories)]:
-        what = f"{len(categories)} categories, and not the {len(ensemble.categories)} of {ENSEMBLE} in their order"
-        yield Violation(file, 0, what, "train the models on one data set")
-
-
-def _check_graph(file: str, sidecar: dict[str, Any], archive: zipfile.ZipFile) -> Iterator[Violation]:
-    """A weight file must be a graph that onnxruntime reads, with the branch and the number of classes of its sidecar."""
-    if onnx is None or PurePosixPath(file).suffix != ".onnx":
-        return
-    try:
-        graph = onnx.load_model_from_string(archive.read(file))
-    except DecodeError as error:
-        yield Violation(file, 0, f"not an ONNX graph: {error}", "export it again")
-        return
-    unreadable = [*_readable(file, graph)]
-    yield from unreadable or _loads(file, archive)
-    categories = sidecar.get("categories")
-    expected = len(categories) + bool(sidecar.get("background")) if categories else 1
-    branches = _branches(graph.graph)
-    branch = sidecar.get("branch", 0)
-    if branch not in range(len(branches)):
-        yield Violation(file, 0, f"has {len(branches)} branches, a sidecar names branch {branch}", "build the zip again")
-        return
-    got = _width(branches[branch], sidecar.get("family", ""))
-    if got not in (None, expected):
-        yield Violation(file, 0, f"puts out {got} classes, its sidecar lists {expected}", "pack this model's own sidecar")
-
-
-def _readable(file: str, graph: Any) -> Iterator[Violation]:
-    """At most opset MAX_OPSET and IR version MAX_IR, and no tensors in other files. Source: onnxruntime 1.20, the judge's."""
-    opsets = [opset.version for opset in graph.opset_import if opset.domain in ("", "ai.onnx")]
-    if max(opsets, default=0) > MAX_OPSET:
-        yield Violation(file, 0, f"opset {max(opsets)}", f"at most {MAX_OPSET}; export with opset 17")
-    if graph.ir_version > MAX_IR:
-        yield Violation(file, 0, f"IR version {graph.ir_version}", f"at most {MAX_IR}; set model.ir_version before saving")
-    outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
-        yield Violation(file, 0, f"{len(outside)} tensors lie in another file", "save it with save_as_external_data=False")
-
-
-def _loads(file: str, archive: zipfile.ZipFile) -> Iterator[Violation]:
-    """The judge's onnxruntime must load the graph with all its operators; not checked where another version is installed."""
-    if not onnxruntime.__version__.startswith(RUNTIME):
-        return
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        onnxruntime.InferenceSession(archive.read(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common base class
-        why = " ".join(str(error).split())
-        yield Violation(file, 0, f"onnxruntime {onnxruntime.__version__} refuses it: {why}", "export it with plain operators")
-
-
-def _branches(graph: Any) -> list[Any]:
-    """The graphs that `submission.graphs.joined` has put together in `graph`, or just `graph` itself."""
-    joined = SELECT in [graph_input.name for graph_input in graph.input]
-    choices = [node for node in graph.node if node.op_type == "If"] if joined else []
-    branches = []
-    while choices:
-        parts = {attribute.name: attribute.g for attribute in choices[0].attribute}
-        branches.append(parts["then_branch"])
-        graph = parts["else_branch"]
-        choices = [node for node in graph.node if node.op_type == "If" and node.input[0].startswith("same")]
-    return [*branches, graph]
-
-
-def _width(graph: Any, family: str) -> int | None:
-    """How many classes the graph's first output has; None where that is left open, or the family is not in CLASS_AXIS."""
-    if family not in CLASS_AXIS or not graph.output:
-        return None
-    axis, before = CLASS_AXIS[family]
-    dims = graph.output[0].type.tensor_type.shape.dim
-    return dims[axis].dim_value - before if len(dims) > axis and dims[axis].dim_value else None
+            except RecursionError:
+                yield Violation(entry.name, 0, "not JSON that can be read: nested too deeply", "write it by json.dump")
 
 
 def summary(path: Path) -> str:
@@ -256,16 +136,25 @@ def main(argv: list[str] | None = None, prog: str = "python -m submission.check"
 
 def body(argv: list[str] | None, prog: str) -> int:
     """Read the arguments and check. Raises ValueError where there is no zip."""
-    parser = Parser(prog=prog, description="Check a zip against the judge's limits.")
+    parser = Parser(prog=prog, description="Check a zip against the judge's limits, and run it on two drawn photos.")
     parser.add_argument("zip", type=Path, help="the zip to check")
-    archive = parser.parse_args(argv).zip
-    violations = check(archive)
-    if onnx is None:
+    parser.add_argument("--no-run", action="store_true", help="look into the zip, but do not run it")
+    args = parser.parse_args(argv)
+    found = check(args.zip)
+    if not packed_models.can_read_graphs():
         print("note: the package onnx is not installed: graphs were not looked into", file=sys.stderr)
-    for violation in violations:
+    if not args.no_run and not refused(found):
+        from submission.trial import try_zip  # here: it loads what only a run needs
+
+        tried = try_zip(args.zip)
+        found += tried.violations
+        if tried.not_run:
+            print(f"note: the zip was not run: {tried.not_run}", file=sys.stderr)
+    for violation in found:
         print(violation)
-    print(f"{len(violations)} violations: {summary(archive)}" if violations else f"ok: {summary(archive)}")
-    return 1 if violations else 0
+    count = len(refused(found))
+    print(f"{count} violations: {summary(args.zip)}" if count else f"ok: {summary(args.zip)}")
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ predictions of the same pipeline inside the project.
 import json
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +24,8 @@ from photos.score import Scores, Truth, evaluate
 from runs.command import Parser, run, say
 from runs.model_files import refuse_changed
 from submission import judge_machine, sandbox
+from submission.outcome import Outcome
 from submission.predictions import as_detections
-from submission.sandbox import Outcome
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m submission.judge") -> int:
@@ -62,9 +61,10 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
     """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity."""
     outcome = execute(zip_path, photos, output)
     rows = json.loads(output.read_text())
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(zip_path) as archive:
-        archive.extractall(folder)
-        ours, ids = predict_here(Path(folder), photos), read_object(Path(folder) / "ensemble.json")["categories"]
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder) / "code"
+        sandbox.unpack(zip_path, unpacked)
+        ours, ids = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
     truths = [Truth(p.boxes, p.labels) for p in photos]
     result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
@@ -82,7 +82,7 @@ def execute(zip_path: Path, photos: Sequence[Photo], output: Path) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         for photo in photos:
             shutil.copyfile(photo.path, Path(folder) / photo.path.name)
-        outcome = sandbox.execute(zip_path, Path(folder), output, judge_machine.judge_python())
+        outcome = sandbox.execute(zip_path, Path(folder), output, judge_machine.Machine(judge_machine.judge_python()))
     if outcome.problems:
         raise ValueError(f"{zip_path}: {outcome.problems[0]}")
     return outcome

@@ -23,19 +23,44 @@ class Limits:
 JUDGE_LIMITS = Limits()
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where a zip runs: the Python that runs it, within limits, on GPUs or not.
+
+    `unprotected` runs it also where this system permits no file system of its own for it: with the user's rights.
+    """
+
+    python: Path
+    limits: Limits = JUDGE_LIMITS
+    gpus: bool = False
+    unprotected: bool = False
+
+
 def judge_python(gpus: bool = False) -> Path:
     """The python of an environment with just the judge's packages, from judge[-gpu]-requirements.txt.
 
     The environment is made first (seconds) where it is missing or of other versions. Raises ValueError where that fails.
     """
-    name = "judge-gpu" if gpus else "judge"
-    folder, wanted = HERE.parent / f".{name}", HERE / f"{name}-requirements.txt"
-    python, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.is_file() or ready.read_text() != wanted.read_text():
+    folder, wanted = _environment(gpus)
+    python = folder / "bin" / "python"
+    if not is_set_up(gpus):
         _call([sys.executable, "-m", "venv", "--clear", str(folder)])
         _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)])
-        ready.write_text(wanted.read_text())
+        (folder / ".ready").write_text(wanted.read_text())
     return python
+
+
+def is_set_up(gpus: bool = False) -> bool:
+    """Whether that environment is there, with those versions."""
+    folder, wanted = _environment(gpus)
+    ready = folder / ".ready"
+    return ready.is_file() and ready.read_text() == wanted.read_text()
+
+
+def _environment(gpus: bool) -> tuple[Path, Path]:
+    """The folder of the environment, and the file with its packages."""
+    name = "judge-gpu" if gpus else "judge"
+    return HERE.parent / f".{name}", HERE / f"{name}-requirements.txt"
 
 
 def _call(command: Sequence[str]) -> None:

@@ -89,7 +89,11 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    """Whether it is a finite number; an integer beyond the range of float64 is none."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:
+        return False
 
 
 def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int]) -> Scores:

@@ -8,18 +8,16 @@ Source of the limits: the contest's official submission page ("the page" below).
 taken, and a comment says so.
 """
 
-import ast
 import stat
 import struct
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-MB = 10**6  # bytes; the page says "420 MB": the smaller of the two readings
-MAX_BYTES = 420 * MB  # of all files, uncompressed
+from submission.entries import MAX_ALL_TEXT, MAX_BYTES, MAX_NAME, MAX_RATIO, MAX_TEXT, MB, Entry
+from submission.source import roundabout_source, safe_source
+from submission.violation import Violation
+
 MAX_WEIGHT_BYTES = 420 * MB  # of the files with a suffix in WEIGHTS
 MAX_FILES = 1000  # of any kind
 MAX_PYTHON = 10  # .py files
@@ -27,21 +25,6 @@ MAX_WEIGHTS = 3  # files with a suffix in WEIGHTS
 WEIGHTS = frozenset({".pt", ".pth", ".onnx", ".safetensors", ".npy"})
 SUFFIXES = WEIGHTS | {".py", ".json", ".yaml", ".yml", ".cfg"}
 ENTRY_POINT = "run.py"
-HEAD = 4096  # bytes of each file that are searched for a magic number: more than the header of any .npy of one array
-
-# fmt: off
-MODULES = frozenset({
-    "os", "sys", "subprocess", "socket", "ctypes", "builtins", "importlib", "pickle", "marshal", "shelve", "shutil", "yaml",
-    "requests", "urllib", "http.client", "multiprocessing", "threading", "signal", "gc", "code", "codeop", "pty",
-})
-CALLS = frozenset({"eval", "exec", "compile", "__import__"})
-# The page says "getattr with dangerous names" and names none: taken as the two sets above and what starts or deletes things.
-GETATTR_NAMES = CALLS | MODULES | {"system", "popen", "spawn", "fork", "kill", "remove", "unlink", "rmtree", "globals"}
-# Attributes through which any object leads to `__import__` and the like. Stricter than the page, which forbids the calls.
-DUNDERS = frozenset({
-    "__builtins__", "__globals__", "__subclasses__", "__bases__", "__mro__", "__code__", "__loader__", "__import__",
-})
-# fmt: on
 
 BINARIES = {
     b"\x7fELF": "ELF",
@@ -55,55 +38,7 @@ BINARIES = {
 }
 
 
-@dataclass(frozen=True)
-class Violation:
-    """One reason for which the judge would refuse the zip, or fail when it runs it; line 0 stands for the whole file."""
-
-    where: str
-    line: int
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """
-        >>> print(Violation("run.py", 3, "imports os", "use pathlib"))
-        run.py:3: imports os (use pathlib)
-        """
-        return f"{self.where}{f':{self.line}' if self.line else ''}: {self.what} ({self.remedy})"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of a zip. `text` is the whole content of a .py or .json file and None for all others."""
-
-    name: str  # as stored, slashes and all
-    size: int  # bytes, uncompressed
-    mode: int  # unix mode, 0 when the zip was made elsewhere
-    head: bytes  # the first HEAD bytes
-    text: bytes | None
-
-    @property
-    def suffix(self) -> str:
-        return PurePosixPath(self.name).suffix
-
-
 Rule = Callable[[list[Entry]], Iterator[Violation]]
-
-
-def read_entries(archive: zipfile.ZipFile) -> list[Entry]:
-    """The files of a zip, folders left out. Raises ValueError when one is damaged or encrypted."""
-    return [_read_entry(archive, info) for info in archive.infolist() if not info.is_dir()]
-
-
-def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
-    is_text = PurePosixPath(info.filename).suffix in {".py", ".json"} and info.file_size <= MAX_BYTES
-    try:
-        with archive.open(info) as stream:
-            head = stream.read(HEAD)
-            text = head + stream.read() if is_text else None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted, or packed in an unknown way
-        raise ValueError(f"{info.filename}: cannot be unpacked: {error}") from None
-    return Entry(info.filename, info.file_size, info.external_attr >> 16, head, text)
 
 
 def violations(entries: list[Entry]) -> list[Violation]:
@@ -152,6 +87,26 @@ def total_sizes(entries: list[Entry]) -> Iterator[Violation]:
             yield Violation("the zip", 0, f"{got / MB:.1f} MB {kind}", remedy)
 
 
+def readable(entries: list[Entry]) -> Iterator[Violation]:
+    """Every file can be unpacked and looked into: none is damaged, or so large, or so empty, that it was made to harm."""
+    for entry in entries:
+        if entry.damage:
+            yield Violation(entry.name, 0, f"cannot be unpacked: {entry.damage}", "build the zip again")
+        elif entry.is_bomb:
+            what = f"{entry.size / MB:.0f} MB packed in {entry.packed / MB:.2f} MB: holds next to nothing"
+            yield Violation(entry.name, 0, what, f"leave it out; weights do not shrink to 1 / {MAX_RATIO}")
+        elif entry.is_text and entry.text is None:
+            limit = f"{MAX_TEXT[entry.suffix] / MB} MB are looked into, {MAX_ALL_TEXT // MB} MB of all"
+            yield Violation(entry.name, 0, f"{entry.size / MB:.1f} MB of text", f"make it smaller; at most {limit}")
+
+
+def short_names(entries: list[Entry]) -> Iterator[Violation]:
+    """No path longer than MAX_NAME characters. Derived: file systems take no more."""
+    for entry in entries:
+        if len(entry.name) > MAX_NAME:
+            yield Violation(entry.name[:40] + "...", 0, f"a path of {len(entry.name)} characters", f"at most {MAX_NAME}")
+
+
 def safe_paths(entries: list[Entry]) -> Iterator[Violation]:
     """Paths stay inside the folder that the zip is unpacked into. Source: the page's ban on path traversal."""
     for entry in entries:
@@ -177,6 +132,7 @@ def unique_names(entries: list[Entry]) -> Iterator[Violation]:
     for name, times in Counter(entry.name for entry in entries).items():
         if times > 1:
             yield Violation(name, 0, f"stored {times} times", "store it once")
+    entries = [entry for entry in entries if len(entry.name) <= MAX_NAME]
     spellings: dict[str, set[str]] = {}
     for path in {path for entry in entries for path in [PurePosixPath(entry.name), *PurePosixPath(entry.name).parents]}:
         spellings.setdefault(str(path).casefold(), set()).add(str(path))
@@ -208,60 +164,7 @@ def _npy_header(head: bytes) -> int:
     return int(start + length)
 
 
-def safe_source(entries: list[Entry]) -> Iterator[Violation]:
-    """No import of MODULES, no use of CALLS or DUNDERS and no dangerous `getattr` in a Python file. Source: the page.
-
-    Read from the syntax tree, so strings and comments do not count. A file that does not parse is a violation too.
-    """
-    for entry in entries:
-        if entry.suffix != ".py" or entry.text is None:
-            continue
-        try:
-            tree = ast.parse(entry.text)
-        except (SyntaxError, ValueError) as error:  # ValueError: a null byte, in Python 3.11.3 and before
-            line, why = (error.lineno or 0, error.msg) if isinstance(error, SyntaxError) else (0, str(error))
-            yield Violation(entry.name, line, f"does not parse: {why}", "mend it; the judge has Python 3.11")
-            continue
-        for node in ast.walk(tree):
-            for what, remedy in _in_node(node):
-                yield Violation(entry.name, getattr(node, "lineno", 0), what, remedy)
-
-
-def _in_node(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """For one node of a syntax tree: what the judge forbids there, and what to do instead."""
-    modules = [module for module in imported(node) if any(f"{module}.".startswith(f"{name}.") for name in MODULES)]
-    for module in modules[:1] if isinstance(node, ast.ImportFrom) else modules:
-        yield f"imports {module}", "use pathlib and json, or do without"
-    if isinstance(node, ast.Name) and node.id in CALLS | {"__builtins__"}:
-        yield f"uses {node.id}", "write the code out"
-    elif isinstance(node, ast.Attribute) and node.attr in DUNDERS:
-        yield f"reaches for .{node.attr}", "write the code out"
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
-        yield from _getattr(node)
-
-
-def _getattr(call: ast.Call) -> Iterator[tuple[str, str]]:
-    """`getattr` with a name that is computed, in GETATTR_NAMES, or begins with two underscores."""
-    name = call.args[1].value if len(call.args) > 1 and isinstance(call.args[1], ast.Constant) else None
-    if name is None:
-        yield "getattr with a computed name", "write the attribute out, so that the scanner can read it"
-    elif str(name) in GETATTR_NAMES or str(name).startswith("__"):
-        yield f"getattr with {name!r}", "do without"
-
-
-def imported(node: ast.AST) -> list[str]:
-    """The modules that one node may import; of `from a import b` both `a` and `a.b`, since `b` may be a module. Relative: none.
-
-    >>> [imported(node) for node in ast.parse("import os.path as p, json; from http import client; from . import os").body]
-    [['os.path', 'json'], ['http', 'http.client'], []]
-    """
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return []
-
-
 RULES: tuple[Rule, ...] = (
-    entry_point, allowed_suffixes, file_counts, total_sizes, safe_paths, no_links, unique_names, no_executables, safe_source,
+    entry_point, allowed_suffixes, file_counts, total_sizes, readable, short_names, safe_paths, no_links, unique_names,
+    no_executables, safe_source, roundabout_source,
 )  # fmt: skip

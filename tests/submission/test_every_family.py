@@ -15,7 +15,7 @@ from stage1_detector.export import export_detector
 from stage1_detector.sidecar import sidecar
 from stage1_detector.ultralytics_engine import yolo
 from submission import build, check
-from submission.judge_machine import Limits, judge_python
+from submission.judge_machine import Machine, judge_python
 from submission.sandbox import execute
 
 IDS = [3, 7, 40]
@@ -55,7 +55,7 @@ def test_a_zip_of_every_family_passes_the_check_and_the_sandbox(runs: Path, tmp_
     rng = np.random.default_rng(0)
     for i, size in enumerate([(90, 120), (120, 70), (64, 64)], 1):
         Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / "photos" / f"img_{i:05d}.jpg")
-    outcome = execute(tmp_path / "a.zip", tmp_path / "photos", tmp_path / "out.json", judge_python(), Limits())
+    outcome = execute(tmp_path / "a.zip", tmp_path / "photos", tmp_path / "out.json", Machine(judge_python()))
     assert outcome.problems == [], outcome.log
     rows = json.loads((tmp_path / "out.json").read_text())
     assert {row["image_id"] for row in rows} == {1, 2, 3} and {row["category_id"] for row in rows} <= set(IDS)

@@ -12,9 +12,10 @@ from PIL import Image
 from place import Place
 
 from runs.record import ROOT
-from submission import sandbox
-from submission.judge_machine import Limits
-from submission.sandbox import Outcome, execute
+from submission import isolation, sandbox
+from submission.judge_machine import Limits, Machine
+from submission.outcome import Outcome, read_statements
+from submission.sandbox import execute
 
 PYTHON = Path(sys.executable)
 JUDGE = ROOT / ".judge" / "bin" / "python"
@@ -43,8 +44,9 @@ def script(tmp_path: Path, body: str) -> Path:
     return tmp_path / "a.zip"
 
 
-def run(tmp_path: Path, photos: Path, body: str, **limits: float) -> Outcome:
-    return execute(script(tmp_path, body), photos, tmp_path / "out.json", PYTHON, Limits(**limits))
+def run(tmp_path: Path, photos: Path, body: str, unprotected: bool = not NAMESPACES, **limits: float) -> Outcome:
+    machine = Machine(PYTHON, Limits(**limits), unprotected=unprotected)
+    return execute(script(tmp_path, body), photos, tmp_path / "out.json", machine)
 
 
 def test_a_run_that_does_well_has_no_problems(tmp_path: Path, photos: Path) -> None:
@@ -79,17 +81,17 @@ def test_what_the_judge_would_see_is_a_problem(tmp_path: Path, photos: Path, bod
 
 
 def test_without_namespaces_sockets_are_refused(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    assert run(tmp_path, photos, "import asyncio, ssl; write()").problems == []
-    outcome = run(tmp_path, photos, "import socket; socket.create_connection(('127.0.0.1', 9)); write()")
+    monkeypatch.setattr(isolation.shutil, "which", lambda name: None)
+    assert run(tmp_path, photos, "import asyncio, ssl; write()", unprotected=True).problems == []
+    outcome = run(tmp_path, photos, "import socket; socket.create_connection(('127.0.0.1', 9)); write()", True)
     assert "exit code 1, need 0: OSError: no network here" in outcome.problems
-    assert "no namespaces" in outcome.notes[0]
+    assert "your files are not protected" in outcome.notes[0]
 
 
 def test_a_photo_that_is_deleted_is_seen(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)  # where the system cannot forbid it
+    monkeypatch.setattr(isolation.shutil, "which", lambda name: None)  # where the system cannot forbid it
     body = "import os; os.chmod(photos, 0o700); (photos / 'img_00001.jpg').unlink(); write()"
-    assert "the photos' folder was written to: img_00001.jpg" in run(tmp_path, photos, body).problems
+    assert "the photos' folder was written to: img_00001.jpg" in run(tmp_path, photos, body, unprotected=True).problems
 
 
 def test_a_zip_that_cannot_be_unpacked_is_a_mistake(tmp_path: Path, photos: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_zip_that_cannot_be_unpacked_is_a_mistake(tmp_path: Path, photos: Path
     data[60:80] = b"x" * 20
     archive.write_bytes(bytes(data))
     with pytest.raises(ValueError, match=r"a\.zip: cannot be unpacked"):
-        execute(archive, photos, tmp_path / "out.json", PYTHON)
+        execute(archive, photos, tmp_path / "out.json", Machine(PYTHON))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_a_former_output_is_not_taken_for_this_ones(tmp_path: Path, photos: Path
 def test_falling_back_to_the_cpu_is_a_problem_with_gpus_only(said: list[str], problems: int) -> None:
     for gpus in (True, False):
         outcome = Outcome(log="\n".join(f"provider: {name}" for name in said))
-        sandbox._read_log(outcome, gpus)
+        read_statements(outcome, gpus)
         assert len(outcome.problems) == problems * gpus
 
 
