@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.ensemble import ClassifierMember, Ensemble, Member
+from fusion.ensemble import ClassifierMember, Ensemble, Member, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_sidecar
-from fusion.pipeline import read_ensemble
 from photos.data import Dataset
 from photos.folds import Folds
 from runs import record
