@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 from fusion.gate import Gate
 from fusion.merge import Merge
 from fusion.models import Sidecar
+from fusion.views import EXIF
 
 Record = TypeVar("Record")
 SHED_GROUPS = ("views", "classifier_views", "detectors", "classifiers")
@@ -66,7 +67,7 @@ class Ensemble:
     A model may know only the first of them, where others were enrolled later (`stage2_classifier.enrolment`). `most` caps the
     further names of a whole run; each photo may use an equal share. The first name of a box is always listed. A run that would
     take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` is per model; 0 stands
-    for one thread per processor.
+    for one thread per processor. `exif` is how photos are read, one of `fusion.views.EXIF`: as the labels of the training mean.
     """
 
     categories: list[int]
@@ -78,6 +79,7 @@ class Ensemble:
     time_budget_s: float = 270.0  # chosen: the judge's 300 s, less 30 s for what it counts before Python starts
     shed: list[str] = field(default_factory=lambda: list(SHED_GROUPS))
     threads: int = 0
+    exif: str = "stored"
 
 
 class Part(NamedTuple):
@@ -211,4 +213,6 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
             raise ValueError(f"{where}: {name}: got none of weight > 0 with a view, need at least 1")
     if unknown := [name for name in ensemble.shed if name not in SHED_GROUPS]:
         raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED_GROUPS)}")
+    if ensemble.exif not in EXIF:
+        raise ValueError(f"{where}: exif: got {ensemble.exif!r}, known: {', '.join(EXIF)}")
     return ensemble

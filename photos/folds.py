@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from photos import scenes
+from photos import exif, scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
+from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
 
@@ -74,7 +75,7 @@ def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
 
 def photo_fingerprint(photos: Iterable[Photo]) -> str:
     """A short hash that identifies a set of photos, by their ids and file names."""
-    return record.digest(sorted([photo.id, photo.path.name] for photo in photos))
+    return record.digest(sorted([photo.id, same_name(photo.path.name)] for photo in photos))
 
 
 def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
@@ -182,7 +183,8 @@ def load(path: Path, dataset: Dataset) -> Folds:
     try:
         content = json.loads(path.read_bytes())
         settings = Settings(**{field.name: content[field.name] for field in fields(Settings)})
-        rows = {row["file"]: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for row in content["photos"]}
+        listed = {same_name(row["file"]): row for row in content["photos"]}
+        rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
     _check(path, dataset, rows)
@@ -233,7 +235,7 @@ def split(data: Path, runs: Path, groups: str = "auto", count: int = 5, seed: in
     folds, reused = make(read(data), runs / NAME, groups, settings, force)
     command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
     sys.stdout.write(summary(folds) + "\n")
-    for line in leaks(folds):
+    for line in [*exif.summary(folds.dataset.photos), *leaks(folds)]:
         command.say(line)
     return folds
 

@@ -20,10 +20,11 @@ from fusion.models import read_object
 from fusion.pipeline import load
 from photos import folds
 from photos.data import Category, Photo, read, read_image
+from photos.exif import refuse_other
 from photos.score import Scores, Truth, evaluate
 from runs.command import Parser, run, say
 from submission import judge_machine, sandbox
-from submission.predictions import as_detections
+from submission.predictions import as_detections, exif_of
 from submission.sandbox import Outcome
 
 
@@ -55,11 +56,15 @@ class Judgement(NamedTuple):
 
 
 def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category], output: Path) -> Judgement:
-    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity."""
+    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity.
+
+    DataError where the labels mean other pixels than the zip reads, for photos that EXIF turns.
+    """
     outcome = execute(zip_path, photos, output)
     rows = json.loads(output.read_text())
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(zip_path) as archive:
         archive.extractall(folder)
+        refuse_other(photos, exif_of(Path(folder)))
         ours, ids = predict_here(Path(folder), photos), read_object(Path(folder) / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
     truths = [Truth(p.boxes, p.labels) for p in photos]

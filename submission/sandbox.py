@@ -25,7 +25,7 @@ from typing import Any
 from photos.score import Scores
 from runs.command import Parser, run
 from submission.judge_machine import JUDGE_LIMITS, Limits, judge_python, shortfalls
-from submission.predictions import score, sizes_of, violations
+from submission.predictions import exif_of, score, sizes_of, violations
 
 SHOWN = 10  # chosen: at most this many problems of one kind are listed
 POLL = 0.02  # chosen: seconds between two measurements of the memory
@@ -77,7 +77,7 @@ def execute(
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(written, output)
             text = output.read_text(errors="replace")
-            outcome.problems += _listed("predictions.json", violations(text, sizes_of(images), _ids(code)))
+            outcome.problems += _listed("predictions.json", violations(text, sizes_of(images, exif_of(code)), _ids(code)))
         else:
             outcome.problems.append("no predictions.json was written")
     return outcome

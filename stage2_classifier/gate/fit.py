@@ -16,6 +16,7 @@ import numpy as np
 from fusion.ensemble import Ensemble
 from photos import folds
 from photos.data import Dataset, read
+from photos.exif import convention
 from photos.score import Interval
 from runs import record
 from runs.command import Parser, run, say
@@ -59,7 +60,8 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
     """The ensemble in RUNS/ensemble.json; the default one of `classifiers` where they are given, or where there is none."""
     if classifiers is None and (runs / NAME).is_file():
         say(f"gate: fitted to the ensemble in {runs / NAME}; --classifiers asks for the default one")
-        return load_ensemble(runs)
+        ensemble = load_ensemble(runs)
+        return replace(ensemble, exif=convention(dataset, ensemble.exif))
     return default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
 
 
