@@ -233,16 +233,10 @@ def _matched(a: Features, b: Features, config: SceneConfig) -> tuple[np.ndarray,
     """Points (M, 2) of `a` and of `b` whose descriptors are each other's nearest, within `max_distance` bits."""
     if not len(a.bits) or not len(b.bits):
         return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
-    agreement = _signs(a.bits) @ _signs(b.bits).T  # (K, L): 256 - 2 x Hamming distance
-    to_b, to_a = agreement.argmax(1), agreement.argmax(0)
-    index = np.flatnonzero(to_a[to_b] == np.arange(len(a.bits)))
-    index = index[agreement[index, to_b[index]] >= 256 - 2 * config.max_distance]  # (M,)
-    return a.points[index], b.points[to_b[index]]
-
-
-def _signs(bits: np.ndarray) -> np.ndarray:
-    """Descriptors uint8 (K, 32) -> their bits as -1 and 1, float32 (K, 256)."""
-    return np.unpackbits(bits, axis=1).astype(np.float32) * 2 - 1
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(a.bits, b.bits)
+    near = [(match.queryIdx, match.trainIdx) for match in matches if match.distance <= config.max_distance]
+    index = np.array(near, np.int64).reshape(-1, 2)  # (M, 2)
+    return a.points[index[:, 0]], b.points[index[:, 1]]
 
 
 def _hull(points: np.ndarray) -> float:

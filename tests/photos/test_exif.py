@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import pytest
+from constant_models import CANDIDATES, save_model
 from exif_photos import labelled, stored_picture
 
-from fusion.ensemble import parse
+from fusion.ensemble import Ensemble, Member, parse
+from fusion.pipeline import Pipeline
 from photos.data import DataError
 from photos.exif import convention, refuse_other, summary, turned_photos
+from photos.folds import split
 from photos.photo_file import Header, read_header
 from submission import run
-from submission.predictions import sizes_of
+from submission.predictions import sizes_of, violations
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -71,3 +74,25 @@ def test_damaged_exif_does_not_turn_a_photo(tmp_path: Path) -> None:
     stored_picture((64, 40)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert read_header(tmp_path / "a.jpg") == Header(64, 40, 1)
     assert run.read_photo(tmp_path / "a.jpg", "turned").shape == (40, 64, 3)
+
+
+def test_folds_tells_how_many_photos_exif_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labelled(tmp_path / "data", [(orientation, "landscape", "turned") for orientation in (1, 1, 3, 6)])
+    split(tmp_path / "data", tmp_path / "R", groups="photo")
+    told = "".join(capsys.readouterr())
+    assert "EXIF: 1 of 4 photos are read turned" in told
+    assert "EXIF: 1 of 4 photos are read as stored, since" in told
+
+
+@pytest.mark.parametrize(("rule", "size"), [("stored", (64, 40)), ("turned", (40, 64))])
+def test_run_reads_photos_by_the_rule_of_the_ensemble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, size: tuple[int, int]
+) -> None:
+    (photo,) = labelled(tmp_path / "data", [(6, "landscape", rule)]).photos
+    save_model(tmp_path / "one", CANDIDATES, task="detector")
+    ensemble = Ensemble([0], [Member("one/model.onnx", views=[{"size": 64}])], exif=rule)
+    monkeypatch.setattr(run, "start", lambda folder: Pipeline(ensemble, tmp_path))
+    run.process({0: photo.path}, tmp_path / "predictions.json")
+    text = (tmp_path / "predictions.json").read_text()
+    assert violations(text, {0: size}, None) == []
+    assert violations(text, {0: size[::-1]}, None)
