@@ -84,7 +84,7 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int
 
     variants = ablation_variants.policies(valid, test, ensemble.gate)
     if len(classifiers) == 1:
-        variants += ablation_variants.uncalibrated(*with_classifiers(uncalibrated(runs, classifiers[0])))
+        variants += ablation_variants.uncalibrated(*with_classifiers(write_uncalibrated_copy(runs, classifiers[0])))
     for names in [(name,) for name in beside] + [(classifiers[0], name) for name in beside]:
         title = f"raw: {' + '.join(name.removeprefix('classifier_') for name in names)}"
         variants.append(ablation_variants.raw(title, *with_classifiers(*names)))
@@ -119,8 +119,8 @@ def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:
     return [known.get(i, f"id {i}") for i in ensemble.categories]
 
 
-def uncalibrated(runs: Path, classifier: str) -> str:
-    """A copy of RUNS/CLASSIFIER whose sidecar calibrates nothing; its folder, as seen from RUNS."""
+def write_uncalibrated_copy(runs: Path, classifier: str) -> str:
+    """Copy RUNS/CLASSIFIER to a folder whose sidecar calibrates nothing; returns that folder, as seen from RUNS."""
     folder = runs / "raw" / f"{classifier}_uncalibrated"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(runs / classifier / "model.onnx", folder / "model.onnx")

@@ -32,6 +32,11 @@ class Flag:
     common: bool = False
     name: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a range with one end: it would refuse nothing."""
+        if (self.lowest is None) != (self.highest is None):
+            raise ValueError(f"Flag: got the range {self.lowest} to {self.highest}, need both ends or none")
+
     @property
     def allowed(self) -> str:
         """The range or the choices in words; empty where anything goes.
@@ -69,7 +74,7 @@ class Help(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One flag of a command: its field and what that is annotated with, its group, its default; `own`: it is no setting."""
+    """One flag: its field and what that is annotated with, its group, its default; `own`: the command itself declares it."""
 
     field: Field[Any]
     flag: Flag
@@ -79,7 +84,7 @@ class Option(NamedTuple):
 
     @property
     def required(self) -> bool:
-        """Whether the command is nothing without it."""
+        """Whether it must be given."""
         return self.own and self.field.default is MISSING
 
     @property
@@ -90,17 +95,17 @@ class Option(NamedTuple):
     @property
     def usage(self) -> str:
         """The flag as --help shows it, with a word for its value."""
-        words = {bool: "", int: "N", float: "X", Path: "PATH", Path | None: "PATH"}
+        placeholders = {bool: "", int: "N", float: "X", Path: "PATH", Path | None: "PATH"}
         name = name_of(self.field, self.flag)
-        return f"{name} {words.get(self.kind, name.strip('-').upper())}".rstrip()
+        return f"{name} {placeholders.get(self.kind, name.strip('-').upper())}".rstrip()
 
     @property
     def help(self) -> str:
         """What it does, then its default and what is allowed."""
         if self.required:
             return f"{self.flag.help} [required]"
-        plain = self.default is MISSING or self.default is None or isinstance(self.default, bool) or self.default == ""
-        details = "; ".join(word for word in ("" if plain else f"default {self.default}", self.flag.allowed) if word)
+        hide_default = self.default is MISSING or self.default is None or isinstance(self.default, bool) or self.default == ""
+        details = "; ".join(word for word in ("" if hide_default else f"default {self.default}", self.flag.allowed) if word)
         return f"{self.flag.help} [{details}]" if details else self.flag.help
 
 

@@ -12,7 +12,7 @@ from photos.data import Photo
 from stage1_detector.config import Config
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 
-VALIDATIONS_PER_RUN = 10  # chosen: in a run whose epoch valid does not select
+VALIDATIONS_PER_RUN = 10  # chosen: in a run that keeps its last epoch
 PROGRESS_SECONDS = 30.0  # chosen: from one progress line to the next within an epoch
 Score = Callable[[torch.nn.Module], dict[str, float]]
 Progress = Callable[[str], None]
@@ -88,7 +88,7 @@ def validation_interval(selects_epoch: bool, n_epochs: int) -> int:
 
 
 def max_det(photos: Sequence[Photo]) -> int:
-    """Detections kept for a photo: 1.5 times the fullest photo known, at least 50 and, so that AP keeps its tail, +50."""
+    """Detections kept for a photo: 50 more, so that AP keeps its tail, than 1.5 times the boxes of the fullest photo."""
     return 50 + math.ceil(1.5 * max((len(photo.boxes) for photo in photos), default=0))
 
 

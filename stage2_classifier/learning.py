@@ -1,6 +1,4 @@
-"""What is learned from: crops of the train photos, with what detectors find there. Then the classifier is trained on them,
-calibrated on held-out crops, and exported.
-"""
+"""Gather the crops of the train photos, train the classifier on them, calibrate it on held-out crops, and export it."""
 
 import time
 from collections.abc import Sequence
@@ -84,17 +82,17 @@ def photos_with_detections(runs: Path, parts: Folds, outputs: Columns, config: C
 
 
 def gather(request: ClassifierRun, dataset: Dataset, photos: Sequence[Photo], config: ClassifierConfig) -> list[Region]:
-    """The regions that `request.crops` asks for; of shelf photos' background some come in any case, if `photos` have it."""
-    crops, names = request.crops, len(dataset.categories)
-    regions = shelf_regions(photos if crops != "studio" else [only_background(p, names) for p in photos], config.size)
+    """The regions that `request.crops` asks for; boxes of no product, where `photos` have them, are always included."""
+    crops, n_names = request.crops, len(dataset.categories)
+    regions = shelf_regions(photos if crops != "studio" else [only_background(p, n_names) for p in photos], config.size)
     if crops != "shelf":
         regions += studio_regions(studio_folder(dataset.root, request.studio), dataset.categories, config.size)
     return regions
 
 
-def only_background(photo: Photo, names: int) -> Photo:
-    """`photo` with those boxes only that show no product."""
-    keep = photo.labels == names
+def only_background(photo: Photo, n_names: int) -> Photo:
+    """`photo` with those boxes only that show no product: their label is the number of names."""
+    keep = photo.labels == n_names
     return replace(photo, boxes=photo.boxes[keep], labels=photo.labels[keep], annotation_ids=photo.annotation_ids[keep])
 
 

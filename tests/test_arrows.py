@@ -44,6 +44,7 @@ OUTSIDE = {
     },
 }
 JUDGED_FILES = 10
+COMMAND = {"main", "body", "parser"}  # the functions of a command, which reads arguments and speaks
 IN_TRY = "try:\n    import torch\nexcept ImportError:\n    pass"
 IN_SUPPRESS = "with contextlib.suppress(ImportError):\n    import torch"
 IN_IDLE_TRY = "try:\n    import torch\nfinally:\n    pass"
@@ -89,6 +90,20 @@ def of_stage1(file: Path) -> set[str]:
     return found
 
 
+def commands_used(package: str, file: Path) -> list[str]:
+    """The functions of other packages' commands that `file` imports or calls, as `line: module.function`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    used, modules = [], {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in set(PACKAGES) - {package}:
+            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            used += [f"{node.lineno}: {node.module}.{alias.name}" for alias in node.names if alias.name in COMMAND]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in COMMAND and isinstance(node.value, ast.Name):
+            used += [f"{node.lineno}: {modules[node.value.id]}.{node.attr}"] if node.value.id in modules else []
+    return used
+
+
 def _handles_absence(node: ast.AST) -> bool:
     """`try: ... except ImportError` or `with contextlib.suppress(ImportError)`."""
     catchers = [handler.type for handler in node.handlers] if isinstance(node, ast.Try) else []
@@ -110,6 +125,26 @@ FILES = [
 @pytest.mark.parametrize(("package", "file"), FILES, ids=[str(file.relative_to(ROOT)) for _, file in FILES])
 def test_every_file_keeps_to_the_arrows(package: str, file: Path) -> None:
     assert wrong(package, file) == []
+
+
+@pytest.mark.parametrize(("package", "file"), FILES, ids=[str(file.relative_to(ROOT)) for _, file in FILES])
+def test_no_file_but_the_front_door_calls_a_command_of_another_package(package: str, file: Path) -> None:
+    assert package.startswith("hylle") or commands_used(package, file) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "used"),
+    [
+        pytest.param("", [], id="empty file"),
+        pytest.param("from photos.folds import main", ["1: photos.folds.main"], id="imported"),
+        pytest.param("from photos import folds as f\nf.body([])", ["2: photos.folds.body"], id="called under another name"),
+        pytest.param("from photos import folds\nfolds.load()", [], id="a library function of the same module"),
+        pytest.param("from experiments import demo\ndemo.main()", [], id="its own package's"),
+    ],
+)
+def test_a_planted_call_of_a_command_is_found(tmp_path: Path, text: str, used: list[str]) -> None:
+    (tmp_path / "planted.py").write_text(text)
+    assert commands_used("experiments", tmp_path / "planted.py") == used
 
 
 @pytest.mark.parametrize("room", ROOMS)

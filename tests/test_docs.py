@@ -44,7 +44,7 @@ POINTERS = [
     ("stage2_classifier/gate/choose.py", "TRIED"),
     ("stage1_detector/nets/freeanchor.py", "losses"),
     ("stage1_detector/nets/retinanet.py", "LOSS_FUNCTIONS"),
-    ("stage2_classifier/fit.py", "_step"),
+    ("stage2_classifier/fit.py", "train_epoch"),
     ("stage2_classifier/config.py", "ClassifierConfig"),
 ]
 # Run by other tests, or running until it is stopped.

@@ -22,26 +22,29 @@ from stage1_detector.torch_engine.training_state import TrainingState
 
 
 class NetworkSpec(NamedTuple):
-    """What `fit` trains: `build(config, photos, names, pretrained)` makes a Learner, which takes photos in `input_format`."""
+    """What `fit` trains: `build(config, photos, names, pretrained)` makes a Learner (see `training_state`).
+
+    It takes photos in `input_format`.
+    """
 
     build: Callable[..., Any]
     input_format: InputFormat
 
 
-class StepSize(NamedTuple):
+class BatchesPerStep(NamedTuple):
     """Photos of a batch, and how many batches' gradients are accumulated for one step of the optimiser."""
 
     batch: int
     accumulate: int
 
-    def with_smaller_batch(self) -> "StepSize":
+    def with_smaller_batch(self) -> "BatchesPerStep":
         """Half the batch or less, and so many more of them that a step stays of as many photos.
 
-        >>> [tuple(StepSize(n, 1).with_smaller_batch()) for n in (8, 6, 5, 2)]
+        >>> [tuple(BatchesPerStep(n, 1).with_smaller_batch()) for n in (8, 6, 5, 2)]
         [(4, 2), (3, 2), (1, 5), (1, 2)]
         """
         batch = next(n for n in range(self.batch // 2, 0, -1) if self.batch % n == 0)
-        return StepSize(batch, self.batch * self.accumulate // batch)
+        return BatchesPerStep(batch, self.batch * self.accumulate // batch)
 
 
 def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
@@ -51,7 +54,7 @@ def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
     as many photos. Raises FloatingPointError at a non-finite loss.
     """
     job.last_checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    step_size, at_start = StepSize(job.config.batch, job.config.accumulate), modified_at(job.last_checkpoint)
+    step_size, at_start = BatchesPerStep(job.config.batch, job.config.accumulate), modified_at(job.last_checkpoint)
     while True:
         try:
             with seeded(job.config.seed), closing(Run(job, network, step_size)) as run:
@@ -79,7 +82,7 @@ def seeded(seed: int) -> Iterator[None]:
 class Run:
     """One training from its first epoch, or from where it was stopped, to its last."""
 
-    def __init__(self, job: Job[LoopConfig], network: NetworkSpec, step_size: StepSize) -> None:
+    def __init__(self, job: Job[LoopConfig], network: NetworkSpec, step_size: BatchesPerStep) -> None:
         config, photos, agnostic = job.config, job.photos, job.is_class_agnostic
         self.job, self.config, self.distributed, self.step_size = job, config, job.distributed, step_size
         self.train = Canvases(photos["train"], job.synthetic, config, agnostic, network.input_format)

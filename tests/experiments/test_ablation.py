@@ -84,7 +84,7 @@ def test_the_uncalibrated_copy_differs_in_nothing_else(place: Place) -> None:
     own = place.runs / "classifier_shelf" / "model.json"
     before = json.loads(own.read_text()) | {"temperature": 2.0, "scale": [1.0] * 3, "bias": [0.5] * 3}
     own.write_text(json.dumps(before))
-    copy = place.runs / ablation.uncalibrated(place.runs, "classifier_shelf") / "model.json"
+    copy = place.runs / ablation.write_uncalibrated_copy(place.runs, "classifier_shelf") / "model.json"
     assert json.loads(copy.read_text()) == before | {"temperature": 1.0, "scale": None, "bias": None}
     assert copy.with_suffix(".onnx").read_bytes() == own.with_suffix(".onnx").read_bytes()
 

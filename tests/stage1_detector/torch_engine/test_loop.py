@@ -35,7 +35,7 @@ def fit(config: TorchvisionConfig, photos: Photos, out: Path, **changes: object)
 
 def state_of(config: TorchvisionConfig, photos: Photos, out: Path) -> TrainingState:
     """The state of a training that begins."""
-    with loop.seeded(0), closing(loop.Run(job_of(config, photos, out), TORCHVISION_SPEC, loop.StepSize(2, 1))) as run:
+    with loop.seeded(0), closing(loop.Run(job_of(config, photos, out), TORCHVISION_SPEC, loop.BatchesPerStep(2, 1))) as run:
         return run.state
 
 
@@ -197,7 +197,7 @@ def test_norms_and_biases_do_not_decay() -> None:
 @pytest.mark.parametrize("name", list(SCHEDULES))
 def test_every_schedule_drives_the_rate_of_every_group(name: str, photos: Photos, tmp_path: Path) -> None:
     config = replace(TINY, schedule=name, epochs=10, backbone_lr=0.5, lr_end=0.01)
-    with closing(loop.Run(job_of(config, photos, tmp_path), TORCHVISION_SPEC, loop.StepSize(2, 1))) as run:
+    with closing(loop.Run(job_of(config, photos, tmp_path), TORCHVISION_SPEC, loop.BatchesPerStep(2, 1))) as run:
         state, steps = run.state, run.epochs * run.steps
     seen = []
     for _ in range(steps):
