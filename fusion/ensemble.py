@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 from fusion.gate import Gate
 from fusion.merge import Merge
 from fusion.models import Sidecar, read_object, read_sidecar
+from fusion.views import EXIF
 
 Record = TypeVar("Record")
 SHED_GROUPS = ("views", "classifier_views", "detectors", "classifiers")
@@ -68,7 +69,8 @@ class Ensemble:
     further names of a whole run; each photo may use an equal share. The first name of a box is always listed. A run that would
     take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` is per model; 0 stands
     for one thread per processor. `made_from` are fingerprints of the models that the gate was fitted to, by their files
-    (`runs.model_files`); empty where none was fitted. It is not used at judgment.
+    (`runs.model_files`); empty where none was fitted. It is not used at judgment. `exif` is how photos are read, one of
+    `fusion.views.EXIF`: as the labels of the training mean.
     """
 
     categories: list[int]
@@ -81,6 +83,7 @@ class Ensemble:
     shed: list[str] = field(default_factory=lambda: list(SHED_GROUPS))
     threads: int = 0
     made_from: dict[str, str] = field(default_factory=dict)
+    exif: str = "stored"
 
     def name(self, part: "Part | str") -> str:
         """The name of a part of the work in a log; a word stays as it is."""
@@ -221,6 +224,8 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
             raise ValueError(f"{where}: {name}: got none of weight > 0 with a view, need at least 1")
     if unknown := [name for name in ensemble.shed if name not in SHED_GROUPS]:
         raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED_GROUPS)}")
+    if ensemble.exif not in EXIF:
+        raise ValueError(f"{where}: exif: got {ensemble.exif!r}, known: {', '.join(EXIF)}")
     return ensemble
 
 

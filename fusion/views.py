@@ -1,7 +1,7 @@
 """A view is an affine map from a photo to the canvas a model sees; the inverse matrix maps boxes back.
 
 Letterboxing, other scales, mirroring and tiling all make such views. Coordinates name edges of pixels, not centres. A crop,
-the classifier's input, is the view of the part of a photo under a box.
+the classifier's input, is the view of the part of a photo under a box. The photo itself is decoded by `decode_photo`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from fusion.boxes import Floats, clip
 
 PADDING = 114  # taken: the grey around the photo in ultralytics' LetterBox, which its models are trained with
+MAX_PIXELS = 250_000_000  # chosen: of a photo, for training and judging alike; phones store up to 200 megapixels
+EXIF = ("stored", "turned")  # how photos are read: see `decode_photo`
 SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below what changes a pixel
 
 Image = NDArray[np.uint8]
@@ -250,3 +252,44 @@ def _fit(part: Image, canvas: Image, fit: str) -> None:
     interpolation = cv2.INTER_AREA if max(height, width) > size else cv2.INTER_LINEAR
     x0, y0, x1, y1 = (0, 0, size, size) if fit == "squash" else _centred(width, height, size)
     canvas[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=interpolation)
+
+
+def decode_photo(data: bytes, exif: str = "stored") -> Image:
+    """The pixels (H, W, 3), RGB, of a photo file's bytes. ValueError where it is no photo, or has more than MAX_PIXELS.
+
+    The stored pixels; with `exif` "turned" those that EXIF turns upright, where that swaps the sides: only there the size in a
+    data set's JSON says that the labels mean them. Half turns, mirroring and square photos are read as stored in both cases.
+    """
+    width, height, orientation = photo_header(data)
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"got {width} x {height} pixels, need at most {MAX_PIXELS // 10**6} megapixels")
+    turns = exif == "turned" and orientation >= 5 and width != height
+    flags = cv2.IMREAD_COLOR if turns else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3) BGR
+    if image is None:
+        raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def photo_header(data: bytes) -> tuple[int, int, int]:
+    """Width, height and EXIF orientation (1..8) of a JPEG's stored pixels, from its first bytes; 0, 0, 1 for other files."""
+    at, orientation = 2, 1
+    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big"), orientation
+        if marker == 0xE1 and orientation == 1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = _orientation(data[at + 10 : at + 2 + length])
+        at += 1 if marker == 0xFF else 2 + length
+    return 0, 0, 1
+
+
+def _orientation(tiff: bytes) -> int:
+    """The orientation in an EXIF segment; 1 where it has none, or one that is not in 1..8."""
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    start = int.from_bytes(tiff[4:8], order)
+    for entry in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], order), 12):
+        if int.from_bytes(tiff[entry : entry + 2], order) == 0x0112:
+            value = int.from_bytes(tiff[entry + 8 : entry + 10], order)
+            return value if 1 <= value <= 8 else 1
+    return 1

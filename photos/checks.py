@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photos.photo_file import DataError, is_cut_off, read_header
+from photos.photo_file import DataError, find_photo, is_cut_off, read_header, same_name
 
 SLACK = 1.0  # chosen: pixels a box may reach beyond its photo (rounding of label tools); it is clipped
 LIMIT = 1e9  # chosen: larger numbers in a box count as infinite
@@ -71,7 +71,7 @@ def _category_problems(sources: list[Source]) -> Iterator[str]:
 
 
 def _image_problems(root: Path, sources: list[Source]) -> Iterator[str]:
-    unique = _unique("id"), _unique("file_name")  # over all files together
+    unique = _unique("id"), _unique("file_name", _as_one_name)  # over all files together
     checks = (partial(_integer, "id"), partial(_size, "width"), partial(_size, "height"), *unique, partial(_file, root))
     for source in sources:
         if not source.lists["images"]:
@@ -116,17 +116,21 @@ def _text(key: str, record: Record) -> str | None:
     return None if isinstance(record[key], str) else f"{key}: got {record[key]!r}, need a string (it may be empty)"
 
 
-def _unique(key: str) -> Check:
-    """A check with memory: a record fails if an earlier one had the same value of `key`."""
+def _unique(key: str, as_one: Callable[[Any], Any] = lambda value: value) -> Check:
+    """A check with memory: a record fails if an earlier one had the same value of `key`; `as_one` makes equals the same."""
     seen: set[str] = set()
 
     def check(record: Record) -> str | None:
-        value = repr(record[key])
+        value = repr(as_one(record[key]))
         repeated = value in seen
         seen.add(value)
-        return f"{key} {value}: used more than once" if repeated else None
+        return f"{key} {record[key]!r}: used more than once" if repeated else None
 
     return check
+
+
+def _as_one_name(name: Any) -> Any:
+    return same_name(name) if isinstance(name, str) else name
 
 
 def _known_id(key: str, known: Container[int], record: Record) -> str | None:
@@ -177,7 +181,7 @@ def _file(root: Path, record: Record) -> str | None:
         return f"file_name: got {name!r}, need a name that ends in .jpg or .jpeg"
     if Path(name).is_absolute() or ".." in Path(name).parts:
         return f"file_name: got {name!r}, need a path inside images/"
-    path = root / "images" / name
+    path = find_photo(root / "images", name)
     if not path.is_file():
         return f"images/{name}: not found{_near(path)}"
     return _pixels(path, (record["width"], record["height"]))

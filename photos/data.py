@@ -6,6 +6,7 @@ category ids themselves appear only in JSON.
 """
 
 import json
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from photos.checks import KEYS, Source, edges, problems
-from photos.photo_file import DataError, read_image
+from photos.photo_file import DataError, find_photo, read_image
 
-__all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "read", "read_image", "refuse"]
+__all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "product_key", "read", "read_image", "refuse"]
 
 PARTS = ("train", "valid", "test")
 SHOWN = 20  # chosen: problems listed before "and N more"
@@ -28,6 +29,15 @@ class Category:
 
     id: int
     name: str
+
+
+def product_key(name: str) -> str:
+    """One form for all spellings of a product's name that differ in case, outer spaces or composed letters (NFC).
+
+    >>> product_key(" Te\u0301 ") == product_key("t\u00e9")
+    True
+    """
+    return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,4 +124,4 @@ def _photos(root: Path, source: Source, index: dict[int, int]) -> Iterator[Photo
         boxes = np.array([edges(r["bbox"], *size) for r in records], np.float32).reshape(-1, 4)  # (N, 4)
         labels = np.array([index[r["category_id"]] for r in records], np.int64)  # (N,)
         ids = np.array([r["id"] for r in records], np.int64)  # (N,)
-        yield Photo(image["id"], root / "images" / image["file_name"], *size, boxes, labels, ids, source.part)
+        yield Photo(image["id"], find_photo(root / "images", image["file_name"]), *size, boxes, labels, ids, source.part)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from photos import scenes
+from photos import exif, scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.fingerprint import of_file
+from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
 
@@ -180,8 +181,9 @@ def load(path: Path, dataset: Dataset) -> Folds:
     try:
         content = json.loads(path.read_bytes())
         settings = Settings(**{field.name: content[field.name] for field in fields(Settings)})
-        rows = {row["file"]: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for row in content["photos"]}
-        known_bytes = {row["file"]: row[BYTES] for row in content["photos"] if BYTES in row}
+        listed = {same_name(row["file"]): row for row in content["photos"]}
+        rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
+        known_bytes = {name: row[BYTES] for name, row in listed.items() if BYTES in row}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
     _check(path, dataset, rows)
@@ -251,7 +253,7 @@ def split(data: Path, runs: Path, groups: str = "auto", count: int = 5, seed: in
     folds, reused = make(read(data), runs / NAME, groups, settings, force)
     command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
     sys.stdout.write(summary(folds) + "\n")
-    for line in leaks(folds):
+    for line in [*exif.summary(folds.dataset.photos), *leaks(folds)]:
         command.say(line)
     return folds
 

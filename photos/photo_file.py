@@ -1,20 +1,25 @@
 """A photo on disk: its size and EXIF orientation from the header, and its pixels as the annotations count them.
 
-Phones store a portrait photo in landscape, with an EXIF orientation (5..8) that says how to rotate it. Labelling tools differ
-in whether they apply it. The size in the JSON shows which of the two the boxes refer to, so `read_image` needs it. Otherwise
-this knows nothing about annotations.
+Phones store a portrait photo in landscape, with an EXIF orientation (5..8) that says how to turn it. Labelling tools differ
+in whether they apply it. **The rule**: the size in the JSON shows which of the two the boxes mean, so `read_image` needs it.
+Where it shows nothing, since EXIF leaves the size as it is (the orientations 2, 3 and 4, and square photos), the stored pixels
+are meant. No photo may have more than MAX_PIXELS. Otherwise this knows nothing about annotations.
 """
 
+import unicodedata
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
-_ORIENTATION = 0x0112  # EXIF tag
+from fusion.views import MAX_PIXELS, photo_header
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow refuses photos beyond 179 megapixels, in ultralytics too
 _START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"  # JPEG markers SOI, SOS, EOI
+_HEAD = 1 << 18  # bytes in which a JPEG's header usually ends; else the whole file is read
 _TAIL = 64  # bytes in which a whole JPEG usually ends; longer trailers cost one full read
 _DECODE = {
     1: cv2.IMREAD_COLOR,
@@ -45,19 +50,48 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Read size and orientation without decoding pixels. DataError naming the file if that fails."""
+    """Read size and orientation without decoding pixels. DataError naming the file if that fails, or if it is too large."""
     try:
-        return _header(path)
+        header = _header(path)
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise DataError(f"{path.name}: not a readable photo ({error or type(error).__name__})") from error
+    _refuse_large(path, header.width, header.height)
+    return header
 
 
 def _header(path: Path) -> Header:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged EXIF is read as far as it goes
+        warnings.simplefilter("ignore")  # of what is damaged, and of large photos
         with Image.open(path) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            return Header(*image.size, orientation if orientation in range(1, 9) else 1)
+            width, height = image.size
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        found = photo_header(head)
+        return Header(width, height, (found if found[0] else photo_header(head + file.read()))[2])
+
+
+def _refuse_large(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        limit = MAX_PIXELS // 10**6
+        raise DataError(f"{path.name}: the photo is {width}x{height} pixels, need at most {limit} megapixels; scale it down")
+
+
+def same_name(name: str) -> str:
+    """One form for all names of one file: without `./`, its letters composed (NFC). macOS decomposes them, others seldom do.
+
+    >>> same_name("./shelf//a\u0308.jpg") == same_name("shelf/\u00e4.jpg")
+    True
+    """
+    return unicodedata.normalize("NFC", PurePosixPath(name).as_posix())
+
+
+def find_photo(folder: Path, name: str) -> Path:
+    """FOLDER/`name`, its letters composed or decomposed as they are on disk; as given where there is no such file."""
+    path = folder
+    for part in PurePosixPath(name).parts:
+        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        path = next((path / form for form in forms if (path / form).exists()), path / part)
+    return path
 
 
 def read_image(path: Path, width: int, height: int, shrink: int = 1) -> np.ndarray:
@@ -79,6 +113,7 @@ def _decode(path: Path, shrink: int) -> np.ndarray:
         data = path.read_bytes()  # not cv2.imread: that fails on some names
         if data.startswith(_START) and _lacks_end(data):
             raise DataError(f"{path}: the photo is cut off (no end marker)")
+        _refuse_large(path, *photo_header(data)[:2])
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
     except (OSError, cv2.error) as error:
         raise DataError(f"{path}: cannot read the photo ({error})") from error

@@ -1,7 +1,8 @@
 """Which photos show the same shelf (scene). Near-duplicates in two parts of a split would make validation too optimistic.
 
-Two photos are one scene if they look the same as a whole (thumbnails correlate) or if a large part of one, moved by a single
-homography, is found in the other (ORB features). Scenes are the connected components. Knows nothing about folds.
+Two photos are one scene if they look the same as a whole (thumbnails correlate), if a large part of one, moved by a single
+homography, is found in the other (ORB features), or if one laid over the other by that homography has the same pixels: a crop.
+Each photo is also compared with the mirror image of the other. Scenes are the connected components. Knows nothing about folds.
 """
 
 import csv
@@ -15,10 +16,12 @@ import cv2
 import numpy as np
 
 from photos.data import DataError, Dataset, Photo, read_image, refuse
+from photos.photo_file import same_name
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
 
 COLUMNS = ("file_name", "scene")
+MIN_PIXELS = 1000  # chosen: of a small grey photo; copies that meet in fewer are too small to be told from chance
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,16 @@ class SceneConfig:
     of these only), or if their thumbnails correlate by `min_correlation`. They show one scene if
       - their thumbnails correlate by `same_correlation`, or
       - `min_inliers` matched ORB points or more move by one homography, and their hull covers `min_cover` of both photos; or
-        only `min_part`, if the thumbnails correlate by `like_correlation` (packs moved about in front of the same camera).
+        only `min_part`, if the thumbnails correlate by `like_correlation` (packs moved about in front of the same camera); or
+      - one laid over the other by that homography correlates by `copy_correlation` where they meet, and that is `copy_cover`
+        of one of them.
 
     Measured on phone videos of the same 19 packs on two tables (187 and 60 photos): of 11,220 pairs across the tables none
     correlates above 0.51; of the 939 of these that share products one reaches a cover above 0.15 (0.178: one pack held close);
     of 222 pairs of successive photos, between which packs were moved and swapped, 45 % are joined, of 600 pairs more than 15
-    photos apart none. On 119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Chosen, trading
+    photos apart none. Crops of 80 % of both sides correlate by 0.95 or more with their photo, mirrored ones by 0.87; of 2,500
+    pairs more than 15 photos apart 387 have a common homography, with 0.67 at most, and none has one with the mirror image. On
+    119 photos of book shelves 10 of 7,021 pairs correlate above 0.85, none above 0.97. Chosen, trading
     time for missed pairs: `min_jaccard`, `neighbours`, `long_side` (pixels), `features`, `max_distance` (of 256 bits),
     `reprojection` (pixels at `long_side`), `iterations`.
     """
@@ -47,6 +54,9 @@ class SceneConfig:
     min_inliers: int = 25
     min_cover: float = 0.2
     min_part: float = 0.05
+    copy_correlation: float = 0.85
+    copy_cover: float = 0.4
+    copy_side: int = 160
     long_side: int = 640
     features: int = 500
     max_distance: int = 52
@@ -54,16 +64,30 @@ class SceneConfig:
     iterations: int = 300
 
 
-class PhotoDescriptor(NamedTuple):
-    """What is compared of photos: a unit thumbnail float32 (1024,), ORB points float32 (K, 2), their bits +-1 float32 (K, 256).
+class Features(NamedTuple):
+    """ORB points float32 (K, 2) in fractions of the photo's long side, and their descriptors uint8 (K, 32), 8 bits a byte."""
 
-    Points are in fractions of the photo's long side; `area` is the photo's area in squares of its long side.
+    points: np.ndarray
+    bits: np.ndarray
+
+
+class PhotoDescriptor(NamedTuple):
+    """What is compared of photos: a unit thumbnail float32 (1024,), the features of the photo and of its mirror image.
+
+    `small` is the photo in grey, uint8 (h, w); `area` is the photo's area in squares of its long side.
     """
 
     thumbnail: np.ndarray
-    points: np.ndarray
-    bits: np.ndarray
+    features: Features
+    mirrored_features: Features
+    small: np.ndarray
     area: float
+
+    def mirrored(self) -> "PhotoDescriptor":
+        """The descriptor of the mirror image."""
+        thumbnail = np.ascontiguousarray(self.thumbnail.reshape(32, 32)[:, ::-1]).ravel()  # (1024,)
+        small = np.ascontiguousarray(self.small[:, ::-1])
+        return PhotoDescriptor(thumbnail, self.mirrored_features, self.features, small, self.area)
 
 
 def groups(dataset: Dataset, config: SceneConfig | None = None, progress: Progress | None = None) -> np.ndarray:
@@ -110,25 +134,31 @@ def describe(photo: Photo, config: SceneConfig) -> PhotoDescriptor:
     grey = cv2.cvtColor(read_image(photo.path, photo.width, photo.height, shrink), cv2.COLOR_RGB2GRAY)  # (h, w)
     thumbnail = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()  # (1024,)
     thumbnail -= thumbnail.mean()
-    scale = min(1.0, config.long_side / max(grey.shape))
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    area = small.shape[0] * small.shape[1] / max(small.shape) ** 2
-    return PhotoDescriptor(thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6), *_features(small, config), area)
+    thumbnail /= max(float(np.linalg.norm(thumbnail)), 1e-6)
+    scaled, small = _shrunk(grey, config.long_side), _shrunk(grey, config.copy_side)
+    features, mirrored = (_features(np.ascontiguousarray(image), config) for image in (scaled, scaled[:, ::-1]))
+    return PhotoDescriptor(thumbnail, features, mirrored, small, scaled.size / max(scaled.shape) ** 2)
 
 
-def _features(grey: np.ndarray, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
-    """ORB points in fractions of the long side (K, 2), and their descriptors' bits as -1 and 1 (K, 256); K may be 0."""
+def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:
+    """The image (h, w), `side` pixels long at most."""
+    scale = min(1.0, side / max(grey.shape))
+    return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _features(grey: np.ndarray, config: SceneConfig) -> Features:
+    """ORB features of an image (h, w); there may be none."""
     points, descriptors = cv2.ORB_create(config.features).detectAndCompute(grey, None)
     if not points:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 256), np.float32)
-    positions = np.array([point.pt for point in points], np.float32) / max(grey.shape)  # (K, 2)
-    return positions, np.unpackbits(descriptors, axis=1).astype(np.float32) * 2 - 1
+        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
+    return Features(np.array([point.pt for point in points], np.float32) / max(grey.shape), descriptors)
 
 
 def candidates(dataset: Dataset, descriptors: list[PhotoDescriptor], config: SceneConfig) -> list[tuple[int, int]]:
     """Pairs i < j to compare closely, the most similar first: they share products, or their thumbnails correlate."""
     thumbnails = np.array([descriptor.thumbnail for descriptor in descriptors])  # (n, 1024)
-    correlation, shared = thumbnails @ thumbnails.T, jaccard(dataset)  # (n, n) each
+    mirrored = thumbnails.reshape(-1, 32, 32)[:, :, ::-1].reshape(len(thumbnails), -1)  # (n, 1024)
+    correlation, shared = np.maximum(thumbnails @ thumbnails.T, thumbnails @ mirrored.T), jaccard(dataset)  # (n, n) each
     likely = np.where(shared >= config.min_jaccard, correlation + shared, -np.inf)  # (n, n)
     np.fill_diagonal(likely, -np.inf)
     rank = np.argsort(np.argsort(-likely, axis=1, kind="stable"), axis=1)  # (n, n): 0 is the likeliest of the row
@@ -148,38 +178,65 @@ def jaccard(dataset: Dataset) -> np.ndarray:
 
 
 def same_scene(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> bool:
-    """Whether two photos show one shelf, by the rule of SceneConfig."""
+    """Whether two photos show one shelf, as they are or one of them mirrored, by the rule of SceneConfig."""
+    return _shows(a, b, config) or _shows(a, b.mirrored(), config)
+
+
+def _shows(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> bool:
     correlation = float(a.thumbnail @ b.thumbnail)
     if correlation >= config.same_correlation:
         return True
-    return overlap(a, b, config) >= (config.min_part if correlation >= config.like_correlation else config.min_cover)
+    motion = common_motion(a, b, config)
+    if motion is None:
+        return False
+    enough = config.min_part if correlation >= config.like_correlation else config.min_cover
+    return motion.cover >= enough or _is_copy(a.small, b.small, motion.matrix, config)
 
 
-def overlap(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> float:
-    """The part of the photo covered by the hull of the points that move by one homography (the smaller of both photos').
+class Motion(NamedTuple):
+    """One homography (3, 3) from a photo to another, in fractions of their long sides, and what its points cover.
 
-    0 when there are fewer than `min_inliers` such points.
+    `cover` is the part of the photo covered by the hull of the points that move by it (the smaller of both photos').
     """
-    p, q = _matched(a, b, config)
+
+    matrix: np.ndarray
+    cover: float
+
+
+def common_motion(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> Motion | None:
+    """The homography by which most matched points move from `a` to `b`; None where fewer than `min_inliers` do."""
+    p, q = _matched(a.features, b.features, config)
     if len(p) < config.min_inliers:
-        return 0.0
+        return None
     tolerance = config.reprojection / config.long_side
-    inside = cv2.findHomography(p, q, cv2.RANSAC, tolerance, maxIters=config.iterations)[1]
+    matrix, inside = cv2.findHomography(p, q, cv2.RANSAC, tolerance, maxIters=config.iterations)
     inside = np.zeros(len(p), bool) if inside is None else inside.ravel().astype(bool)  # (M, 1) -> (M,)
     if inside.sum() < config.min_inliers:
-        return 0.0
-    return min(_hull(p[inside]) / a.area, _hull(q[inside]) / b.area)
+        return None
+    return Motion(matrix, min(_hull(p[inside]) / a.area, _hull(q[inside]) / b.area))
 
 
-def _matched(a: PhotoDescriptor, b: PhotoDescriptor, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
+def _is_copy(a: np.ndarray, b: np.ndarray, matrix: np.ndarray, config: SceneConfig) -> bool:
+    """Whether the grey photo `a` (h, w), laid over `b` (h', w') by `matrix`, has its pixels there."""
+    to_b = np.diag([max(b.shape), max(b.shape), 1.0]) @ matrix @ np.diag([1 / max(a.shape), 1 / max(a.shape), 1.0])  # (3, 3)
+    size = b.shape[::-1]
+    met = cv2.warpPerspective(np.full_like(a, 255), to_b, size) == 255  # (h', w')
+    back = cv2.warpPerspective(np.full_like(b, 255), to_b, a.shape[::-1], flags=cv2.WARP_INVERSE_MAP) == 255  # (h, w)
+    if max(met.mean(), back.mean()) < config.copy_cover or min(met.sum(), back.sum()) < MIN_PIXELS:
+        return False
+    over, under = cv2.warpPerspective(a, to_b, size)[met].astype(np.float64), b[met].astype(np.float64)  # (P,) each
+    spread = over.std() * under.std()
+    return spread > 0 and float(((over - over.mean()) * (under - under.mean())).mean() / spread) >= config.copy_correlation
+
+
+def _matched(a: Features, b: Features, config: SceneConfig) -> tuple[np.ndarray, np.ndarray]:
     """Points (M, 2) of `a` and of `b` whose descriptors are each other's nearest, within `max_distance` bits."""
     if not len(a.bits) or not len(b.bits):
         return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
-    agreement = a.bits @ b.bits.T  # (K, L): 256 - 2 x Hamming distance
-    to_b, to_a = agreement.argmax(1), agreement.argmax(0)
-    index = np.flatnonzero(to_a[to_b] == np.arange(len(a.bits)))
-    index = index[agreement[index, to_b[index]] >= 256 - 2 * config.max_distance]  # (M,)
-    return a.points[index], b.points[to_b[index]]
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(a.bits, b.bits)
+    near = [(match.queryIdx, match.trainIdx) for match in matches if match.distance <= config.max_distance]
+    index = np.array(near, np.int64).reshape(-1, 2)  # (M, 2)
+    return a.points[index[:, 0]], b.points[index[:, 1]]
 
 
 def _hull(points: np.ndarray) -> float:
@@ -187,8 +244,8 @@ def _hull(points: np.ndarray) -> float:
 
 
 def file_name(dataset: Dataset, photo: Photo) -> str:
-    """The photo's name as in the JSON: its path inside images/."""
-    return photo.path.relative_to(dataset.root / "images").as_posix()
+    """The photo's name: its path inside images/, in the form of `same_name`."""
+    return same_name(photo.path.relative_to(dataset.root / "images").as_posix())
 
 
 def from_csv(path: Path, dataset: Dataset) -> np.ndarray:
@@ -219,6 +276,7 @@ def _rows(path: Path) -> list[tuple[int, str, str]]:
             header = tuple(reader.fieldnames or ())
             if not set(COLUMNS) <= set(header):
                 raise DataError(f"{path}: got the columns {', '.join(header) or 'none'}, need {', '.join(COLUMNS)}")
-            return [(reader.line_num, *((row[column] or "").strip() for column in COLUMNS)) for row in reader]
+            rows = [(reader.line_num, *((row[column] or "").strip() for column in COLUMNS)) for row in reader]
+            return [(line, same_name(name) if name else "", scene) for line, name, scene in rows]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV table in UTF-8 ({error})") from error

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.views import Image
+from photos.photo_file import read_header, same_name
 
 STUDIO = "NM_NGD_product_images"  # taken: the contest's name for the folder
 FLAT_TOLERANCE = 12  # chosen: of 255; largest difference of a flat background from the colour of the photo's corner
+GROUNDS = (255, 128, 0)  # chosen: the greys that what is transparent may become, the first where two are equally good
 SUFFIXES = (".jpg", ".jpeg", ".png")
 PLAIN_SHARE = 0.9  # chosen: share of a photo's rim that must be flat background; otherwise GrabCut finds the background
 RIM_SHARE, ITERATIONS = 0.04, 4  # chosen: share of the sides that GrabCut starts from as background, and its iterations
@@ -27,22 +29,48 @@ def studio_folder(data: Path, given: Path | None) -> Path:
 
 
 def studio_names(folder: Path) -> dict[str, str]:
-    """Folder name -> product name, by metadata.json (product_code, product_name); the folder name where there is none.
+    """Folder name, as by `same_name`, -> product name, by metadata.json (product_code, product_name).
 
-    Raises ValueError for a metadata.json of another form.
+    Without that file the folder's name is the product's. Raises ValueError for a metadata.json of another form.
     """
     path = folder / "metadata.json"
     if not path.is_file():
-        return {p.name: p.name for p in sorted(folder.iterdir()) if p.is_dir()}
+        return {same_name(p.name): p.name for p in sorted(folder.iterdir()) if p.is_dir()}
     try:
         rows = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: broken JSON: {error}") from None
     rows = rows.get("products", rows) if isinstance(rows, dict) else rows
     try:
-        return {str(row["product_code"]): str(row["product_name"]) for row in rows}
+        return {same_name(str(row["product_code"])): str(row["product_name"]) for row in rows}
     except (TypeError, KeyError) as error:
         raise ValueError(f"{path}: each row must have product_code and product_name, got {error!r}") from None
+
+
+def read_studio(path: Path) -> Image:
+    """A studio photo as shown, RGB uint8 (h, w, 3). What is transparent becomes a flat ground in a colour the product lacks.
+
+    Raises ValueError, with the path, where it is not a readable photo, or has too many pixels.
+    """
+    try:
+        read_header(path)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if path.suffix.lower() == ".png" else None
+    except (OSError, ValueError, cv2.error) as error:
+        raise ValueError(f"{path} is not a readable photo ({error}); mend or remove it") from None
+    if image is None:
+        raise ValueError(f"{path} is not a readable photo; mend or remove it")
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return rgb if whole is None or whole.ndim != 3 or whole.shape[2] != 4 else _on_ground(rgb, whole[..., 3])
+
+
+def _on_ground(rgb: Image, alpha: np.ndarray) -> Image:
+    """`rgb` (h, w, 3) with `alpha` (h, w) laid on white, grey or black: the one that the fewest of its pixels resemble."""
+    share = (alpha.astype(np.float32) / np.iinfo(alpha.dtype).max)[..., None]  # (h, w, 1)
+    product = rgb[share[..., 0] > 0.5].astype(np.int16)  # (P, 3)
+    ground = min(GROUNDS, key=lambda grey: int((np.abs(product - grey).max(1) <= 2 * FLAT_TOLERANCE).sum()))
+    return np.asarray(np.rint(rgb * share + ground * (1 - share)), np.uint8)
 
 
 def content_mask(image: Image) -> Image:
@@ -68,7 +96,7 @@ def studio_photos(folder: Path) -> dict[str, list[Path]]:
     """The photos of each product, by the name of its folder. Raises ValueError where there are no photos."""
     photos: dict[str, list[Path]] = {}
     for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
-        photos.setdefault(path.parent.name, []).append(path)
+        photos.setdefault(same_name(path.parent.name), []).append(path)
     if not photos:
         raise ValueError(f"studio photos: got {folder}, need FOLDER/PRODUCT/*.jpg")
     return photos

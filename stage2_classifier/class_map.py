@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fusion.models import read_object
-from photos.data import Dataset
+from photos.data import Dataset, product_key
 from stage2_classifier.neighbours import Floats
 from stage2_classifier.prototypes import Place
 from stage2_classifier.scaling import Scaling
@@ -19,9 +19,9 @@ def find_place(
     name: str, wanted: int | None, known: Sequence[int], dataset: Dataset, enrolled: Sequence[dict[str, Any]]
 ) -> Place:
     """Where `name` goes in a class map of ids `known`. Raises ValueError for an id that is taken, or a name not in the map."""
-    ids = {c.name.strip().casefold(): c.id for c in dataset.categories}
-    ids |= {str(row["name"]).strip().casefold(): int(row["id"]) for row in enrolled}
-    own = ids.get(name.strip().casefold())
+    ids = {product_key(c.name): c.id for c in dataset.categories}
+    ids |= {product_key(str(row["name"])): int(row["id"]) for row in enrolled}
+    own = ids.get(product_key(name))
     if own is not None and own in known:
         if wanted not in (None, own):
             raise ValueError(f"--id: got {wanted}, but {name!r} has the id {own} already")

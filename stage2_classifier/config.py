@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fusion.views import FITS
+from photos.data import product_key
 from runs.flags import Flag, check
 
 STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage2_classifier.starter
@@ -81,7 +82,7 @@ def columns(config: ClassifierConfig, names: Sequence[str]) -> Columns:
     >>> columns(ClassifierConfig(background=0.1), ["Dal Te", "unknown_product"])
     Columns(names=2, unknown=1, background=True)
     """
-    same = [i for i, name in enumerate(names) if name.strip().casefold() == config.unknown.strip().casefold()]
+    same = [i for i, name in enumerate(names) if product_key(name) == product_key(config.unknown)]
     return Columns(len(names), same[0] if same else None, config.background > 0)
 
 

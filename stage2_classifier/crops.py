@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from fusion.boxes import clip, iou
 from fusion.views import crop
-from photos.data import Category, Photo, read_image
-from photos.studio import SUFFIXES, content_box, content_mask, studio_names
+from photos.data import Category, Photo, product_key, read_image
+from photos.photo_file import same_name
+from photos.studio import SUFFIXES, content_box, content_mask, read_studio, studio_names
 from stage2_classifier.config import Columns
 
 Image = npt.NDArray[np.uint8]
@@ -119,16 +120,16 @@ def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
 
 def studio_regions(folder: Path, categories: tuple[Category, ...], size: int) -> list[Region]:
     """One region for each studio photo of a product whose name is a category's. Raises ValueError when none is."""
-    names = {category.name.strip().casefold(): i for i, category in enumerate(categories)}
+    names = {product_key(category.name): i for i, category in enumerate(categories)}
     products = studio_names(folder)
     regions = []
     for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
-        label = names.get(products.get(path.parent.name, path.parent.name).strip().casefold())
+        label = names.get(product_key(products.get(same_name(path.parent.name), path.parent.name)))
         if label is not None:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise ValueError(f"studio photos: {path} is not a readable photo; mend or remove it")
-            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            try:
+                rgb = read_studio(path)
+            except ValueError as error:
+                raise ValueError(f"studio photos: {error}") from None
             regions.append(cut(rgb, content_box(rgb), label, size, studio=True))
     if not regions:
         raise ValueError(f"studio photos: got {folder}, none of its {len(products)} products has the name of a category")

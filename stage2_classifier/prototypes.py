@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from fusion.models import Model
 from fusion.views import crop
 from photos.data import Photo
-from photos.studio import content_box
+from photos.studio import content_box, read_studio
 from stage2_classifier.crops import Image, Region, cut, shelf_regions
 from stage2_classifier.neighbours import Floats, embed, unit
 
@@ -55,10 +55,10 @@ def read_photos(folder: Path, size: int) -> list[Region]:
         raise ValueError(f"--photos: got {folder}, must be a folder with photos ({', '.join(SUFFIXES)}) of the product")
     regions = []
     for path in paths:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f"--photos: {path} is not a readable photo; mend or remove it")
-        rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        try:
+            rgb = read_studio(path)
+        except ValueError as error:
+            raise ValueError(f"--photos: {error}") from None
         regions.append(cut(rgb, content_box(rgb), 0, size, studio=True))
     return regions
 

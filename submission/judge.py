@@ -20,12 +20,13 @@ from fusion.models import read_object
 from fusion.pipeline import load
 from photos import folds
 from photos.data import Category, Photo, read, read_image
+from photos.exif import refuse_other
 from photos.score import Scores, Truth, evaluate
 from runs.command import Parser, run, say
 from runs.model_files import refuse_changed
 from submission import judge_machine, sandbox
 from submission.outcome import Outcome
-from submission.predictions import as_detections
+from submission.predictions import as_detections, exif_of
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m submission.judge") -> int:
@@ -58,12 +59,16 @@ class Judgement(NamedTuple):
 
 
 def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category], output: Path) -> Judgement:
-    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity."""
+    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity.
+
+    DataError where the labels mean other pixels than the zip reads, for photos that EXIF turns.
+    """
     outcome = execute(zip_path, photos, output)
     rows = json.loads(output.read_text())
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / "code"
         sandbox.unpack(zip_path, unpacked)
+        refuse_other(photos, exif_of(unpacked))
         ours, ids = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
     truths = [Truth(p.boxes, p.labels) for p in photos]

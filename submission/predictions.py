@@ -1,16 +1,15 @@
 """The predictions file of run.py, a JSON array of {"image_id", "category_id", "bbox", "score"}: checked, and scored."""
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fusion.boxes import Detections, xywh_to_xyxy
+from photos.photo_file import DataError, read_header
 from photos.score import Scores, Truth, evaluate
 
 KEYS = ("image_id", "category_id", "bbox", "score")
@@ -18,19 +17,27 @@ SLACK = 0.01  # chosen: pixels; boxes are written with three decimals
 Sizes = Mapping[int, tuple[int, int] | None]
 
 
-def sizes_of(folder: Path) -> dict[int, tuple[int, int] | None]:
-    """Width and height in pixels of each photo, by image id; None where the file is no photo."""
+def sizes_of(folder: Path, exif: str = "stored") -> dict[int, tuple[int, int] | None]:
+    """Width and height in pixels of each photo, by image id, read by the rule `exif` of the ensemble; None for no photo."""
     from submission.run import find_photos  # here: it loads torch, for the GPU
 
-    return {image_id: _size(path) for image_id, path in find_photos(folder).items()}
+    return {image_id: _size(path, exif) for image_id, path in find_photos(folder).items()}
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def exif_of(code: Path) -> str:
+    """The rule by which the run.py in the folder CODE reads photos that EXIF turns; "stored" where CODE does not tell."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as photo:  # Pillow warns of large photos
-            return int(photo.width), int(photo.height)
-    except Exception:  # Pillow raises many kinds, DecompressionBombError among them
+        return str(json.loads((code / "ensemble.json").read_text())["exif"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "stored"
+
+
+def _size(path: Path, exif: str) -> tuple[int, int] | None:
+    try:
+        header = read_header(path)
+    except DataError:
         return None
+    return header.turned() if exif == "turned" else (header.width, header.height)
 
 
 def violations(text: str, sizes: Sizes, categories: frozenset[int] | None) -> list[str]:

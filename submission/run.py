@@ -28,6 +28,7 @@ import numpy as np  # noqa: E402
 
 from fusion.ensemble import Part  # noqa: E402
 from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
+from fusion.views import decode_photo  # noqa: E402
 
 MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
 OTHER_WORK = "rest"  # the name of all work on a photo but its parts: reading, merging, the gate, writing
@@ -59,7 +60,7 @@ def process(photos: dict[int, Path], path: Path) -> None:
         started = time.monotonic() - STARTED
         for image_id, photo in sorted(photos.items(), key=lambda item: -size_of(item[1])):
             if deadline.next_photo():
-                output.add(predict(pipeline, image_id, photo, len(photos), deadline))
+                output.add(predict(pipeline, image_id, photo, len(photos), deadline, pipeline.ensemble.exif))
                 deadline.photo_done()
         total = {"start": started} | deadline.total
         logging.info("parts done: %s", json.dumps(deadline.counts))
@@ -191,13 +192,13 @@ class Deadline:
         self.photos_left -= 1
 
 
-def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any) -> str:
+def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any, exif: str = "stored") -> str:
     """The predictions of one of `photos` photos, one JSON object per line; "", and a warning in the log, where there are none.
 
     A part that fails (memory ran out, say) is left out of this photo, and the deadline records it.
     """
     try:
-        image = read_photo(path)
+        image = read_photo(path, exif)
     except Exception as error:
         logging.warning("%s: no predictions: %r", path.name, error)
         return ""
@@ -209,13 +210,9 @@ def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any
         return ""
 
 
-def read_photo(path: Path) -> np.ndarray[Any, Any]:
-    """The stored pixels whatever EXIF says, uint8 (H, W, 3) RGB. OSError if unreadable, ValueError if it is no photo."""
-    data = np.frombuffer(path.read_bytes(), np.uint8)  # (bytes,)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None  # (H, W, 3) BGR
-    if image is None:
-        raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+def read_photo(path: Path, exif: str = "stored") -> np.ndarray[Any, Any]:
+    """The pixels, uint8 (H, W, 3) RGB, read by the rule `exif`. OSError if unreadable, ValueError if no photo or too large."""
+    return decode_photo(path.read_bytes(), exif)
 
 
 class Output:

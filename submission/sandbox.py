@@ -134,7 +134,7 @@ def _unprotected(place: Place, machine: Machine, why: str, outcome: Outcome) -> 
 def _take_predictions(place: Place, images: Path, output: Path, outcome: Outcome) -> None:
     """Copy predictions.json to OUTPUT and check it; a problem where it is missing, no plain file, or too large."""
     written = place.output / "predictions.json"
-    sizes = sizes_of(images)
+    sizes = sizes_of(images, exif_of(place.code))
     outcome.photos = len(sizes)
     if written.is_symlink() or (written.exists() and not written.is_file()):
         outcome.problems.append("predictions.json is not a plain file")

@@ -21,10 +21,12 @@ from experiments.figures.over_seeds import over_seeds
 from fusion.models import Model, calibrated, read_object
 from fusion.views import crop
 from photos import folds
-from photos.data import Category, Dataset, read
+from photos.data import Category, Dataset, product_key, read
+from photos.photo_file import find_photo
 from photos.studio import studio_folder, studio_names
 from runs import record
 from runs.command import Parser, run, say
+from runs.link import link_or_copy
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.crops import Image, shelf_regions
@@ -41,9 +43,9 @@ WAYS = {"plain": False, "shift": True}  # how a product is enrolled: whether its
 
 def photo_folders(data: Path, dataset: Dataset) -> dict[int, Path]:
     """The folder of studio photos of each product that has one, by label."""
-    labels = {c.name.strip().casefold(): i for i, c in enumerate(dataset.categories)}
+    labels = {product_key(c.name): i for i, c in enumerate(dataset.categories)}
     studio = studio_folder(data, None)
-    folders = {labels.get(name.strip().casefold()): studio / folder for folder, name in studio_names(studio).items()}
+    folders = {labels.get(product_key(name)): find_photo(studio, folder) for folder, name in studio_names(studio).items()}
     return {label: path for label, path in folders.items() if label is not None and path.is_dir()}
 
 
@@ -71,9 +73,9 @@ def write_without(data: Path, dataset: Dataset, labels: list[int], out: Path) ->
 
 
 def link(source: Path, place: Path) -> None:
-    """PLACE becomes a link to SOURCE."""
-    if not place.is_symlink():
-        place.symlink_to(source.resolve())
+    """PLACE becomes a link to SOURCE, unless it is there."""
+    if not place.exists():
+        link_or_copy(source, place)
 
 
 @dataclass(frozen=True, eq=False)

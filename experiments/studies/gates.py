@@ -26,6 +26,7 @@ from photos import folds
 from photos.data import read
 from runs import record
 from runs.command import Parser, run, say
+from runs.link import link_or_copy
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
@@ -137,7 +138,7 @@ def shuffled(data: Path, out: Path, seed: int) -> Path:
         names = [a["category_id"] for a in content["annotations"]]
         for annotation, name in zip(content["annotations"], np.random.default_rng(seed).permutation(names), strict=True):
             annotation["category_id"] = int(name)
-        (out / "images").symlink_to((data / "images").resolve())
+        link_or_copy(data / "images", out / "images")
         record.write_json(out / "annotations.json", content)
     return out
 

@@ -15,7 +15,7 @@ from fusion.models import read_object
 from photos.data import Photo, read_image
 from photos.fingerprint import of_file, of_folder
 from photos.folds import train_photos
-from photos.studio import SUFFIXES, cutout, studio_names, studio_photos
+from photos.studio import SUFFIXES, cutout, read_studio, studio_names, studio_photos
 from runs import record
 from stage1_detector.synthesis import coco_writer
 from stage1_detector.synthesis.backgrounds import remove_products
@@ -121,10 +121,7 @@ def _empty_photo(backgrounds: Backgrounds, number: int) -> Image:
     if isinstance(source, Photo):
         image, boxes = read_image(source.path, source.width, source.height), source.boxes
     else:
-        read = cv2.imread(str(source), cv2.IMREAD_COLOR)
-        if read is None:
-            raise ValueError(f"backgrounds: {source} is not a readable photo; mend or remove it")
-        image, boxes = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8), np.zeros((0, 4), np.float32)
+        image, boxes = read_studio(source), np.zeros((0, 4), np.float32)
     scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     return remove_products(
@@ -188,11 +185,8 @@ def _cut(job: tuple[Path, Path]) -> float | str:
     path, target = job
     image = cv2.imread(str(target), cv2.IMREAD_UNCHANGED) if target.is_file() else None
     if image is None:
-        photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if photo is None:
-            return "not a readable photo"
         try:
-            whole = cutout(np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8))
+            whole = cutout(read_studio(path))
         except ValueError as error:
             return str(error)
         scale = min(1.0, CUTOUT_SIDE / max(whole.shape[:2]))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from photos.data import Photo, read
+from photos.data import Photo, product_key, read
 from photos.fingerprint import of_labelled
 from photos.folds import train_photos
 from photos.studio import STUDIO
@@ -270,8 +270,8 @@ def match_categories(
     >>> match_categories(products, [{"id": 4, "name": "tea"}])[1], match_categories(products, [])[1]
     ((('70', 4),), (('70', 0), ('71', 1)))
     """
-    ids = {category["name"].strip().casefold(): category["id"] for category in known}
-    normalised = {folder: name.strip().casefold() for folder, name in products.items()}
+    ids = {product_key(category["name"]): category["id"] for category in known}
+    normalised = {folder: product_key(name) for folder, name in products.items()}
     labels = tuple((folder, ids[name]) for folder, name in normalised.items() if name in ids)
     if known:
         rest = "the others are left out" if 2 * len(labels) >= len(products) else "too few: good for --classes one only"

@@ -17,7 +17,9 @@ from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
 from photos.data import Photo, read_image
+from photos.photo_file import read_header
 from runs import checkpoint
+from runs.link import link_or_copy
 from runs.pickled_file import needs_code
 from runs.training_errors import is_out_of_memory, refuse_lost_worker
 from stage1_detector.config import DetectorConfig
@@ -252,16 +254,12 @@ def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix:
 
 
 def _link(photo: Photo, link: Path) -> None:
-    """A link, or a rotated copy where ultralytics would apply an EXIF rotation that the annotations do not."""
-    shape = cv2.imread(str(photo.path), cv2.IMREAD_COLOR).shape
-    if shape[:2] == (photo.height, photo.width):
-        link.symlink_to(photo.path.resolve())
+    """A link, or a copy without EXIF of a photo that ultralytics would turn or mirror by it: pixels as the annotations mean."""
+    if read_header(photo.path).orientation == 1:
+        link_or_copy(photo.path, link)
     else:
-        cv2.imwrite(
-            str(link),
-            cv2.cvtColor(read_image(photo.path, photo.width, photo.height), cv2.COLOR_RGB2BGR),
-            [cv2.IMWRITE_JPEG_QUALITY, 98],
-        )
+        image = cv2.cvtColor(read_image(photo.path, photo.width, photo.height), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(link), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
 
 
 def label_lines(photo: Photo, agnostic: bool) -> str:

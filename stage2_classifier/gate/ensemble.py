@@ -10,6 +10,7 @@ from fusion.ensemble import ClassifierMember, Ensemble, Member, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_sidecar
 from photos.data import Dataset
+from photos.exif import convention
 from photos.folds import Folds
 from runs import record
 from runs.command import say
@@ -43,7 +44,7 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
     views = [view | {"flip": flip} for view in agnostic.views for flip in (False, True)]
     merge = Merge(max_det=sidecars["one"].max_det)
     namers = [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
-    return Ensemble(categories, [replace(agnostic, views=views), aware], merge, namers)
+    return Ensemble(categories, [replace(agnostic, views=views), aware], merge, namers, exif=convention(dataset))
 
 
 def load_ensemble(runs: Path) -> Ensemble:

@@ -16,6 +16,7 @@ import numpy as np
 from fusion.ensemble import Ensemble, read_ensemble
 from photos import folds
 from photos.data import Dataset, read
+from photos.exif import convention
 from photos.score import Interval
 from runs import record
 from runs.command import Parser, run, say
@@ -67,7 +68,7 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
         ensemble, ids = read_ensemble(runs), [category.id for category in dataset.categories]
         if ensemble.categories[: len(ids)] != ids:
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
-        return ensemble
+        return replace(ensemble, exif=convention(dataset, ensemble.exif))
     return default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from photos.checks import KEYS, Source, edges, problems
 from photos.data import PARTS, Dataset, refuse
 from runs import record
+from runs.link import link_or_copy
 from stage2_classifier.label_review.suspicions import KINDS
 
 FIELDS = ("id", "kind", "image_id", "annotation_id", "current", "proposed", "apply")
@@ -61,7 +62,7 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
     out.mkdir(parents=True, exist_ok=True)
     for entry in sorted(dataset.root.iterdir()):
         if entry.name not in files:
-            (out / entry.name).symlink_to(entry.resolve())
+            link_or_copy(entry, out / entry.name)
     for name, content in files.items():
         record.write_json(out / name, content)
     return Counter(row["kind"] for row in chosen)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photos.data import DataError, read, read_image
+from photos.data import DataError, Dataset, read, read_image
+from photos.folds import Folds, Settings, load, save
+from photos.scenes import file_name, from_csv
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "snacks"
 WIDTH, HEIGHT = 48, 32
@@ -252,6 +255,39 @@ def test_either_size_of_a_turned_photo_is_accepted(tmp_path: Path, size: tuple[i
     Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images" / "img_1.jpg", exif=exif)
     photo = read(root).photos[0]
     assert read_image(photo.path, photo.width, photo.height).shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("again", ["./img_1.jpg", ".//img_1.jpg"])
+def test_two_names_of_one_photo_are_refused(tmp_path: Path, again: str) -> None:
+    one = content()
+    one["images"][1]["file_name"] = again
+    with pytest.raises(DataError, match=rf"file_name '{again}': used more than once"):
+        read(write(tmp_path, annotations=one))
+
+
+@pytest.mark.parametrize(("on_disk", "in_json"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_photo_is_found_whatever_form_its_letters_have(tmp_path: Path, on_disk: str, in_json: str) -> None:
+    name, one = "k\u00e4se_1.jpg", content()
+    one["images"][0]["file_name"] = unicodedata.normalize(on_disk, name)
+    root = write(tmp_path, annotations=one)
+    one["images"][0]["file_name"] = unicodedata.normalize(in_json, name)
+    (root / "annotations.json").write_text(json.dumps(one))
+    dataset = read(root)
+    assert dataset.photos[0].path.is_file()
+    assert file_name(dataset, dataset.photos[0]) == name
+    (root / "scenes.csv").write_text(f"file_name,scene\n{unicodedata.normalize('NFD', name)},1\n./img_2.jpg,2\n", "utf-8")
+    assert from_csv(root / "scenes.csv", dataset).tolist() == [0, 1]
+    for folder in root.glob("images/k*"):  # the set moves to another system
+        folder.rename(folder.with_name(unicodedata.normalize(in_json, name)))
+    save(root / "folds.json", folds_of(dataset))
+    assert set(load(root / "folds.json", read(root)).part.values()) == {"train", "test"}
+
+
+def folds_of(dataset: Dataset) -> Folds:
+    """Folds of two photos, each a scene of its own."""
+    first, second = (photo.id for photo in dataset.photos)
+    part, scene = {first: "train", second: "test"}, {first: 0, second: 1}
+    return Folds(Settings("d", "photo", 2, 0), dataset, part, scene, dict(scene))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photos (shared/data/snacks) are not on this machine")

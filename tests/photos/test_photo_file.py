@@ -1,6 +1,7 @@
 """Pixels as the labels mean them: EXIF rotation, damaged and cut-off photos, reading at a part of the size."""
 
 import math
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from photos.data import DataError, read_image
-from photos.photo_file import is_cut_off
+from photos.photo_file import find_photo, is_cut_off, read_header
+from submission import run
+from submission.predictions import sizes_of
 
 WIDTH, HEIGHT = 48, 32
 TURN = {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}  # Pillow's names
@@ -75,3 +78,34 @@ def test_unreadable_pixels_name_the_file(tmp_path: Path) -> None:
     for name, size in [("cut", 48), ("size", 49), ("empty", 48), ("text", 48), ("none", 48)]:
         with pytest.raises(DataError, match=rf"{name}\.jpg"):
             read_image(tmp_path / f"{name}.jpg", size, HEIGHT)
+
+
+def enlarged(path: Path, width: int, height: int) -> Path:
+    """A photo whose header says that it is of another size."""
+    write_photo(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    path.write_bytes(data)
+    return path
+
+
+def test_one_limit_of_pixels_for_checks_training_and_judgment(tmp_path: Path) -> None:
+    phone, large = enlarged(tmp_path / "img_1.jpg", 16320, 12240), enlarged(tmp_path / "img_2.jpg", 20000, 15000)
+    assert read_header(phone)[:2] == (16320, 12240)  # 200 megapixels: beyond Pillow's own limit
+    for read in (read_header, lambda path: read_image(path, 20000, 15000)):
+        with pytest.raises(DataError, match=r"img_2.jpg: the photo is 20000x15000 pixels, need at most 250 megapixels"):
+            read(large)
+    with pytest.raises(ValueError, match="got 20000 x 15000 pixels, need at most 250 megapixels"):
+        run.read_photo(large)
+    assert sizes_of(tmp_path) == {1: (16320, 12240), 2: None}
+
+
+@pytest.mark.parametrize(("on_disk", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_with_composed_and_decomposed_letters(tmp_path: Path, on_disk: str, asked: str) -> None:
+    name = "br\u00f8d/\u00e4ggn\u00e5l.jpg"
+    path = tmp_path / unicodedata.normalize(on_disk, name)
+    path.parent.mkdir(parents=True)
+    write_photo(path)
+    assert find_photo(tmp_path, unicodedata.normalize(asked, name)) == path
+    assert find_photo(tmp_path, "./br\u00f8d/other.jpg") == tmp_path / "br\u00f8d" / "other.jpg"

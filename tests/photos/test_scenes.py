@@ -85,6 +85,42 @@ def test_near_duplicates_join_and_other_shelves_do_not(tmp_path: Path, change) -
     assert scene.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def mirrored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def crop_of_80_percent(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    x, y = rng.integers(0, WIDTH // 5), rng.integers(0, HEIGHT // 5)
+    return image[y : y + HEIGHT * 4 // 5, x : x + WIDTH * 4 // 5]
+
+
+def mirrored_crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return mirrored(crop_of_80_percent(image, rng), rng)
+
+
+def shelves_of_one_assortment(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    """Shops that sell the same 60 packs, each in an order of its own, before a wall of its own."""
+    packs, shelves = [pack(rng, 40, 52) for _ in range(60)], []
+    for _ in range(count):
+        image = np.full((HEIGHT, WIDTH, 3), rng.integers(60, 200, 3), np.uint8)
+        for i, number in enumerate(rng.permutation(60)):
+            x, y = i % 10 * 48 + 4, i // 10 * 60 + 4
+            image[y : y + 52, x : x + 40] = packs[number]
+        shelves.append(image)
+    return shelves
+
+
+@pytest.mark.parametrize("change", [mirrored, crop_of_80_percent, mirrored_crop])
+def test_copies_join_their_photo_and_shops_with_the_same_assortment_do_not(tmp_path: Path, change) -> None:
+    rng = np.random.default_rng(0)
+    shelves = shelves_of_one_assortment(rng, 5)
+    images = [image for shelf_image in shelves for image in (shelf_image, change(shelf_image, rng))]
+    scene = groups(dataset(tmp_path, images))
+    assert [int(scene[2 * i] == scene[2 * i + 1]) for i in range(5)] == [1] * 5
+    false_joins = 5 - len(set(scene.tolist()))
+    assert false_joins == 0
+
+
 def test_joins_chain(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     wide = np.hstack([shelf(rng), shelf(rng)])

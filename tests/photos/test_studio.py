@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from photos.studio import cutout, studio_photos
+from photos.studio import content_box, cutout, read_studio, studio_photos
 from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import draw_pack
 
@@ -78,3 +78,30 @@ def test_photos_by_product(tmp_path: Path) -> None:
 def test_a_folder_without_products_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"studio photos: got .*, need FOLDER/PRODUCT"):
         studio_photos(tmp_path)
+
+
+def transparent(path: Path, print_colour: tuple[int, int, int], hidden: tuple[int, int, int]) -> Path:
+    """A PNG of a product, 40 x 60, in one colour; under the transparent rest lies another one."""
+    picture = np.zeros((120, 100, 4), np.uint8)
+    picture[..., :3], picture[10:50, 10:90, :3] = hidden, (30, 160, 30)  # something is hidden that looks like a product
+    picture[40:100, 30:70] = (*print_colour, 255)
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
+    return path
+
+
+@pytest.mark.parametrize("colour", [(200, 20, 20), (255, 255, 255), (128, 128, 128), (0, 0, 0)], ids=str)
+def test_what_lies_under_transparency_is_no_product(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    image = read_studio(transparent(tmp_path / "a.png", colour, hidden=(255, 255, 255)))
+    assert content_box(image).tolist() == [30, 40, 70, 100]
+    assert image[70, 50].tolist() == list(colour)
+    cut = cutout(image)
+    assert np.abs(np.array(cut.shape[:2]) - (60, 40)).max() <= 4
+
+
+def test_pictures_without_transparency_are_read_as_they_are(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
+    np.testing.assert_array_equal(read_studio(tmp_path / "a.png"), picture)
+    (tmp_path / "b.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"b.png is not a readable photo"):
+        read_studio(tmp_path / "b.png")

@@ -1,5 +1,6 @@
 """What ultralytics is given: photos and labels laid out anew, our settings in its words, nothing to download."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def test_photos_of_other_folds_do_not_stay(tmp_path: Path) -> None:
     images = yolo.link_photos((second,), tmp_path / "out", agnostic=True)
     assert [p.name for p in images.iterdir()] == ["00000002.jpg"]
     assert first.path.is_file()
+
+
+def test_photos_are_copied_where_the_file_system_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    original = photo(tmp_path, 1, [])
+    images = yolo.link_photos((original,), tmp_path / "out", agnostic=True)
+    assert (images / "00000001.jpg").read_bytes() == original.path.read_bytes()
 
 
 def test_a_photo_that_exif_would_turn_wrongly_is_copied_as_the_annotations_mean_it(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""How a data set's labels mean photos that EXIF turns: on the pixels as stored, or as viewers show them.
+
+The rule is that of `photos.photo_file`: the size in the JSON tells where EXIF swaps the sides, elsewhere the stored pixels are
+meant. run.py has no JSON, so `ensemble.json` tells it which of the two the data set means.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from photos.data import DataError, Dataset, Photo
+from photos.photo_file import read_header
+
+
+class Turned(NamedTuple):
+    """The photos of a data set that have an EXIF orientation other than 1, by what their labels mean.
+
+    `stored` and `turned` have sides that EXIF swaps, of which the JSON has the stored or the turned size; `undecided` are half
+    turned, mirrored or square, so that the JSON does not tell.
+    """
+
+    stored: list[Photo]
+    turned: list[Photo]
+    undecided: list[Photo]
+
+
+def turned_photos(photos: Sequence[Photo]) -> Turned:
+    """Reads the header of each photo. DataError for one that is damaged."""
+    groups = Turned([], [], [])
+    for photo in photos:
+        header = read_header(photo.path)
+        if header.orientation == 1:
+            continue
+        if header.turned() == (header.width, header.height):
+            groups.undecided.append(photo)
+        else:
+            (groups.turned if (photo.width, photo.height) == header.turned() else groups.stored).append(photo)
+    return groups
+
+
+def convention(dataset: Dataset, otherwise: str = "stored") -> str:
+    """The `exif` of an ensemble for this data set: "stored" or "turned"; `otherwise` where no photo tells.
+
+    DataError where its labels mean some photos as stored and others turned.
+    """
+    groups = turned_photos(dataset.photos)
+    if groups.stored and groups.turned:
+        raise DataError(
+            f"{dataset.root}: of the photos that EXIF turns, the JSON has the stored size for {len(groups.stored)} (the first "
+            f"is {groups.stored[0].path.name}) and the turned size for {len(groups.turned)} (the first is "
+            f"{groups.turned[0].path.name}); run.py reads all photos by one rule, so store the latter turned and without EXIF, "
+            "for example with `exiftran -ai`"
+        )
+    return "turned" if groups.turned else "stored" if groups.stored else otherwise
+
+
+def refuse_other(photos: Sequence[Photo], exif: str) -> None:
+    """DataError where the labels of `photos` mean other pixels than run.py reads by the ensemble's `exif`."""
+    groups = turned_photos(photos)
+    other = groups.turned if exif == "stored" else groups.stored
+    if other:
+        raise DataError(
+            f'exif: ensemble.json has "{exif}", but the labels of {len(other)} photos that EXIF turns (the first is '
+            f"{other[0].path.name}) mean other pixels; `hylle gate` on this data set sets the rule"
+        )
+
+
+def summary(photos: Sequence[Photo]) -> Iterator[str]:
+    """One line for each rule by which some photos that EXIF turns are read; none where EXIF turns no photo."""
+    groups = turned_photos(photos)
+    rules = {
+        "read as stored: the JSON has the size of the stored pixels": groups.stored,
+        "read turned: the JSON has the size of the turned pixels": groups.turned,
+        "read as stored, since the JSON's size does not tell (half turned, mirrored or square)": groups.undecided,
+    }
+    yield from (f"EXIF: {len(of_rule)} of {len(photos)} photos are {rule}" for rule, of_rule in rules.items() if of_rule)
+    if groups.turned and groups.undecided:
+        name = groups.undecided[0].path.name
+        yield f"EXIF: look at {name}: if its labels are for turned pixels too, store it turned, without EXIF; and all like it"
