@@ -22,7 +22,7 @@ from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import SHOWN_CHARACTERS, Outcome, listed, read_statements
 from submission.packed_code import is_packed_code
-from submission.predictions import score, sizes_of, violations
+from submission.predictions import exif_of, score, sizes_of, violations
 from submission.rules import MAX_FILES
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 
