@@ -86,6 +86,13 @@ def join(parts: Sequence[Detections]) -> Detections:
     )
 
 
+def usable(detections: Detections, least: int = 0) -> Detections:
+    """`detections`, at least `least` of them. Raises ValueError for fewer, and for numbers that are not finite."""
+    if len(detections) < least or not (np.isfinite(detections.boxes).all() and np.isfinite(detections.scores).all()):
+        raise ValueError(f"got {len(detections)} boxes and scores, must be at least {least} and finite")
+    return detections
+
+
 def area(boxes: Floats) -> NDArray[np.float64]:
     """Areas of (N, 4) boxes in square pixels, float64 (N,); 0 where a side is not positive.
 

@@ -15,6 +15,7 @@ from fusion.boxes import Detections, Floats, Ints, close_pairs, intersections, j
 Decoded = tuple[Floats, Floats]
 BORDER_SHARE = 0.015  # chosen: share of a tile's side; a box that ends this near to the tile's border may have been cut by it
 SAME_IOU = 0.7  # chosen: IoU above which a partial box is taken for the visible part of a whole box
+MAX_COORDINATE = 1e6  # chosen: pixels of the canvas; a box that reaches further is a number gone wrong
 MIN_AREA = 1e-9  # chosen: square pixels; avoids division by an area of 0
 
 
@@ -33,17 +34,22 @@ FAMILIES: dict[str, Callable[[Floats], Decoded]] = {"yolo": dense, "rtdetr": den
 
 def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:
     """One photo's raw output -> Detections on the canvas, those with their best class score above `conf`.
-    A box with a coordinate that is not finite is left out.
 
-    `scores` are the best class's, `labels` its index (0 for a class-agnostic detector, which carries no evidence).
-    Raises ValueError for an unknown family.
+    A box with a coordinate that is not finite, or beyond MAX_COORDINATE, is left out; a class score that is not finite counts
+    as 0. `scores` are the best class's, `labels` its index (0 for a class-agnostic detector, which carries no evidence).
+    Raises ValueError for an unknown family or an output of another shape.
     """
     if family not in FAMILIES:
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(FAMILIES)}")
-    boxes, classes = FAMILIES[family](raw)
+    if raw.ndim != 2 or len(raw) < 5:
+        raise ValueError(f"raw output of {family}: got shape {raw.shape}, must be (4 + C, A) with at least 1 class")
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
+        boxes, classes = FAMILIES[family](raw)
+    finite = np.isfinite(classes)
+    classes = classes if finite.all() else np.where(finite, classes, 0)
     best = classes.max(1, initial=0.0)  # (A,)
-    keep = (best > conf) & np.isfinite(boxes).all(1)
-    boxes, classes = boxes[keep], classes[keep].astype(np.float32)
+    keep = (best > conf) & (np.abs(boxes) < MAX_COORDINATE).all(1)
+    boxes, classes = boxes[keep], np.clip(classes[keep], 0, 1).astype(np.float32)
     labels = np.zeros(len(boxes), np.int64) if agnostic else classes.argmax(1).astype(np.int64)
     return Detections(
         boxes.astype(np.float32), np.minimum(best[keep], 1).astype(np.float32), labels, None if agnostic else classes

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from fusion.gate import Gate
 from fusion.merge import Merge
-from fusion.models import Sidecar
+from fusion.models import Sidecar, read_object, read_sidecar
 
 Record = TypeVar("Record")
 SHED_GROUPS = ("views", "classifier_views", "detectors", "classifiers")
@@ -80,6 +81,13 @@ class Ensemble:
     shed: list[str] = field(default_factory=lambda: list(SHED_GROUPS))
     threads: int = 0
     made_from: dict[str, str] = field(default_factory=dict)
+
+    def name(self, part: "Part | str") -> str:
+        """The name of a part of the work in a log; a word stays as it is."""
+        if isinstance(part, str):
+            return part
+        members = self.detectors if part.kind == "detectors" else self.classifiers
+        return f"{members[part.model].file} view {part.view + 1}"
 
 
 class Part(NamedTuple):
@@ -214,3 +222,17 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
     if unknown := [name for name in ensemble.shed if name not in SHED_GROUPS]:
         raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED_GROUPS)}")
     return ensemble
+
+
+def read_ensemble(folder: Path) -> Ensemble:
+    """The ensemble in FOLDER/ensemble.json or, without that file, of every model in FOLDER with its sidecar's defaults.
+
+    Raises ValueError where the file is malformed, or where there is neither file nor model.
+    """
+    path = folder / "ensemble.json"
+    if path.is_file():
+        return parse(read_object(path))
+    files = sorted(folder.glob("*.onnx"))
+    if not files:
+        raise ValueError(f"{path}: not found")
+    return default_ensemble({file.name: read_sidecar(file.with_suffix(".json")) for file in files})

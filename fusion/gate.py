@@ -204,15 +204,16 @@ def _log_side(merged: Detections) -> npt.NDArray[np.float64]:
 def gate_input(merged: Detections, classifier: Floats | None, gate: Gate) -> GateInput | None:
     """Both distributions, of one width; a missing one is replaced by a uniform one. None where both are missing.
 
-    The detector may know only the first of the classifier's names; the others then have probability 0. The policy `detector`
-    gets the detector's distribution twice, where there is one. Raises ValueError where the detector knows more names than the
-    classifier.
+    So is a row of the classifier that is not finite, by the detector's. The detector may know only the first of the
+    classifier's names; the others then have probability 0. The policy `detector` gets the detector's distribution twice, where
+    there is one. Raises ValueError where the detector knows more names than the classifier.
     """
     if merged.evidence is None and classifier is None:
         return None
     if merged.evidence is None:
         assert classifier is not None
         uniform = np.full_like(classifier, 1 / classifier.shape[1])
+        classifier = _fill_missing(classifier, uniform)
         return GateInput(classifier if gate.policy == "detector" else uniform, classifier, merged)
     detector = detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
     if classifier is None:
@@ -222,7 +223,12 @@ def gate_input(merged: Detections, classifier: Floats | None, gate: Gate) -> Gat
         raise ValueError(f"classifier: got probabilities {classifier.shape}, the detectors' evidence is {detector.shape}")
     if gate.policy == "detector":
         return GateInput(detector, detector, merged)
-    return GateInput(np.pad(detector, ((0, 0), (0, missing))), classifier, merged)
+    padded = np.pad(detector, ((0, 0), (0, missing)))
+    return GateInput(padded, _fill_missing(classifier, padded), merged)
+
+
+def _fill_missing(classifier: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isfinite(classifier).all(1, keepdims=True), classifier, otherwise)
 
 
 def posterior(inputs: GateInput, gate: Gate) -> Floats:

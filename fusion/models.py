@@ -90,6 +90,18 @@ def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArr
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))  # (B, 3, H, W)
 
 
+def calibrated(logits: npt.NDArray[np.floating[Any]], side: Sidecar) -> npt.NDArray[np.float32]:
+    """Logits (N, C) -> probabilities (N, C), float32, rows summing to 1: softmax(logits / temperature x scale + bias).
+
+    A row with a logit that is NaN or inf, or with none that is finite, is NaN: the model has no answer.
+    """
+    scaled = logits.astype(np.float64) / side.temperature
+    scaled = scaled * np.asarray(side.scale or 1.0) + np.asarray(side.bias or 0.0)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
 def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """An onnxruntime session of the graph in PATH, on the GPU where there is one; `threads` 0 stands for one per processor.
 
@@ -114,7 +126,8 @@ def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
 class Model:
     """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32.
 
-    A graph that takes uint8 normalises by itself; for one that takes float32 (B, 3, H, W) it is done here.
+    A graph that takes uint8 normalises by itself; for one that takes float32 (B, 3, H, W) it is done here. `not_finite` counts
+    the numbers in its outputs so far that are NaN or infinite.
     """
 
     def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
@@ -137,10 +150,17 @@ class Model:
         self.provider: str = self.session.get_providers()[0]
         self.fixed = self.provider != "CPUExecutionProvider"  # batches keep one size, since a new size costs time on a GPU
         self.normalises = images.type == "tensor(uint8)"
+        self.not_finite = 0
         self._branch = {} if self.sidecar.graph is None else {SELECT: np.array(self.sidecar.branch, np.int64)}
 
     def __call__(self, canvases: npt.NDArray[np.uint8], output: str = "") -> npt.NDArray[np.float32]:
-        """The graph's first output, or the one called `output`, for (B, H, W, 3) uint8 RGB canvases."""
+        """The graph's first output, or the one called `output`, for (B, H, W, 3) uint8 RGB canvases.
+
+        Raises ValueError where it is not one for each canvas.
+        """
         images = canvases if self.normalises else normalise(canvases, self.sidecar.mean, self.sidecar.std)
         result: npt.NDArray[np.float32] = self.session.run([output or self.output], {self.input: images, **self._branch})[0]
+        if result.shape[:1] != canvases.shape[:1]:
+            raise ValueError(f"{self.path}: got an output of shape {result.shape}, must be ({len(canvases)}, ...)")
+        self.not_finite += int(result.size - np.count_nonzero(np.isfinite(result)))
         return result

@@ -5,16 +5,16 @@ ensemble.json, so they measure the very code that is judged.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fusion.boxes import Detections, clip, nms, xyxy_to_xywh
+from fusion.boxes import Detections, clip, nms, usable, xyxy_to_xywh
 from fusion.decode import decode, stitch
 from fusion.ensemble import (
     ClassifierMember,
@@ -24,23 +24,24 @@ from fusion.ensemble import (
     Part,
     PartFilter,
     allow_all,
-    default_ensemble,
-    parse,
     parse_record,
     parts_of,
+    read_ensemble,
 )
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
-from fusion.models import Model, Sidecar, read_object, read_sidecar
+from fusion.models import Model, calibrated
 from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-OnFailure = Callable[[Part, Exception], object]
+RawViews = Sequence[Sequence[Detections | None]]  # of each detector, each of its views; None for one that was not done
+OnFailure = Callable[[Part | str, Exception], object]
+Result = TypeVar("Result")
 MIN_SIDE = 0.01  # chosen: pixels; a narrower or lower box is dropped, as its side would be written as 0
 
 
-def raise_error(part: Part, error: Exception) -> None:
+def raise_error(part: Part | str, error: Exception) -> None:
     """The failure handler that lets a failed part end the work."""
     raise error
 
@@ -75,17 +76,23 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], image:
 
 def _detect_on_canvas(model: Model, member: Member, image: Image, view: View) -> Detections:
     """The decoded detections of one canvas, in pixels of the photo, before NMS and clipping."""
-    raw = model(view.warp(image)[None])[0]  # (4 + C, A) for yolo
-    on_canvas = decode(model.sidecar.family, raw, member.conf, model.sidecar.categories is None)
+    raw, categories = model(view.warp(image)[None])[0], model.sidecar.categories  # (4 + C, A)
+    if categories is not None and raw.shape[:1] != (4 + len(categories),):
+        raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
+    on_canvas = decode(model.sidecar.family, raw, member.conf, categories is None)
     return Detections(view.to_image(on_canvas.boxes), on_canvas.scores, on_canvas.labels, on_canvas.evidence)
 
 
-def merge(raw: list[list[Detections]], ensemble: Ensemble) -> Detections:
-    """Merge the raw outputs of `Pipeline.detect`, for each member a list of views, into one Detections. Pure."""
+def merge(raw: RawViews, ensemble: Ensemble) -> Detections:
+    """Merge the raw outputs of `Pipeline.detect`, for each member a list of views, into one Detections. Pure.
+
+    A view that was not done (None) takes no part, nor does its weight.
+    """
     flat = [
         (detections, member, spec.get("weight", 1.0))
         for views, member in zip(raw, ensemble.detectors, strict=True)
-        for detections, spec in zip(views, member.views, strict=False)  # the last views may have been left out
+        for detections, spec in zip(views, member.views, strict=True)
+        if detections is not None
     ]
     weights = [member.weight * view_weight for _, member, view_weight in flat]
     evidence_weights = [member.evidence_weight * view_weight for _, member, view_weight in flat]
@@ -120,9 +127,16 @@ def run_classifier(model: Model, member: ClassifierMember, image: Image, boxes: 
 
 
 def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
-    """The weighted mean of several probabilities, each (N, C)."""
+    """The weighted mean of several probabilities, each (N, C).
+
+    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
+    """
     shares = np.asarray(weights, np.float64) / sum(weights)
-    return np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
+    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
+    for row in np.flatnonzero(np.isnan(total).any(1)):
+        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
+        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
+    return total
 
 
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
@@ -158,13 +172,14 @@ class Pipeline:
             if model.fixed:
                 run_detector(model, detector, np.full((model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
 
-    def detect(self, image: Image, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> list[list[Detections]]:
-        """Raw detections of every member and view that `allows` lets through, on a uint8 RGB photo, in its pixels."""
-        raw: list[list[Detections]] = [[] for _ in self.detectors]
+    def detect(self, image: Image, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
+        """Raw detections of every member and view on a uint8 RGB photo, in its pixels; None for what `allows` leaves out."""
+        raw: list[list[Detections | None]] = [[None] * len(member.views) for member in self.ensemble.detectors]
         for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
             member = self.ensemble.detectors[part.model]
             with self._do(part, failed):
-                raw[part.model] += [run_detector_view(self.detectors[part.model], member, member.views[part.view], image)]
+                spec = member.views[part.view]
+                raw[part.model][part.view] = run_detector_view(self.detectors[part.model], member, spec, image)
         return raw
 
     def classify(
@@ -172,7 +187,8 @@ class Pipeline:
     ) -> Floats | None:
         """Calibrated probabilities (N, C) of the crops under `boxes` (N, 4): the weighted mean of the classifiers'.
 
-        Rows sum to 1, or to less by the probability of background. None without a classifier that `allows` lets through.
+        Rows sum to 1, or to less by the probability of background; a crop that no classifier has an answer to has a row of NaN.
+        None without a classifier that `allows` lets through.
         """
         width, each, weights = len(self.ensemble.categories), [], []
         for part in (part for part in self.parts if part.kind == "classifiers" and allows(part)):
@@ -199,12 +215,34 @@ class Pipeline:
         """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first.
 
         `photos` is the number of photos of the run, for the share of `Ensemble.most`. Only the parts that `allows` lets through
-        are done. An exception in a part is passed to `failed`; if that returns, the photo goes on without the part.
+        are done. An exception in a part is passed to `failed`; if that returns, the photo goes on without the part: without
+        merging it has the boxes of its most important view, and without the gate the detectors' own names.
         """
         self.spent = {}
-        merged = merge(self.detect(image, allows, failed), self.ensemble)
-        probabilities = self.classify(image, merged.boxes, allows, failed)
-        return self.rows(decide(merged, probabilities, self.ensemble.gate, self.ensemble.most // max(1, photos)))
+        raw, limit = self.detect(image, allows, failed), self.ensemble.most // max(1, photos)
+        first = self._first_view(raw)
+        merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
+        probabilities = attempt("classify", failed, lambda: self.classify(image, merged.boxes, allows, failed), lambda: None)
+        decided = attempt(
+            "gate",
+            failed,
+            lambda: usable(decide(merged, probabilities, self.ensemble.gate, limit), len(merged)),
+            lambda: merged.take(np.argsort(-merged.scores, kind="stable")),
+        )
+        return self.rows(decided)
+
+    def _first_view(self, raw: RawViews) -> Detections:
+        """The detections of the most important view that was done, at most `max_det` of merging."""
+        forming = (p for p in self.parts if p.kind == "detectors" and self.ensemble.detectors[p.model].weight > 0)
+        done = (detections for part in forming if (detections := raw[part.model][part.view]))
+        first = next(done, Detections.empty())
+        return first.take(np.argsort(-first.scores, kind="stable")[: self.ensemble.merge.max_det])
+
+    def not_finite(self) -> dict[str, int]:
+        """How many numbers in the outputs so far of each model, by its file, were NaN or infinite, where there were any."""
+        files = [member.file for member in self.ensemble.detectors] + [member.file for member in self.ensemble.classifiers]
+        models = zip(files, [*self.detectors, *self.classifiers], strict=True)
+        return {file: model.not_finite for file, model in models if model.not_finite}
 
     def rows(self, detections: Detections) -> list[dict[str, Any]]:
         """`detections` in the contest's JSON form, labels turned into category ids."""
@@ -216,31 +254,18 @@ class Pipeline:
         ]
 
 
-def calibrated(logits: Floats, side: Sidecar) -> Floats:
-    """Logits (N, C) -> probabilities (N, C), float32, rows summing to 1: softmax(logits / temperature x scale + bias)."""
-    scaled = logits.astype(np.float64) / side.temperature
-    scaled = scaled * np.asarray(side.scale or 1.0) + np.asarray(side.bias or 0.0)
-    powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
-    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+def attempt(step: str, failed: OnFailure, work: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
+    """What `work` returns or, where it raises an exception that `failed` takes, what `otherwise` does."""
+    try:
+        return work()
+    except Exception as error:
+        failed(step, error)
+        return otherwise()
 
 
 def load(folder: Path) -> Pipeline:
     """The pipeline that FOLDER/ensemble.json describes. Raises ValueError for a missing or malformed file or model."""
     return Pipeline(read_ensemble(folder), folder)
-
-
-def read_ensemble(folder: Path) -> Ensemble:
-    """The ensemble in FOLDER/ensemble.json or, without that file, of every model in FOLDER with its sidecar's defaults.
-
-    Raises ValueError where the file is malformed, or where there is neither file nor model.
-    """
-    path = folder / "ensemble.json"
-    if path.is_file():
-        return parse(read_object(path))
-    files = sorted(folder.glob("*.onnx"))
-    if not files:
-        raise ValueError(f"{path}: not found")
-    return default_ensemble({file.name: read_sidecar(file.with_suffix(".json")) for file in files})
 
 
 def load_usable(folder: Path) -> Pipeline:

@@ -62,5 +62,5 @@ def _refuse_other_folds(flag: str, weights: Path, path: Path) -> None:
     """Raises ValueError where the run of `weights` was trained with other folds than the file PATH."""
     run = run_folder(weights) / "run.json"
     settings = read_object(run).get("settings", {}) if run.is_file() else {}
-    if settings.get("folds", "") not in ("", folds.fingerprint(path)):
+    if settings.get("folds", "") not in ("", folds.fingerprint(path), record.fingerprint(path)):  # the last: earlier versions
         raise ValueError(f"{flag}: {weights} was trained with other folds than {path}: it may know what is held out here")

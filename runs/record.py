@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion.models import read_object
+from runs import process
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +64,7 @@ def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> N
         out / "run.json",
         {"settings": settings, "metrics": metrics, "commit": commit(), "machine": machine(), "versions": versions},
     )
+    (out / process.NAME).unlink(missing_ok=True)  # the process may go on with something else
 
 
 def weights_of(out: Path) -> Path:
@@ -93,7 +95,7 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
 
 
 def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path] = ()) -> None:
-    """Note in OUT/begun.json what a run is made with, so that `resume` goes on with nothing else.
+    """Note in OUT/begun.json what a run is made with, so that `resume` goes on with nothing else, and which process makes it.
 
     A run that starts anew first removes OUT/run.json, the model and the files `old` of an earlier one: if it is stopped, OUT
     holds a stopped run, and no model that could be taken for its own. Raises ValueError for a run that was begun with other
@@ -102,11 +104,13 @@ def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path]
     path = out / "begun.json"
     if resume:
         refuse_other_settings(out, read_object(path) if path.is_file() else settings, settings)
+        process.note(out)
         return
     out.mkdir(parents=True, exist_ok=True)
     for file in (*(out / name for name in OF_A_FINISHED_RUN), *old):
         file.unlink(missing_ok=True)
     write_json(path, settings)
+    process.note(out)
 
 
 def first_difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -120,7 +124,8 @@ def first_difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     ('boxes of the train photos that changed since', 'boxes of the train photos that it does not record')
     """
     now = json.loads(json.dumps(now))
-    names = (name for name in sorted({*begun, *now}) if begun.get(name) != now.get(name))
+    by_name = sorted({*begun, *now}, key=lambda name: (name in begun or " " not in name, name))  # first what is not recorded
+    names = (name for name in by_name if begun.get(name) != now.get(name))
     return next((_difference(name, begun.get(name), now.get(name)) for name in names), "")
 
 
@@ -146,7 +151,10 @@ def is_stopped(out: Path) -> bool:
 
 
 def refuse_unfinished(out: Path, resume: bool, force: bool) -> None:
-    """Raises ValueError for a stopped run without --resume or --force, and for --resume without a stopped run."""
+    """Raises ValueError for a stopped run without --resume or --force, for --resume without a stopped run, and for a run that
+    another process is making.
+    """
+    process.refuse_second(out)
     stopped = is_stopped(out)
     if stopped and not resume and not force:
         raise ValueError(f"{out} holds a stopped run: pass --resume to go on with it, or --force to start again")

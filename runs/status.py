@@ -1,6 +1,8 @@
 """What runs, how far it is and what is finished: `python -m runs.status R [R ...] [--watch SECONDS]`.
 
-A training leaves OUT/begun.json when it begins, OUT/progress.json at each epoch and OUT/run.json when it is done.
+A training leaves OUT/begun.json and OUT/process.json when it begins, OUT/progress.json at each epoch and OUT/run.json when it
+is done. On the machine where it runs, it counts as stopped as soon as its process is gone; elsewhere, after QUIET minutes
+without a word.
 """
 
 import time
@@ -11,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.models import read_object
-from runs.command import Parser, run
+from runs import process
+from runs.command import Parser, run, say
 
-QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped
+QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped where its process is not known
 METRICS = ("det_map50", "cls_map50", "valid_accuracy")
 
 
@@ -44,6 +47,9 @@ def body(argv: list[str] | None, prog: str) -> None:
             raise ValueError(f"{runs}: {'a file' if runs.exists() else 'no such folder'}, need a run folder")
     while True:
         show([row for runs in args.runs for row in rows(runs, time.time())])
+        for runs in args.runs:
+            if not any(runs.glob("*/begun.json")):
+                say(f"{runs}: no training was begun; {first_command(runs)}")
         if args.watch is None:
             return
         time.sleep(args.watch)
@@ -55,19 +61,26 @@ def rows(runs: Path, now: float) -> list[Row]:
     return sorted(trainings, key=lambda row: row.minutes)
 
 
+def first_command(runs: Path) -> str:
+    """What comes first in a run folder without a training."""
+    if (runs / "folds.json").is_file():
+        return f"next: hylle train-detector --data D --out {runs} --classes one"
+    return f"first: hylle folds --data D --out {runs}"
+
+
 def row(out: Path, runs: Path, now: float) -> Row:
     """What the training in OUT has come to."""
     name = f"{runs.name}/{out.name}"
     done, progress = out / "run.json", out / "progress.json"
     if done.is_file():
         return Row(name, "finished", reached(read_object(done).get("metrics", {})), (now - done.stat().st_mtime) / 60)
-    begun = (out / "begun.json").stat().st_mtime
-    if not progress.is_file():
-        minutes = (now - begun) / 60
-        return Row(name, "running" if minutes < QUIET else "stopped", "begun, no epoch done", minutes)
-    last = read_object(progress)
-    minutes = (now - float(last["at"])) / 60
-    return Row(name, "running" if minutes < QUIET else "stopped", str(last["line"]), minutes)
+    line, at = "begun, no epoch done", (out / "begun.json").stat().st_mtime
+    if progress.is_file():
+        last = read_object(progress)
+        line, at = str(last["line"]), float(last["at"])
+    minutes, alive = (now - at) / 60, process.is_alive(out)
+    running = minutes < QUIET if alive is None else alive
+    return Row(name, "running" if running else "stopped", line, minutes)
 
 
 def reached(metrics: dict[str, object]) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from runs.atomic_write import replacing
 
-REQUIRED_SHARE = 0.8  # chosen: share of a detector's tensors; some fit by chance from a file of another network
+REQUIRED_SHARE = 0.8  # chosen: share of a network's tensors; some fit by chance from a file of another network
 STATE_KEYS = ("network", "state_dict_ema", "model_ema", "state_dict", "model")  # ours first, then those that timm looks for
 # Prefixes of tensor names, in the order of their removal: of torch.compile and DistributedDataParallel, which may be nested in
 # either order, and of our detectors.
@@ -71,6 +71,13 @@ def load_matching(
     if loaded:
         network.load_state_dict(fitting, strict=False)
     return Match(filled, len(counted), loaded)
+
+
+def load_or_refuse(network: torch.nn.Module, state: dict[str, Any], path: Path, hint: str = "") -> None:
+    """Load what fits of `state`, read from PATH. Raises ValueError, ending with `hint`, if less than REQUIRED_SHARE does."""
+    match = load_matching(network, state)
+    if not match.loaded:
+        raise ValueError(f"--pretrained: got {path}, which fills {match.filled} of the network's {match.counted} tensors{hint}")
 
 
 def write_half_precision(network: torch.nn.Module, path: Path, max_bytes: int) -> None:

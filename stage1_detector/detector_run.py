@@ -39,6 +39,7 @@ class DetectorRun:
     classes: Annotated[str, Flag("one: find products; all: find and name them", choices=CLASSES)] = "one"
     pretrained: Annotated[Path | None, Flag("local weights file to start from, or starter; nothing is ever downloaded")] = None
     synthetic: Annotated[Path | None, Flag("folder of synthetic photos, as hylle synth writes it")] = None
+    trust: Annotated[Path | None, Flag("a weights file from elsewhere, or its folder, whose pickled code may run")] = None
     resume: Annotated[bool, Flag("go on with a stopped run")] = False
     force: Annotated[bool, Flag("start again, replacing what is there")] = False
 
@@ -156,6 +157,8 @@ def last_weights(request: DetectorRun) -> Path:
 
 def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts: folds.Folds) -> tuple[Photo, ...]:
     """The synthetic photos that join in. Raises ValueError for what training could not begin with."""
+    if isinstance(config, DetectorConfig):
+        refuse_untrusted_weights(request, config)
     if isinstance(config, DetectorConfig) and config.distill_model:
         trained_on.refuse_held_out("--distill-model", Path(config.distill_model), request.folds, parts)
     if request.pretrained is not None:
@@ -164,6 +167,17 @@ def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts
     if request.synthetic is None:
         return ()
     return synthetic_photos(request.synthetic, parts.dataset, request.classes, fingerprint.of_labelled(parts.photos("train")))
+
+
+def refuse_untrusted_weights(request: DetectorRun, config: DetectorConfig) -> None:
+    """Raises ValueError for files whose pickled code ultralytics would run, unless they are ours or `request.trust`."""
+    from runs.pickled_file import refuse_untrusted  # here: it loads torch, which takes a second
+
+    teacher, last = Path(config.distill_model or "."), last_weights(request)
+    files = {"--pretrained": request.pretrained, "--distill-model": teacher, "--resume": last if request.resume else None}
+    for flag, path in files.items():
+        if path is not None and path.is_file():
+            refuse_untrusted(flag, path, request.trust)
 
 
 def begin(request: DetectorRun, settings: dict[str, Any], parts: folds.Folds, starts: Sequence[Path]) -> None:

@@ -69,7 +69,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     if request.detector_weights and not request.folds:
         raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
     if request.crops != "shelf":
-        studio_folder(request.data, request.studio)  # refuses a missing one before the work begins
+        refuse_without_studio_photos(request)
     request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
     parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
     settings = settings_of(request, config, parts)
@@ -93,6 +93,14 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     metrics = learning.learn(network, request, config, parts)
     record.write_run(out, settings, metrics)
     return out / "model.onnx"
+
+
+def refuse_without_studio_photos(request: ClassifierRun) -> None:
+    """Raises ValueError, naming the crops that need none, where there is no folder of studio photos."""
+    try:
+        studio_folder(request.data, request.studio)
+    except ValueError as error:
+        raise ValueError(f"--crops {request.crops}: {error}; or learn from shelf photos alone, --crops shelf") from None
 
 
 def settings_of(request: ClassifierRun, config: ClassifierConfig, parts: folds.Folds) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from photos.data import read
 from photos.studio import studio_folder
 from runs import record
 from runs.command import Parser, run, say
+from runs.first_command import refuse_untrained
 from runs.model_files import fingerprint_of, with_change
 from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
@@ -208,6 +209,7 @@ def teach(enrolment: Enrolment) -> None:
     parts = folds.load(enrolment.runs / "folds.json", dataset)
     train = parts.photos("train")
     folder = enrolment.runs / enrolment.classifier
+    refuse_untrained(enrolment.runs, enrolment.classifier, " --head arcface")
     model = load_embedder(folder / "model.onnx")
     prototypes_of(onnx.load(str(model.path)), model.path)  # a linear head is refused before any work
     size = model.sidecar.size

@@ -136,7 +136,7 @@ class Training:
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, config.lr, total_steps=total_steps, pct_start=config.warmup
         )
-        self.average = timm.utils.ModelEmaV3(model, decay=config.ema)
+        self.average = timm.utils.ModelEmaV3(model, decay=config.ema, use_warmup=True)  # so that no random start is averaged in
 
     def train_epoch(self, epoch: int, batches: Iterator[Batch]) -> float:
         """One pass over `batches`; returns the mean loss. Raises FloatingPointError for one that is not finite."""
@@ -164,7 +164,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.scheduler.step()
-        self.average.update(self.model)
+        self.average.update(self.model, step=self.scheduler.last_epoch)
 
     def save(self, last: Path, epochs_done: int) -> None:
         """Write the whole state to the checkpoint LAST."""

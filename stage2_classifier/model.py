@@ -12,7 +12,6 @@ from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.heads import Head, make_head
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # taken: ImageNet's, so that pretrained files fit
-REQUIRED_SHARE = 0.0  # chosen: a single fitting tensor is enough, as a crop classifier also gains from part of a backbone
 
 
 class Classifier(torch.nn.Module):
@@ -53,7 +52,7 @@ def build_trunk(config: ClassifierConfig) -> torch.nn.Module:
 
 
 def load_pretrained(trunk: torch.nn.Module, path: Path) -> None:
-    """Load from PATH (.safetensors, or a torch file of tensors) what fits by name and shape; ValueError if nothing does.
+    """Load from PATH (.safetensors, or a torch file of tensors) what fits by name and shape; ValueError if too little does.
 
     A transformer's position embeddings, when the file is for another size, are resampled to this one's.
     """
@@ -62,8 +61,7 @@ def load_pretrained(trunk: torch.nn.Module, path: Path) -> None:
     if "pos_embed" in own and positions is not None and positions.shape != own["pos_embed"].shape:
         grid = trunk.patch_embed.grid_size
         state["pos_embed"] = resample_abs_pos_embed(positions, list(grid), num_prefix_tokens=trunk.num_prefix_tokens)
-    if not weights_file.load_matching(trunk, state, REQUIRED_SHARE).loaded:
-        raise ValueError(f"--pretrained: got {path}, none of its {len(state)} tensors fits {type(trunk).__name__}")
+    weights_file.load_or_refuse(trunk, state, path)
 
 
 def to_input(crops: np.ndarray) -> torch.Tensor:

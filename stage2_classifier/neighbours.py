@@ -23,6 +23,7 @@ from photos.data import read
 from photos.studio import STUDIO, studio_folder
 from runs import record
 from runs.command import Parser, run, say
+from runs.first_command import refuse_untrained
 from stage2_classifier.crops import Image, Region, shelf_regions, studio_regions
 
 Floats = npt.NDArray[np.float32]
@@ -145,6 +146,7 @@ def table_row(titles: tuple[str, str], gallery: Embedded, queries: Embedded, vot
 
 def load_embedder(path: Path) -> Model:
     """The classifier at PATH. Raises ValueError where its graph has no output `embedding`, or it is no classifier."""
+    refuse_untrained(path.parent.parent, path.parent.name)
     model = Model(path)
     outputs = [output.name for output in model.session.get_outputs()]
     if model.sidecar.task != "classifier" or OUTPUT not in outputs:

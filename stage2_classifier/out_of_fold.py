@@ -21,6 +21,7 @@ from photos.data import Photo, read_image
 from photos.fingerprint import of_file, of_training
 from photos.folds import Folds
 from runs import record
+from runs.first_command import train
 from runs.pretrained import pretrained_file
 from stage1_detector import config as detector_config
 from stage1_detector.recipes import rehearsal
@@ -128,7 +129,7 @@ def fold_settings(runs: Path, plan: Plan, parts: Folds) -> dict[str, Any]:
     """
     run = runs / "one" / "run.json"
     if not run.is_file():
-        raise ValueError(f"--folds: {run} not found; train it first: hylle train-detector --classes one")
+        raise ValueError(f"--folds: {run} not found; train it first: {train(runs, 'one')}")
     trained = read_object(run)["settings"]
     weights = pretrained_file(plan.weights, detector_config.STARTER)
     given = weights and record.fingerprint(weights)

@@ -40,7 +40,7 @@ class Scaling:
         return z * np.asarray(1.0 if self.scale is None else self.scale) + np.asarray(0.0 if self.bias is None else self.bias)
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C), float32, rows summing to 1, as `fusion.pipeline.calibrated` gives (a test holds them equal)."""
+        """Probabilities (N, C), float32, rows summing to 1, as `fusion.models.calibrated` gives (a test holds them equal)."""
         from scipy.special import softmax
 
         return softmax(self.scaled(logits), axis=1).astype(np.float32)

@@ -21,6 +21,7 @@ import numpy as np
 from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
+from runs.first_command import train
 from runs.model_files import refuse_changed
 from submission.check import check, refused, summary
 from submission.packed_code import packed_code
@@ -69,11 +70,16 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
 
 def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[str, bytes]:
     """The files of the zip by their names in it: code, models, sidecars, ensemble.json, manifest.json."""
+    if runs.is_dir() and not (runs / "ensemble.json").is_file():
+        raise ValueError(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs {runs}")
     ensemble = _read_ensemble(runs / "ensemble.json")
     refuse_changed(runs, parse(ensemble))
     ensemble.pop("made_from", None)  # the manifest has the models of the zip, which may be joined or halved
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
+    for file in flat:
+        if not (runs / file).is_file() and Path(file).name == "model.onnx":
+            raise ValueError(f"{runs / file}: no such file; train it first: {train(runs, Path(file).parent.name)}")
     files = packed_code() | {name: _read(runs / file) for file, name in flat.items()}
     files |= {_sidecar(name): _read((runs / file).with_suffix(".json")) for file, name in flat.items()}
     for model in models:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.ensemble import read_ensemble
 from fusion.models import read_object
-from fusion.pipeline import load, read_ensemble
+from fusion.pipeline import load
 from photos import folds
 from photos.data import Category, Photo, read, read_image
 from photos.score import Scores, Truth, evaluate

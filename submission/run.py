@@ -34,6 +34,7 @@ OTHER_WORK = "rest"  # the name of all work on a photo but its parts: reading, m
 PUBLISH_SHARE = 0.01  # chosen: the share of the time spent on copying the predictions to FILE
 MARGIN = 1.1  # chosen: factor on the time expected for the photos left; one photo's time is reserved on top
 UNTRIED_FACTOR = 10.0  # chosen: a part not tried yet may take this many times as long as the slowest known part
+END = b"]\n"  # of the JSON array
 DECAY = 0.9  # chosen: factor on the expected time of a part at each photo it is left out of, so that it is tried again
 
 
@@ -64,6 +65,8 @@ def process(photos: dict[int, Path], path: Path) -> None:
         logging.info("parts done: %s", json.dumps(deadline.counts))
         if deadline.skipped:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
+        for file, count in pipeline.not_finite().items():
+            logging.error("error: %s: left out %d numbers that are not finite", file, count)
     output.close()
     report = {"photos": len(photos), "predictions": output.lines, "seconds": time.monotonic() - STARTED, "peak_mb": peak_mb()}
     logging.info("report: %s", json.dumps(report | {"by_part": total}))
@@ -107,10 +110,9 @@ def find_photos(folder: Path) -> dict[int, Path]:
 
 def size_of(path: Path) -> int:
     """Bytes of a file; 0 where they cannot be read."""
-    try:
+    with contextlib.suppress(OSError):
         return path.stat().st_size
-    except OSError:
-        return 0
+    return 0
 
 
 class Deadline:
@@ -127,8 +129,7 @@ class Deadline:
         self.expected: dict[Part | str, float] = {}  # seconds
         self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done
         self.total: dict[str, float] = {}  # seconds
-        self.counts = Counter[str]()  # how often each part was done
-        self.failures = Counter[Part]()
+        self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
         self.allowed, self.begun, self.skipped = 0, 0.0, 0
 
@@ -161,17 +162,15 @@ class Deadline:
 
     def allows(self, part: Part) -> bool:
         """Whether to do `part` on this photo. A part never tried is decided on when the parts before it have been measured."""
-        if self.failures[part] >= MAX_FAILURES:
-            return False
         place = self.pipeline.parts.index(part)
         if part not in self.expected and self.pipeline.needed <= place < self.allowed and not self.fits(place + 1):
             self.allowed = place
-        return place < self.allowed
+        return place < self.allowed and self.failures[part] < MAX_FAILURES
 
-    def failed(self, part: Part, error: Exception) -> None:
+    def failed(self, part: Part | str, error: Exception) -> None:
         """Record that `part` failed on this photo, which goes on without it; after MAX_FAILURES times all photos do."""
         self.failures[part] += 1
-        logging.error("error: %s: %r", self.name(part), error)
+        logging.error("error: %s: %r", self.pipeline.ensemble.name(part), error)
 
     def photo_done(self) -> None:
         """Update the expected times with those of this photo."""
@@ -185,19 +184,11 @@ class Deadline:
                 self.expected[shed] *= DECAY
         self.last |= spent
         for part, seconds in spent.items():
-            name = self.name(part)
+            name = self.pipeline.ensemble.name(part)
             self.total[name] = self.total.get(name, 0.0) + seconds
             self.counts[name] += 1
             self.expected[part] = max(seconds, self.expected.get(part, 0.0) / 2)
         self.photos_left -= 1
-
-    def name(self, part: Part | str) -> str:
-        """The name of a part in the log."""
-        if isinstance(part, str):
-            return part
-        ensemble = self.pipeline.ensemble
-        files = [model.file for model in (ensemble.detectors if part.kind == "detectors" else ensemble.classifiers)]
-        return f"{files[part.model]} view {part.view + 1}"
 
 
 def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any) -> str:
@@ -212,8 +203,7 @@ def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any
         return ""
     try:
         predictions = pipeline(image, photos, deadline.allows, deadline.failed)
-        rows = json.dumps([{"image_id": image_id, **row} for row in predictions], allow_nan=False)
-        return rows[1:-1].replace("}, {", "},\n{")
+        return ",\n".join(json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in predictions)
     except Exception as error:
         logging.error("error: %s: no predictions: %r", path.name, error)
         return ""
@@ -232,56 +222,76 @@ class Output:
     """A JSON array at `path`, one prediction per line, valid at every moment: lines go to a file beside it, which is copied.
 
     Copying takes at most PUBLISH_SHARE of the time, so a run that is killed may lose the predictions of its last seconds.
+    Predictions that cannot be written, for want of space on the disk, say, are left out and told.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError where `path` cannot be written."""
+        """Raises OSError where `path` cannot be written. Where nothing can be written beside it, lines go to `path` itself."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.lines, self.due = path, 0, 0.0
+        self.path, self.lines, self.due, self.end = path, 0, 0.0, 0
         self.gathering = path.with_name(path.name + ".partial")
-        self.file = self.gathering.open("wb")
-        self.file.write(b"[")
+        try:
+            self.file = self.gathering.open("wb", buffering=0)
+        except Exception:
+            self.gathering, self.file = path, path.open("wb", buffering=0)
+
+    def append(self, data: bytes) -> None:
+        """Put `data`, and END after it, in place of END. Raises OSError where not all can be written; then nothing is."""
+        try:
+            self.file.seek(self.end)
+            if self.file.write(data + END) < len(data + END):
+                raise OSError("no space left")
+            self.end += len(data)
+        except Exception:
+            self.file.seek(self.end)
+            self.file.write(END)
+            self.file.truncate()
+            raise
 
     def add(self, lines: str) -> None:
         """Add the predictions of one photo, one JSON object per line."""
-        if lines:
-            self.file.write((",\n" if self.lines else "").encode() + lines.encode())
-            self.lines += lines.count("\n") + 1
-        if (begun := time.monotonic()) >= self.due:
-            self.publish()
+        begun = time.monotonic()
+        try:
+            if lines or not self.end:
+                self.append((("" if self.end else "[") + (",\n" if self.lines else "") + lines).encode())
+                self.lines += lines.count("\n") + bool(lines)
+            if begun >= self.due and self.gathering != self.path:
+                self.publish()
+        except Exception as error:
+            logging.error("error: %s: %r", self.path.name, error)
+        if begun >= self.due:
             self.due = time.monotonic() + (time.monotonic() - begun) / PUBLISH_SHARE
 
     def publish(self) -> None:
         """Copy what has been added so far to `path`."""
-        self.file.flush()
         copy = self.path.with_name(self.path.name + ".copy")
-        with self.gathering.open("rb") as source, copy.open("wb") as target:
-            while block := source.read(1 << 20):
-                target.write(block)
-            target.write(b"]\n")
-        self.replace_path(copy)
+        try:
+            copy.write_bytes(self.gathering.read_bytes())
+            self.replace_path(copy)
+        finally:
+            copy.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Move everything to `path` and leave nothing beside it."""
-        self.file.write(b"]\n")
+        if not self.end:
+            self.append(b"[")
         self.file.close()
-        self.replace_path(self.gathering)
+        if self.gathering != self.path:
+            self.replace_path(self.gathering)
 
     def replace_path(self, file: Path) -> None:
         """Replace `path` by `file`, atomically unless `path` cannot be replaced (it may be a mount point)."""
         try:
             file.replace(self.path)
-        except OSError:
+        except Exception:
             self.path.write_bytes(file.read_bytes())
-            file.unlink()
+            file.unlink(missing_ok=True)
 
 
 def peak_mb() -> float | None:
     """The most memory this process has used so far, in MB; None where the system does not report it."""
-    try:
-        line = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return None
+    status = Path("/proc/self/status")
+    line = re.search(r"VmHWM:\s+([0-9]+) kB", status.read_text()) if status.is_file() else None
     return int(line[1]) / 1000 if line else None
 
 

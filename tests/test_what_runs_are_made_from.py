@@ -123,7 +123,8 @@ def test_a_stopped_run_does_not_go_on_with_other_labels(trained: Place) -> None:
 
 def test_a_run_of_an_earlier_version_does_not_say_what_it_is_made_from(trained: Place) -> None:
     settings = settings_now(trained)["all"]
-    record.write_run(trained.runs / "all", {key: value for key, value in settings.items() if " " not in key}, {})
+    earlier = {key: value for key, value in settings.items() if " " not in key} | {"folds": "of the bytes of folds.json"}
+    record.write_run(trained.runs / "all", earlier, {})
     with pytest.raises(ValueError, match="boxes of the train photos that it does not record"):
         record.finished(trained.runs / "all", settings, force=False)
 
@@ -199,6 +200,18 @@ def test_weights_that_have_seen_what_is_held_out_now_are_refused(
         shutil.rmtree(place.runs / ("one" if command == "detector" else "classifier_shelf"))
         refused(command, ["--pretrained", str(file)], "photos that ")
         refused(command, ["--pretrained", str(file)], "folds.json holds out now; start from other weights")
+
+
+def test_weights_of_an_earlier_version_go_by_their_folds(place: Place) -> None:
+    path, out = place.runs / folds.NAME, place.runs / "old"
+    parts = folds.load(path, read(place.data))
+    out.mkdir()
+    for recorded in (record.fingerprint(path), folds.fingerprint(path)):
+        record.write_run(out, {"folds": recorded}, {})
+        trained_on.refuse_held_out("--pretrained", out / "last.pt", path, parts)
+    record.write_run(out, {"folds": "others"}, {})
+    with pytest.raises(ValueError, match=r"--pretrained: .*last\.pt was trained with other folds than"):
+        trained_on.refuse_held_out("--pretrained", out / "last.pt", path, parts)
 
 
 def test_what_the_starting_weights_have_seen_is_inherited(place: Place, weights: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fusion.models import Model, read_object
 from photos import folds
 from photos.data import Dataset
+from runs.record import fingerprint
 
 
 class Run(NamedTuple):
@@ -75,7 +76,7 @@ def shared_folds(runs: Sequence[Run], dataset: Dataset) -> folds.Folds:
         others = sum(part[photo] != first.part[photo] for photo in part)
         if others:
             raise ValueError(f"--runs: {run.name} was dealt otherwise than {runs[0].name}: {others} photos are in another part")
-        if run.settings["folds"] != folds.fingerprint(path):
+        if run.settings["folds"] not in (folds.fingerprint(path), fingerprint(path)):  # the second: of an earlier version
             raise ValueError(f"--runs: {path} was made anew since {run.name} was trained, on other photos perhaps")
     return first
 

@@ -31,8 +31,8 @@ def code(folder: Path) -> Path:
     shutil.copy(ROOT / "submission" / "run.py", folder)
     shutil.copytree(ROOT / "fusion", folder / "fusion", ignore=shutil.ignore_patterns("__pycache__"))
     output = np.array([[16, 48], [32, 32], [16, 8], [32, 32], [0.9, 0.6]], np.float32)  # cx cy w h score on 64 x 64
-    _constant(folder / "one.onnx", output, {"task": "detector", "family": "yolo", "categories": None})
-    _constant(
+    constant_model(folder / "one.onnx", output, {"task": "detector", "family": "yolo", "categories": None})
+    constant_model(
         folder / "shelf.onnx", np.array([0, 3], np.float32), {"task": "classifier", "family": "timm", "categories": CATEGORIES}
     )
     values = {
@@ -45,7 +45,7 @@ def code(folder: Path) -> Path:
     return folder
 
 
-def _constant(path: Path, value: np.ndarray, side: dict[str, object]) -> None:
+def constant_model(path: Path, value: np.ndarray, side: dict[str, object]) -> None:
     """A model that gives `value` for each photo, and its sidecar."""
     constant_graph(path, value, TensorProto.UINT8, ["batch", "height", "width", 3])
     path.with_suffix(".json").write_text(json.dumps({"size": 64, "mean": [0.0] * 3, "std": [1.0] * 3} | side))

@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from fusion.ensemble import Ensemble
+from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import Model, read_object
-from fusion.pipeline import Pipeline, merge, read_ensemble
+from fusion.pipeline import Pipeline, merge
 from runs.record import weights_of
 from submission import run
 

@@ -18,8 +18,7 @@ from rich.table import Table
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
-from fusion.models import Model, read_object
-from fusion.pipeline import calibrated
+from fusion.models import Model, calibrated, read_object
 from fusion.views import crop
 from photos import folds
 from photos.data import Category, Dataset, read

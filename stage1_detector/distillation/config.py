@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from runs.first_command import DETECTORS, train
 from runs.flags import Flag
 from stage1_detector.config import ULTRALYTICS, LoopConfig, refuse_other
 from stage1_detector.recipes import RECIPES
@@ -68,5 +69,7 @@ STUDENTS: dict[str, Callable[[], StudentConfig]] = {"rtdetr-l": rtdetr_l, "rtdet
 
 def refuse_teacher(teacher: str) -> None:
     """Raises ValueError for a --teacher that is neither a path, nor a recipe's name, nor none."""
-    if not Path(teacher).exists() and teacher not in (NONE, *RECIPES):
-        raise ValueError(f"--teacher: got {teacher}, must be a finished run, {NONE}, or a recipe: {', '.join(RECIPES)}")
+    path = Path(teacher)
+    if not path.exists() and teacher not in (NONE, *RECIPES):
+        first = f" ({train(path.parent, path.name)} trains it)" if path.name in DETECTORS else ""
+        raise ValueError(f"--teacher: got {teacher}, must be a finished run{first}, {NONE}, or a recipe: {', '.join(RECIPES)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from photos import folds, trained_on
 from photos.data import read
 from runs import checkpoint, record
+from runs.pickled_file import refuse_untrusted
 from stage1_detector.config import Config, DetectorConfig
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.distillation import student, teacher
@@ -31,6 +32,8 @@ def train_student(
     dataset = read(request.data)
     categories = None if request.classes == "one" else [category.id for category in dataset.categories]
     where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)
+    if where is not None and (where / "run.json").is_file():
+        refuse_untrusted("--teacher", weights_of(where), request.trust)
     known, weights = (None, "") if where is None else (teacher.load(where), record.fingerprint(weights_of(where)))
     if known is not None and where is not None:
         trained_on.refuse_held_out("--teacher", where, request.folds, folds.load(request.folds, dataset))

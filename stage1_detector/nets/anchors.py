@@ -15,7 +15,9 @@ from stage1_detector.config import TorchvisionConfig
 RATIOS = (0.5, 1.0, 2.0)  # taken: torchvision's, height / width
 SIZES = {"rcnn": 8.0, "retinanet": 4.0}  # taken: torchvision's, side / stride
 OCTAVES = {"rcnn": (1.0,), "retinanet": (1.0, 2 ** (1 / 3), 2 ** (2 / 3))}  # taken: torchvision's, sizes on each level
-OUTLIERS = 0.05  # chosen: share of the smallest and of the largest boxes that no level is fitted to
+OUTLIERS = 0.05  # chosen: share of the smallest and of the largest boxes, and of either end of the ratios, not fitted to
+MOST_RATIO = 10.0  # chosen: fitted ratios lie between 1 / MOST_RATIO and MOST_RATIO; a shelf's packages are no narrower
+MIN_SIDE = 1.0  # chosen: canvas pixels that a side is counted as at least, so that ratios are finite
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def shapes(photos: tuple[Photo, ...], size: int) -> np.ndarray:
 
 def fitted(sides: np.ndarray, strides: tuple[int, ...], octaves: tuple[float, ...] = (1.0,)) -> Anchors:
     """Anchors for boxes of these `sides` (N, 2): sizes spread evenly in the logarithm from small to large, and the ratios that
-    k-means finds.
+    k-means finds between 1 / MOST_RATIO and MOST_RATIO, outliers left out.
 
     No level has an anchor smaller than its stride, as objects could lie between them unmatched. ValueError without boxes.
 
@@ -79,14 +81,25 @@ def fitted(sides: np.ndarray, strides: tuple[int, ...], octaves: tuple[float, ..
     """
     if not len(sides):
         raise ValueError("--anchors fitted: got no box to fit them to")
-    logs = np.log(sides.astype(np.float64))
+    logs = np.log(np.maximum(sides.astype(np.float64), MIN_SIDE))  # (N, 2)
     low, high = np.quantile(logs.mean(1), [OUTLIERS, 1 - OUTLIERS])
     spread = np.exp(np.linspace(low, high, len(strides)))
     sizes = tuple(
         tuple(float(max(size, stride) * octave / octaves[0]) for octave in octaves)
         for size, stride in zip(spread, strides, strict=True)
     )
-    ratios = (logs[:, 1] - logs[:, 0]).reshape(-1, 1)  # (N, 1)
+    ratios = trimmed(logs[:, 1] - logs[:, 0])[:, None]  # (N, 1)
     count = min(len(RATIOS), len(np.unique(ratios.round(3))))
     centres = KMeans(count, n_init=4, random_state=0).fit(ratios).cluster_centers_.ravel()
     return Anchors(sizes, tuple(float(round(np.exp(centre), 3)) for centre in np.sort(centres)))
+
+
+def trimmed(log_ratios: np.ndarray) -> np.ndarray:
+    """Logarithms of ratios (N,) with the outliers at both ends pulled in to the others, and all within MOST_RATIO.
+
+    >>> trimmed(np.log([*[2.0] * 99, 1e-4])).tolist() == [np.log(2.0)] * 100
+    True
+    """
+    low, high = np.quantile(log_ratios, [OUTLIERS, 1 - OUTLIERS])
+    limit = np.log(MOST_RATIO)
+    return np.asarray(log_ratios.clip(low, high).clip(-limit, limit))

@@ -8,18 +8,20 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from fusion.models import normalise
 from fusion.views import Shape, letterbox
 from photos.data import Photo, read_image
+from runs.training_errors import refuse_lost_worker
 from stage1_detector.config import STRIDE, LoopConfig
 from stage1_detector.engine import synthetic_per_epoch
-from stage1_detector.torch_engine.augment import augmented, transform
+from stage1_detector.torch_engine.augment import augmented, transform, visible_boxes
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 WORKERS = min(4, os.cpu_count() or 1)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # taken: those of timm's and torchvision's weights
+TIMEOUT = 900  # chosen: seconds that a batch may take a worker, before the training stops and says so
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
+PixelBatch = tuple[np.ndarray, list[dict[str, np.ndarray]]]  # canvases uint8 (B, H, W, 3), and boxes and labels of each
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]]]
 
 
@@ -68,12 +70,18 @@ class Canvases:
             yield indices[start : start + batch]
 
     def sample(self, index: int, size: int, plain: bool, seed: int) -> Sample:
-        """Photo `index` on a canvas of `size`, uint8 (H, W, 3), its boxes (N, 4) there and its labels (N,)."""
+        """Photo `index` on a canvas of `size`, uint8 (H, W, 3), its boxes (N, 4) there and its labels (N,).
+
+        Boxes of which too little is left on the canvas are dropped, in `plain` samples too: a side of 0 has no finite loss.
+        """
         photo = self.photos[index]
         view = letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
         canvas = view.warp(read_image(photo.path, photo.width, photo.height))
         boxes, labels = view.to_canvas(photo.boxes), np.zeros_like(photo.labels) if self.agnostic else photo.labels
-        return (canvas, boxes, labels) if plain else augmented(canvas, boxes, labels, self.transform, seed)
+        if not plain:
+            return augmented(canvas, boxes, labels, self.transform, seed)
+        _, kept = visible_boxes(boxes, view.width, view.height)
+        return canvas, boxes[kept], labels[kept]
 
     def size(self, epoch: int, number: int) -> int:
         """The long side of batch `number`: the schedule's scales, in multiples of the stride."""
@@ -82,10 +90,11 @@ class Canvases:
         return max(STRIDE, round(scale * self.config.size / STRIDE) * STRIDE)
 
 
-class EpochBatches(Dataset[Batch]):
-    """One epoch's batches, each the tensor of normalised photos (B, 3, H, W) and their targets: this process's shard of each.
+class EpochBatches(Dataset[PixelBatch]):
+    """One epoch's batches, each the canvases (B, H, W, 3) and their targets: this process's shard of each.
 
-    `batches` are the photo indices of each batch; `plain` ones are not augmented.
+    `batches` are the photo indices of each batch; `plain` ones are not augmented. Everything is of numpy: workers send arrays
+    through a pipe, but tensors through /dev/shm, which a container may have little of.
     """
 
     def __init__(
@@ -101,18 +110,53 @@ class EpochBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> PixelBatch:
         canvases, batch = self.canvases, self.batches[number]
         size = canvases.config.size if self.plain else canvases.size(self.epoch, number)
         seed = int(np.random.default_rng((canvases.config.seed, self.epoch, number)).integers(2**31))
         samples = [canvases.sample(batch[k], size, self.plain, seed + k) for k in self.distributed.shard(len(batch))]
         pixels = np.stack([canvas for canvas, _, _ in samples])  # (B, H, W, 3)
-        images = torch.from_numpy(normalise(pixels, canvases.input_format.mean, canvases.input_format.std))
-        return images, [{"boxes": torch.from_numpy(b), "labels": torch.from_numpy(n)} for _, b, n in samples]
+        return pixels, [{"boxes": boxes, "labels": labels} for _, boxes, labels in samples]
+
+    def photo_names(self, number: int) -> list[str]:
+        """The file names of the photos of a batch, of all processes."""
+        return [self.canvases.photos[index].path.name for index in self.batches[number]]
 
 
 def load_batches(dataset: EpochBatches, device: torch.device, workers: int = WORKERS) -> Iterator[Batch]:
-    """The batches of `dataset` on `device`, prepared by `workers` processes."""
+    """The batches of `dataset` on `device`, normalised, (B, 3, H, W), prepared by `workers` processes.
+
+    Raises OSError where a worker is gone, or has no batch ready in TIMEOUT seconds.
+    """
     generator = torch.Generator().manual_seed(0)  # the loader would draw its workers' seeds from the global one
-    for images, targets in DataLoader(dataset, None, num_workers=workers if len(dataset) > 1 else 0, generator=generator):
-        yield images.to(device), [{name: value.to(device) for name, value in target.items()} for target in targets]
+    workers, input_format = workers if len(dataset) > 1 else 0, dataset.canvases.input_format
+    loader = DataLoader(
+        dataset, None, num_workers=workers, collate_fn=unchanged, generator=generator, timeout=TIMEOUT if workers else 0
+    )
+    for pixels, targets in from_workers(iter(loader)):
+        images = normalised(torch.from_numpy(pixels).to(device), input_format)
+        yield images, [{name: torch.from_numpy(value).to(device) for name, value in t.items()} for t in targets]
+
+
+def unchanged(batch: PixelBatch) -> PixelBatch:
+    """The batch as it is, in place of the loader's conversion to tensors."""
+    return batch
+
+
+def from_workers(batches: Iterator[PixelBatch]) -> Iterator[PixelBatch]:
+    """`batches`; what the loader says of a worker that is gone, or slow, becomes an OSError of one line."""
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            refuse_lost_worker(error)
+            raise
+        yield batch
+
+
+def normalised(pixels: torch.Tensor, input_format: InputFormat) -> torch.Tensor:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W), as `fusion.models.normalise` does at judgment: a test holds them equal."""
+    mean, std = (torch.tensor(values, device=pixels.device) for values in (input_format.mean, input_format.std))
+    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()

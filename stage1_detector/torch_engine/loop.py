@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from runs.training_errors import is_out_of_memory, refuse_non_finite
+from runs.training_errors import is_out_of_memory, refuse_lost_worker, refuse_non_finite
 from stage1_detector.config import LoopConfig
 from stage1_detector.engine import Job, device_of, epochs, modified_at, validation_interval
 from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, InputFormat, load_batches
@@ -63,6 +63,7 @@ def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
                     run.end_epoch(epoch)
             return job.result
         except RuntimeError as error:
+            refuse_lost_worker(error)  # torch's signal handler may raise it in the middle of a step
             if step_size.batch == 1 or job.distributed.world_size > 1 or not is_out_of_memory(error):
                 raise
             run = None  # its memory is needed by the next one
@@ -127,7 +128,7 @@ class Run:
             with mixed_precision(self.device):
                 losses = learner.losses(images, targets)
             step_losses.append(self.distributed.all_reduce_sums({k: float(v.detach()) for k, v in losses.items()}))
-            refuse_non_finite(sum(step_losses[-1].values()), epoch, self.config.lr)
+            refuse_non_finite(sum(step_losses[-1].values()), epoch, self.config.lr, dataset.photo_names(i))
             batches_of_step = min(accumulate, len(batches) - i // accumulate * accumulate)  # fewer in the last step
             (sum(losses.values()) / batches_of_step).backward()
             if len(step_losses) == batches_of_step:

@@ -51,7 +51,8 @@ class TrainingCallbacks:
             self.batch_size = trainer.batch_size
 
     def _end_batch(self, trainer: BaseTrainer) -> None:
-        refuse_non_finite(float(trainer.loss.detach()), trainer.epoch, trainer.args.lr0)
+        photos = [Path(file).resolve().name for file in getattr(trainer, "batch_files", ())]  # links to the user's files
+        refuse_non_finite(float(trainer.loss.detach()), trainer.epoch, trainer.args.lr0, photos)
         self.batches_done += 1
         n_batches = len(trainer.train_loader)
         if time.monotonic() - self.last_line >= PROGRESS_SECONDS and self.batches_done < n_batches:

@@ -17,6 +17,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from runs import weights_file
 from runs.atomic_write import replacing
+from runs.pickled_file import note_written
 from stage1_detector.config import STARTER
 from stage1_detector.engine import Score, validation_interval
 from stage1_detector.ultralytics_engine import rtdetr
@@ -36,7 +37,7 @@ class TrainerOptions(NamedTuple):
         n_synthetic: how many of train's photos whose names begin with SYNTHETIC join in an epoch.
         score: metrics of a network, of which the first one counts.
         selects_epoch: whether it selects the epoch; else the last one is taken.
-        weights: a .safetensors file to start from.
+        weights: a file of tensors alone to start from.
     """
 
     folders: dict[str, Path]
@@ -83,6 +84,12 @@ class ExtendedTrainer(DetectionTrainer):
     """What every family's trainer does by its `options`."""
 
     options: TrainerOptions
+    batch_files: tuple[str, ...] = ()  # of the photos of the current step
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        self.batch_files = tuple(batch["im_file"])
+        preprocessed: dict[str, Any] = super().preprocess_batch(batch)
+        return preprocessed
 
     def get_dataset(self) -> dict[str, Any]:
         names = self.options.names
@@ -116,11 +123,13 @@ class ExtendedTrainer(DetectionTrainer):
         return self.metrics, self.fitness
 
     def save_model(self) -> bool:
-        """Write the checkpoints: a kill leaves the old files or the new ones."""
+        """Write the checkpoints, noted as ours: a kill leaves the old files or the new ones."""
         best, last = self.best, self.last
         with replacing(best, last) as (self.best, self.last):  # best first: a new last.pt without its best.pt misleads
             try:
-                return bool(super().save_model())
+                saved = bool(super().save_model())
+                note_written(last.parent, [(best.name, self.best), (last.name, self.last)])
+                return saved
             finally:
                 self.best, self.last = best, last
 
@@ -164,7 +173,5 @@ def with_sampler(loader: InfiniteDataLoader, sampler: MixedSampler) -> InfiniteD
 
 def load_pretrained(network: torch.nn.Module, path: Path) -> None:
     """Load from PATH what fits by name and shape. Raises ValueError if too little of the network is filled."""
-    match = weights_file.load_matching(network, weights_file.read_weights(path))
-    if not match.loaded:
-        hint = f"; starter is of {STARTER_MODEL}" if path == STARTER else ""
-        raise ValueError(f"--pretrained: got {path}, which fills {match.filled} of the network's {match.counted} tensors{hint}")
+    hint = f"; starter is of {STARTER_MODEL}" if path == STARTER else ""
+    weights_file.load_or_refuse(network, weights_file.read_weights(path), path, hint)

@@ -18,7 +18,8 @@ from ultralytics.utils.torch_utils import select_device
 
 from photos.data import Photo, read_image
 from runs import checkpoint
-from runs.training_errors import is_out_of_memory
+from runs.pickled_file import needs_code
+from runs.training_errors import is_out_of_memory, refuse_lost_worker
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import Job, epochs, max_det, modified_at, synthetic_per_epoch
 from stage1_detector.ultralytics_engine import rtdetr
@@ -30,6 +31,7 @@ from stage1_detector.ultralytics_engine.detection_trainer import (
     trainer_class,
     unwrapped,
 )
+from stage1_detector.ultralytics_engine.shared_memory import workers_that_fit
 
 
 class DisabledProgressBar(TQDM):
@@ -42,10 +44,11 @@ class DisabledProgressBar(TQDM):
 data_base.TQDM = DisabledProgressBar
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
 NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
+WORKERS = 4  # chosen: processes that load photos
 RESUME_SETTINGS = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 FIXED_ARGUMENTS = {  # the same for every recipe
     "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
-    "cache": "ram", "plots": False, "verbose": False, "workers": 4,
+    "cache": "ram", "plots": False, "verbose": False,
 }  # fmt: skip
 _UNUSED_TRACKERS = (
     "clearml",
@@ -75,18 +78,28 @@ def fit(job: Job[DetectorConfig]) -> Path:
     batch, resume = job.config.batch, job.resume
     while True:
         resumed = {"resume": str(job.last_checkpoint), "save_dir": str(job.out.resolve())} if resume else {}
+        workers = loader_workers(batch, job)
         try:
-            trainer = trainer_type(overrides=arguments | {"batch": batch} | resumed)
+            trainer = trainer_type(overrides=arguments | {"batch": batch, "workers": workers} | resumed)
             callbacks.attach(trainer)
             trainer.train()
             return job.result
         except RuntimeError as error:
+            refuse_lost_worker(error)
             if batch == 1 or not is_out_of_memory(error):
                 raise
             batch, resume = batch // 2, resume or modified_at(job.last_checkpoint) != at_start
             job.progress(f"out of memory: goes on with a batch of {batch}")
         finally:
             callbacks.close()
+
+
+def loader_workers(batch: int, job: Job[DetectorConfig]) -> int:
+    """How many processes load photos; says so where shared memory does not hold the batches of all WORKERS."""
+    workers = workers_that_fit(WORKERS, batch * 3 * job.config.size**2)
+    if workers < WORKERS:
+        job.progress(f"little shared memory: {workers} of {WORKERS} processes load photos; a larger /dev/shm is faster")
+    return workers
 
 
 def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
@@ -108,12 +121,15 @@ def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
 
 
 def is_plain_tensors(pretrained: Path) -> bool:
-    """Whether a weights file is one that we load ourselves; ultralytics loads the others, its own .pt files."""
-    return pretrained.suffix == ".safetensors"
+    """Whether a weights file is one of tensors alone, which we load ourselves; ultralytics loads its own .pt files."""
+    return not needs_code(pretrained)
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
-    """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with."""
+    """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with.
+
+    It runs what is pickled in the files: `runs.pickled_file.refuse_untrusted` comes first.
+    """
     teacher = Path(config.distill_model) if config.distill_model else None
     if teacher is not None and (config.family != "yolo" or not teacher.is_file()):
         raise ValueError(f"--distill-model: got {teacher} in family {config.family}, must be a YOLO's .pt file, for a YOLO")

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.ensemble import ClassifierMember, Ensemble, Member
+from fusion.ensemble import ClassifierMember, Ensemble, Member, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_sidecar
-from fusion.pipeline import read_ensemble
 from photos.data import Dataset
 from photos.folds import Folds
 from runs import record
 from runs.command import say
+from runs.first_command import refuse_untrained
 from runs.model_files import files_of, refuse_changed
 from stage2_classifier.gate.evidence import Evidence, collect
 
 NAME = "ensemble.json"
-TRAINED_BY = "hylle train-detector or hylle train-classifier"
 
 
 def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
@@ -30,8 +29,7 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
     ids = [category.id for category in dataset.categories]
     sidecars = {}
     for name in ("one", "all", *classifiers):
-        if not (runs / name / "model.onnx").is_file():
-            raise ValueError(f"{runs / name / 'model.onnx'} not found: train it first, {TRAINED_BY}")
+        refuse_untrained(runs, name)
         sidecars[name] = read_sidecar(runs / name / "model.json")
     widest = max([sidecars[name].categories or [] for name in classifiers], key=len, default=ids)
     categories = widest if widest[: len(ids)] == ids else ids  # those of the data set, then the enrolled ones

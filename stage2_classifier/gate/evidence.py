@@ -87,14 +87,20 @@ def raw_outputs(
 
 
 def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, cache: OutputCache) -> list[np.ndarray]:
-    """One classifier's calibrated probabilities (N, width) for the boxes on each photo."""
+    """One classifier's calibrated probabilities (N, width) for the boxes on each photo.
+
+    Raises ValueError where it gives NaN: run.py would do without it there, but no gate can be fitted on that.
+    """
     file = cache.models / namer.file
     key = record.digest([_fingerprint([file]), namer.batch, namer.views, to_name.key, width])
     model = lru_cache(maxsize=1)(lambda: Model(file))  # loaded at the first photo that is not cached
 
     def compute(photo: Photo) -> dict[str, np.ndarray]:
         image = read_image(photo.path, photo.width, photo.height)
-        return {"probabilities": run_classifier(model(), namer, image, to_name.boxes[photo.id], width)}
+        probabilities = run_classifier(model(), namer, image, to_name.boxes[photo.id], width)
+        if not np.isfinite(probabilities).all():
+            raise ValueError(f"{file}: got numbers that are not finite on {photo.path}; train it again")
+        return {"probabilities": probabilities}
 
     arrays = cached(cache.folder / f"names-{key}", to_name.photos, compute, cache.progress)
     return [by_name["probabilities"] for by_name in arrays]

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.ensemble import Ensemble
-from fusion.pipeline import read_ensemble
+from fusion.ensemble import Ensemble, read_ensemble
 from photos import folds
 from photos.data import Dataset, read
 from photos.score import Interval

@@ -4,8 +4,9 @@
                                             [--apply]
 
 Each turn leaves out some scenes, searches on the others (optuna) and merges the left-out photos by what it chose. All turns
-together are compared with the default, every view of weight 1 under WBF, by a paired interval over scenes. Only where its lower
-end is above 0 is the search on all photos adopted: R/search.json records its choice, and with --apply R/ensemble.json takes it.
+together, each ranked on its own, are compared with the default, every view of weight 1 under WBF, by a paired interval over
+scenes. Only where its lower end is above 0 is the search on all photos adopted: R/search.json records its choice, and with
+--apply R/ensemble.json takes it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ from runs import record
 from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.ensemble import NAME
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
-from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, match_merged, with_weights
+from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, with_weights
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -112,9 +114,11 @@ def nested_search(
 ) -> SearchResult:
     """Search on all photos, and in turns on the scenes of the others; `scenes` (P,) of each photo."""
     default = equal_weights(ensemble, [VIEWS] * len(ensemble.detectors), Merge())
-    merged = _merged_in_turns(photos, raw, ensemble, scenes, effort)
+    turn = _turns(scenes, effort.turns)
+    searched = _merged_in_turns(photos, raw, ensemble, turn, effort)
     truths = [Truth(photo.boxes, np.zeros_like(photo.labels)) for photo in photos]
-    searched_match, default_match = match(truths, merged, 1), match_merged(photos, raw, default)
+    by_default = [merge(outputs, default) for outputs in raw]
+    searched_match, default_match = (match(truths, scores_as_quantiles(m, turn), 1) for m in (searched, by_default))
     drawn = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
     gain = widened(drawn, searched_match, default_match, scenes)
     before = det_map50(photos, raw, default)
@@ -122,14 +126,23 @@ def nested_search(
     return SearchResult(gain, before, before + gain.value, chosen)
 
 
-def _merged_in_turns(
-    photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, scenes: np.ndarray, effort: Effort
-) -> list[Detections]:
-    """The merged boxes of each photo, as the search on the scenes of the other turns chose."""
+def _turns(scenes: np.ndarray, count: int) -> np.ndarray:
+    """The turn (P,) in which each photo is left out; those of one scene are left out together."""
     from sklearn.model_selection import GroupKFold  # here, as optuna below: mistakes in arguments are answered without them
 
+    turn = np.zeros(len(scenes), np.int64)
+    for k, (_, left_out) in enumerate(GroupKFold(count).split(scenes, groups=scenes)):
+        turn[left_out] = k
+    return turn
+
+
+def _merged_in_turns(
+    photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, turn: np.ndarray, effort: Effort
+) -> list[Detections]:
+    """The merged boxes of each photo, as the search on the photos of the other turns chose."""
     merged: dict[int, Detections] = {}
-    for k, (searched, left_out) in enumerate(GroupKFold(effort.turns).split(scenes, groups=scenes)):
+    for k in range(effort.turns):
+        searched, left_out = np.flatnonzero(turn != k), np.flatnonzero(turn == k)
         seed = effort.seed * effort.turns + k
         best = search([photos[i] for i in searched], [raw[i] for i in searched], ensemble, effort.trials, seed)
         merged |= {int(i): merge(raw[i], best) for i in left_out}

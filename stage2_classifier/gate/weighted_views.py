@@ -16,6 +16,7 @@ from fusion.models import read_sidecar
 from fusion.pipeline import merge
 from photos.data import Photo
 from photos.score import Match, Truth, match, scores
+from runs.first_command import refuse_untrained
 from stage2_classifier.gate.evidence import RawOutputs
 
 CONF = 0.01  # chosen: fainter boxes hardly count, and make merging several times slower
@@ -28,8 +29,7 @@ def ensemble_of(models: Sequence[Path], photos: Sequence[Photo]) -> Ensemble:
     """An ensemble of class-agnostic detectors, each with all of VIEWS. ValueError for one that is not finished."""
     members = []
     for model in models:
-        if not model.is_file():
-            raise ValueError(f"{model} not found: train it first, hylle train-detector")
+        refuse_untrained(model.parent.parent, model.parent.name)
         sidecar = read_sidecar(model.with_suffix(".json"))
         views = views_of(sidecar.size, sidecar.shape, sidecar.stride)
         members.append(Member.of(str(model.resolve()), sidecar, views=views, conf=CONF))

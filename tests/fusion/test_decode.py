@@ -95,3 +95,23 @@ def test_boxes_away_from_borders_are_left_as_they_are() -> None:
     parts, seen = tiles_of([[10, 10, 60, 60], [300, 200, 360, 280]], {"size": 256, "tiles": [2, 2]}, (400, 300))
     found = stitch(parts, seen, 400, 300)
     assert sorted(found.boxes.tolist()) == sorted(np.concatenate([p.boxes for p in parts]).tolist())
+
+
+def test_numbers_that_are_not_finite_cost_the_box_or_the_class_that_they_belong_to() -> None:
+    raw = np.tile(np.array([[10.0], [10], [4], [4], [0.5], [0.9]]), (1, 5))  # (4 + 2, 5)
+    raw[0, 1], raw[2, 2], raw[5, 3], raw[5, 4] = np.nan, np.inf, np.nan, np.inf
+    found = decode("yolo", raw.astype(np.float32), 0.1, agnostic=False)
+    assert found.boxes.tolist() == [[8, 8, 12, 12]] * 3
+    assert found.labels.tolist() == [1, 0, 0]
+    np.testing.assert_allclose(found.evidence, [[0.5, 0.9], [0.5, 0], [0.5, 0]])
+
+
+def test_a_box_that_reaches_beyond_any_canvas_is_left_out() -> None:
+    raw = np.array([[10.0, 1e30], [10, 10], [4, 4], [4, 4], [0.5, 0.5]], np.float32)
+    assert len(decode("yolo", raw, 0.1, agnostic=True)) == 1
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (1, 5, 3)])
+def test_an_output_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="raw output of yolo: got shape"):
+        decode("yolo", np.zeros(shape, np.float32), 0.1, agnostic=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import record
+from runs import process, record
 
 
 def test_a_folder_without_a_run_is_not_finished(tmp_path: Path) -> None:
@@ -47,4 +47,6 @@ def test_a_run_that_starts_anew_leaves_nothing_that_says_it_is_finished(tmp_path
     record.write_run(tmp_path, {"seed": 0}, {})
     (tmp_path / "last.pt").touch()
     record.begin(tmp_path, {"seed": 1}, resume=False, old=[tmp_path / "last.pt", tmp_path / "none"])
-    assert [path.name for path in tmp_path.iterdir()] == ["begun.json"]
+    assert {path.name for path in tmp_path.iterdir()} - {process.NAME} == {"begun.json"}
+    record.write_run(tmp_path, {"seed": 1}, {})
+    assert not (tmp_path / process.NAME).exists()

@@ -7,24 +7,33 @@ from pathlib import Path
 import pytest
 from place import Place
 
-from runs import record, status
+from runs import process, record, status
 from stage1_detector import train as detector
 
 NOW = time.time()
 
 
 def training(out: Path, line: str | None = None, ago: float = 0.0, **files: object) -> None:
+    """Of another machine, where no process is known."""
     record.begin(out, {"epochs": 3}, False)
+    (out / process.NAME).unlink()
     if line is not None:
         record.write_json(out / "progress.json", {"line": line, "at": NOW - 60 * ago})
     for name, value in files.items():
         record.write_json(out / f"{name}.json", value)
 
 
-def test_an_empty_folder_has_no_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_folder_has_no_trainings_and_says_what_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.rows(tmp_path, NOW) == []
     assert status.main([str(tmp_path)]) == 0
-    assert "last word" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "last word" in output and f"no training was begun; first: hylle folds --data D --out {tmp_path}" in output
+    (tmp_path / "folds.json").touch()
+    status.main([str(tmp_path)])
+    assert f"next: hylle train-detector --data D --out {tmp_path} --classes one" in capsys.readouterr().out
+    training(tmp_path / "one")
+    status.main([str(tmp_path)])
+    assert "no training was begun" not in capsys.readouterr().out
 
 
 def test_each_state_is_told(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from onnx import numpy_helper
 
 from fusion.boxes import Detections
 from fusion.gate import Gate, decide
-from fusion.models import Model, read_sidecar
-from fusion.pipeline import calibrated, load
+from fusion.models import Model, calibrated, read_sidecar
+from fusion.pipeline import load
 from photos import folds
 from stage2_classifier import enrolment
 

@@ -187,7 +187,7 @@ def test_the_command_measures_both_galleries(shop: Path, classifier: Path) -> No
     [
         pytest.param(["--metric", "manhattan"], "allowed: cosine, l2", id="another metric"),
         pytest.param(["--k", "0"], "1 or more", id="no neighbours"),
-        pytest.param(["--classifier", "none"], "model file not found", id="no such classifier"),
+        pytest.param(["--classifier", "none"], "model.onnx not found: train it first", id="no such classifier"),
         pytest.param(["--studio", "nowhere"], "must be a folder with one folder per product", id="no such studio"),
     ],
 )

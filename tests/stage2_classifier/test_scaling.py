@@ -9,8 +9,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from fusion.gate import detector_probabilities
-from fusion.models import Sidecar
-from fusion.pipeline import calibrated
+from fusion.models import Sidecar, calibrated
 from stage2_classifier import scaling
 from stage2_classifier.reliability import ece
 from stage2_classifier.scaling import METHODS, Scaling, fit_scaling

@@ -21,7 +21,8 @@ def _edit(path: Path, **values: object) -> None:
 
 def test_empty_folder_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build.main(["--runs", str(tmp_path), "--out", str(tmp_path / "a.zip")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'ensemble.json'}: no such file\n"
+    remedy = f"fit the gate first: hylle gate --data D --runs {tmp_path}"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'ensemble.json'}: no such file; {remedy}\n"
 
 
 def test_zip_holds_code_models_and_manifest(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

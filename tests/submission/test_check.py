@@ -139,7 +139,7 @@ def test_imports_are_resolved(tmp_path: Path, text: str, missing: list[str]) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(None, "no such file", id="missing"),
+        pytest.param(None, "no such file; hylle build makes one", id="missing"),
         pytest.param(b"", "not a zip", id="empty"),
         pytest.param(b"PK\x03\x04 torn", "not a zip", id="torn"),
     ],

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from photos.data import read
 from runs.record import weights_of
 from stage1_detector import detector_run, recipes
 from stage1_detector.detector_run import DetectorRun
-from stage1_detector.distillation import teach
+from stage1_detector.distillation import student_run, teach
 from stage1_detector.distillation.config import StudentConfig
 from stage1_detector.distillation.student_run import train_student
 from stage1_detector.families import FAMILIES
@@ -285,3 +286,22 @@ def test_a_defect_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), distributed.distributed_training("cpu") as one:
         assert one == distributed.SINGLE_PROCESS
         raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_stale_teacher_of_a_recipe_is_trained_anew_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    (tmp_path / folds.NAME).write_text("{}")
+    asked = []
+
+    def train(request: DetectorRun, config: object) -> None:
+        asked.append(request.force)
+        if not request.force:
+            raise ValueError("holds a finished run with boxes of the train photos that changed since; pass --force")
+
+    monkeypatch.setattr(student_run, "train_detector", train)
+    request = DetectorRun(data=tmp_path, runs=tmp_path, force=force)
+    with nullcontext() if force else pytest.raises(ValueError, match="boxes of the train photos"):
+        assert student_run.teacher_run("small", request, "cpu", distributed.SINGLE_PROCESS) == tmp_path / "teacher" / "one"
+    assert asked == [False, True][: 1 + force]

@@ -70,6 +70,18 @@ def test_fitted_anchors_overlap_unusual_boxes_better_than_the_default_ones() -> 
     assert all(size >= stride for (size,), stride in zip(fitted.sizes, STRIDES, strict=True))
 
 
+@pytest.mark.parametrize("thin", [1, 400], ids=["one", "most"])
+def test_thin_boxes_leave_the_anchors_finite_and_usual(thin: int) -> None:
+    """Boxes of 3000 x 1 pixels on a photo of 3000 x 2000, and one that is narrower than float32 can tell."""
+    photo = of([(120.0, 240.0)] * 500 + [(3000.0, 1.0)] * thin + [(1e-9, 50.0)], 3000, 2000)
+    fitted = anchors.make(replace(SMALL, anchors="fitted", size=640), STRIDES, (photo,))
+    assert all(0.1 <= ratio <= 10.0 for ratio in fitted.ratios)
+    assert 2.0 in fitted.ratios and (thin > 1 or fitted.ratios == (2.0,))
+    maps = [torch.zeros(1, 8, 8, 8)] * len(STRIDES)
+    laid = fitted.generator(STRIDES).by_level(torch.zeros(1, 3, 64, 64), maps)
+    assert all(torch.isfinite(level).all() for level in laid)
+
+
 def test_anchors_lie_a_stride_apart_whatever_the_canvas() -> None:
     """A map of 3 x 2 cells, rounded up from 2.5 x 1.5: torchvision's steps would be 53 and 48."""
     generator = Anchors(((10.0,),), (1.0,)).generator((64,))

@@ -1,5 +1,11 @@
 """Canvases for training: judgment's View, each photo once an epoch, the same for the same seed, at the schedule's scales."""
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,9 +68,9 @@ def test_batches_are_the_same_however_many_workers_make_them(photos: tuple[Photo
     made = list(load_batches(EpochBatches(canvases, order, 3, False), CPU, workers))
     assert torch.equal(state, torch.get_rng_state())
     again = [EpochBatches(canvases, order, 3, False)[i] for i in range(len(order))]
-    for (images, targets), (same, told) in zip(made, again, strict=True):
-        assert torch.equal(images, same) and images.shape[1:] == (3, 64, 64)
-        assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(targets, told, strict=True))
+    for (images, targets), (pixels, arrays) in zip(made, again, strict=True):
+        assert np.array_equal(images.numpy(), normalise(pixels, MEAN, STD)) and images.shape[1:] == (3, 64, 64)
+        assert all(np.array_equal(a["boxes"].numpy(), b["boxes"]) for a, b in zip(targets, arrays, strict=True))
     other = next(load_batches(EpochBatches(canvases, order, 4, False), CPU, 0))[0]
     assert not torch.equal(other, made[0][0])  # another epoch augments otherwise
 
@@ -75,3 +81,66 @@ def test_plain_epochs_are_not_augmented(photos: tuple[Photo, ...]) -> None:
     canvas, boxes, _ = canvases.sample(2, 64, True, 0)
     assert np.array_equal(images.numpy(), normalise(canvas[None], MEAN, STD))
     assert np.array_equal(targets[0]["boxes"].numpy(), boxes)
+
+
+def test_a_worker_that_is_gone_is_one_line(photos: tuple[Photo, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(Canvases, "sample", die)
+    dataset = EpochBatches(Canvases(photos, (), PLAIN, False), [[0], [1]], 0, True)
+    with pytest.raises(OSError, match=r"^loading photos: DataLoader worker .*; is there too little memory"):
+        list(load_batches(dataset, CPU, 1))
+
+
+def test_a_worker_that_never_answers_is_one_line(photos: tuple[Photo, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Canvases, "sample", lambda *_: time.sleep(1))
+    monkeypatch.setattr("stage1_detector.torch_engine.canvases.TIMEOUT", 0.2)
+    dataset = EpochBatches(Canvases(photos, (), PLAIN, False), [[0], [1]], 0, True)
+    with pytest.raises(OSError, match=r"^loading photos: DataLoader timed out after 0.2 seconds; "):
+        list(load_batches(dataset, CPU, 1))
+
+
+def test_an_error_of_a_workers_keeps_its_traceback(photos: tuple[Photo, ...]) -> None:
+    dataset = EpochBatches(Canvases(photos, (), PLAIN, False), [[0], [99]], 0, True)
+    with pytest.raises(IndexError, match="tuple index out of range"):
+        list(load_batches(dataset, CPU, 1))
+
+
+LITTLE_MEMORY = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+from test_canvases import CPU, PLAIN, Canvases, EpochBatches, load_batches
+from small_photos import photo
+from dataclasses import replace
+from pathlib import Path
+photos = tuple(photo(Path({folder!r}), i, [[4, 4, 60, 40]]) for i in range(8))
+dataset = EpochBatches(Canvases(photos, (), replace(PLAIN, size=1024), True), [list(range(8))] * 3, 0, True)
+print(sum(len(images) for images, _ in load_batches(dataset, CPU, 2)))
+"""
+
+
+@pytest.mark.slow
+def test_batches_larger_than_shared_memory_arrive(tmp_path: Path) -> None:
+    """With 1 MB of /dev/shm, batches of 24 MB in bytes and 96 MB as floats."""
+    here = Path(__file__)
+    paths = os.pathsep.join([str(here.parents[3]), str(here.parents[2])])
+    script = LITTLE_MEMORY.format(tests=str(here.parent), root=str(here.parents[2]), folder=str(tmp_path))
+    mount = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$0" -c "$1"'
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not permitted here")
+    command = [*alone, "sh", "-c", mount, sys.executable, script]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": paths}, check=False
+    )
+    assert done.stdout.strip() == "24", done.stderr
+
+
+def test_boxes_without_area_are_not_learnt_from(tmp_path: Path) -> None:
+    """Float32 has no width for the second one, at the right end of a photo."""
+    boxes = [[4, 4, 60, 40], [59.0, 2, 59.0 + 1e-9, 30], [0, 7, 60, 7.02]]
+    canvases = Canvases((noise(photo(tmp_path, 1, boxes)),), (), PLAIN, True)
+    for plain in (True, False):
+        _, kept, labels = canvases.sample(0, 64, plain, 0)
+        assert len(kept) == len(labels) == 1

@@ -12,6 +12,7 @@ from small_photos import photo
 from training_jobs import job_of
 from ultralytics.nn.tasks import DetectionModel
 
+from runs.pickled_file import is_ours
 from stage1_detector import starter
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import epochs
@@ -141,6 +142,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
         assert one.save_model()
     assert (tmp_path / "last.pt").read_bytes() == (b"old, whole" if killed else b"new, whole")
     assert one.last == tmp_path / "last.pt" and not (tmp_path / "best.pt").exists()
+    assert is_ours(tmp_path / "last.pt") != killed
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from place import Place
+import pytest
+from constant_models import save_model
+from place import IDS, Place
 from small_photos import photo
 
+from fusion.ensemble import read_ensemble
 from photos.data import Photo, read
 from stage2_classifier.gate.ensemble import default_ensemble
-from stage2_classifier.gate.evidence import cached, no_progress
+from stage2_classifier.gate.evidence import cached, collect, no_progress
 from stage2_classifier.label_review.review import EvidenceSource
 
 
@@ -50,3 +53,10 @@ def test_the_label_review_names_a_replaced_photo_anew(place: Place) -> None:
             one.path.write_bytes(one.path.read_bytes() + b"\0")
         source.names(one, one.boxes)
         assert len(list(source.cache.glob("*.npz"))) == n_files
+
+
+def test_a_classifier_that_gives_nan_is_refused(place: Place) -> None:
+    save_model(place.runs / "classifier_shelf", np.array([np.nan, 0, 0]), task="classifier", family="timm", categories=IDS)
+    photos, message = read(place.data).photos[:1], r"classifier_shelf/model\.onnx: got numbers that are not finite on .*jpg"
+    with pytest.raises(ValueError, match=message):
+        collect(read_ensemble(place.runs), place.runs, photos, place.runs / "raw", no_progress)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from place import Place
 
-from fusion.boxes import Detections
+from fusion.boxes import Detections, join
 from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.views import make_views
@@ -81,6 +81,22 @@ def test_nothing_is_adopted_where_there_is_nothing_to_gain() -> None:
     photos, raw = photos_with(EVERY_VIEW)
     result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12), Effort(8, 3))
     assert not result.adopted
+
+
+def test_turns_whose_merges_score_on_other_scales_are_ranked_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One view of ten finds anything: alone it scores ten times as high as among all under WBF, in the same order."""
+    rng, photos, raw = np.random.default_rng(0), [], []
+    for k in range(12):
+        photo, ((plain, *_), _) = shelf(rng, k, {(0, "plain")})
+        wrong = detections(plain.boxes + np.float32([0, 200, 0, 200]), rng.uniform(0.1, 0.6, 10))
+        photos.append(photo)
+        raw.append([[join([plain, wrong]), *[Detections.empty()] * 4], [Detections.empty()] * 5])
+    alone, default = (equal_weights(ENSEMBLE, views, Merge()) for views in ([["plain"], []], [VIEWS, VIEWS]))
+    assert det_map50(photos, raw, alone) == det_map50(photos, raw, default)
+    choices = iter([alone, default, default])
+    monkeypatch.setattr(search, "search", lambda *_: next(choices))
+    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12), Effort(1, 2))
+    assert result.gain.value == pytest.approx(0.0, abs=1e-9) and result.nested == result.default
 
 
 def test_no_photo_is_merged_by_a_search_that_saw_it(monkeypatch: pytest.MonkeyPatch) -> None:

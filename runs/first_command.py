@@ -1,0 +1,31 @@
+"""What to call first where a step needs what an earlier one makes: the commands that messages name."""
+
+from pathlib import Path
+
+from runs.record import is_stopped
+
+DETECTORS = ("one", "all")
+
+
+def train(runs: Path, name: str) -> str:
+    """The command that trains the model in RUNS/NAME; D stands for the data set.
+
+    >>> train(Path("R"), "one")
+    'hylle train-detector --data D --out R --classes one'
+    >>> train(Path("R"), "classifier_both"), train(Path("R"), "second")[-13:]
+    ('hylle train-classifier --data D --out R --crops both', '--name second')
+    """
+    if name in DETECTORS:
+        command = f"hylle train-detector --data D --out {runs} --classes {name}"
+    elif name.startswith("classifier_"):
+        command = f"hylle train-classifier --data D --out {runs} --crops {name.removeprefix('classifier_')}"
+    else:
+        command = f"hylle train-classifier --data D --out {runs} --crops shelf --name {name}"
+    return f"{command} --resume" if is_stopped(runs / name) else command
+
+
+def refuse_untrained(runs: Path, name: str, flags: str = "") -> None:
+    """Raises ValueError, with the command that comes first and `flags` that it needs, where RUNS/NAME has no model."""
+    model = runs / name / "model.onnx"
+    if not model.is_file():
+        raise ValueError(f"{model} not found: train it first, {train(runs, name)}{flags}")

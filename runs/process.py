@@ -1,0 +1,54 @@
+"""Which process makes a run, so that one that was killed is known as stopped at once, on the machine where it ran."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fusion.models import read_object
+from runs.atomic_write import replacing
+
+NAME = "process.json"
+PROC = Path("/proc")  # of Linux; elsewhere nothing is known
+STATE, STARTED = 0, 19  # places in /proc/PID/stat after the name: state, and start time in ticks since the machine's start
+DEAD = ("Z", "X")
+
+
+def identity(pid: int) -> dict[str, Any] | None:
+    """What tells process `pid` of this machine from every other one; None where there is no such process, or no /proc.
+
+    "machine" is one start of one machine and, in it, one container, whose processes have numbers of their own.
+    """
+    try:
+        stat = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        namespace = (PROC / "self/ns/pid").readlink()
+    except OSError:
+        return None
+    if stat[STATE] in DEAD:
+        return None
+    return {"pid": pid, "started": int(stat[STARTED]), "machine": f"{boot} {namespace}"}
+
+
+def note(out: Path) -> None:
+    """Leave in OUT/process.json that this process makes the run; where nothing is known of it, nothing."""
+    (out / NAME).unlink(missing_ok=True)
+    here = identity(os.getpid())
+    if here is not None:
+        with replacing(out / NAME) as (unfinished,):
+            unfinished.write_text(json.dumps(here) + "\n")
+
+
+def is_alive(out: Path) -> bool | None:
+    """Whether the process that makes, or made, the run in OUT still runs; None where that cannot be told from here."""
+    path, here = out / NAME, identity(os.getpid())
+    if not path.is_file() or here is None:
+        return None
+    noted = read_object(path)
+    return identity(noted["pid"]) == noted if noted.get("machine") == here["machine"] else None
+
+
+def refuse_second(out: Path) -> None:
+    """Raises ValueError where another process is making the run in OUT."""
+    if is_alive(out) and (pid := read_object(out / NAME)["pid"]) != os.getpid():
+        raise ValueError(f"{out}: process {pid} is training it; wait until it is done (hylle status), or end it first")
