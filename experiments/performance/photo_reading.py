@@ -49,10 +49,10 @@ class Reading(NamedTuple):
 
 
 class SceneCounts(NamedTuple):
-    """Copies and how many joined their photo, pairs of photos of different scenes and how many were joined."""
+    """Photos, how many copies by each of CHANGES joined theirs, pairs of photos of different scenes and how many joined."""
 
-    copies: int
-    joined: int
+    photos: int
+    joined: tuple[int, ...]
     pairs: int
     false_joins: int
 
@@ -73,7 +73,10 @@ def body(argv: list[str] | None) -> None:
     say(f"EXIF: {len(errors)} cases, the marked box is found {errors[worst]:.1f} px off at most ({worst})")
     scenes = {folder.name: scene_counts(read(folder)) for folder in args.data}
     for name, count in scenes.items():
-        say(f"{name}: {count.joined} of {count.copies} copies joined, {count.false_joins} of {count.pairs} pairs falsely")
+        by_change = ", ".join(f"{change} {joined}" for change, joined in zip(CHANGES, count.joined, strict=True))
+        say(
+            f"{name}: copies of {count.photos} photos that joined: {by_change}; {count.false_joins} of {count.pairs} pairs falsely"
+        )
     if args.record:
         figures = [*_exif_figures(errors), *(_scene_figures(scenes) if scenes else [])]
         command = records.command("performance.photo_reading", argv)
@@ -127,11 +130,11 @@ def scene_counts(dataset: Dataset) -> SceneCounts:
     with tempfile.TemporaryDirectory() as name:
         photos = [photo for original in chosen for photo in (original, *_copies(original, Path(name)))]
         scene = groups(replace(dataset, photos=tuple(photos))).reshape(len(chosen), -1)  # (originals, 1 + copies)
-    joined = int((scene[:, 1:] == scene[:, :1]).sum())
+    joined = tuple((scene[:, 1:] == scene[:, :1]).sum(0).tolist())
     parts = np.repeat(np.array([photo.part or "" for photo in chosen]), scene.shape[1])  # (n,)
     flat = scene.ravel()  # (n,)
     different = np.triu(parts[:, None] != parts, 1)  # (n, n)
-    return SceneCounts(scene[:, 1:].size, joined, int(different.sum()), int((different & (flat[:, None] == flat)).sum()))
+    return SceneCounts(len(chosen), joined, int(different.sum()), int((different & (flat[:, None] == flat)).sum()))
 
 
 def _chosen(photos: Sequence[Photo]) -> list[Photo]:
@@ -174,12 +177,17 @@ def _exif_figures(errors: dict[str, float]) -> list[Measured]:
 
 
 def _scene_figures(scenes: dict[str, SceneCounts]) -> list[Measured]:
-    copies, joined, pairs, false_joins = (sum(count[i] for count in scenes.values()) for i in range(4))
+    counts = list(scenes.values())
+    photos, pairs, false_joins = (sum(count[i] for count in counts) for i in (0, 2, 3))
+    joined = [sum(of_sets) for of_sets in zip(*(count.joined for count in counts), strict=True)]
     taken = f"{PER_PART} photos of each part of {', '.join(scenes)}"
-    copied = f"{taken}, each copied {', '.join(CHANGES)}; counted, no interval"
+    by_change = ", ".join(f"{change} {count}" for change, count in zip(CHANGES, joined, strict=True))
+    copied = f"{taken}, joined of {photos} each: {by_change}; counted, no interval"
     apart = f"pairs of {taken} and their copies, of different parts; counted, no interval"
     return [
-        Measured("scenes.copies_joined", Estimate(joined / copies, copies), "share", copied),
+        Measured(
+            "scenes.copies_joined", Estimate(sum(joined) / (photos * len(CHANGES)), photos * len(CHANGES)), "share", copied
+        ),
         Measured("scenes.false_joins", Estimate(false_joins, pairs), "count", apart),
     ]
 
