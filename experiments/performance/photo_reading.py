@@ -73,10 +73,8 @@ def body(argv: list[str] | None) -> None:
     say(f"EXIF: {len(errors)} cases, the marked box is found {errors[worst]:.1f} px off at most ({worst})")
     scenes = {folder.name: scene_counts(read(folder)) for folder in args.data}
     for name, count in scenes.items():
-        by_change = ", ".join(f"{change} {joined}" for change, joined in zip(CHANGES, count.joined, strict=True))
-        say(
-            f"{name}: copies of {count.photos} photos that joined: {by_change}; {count.false_joins} of {count.pairs} pairs falsely"
-        )
+        say(f"{name}: copies of {count.photos} photos that joined: {_by_change(count.joined)}")
+        say(f"{name}: {count.false_joins} of {count.pairs} pairs of different parts joined")
     if args.record:
         figures = [*_exif_figures(errors), *(_scene_figures(scenes) if scenes else [])]
         command = records.command("performance.photo_reading", argv)
@@ -179,17 +177,18 @@ def _exif_figures(errors: dict[str, float]) -> list[Measured]:
 def _scene_figures(scenes: dict[str, SceneCounts]) -> list[Measured]:
     counts = list(scenes.values())
     photos, pairs, false_joins = (sum(count[i] for count in counts) for i in (0, 2, 3))
-    joined = [sum(of_sets) for of_sets in zip(*(count.joined for count in counts), strict=True)]
+    joined, copies = np.sum([count.joined for count in counts], axis=0), photos * len(CHANGES)
     taken = f"{PER_PART} photos of each part of {', '.join(scenes)}"
-    by_change = ", ".join(f"{change} {count}" for change, count in zip(CHANGES, joined, strict=True))
-    copied = f"{taken}, joined of {photos} each: {by_change}; counted, no interval"
+    copied = f"{taken}, joined of {photos} each: {_by_change(joined.tolist())}; counted, no interval"
     apart = f"pairs of {taken} and their copies, of different parts; counted, no interval"
     return [
-        Measured(
-            "scenes.copies_joined", Estimate(sum(joined) / (photos * len(CHANGES)), photos * len(CHANGES)), "share", copied
-        ),
+        Measured("scenes.copies_joined", Estimate(float(joined.sum() / copies), copies), "share", copied),
         Measured("scenes.false_joins", Estimate(false_joins, pairs), "count", apart),
     ]
+
+
+def _by_change(joined: Sequence[int]) -> str:
+    return ", ".join(f"{change} {count}" for change, count in zip(CHANGES, joined, strict=True))
 
 
 if __name__ == "__main__":
