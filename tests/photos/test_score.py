@@ -10,8 +10,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fusion.boxes import Detections, xyxy_to_xywh
-from photos import score as subject
-from photos.score import Scores, Truth, average_precisions, bootstrap, evaluate, interval, match, scores
+from photos import intervals as subject
+from photos.intervals import bootstrap, interval
+from photos.score import Scores, Truth, average_precisions, evaluate, match, scores
 
 NO_BOXES, NO_LABELS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 UNCAPPED = 100_000

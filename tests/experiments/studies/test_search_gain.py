@@ -6,7 +6,7 @@ import pytest
 
 from experiments.studies import search_gain
 from fusion.ensemble import Ensemble
-from photos.score import Interval
+from photos.intervals import Interval
 from runs.command import run
 from stage2_classifier.gate.search import SearchResult
 
