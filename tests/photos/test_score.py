@@ -243,9 +243,9 @@ def test_a_thousand_resamples_of_a_full_test_part_are_fast(n_names):
     truths = [truth_of(rng, 100, 356) for _ in range(30)]
     predictions = [guess(rng, truth, 356, False) for truth in truths]
     predictions = [p.take(np.tile(np.arange(len(p)), n_names)) for p in predictions]
-    whole, start = match(truths, predictions, 356), time.perf_counter()
+    whole, start = match(truths, predictions, 356), time.process_time()
     interval(whole, np.arange(30), rng, 1000)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(
