@@ -84,7 +84,8 @@ def train_detector(
     if leads:
         begin(request, settings, parts, starting_weights(request, config, teachers))
     progress = progress_line(out, classes, leads)
-    progress(plan_in_words(config, len(photos["train"])))
+    for line in plan_in_words(config, photos["train"]):
+        progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     described = sidecar.sidecar(config, ids, photos)
     scorer = validation.network_score(config, described, photos["valid"], n_categories)
@@ -96,12 +97,16 @@ def train_detector(
     return out / "model.onnx"
 
 
-def plan_in_words(config: Config, n_photos: int) -> str:
-    """What is trained, on how many photos and for how long."""
+def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:
+    """What is trained, on how many photos and for how long; then what it cannot find, if anything."""
     from stage1_detector.engine import epochs
+    from stage1_detector.ultralytics_engine import rtdetr
 
-    network = getattr(config, "model", config.family)
-    return f"{network} on {n_photos} photos at {config.size} px, {epochs(config, n_photos)} epochs"
+    network, n_photos = getattr(config, "model", config.family), len(photos)
+    plan = f"{network} on {n_photos} photos at {config.size} px, {epochs(config, n_photos)} epochs"
+    fullest = max((len(photo.boxes) for photo in photos), default=0)
+    limit = rtdetr.limit_in_words(config.size, fullest) if config.family == "rtdetr" else ""
+    return [plan, limit] if limit else [plan]
 
 
 def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 METHODS = ("none", "temperature", "per_class", "vector")  # from the simplest to the one with the most numbers
+CHANGES_NAMES = ("per_class", "vector")  # a temperature keeps the order of a crop's names
 FLOORS = (1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3)  # chosen: of the detectors' class scores, which are in [0, 1]
 TEMPERATURES = (0.05, 20.0)  # chosen: the lowest and highest; one beyond is a sign of too few data
 # How far, by prior, a name's log scale and bias are from 0 (one sigma). Measured: lowest cross-validated loss of a grid on two

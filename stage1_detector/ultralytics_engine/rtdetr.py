@@ -15,6 +15,30 @@ QUERIES = 300  # taken: the paper's; the fewest used here
 POINTS_AND_HEADS = 4, 8  # taken: of the decoder in ultralytics; its arguments before the number of layers
 HIDDEN = 256  # taken: the width of the decoder in ultralytics' YAMLs
 
+STRIDES = 8, 16, 32  # taken: of the maps whose cells its queries are chosen from, in ultralytics' YAMLs
+
+
+def candidates(size: int) -> int:
+    """How many cells queries are chosen from on a canvas of `size` x `size` pixels, a multiple of 32.
+
+    Where there are fewer than queries, ultralytics takes them all, in training as in the exported graph (a test holds it).
+
+    >>> candidates(64), candidates(320)
+    (84, 2100)
+    """
+    return sum((size // stride) ** 2 for stride in STRIDES)
+
+
+def limit_in_words(size: int, fullest: int) -> str:
+    """That a photo of `fullest` products has more than can be found at `size`, and what helps; empty where it has not.
+
+    >>> limit_in_words(64, 84)
+    ''
+    """
+    if fullest <= (most := candidates(size)):
+        return ""
+    return f"an RT-DETR at {size} px finds at most {most} products on a photo, the fullest has {fullest}; a larger --size helps"
+
 
 def with_queries(cfg: str | dict[str, Any], queries: int, layers: int = 0) -> dict[str, Any]:
     """A model's description, given as the content or the name of its YAML, with so many queries, and decoder layers if not 0.

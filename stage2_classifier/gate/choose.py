@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fusion.gate import Gate
-from photos.score import Interval, Match, bootstrap, match, scores, widened
+from photos.intervals import Interval, bootstrap, widened
+from photos.score import Match, match, scores
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.quantiles import scores_as_quantiles
@@ -94,8 +95,8 @@ def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random
     """The procedure's gate where its nested gain over `detector` is above 0 with its whole 95 % interval; else `detector`.
 
     Args:
-        evidence: photos that no model was trained on. The classifier's calibration was fitted on them, which flatters its
-            probabilities a little, and not its names.
+        evidence: photos that no model was trained on. Where the classifier's calibration was fitted on them, it is that of the
+            other scenes (`stage2_classifier.cross_fitting`), so that it does not flatter the classifier.
         scenes: (P,), which scene each is of; those of one scene are fitted on and judged together.
         rng: deals the turns and draws the bootstrap.
     """

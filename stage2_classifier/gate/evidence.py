@@ -5,6 +5,7 @@ classifiers are cached apart, so that another classifier on the same boxes costs
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
 from photos.score import Truth
 from runs import record
+from stage2_classifier import cross_fitting
 
 Progress = Callable[[int, int], None]  # photos done, photos in all
 Compute = Callable[[Photo], dict[str, np.ndarray]]
@@ -89,21 +91,36 @@ def raw_outputs(
 def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, cache: OutputCache) -> list[np.ndarray]:
     """One classifier's calibrated probabilities (N, width) for the boxes on each photo.
 
+    On photos that its calibration was fitted on, the calibration is that of the other scenes (`cross_fitting`).
+
     Raises ValueError where it gives NaN: run.py would do without it there, but no gate can be fitted on that.
     """
     file = cache.models / namer.file
-    key = record.digest([_fingerprint([file]), namer.batch, namer.views, to_name.key, width])
-    model = lru_cache(maxsize=1)(lambda: Model(file))  # loaded at the first photo that is not cached
+    key = record.digest(
+        [_fingerprint([file], [file.with_name(cross_fitting.NAME)]), namer.batch, namer.views, to_name.key, width]
+    )
+    load = lru_cache(maxsize=1)(lambda: calibrated_models(file))  # at the first photo that is not cached
 
     def compute(photo: Photo) -> dict[str, np.ndarray]:
-        image = read_image(photo.path, photo.width, photo.height)
-        probabilities = run_classifier(model(), namer, image, to_name.boxes[photo.id], width)
+        image, (model, by_photo) = read_image(photo.path, photo.width, photo.height), load()
+        calibrated = by_photo.get(photo.id, model)
+        probabilities = run_classifier(calibrated, namer, image, to_name.boxes[photo.id], width)
         if not np.isfinite(probabilities).all():
             raise ValueError(f"{file}: got numbers that are not finite on {photo.path}; train it again")
         return {"probabilities": probabilities}
 
     arrays = cached(cache.folder / f"names-{key}", to_name.photos, compute, cache.progress)
     return [by_name["probabilities"] for by_name in arrays]
+
+
+def calibrated_models(file: Path) -> tuple[Model, dict[int, Model]]:
+    """The classifier as it is judged, and by photo id as it is calibrated without that photo's scene (`cross_fitting`)."""
+    model = Model(file)
+    by_photo = {}
+    for photo, sidecar in cross_fitting.sidecars(file, model.sidecar).items():
+        by_photo[photo] = copy(model)  # the session is shared
+        by_photo[photo].sidecar = sidecar
+    return model, by_photo
 
 
 def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Progress) -> list[dict[str, np.ndarray]]:
@@ -129,8 +146,9 @@ def cache_file(folder: Path, photo: Photo) -> Path:
     return folder / f"{photo.id}-{of_photo(photo)}.npz"
 
 
-def _fingerprint(models: Sequence[Path]) -> str:
-    return record.fingerprint(*models, *[model.with_suffix(".json") for model in models])
+def _fingerprint(models: Sequence[Path], optional: Sequence[Path] = ()) -> str:
+    beside = [model.with_suffix(".json") for model in models]
+    return record.fingerprint(*models, *beside, *[path for path in optional if path.is_file()])
 
 
 def _detecting(ensemble: Ensemble, folder: Path) -> Compute:

@@ -17,7 +17,7 @@ from fusion.ensemble import Member
 from fusion.models import Model
 from fusion.pipeline import run_detector
 from photos.data import Photo
-from stage1_detector import config, export
+from stage1_detector import config, detector_run, export
 from stage1_detector import train as detector
 from stage1_detector.engine import max_det
 from stage1_detector.ultralytics_engine import rtdetr, yolo
@@ -87,3 +87,47 @@ def test_a_quick_training_makes_a_detector_that_run_py_can_use(place: Place) -> 
     (found,) = run_detector(model, Member.of("model.onnx", model.sidecar, conf=0.0), photo)
     assert len(found) > 10 and found.evidence.shape[1] == 3
     assert found.boxes[:, 2].max() > 64  # the photo's own pixels: it is 96 wide
+
+
+# -- more queries than cells -----------------------------------------------------------------------------------------------
+
+
+def test_a_limit_is_told_only_where_a_photo_has_more_products(tmp_path: Path) -> None:
+    small = config.DetectorConfig(family="rtdetr", model="yolov8n-rtdetr.yaml", size=64)
+    photos = {n: Photo(1, tmp_path, 60, 40, np.zeros((n, 4), np.float32), np.zeros(n), np.zeros(n), None) for n in (0, 84, 85)}
+    assert [len(detector_run.plan_in_words(small, [photo])) for photo in photos.values()] == [1, 1, 2]
+    told = "an RT-DETR at 64 px finds at most 84 products on a photo, the fullest has 85; a larger --size helps"
+    assert detector_run.plan_in_words(small, [photos[85]])[1] == told
+    assert len(detector_run.plan_in_words(replace(small, family="yolo"), [photos[85]])) == 1
+
+
+def test_all_cells_are_queries_where_there_are_fewer_from_the_losses_to_the_file(tmp_path: Path) -> None:
+    """300 queries and 84 cells at 64 px: losses with more products than cells, then the exported graph."""
+    net = yolo.build(rtdetr.with_queries("yolov8n-rtdetr.yaml", 300, 2), ["a", "b", "c"], "rtdetr")
+    assert rtdetr.candidates(64) == 84
+    net.nc, n = 3, 100
+    batch = {
+        "img": torch.rand(2, 3, 64, 64), "cls": torch.zeros(n, 1), "bboxes": torch.rand(n, 4) * 0.5 + 0.1,
+        "batch_idx": torch.arange(n) // 90,
+    }  # fmt: skip
+    loss, _ = net.train().loss(batch)
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    dense, side = rtdetr.Dense(net.eval(), 64).eval(), SIDE | {"size": 64}
+    export.export_detector(dense, tmp_path / "m.onnx", side, ())
+    photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    raw = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).run(None, {"images": photos})[0]
+    assert raw.shape == (2, 4 + 3, 84)
+    parity = export.detector_parity(dense, tmp_path / "m.onnx", side, [photos])
+    assert parity["boxes_px"] < 0.05 and parity["scores"] < 1e-4
+    model = Model(tmp_path / "m.onnx")
+    (detections,) = run_detector(model, Member.of("m.onnx", model.sidecar, conf=0.0, nms_iou=1.0), photos[0])
+    assert 10 < len(detections) <= 84
+
+
+@pytest.mark.slow
+def test_a_training_with_fewer_cells_than_queries_makes_a_detector(place: Place) -> None:
+    words = [*place.words("detector"), "--classes", "one", "--recipe", "rtdetr-small", "--force", "--batch", "2"]
+    assert detector.main([*words, "--size", "64"]) == 0
+    model = Model(place.runs / "one" / "model.onnx")
+    assert model(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 5, 84)
