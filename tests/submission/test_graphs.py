@@ -110,10 +110,10 @@ def test_boxes_are_compared_with_the_most_similar(one: np.ndarray, other: np.nda
 
 
 class Ranking(Net):
-    """Puts out the net's eight best boxes, best first; reversed for `turn`, and without the best for `cut`."""
+    """Puts out the net's eight best boxes, best first; reversed for `turn`, without the best `cut`."""
 
     def __init__(self, turn: bool = False, cut: int = 0) -> None:
-        super().__init__(1, 0)
+        super().__init__(1, 0, 2000.0)
         self.turn, self.cut = turn, cut
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -130,7 +130,7 @@ def ranked(folder: Path, **changed: int) -> bytes:
 
 
 def test_a_ranking_family_may_change_its_order_and_not_its_boxes(tmp_path: Path) -> None:
-    plain, turned, cut = ranked(tmp_path / "a"), ranked(tmp_path / "b", turn=True), ranked(tmp_path / "c", cut=1)
+    plain, turned, cut = ranked(tmp_path / "a"), ranked(tmp_path / "b", turn=True), ranked(tmp_path / "c", cut=4)
     assert graphs.difference("yolo", plain, turned, CANVASES[:1])["boxes_px"] > graphs.BOX_PX
     graphs.refuse_difference(tmp_path, graphs.difference("rcnn", plain, turned, CANVASES[:1]), "rcnn")
     told = r"disagree: boxes_px got .*, allowed 1\.0 \(FP16 ranks proposals otherwise, and their NMS keeps others\); leave out"
