@@ -22,7 +22,7 @@ from fusion.gate import Gate
 from fusion.models import read_object
 from photos import folds
 from photos.data import Dataset, read
-from photos.score import Interval
+from photos.intervals import Interval
 from runs import record
 from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import n_categories

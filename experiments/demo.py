@@ -18,7 +18,8 @@ from experiments.ablation import AblationResult, ablation
 from experiments.figures import ablation_table, records
 from photos import folds
 from photos.data import read
-from photos.score import Interval, bootstrap, match
+from photos.intervals import Interval, bootstrap
+from photos.score import match
 from runs.command import Parser, run, say
 from runs.record import is_stopped, weights_of
 from stage1_detector import recipes as detector_recipes

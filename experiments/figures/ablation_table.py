@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.boxes import Detections
-from photos.score import Interval, Match, Truth, bootstrap, interval, match
+from photos.intervals import Interval, bootstrap, interval
+from photos.score import Match, Truth, match
 from stage2_classifier.gate.calibrate import true_names
 
 Triple = tuple[float, float, float]  # a value and its 95 % interval, low and high

@@ -152,6 +152,11 @@ def runtime(figures: Figures) -> str:
     return lines({key: f for key, f in figures.items() if re.match(r"(runtime|wbf|badphotos|kills)\.", key)})
 
 
+def robustness(figures: Figures) -> str:
+    """Faults, bad zips, escapes, photos that EXIF turns and copies of photos, counted: a line for each figure."""
+    return lines({key: f for key, f in figures.items() if re.match(r"(faults|checker|sandbox|exif|scenes)\.", key)})
+
+
 def detectors(figures: Figures) -> str:
     """det mAP50 of every way of training a detector, a row for each set."""
     matches = [match for key in figures if (match := re.fullmatch(r"det\.(\w+)\.([\w-]+)\.map50", key))]
@@ -273,7 +278,7 @@ def span(f: dict[str, Any] | None, signed: bool = False) -> str:
 
 _TABLES = (
     gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
-    stage1, stage2, runtime, single,
+    stage1, stage2, runtime, robustness, single,
 )  # fmt: skip
 TABLES = {table.__name__: table for table in _TABLES}
 

@@ -34,7 +34,7 @@ from fusion.boxes import Detections
 from fusion.models import Model, normalise
 from fusion.pipeline import run_detector
 from photos.data import Photo, read, read_image
-from photos.score import tail
+from photos.intervals import tail
 from runs.command import say
 from runs.record import weights_of
 from stage1_detector import validation
@@ -131,7 +131,7 @@ def accuracy(run: Run, model: Model, photos: Sequence[Photo], scene: np.ndarray,
 
 
 def ends(value: float, drawn: Sequence[float], scenes: int) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval of `drawn` over so many scenes (`score.tail`), widened to hold `value`; None without any drawn.
+    """The 95 % interval of `drawn` over so many scenes (`intervals.tail`), widened to hold `value`; None without any drawn.
 
     >>> ends(0.5, [0.25, float("nan"), 0.25], 40), ends(0.5, [], 1)
     ((0.25, 0.5), (None, None))

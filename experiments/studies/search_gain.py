@@ -51,9 +51,9 @@ def one_seed(args: argparse.Namespace, effort: Effort) -> SearchResult:
 
 
 def gain_record(args: argparse.Namespace, results: list[SearchResult], command: str) -> dict[str, Any]:
-    """search.SET.gain_nested: over seeds where there are several, else over scenes."""
+    """search.SET.nested_gain: over seeds where there are several, else over scenes."""
     setting = f"{args.trials} trials, {args.folds} turns by scene, parts {', '.join(args.parts)}, against WBF of all views"
-    key = f"search.{args.name}.gain_nested"
+    key = f"search.{args.name}.nested_gain"
     if len(results) == 1:
         gain = results[0].gain
         estimate = records.Estimate(gain.value, gain.n_groups, gain.low, gain.high)

@@ -24,7 +24,8 @@ from experiments.figures import records
 from fusion.gate import Gate
 from photos import folds
 from photos.data import read
-from photos.score import Interval, interval, match
+from photos.intervals import Interval, interval
+from photos.score import match
 from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions, score
 from stage2_classifier.gate.choose import TRIED, choose_gate, resampling_groups

@@ -13,7 +13,8 @@ from fusion.models import Model
 from fusion.pipeline import run_detector
 from photos import scenes
 from photos.data import Photo, read, read_image
-from photos.score import Interval, Truth, interval, match
+from photos.intervals import Interval, interval
+from photos.score import Truth, match
 from runs.command import Parser, run, say
 from stage1_detector import starter, validation
 from stage1_detector.config import STARTER

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fusion.gate import Gate
-from photos.score import Interval, Match, bootstrap, match, scores, widened
+from photos.intervals import Interval, bootstrap, widened
+from photos.score import Match, match, scores
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.quantiles import scores_as_quantiles

@@ -17,7 +17,7 @@ from fusion.ensemble import Ensemble, read_ensemble
 from photos import folds
 from photos.data import Dataset, read
 from photos.exif import convention
-from photos.score import Interval
+from photos.intervals import Interval
 from runs import record
 from runs.command import Parser, run, say
 from runs.model_files import files_of, fingerprints

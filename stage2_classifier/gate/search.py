@@ -23,7 +23,8 @@ from fusion.models import read_object
 from fusion.pipeline import merge
 from photos import folds
 from photos.data import Photo, read
-from photos.score import Interval, Truth, bootstrap, match, widened
+from photos.intervals import Interval, bootstrap, widened
+from photos.score import Truth, match
 from runs import record
 from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.ensemble import NAME

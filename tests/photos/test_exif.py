@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from constant_models import CANDIDATES, save_model
-from exif_photos import labelled, stored_picture
 
+from experiments.performance.exif_photos import labelled, stored_picture
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.pipeline import Pipeline
 from photos.data import DataError

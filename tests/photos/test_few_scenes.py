@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fusion.boxes import Detections
-from photos.score import Interval, Match, Truth, bootstrap, match, widened
+from photos.intervals import Interval, bootstrap, widened
+from photos.score import Match, Truth, match
 
 N_CATEGORIES = 6
 

@@ -10,8 +10,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fusion.boxes import Detections, xyxy_to_xywh
-from photos import score as subject
-from photos.score import Scores, Truth, average_precisions, bootstrap, evaluate, interval, match, scores
+from photos import intervals as subject
+from photos.intervals import bootstrap, interval
+from photos.score import Scores, Truth, average_precisions, evaluate, match, scores
 
 NO_BOXES, NO_LABELS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 UNCAPPED = 100_000
@@ -242,9 +243,9 @@ def test_a_thousand_resamples_of_a_full_test_part_are_fast(n_names):
     truths = [truth_of(rng, 100, 356) for _ in range(30)]
     predictions = [guess(rng, truth, 356, False) for truth in truths]
     predictions = [p.take(np.tile(np.arange(len(p)), n_names)) for p in predictions]
-    whole, start = match(truths, predictions, 356), time.perf_counter()
+    whole, start = match(truths, predictions, 356), time.process_time()
     interval(whole, np.arange(30), rng, 1000)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(

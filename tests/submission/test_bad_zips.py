@@ -26,6 +26,12 @@ def test_every_good_zip_passes(runs: Path, tmp_path: Path) -> None:
     assert len(told) >= 10
 
 
+def test_the_constant_models_of_the_command_are_good(tmp_path: Path) -> None:
+    files = build.collect(checker.constant_runs(tmp_path / "runs"))
+    (path,) = (path for name, path in checker.zips(files, tmp_path, "good") if name == "as built")
+    assert checker.told(path, False) == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not is_set_up(), reason="no .judge environment here; make test sets it up")
 def test_what_shows_only_when_it_runs_is_told(runs: Path, tmp_path: Path) -> None:

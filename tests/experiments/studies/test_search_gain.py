@@ -6,7 +6,7 @@ import pytest
 
 from experiments.studies import search_gain
 from fusion.ensemble import Ensemble
-from photos.score import Interval
+from photos.intervals import Interval
 from runs.command import run
 from stage2_classifier.gate.search import SearchResult
 
@@ -20,7 +20,7 @@ def result(gain: float) -> SearchResult:
 def test_one_seed_has_the_interval_over_scenes() -> None:
     row = search_gain.gain_record(ARGS, [result(0.125)], "c")
     assert (row["key"], row["value"], row["low"], row["high"], row["n"]) == (
-        "search.books.gain_nested", 0.125, -0.125, 0.625, 7,
+        "search.books.nested_gain", 0.125, -0.125, 0.625, 7,
     )  # fmt: skip
     assert row["setting"] == "25 trials, 4 turns by scene, parts valid, against WBF of all views; over scenes"
 

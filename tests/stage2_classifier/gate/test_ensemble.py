@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from constant_models import CANDIDATES, save_model
-from exif_photos import labelled
 
+from experiments.performance.exif_photos import labelled
 from photos.data import DataError
 from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
 from stage2_classifier.gate.fit import wanted_ensemble

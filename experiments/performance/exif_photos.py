@@ -12,6 +12,7 @@ from photos.data import Dataset, read
 TURN = {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}  # Pillow's names
 BOX = (8, 4, 24, 14)  # x0 y0 x1 y1 of the red product in the stored pixels
 SIZES = {"landscape": (64, 40), "square": (48, 48)}
+LABELS = ("stored", "turned")  # the pixels that the labels are for
 
 
 def stored_picture(size: tuple[int, int]) -> Image.Image:
@@ -43,7 +44,18 @@ def labelled(folder: Path, rows: list[tuple[int, str, str]]) -> Dataset:
 def shows_product(image: np.ndarray, box: np.ndarray) -> bool:
     """Whether an RGB image is red in `box` (4,), pixels, and nowhere else; an edge of 2 pixels does not count."""
     x0, y0, x1, y1 = np.rint(box).astype(int)
-    red = image[..., 0].astype(int) > image[..., 2]
+    red = _red(image)
     around = red.copy()
     around[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] = False
     return bool(red[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].all() and not around.any())
+
+
+def product_box(image: np.ndarray) -> np.ndarray:
+    """Where the red product is in an RGB image (H, W, 3): x0 y0 x1 y1, int64 (4,), pixels; zeros where nothing is red."""
+    x, y, w, h = cv2.boundingRect(_red(image).astype(np.uint8))
+    return np.array([x, y, x + w, y + h])
+
+
+def _red(image: np.ndarray) -> np.ndarray:
+    """Which pixels are redder than blue, bool (H, W)."""
+    return image[..., 0].astype(int) > image[..., 2]
