@@ -103,7 +103,8 @@ def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
         side = json.loads(files[_sidecar(name)])
         canvases = [model_input(image, side) for image in images]
         smaller = graphs.halved(files[name])
-        graphs.refuse_difference(Path(file), graphs.difference(side["family"], files[name], smaller, canvases))
+        family = side["family"]
+        graphs.refuse_difference(Path(file), graphs.difference(family, files[name], smaller, canvases), family)
         files[name] = smaller
 
 

@@ -90,6 +90,55 @@ def test_fp16_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
         graphs.refuse_difference(tmp_path, graphs.difference("yolo", data, data, []))
 
 
+def rows(*boxes: tuple[float, float]) -> np.ndarray:
+    """A detector's output (5, A): boxes of 10 x 10 px at each x, with each score."""
+    return np.array([(x, 0, x + 10, 10, score) for x, score in boxes], np.float64).reshape(-1, 5).T
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        pytest.param(rows(), rows((3, 0.9)), [], id="nothing to compare"),
+        pytest.param(rows((3, 0.01)), rows((90, 0.9)), [], id="too low a score"),
+        pytest.param(rows((3, 0.9), (50, 0.8)), rows((50.5, 0.8), (3, 0.9)), [(0, 0), (0.5, 0)], id="another order"),
+        pytest.param(rows((3, 0.9)), rows((3, 0.2), (3.5, 0.9)), [(0.5, 0)], id="the same place with another score"),
+        pytest.param(rows((3, 0.9)), rows((15, 0.9)), [(12, 0)], id="none like it"),
+    ],
+)
+def test_boxes_are_compared_with_the_most_similar(one: np.ndarray, other: np.ndarray, expected: list) -> None:
+    assert graphs.counterparts(one, other) == pytest.approx(np.array(expected, float).reshape(-1, 2))
+
+
+class Ranking(Net):
+    """Puts out the net's eight best boxes, best first; reversed for `turn`, without the best `cut`."""
+
+    def __init__(self, turn: bool = False, cut: int = 0) -> None:
+        super().__init__(1, 0, 2000.0)
+        self.turn, self.cut = turn, cut
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        dense = super().forward(images)
+        order = dense[:, 4].topk(8, 1).indices[:, self.cut :]
+        order = order.flip(1) if self.turn else order
+        return dense.gather(2, order[:, None].expand(-1, 5, -1))
+
+
+def ranked(folder: Path, **changed: int) -> bytes:
+    folder.mkdir()
+    export_detector(Ranking(**changed).eval(), folder / "model.onnx", SIDE | {"family": "rcnn"}, ())
+    return (folder / "model.onnx").read_bytes()
+
+
+def test_a_ranking_family_may_change_its_order_and_not_its_boxes(tmp_path: Path) -> None:
+    plain, turned, cut = ranked(tmp_path / "a"), ranked(tmp_path / "b", turn=True), ranked(tmp_path / "c", cut=4)
+    assert graphs.difference("yolo", plain, turned, CANVASES[:1])["boxes_px"] > graphs.BOX_PX
+    graphs.refuse_difference(tmp_path, graphs.difference("rcnn", plain, turned, CANVASES[:1]), "rcnn")
+    told = r"disagree: boxes_px got .*, allowed 1\.0 \(FP16 ranks proposals otherwise, and their NMS keeps others\); leave out"
+    for one, other in ((plain, cut), (cut, plain)):
+        with pytest.raises(ValueError, match=told):
+            graphs.refuse_difference(tmp_path, graphs.difference("rcnn", one, other, CANVASES[:1]), "rcnn")
+
+
 @pytest.fixture
 def trained(place: Place) -> Place:
     """The place with detectors that look at the photo."""
