@@ -75,7 +75,9 @@ def test_bad_photos_and_kills_are_survived_and_what_fails_is_counted(
     (folder / "run.py").write_text(text.replace("except Exception as error:", "except ZeroDivisionError as error:"))
     (tmp_path / "photos" / "2.jpg").write_text("no photo")
     assert "exit code 1" in str(endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json"))
-    (folder / "run.py").write_text(text.replace('.write(b"]\\n")', ".flush()"))
+    end = 'END = b"]\\n"'
+    assert end in text
+    (folder / "run.py").write_text(text.replace(end, 'END = b"\\n"'))
     (tmp_path / "photos" / "2.jpg").unlink()
     assert "not JSON" in str(endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json"))
 

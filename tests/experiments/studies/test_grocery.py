@@ -11,7 +11,7 @@ import pytest
 from experiments.figures import records
 from experiments.studies import grocery
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "grocery"
+REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "grocery"
 COLOURS = {"Leek": (30, 200, 30), "Beet": (60, 20, 160), "Corn": (20, 200, 220)}  # BGR
 
 

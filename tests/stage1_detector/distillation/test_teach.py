@@ -29,7 +29,7 @@ from stage1_detector.families import FAMILIES
 from stage1_detector.torch_engine import distributed, training_log
 from stage1_detector.torch_engine.distributed import Distributed
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = [
     "--size", "64", "--batch", "2", "--min-steps", "0", "--device", "cpu", "--lr", "0.0001", "--teacher-warmup", "0",
     "--floor", "0",
