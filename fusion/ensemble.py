@@ -70,7 +70,9 @@ class Ensemble:
     take longer than `time_budget_s` leaves parts out in the order of `shed` (see `parts_of`). `threads` is per model; 0 stands
     for one thread per processor. `made_from` are fingerprints of the models that the gate was fitted to, by their files
     (`runs.model_files`); empty where none was fitted. It is not used at judgment. `exif` is how photos are read, one of
-    `fusion.views.EXIF`: as the labels of the training mean.
+    `fusion.views.EXIF`: as the labels of the training mean. `names` are the products' names, one for each of `categories`, or
+    empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
+    not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment.
     """
 
     categories: list[int]
@@ -84,6 +86,8 @@ class Ensemble:
     threads: int = 0
     made_from: dict[str, str] = field(default_factory=dict)
     exif: str = "stored"
+    names: list[str] = field(default_factory=list)
+    min_scores: dict[str, float] = field(default_factory=dict)
 
     def name(self, part: "Part | str") -> str:
         """The name of a part of the work in a log; a word stays as it is."""
@@ -226,6 +230,8 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
         raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED_GROUPS)}")
     if ensemble.exif not in EXIF:
         raise ValueError(f"{where}: exif: got {ensemble.exif!r}, known: {', '.join(EXIF)}")
+    if len(ensemble.names) not in (0, len(ensemble.categories)):
+        raise ValueError(f"{where}: names: got {len(ensemble.names)}, need {len(ensemble.categories)}, one for each category")
     return ensemble
 
 

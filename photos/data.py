@@ -9,13 +9,13 @@ import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from photos.checks import KEYS, Source, edges, problems
-from photos.photo_file import DataError, find_photo, read_image
+from photos.photo_file import DataError, find_photo, read_image, same_name
 
 __all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "product_key", "read", "read_image", "refuse"]
 
@@ -40,11 +40,18 @@ def product_key(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
+def no_boxes() -> np.ndarray:
+    """No boxes, float32 (0, 4)."""
+    return np.zeros((0, 4), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """One photo and its annotations: boxes float32 (N, 4), labels and annotation_ids int64 (N,); N may be 0.
 
     `width` and `height` are those of the JSON, in whose pixels the boxes are: read it with `read_image(path, width, height)`.
+    `name` is the photo's name in the data set, as in the JSON, with / between folders; unique. `ignored` float32 (K, 4) are
+    regions (COCO's crowds, and what a tool marks to be ignored) that are neither learnt nor scored.
     """
 
     id: int
@@ -55,15 +62,21 @@ class Photo:
     labels: np.ndarray
     annotation_ids: np.ndarray
     part: str | None
+    name: str = ""
+    ignored: np.ndarray = field(default_factory=no_boxes)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A labelled data set; photos in the order of the JSON (train, valid, test), categories by id."""
+    """A labelled data set; photos in the order of the JSON (train, valid, test), categories by id.
+
+    `notes` say what was repaired, skipped or renumbered in reading, one line for each kind, with a count.
+    """
 
     root: Path
     categories: tuple[Category, ...]
     photos: tuple[Photo, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read(root: Path) -> Dataset:
@@ -124,4 +137,5 @@ def _photos(root: Path, source: Source, index: dict[int, int]) -> Iterator[Photo
         boxes = np.array([edges(r["bbox"], *size) for r in records], np.float32).reshape(-1, 4)  # (N, 4)
         labels = np.array([index[r["category_id"]] for r in records], np.int64)  # (N,)
         ids = np.array([r["id"] for r in records], np.int64)  # (N,)
-        yield Photo(image["id"], find_photo(root / "images", image["file_name"]), *size, boxes, labels, ids, source.part)
+        name = same_name(image["file_name"])
+        yield Photo(image["id"], find_photo(root / "images", name), *size, boxes, labels, ids, source.part, name)

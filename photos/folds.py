@@ -155,7 +155,7 @@ def save(path: Path, folds: Folds) -> None:
     """Write folds.json, atomically: to a file beside it, which is then renamed."""
     looks = folds.settings.groups == "auto"  # whether the scenes were found by what the photos look like
     photos = [
-        {"file": scenes.file_name(folds.dataset, photo), "image_id": photo.id, "scene": folds.scene[photo.id],
+        {"file": photo.name, "image_id": photo.id, "scene": folds.scene[photo.id],
          "fold": folds.fold[photo.id], "part": folds.part[photo.id]} | ({BYTES: of_file(photo.path)} if looks else {})
         for photo in folds.dataset.photos
     ]  # fmt: skip
@@ -194,7 +194,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
 
 def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]]) -> None:
     """DataError unless the rows are exactly the photos, with their ids and the parts they came with."""
-    photos = {scenes.file_name(dataset, photo): photo for photo in dataset.photos}
+    photos = {photo.name: photo for photo in dataset.photos}
     wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, *rows[name][:2])]
     wrong += [name for name in rows if name not in photos]
     if wrong:
@@ -206,7 +206,7 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]]) -> No
 
 def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     """DataError where a photo has other bytes than when its scene was found: it may show another shelf now."""
-    photos = {scenes.file_name(dataset, photo): photo for photo in dataset.photos}
+    photos = {photo.name: photo for photo in dataset.photos}
     changed = [name for name, value in known.items() if of_file(photos[name].path) != value]
     if changed:
         raise DataError(

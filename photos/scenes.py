@@ -243,17 +243,12 @@ def _hull(points: np.ndarray) -> float:
     return cv2.contourArea(cv2.convexHull(points))
 
 
-def file_name(dataset: Dataset, photo: Photo) -> str:
-    """The photo's name: its path inside images/, in the form of `same_name`."""
-    return same_name(photo.path.relative_to(dataset.root / "images").as_posix())
-
-
 def from_csv(path: Path, dataset: Dataset) -> np.ndarray:
     """The scene of each photo, int64 (n_photos,), from a table `file_name,scene`; a scene may be any text.
 
     DataError with one line for each photo that is unknown, listed twice, without a scene, or missing.
     """
-    names = [file_name(dataset, photo) for photo in dataset.photos]
+    names = [photo.name for photo in dataset.photos]
     rows = _rows(path)
     times = Counter(name for _, name, _ in rows)
     known = set(names)

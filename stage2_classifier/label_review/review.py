@@ -22,7 +22,6 @@ from fusion.ensemble import Ensemble
 from fusion.pipeline import Pipeline
 from photos import folds
 from photos.data import PARTS, Dataset, Photo, read, read_image
-from photos.scenes import file_name
 from runs import record
 from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
@@ -173,7 +172,7 @@ def proposal(number: int, doubt: Suspicion, photo: Photo, dataset: Dataset) -> d
         "id": number,
         "kind": doubt.kind,
         "image_id": photo.id,
-        "file_name": file_name(dataset, photo),
+        "file_name": photo.name,
         "annotation_id": None if k is None else int(photo.annotation_ids[k]),
         "current": now,
         "proposed": then,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from photos.data import DataError, Dataset, read, read_image
 from photos.folds import Folds, Settings, load, save
-from photos.scenes import file_name, from_csv
+from photos.scenes import from_csv
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "snacks"
 WIDTH, HEIGHT = 48, 32
@@ -274,7 +274,7 @@ def test_a_photo_is_found_whatever_form_its_letters_have(tmp_path: Path, on_disk
     (root / "annotations.json").write_text(json.dumps(one))
     dataset = read(root)
     assert dataset.photos[0].path.is_file()
-    assert file_name(dataset, dataset.photos[0]) == name
+    assert dataset.photos[0].name == name
     (root / "scenes.csv").write_text(f"file_name,scene\n{unicodedata.normalize('NFD', name)},1\n./img_2.jpg,2\n", "utf-8")
     assert from_csv(root / "scenes.csv", dataset).tolist() == [0, 1]
     for folder in root.glob("images/k*"):  # the set moves to another system

@@ -19,7 +19,7 @@ def photos(boxes: list[int], part: str | None = None, start: int = 0) -> tuple[P
     """Photos that exist only on paper, with that many boxes each."""
     one = [
         Photo(start + i, ROOT / "images" / f"{start + i}.jpg", 99, 99, np.zeros((n, 4), np.float32), np.zeros(n, np.int64),
-              np.arange(n), part)
+              np.arange(n), part, f"{start + i}.jpg")
         for i, n in enumerate(boxes)
     ]  # fmt: skip
     return tuple(one)

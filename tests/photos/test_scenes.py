@@ -43,7 +43,7 @@ def dataset(tmp_path: Path, images: list[np.ndarray], labels: list[list[int]] | 
         cv2.imwrite(str(path), image)
         named = np.array(labels[i] if labels else [0], np.int64)
         boxes = np.tile(np.float32([0, 0, 9, 9]), (len(named), 1))
-        photos.append(Photo(i, path, image.shape[1], image.shape[0], boxes, named, np.arange(len(named)), None))
+        photos.append(Photo(i, path, image.shape[1], image.shape[0], boxes, named, np.arange(len(named)), None, path.name))
     return Dataset(tmp_path, tuple(Category(i, str(i)) for i in range(6)), tuple(photos))
 
 
