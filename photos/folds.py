@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from photos import exif, scenes
+from photos import exif, judge_ids, scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.fingerprint import of_file
 from photos.photo_file import same_name
@@ -253,7 +253,7 @@ def split(data: Path, runs: Path, groups: str = "auto", count: int = 5, seed: in
     folds, reused = make(read(data), runs / NAME, groups, settings, force)
     command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
     sys.stdout.write(summary(folds) + "\n")
-    for line in [*exif.summary(folds.dataset.photos), *leaks(folds)]:
+    for line in [*exif.summary(folds.dataset.photos), *judge_ids.compare(folds.dataset).lines(), *leaks(folds)]:
         command.say(line)
     return folds
 

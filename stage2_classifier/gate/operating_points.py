@@ -9,7 +9,8 @@ box has hit (`photos.score`). Further names score below every floor and are left
   is the luckiest one. A floor that cannot be shown is absent.
 
 The gate was fitted on the same photos, so each photo is decided by a gate of the same policy that was fitted without its scene.
-Such gates have scales of their own; `scores_of_same_rank` brings the scores of each turn to the scale of the final gate.
+Such gates have scales of their own; `scores_of_same_rank` brings the scores of each turn to the scale of the final gate. With
+fewer than LEAST scenes the first floor alone is fitted, photo by photo.
 """
 
 from collections.abc import Sequence
@@ -91,10 +92,20 @@ def fit_operating_points(
         rng: deals the turns.
     """
     count = len(np.unique(scenes))
-    if count < LEAST:
-        why = f"{count} scene{'s' * (count != 1)}, need {LEAST} to fit on some and measure on others"
-        return OperatingPoints((), dict.fromkeys([BEST_F1, *map(purpose_of, PRECISIONS)], why))
-    return cut(ranked_boxes(evidence, cross_fitted_decisions(evidence, gate, scenes, rng), scenes))
+    groups = scenes if count >= LEAST else np.arange(len(evidence))
+    if len(np.unique(groups)) < LEAST:
+        return nothing_fitted(f"{len(evidence)} photos, need {LEAST} to fit on some and measure on others")
+    fitted = cut(ranked_boxes(evidence, cross_fitted_decisions(evidence, gate, groups, rng), groups))
+    if count >= LEAST:
+        return fitted
+    why = f"{count} scene{'s' * (count != 1)}, need {LEAST} to show that it holds on others"
+    points = tuple(point for point in fitted.points if point.purpose == BEST_F1)
+    return OperatingPoints(points, fitted.missing | dict.fromkeys(map(purpose_of, PRECISIONS), why))
+
+
+def nothing_fitted(why: str) -> OperatingPoints:
+    """No floors at all."""
+    return OperatingPoints((), dict.fromkeys([BEST_F1, *map(purpose_of, PRECISIONS)], why))
 
 
 def cross_fitted_decisions(
@@ -150,8 +161,7 @@ def purpose_of(precision: float) -> str:
 def cut(ranked: RankedBoxes) -> OperatingPoints:
     """The floors on a ranking of held-out boxes."""
     if not ranked.hits.any():
-        why = f"none of {len(ranked.hits)} boxes is right"
-        return OperatingPoints((), dict.fromkeys([BEST_F1, *map(purpose_of, PRECISIONS)], why))
+        return nothing_fitted(f"none of {len(ranked.hits)} boxes is right")
     counts = np.cumsum(ranked.hits)  # (N,)
     shown = np.arange(1, len(counts) + 1)
     last = np.append(ranked.scores[1:] < ranked.scores[:-1], True)  # (N,): equal scores are shown together or not at all

@@ -141,11 +141,19 @@ def test_the_floors_of_a_fitted_gate_hold_on_new_photos(policy: str) -> None:
             assert new.hits[new.scores >= fitted.min_scores[purpose]].mean() >= precision - 0.01
 
 
-def test_with_two_scenes_nothing_is_fitted_and_it_says_why() -> None:
-    valid = noisy_photos(np.random.default_rng(0), 6)
-    fitted = points.fit_operating_points(valid, Gate("raw"), np.arange(6) % 2, np.random.default_rng(0))
-    assert fitted.min_scores == {}
-    assert all("2 scenes, need 3" in why for why in fitted.missing.values())
+@pytest.mark.parametrize(
+    ("photos", "fitted", "why"),
+    [
+        pytest.param(0, set(), "0 photos, need 3", id="no photos"),
+        pytest.param(2, set(), "2 photos, need 3", id="two photos"),
+        pytest.param(30, {"f1"}, "2 scenes, need 3", id="many photos of two scenes"),
+    ],
+)
+def test_with_fewer_than_three_scenes_no_precision_is_promised(photos: int, fitted: set, why: str) -> None:
+    evidence = simulated_photos(np.random.default_rng(0), photos, 0.5, 0.95)
+    made = points.fit_operating_points(evidence, Gate("raw"), np.arange(photos) % 2, np.random.default_rng(0))
+    assert set(made.min_scores) == fitted
+    assert all(why in text for text in made.missing.values())
 
 
 def test_where_nothing_names_any_product_is_a_hit() -> None:
