@@ -5,8 +5,9 @@ the run has room for. A margin lists all numbers with their full names. Labels l
 """
 
 import colorsys
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -16,7 +17,7 @@ from PIL import Image as Pictures
 from PIL import ImageDraw
 
 from recognition.facings import places
-from recognition.fonts import font_for
+from recognition.fonts import font_for, width_of
 from recognition.margin import Colour, Line, ink_on, with_margin
 
 Image = npt.NDArray[np.uint8]
@@ -24,6 +25,8 @@ LONG_SIDES = (1000, 2000)  # chosen: pixels; a photo whose longer side is outsid
 LABEL_SHARE, LABEL_SIZES = 0.14, (12, 26)  # chosen: of a box's median height, and least and most pixels
 LEAST_LETTERS = 4  # chosen: of a name; with room for fewer a label is the number alone
 GOLDEN = 0.618034  # derived: steps of the golden ratio give neighbours in a list hues that are far apart
+MOST_APART = 0.5  # chosen: widths of the narrower box; like facings further apart are two runs
+NEUTRAL = (120, 120, 120)  # of the margin's chip for a product that has several colours on the photo
 PAD = 2  # pixels around the text of a label
 
 
@@ -37,7 +40,7 @@ class Mark(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Like facings side by side in a row: their boxes (K, 4) on the canvas, from the left, and what they have in common."""
+    """Like facings close beside each other in a row: their boxes (K, 4) on the canvas, from the left, and what they share."""
 
     boxes: npt.NDArray[np.floating]
     mark: Mark
@@ -71,8 +74,14 @@ def runs_of(marks: Sequence[Mark], scale: float) -> list[Run]:
     boxes = np.stack([mark.box for mark in marks]) * scale  # (N, 4)
     numbers = places(boxes)
     order = np.lexsort((numbers[:, 1], numbers[:, 0])).tolist()
-    alike = groupby(order, key=lambda i: (numbers[i, 0], marks[i].key, marks[i].colour))
-    members = [list(group) for _, group in alike]
+    members = [order[:1]]
+    for i, j in pairwise(order):
+        narrower = float((boxes[[i, j], 2] - boxes[[i, j], 0]).min())
+        close = numbers[i, 0] == numbers[j, 0] and boxes[j, 0] - boxes[i, 2] <= MOST_APART * narrower
+        if close and (marks[i].key, marks[i].colour) == (marks[j].key, marks[j].colour):
+            members[-1].append(j)
+        else:
+            members.append([j])
     return [Run(boxes[group], marks[group[0]]) for group in members]
 
 
@@ -82,7 +91,7 @@ def draw_runs(picture: Pictures.Image, runs: Sequence[Run], numbers: dict[int, i
     if not runs:
         return
     height = float(np.median(np.concatenate([run.boxes[:, 3] - run.boxes[:, 1] for run in runs])))
-    line = 1 if height < 40 else 2 if height < 300 else 3
+    line = 1 if height < 40 else 2 if height < 120 else 3
     for run in runs:
         for box in run.boxes:
             x0, y0, x1, y1 = np.rint(box).tolist()
@@ -100,7 +109,7 @@ def _draw_label(
     first, last = run.boxes[0], run.boxes[-1]
     text = label_text(run, number, float(last[2] - first[0]) - 2 * PAD, size)
     font = font_for(text, size)
-    width, height = font.getlength(text) + 2 * PAD, size + 2 * PAD
+    width, height = width_of(text, size) + 2 * PAD, size + 2 * PAD
     tops = [first[1] + share * max(0.0, float(first[3] - first[1]) - height) for share in (0.0, 1.0, 0.5, 0.25, 0.75)]
     places_for_it = [(float(first[0]), float(top), float(first[0]) + width, float(top) + height) for top in tops]
     rectangle = next((place for place in places_for_it if not any(_overlap(place, other) for other in taken)), places_for_it[0])
@@ -114,12 +123,19 @@ def label_text(run: Run, number: int, room: float, size: int) -> str:
     """The number of a run, and as much of the count and of the name as fit into `room` pixels at a font of `size`."""
     count = f" ×{len(run.boxes)}" if len(run.boxes) > 1 else ""
     name = " ".join(run.mark.name.split())
-    font = font_for(f"{number} {name}…×", size)
-    for letters in range(len(name), LEAST_LETTERS - 1, -1):
-        shown = name if letters == len(name) else name[:letters].rstrip() + "…"
-        if font.getlength(text := f"{number} {shown}{count}") <= room:
-            return text
-    return f"{number}{count}" if font.getlength(f"{number}{count}") <= room else str(number)
+
+    def with_letters(letters: int) -> str:
+        return f"{number} {name if letters == len(name) else name[:letters].rstrip() + '…'}{count}"
+
+    def too_long(letters: int) -> bool:
+        return width_of(with_letters(letters), size) > room
+
+    if not too_long(len(name)):
+        return with_letters(len(name))
+    letters = bisect_left(range(len(name)), True, key=too_long) - 1
+    if letters >= LEAST_LETTERS:
+        return with_letters(letters)
+    return f"{number}{count}" if width_of(f"{number}{count}", size) <= room else str(number)
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -130,7 +146,12 @@ def _names(named: Sequence[Run], numbers: dict[int, int]) -> list[Line]:
     """A line of the margin for each product: its number, its colour, its name, its facings."""
     counts = {key: sum(len(run.boxes) for run in named if run.mark.key == key) for key in numbers}
     marks = {run.mark.key: run.mark for run in reversed(named)}
+    colours = {key: {run.mark.colour for run in named if run.mark.key == key} for key in numbers}
     return [
-        Line(f"{' '.join(marks[key].name.split())}  ×{counts[key]}", marks[key].colour, str(number))
+        Line(
+            f"{' '.join(marks[key].name.split())}  ×{counts[key]}",
+            min(colours[key]) if len(colours[key]) == 1 else NEUTRAL,
+            str(number),
+        )
         for key, number in numbers.items()
     ]

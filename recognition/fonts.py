@@ -1,13 +1,15 @@
 """A font for a text in any script: matplotlib's DejaVu Sans where it has all letters, else one of the system's that has."""
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
+# derived: code points of letters that stand side by side (Latin, Greek, Cyrillic, punctuation, CJK), which need no shaping
+PLAIN = ((0, 0x300), (0x370, 0x590), (0x2000, 0x2100), (0x2E80, 0xA000))
 SLANTED_OR_HEAVY = ("bold", "italic", "oblique", "black", "heavy", "light", "thin", "mono")
 
 
@@ -52,12 +54,21 @@ def _file_for(code_points: frozenset[int]) -> Path:
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
     """A font of `size` pixels that draws `text`, or as much of it as any font here does."""
-    return _opened(_file_for(needed(text)), size)
+    code_points = needed(text)
+    plain = all(any(first <= point < end for first, end in PLAIN) for point in code_points)
+    return _opened(_file_for(code_points), size, ImageFont.Layout.BASIC if plain else None)
+
+
+@lru_cache(1 << 16)  # names come again on the next photo
+def width_of(text: str, size: int) -> float:
+    """The width of `text` in pixels, in the font that `font_for` gives."""
+    return float(font_for(text, size).getlength(text))
 
 
 @cache
-def _opened(file: Path, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(file), size)
+def _opened(file: Path, size: int, layout: ImageFont.Layout | None) -> ImageFont.FreeTypeFont:
+    """The font in FILE; `layout` None is the best that Pillow has here: with raqm it joins Arabic letters and orders them."""
+    return ImageFont.truetype(str(file), size, layout_engine=layout)
 
 
 def undrawn(texts: Iterable[str]) -> list[str]:

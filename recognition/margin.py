@@ -6,12 +6,13 @@ from typing import NamedTuple
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
-from recognition.fonts import font_for
+from recognition.fonts import font_for, width_of
 
 Colour = tuple[int, int, int]  # RGB
 BACKGROUND, INK = (255, 255, 255), (20, 20, 20)
 SIZES = (26, 22, 19, 16, 14, 12)  # chosen: pixels of the font, the largest first with which one column is enough
-COLUMN = 21  # chosen: width of a column, in sizes of the font
+COLUMN = 21  # chosen: greatest width of a column, in sizes of the font
+INDENT = 3.5  # chosen: of a text beside a chip, in sizes of the font
 MOST_LINES = 3  # chosen: of one name; the rest of a longer one is cut
 SPACING = 1.25  # chosen: of lines, in sizes of the font
 LIGHT = 140  # chosen: luminance above which a colour is written on in black
@@ -49,11 +50,13 @@ def with_margin(picture: Pictures.Image, lines: Sequence[Line]) -> Pictures.Imag
         columns = in_columns([Paragraph(line, wrapped(line.text, size)) for line in lines], room, size)
         if len(columns) == 1:
             break
-    canvas = Pictures.new("RGB", (picture.width + len(columns) * COLUMN * size, room), BACKGROUND)
+    widest = max(width_of(text, size) for column in columns for line, texts in column for text in texts)
+    pitch = min(COLUMN * size, round(widest + (INDENT + 1.5) * size))
+    canvas = Pictures.new("RGB", (picture.width + len(columns) * pitch, room), BACKGROUND)
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
     for i, column in enumerate(columns):
-        x, y = picture.width + i * COLUMN * size + size // 2, 0.5 * size
+        x, y = picture.width + i * pitch + size // 2, 0.5 * size
         for paragraph in column:
             _draw_paragraph(draw, paragraph, (x, y), size)
             y += paragraph.height(size)
@@ -74,15 +77,15 @@ def in_columns(paragraphs: Sequence[Paragraph], room: int, size: int) -> list[li
 
 def wrapped(text: str, size: int) -> list[str]:
     """`text` in lines that fit a column, broken at spaces, and inside words that are longer; at most MOST_LINES."""
-    font, width = font_for(text, size), (COLUMN - 5) * size
+    width = (COLUMN - 5) * size
     lines = [""]
     for word in text.split():
-        if font.getlength(f"{lines[-1]} {word}".strip()) <= width:
+        if width_of(f"{lines[-1]} {word}".strip(), size) <= width:
             lines[-1] = f"{lines[-1]} {word}".strip()
             continue
         lines = [*lines, ""] if lines[-1] else lines
-        for letter in word:
-            if font.getlength(lines[-1] + letter) > width:
+        for letter in word if width_of(word, size) > width else [word]:
+            if width_of(lines[-1] + letter, size) > width:
                 lines.append("")
             lines[-1] += letter
     return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1].rstrip() + "…"]
@@ -92,7 +95,7 @@ def _draw_paragraph(draw: ImageDraw.ImageDraw, paragraph: Paragraph, corner: tup
     """Draw a paragraph with its upper left `corner`, x y."""
     (x, y), line = corner, paragraph.line
     font = font_for(line.text, size)
-    indent = 3.5 * size if line.colour else 0
+    indent = INDENT * size if line.colour else 0
     if line.colour:
         draw.rectangle((x, y, x + 3 * size, y + 1.15 * size), fill=line.colour)
         number, middle = font_for(line.chip, size), (x + 1.5 * size, y + 0.58 * size)

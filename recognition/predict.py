@@ -64,7 +64,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     inputs = find_inputs(args.photos, args.out)
     from recognition import prediction_run, recogniser
 
-    prediction_run.prepare(args.out, args.resume, args.force)
+    prediction_run.refuse_output(args.out, args.resume, args.force)
     with tempfile.TemporaryDirectory() as scratch:
         folder = recogniser.model_folder(args.model, Path(scratch))
         exif = args.exif or ("turned" if args.model == recogniser.STARTER else None)  # its drawn photos are upright
@@ -77,6 +77,8 @@ def body(argv: list[str] | None, prog: str) -> int:
         for line in (*inputs.notes, f"{len(inputs.items) - videos} photos, {videos} videos", *_of_model(model, floor)):
             say(f"predict: {line}")
         job = prediction_run.Job(model, floor.score, args.fps, not args.no_pictures)
+        if args.force:
+            prediction_run.clear(args.out)
         progress = prediction_run.Progress(say)
         totals, done = prediction_run.predict_all(inputs, job, args.out, progress)
         for line in _of_result(totals, model, args):
@@ -95,21 +97,20 @@ def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
     elif not model.pipeline.ensemble.names:
         lines.append("the model has no product names, so they are called by their ids; hylle gate writes them")
     if foreign := undrawn(model.names):
-        lines.append(f"pictures: {len(foreign)} names, such as {foreign[0]}, have letters that no font here draws; install one")
+        lines.append(f"pictures: {len(foreign)} names, such as {foreign[0]}, have letters that no font here draws: ids instead")
     return lines
 
 
 def _of_result(totals: "Totals", model: "Recogniser", args: Namespace) -> list[str]:
     """What came out, and what was not as it should be."""
-    lines = [f"{totals.photos} photos, {totals.boxes} facings of {len(totals.facings)} products; {totals.below} boxes below"]
+    products = f" of {len(totals.facings)} products" if model.knows_names else ""
+    lines = [f"{totals.photos} photos, {totals.boxes} facings{products}; {totals.below} boxes scored too low to count"]
     if totals.failed or totals.remarks:
         lines.append(f"{totals.failed} failed, {totals.remarks} remarks: {args.out / 'problems.csv'}")
     if totals.turned:
         rule = model.pipeline.ensemble.exif
         other = {"stored": "turned", "turned": "stored"}[rule]
-        lines.append(
-            f"EXIF turns {totals.turned} photos; read as {rule}, as the model was trained; --exif {other} reads them so"
-        )
+        lines.append(f"EXIF turns {totals.turned} photos; they were read as {rule}; --exif {other} reads them the other way")
     return lines
 
 

@@ -1,5 +1,6 @@
 """Predict on all inputs, one after the other: into the journal and the pictures first, into the tables at the end."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,10 @@ import numpy as np
 
 from fusion.boxes import xywh_to_xyxy
 from fusion.ensemble import Part
+from fusion.models import read_object
 from recognition import journal as journal_file
 from recognition.drawing import Mark, annotated, colour_of
+from recognition.fonts import undrawn
 from recognition.frames import Frame, estimated_frames, read_photo, read_video
 from recognition.inputs import Input, Inputs
 from recognition.journal import Entry, Journal, stamp_of
@@ -49,9 +52,9 @@ class Job:
                 "pictures": self.pictures, "folder": str(inputs.root)}  # fmt: skip
 
 
-def prepare(out: Path, resume: bool, force: bool) -> None:
-    """Make the folder OUT ready. Raises ValueError where it holds what would be overwritten, or another process writes it."""
-    if process.is_alive(out):
+def refuse_output(out: Path, resume: bool, force: bool) -> None:
+    """Raises ValueError where the folder OUT holds what would be overwritten, or another process writes into it."""
+    if process.is_alive(out) and read_object(out / process.NAME)["pid"] != os.getpid():
         raise ValueError(f"--out {out}: another process is predicting into it; wait until it is done, or end it first")
     begun = (out / journal_file.NAME).is_file()
     if begun and not (resume or force):
@@ -60,11 +63,13 @@ def prepare(out: Path, resume: bool, force: bool) -> None:
         raise ValueError(f"--resume: {out} holds no predictions that were begun")
     if not begun and (there := next((name for name in (*HEADERS, JSON, PICTURES) if (out / name).exists()), "")):
         raise ValueError(f"--out {out}: holds a {there} that is of no prediction; choose another folder")
-    if begun and force:
-        shutil.rmtree(out / PICTURES, ignore_errors=True)
-        for name in (journal_file.NAME, *HEADERS, JSON):
-            (out / name).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
+
+
+def clear(out: Path) -> None:
+    """Remove the predictions that OUT holds."""
+    shutil.rmtree(out / PICTURES, ignore_errors=True)
+    for name in (journal_file.NAME, *HEADERS, JSON):
+        (out / name).unlink(missing_ok=True)
 
 
 def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> tuple[Totals, int]:
@@ -72,23 +77,31 @@ def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> tuple[Totals
 
     `tell` is called after each photo with the photos done now and the share of all inputs that is behind.
     """
+    out.mkdir(parents=True, exist_ok=True)
     process.note(out)
+    try:
+        with Journal(out / journal_file.NAME, job.settings(inputs)) as journal:
+            done = _predict_missing(inputs, job, out, journal, tell)
+            return write_tables(out, journal, job.products), done
+    finally:
+        (out / process.NAME).unlink(missing_ok=True)
+
+
+def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell: Tell) -> int:
+    """Predict what `journal` does not have; returns how many photos and frames that were."""
     names, counts = {source.name for source in inputs.items}, [_count(source, job.fps) for source in inputs.items]
-    done = 0
-    with Journal(out / journal_file.NAME, job.settings(inputs)) as journal:
-        for i, source in enumerate(inputs.items):
-            journal.forget_changed(source.name, stamp_of(source.path))
-            if journal.done(source.name):
-                continue
-            for k, (entry, frame) in enumerate(_entries(source, job, journal.done)):
-                if job.pictures and frame is not None:
-                    write_picture(out / PICTURES / picture_name(entry.name, names), frame, entry, job)
-                journal.add(entry)
-                done += frame is not None
-                tell(done, (sum(counts[:i]) + min(k + 1, counts[i])) / sum(counts))
-        totals = write_tables(out, journal, job.products)
-    (out / process.NAME).unlink(missing_ok=True)
-    return totals, done
+    done, behind, total = 0, 0, sum(counts)
+    for source, count in zip(inputs.items, counts, strict=True):
+        journal.forget_changed(source.name, stamp_of(source.path))
+        missing = () if journal.done(source.name) else _entries(source, job, journal.done)
+        for k, (entry, frame) in enumerate(missing, 1):
+            if job.pictures and frame is not None:
+                write_picture(out / PICTURES / picture_name(entry.name, names), frame, entry, job)
+            journal.add(entry)
+            done += frame is not None
+            tell(done, (behind + min(k, count)) / total)
+        behind += count
+    return done
 
 
 def _count(source: Input, fps: float) -> int:
@@ -145,12 +158,19 @@ def picture_name(name: str, names: set[str]) -> str:
     return picture
 
 
+def drawable(products: Products) -> list[str]:
+    """The products' names; "id 60" for one with letters that no font here draws."""
+    foreign = set(undrawn(products.names))
+    return [f"id {i}" if name in foreign else name for i, name in zip(products.ids, products.names, strict=True)]
+
+
 def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:
     """Draw the entry's boxes and names on the frame, into the JPEG at `path`. Raises OSError where it cannot be written."""
     products = job.products
     labels = products.labels([row["category_id"] for row in entry.rows]).tolist()
     boxes = xywh_to_xyxy(np.array([row["bbox"] for row in entry.rows], np.float64).reshape(-1, 4))
-    marks = [Mark(box, label, products.names[label], colour_of(label)) for box, label in zip(boxes, labels, strict=True)]
+    names = drawable(products) if job.recogniser.knows_names else [""] * len(products.names)
+    marks = [Mark(box, label, names[label], colour_of(label)) for box, label in zip(boxes, labels, strict=True)]
     heading = [Line(entry.name), Line(f"{len(marks)} facings from score {job.min_score:.2f}")]
     picture = cv2.cvtColor(annotated(frame.image, marks, heading), cv2.COLOR_RGB2BGR)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,7 @@ def model_folder(model: str, scratch: Path) -> Path:
     if not zipfile.is_zipfile(path):
         what = "not a zip" if path.is_file() else "no such file or folder"
         raise ValueError(f"--model {model}: {what}; need a run folder, a submission zip, or the word {STARTER}")
+    scratch.mkdir(parents=True, exist_ok=True)
     unpack(path, scratch / "zip")
     return scratch / "zip"
 

@@ -7,9 +7,12 @@ import numpy as np
 
 from fusion.boxes import Detections, iou
 from photos.data import Photo, read_image
+from recognition.drawing import Mark, annotated
+from recognition.margin import Line
 
 RIGHT, WRONG_NAME, NO_PRODUCT, MISSED = (40, 170, 40), (240, 140, 0), (220, 30, 30), (60, 60, 230)  # RGB
 SHOWN = 0.2  # chosen: lowest score that is drawn
+UNNAMED = -1  # the key of marks without a label
 
 
 def mistakes(photo: Photo, detections: Detections) -> float:
@@ -30,25 +33,18 @@ def tally(photo: Photo, shown: Detections) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def draw(photo: Photo, detections: Detections, names: list[str]) -> np.ndarray:
-    """The photo, uint8 RGB, at least 1000 px, with detections: green right, orange misnamed, red no product; blue missed."""
+    """The photo, uint8 RGB, with detections: green right, orange misnamed, red no product; blue missed; a margin of names."""
     image = read_image(photo.path, photo.width, photo.height)
-    zoom = max(1.0, 1000 / max(image.shape[:2]))
-    canvas = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom), np.uint8)
     shown = detections.take(detections.scores >= SHOWN)
     missed, wrong, extra = tally(photo, shown)
-    for box in photo.boxes[missed]:
-        _box(canvas, box * zoom, MISSED, "missed")
-    for box, label, misnamed, empty, score in zip(shown.boxes, shown.labels, wrong, extra, shown.scores, strict=True):
+    marks = [Mark(box, UNNAMED, "", MISSED) for box in photo.boxes[missed]]
+    for box, label, misnamed, empty in zip(shown.boxes, shown.labels.tolist(), wrong, extra, strict=True):
         colour = NO_PRODUCT if empty else WRONG_NAME if misnamed else RIGHT
-        _box(canvas, box * zoom, colour, f"{names[label][:22]} {score:.2f}")
-    return canvas
-
-
-def _box(canvas: np.ndarray, box: np.ndarray, colour: tuple[int, int, int], text: str) -> None:
-    x0, y0, x1, y1 = (int(v) for v in box)
-    cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, 2)
-    cv2.putText(canvas, text, (x0 + 2, y0 + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 3, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x0 + 2, y0 + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
+        marks.append(Mark(box, label, names[label] or f"product {label}", colour))
+    counts = {"right": (RIGHT, len(shown) - wrong.sum() - extra.sum()), "another name": (WRONG_NAME, wrong.sum()),
+              "no product": (NO_PRODUCT, extra.sum()), f"missed at {SHOWN}": (MISSED, missed.sum())}  # fmt: skip
+    heading = [Line(photo.path.name), *(Line(text, colour, str(count)) for text, (colour, count) in counts.items())]
+    return annotated(image, marks, heading)
 
 
 def write_worst(photos: list[Photo], detections: list[Detections], names: list[str], folder: Path, n: int = 12) -> list[Path]:
