@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from runs.command import Parser, run, say
 
 if TYPE_CHECKING:
+    from recognition.prediction_run import Finished
     from recognition.recogniser import Floor, Recogniser
-    from recognition.tables import Totals
 
 EXIF = ("stored", "turned")  # as in fusion.views, which takes long to import
 
@@ -80,11 +80,12 @@ def body(argv: list[str] | None, prog: str) -> int:
         if args.force:
             prediction_run.clear(args.out)
         progress = prediction_run.Progress(say)
-        totals, done = prediction_run.predict_all(inputs, job, args.out, progress)
-        for line in _of_result(totals, model, args):
+        finished = prediction_run.predict_all(inputs, job, args.out, progress)
+        for line in _of_result(finished, model, args):
             say(f"predict: {line}")
-        say(f"predict: {done} photos predicted now, {progress.per_second(done):.2f} photos/s; see {args.out}")
-    return 0 if totals.photos else 1
+        now = finished.now
+        say(f"predict: {now} photos predicted now, {progress.per_second(now):.2f} photos/s; see {args.out}")
+    return 0 if finished.totals.photos else 1
 
 
 def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
@@ -101,12 +102,19 @@ def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
     return lines
 
 
-def _of_result(totals: "Totals", model: "Recogniser", args: Namespace) -> list[str]:
+def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> list[str]:
     """What came out, and what was not as it should be."""
+    totals = finished.totals
     products = f" of {len(totals.facings)} products" if model.knows_names else ""
     lines = [f"{totals.photos} photos, {totals.boxes} facings{products}; {totals.below} boxes scored too low to count"]
     if totals.failed or totals.remarks:
         lines.append(f"{totals.failed} failed, {totals.remarks} remarks: {args.out / 'problems.csv'}")
+    if finished.changed:
+        lines.append(f"{finished.changed} photos changed since they were predicted, and were predicted again")
+    if finished.earlier:
+        lines.append(f"{finished.earlier} photos were predicted before and are not named now; they stay in the tables")
+    for file, count in model.pipeline.not_finite().items():
+        lines.append(f"{file}: left out {count} numbers that are not finite")
     if totals.turned:
         rule = model.pipeline.ensemble.exif
         other = {"stored": "turned", "turned": "stored"}[rule]

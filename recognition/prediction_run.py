@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -72,8 +73,21 @@ def clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> tuple[Totals, int]:
-    """Predict what OUT/journal.jsonl does not have yet and write the tables; also returns how many photos were done now.
+class Finished(NamedTuple):
+    """A finished run: what all photos came to, how many were predicted now, and two counts of a run that was gone on with.
+
+    `changed` are photos and videos that are not as they were when they were predicted, and were predicted again; `earlier`
+    those that were predicted before and are not among the inputs any more, which stay in the tables.
+    """
+
+    totals: Totals
+    now: int
+    changed: int
+    earlier: int
+
+
+def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> Finished:
+    """Predict what OUT/journal.jsonl does not have yet and write the tables.
 
     `tell` is called after each photo with the photos done now and the share of all inputs that is behind.
     """
@@ -82,7 +96,8 @@ def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> tuple[Totals
     try:
         with Journal(out / journal_file.NAME, job.settings(inputs)) as journal:
             done = _predict_missing(inputs, job, out, journal, tell)
-            return write_tables(out, journal, job.products), done
+            earlier = len(set(journal.stamps) - {source.name for source in inputs.items})
+            return Finished(write_tables(out, journal, job.products), done, journal.changed, earlier)
     finally:
         (out / process.NAME).unlink(missing_ok=True)
 
