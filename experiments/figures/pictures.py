@@ -43,7 +43,7 @@ def draw(photo: Photo, detections: Detections, names: list[str]) -> np.ndarray:
         marks.append(Mark(box, label, names[label] or f"product {label}", colour))
     counts = {"right": (RIGHT, len(shown) - wrong.sum() - extra.sum()), "another name": (WRONG_NAME, wrong.sum()),
               "no product": (NO_PRODUCT, extra.sum()), f"missed at {SHOWN}": (MISSED, missed.sum())}  # fmt: skip
-    heading = [Line(photo.path.name), *(Line(text, colour, str(count)) for text, (colour, count) in counts.items())]
+    heading = [Line(photo.path.name), *(Line(f"{count} {text}", colour) for text, (colour, count) in counts.items())]
     return annotated(image, marks, heading)
 
 
