@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
-import matplotlib
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 # derived: code points of letters that stand side by side (Latin, Greek, Cyrillic, punctuation, CJK), which need no shaping
@@ -16,6 +14,8 @@ SLANTED_OR_HEAVY = ("bold", "italic", "oblique", "black", "heavy", "light", "thi
 @cache
 def default_file() -> Path:
     """The font that matplotlib brings: Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian letters."""
+    import matplotlib  # here: it takes long to import, and commands check their arguments first
+
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
@@ -31,6 +31,8 @@ def system_files() -> tuple[Path, ...]:
 @cache
 def letters_of(path: Path) -> frozenset[int]:
     """The code points that a font draws; none for a file that is no scalable font."""
+    from matplotlib.ft2font import FT2Font
+
     try:
         font = FT2Font(str(path))
         return frozenset(font.get_charmap()) if font.scalable else frozenset()
