@@ -90,18 +90,23 @@ def export(folder: Path, weights: Path = STARTER, size: int = CONFIG.size) -> Pa
     return path
 
 
-def run_folder(runs: Path) -> None:
-    """Write RUNS/one/model.onnx and RUNS/ensemble.json, which looks in SIZES and takes what it finds for one category, 0."""
+def export_into(runs: Path) -> None:
+    """As `write_run_folder`. Raises ValueError where RUNS is there and not an empty folder."""
     if runs.exists() and (not runs.is_dir() or any(runs.iterdir())):
         raise ValueError(f"--export: got {runs}, need a new or empty folder")
-    (runs / "one").mkdir(parents=True)
+    write_run_folder(runs)
+    say(f"starter: wrote {runs}; hylle build --runs {runs} --out starter.zip packs it")
+
+
+def write_run_folder(runs: Path) -> None:
+    """Write RUNS/one/model.onnx and RUNS/ensemble.json, which looks in SIZES and takes what it finds for one category, 0."""
+    (runs / "one").mkdir(parents=True, exist_ok=True)
     path = export(runs / "one")
     plain = {"shape": "rectangle", "stride": 32}
     member = Member.of(
         "one/model.onnx", read_sidecar(path.with_suffix(".json")), views=[plain | {"size": size} for size in SIZES]
     )
     write_json(runs / "ensemble.json", asdict(Ensemble([0], [member], Merge(max_det=FOUND))))
-    say(f"starter: wrote {runs}; hylle build --runs {runs} --out starter.zip packs it")
 
 
 def body(argv: list[str] | None) -> None:
@@ -115,7 +120,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--seed", type=int, default=0)
     args = p.parse_args(argv)
     if args.export is not None:
-        run_folder(args.export)
+        export_into(args.export)
         return
     if args.out is None or args.work is None:
         raise ValueError("--out, --work: need both, or --export")

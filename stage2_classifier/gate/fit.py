@@ -23,7 +23,7 @@ from runs import record
 from runs.command import Parser, run, say
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
-from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, scenes_of, write_ensemble
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, product_names, scenes_of, write_ensemble
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
@@ -73,7 +73,8 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
         ensemble, ids = read_ensemble(runs), [category.id for category in dataset.categories]
         if ensemble.categories[: len(ids)] != ids:
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
-        return replace(ensemble, exif=convention(dataset, ensemble.exif))
+        names = product_names(runs, ensemble, dataset)
+        return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names)
     return default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
 
 
