@@ -29,7 +29,7 @@ from photos.data import read
 from photos.intervals import Interval
 from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import fit_policy
-from stage2_classifier.gate.choose import resampling_groups, turns
+from stage2_classifier.gate.choose import LEAST, resampling_groups, turns
 from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.operating_points import (
@@ -135,19 +135,15 @@ def measure(own: Run, groups: str, seed: int) -> list[Measured]:
     """The floors of a run's gate, fitted on valid and measured on test."""
     scenes = own.scenes if groups == "scene" else np.arange(len(own.valid))
     fitted = fit_operating_points(own.valid, own.gate, scenes, np.random.default_rng(seed))
-    decisions = cross_fitted_decisions(own.valid, own.gate, scenes, np.random.default_rng(seed))
-    held_out = ranked_boxes(own.valid, decisions, scenes)
+    observed = {} if len(np.unique(scenes)) < LEAST else observed_floors(own, scenes, np.random.default_rng(seed))
     test_groups, _ = resampling_groups(own.test_scenes)
     new = ranked_boxes(own.test, first_names(own.test, [own.gate] * len(own.test)), test_groups)
     points = {point.purpose: point for point in fitted.points}
     rows = []
     for purpose in KEYS:
-        point, observed = points.get(purpose), None
-        if purpose in WANTED:
-            observed = observed_floor(held_out, WANTED[purpose])
+        point, floor, missing = points.get(purpose), observed.get(purpose), fitted.missing.get(purpose, "")
         reached = None if point is None else shown_at(new, purpose, point.min_score)
-        by_observed = None if observed is None else shown_at(new, purpose, observed)
-        missing = fitted.missing.get(purpose, "")
+        by_observed = None if floor is None else shown_at(new, purpose, floor)
         rows.append(Measured(purpose, point, missing, reached, by_observed and by_observed.precision.value))
     return rows
 
@@ -156,6 +152,12 @@ def shown_at(ranked: RankedBoxes, purpose: str, floor: float) -> OperatingPoint 
     """What is shown of `ranked` at this floor; None where nothing is."""
     count = int((ranked.scores >= floor).sum())
     return point_at(ranked, purpose, count - 1) if count else None
+
+
+def observed_floors(own: Run, scenes: np.ndarray, rng: np.random.Generator) -> dict[str, float | None]:
+    """By what it is for, the lowest floor of the observed precision wanted, on the same cross-fitted decisions."""
+    held_out = ranked_boxes(own.valid, cross_fitted_decisions(own.valid, own.gate, scenes, rng), scenes)
+    return {purpose: observed_floor(held_out, precision) for purpose, precision in WANTED.items()}
 
 
 def observed_floor(ranked: RankedBoxes, precision: float) -> float | None:
