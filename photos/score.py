@@ -182,15 +182,17 @@ def counted(truth: Truth, predictions: Detections, hits: NDArray[np.bool_]) -> N
     return hits | ~in_regions(predictions.boxes, truth.ignored)
 
 
-def in_regions(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which `boxes` (N, 4) lie in one of `regions` (K, 4) by MIN_IOU of their own area or more: bool (N,).
+def in_regions(boxes: NDArray[np.float32], regions: NDArray[np.float32], share: float = MIN_IOU) -> NDArray[np.bool_]:
+    """Which `boxes` (N, 4) lie in one of `regions` (K, 4) by `share` of their own area or more: bool (N,).
 
     >>> in_regions(np.array([[0, 0, 2, 2], [3, 0, 7, 2]], np.float32), np.array([[0, 0, 4, 9]], np.float32)).tolist()
     [True, False]
     """
     areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1, dtype=np.float64), 1e-12)  # (N,)
-    shares = [intersections(boxes, region[None]) / areas for region in regions]  # K x (N,)
-    return np.any(np.stack(shares) >= MIN_IOU, axis=0) if len(regions) else np.zeros(len(boxes), bool)
+    inside = np.zeros(len(boxes), bool)
+    for region in regions:
+        inside |= intersections(boxes, region[None]) >= share * areas
+    return inside
 
 
 def average_precisions(ranking: Ranking, photo_weights: Ints | None = None) -> NDArray[np.float64]:
