@@ -46,7 +46,7 @@ def body(argv: list[str] | None, prog: str) -> None:
     args = p.parse_args(argv)
     dataset = read(args.data)
     photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
-    sandbox.refuse_missing(args.zip, args.data / "images")
+    sandbox.refuse_no_zip(args.zip)
     if (args.runs / "ensemble.json").is_file():
         refuse_changed(args.runs, read_ensemble(args.runs))  # the zip is of models that are no more there
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")

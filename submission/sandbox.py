@@ -59,10 +59,15 @@ def execute(archive: Path, images: Path, output: Path, machine: Machine) -> Outc
 
 def refuse_missing(archive: Path, images: Path) -> None:
     """Raises ValueError where there is no zip, or no folder of photos."""
-    if not zipfile.is_zipfile(archive):
-        raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
+    refuse_no_zip(archive)
     if not images.is_dir():
         raise ValueError(f"{images}: {'a file' if images.exists() else 'no such folder'}, need the folder of photos")
+
+
+def refuse_no_zip(archive: Path) -> None:
+    """Raises ValueError where there is no zip."""
+    if not zipfile.is_zipfile(archive):
+        raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from fusion.boxes import Detections
 from fusion.gate import MIN_FIRST_SCORE, Gate, decide
 from photos.intervals import Interval
-from photos.score import Truth, greedy_hits
+from photos.score import Truth, counted, greedy_hits
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.choose import LEAST, OUTER, by_turns, turns
 from stage2_classifier.gate.evidence import Evidence
@@ -123,27 +123,30 @@ def first_names(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> list[Det
 
 
 def ranked_boxes(evidence: Sequence[Evidence], decisions: Sequence[Detections], scenes: np.ndarray) -> RankedBoxes:
-    """The `decisions` of all photos in one ranking; where no model names, a box on any product is a hit."""
+    """The `decisions` of all photos in one ranking; where no model names, a box on any product is a hit.
+
+    Boxes in regions to ignore are left out (`photos.score.counted`).
+    """
     named = any(e.merged.evidence is not None or e.probabilities is not None for e in evidence)
     names, scene = np.unique(scenes, return_inverse=True)  # (G,), (P,)
-    hits = [hits_of(e.truth, own, named) for e, own in zip(evidence, decisions, strict=True)]
-    scores = np.concatenate([np.zeros(0, np.float32), *(own.scores for own in decisions)])  # (N,)
+    counted_boxes = [counted_hits(e.truth, own, named) for e, own in zip(evidence, decisions, strict=True)]
+    scores = np.concatenate([np.zeros(0, np.float32), *(own.scores for own, _ in counted_boxes)])  # (N,)
     order = np.argsort(-scores, kind="stable")
     return RankedBoxes(
         scores[order],
-        np.concatenate([np.zeros(0, bool), *hits])[order],
-        np.repeat(scene, [len(own) for own in decisions])[order],
+        np.concatenate([np.zeros(0, bool), *(hits for _, hits in counted_boxes)])[order],
+        np.repeat(scene, [len(own) for own, _ in counted_boxes])[order],
         np.bincount(scene, [len(e.truth.boxes) for e in evidence], len(names)).astype(np.int64),
     )
 
 
-def hits_of(truth: Truth, decision: Detections, named: bool = True) -> np.ndarray:
-    """Which boxes (N,) of a photo, best first, are hits; under any name unless `named`."""
-    if named:
-        return greedy_hits(truth, decision)
-    return greedy_hits(
-        Truth(truth.boxes, np.zeros_like(truth.labels)), replace(decision, labels=np.zeros_like(decision.labels))
-    )
+def counted_hits(truth: Truth, decision: Detections, named: bool = True) -> tuple[Detections, np.ndarray]:
+    """The boxes (N,) of a photo that count, best first, and which of them are hits; under any name unless `named`."""
+    if not named:
+        truth, decision = truth.nameless(), replace(decision, labels=np.zeros_like(decision.labels))
+    hits = greedy_hits(truth, decision)
+    counts = counted(truth, decision, hits)
+    return decision.take(counts), hits[counts]
 
 
 # -- floors ----------------------------------------------------------------------------------------------------------------

@@ -164,6 +164,15 @@ def test_where_nothing_names_any_product_is_a_hit() -> None:
     assert points.ranked_boxes(photos, points.first_names(photos, [Gate()] * 6), np.arange(6)).hits.all()
 
 
+def test_boxes_in_regions_to_ignore_count_as_nothing() -> None:
+    e = simulated_photos(np.random.default_rng(0), 1, 0.5, 1.0)[0]
+    kept = replace(e.photo, boxes=e.photo.boxes[2:], labels=e.photo.labels[2:], annotation_ids=e.photo.annotation_ids[2:])
+    for ignored, boxes in ((e.photo.boxes[:0], 8), (e.photo.boxes[:2], 6)):
+        photos = [replace(e, photo=replace(kept, ignored=ignored))]
+        ranked = points.ranked_boxes(photos, points.first_names(photos, [Gate("raw")]), np.zeros(1))
+        assert (len(ranked.hits), ranked.hits.sum(), ranked.products.tolist()) == (boxes, 6, [6])
+
+
 def test_each_photo_is_decided_without_its_scene(monkeypatch: pytest.MonkeyPatch) -> None:
     photos, scenes = simulated_photos(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(6), 2)
     seen: list[set[int]] = []
