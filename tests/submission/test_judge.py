@@ -124,5 +124,5 @@ def test_a_run_that_fails_leaves_the_old_predictions(place: Place, judged: Calla
 
 def test_folds_say_what_the_judge_would_do_to_the_ids(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.change(permute_ids)
-    folds.split(place.data, place.root / "new", groups="photo")
+    folds.split(read(place.data), place.root / "new", groups="photo")
     assert "judge's ids: 10 of 10 photos would get another image id (img_00001.jpg: 1 for 8" in capsys.readouterr().out
