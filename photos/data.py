@@ -79,7 +79,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
 
-def read(root: Path) -> Dataset:
+def read(root: Path, strict: bool = False) -> Dataset:
     """Read and check the set at `root`; DataError with one line for each problem (the first 20, then how many more)."""
     root = Path(root)
     sources = [_load(path) for path in _json_files(root)]

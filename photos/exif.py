@@ -4,7 +4,7 @@ The rule is that of `photos.photo_file`: the size in the JSON tells where EXIF s
 meant. run.py has no JSON, so `ensemble.json` tells it which of the two the data set means.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from photos.data import DataError, Dataset, Photo
@@ -23,7 +23,7 @@ class Turned(NamedTuple):
     undecided: list[Photo]
 
 
-def turned_photos(photos: Sequence[Photo]) -> Turned:
+def turned_photos(photos: Iterable[Photo]) -> Turned:
     """Reads the header of each photo. DataError for one that is damaged."""
     groups = Turned([], [], [])
     for photo in photos:
