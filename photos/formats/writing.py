@@ -1,8 +1,8 @@
 """Write a data set in another layout: COCO, YOLO, Pascal VOC or CSV.
 
 Own writers, since those of libraries round: supervision's and hotcoco's to whole pixels in VOC, and to five and six decimals of
-the photo's sides in YOLO (0.04 px on a side of 4,000). A format's function makes the texts and says what the format cannot hold;
-only `write` touches the disk.
+the photo's sides in YOLO (0.04 px on a side of 4,000). A format's function makes the texts and says what the format cannot
+hold; only `write` touches the disk.
 """
 
 import csv
@@ -10,14 +10,16 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
+import yaml
 
 from photos.data import PARTS, Dataset, Photo
+from photos.exif import Shown, as_shown
 from photos.formats.names import flat_names, told_apart
 from runs.link import link_or_copy
 
@@ -109,17 +111,23 @@ def _coco_box(number: int, photo_id: int, category_id: int, box: np.ndarray) -> 
 
 
 def yolo(dataset: Dataset) -> Texts:
-    """OUT/data.yaml, OUT/images/{train,val,test} and OUT/labels beside them; the classes are all products, by id."""
+    """OUT/data.yaml, OUT/images/{train,val,test} and OUT/labels beside them; the classes are all products, by id.
+
+    The fractions are of the photo as viewers show it: YOLO has no sizes, and ultralytics turns photos by EXIF.
+    """
     names = flat_names(photo.name for photo in dataset.photos)
     parts, lost = _parts(dataset, "train")
     folder = {photo.name: FOLDERS[part] for part, photos in parts.items() for photo in photos if part}
     places = {photo.name: f"images/{folder[photo.name]}/{names[photo.name]}" for photo in dataset.photos}
-    keys = [f"{FOLDERS[part]}: images/{FOLDERS[part]}" for part in parts if part]
-    classes = [f"  {i}: {json.dumps(c.name, ensure_ascii=False)}" for i, c in enumerate(dataset.categories)]
-    files = [("data.yaml", "\n".join([*keys, f"nc: {len(classes)}", "names:", *classes, ""]))]
+    classes = dict(enumerate(category.name for category in dataset.categories))
+    content = {FOLDERS[part]: f"images/{FOLDERS[part]}" for part in parts if part} | {"nc": len(classes), "names": classes}
+    files = [("data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False))]
+    moved = 0
     for photo in dataset.photos:
-        stem = PurePosixPath(names[photo.name]).stem
-        files.append((f"labels/{folder[photo.name]}/{stem}.txt", "".join(_yolo_lines(photo))))
+        stem, shown = PurePosixPath(names[photo.name]).stem, as_shown(photo)
+        moved += shown.moved
+        files.append((f"labels/{folder[photo.name]}/{stem}.txt", "".join(_yolo_lines(shown, photo.labels))))
+    lost += [f"the boxes of {moved} photos are turned by EXIF, as viewers show the photos"] if moved else []
     renumbered = sum(category.id != i for i, category in enumerate(dataset.categories))
     lost += (
         [f"products are numbered 0 to {len(classes) - 1} by id; {renumbered} ids become other numbers"] if renumbered else []
@@ -127,17 +135,20 @@ def yolo(dataset: Dataset) -> Texts:
     return Texts(places, files, [*lost, *_not_held(dataset, names)])
 
 
-def _yolo_lines(photo: Photo) -> Iterator[str]:
-    """`class x y width height` of each box, the middle and the sides in shares of the photo's."""
-    size = np.array([photo.width, photo.height], np.float64)  # (2,)
-    boxes = photo.boxes.astype(np.float64).reshape(-1, 2, 2) / size  # (N, 2, 2)
+def _yolo_lines(shown: Shown, labels: np.ndarray) -> Iterator[str]:
+    """`class x y width height` of each box, the middle and the sides in fractions of the photo's."""
+    size = np.array([shown.width, shown.height], np.float64)  # (2,)
+    boxes = shown.boxes.astype(np.float64).reshape(-1, 2, 2) / size  # (N, 2, 2)
     rows = np.hstack([boxes.mean(1), boxes[:, 1] - boxes[:, 0]])  # (N, 4)
-    for label, row in zip(photo.labels.tolist(), rows.tolist(), strict=True):
+    for label, row in zip(labels.tolist(), rows.tolist(), strict=True):
         yield f"{label} {' '.join(f'{value:.{SHARE_DIGITS}f}' for value in row)}\n"
 
 
 def voc(dataset: Dataset) -> Texts:
-    """OUT/JPEGImages, OUT/Annotations/*.xml and, where photos have parts, OUT/ImageSets/Main/{train,val,test}.txt."""
+    """OUT/JPEGImages, OUT/Annotations/*.xml and, where photos have parts, OUT/ImageSets/Main/{train,val,test}.txt.
+
+    Pixels are counted from 1, as the devkit does: xmin 1 is the photo's left edge, xmax its width the right one.
+    """
     names = flat_names(photo.name for photo in dataset.photos)
     products, lost = told_apart([(c.id, NOT_XML.sub("?", c.name)) for c in dataset.categories])
     odd = [c.name for c in dataset.categories if NOT_XML.search(c.name)]
@@ -160,7 +171,8 @@ def _voc_xml(photo: Photo, name: str, products: list[str]) -> str:
     size = ElementTree.SubElement(root, "size")
     for key, value in (("width", photo.width), ("height", photo.height), ("depth", 3)):
         ElementTree.SubElement(size, key).text = str(value)
-    for label, box in zip(photo.labels.tolist(), photo.boxes.tolist(), strict=True):
+    corners_from_1 = photo.boxes.astype(np.float64) + np.array([1.0, 1.0, 0.0, 0.0])  # (N, 4)
+    for label, box in zip(photo.labels.tolist(), corners_from_1.tolist(), strict=True):
         item = ElementTree.SubElement(root, "object")
         ElementTree.SubElement(item, "name").text = products[label]
         ElementTree.SubElement(item, "difficult").text = "0"
@@ -174,24 +186,34 @@ def _voc_xml(photo: Photo, name: str, products: list[str]) -> str:
 def csv_tables(dataset: Dataset) -> Texts:
     """OUT/annotations.csv, or OUT/annotations_{train,val,test}.csv where photos have parts, with COLUMNS, beside OUT/images.
 
-    A photo without boxes has one row with nothing between its name and its size.
+    A photo without boxes has one row with nothing between its name and its size; a region to ignore has a 1 in a ninth column.
     """
     places = {photo.name: f"images/{_inside(photo.name)}" for photo in dataset.photos}
     products, lost = told_apart([(category.id, category.name) for category in dataset.categories])
     parts, of_parts = _parts(dataset)
+    mark = ("ignore",) if any(len(photo.ignored) for photo in dataset.photos) else ()
     files = []
     for part, photos in parts.items():
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *mark])
         for photo in photos:
             name = places[photo.name].removeprefix("images/")
-            rows = [
-                (*map(_pixels, box), products[label]) for box, label in zip(photo.boxes.tolist(), photo.labels, strict=True)
-            ]
-            writer.writerows((name, *row, photo.width, photo.height) for row in rows or [("",) * 5])
+            for box, product, region in _csv_boxes(photo, products):
+                row = (name, *box, product, photo.width, photo.height)
+                writer.writerow([*row, *(region for _ in mark)])
         files.append((f"annotations_{FOLDERS[part]}.csv" if part else "annotations.csv", table.getvalue()))
-    return Texts(places, files, [*of_parts, *lost, *_without_boxes(dataset), *_not_held(dataset, {})])
+    return Texts(places, files, [*of_parts, *lost, *_without_boxes(dataset)])
+
+
+def _csv_boxes(photo: Photo, products: list[str]) -> Iterator[tuple[Sequence[str], str, str]]:
+    """Corners, product and mark of each box and each region to ignore of a photo; one without any of them where it has none."""
+    for box, label in zip(photo.boxes.tolist(), photo.labels.tolist(), strict=True):
+        yield [*map(_pixels, box)], products[label], ""
+    for region in photo.ignored.tolist():
+        yield [*map(_pixels, region)], "", "1"
+    if not len(photo.boxes) + len(photo.ignored):
+        yield ("",) * 4, "", ""
 
 
 def _pixels(value: float) -> str:
@@ -231,12 +253,12 @@ def _without_boxes(dataset: Dataset) -> list[str]:
 
 
 def _not_held(dataset: Dataset, names: dict[str, str]) -> list[str]:
-    """Lines on regions to ignore, which only COCO holds, and on photos that had to get another name."""
+    """Lines on regions to ignore, which only COCO and CSV hold, and on photos that had to get another name."""
     regions = sum(len(photo.ignored) for photo in dataset.photos)
     renamed = [(old, new) for old, new in names.items() if old != new]
     example = f" (the first is {renamed[0][0]}, now {renamed[0][1]})" if renamed else ""
     return [
-        *([f"{regions} regions to ignore are left out; only coco holds them"] if regions else []),
+        *([f"{regions} regions to ignore are left out; only coco and csv hold them"] if regions else []),
         *([f"{len(renamed)} photos get another name, as there are no subfolders{example}"] if renamed else []),
     ]
 

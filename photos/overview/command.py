@@ -1,8 +1,8 @@
 """What a data set holds, or the same set in another layout: `hylle data D [--to coco|yolo|voc|csv OUT]`.
 
-It prints what reading repaired, photos, boxes, products and sizes, and what is odd: photos without boxes, files that nobody lists,
-boxes and photos that are there twice, products of one name, photos that EXIF turns, and what the judge's rule, by which a photo's
-id is the last number in its name, would do to the set's ids.
+It prints what reading repaired, photos, boxes, products and sizes, and what is odd: photos without boxes, files that nobody
+lists, boxes and photos that are there twice, products of one name, photos that EXIF turns, and what the judge's rule, that a
+photo's id is the last number in its name, would do to the set's ids.
 """
 
 import json
