@@ -13,9 +13,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from photos import scenes
-from photos.data import DataError, Dataset, read
+from photos.data import Dataset, read
 from photos.formats.writing import FORMATS, write
-from photos.overview.folder import photos_without_labels
 from photos.overview.summary import Step, Summary, across_parts, summarise
 from photos.overview.tables import show
 from runs.command import Parser, run, say
@@ -43,25 +42,17 @@ def body(argv: list[str] | None, prog: str) -> None:
         raise ValueError(f"--to: got {args.to[0]!r}, need one of {', '.join(FORMATS)}")
     if args.copy and not args.to:
         raise ValueError("--copy: needs --to FORMAT OUT")
-    dataset = open_set(args.data, args.strict)
+    step = progress()
+    dataset = read(args.data, args.strict, lambda done, total: step("photos read", done, total))
     if args.to:
         for line in (*dataset.notes, *write(dataset, args.to[0], Path(args.to[1]), args.copy)):
             say(line)
         return
-    summary = look(dataset, args.near_duplicates, progress())
+    summary = look(dataset, args.near_duplicates, step)
     if args.json:
         sys.stdout.write(json.dumps(asdict_json(summary), indent=1, ensure_ascii=False) + "\n")
     else:
         show(summary)
-
-
-def open_set(root: Path, strict: bool) -> Dataset:
-    """Read the set. DataError where it cannot be; one line that names the verb to use where there are photos but no labels."""
-    if root.is_dir() and (photos := photos_without_labels(root)):
-        raise DataError(
-            f"{root}: {photos} photos and no labels; `hylle predict {root} --model starter` finds the products on them"
-        )
-    return read(root, strict=strict)
 
 
 def look(dataset: Dataset, near_duplicates: bool, step: Step) -> Summary:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from photos.data import Dataset
+from photos.photo_folder import PHOTO_SUFFIXES
 from photos.studio import STUDIO
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-HOLD_LABELS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
-BESIDE_LABELS = (".names", ".cache", ".md")  # what tools write beside them
+LABELS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".cache", ".md")  # and what tools write beside labels
 
 
 class Unlisted(NamedTuple):
@@ -30,11 +29,11 @@ def unlisted(dataset: Dataset) -> Unlisted:
     photos, others, studio = [], Counter[str](), 0
     for path in walk(dataset.root):
         suffix, name = path.suffix.lower(), path.relative_to(dataset.root)
-        if (real(path.parent), path.name) in listed or suffix in HOLD_LABELS + BESIDE_LABELS:
+        if (real(path.parent), path.name) in listed or suffix in LABELS:
             continue
         if name.parts[0] == STUDIO:
             studio += 1
-        elif suffix in PHOTOS:
+        elif suffix in PHOTO_SUFFIXES:
             photos.append(name.as_posix())
         else:
             others[suffix] += 1
@@ -50,9 +49,3 @@ def walk(root: Path) -> Iterator[Path]:
         if where not in seen:
             yield from (Path(folder) / name for name in names if not name.startswith("."))
         seen.add(where)
-
-
-def photos_without_labels(root: Path) -> int:
-    """The number of photos below `root` where no file there could hold labels; else 0."""
-    suffixes = Counter(path.suffix.lower() for path in walk(root))
-    return 0 if any(suffixes[suffix] for suffix in HOLD_LABELS) else sum(suffixes[suffix] for suffix in PHOTOS)

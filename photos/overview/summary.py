@@ -80,6 +80,7 @@ class Summary:
     """A data set counted; `parts` by name, "all" first; `near_duplicates`: scenes of two photos or more, None if not asked."""
 
     root: str
+    layout: str
     notes: tuple[str, ...]
     parts: dict[str, Part]
     products: Products
@@ -99,6 +100,7 @@ def summarise(dataset: Dataset, step: Step | None = None) -> Summary:
     tell = step or (lambda *_: None)
     return Summary(
         root=str(dataset.root),
+        layout=dataset.layout,
         notes=dataset.notes,
         parts=dict(_parts(photos)),
         products=products(dataset),

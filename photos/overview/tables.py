@@ -21,8 +21,8 @@ def show(summary: Summary, console: Console | None = None) -> None:
 
 
 def notes(summary: Summary) -> Iterator[Text]:
-    """The folder, then what reading it repaired, skipped or renumbered."""
-    yield Text(summary.root, "bold")
+    """The folder and its layout, then what reading it repaired, skipped or renumbered."""
+    yield _titled(summary.root, summary.layout or "no layout")
     yield from (_titled("note", note) for note in summary.notes)
 
 
