@@ -44,9 +44,7 @@ def body(argv: list[str] | None) -> None:
 def figure(moves: dict[tuple[str, str], float], boxes: int, argv: Sequence[str] | None) -> dict:
     """The record of the largest move."""
     names, sets = (", ".join(dict.fromkeys(key[k] for key in moves)) for k in (0, 1))
-    setting = (
-        f"the most that a corner of {boxes} boxes of {sets} moves, written as {names} and read again; a maximum, so no interval"
-    )
+    setting = f"the most that a corner of {boxes} boxes of {sets} moves, as {names}; a maximum, so no interval"
     estimate = Estimate(max(moves.values()), len(moves) * boxes)
     return records.figure("formats.round_trip_px", estimate, "px", setting, records.command("performance.round_trips", argv))
 
@@ -59,19 +57,20 @@ def round_trip(dataset: Dataset, name: str) -> float:
     photos = {PurePosixPath(photo.name).name: photo for photo in again.photos}
     moves = [0.0]
     for photo in dataset.photos:
-        key = PurePosixPath(photo.name).name
-        if key not in photos or photos[key].part not in (
-            photo.part,
-            "train" if name == "yolo" and not photo.part else photo.part,
-        ):
-            raise ValueError(f"{name}: {photo.name} of part {photo.part} is not there, or in another part")
+        key, part = PurePosixPath(photo.name).name, photo.part or ("train" if name == "yolo" else None)
+        if key not in photos or photos[key].part != part:
+            raise ValueError(f"{name}: {photo.name} of part {part} is not there, or in another part")
         moves.append(move(dataset, photo, again, photos[key], name == "yolo"))
     return max(moves)
 
 
 def move(before: Dataset, photo: Photo, after: Dataset, other: Photo, is_shown: bool) -> float:
-    """The largest move of a corner of one photo's boxes; `is_shown`: the layout turns boxes by EXIF."""
-    boxes = as_shown(photo).boxes if is_shown else photo.boxes
+    """The largest move of a corner of one photo's boxes; `is_shown`: the layout turns photos by EXIF."""
+    size, boxes = (photo.width, photo.height), photo.boxes
+    if is_shown:
+        boxes, *size, _ = as_shown(photo)
+    if (other.width, other.height) != tuple(size):
+        raise ValueError(f"{photo.name}: got {other.width}x{other.height} pixels, need {size[0]}x{size[1]}")
     names = [[dataset.categories[label].name for label in of.labels] for dataset, of in ((before, photo), (after, other))]
     if names[0] != names[1]:
         raise ValueError(f"{photo.name}: got the names {names[1]}, need {names[0]}")
