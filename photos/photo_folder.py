@@ -40,7 +40,7 @@ class PhotoFolder:
             self._by_stem.setdefault(last.stem.lower(), []).append(name)
 
     def locate(self, written: str, folders: tuple[str, ...] = ()) -> Located | None:
-        """The file that `written` means, perhaps in one of `folders`; None: there is none. ValueError where several could be."""
+        """The file that `written` means, perhaps in one of `folders`; None: there is none. ValueError where several may be."""
         plain = same_name(written)
         for name in (plain, *(f"{folder}/{plain}" for folder in folders)):
             if name in self.paths:

@@ -71,7 +71,7 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
         refuse_other(photos, exif_of(unpacked))
         ours, ids = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
-    truths = [Truth(p.boxes, p.labels) for p in photos]
+    truths = [Truth.of(photo) for photo in photos]
     result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
     say(
         f"judge: {len(photos)} photos, {len(rows)} predictions in {outcome.seconds:.1f} s, {outcome.peak_mb:.0f} MB; "

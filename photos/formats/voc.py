@@ -2,7 +2,7 @@
 
 The XML files lie in Annotations/, beside the photos, or in train, valid and test folders; ImageSets/Main/{train,val,test}.txt
 say the parts otherwise. **Pixels**: the devkit counts from 1, so that xmin 1 is the photo's left edge; tools that count from 0
-write the same tags. A set in which no corner is below 1 is read as the devkit means it, any other as it stands; a line says which.
+write the same tags. A set in which no corner is below 1 is read as the devkit means it, any other as it stands; a line says so.
 `difficult` objects are products like others. supervision reads VOC as well, but decodes all photos and knows no parts.
 """
 

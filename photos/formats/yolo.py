@@ -2,7 +2,7 @@
 
 Known: data.yaml, whose train, val and test are folders, lists of photos, or several of them (ultralytics, Roboflow, CVAT);
 names in classes.txt or obj.names beside labels/ (Label Studio, CVAT's darknet export). The fractions are of the photo as shown,
-turned by EXIF, as ultralytics and the tools' browsers mean them. Read as text: ultralytics' own reader drops a photo with one bad
+turned by EXIF, as ultralytics and the tools' browsers mean them. Read as text: ultralytics' reader drops a photo with one bad
 line, and supervision decodes every photo and knows no lists.
 """
 

@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from fusion.views import Shape, letterbox
-from photos.data import Photo, read_image
+from photos.data import Photo
+from photos.learnt import learnt_image
 from runs.training_errors import refuse_lost_worker
 from stage1_detector.config import STRIDE, LoopConfig
 from stage1_detector.engine import synthetic_per_epoch
@@ -76,7 +77,7 @@ class Canvases:
         """
         photo = self.photos[index]
         view = letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
-        canvas = view.warp(read_image(photo.path, photo.width, photo.height))
+        canvas = view.warp(learnt_image(photo))
         boxes, labels = view.to_canvas(photo.boxes), np.zeros_like(photo.labels) if self.agnostic else photo.labels
         if not plain:
             return augmented(canvas, boxes, labels, self.transform, seed)

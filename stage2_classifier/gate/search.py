@@ -117,7 +117,7 @@ def nested_search(
     default = equal_weights(ensemble, [VIEWS] * len(ensemble.detectors), Merge())
     turn = _turns(scenes, effort.turns)
     searched = _merged_in_turns(photos, raw, ensemble, turn, effort)
-    truths = [Truth(photo.boxes, np.zeros_like(photo.labels)) for photo in photos]
+    truths = [Truth.of(photo).nameless() for photo in photos]
     by_default = [merge(outputs, default) for outputs in raw]
     searched_match, default_match = (match(truths, scores_as_quantiles(m, turn), 1) for m in (searched, by_default))
     drawn = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))

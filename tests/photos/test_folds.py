@@ -122,7 +122,7 @@ def test_given_parts_that_share_scenes_are_told() -> None:
         pytest.param(("train", "test"), [0] * 20 + [1] * 20, 5, r"20 photos form 1 scene, need >= 2 to hold one out; pass",
                      id="one scene in train"),
         pytest.param((None,), list(range(20)), 2, r"got --folds 2, need >= 3", id="too few folds"),
-        pytest.param(("valid", "test"), list(range(40)), 5, "has no train.json", id="nothing to train on"),
+        pytest.param(("valid", "test"), list(range(40)), 5, "has no part train", id="nothing to train on"),
     ],
 )  # fmt: skip
 def test_refused(parts: tuple[str | None, ...], scene: list[int], count: int, message: str) -> None:
