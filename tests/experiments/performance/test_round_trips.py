@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from experiments.performance import large_set, round_trips
-from photos.data import Category
+from photos.data import Category, DataError
 from photos.formats.writing import FORMATS
 
 
-def test_photos_without_boxes_do_not_move(tmp_path: Path) -> None:
-    assert round_trips.round_trip(large_set.draw(tmp_path, 5, 0), "yolo") == 0
+def test_a_set_without_boxes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="got 0 boxes, need at least 1"):
+        round_trips.round_trip(large_set.draw(tmp_path, 5, 0), "yolo")
 
 
 @pytest.mark.parametrize("name", FORMATS)
