@@ -3,7 +3,7 @@
     python -m experiments.studies.formats --data D [--work W] [--record]
 
 Writes D in each of `performance.layouts`, reads it, and compares it with D, photo by photo (by their pixels), and with what
-public readers make of it: pycocotools, supervision, pandas. The model is the starter detector of this repository, one view. Then
+public readers make of it: pycocotools, supervision, pandas. The model is the starter detector of this project, one view. Then
 damages each of `performance.damaged_layouts`: one line must tell it, with the remedy. --record writes formats.read.
 """
 
@@ -203,8 +203,8 @@ def body(argv: list[str] | None) -> int:
         largest = max(row.boxes_px for row in rows)
         setting = (
             f"{args.data.name}: layouts read with the same boxes (within {SAME_PX} px, at most {largest:.1e}), names and det "
-            f"mAP50 of the starter, {rows[0].det_map50:.4f}, as by pycocotools, supervision and pandas; {len(right)} of {len(lines)} "
-            "damages told in one line; no interval: a count"
+            f"mAP50 of the starter, {rows[0].det_map50:.4f}, as by pycocotools, supervision and pandas; {len(right)} of "
+            f"{len(lines)} damages told in one line; no interval: a count"
         )
         measured = Measured("formats.read", Estimate(len(same), len(rows) - 1), "layouts", setting)
         records.write("formats", [records.figure(*measured, records.command("studies.formats", argv))])
