@@ -136,6 +136,7 @@ def _by_pandas(root: Path, part: str) -> Labels:
 def readings(dataset: Dataset, work: Path) -> list[Reading]:
     """The set in each layout, written below `work` and read."""
     original = labels_by_pixels(dataset)
+    (work / "starter").mkdir(parents=True)
     model = Model(starter.export(work / "starter"))
     found: dict[str, object] = {}
     rows = [Reading("as it is", 0.0, 0.0, det_map50(model, dataset, found))]
