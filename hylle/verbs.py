@@ -7,6 +7,7 @@ from types import ModuleType
 from hylle import (
     build,
     check,
+    data,
     demo,
     distill,
     enroll,
@@ -27,6 +28,7 @@ from runs.command import MISTAKE
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
+    "data": data,
     "folds": folds,
     "synth": synth,
     "train-detector": train_detector,

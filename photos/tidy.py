@@ -10,7 +10,7 @@ from typing import Any
 
 from photos.checks import PATH, is_integer, where
 from photos.findings import Note
-from photos.formats.source import Source
+from photos.formats.source import Source, whole
 from photos.photo_file import DataError, Progress, read_header, read_headers, same_name
 from photos.photo_folder import PhotoFolder
 from photos.studio import STUDIO
@@ -33,22 +33,6 @@ def tidied(sources: list[Source], folders: dict[Path, PhotoFolder], progress: Pr
                 _add_size(source, record)
     sources[0].notes.extend(_unlisted(sources, folders))
     return sources
-
-
-def whole(value: Any) -> Any:
-    """An id or size as an integer where it is one in other clothes; else as it is.
-
-    >>> whole("3"), whole(3.0), whole(3.5), whole("a"), whole(True)
-    (3, 3, 3.5, 'a', True)
-    """
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and value.strip():
-        try:
-            return whole(float(value)) if not value.strip().lstrip("+-").isdecimal() else int(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _with_whole_numbers(kind: str, source: Source, record: Any, keys: tuple[str, ...]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
 from photos.photo_file import DataError
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
@@ -147,7 +147,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
         name = _cell(row, columns.photo)
         if name not in images:
             images[name] = {"id": first + len(images), "file_name": name, WHERE: where}
-            images[name] |= dict(zip(("width", "height"), (_cell(row, at) for at in columns.size), strict=False))
+            images[name] |= dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
         cells = [_cell(row, at) for at in columns.box]
         if not any(cells):
             continue

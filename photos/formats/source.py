@@ -52,3 +52,19 @@ def part_of(name: str) -> str | None:
     """
     found = _PART.match(name)
     return _SAME.get(found[1].lower(), found[1].lower()) if found else None
+
+
+def whole(value: Any) -> Any:
+    """An id or size as an integer where it is one in other clothes; else as it is.
+
+    >>> whole("3"), whole(3.0), whole(3.5), whole("a"), whole(True)
+    (3, 3, 3.5, 'a', True)
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.strip():
+        try:
+            return whole(float(value)) if not value.strip().lstrip("+-").isdecimal() else int(value)
+        except ValueError:
+            return value
+    return value

@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from photos.findings import Note, Problem
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
 from photos.photo_folder import PHOTO_SUFFIXES
 
 FOLDERS = ("Annotations", "annotations", "xml", "labels")  # that XML files lie in, apart from the photos
@@ -72,7 +72,7 @@ def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
         return
     image: dict[str, Any] = {"id": number, "file_name": _photo_name(root, source.base, path, tree), WHERE: where}
     for key in ("width", "height"):
-        image[key] = _number(tree.findtext(f"size/{key}"))
+        image[key] = whole((tree.findtext(f"size/{key}") or "").strip())
     source.lists["images"].append(image)
     for k, one in enumerate(tree.iterfind("object"), 1):
         try:
@@ -85,13 +85,6 @@ def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
         source.lists["annotations"].append(row | {WHERE: f"{where}, object {k}"})
         if one.findtext("difficult", "0").strip() == "1":
             source.notes.append(Note("", "objects marked difficult, taken for products like others", repaired=False))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None
 
 
 def _photo_name(root: Path, base: Path, path: Path, tree: Any) -> str:

@@ -14,6 +14,7 @@ HEAVY = ("torch", "ultralytics", "timm", "sklearn", "scipy", "matplotlib", "fais
 # Verb -> a call with a path that is not there, or a file in place of a folder: {file} and {none} stand for such.
 WRONG_PATHS = {
     "demo": "--out {file}",
+    "data": "{none}",
     "folds": "--data {none} --out {none}",
     "synth": "--out {file}",
     "train-detector": "--data {none} --out {none}",
@@ -33,6 +34,7 @@ WRONG_PATHS = {
 }
 # Verb -> a call with a value that is not allowed, or not of its type.
 WRONG_VALUES = {
+    "data": "D --to xml OUT",
     "folds": "--data D --out R --folds many",
     "synth": "--out D --count many",
     "train-detector": "--data D --out R --epochs many",
