@@ -34,7 +34,11 @@ def test_each_kind_cut_off(tmp_path: Path, pillows: str, kind: str) -> None:
     path = tmp_path / "photo"
     Image.fromarray(NOISE).save(path, pillows)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    assert is_cut_off(path)
+    if pillows == "WEBP":  # Pillow reads no header of one that is cut off
+        with pytest.raises(DataError, match="the photo is cut off"):
+            read_header(path)
+    else:
+        assert is_cut_off(path)
     with pytest.raises(DataError, match="photo"):
         read_image(path, *SIZE)
 
