@@ -122,6 +122,8 @@ def _inspect(path: Path, size: int, mtime_ns: int) -> _Inspected:
         kind = _kind(head)
         if kind == "JPEG":
             return _Inspected(_jpeg_header(file, head), kind, _jpeg_is_cut_off(file, size))
+        if kind == "WebP" and int(struct.unpack("<I", head[4:8])[0]) + 8 > size:
+            raise ValueError("the photo is cut off; get it again, or remove it and its boxes")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is damaged, and of large photos
             with Image.open(path) as image:
@@ -183,8 +185,8 @@ def _other_is_cut_off(image: Image.Image, kind: str, file: BinaryIO, size: int) 
         return any(start + length > size for start, length in pairs)
     file.seek(0)
     head = file.read(30)
-    if kind == "WebP":
-        return int(struct.unpack("<I", head[4:8])[0]) + 8 > size
+    if kind == "WebP":  # Pillow reads none that is cut off
+        return False
     start, header_size, bits = (struct.unpack(form, head[at:end])[0] for form, at, end in _BMP_FIELDS)
     plain = header_size >= 40 and image.info.get("compression") == 0  # else the rows have no fixed length
     return bool(plain and start + (image.width * bits + 31) // 32 * 4 * image.height > size)

@@ -1,6 +1,6 @@
 """A data set written in ten layouts, as labelling tools write them, with all that differs between tools: names, ids, folders.
 
-YOLO and Pascal VOC are written by a public library (supervision), the others here, from the tools' documented examples.
+YOLO is written by a public library (supervision), the others here, from the tools' documented examples.
 """
 
 import csv
@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 
@@ -157,12 +158,30 @@ def _polygon(photo: Photo, k: int) -> str:
 
 
 def voc(dataset: Dataset, out: Path) -> None:
-    """Annotations/, JPEGImages/ and ImageSets/Main/, written by supervision."""
-    _supervision(dataset, list(dataset.photos)).as_pascal_voc(str(out / "JPEGImages"), str(out / "Annotations"))
+    """Annotations/, JPEGImages/ and ImageSets/Main/, pixels counted from 1 (supervision would round them)."""
+    _copy(dataset.photos, out / "JPEGImages")
+    (out / "Annotations").mkdir()
+    for photo in dataset.photos:
+        (out / "Annotations" / f"{photo.path.stem}.xml").write_bytes(_xml(dataset, photo))
     (out / "ImageSets" / "Main").mkdir(parents=True)
     for part, photos in by_part(dataset).items():
         lines = "".join(f"{photo.path.stem}\n" for photo in photos)
         (out / "ImageSets" / "Main" / f"{'val' if part == 'valid' else part}.txt").write_text(lines)
+
+
+def _xml(dataset: Dataset, photo: Photo) -> bytes:
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "filename").text = photo.path.name
+    size = ElementTree.SubElement(root, "size")
+    for key, value in (("width", photo.width), ("height", photo.height), ("depth", 3)):
+        ElementTree.SubElement(size, key).text = str(value)
+    for box, label in zip(photo.boxes.tolist(), photo.labels, strict=True):
+        one = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(one, "name").text = dataset.categories[label].name
+        corners = ElementTree.SubElement(one, "bndbox")
+        for key, value, shift in zip(("xmin", "ymin", "xmax", "ymax"), box, (1, 1, 0, 0), strict=True):
+            ElementTree.SubElement(corners, key).text = f"{value + shift:.4f}"
+    return bytes(ElementTree.tostring(root, "utf-8"))
 
 
 def sku_110k(dataset: Dataset, out: Path) -> None:

@@ -43,12 +43,14 @@ class Columns(NamedTuple):
 
 def find(root: Path) -> Layout | None:
     """The tables of boxes at `root`, read; None where there are none. DataError for tables that do not fit together."""
-    tables = {}
+    tables, unread = {}, []
     for path in sorted([*root.glob("*.csv"), *(root / "annotations").glob("*.csv")]):
         rows = _rows(path)
         columns = _columns(rows)
         if columns:
             tables[path] = (rows, columns)
+        else:
+            unread.append(path.name)
     if not tables:
         return None
     parts = [part_of(path.stem.removeprefix("annotations_")) for path in tables]
@@ -65,6 +67,7 @@ def find(root: Path) -> Layout | None:
         _add_rows(source, rows, columns, categories, photos + 1)
         photos += len(source.lists["images"])
         sources.append(source)
+    sources[0].notes.extend(Note(name, "CSV files that are no tables of boxes, not read", repaired=False) for name in unread)
     return Layout(f"CSV ({', '.join(source.name for source in sources)})", sources)
 
 
@@ -87,7 +90,7 @@ def _columns(rows: list[list[str]]) -> Columns | None:
     if not rows:
         return None
     header = [cell.strip().lower().replace(" ", "_") for cell in rows[0]]
-    if _is_sku_110k(header):
+    if _has_no_header(rows):
         return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None)
     photo, product, region = (_first(header, names) for names in (PHOTO, PRODUCT, REGION))
     corners, sides = _all(header, CORNERS), _all(header, SIDES)
@@ -98,6 +101,11 @@ def _columns(rows: list[list[str]]) -> Columns | None:
 
 def _is_sku_110k(row: list[str]) -> bool:
     return len(row) == len(SKU_110K) and all(_is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not _is_number(row[0])
+
+
+def _has_no_header(rows: list[list[str]]) -> bool:
+    """Whether it is SKU-110K's table, though some of its rows are damaged."""
+    return any(map(_is_sku_110k, rows)) and "x1" not in rows[0]
 
 
 def _is_number(text: str) -> bool:
@@ -117,7 +125,7 @@ def _all(header: list[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ..
 
 def _body(rows: list[list[str]]) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each row below the header, if there is one; empty lines are left out."""
-    start = 0 if _is_sku_110k(rows[0]) else 1
+    start = 0 if _has_no_header(rows) else 1
     yield from ((number, row) for number, row in enumerate(rows[start:], start + 1) if any(cell.strip() for cell in row))
 
 

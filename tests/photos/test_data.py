@@ -194,7 +194,9 @@ def test_a_set_without_repairs_passes_strict(tmp_path: Path) -> None:
     assert (dataset.notes, dataset.layout) == ((), "COCO, one file (annotations.json)")
 
 
-@pytest.mark.parametrize("size", [{"width": NO, "height": NO}, {"width": None}, {"width": 0, "height": 0}], ids=str)
+@pytest.mark.parametrize(
+    "size", [{"width": NO, "height": NO}, {"width": None}, {"width": 0, "height": 0}], ids=["absent", "null", "zero"]
+)
 def test_a_missing_size_is_read_from_the_photo(tmp_path: Path, size: dict[str, Any]) -> None:
     one = content()
     one["images"][0] = {k: v for k, v in (one["images"][0] | size).items() if v is not NO}
