@@ -61,9 +61,24 @@ def model_folder(model: str, scratch: Path) -> Path:
     if not zipfile.is_zipfile(path):
         what = "not a zip" if path.is_file() else "no such file or folder"
         raise ValueError(f"--model {model}: {what}; need a run folder, a submission zip, or the word {STARTER}")
+    return unpacked(path, scratch)
+
+
+def unpacked(archive: Path, scratch: Path) -> Path:
+    """The folder below SCRATCH in which ARCHIVE is unpacked.
+
+    Raises ValueError where it is damaged, larger than the judge allows, or no submission, or names a model outside of itself.
+    """
+    folder = scratch / "zip"
     scratch.mkdir(parents=True, exist_ok=True)
-    unpack(path, scratch / "zip")
-    return scratch / "zip"
+    unpack(archive, folder)
+    try:
+        files = files_of(read_ensemble(folder))
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(folder), str(archive))) from None
+    if outside := next((file for file in files if Path(file).is_absolute() or ".." in Path(file).parts), ""):
+        raise ValueError(f"{archive}: ensemble.json names {outside}, which is not in the zip")
+    return folder
 
 
 def run_folder(runs: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,11 +14,13 @@ import pytest
 from constant_models import CATEGORIES
 from cosine_models import BLUE, GREEN, RED, save_classifier
 from PIL import Image
+from small_shop import SMALL
 
 from fusion.gate import MIN_FIRST_SCORE
 from fusion.pipeline import Pipeline
 from recognition import prediction_run
 from recognition.predict import main
+from stage1_detector.synthesis import make_photos
 from submission import build
 
 # names as phones, messengers and people give them
@@ -99,6 +102,7 @@ def test_names_of_phones_are_neither_lost_nor_merged(named: Path, tmp_path: Path
     assert table(tmp_path / "out" / "problems.csv") == []
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_run_py(named: Path, tmp_path: Path) -> None:
     photos = put(tmp_path / "D", "img_00001.jpg", "img_00002.jpg", "img_00030.jpeg")
     save_classifier(named / "eye" / "model.onnx", [4 * np.stack([RED, GREEN, BLUE], 1)], CATEGORIES)  # it answers to colours
@@ -187,7 +191,7 @@ class Killed(BaseException):
     """What ends a run as a kill does: nothing catches it."""
 
 
-@pytest.mark.parametrize("after", [0, 4, 9])
+@pytest.mark.parametrize("after", [0, 9])
 def test_a_killed_run_goes_on_where_it_was(named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     photos = put(tmp_path / "D", *(f"{i}.jpg" for i in range(6)))
     film(photos / "v.mp4", 5)
@@ -247,3 +251,21 @@ def test_photos_that_exif_turns_are_counted(named: Path, tmp_path: Path, capsys:
         (image,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
         assert [image["width"], image["height"]] == size
         assert told in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_starter_finds_boxes_without_names_and_is_exported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stage1_detector import starter
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = tmp_path / "D"
+    make_photos.draw(SMALL, tmp_path / "shop")
+    shutil.copytree(tmp_path / "shop" / "images", photos)
+    assert predict(photos, Path("starter"), tmp_path / "out", "--min-score", "0.1") == 0
+    assert "finds boxes without names" in capsys.readouterr().out
+    rows = table(tmp_path / "out" / "predictions.csv")
+    assert len(rows) > 5 and {row["product"] for row in rows} == {"product"}
+    monkeypatch.setattr(starter, "write_run_folder", lambda folder: pytest.fail("exported again"))
+    assert predict(photos, Path("starter"), tmp_path / "again", "--min-score", "0.1") == 0

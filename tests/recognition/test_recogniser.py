@@ -47,6 +47,15 @@ def test_the_code_of_a_zip_is_not_run(runs: Path, tmp_path: Path) -> None:
     assert {row["category_id"] for row in model.pipeline(IMAGE)} <= set(CATEGORIES)
 
 
+@pytest.mark.parametrize("file", ["../one.onnx", "/tmp/one.onnx"])
+def test_a_zip_that_names_a_model_elsewhere_is_refused(tmp_path: Path, file: str) -> None:
+    values = {"categories": [0], "detectors": [{"file": file, "views": [{"size": 64}]}]}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("ensemble.json", json.dumps(values))
+    with pytest.raises(ValueError, match="which is not in the zip"):
+        model_folder(str(tmp_path / "a.zip"), tmp_path)
+
+
 def test_one_detector_without_a_gate_is_enough(runs: Path, tmp_path: Path) -> None:
     (runs / "ensemble.json").unlink()
     with pytest.raises(ValueError, match="two detectors and no ensemble"):
