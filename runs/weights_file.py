@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runs.atomic_write import replacing
+from runs.efficientnet_lite import is_efficientnet_lite, with_timm_names
 
 REQUIRED_SHARE = 0.8  # chosen: share of a network's tensors; some fit by chance from a file of another network
 STATE_KEYS = ("network", "state_dict_ema", "model_ema", "state_dict", "model")  # ours first, then those that timm looks for
@@ -27,11 +28,15 @@ class Match(NamedTuple):
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors in PATH by name: a checkpoint of ours or timm's, a state dict, or .safetensors; ValueError for others."""
+    """The tensors in PATH by name: a checkpoint of ours or timm's, a state dict, or .safetensors.
+
+    Raises ValueError for others. An EfficientNet-Lite's tensors get timm's names.
+    """
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-        state = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
-        return {without_wrappers(name): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        found = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
+        state = {without_wrappers(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+        return with_timm_names(state) if is_efficientnet_lite(state) else state
     except SafetensorError as error:
         raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
     except Exception as error:  # unpickling raises nearly anything

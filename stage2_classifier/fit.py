@@ -144,7 +144,10 @@ class Training:
         step_started = time.perf_counter()
         for crops, labels in batches:
             self.clock.waits += time.perf_counter() - step_started
-            inputs, targets = normalised(to_input(crops).to(self.device)), torch.from_numpy(labels).to(self.device)
+            inputs, targets = (
+                normalised(to_input(crops).to(self.device), self.model.normalisation),
+                torch.from_numpy(labels).to(self.device),
+            )
             if self.mix is None:
                 targets = functional.one_hot(targets, width).float()  # (B, C)
             else:

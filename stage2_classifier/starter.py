@@ -26,7 +26,7 @@ from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import DETAIL, TYPICAL_ERROR, Region
 from stage2_classifier.fit import TrainingCrops, fit
-from stage2_classifier.model import build, build_trunk, load_pretrained, normalised, to_input
+from stage2_classifier.model import build, build_trunk, load_pretrained, normalisation, normalised, to_input
 
 MOST = 10_000_000  # bytes; taken: what may be committed
 WORLDS, PRODUCTS, FAMILIES = 8, 240, 48  # chosen: 1,920 products, five look-alikes a family
@@ -126,7 +126,9 @@ def one_recall(trunk: torch.nn.Module, number: int, seed: int) -> float:
 @torch.no_grad()
 def directions(trunk: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np.ndarray:
     """Unit embeddings (N, D) of uint8 crops (N, H, W, 3)."""
-    parts = [trunk(normalised(to_input(crops[i : i + batch]))) for i in range(0, len(crops), batch)]
+    parts = [
+        trunk(normalised(to_input(crops[i : i + batch]), normalisation(CONFIG.model))) for i in range(0, len(crops), batch)
+    ]
     return torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
 
 
