@@ -5,6 +5,7 @@ of a stage anew, and how it calls the layers of a block, whose first stage has n
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -21,10 +22,10 @@ EXPANDED = {
 }  # fmt: skip
 
 
-def is_efficientnet_lite(state: Mapping[str, torch.Tensor]) -> bool:
+def is_named_otherwise(state: Mapping[str, Any]) -> bool:
     """Whether the tensors of `state` are named as in those packages.
 
-    >>> is_efficientnet_lite({}), is_efficientnet_lite(dict.fromkeys((FIRST, LAST)))
+    >>> is_named_otherwise({}), is_named_otherwise(dict.fromkeys((FIRST, LAST)))
     (False, True)
     """
     return FIRST in state and LAST in state

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from runs import efficientnet_lite
 from runs.atomic_write import replacing
-from runs.efficientnet_lite import is_efficientnet_lite, with_timm_names
 
 REQUIRED_SHARE = 0.8  # chosen: share of a network's tensors; some fit by chance from a file of another network
 STATE_KEYS = ("network", "state_dict_ema", "model_ema", "state_dict", "model")  # ours first, then those that timm looks for
@@ -36,11 +36,18 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
         found = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
         state = {without_wrappers(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
-        return with_timm_names(state) if is_efficientnet_lite(state) else state
+        return efficientnet_lite.with_timm_names(state) if efficientnet_lite.is_named_otherwise(state) else state
     except SafetensorError as error:
         raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
     except Exception as error:  # unpickling raises nearly anything
         raise ValueError(f"--pretrained: got {path}, must be a file of tensors that torch reads with weights_only") from error
+
+
+def read_renamed(path: Path) -> dict[str, torch.Tensor] | None:
+    """The tensors in PATH under timm's names, where the file has other names; None where it has timm's, or others still."""
+    if path.suffix == ".safetensors" or not efficientnet_lite.is_named_otherwise(_torch_load(path)):
+        return None
+    return read_weights(path)
 
 
 def without_wrappers(name: str) -> str:

@@ -1,34 +1,16 @@
 """The network: a timm backbone and a head, and the weights it starts from."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import timm
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import resample_abs_pos_embed
 
 from runs import weights_file
+from runs.normalisation import IMAGENET, Normalisation, of_backbone
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.heads import Head, make_head
-
-
-class Normalisation(NamedTuple):
-    """Mean and spread of each RGB channel, of values in [0, 1], that a backbone's weights were learnt with."""
-
-    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
-    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
-
-
-def normalisation(model: str) -> Normalisation:
-    """That of the backbone which timm calls `model`, as timm records it; ImageNet's for a backbone without weights.
-
-    >>> normalisation("tf_efficientnet_lite0").std, normalisation("resnet10t").mean
-    ((0.5, 0.5, 0.5), (0.485, 0.456, 0.406))
-    """
-    recorded = timm.get_pretrained_cfg(model)
-    return Normalisation() if recorded is None else Normalisation(tuple(recorded.mean), tuple(recorded.std))
 
 
 class Classifier(torch.nn.Module):
@@ -37,7 +19,7 @@ class Classifier(torch.nn.Module):
     `normalisation` is what the crops are to be normalised by.
     """
 
-    def __init__(self, trunk: torch.nn.Module, head: Head, columns: Columns, normalisation: Normalisation) -> None:
+    def __init__(self, trunk: torch.nn.Module, head: Head, columns: Columns, normalisation: Normalisation = IMAGENET) -> None:
         super().__init__()
         self.trunk, self.head, self.columns, self.normalisation = trunk, head, columns, normalisation
 
@@ -54,7 +36,7 @@ def build(config: ClassifierConfig, columns: Columns, pretrained: Path | None = 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         trunk = build_trunk(config)
-        model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns, normalisation(config.model))
+        model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns, of_backbone(config.model))
     if pretrained is not None:
         load_pretrained(trunk, pretrained)
     return model

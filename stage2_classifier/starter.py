@@ -19,6 +19,7 @@ from fusion.models import read_object
 from fusion.views import crop
 from runs import weights_file
 from runs.command import Parser, run, say
+from runs.normalisation import of_backbone
 from runs.record import digest, write_json
 from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
@@ -26,7 +27,7 @@ from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import DETAIL, TYPICAL_ERROR, Region
 from stage2_classifier.fit import TrainingCrops, fit
-from stage2_classifier.model import build, build_trunk, load_pretrained, normalisation, normalised, to_input
+from stage2_classifier.model import build, build_trunk, load_pretrained, normalised, to_input
 
 MOST = 10_000_000  # bytes; taken: what may be committed
 WORLDS, PRODUCTS, FAMILIES = 8, 240, 48  # chosen: 1,920 products, five look-alikes a family
@@ -126,9 +127,8 @@ def one_recall(trunk: torch.nn.Module, number: int, seed: int) -> float:
 @torch.no_grad()
 def directions(trunk: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np.ndarray:
     """Unit embeddings (N, D) of uint8 crops (N, H, W, 3)."""
-    parts = [
-        trunk(normalised(to_input(crops[i : i + batch]), normalisation(CONFIG.model))) for i in range(0, len(crops), batch)
-    ]
+    by = of_backbone(CONFIG.model)
+    parts = [trunk(normalised(to_input(crops[i : i + batch]), by)) for i in range(0, len(crops), batch)]
     return torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
 
 

@@ -4,7 +4,8 @@
 
 DIR holds natural/{train,val,test}/NAME/*.jpg, studio/NAME/*.jpg and classes.json (Klasson et al. 2019, arXiv:1901.00711).
 Each run trains `stage2_classifier` on whole photos, fits its temperature on val and is scored on test; about 6 minutes on one
-core (natural) or 5 (the others); with `--pretrained imagenet` 30 and 25, of IMAGENET's network on larger crops. OUT/KIND/seedN/result.json holds one; a stopped run resumes.
+core (natural) or 5 (the others), with `--pretrained imagenet` 30 and 25, as its network is larger and sees larger crops.
+OUT/KIND/seedN/result.json holds one; a stopped run resumes.
 """
 
 import json
@@ -23,13 +24,12 @@ from experiments.figures.over_seeds import over_seeds
 from photos.studio import content_box
 from runs import record
 from runs.command import Parser, run, say
-from runs.local_weights import in_package
-from runs.pretrained import pretrained_file
-from stage2_classifier.config import STARTER, ClassifierConfig, Columns, override
+from stage2_classifier.config import ClassifierConfig, Columns, override
 from stage2_classifier.crops import CropFormat, Region, crops_of, cut
 from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.learning import predict
 from stage2_classifier.model import build
+from stage2_classifier.pretrained import start
 from stage2_classifier.reliability import ece
 from stage2_classifier.scaling import temperature
 
@@ -135,7 +135,7 @@ def parser() -> Parser:
     p.add_argument("--out", type=Path, required=True, help="where runs and results go")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     p.add_argument("--only", nargs="+", choices=tuple(KINDS), default=list(KINDS), help="these kinds only")
-    p.add_argument("--pretrained", type=Path, help="weights to start from, or starter; compared with OUT's random starts")
+    p.add_argument("--pretrained", type=Path, help="starter or a file, compared with OUT's random starts; or imagenet")
     p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch on 32 px crops")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results/grocery.json")
     return p
@@ -152,7 +152,7 @@ def body(argv: list[str] | None) -> None:
     if args.seeds < 1 or (args.record and args.quick):
         raise ValueError(f"--seeds: got {args.seeds}, need 1 or more; and --record is not for --quick")
     from_imagenet = args.pretrained == Path("imagenet")
-    start = in_package(str(IMAGENET["model"])) if from_imagenet else pretrained_file(args.pretrained, STARTER)
+    weights = start(args.pretrained, str(IMAGENET["model"] if from_imagenet else WHOLE.model)).path
     configs = {kind: of_imagenet(config) if from_imagenet else config for kind, config in KINDS.items()}
     photos, done = read_photos(args.data, configs["natural"].size), {}
     for kind in args.only:
@@ -160,7 +160,7 @@ def body(argv: list[str] | None) -> None:
         for seed in range(args.seeds):
             config = replace(rehearsal(configs[kind]) if args.quick else configs[kind], seed=seed)
             out = folder(args.out, kind, args.pretrained) / f"seed{seed}"
-            done[kind].append(one_run(photos, out, kind, config, start))
+            done[kind].append(one_run(photos, out, kind, config, weights))
             say(f"{kind}, seed {seed}: test top-1 {done[kind][-1]['test_top1']:.4f}")
     show(done)
     if args.record:
