@@ -3,8 +3,8 @@
     python -m experiments.studies.backbones --set NAME --data D --out X --minutes M [--family retinanet|rcnn] [--seeds 0 1 2]
 
 Each detector's pace is measured first, by runs of PACE_EPOCHS epochs; each then gets as many epochs as M minutes hold. It is
-scored on valid and test, which no epoch is chosen by. `{seed}` in D stands for the seed. X/DETECTOR/SEED holds each run; what is
-finished is reused. Run it on a machine that does nothing else: minutes are what is held equal.
+scored on valid and test, which no epoch is chosen by. `{seed}` in D stands for the seed. X/DETECTOR/SEED holds each run; what
+is finished is reused. Run it on a machine that does nothing else: minutes are what is held equal.
 """
 
 import argparse
