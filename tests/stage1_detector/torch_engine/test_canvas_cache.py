@@ -93,7 +93,5 @@ def test_boxes_do_not_move_where_photos_are_decoded_smaller(size: tuple[int, int
     bright = reduced[top:bottom, left:right, 0].astype(float)  # without the grey around the photo
     middle = [left + bright.sum(0) @ (np.arange(right - left) + 0.5) / bright.sum(),
               top + bright.sum(1) @ (np.arange(bottom - top) + 0.5) / bright.sum()]  # fmt: skip
-    np.testing.assert_allclose(
-        middle, edges.reshape(2, 2).mean(0), atol=0.1
-    )  # half a decoded pixel would be 0.2 or more
+    np.testing.assert_allclose(middle, edges.reshape(2, 2).mean(0), atol=0.1)  # half a decoded pixel would be 0.2 or more
     assert abs(reduced.astype(int) - full).mean() < 3
