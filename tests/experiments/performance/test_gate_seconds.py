@@ -1,4 +1,4 @@
-"""The evidence that the gate's fits are timed on is that of dense shelves: as many boxes and names as it says, named as well."""
+"""The evidence that the gate is timed on is that of dense shelves: as many boxes and names as it says, named as well."""
 
 import numpy as np
 import pytest
