@@ -94,7 +94,7 @@ class Canvases:
         """
         photo = self.photos[index]
         view = self.view(index, size)
-        canvas = self.cache.canvas(index, size, lambda: drawn(photo, view, self.config.reduced_decoding))
+        canvas = self.cache.canvas(index, size, lambda: drawn(photo, view, self.config.max_shrink))
         boxes, labels = view.to_canvas(photo.boxes), np.zeros_like(photo.labels) if self.agnostic else photo.labels
         if not plain:
             return augmented(canvas, boxes, labels, self.transform, seed)
@@ -113,15 +113,15 @@ def _on_stride(size: float) -> int:
     return max(STRIDE, round(size / STRIDE) * STRIDE)
 
 
-def drawn(photo: Photo, view: View, reduced: bool) -> Image:
+def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
     """The photo on the canvas of `view`, uint8 (H, W, 3).
 
-    `reduced`: decoded at an eighth, a quarter or half of its size where that has as many pixels as the canvas shows of it. The
+    With `max_shrink` 8, 4 or 2 it is decoded at down to that part of its size, where that has as many pixels as the canvas shows of it. The
     map is the same: coordinates name edges, so that those of the decoded pixels are the photo's divided by that number, also
     where the photo's sides are no multiple of it.
     """
     scale = np.linalg.norm(view.matrix[:, :2], axis=0).max()  # canvas pixels for one of the photo
-    shrink = next((number for number in SHRINKS if reduced and scale * number <= 1), 1)
+    shrink = next((number for number in SHRINKS if number <= max_shrink and scale * number <= 1), 1)
     image = read_image(photo.path, photo.width, photo.height, shrink)
     if shrink == 1:
         return view.warp(image)

@@ -85,7 +85,7 @@ def test_boxes_do_not_move_where_photos_are_decoded_smaller(size: tuple[int, int
     box = np.array([[x0, y0, x1, y1]], np.float32)
     one = Photo(1, path, width, height, box, np.zeros(1, np.int64), np.zeros(1, np.int64), None)
     view = letterbox(width, height, 160, "square", 32)
-    full, reduced = drawn(one, view, reduced=False), drawn(one, view, reduced=True)
+    full, reduced = drawn(one, view), drawn(one, view, max_shrink=8)
     assert reduced.shape == full.shape
     assert not np.array_equal(reduced, full)
     edges = view.to_canvas(box)[0]
