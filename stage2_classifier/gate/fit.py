@@ -54,13 +54,19 @@ def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, s
     valid = gather("valid", ensemble, runs, parts)
     say("gate: nested cross-validation on valid")
     scenes = scenes_of(valid, parts)
-    choice = choose_gate(valid, scenes, np.random.default_rng(seed))
+    choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_progress)
     say(f"gate: {in_words(choice)}")
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed))
     tell(floors)
     write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from, min_scores=floors.min_scores))
     record.write_json(runs / "gate.json", asdict(choice) | {"operating_points": asdict(floors)})
     return choice
+
+
+def say_progress(done: int, total: int) -> None:
+    """Tell of every fourth part of the fits."""
+    if done % max(1, total // 4) == 0 or done == total:
+        say(f"gate: {done}/{total} fits")
 
 
 def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:
