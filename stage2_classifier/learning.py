@@ -20,7 +20,7 @@ from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import TrainingCrops, fit
-from stage2_classifier.model import MEAN, STD, Classifier, normalised, to_input
+from stage2_classifier.model import Classifier, normalised, to_input
 from stage2_classifier.out_of_fold import (
     NO_BOXES,
     Plan,
@@ -117,8 +117,8 @@ def finish(
         "family": "timm",
         "categories": [c.id for c in parts.dataset.categories],
         "size": config.size,
-        "mean": MEAN,
-        "std": STD,
+        "mean": list(model.normalisation.mean),
+        "std": list(model.normalisation.std),
         "margin": config.margin,
         "fit": config.fit,
         "background": model.columns.background,
@@ -169,6 +169,7 @@ def flattery(metrics: dict[str, Any]) -> str:
 
 
 @torch.no_grad()
-def predict(model: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np.ndarray:
+def predict(model: Classifier, crops: np.ndarray, batch: int = 64) -> np.ndarray:
     """Logits (N, C) of uint8 crops (N, H, W, 3)."""
-    return np.concatenate([model(normalised(to_input(crops[i : i + batch]))).numpy() for i in range(0, len(crops), batch)])
+    batches = (to_input(crops[i : i + batch]) for i in range(0, len(crops), batch))
+    return np.concatenate([model(normalised(images, model.normalisation)).numpy() for images in batches])
