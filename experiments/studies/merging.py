@@ -4,7 +4,6 @@
 
 `{seed}` in D, R, A and B stands for the seed; A and B are folders of finished detectors, R holds folds.json. The detectors run
 once; every way merges the same raw outputs. Each is compared with the default of `hylle gate`: WBF at 0.55, view and flip.
-`soft, then wbf` lowers the scores of each view's own boxes by soft-NMS before WBF joins the views.
 """
 
 import argparse
@@ -18,12 +17,11 @@ from rich.table import Table
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
-from fusion.boxes import Detections
-from fusion.merge import Merge, soft_nms
+from fusion.merge import Merge
 from photos import folds
 from photos.data import Photo, read
 from runs.command import Parser, run, say, ticker
-from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
+from stage2_classifier.gate.evidence import raw_outputs
 from stage2_classifier.gate.weighted_views import det_map50, ensemble_of, equal_weights
 
 WAYS: dict[str, Merge] = {
@@ -36,8 +34,10 @@ WAYS: dict[str, Merge] = {
     "wbf 0.55": Merge("wbf", iou=0.55),
     "wbf 0.65": Merge("wbf", iou=0.65),
     "wbf 0.75": Merge("wbf", iou=0.75),
+    "soft-wbf 0.55": Merge("soft_wbf", iou=0.55),
+    "soft-wbf 0.65": Merge("soft_wbf", iou=0.65),
+    "soft-wbf 0.75": Merge("soft_wbf", iou=0.75),
 }
-SOFT_FIRST = "soft, then "  # before a way of WBF
 VIEWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "one view": (["plain"], []),
     "view and flip": (["plain", "flip"], []),
@@ -89,8 +89,6 @@ def one_seed(args: argparse.Namespace, seed: int) -> Scores:
         for way, merge in WAYS.items():
             kept = replace(weighted, merge=replace(merge, max_det=ensemble.merge.max_det))
             scores[views, way] = det_map50(photos, raw, kept)
-            if merge.method == "wbf":
-                scores[views, SOFT_FIRST + way] = det_map50(photos, softened(raw), kept)
     say(f"{args.set}, seed {seed}: {len(photos)} photos, {boxes_per_photo(photos):.0f} boxes a photo")
     return scores
 
@@ -100,22 +98,12 @@ def boxes_per_photo(photos: Sequence[Photo]) -> float:
     return sum(len(photo.boxes) for photo in photos) / max(len(photos), 1)
 
 
-def softened(raw: RawOutputs) -> RawOutputs:
-    """The raw outputs with each view's scores lowered by soft-NMS among its own boxes."""
-    return [[[_soft(view) for view in views] for views in detectors] for detectors in raw]
-
-
-def _soft(view: Detections) -> Detections:
-    keep, lowered = soft_nms(view.boxes, view.scores, Merge().sigma, min_score=0.0)
-    return replace(view.take(keep), scores=lowered)
-
-
 def as_records(set_name: str, by_seed: list[Scores], command: str) -> list[dict[str, Any]]:
     """merging.SET.VIEWS.WAY.map50 and .minus_wbf_flip, paired by seed."""
     rows = []
     setting = f"{len(by_seed)} seeds, held-out photos"
     for views, way in by_seed[0]:
-        key = f"merging.{set_name}.{views}.{way}".replace(", then ", "_").replace(" ", "_").replace("-", "_")
+        key = f"merging.{set_name}.{views}.{way}".replace(" ", "_").replace("-", "_")
         score, minus = over_seeds([scores[views, way] for scores in by_seed]), minus_base(by_seed, views, way)
         rows += [
             records.figure(f"{key}.map50", score, "mAP50", setting, command),
