@@ -35,8 +35,12 @@ def variant(title: str, test: Sequence[Evidence], gate: Gate) -> Variant:
 
 
 def policies(valid: Sequence[Evidence], test: Sequence[Evidence], adopted: Gate) -> list[Variant]:
-    """Every policy, `detector` first, then the gate adopted, without and with further names."""
-    fitted = [variant(policy, test, fit_policy(policy, valid)) for policy in POLICIES]
+    """Every policy, `detector` first, then the gate adopted, without and with further names.
+
+    Without class evidence all policies give the classifier's names, and `raw` stands for them.
+    """
+    tried = POLICIES if any(e.merged.evidence is not None for e in valid) else ("raw",)
+    fitted = [variant(policy, test, fit_policy(policy, valid)) for policy in tried]
     return [*fitted, variant("gate", test, replace(adopted, further=0)), variant(ADOPTED, test, adopted)]
 
 
@@ -46,11 +50,15 @@ def raw(title: str, valid: Sequence[Evidence], test: Sequence[Evidence]) -> Vari
 
 
 def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence]) -> list[Variant]:
-    """`raw`, and `agree` with nothing fitted but its plausible set, on evidence of a classifier that is not calibrated."""
+    """`raw`, and `agree` with nothing fitted but its plausible set, on evidence of a classifier that is not calibrated.
+
+    `agree` is left out where there is no class evidence to agree with.
+    """
     rows, labels = named_boxes(valid)
     threshold = conformal_threshold(mass_above(detector_probabilities(rows, *UNCALIBRATED), labels), COVERAGE)
     agree = Gate("agree", *UNCALIBRATED, COVERAGE, threshold, name_exponent=EXPONENTS[0])
-    return [raw("raw, uncalibrated", valid, test), variant("agree, uncalibrated", test, agree)]
+    with_class_evidence = [variant("agree, uncalibrated", test, agree)] if len(rows) else []
+    return [raw("raw, uncalibrated", valid, test), *with_class_evidence]
 
 
 def knn(

@@ -13,7 +13,8 @@ from fusion.boxes import Detections, iou
 from fusion.ensemble import Ensemble
 from fusion.gate import Gate, change_features, decide, detector_probabilities, gate_input, mass_above, posterior, rank_features
 from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.evidence import Evidence, models_of
+from stage2_classifier.gate.quantiles import scores_as_quantiles
 from stage2_classifier.scaling import detector_scale
 
 # Of equal scores the first listed wins: what CONTEST.md measured as best, and the set that excludes no name. Only the ratio of
@@ -171,5 +172,8 @@ def n_categories(evidence: Sequence[Evidence]) -> int:
 
 
 def score(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> float:
-    """0.7 det + 0.3 cls mAP50 of the decisions."""
-    return scores(match([e.truth for e in evidence], predictions(evidence, gates), n_categories(evidence))).score
+    """0.7 det + 0.3 cls mAP50 of the decisions; photos that different models speak of are each ranked among their own."""
+    decisions, models = predictions(evidence, gates), models_of(evidence)
+    if models.any():
+        decisions = scores_as_quantiles(decisions, models)
+    return scores(match([e.truth for e in evidence], decisions, n_categories(evidence))).score

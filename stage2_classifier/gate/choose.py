@@ -1,8 +1,10 @@
 """Which policy the gate gets, and whether it may change a name at all: nested, scene-grouped cross-validation.
 
 Every gate is judged on photos it was not fitted on. Groups of scenes take turns: the outer turns judge the whole procedure,
-the choice among the policies included; the inner turns, within the others, make that choice. A policy is adopted only when the
-lower end of the procedure's 95 % interval over `detector` is above 0; else the detector keeps its names, and nothing is lost.
+the choice among the policies included; the inner turns, within the others, make that choice. Where different models looked at
+different photos, a turn holds photos of one model's only. A policy is adopted only when the lower end of the procedure's 95 %
+interval over `detector` is above 0; else the detector keeps its names, and nothing is lost. Without a class-aware detector
+there is no such name to keep: the classifier's is the only one, and the policy is `raw`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from fusion.gate import Gate
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.evidence import Evidence, models_of
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
 # The policies, in order of preference: of those whose score is within WITHIN of the best the first is chosen.
@@ -33,10 +35,20 @@ def resampling_groups(scenes: np.ndarray) -> tuple[np.ndarray, str]:
     return np.arange(len(scenes)), "photos"
 
 
-def turns(groups: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """A turn in 0..count-1 for each photo; photos of one group share theirs."""
-    names, index = np.unique(groups, return_inverse=True)
-    return (rng.permutation(len(names)) % min(count, len(names)))[index]
+def turns(groups: np.ndarray, count: int, rng: np.random.Generator, models: np.ndarray | None = None) -> np.ndarray:
+    """The turn (P,) of each photo, of `count` or the next multiple of the number of `models`; a group's photos share theirs.
+
+    All photos of a turn are of one of `models` (P,), as its scores are ranked together. ValueError for a group of several.
+    """
+    models = np.zeros(len(groups), np.int64) if models is None else models
+    if len(np.unique(groups)) < len(set(zip(groups.tolist(), models.tolist(), strict=True))):
+        raise ValueError("turns: got photos of one scene that different models looked at, must be the same models")
+    turn, kinds = np.zeros(len(groups), np.int64), np.unique(models)
+    each = -(-count // max(1, len(kinds)))
+    for k, kind in enumerate(kinds):
+        names, index = np.unique(groups[models == kind], return_inverse=True)
+        turn[models == kind] = k * each + (rng.permutation(len(names)) % min(each, len(names)))[index]
+    return turn
 
 
 def by_turns(
@@ -58,7 +70,7 @@ def match_by_quantile(evidence: Sequence[Evidence], gates: Sequence[Gate], turn:
 
 def cross_fitted_scores(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> dict[str, float]:
     """The score of each of TRIED on photos it was not fitted on, INNER turns, the same for all."""
-    turn = turns(groups, INNER, np.random.default_rng(seed))
+    turn = turns(groups, INNER, np.random.default_rng(seed), models_of(evidence))
     fitted = {p: by_turns(lambda others, _, p=p: fit_policy(p, others), evidence, groups, turn) for p in TRIED}
     return {policy: scores(match_by_quantile(evidence, gates, turn)).score for policy, gates in fitted.items()}
 
@@ -80,15 +92,27 @@ def first_of_the_best(scores: dict[str, float]) -> str:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Photos, by id, and the gate that the procedure made of the photos of the other turns."""
+
+    photos: list[int]
+    gate: Gate
+
+
+@dataclass(frozen=True)
 class Choice:
     """The gate adopted and why: the procedure's gain over `detector` on held-out scenes, the gate that the
     procedure offered, and each policy's cross-fitted score.
+
+    `turns` are of the procedure where it is adopted, else of `detector`: under their gates every photo is decided by what did
+    not see it. There are none with fewer than two scenes.
     """
 
     gate: Gate
     gain: Interval | None
     offered: Gate
     scores: dict[str, float] = field(default_factory=dict)
+    turns: list[Turn] = field(default_factory=list)
 
 
 def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random.Generator) -> Choice:
@@ -100,17 +124,37 @@ def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random
         scenes: (P,), which scene each is of; those of one scene are fitted on and judged together.
         rng: deals the turns and draws the bootstrap.
     """
-    keep = fit_policy("detector", evidence)
+    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng, models_of(evidence))
+    if all(e.merged.evidence is None for e in evidence) and any(e.probabilities is not None for e in evidence):
+        return only_policy("raw", evidence, scenes, turn)
     if all(e.probabilities is None for e in evidence) or len(np.unique(scenes)) < LEAST:
-        return Choice(with_further(keep), None, keep)
-    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng)
+        return only_policy("detector", evidence, scenes, turn)
+    keep = fit_policy("detector", evidence)
     nested = by_turns(lambda others, g: select(others, g, seed), evidence, scenes, turn)
     plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, scenes, turn)
     matches = [match_by_quantile(evidence, gates, turn) for gates in (nested, plain)]
     gain = widened(bootstrap(*matches, scenes, rng), *matches, scenes)
     by_policy = cross_fitted_scores(evidence, scenes, seed)
     offered = fit_policy(first_of_the_best(by_policy), evidence)
-    return Choice(with_further(offered if gain.low > 0 else keep), gain, offered, by_policy)
+    adopted = gain.low > 0
+    judged = as_turns(evidence, nested if adopted else plain, turn)
+    return Choice(with_further(offered if adopted else keep), gain, offered, by_policy, judged)
+
+
+def only_policy(policy: str, evidence: Sequence[Evidence], scenes: np.ndarray, turn: np.ndarray) -> Choice:
+    """The choice where there is only one: `policy`, with its cross-fitted score where there are two turns or more."""
+    gate = fit_policy(policy, evidence)
+    if len(np.unique(turn)) < 2:
+        return Choice(with_further(gate), None, gate)
+    gates = by_turns(lambda others, _: fit_policy(policy, others), evidence, scenes, turn)
+    by_policy = {policy: scores(match_by_quantile(evidence, gates, turn)).score}
+    return Choice(with_further(gate), None, gate, by_policy, as_turns(evidence, gates, turn))
+
+
+def as_turns(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> list[Turn]:
+    """What `by_turns` made, a record for each turn."""
+    by_turn = [np.flatnonzero(turn == k) for k in np.unique(turn)]
+    return [Turn([evidence[i].photo.id for i in own], gates[own[0]]) for own in by_turn]
 
 
 def with_further(gate: Gate) -> Gate:
