@@ -1,17 +1,17 @@
-"""The plan of a fit: which detector at which canvas, which classifier, how many folds, how many epochs, so that it ends in time."""
+"""The plan of a fit: which detector at which canvas, which classifier, how many folds and epochs, so that it ends in time."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.trainings import CLASSIFIER, DETECTOR, Training, scale_for, trainings
-from runs.flags import Flag, check
+from fitting.wishes import Wishes
 from stage1_detector import recipes as detector_recipes
-from stage1_detector.config import STRIDE, Config
+from stage1_detector.config import STRIDE, Config, from_settings
 from stage2_classifier import config as classifier_config
 from stage2_classifier.config import ClassifierConfig
 
@@ -26,38 +26,6 @@ HALF, QUARTER = 0.5, 0.25  # chosen: of the recipes' epochs; what the costlier c
 BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user decides in place of the plan; 0, "" and "auto" leave it to the plan. Each field is a flag."""
-
-    size: Annotated[int, Flag("long side of the detector's canvas, a multiple of 32; 0: planned", 0, 8192, common=True)] = 0
-    epochs: Annotated[int, Flag("the detectors' epochs; 0: planned", 0, 10**6, common=True)] = 0
-    model: Annotated[str, Flag("the detector, a model YAML of ultralytics; empty: planned")] = ""
-    classifier: Annotated[str, Flag("the classifier's backbone, as timm names it; empty: planned", common=True)] = ""
-    crop_size: Annotated[int, Flag("side of a crop in pixels; 0: planned", 0, 2048, common=True)] = 0
-    crop_epochs: Annotated[int, Flag("the classifiers' epochs; 0: planned", 0, 10**6, common=True)] = 0
-    aware: Annotated[
-        str, Flag("a detector of names beside the one of products", choices=("auto", "yes", "no"), common=True)
-    ] = "auto"
-    crops: Annotated[str, Flag("what the classifier learns from", choices=("auto", "shelf", "both"), common=True)] = "auto"
-    folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
-    pretrained: Annotated[str, Flag("what both stages start from: a name, a file, or none", common=True)] = "starter"
-    seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a value that is not allowed, naming the flag."""
-        check(self)
-        if self.size % STRIDE:
-            raise ValueError(f"--size: got {self.size}, must be a multiple of {STRIDE}")
-        if self.folds == 1:
-            raise ValueError("--folds: got 1, need 2 or more: each part is judged by models that did not learn from it")
-
-    @property
-    def fixed(self) -> tuple[str, ...]:
-        """The stages whose epochs are said."""
-        return (DETECTOR,) * (self.epochs > 0) + (CLASSIFIER,) * (self.crop_epochs > 0)
 
 
 class Plan(NamedTuple):
@@ -159,6 +127,19 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
     )
 
 
+def fixed_stages(wishes: Wishes) -> tuple[str, ...]:
+    """The stages whose epochs the user has said."""
+    return (DETECTOR,) * (wishes.epochs > 0) + (CLASSIFIER,) * (wishes.crop_epochs > 0)
+
+
+def procedure_from(settings: Mapping[str, Any]) -> Procedure:
+    """The procedure that `Procedure.settings` made these JSON values of."""
+    values = dict(settings)
+    detector, aware = from_settings(values.pop("detector")), values.pop("aware")
+    classifier = ClassifierConfig(**values.pop("classifier"))
+    return Procedure(detector=detector, classifier=classifier, aware=aware and from_settings(aware), **values)
+
+
 def detector_of(wishes: Wishes, size: int) -> Config:
     """The detector's settings: those of the recipe `small`, which the starter's weights are of."""
     config = replace(detector_recipes.small(), size=size, seed=wishes.seed)
@@ -177,7 +158,7 @@ def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfi
 def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> float:
     """The scale of epochs that so many seconds allow."""
     rest = sum(fixed_parts(procedure, survey, speeds).values())
-    entries = trainings(procedure, survey, wishes.fixed)
+    entries = trainings(procedure, survey, fixed_stages(wishes))
     return scale_for(entries, seconds - rest, lambda training, epochs: training.seconds(speeds, epochs))
 
 
@@ -193,10 +174,10 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
 
 def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, scale: float) -> Plan:
     """The plan of a procedure whose trainings are scaled so."""
-    entries, rest = list(trainings(procedure, survey, wishes.fixed)), fixed_parts(procedure, survey, speeds)
+    entries, rest = list(trainings(procedure, survey, fixed_stages(wishes))), fixed_parts(procedure, survey, speeds)
     epochs = {entry.name: entry.epochs(scale) for entry in entries}
     cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
-    refits = {entry.name for entry in entries if entry.refit}
+    refits = {entry.name: cost[entry.name] for entry in entries if entry.refit}
     folds = {name: value for name, value in cost.items() if name not in refits}
     ordered = (
         folds | {"evidence": rest["evidence"], "gate": rest["gate"]} | {name: cost[name] for name in cost if name in refits}

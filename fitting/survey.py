@@ -49,6 +49,17 @@ class Survey:
         """All products of the list."""
         return self.names + self.silent_names
 
+    @property
+    def summary(self) -> str:
+        """All of it that a user wants to see, in one line."""
+        silent = f" ({self.silent_names} more have none)" if self.silent_names else ""
+        test = f"; {self.test_photos} test photos, kept out of everything" if self.test_photos else ""
+        studio = f"; {self.studio_photos} studio photos of {self.studio_names} names" if self.studio_photos else ""
+        return (
+            f"{self.photos} photos, {self.boxes} boxes, {self.names} names with boxes{silent}, the median one with "
+            f"{self.median_boxes:.0f}{studio}{test}"
+        )
+
 
 def survey(dataset: Dataset, studio: Path | None = None) -> Survey:
     """Count what `dataset` holds; `studio` is the folder of studio photos, if not the data set's own.
@@ -58,9 +69,7 @@ def survey(dataset: Dataset, studio: Path | None = None) -> Survey:
     photos = [photo for photo in dataset.photos if photo.part != "test"]
     sides, longest = box_sides(photos), np.array([max(photo.width, photo.height) for photo in photos])
     if not len(sides):
-        raise DataError(
-            f"{dataset.root}: {len(photos)} photos to train on and 0 boxes, need labels: hylle fit learns from them"
-        )
+        raise DataError(f"{dataset.root}: {len(photos)} photos to train on and 0 boxes, need labels to learn from")
     counts = np.bincount(np.concatenate([photo.labels for photo in photos]), minlength=len(dataset.categories))  # (C,)
     per_box = np.repeat(longest, [len(photo.boxes) for photo in photos])  # (N,)
     pictures = studio_counts(dataset, studio)

@@ -1,4 +1,4 @@
-"""The trainings of a fit as entries with a cost: how long each takes with so many epochs, and how many epochs fit into a time."""
+"""The trainings of a fit as entries with a cost: what each takes with so many epochs, and how many epochs fit into a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -9,7 +9,6 @@ from fitting.survey import Survey
 from stage1_detector import engine
 from stage1_detector.config import Config
 from stage2_classifier import fit
-from stage2_classifier.config import ClassifierConfig
 
 LONGEST = 3.0  # chosen: a refit takes at most so many times its recipe's epochs; that more helps was not shown
 DETECTOR, CLASSIFIER = "detector", "classifier"
@@ -56,7 +55,7 @@ class Training(NamedTuple):
         return speeds.classifier(self.size, epochs * self.epoch_steps, self.photos + self.held_out, crops)
 
     def epochs(self, scale: float) -> int:
-        """Its epochs where all trainings are scaled by `scale`: at least 1, at most those of its recipe, LONGEST times in a refit.
+        """Its epochs where all are scaled by `scale`: at least 1, at most those of its recipe, LONGEST times in a refit.
 
         >>> fold = Training("cross_fit/0/one", DETECTOR, False, 640, 50, 25, 9.0, 0, 40)
         >>> fold.epochs(0.5), fold.epochs(0.0), fold.epochs(2.0), fold._replace(refit=True).epochs(2.0)
@@ -94,13 +93,13 @@ def _of_a_folder(
     )  # fmt: skip
 
 
-def with_epochs(config: Config | ClassifierConfig, epochs: int) -> dict[str, int]:
+def with_epochs(epochs: int) -> dict[str, int]:
     """The settings that give a training just so many epochs: the least number of steps may not stretch them."""
     return {"epochs": epochs, "min_steps": 0}
 
 
 def scale_for(entries: Iterable[Training], seconds: float, cost: Callable[[Training, int], float]) -> float:
-    """The largest scale at which `entries` take at most so many seconds by their `cost`; 0.0 where even 1 epoch each is too long.
+    """The largest scale at which `entries` take at most so many seconds by their `cost`; 0.0 if even 1 epoch each is too long.
 
     >>> scale_for([], 10.0, lambda training, epochs: 1.0)
     3.0

@@ -10,6 +10,7 @@ from hylle import (
     demo,
     distill,
     enroll,
+    fit,
     folds,
     gate,
     judge,
@@ -26,6 +27,7 @@ from runs.command import MISTAKE
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
+    "fit": fit,
     "folds": folds,
     "synth": synth,
     "train-detector": train_detector,
