@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
-from fitting.trainings import CLASSIFIER, DETECTOR, Training, scale_for, trainings
+from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for, trainings
 from fitting.wishes import Wishes
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import STRIDE, Config, from_settings

@@ -15,7 +15,7 @@ from fitting.procedure import Fitted, Procedure, Say
 from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.time_keeper import TimeKeeper
-from fitting.trainings import trainings
+from fitting.workload import trainings
 from fitting.wishes import Wishes
 from photos.data import Dataset, Photo
 from submission import judge_machine, sandbox

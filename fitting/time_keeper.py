@@ -10,7 +10,7 @@ from fitting.ledger import Ledger
 from fitting.plan import AIM
 from fitting.procedure import Say
 from fitting.speeds import Speeds
-from fitting.trainings import Training, scale_for, with_epochs
+from fitting.workload import Training, scale_for, with_epochs
 from stage1_detector.config import Config
 from stage2_classifier.config import ClassifierConfig
 

@@ -1,0 +1,201 @@
+"""A fit keeps its minutes: trainings are played by a clock that is set forward by what they would take."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fitting import ledger as ledgers
+from fitting.ledger import Ledger
+from fitting.plan import AIM, lay_out, procedure_from
+from fitting.speeds import Curve, Speeds
+from fitting.survey import Survey
+from fitting.time_keeper import TimeKeeper
+from fitting.workload import DETECTOR, LONGEST, trainings
+from fitting.wishes import Wishes
+
+# About what was measured on two cores without a GPU.
+SPEEDS = Speeds(
+    learn=Curve.through((320, 0.1), (640, 0.4)), find=Curve.through((320, 0.05), (640, 0.15)), detector_start=15.0,
+    step=Curve.through((64, 0.15), (96, 0.33)), name=0.003, classifier_start=12.0, read=0.05, memory_gb=10.0, device="cpu",
+)  # fmt: skip
+FRIDGE = Survey(20, 5, 180, 9, 8, 0, 22.0, 1200, 0.045, 123)
+CONTEST = Survey(95, 0, 8500, 150, 356, 12, 15.0, 4000, 0.03, 250, 340, 1700)
+VIDEO = Survey(187, 60, 575, 9, 19, 0, 25.0, 960, 0.129, 327)
+STRIPS = Survey(144, 0, 1127, 12, 10, 0, 103.0, 640, 0.056, 89)
+SETS = {"a fridge": FRIDGE, "a contest": CONTEST, "a video": VIDEO, "strips": STRIPS}
+
+
+class Killed(Exception):
+    """The fit was killed, in the middle of a part."""
+
+
+@dataclass
+class Clock:
+    """Seconds since 1970, as the played fit sees them."""
+
+    now: float = 1e6
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def faster(speeds: Speeds, detectors: float, classifiers: float) -> Speeds:
+    """The speeds of a machine whose stages take so many times as long."""
+    curves = {name: Curve(curve.fixed * f, curve.per_pixel * f) for name, curve, f in (
+        ("learn", speeds.learn, detectors), ("find", speeds.find, detectors), ("step", speeds.step, classifiers),
+    )}  # fmt: skip
+    starts = {"detector_start": speeds.detector_start * detectors, "classifier_start": speeds.classifier_start * classifiers}
+    return replace(speeds, **curves, **starts, name=speeds.name * classifiers)
+
+
+def play(
+    runs: Path, survey: Survey, minutes: float, true: Speeds, clock: Clock, kill: int = -1, found: Speeds = SPEEDS
+) -> Ledger:
+    """One start of a fit on a machine of the `true` speeds, measured as `found`; killed in the part of number `kill`."""
+    ledger = ledgers.load(runs) or Ledger({}, {}, minutes)
+    if not ledger.parts:
+        ledger.take(lay_out(survey, found, Wishes(), minutes * 60 * AIM))
+    procedure = procedure_from(ledger.procedure)
+    entries = {entry.name: entry for entry in trainings(procedure, survey)}
+    keeper = TimeKeeper(runs, ledger, list(entries.values()), found, lambda line: None, clock)
+    for number, (name, part) in enumerate(ledger.parts.items()):
+        if name not in entries:
+            keeper.begin(name)
+            seconds = part.foreseen
+        elif entries[name].stage == DETECTOR:
+            seconds = entries[name].seconds(true, keeper.detector(name, procedure.detector).epochs)
+        else:
+            seconds = entries[name].seconds(true, keeper.classifier(name, procedure.classifier).epochs)
+        seconds = 0.0 if part.done else seconds - part.seconds  # a finished part is reused, a stopped one resumed
+        if number == kill:
+            work(runs, clock, seconds / 2)
+            raise Killed
+        clock.now += seconds
+        keeper.done(name)
+    return ledger
+
+
+def work(runs: Path, clock: Clock, seconds: float) -> None:
+    """Leave progress each minute, as a training does, for so many seconds."""
+    for _ in range(int(seconds // 60)):
+        clock.now += 60.0
+        sign = runs / "progress.json"
+        sign.touch()
+        os.utime(sign, (clock.now, clock.now))
+    clock.now += seconds % 60
+
+
+def refusing(line: str) -> None:
+    pytest.fail(f"told: {line}")
+
+
+@pytest.mark.parametrize("survey", SETS.values(), ids=SETS)
+@pytest.mark.parametrize("minutes", [15.0, 45.0, 90.0])
+def test_the_minutes_are_kept_where_all_takes_what_was_measured(tmp_path: Path, survey: Survey, minutes: float) -> None:
+    ledger = play(tmp_path, survey, minutes, SPEEDS, Clock())
+    assert 0.9 * minutes <= ledger.spent / 60 <= minutes
+    assert all(part.done for part in ledger.parts.values())
+
+
+@pytest.mark.parametrize("survey", SETS.values(), ids=SETS)
+@pytest.mark.parametrize(("detectors", "classifiers"), [(1.4, 1.0), (0.7, 1.0), (1.0, 1.5), (1.3, 0.7), (0.8, 0.8)])
+def test_the_minutes_are_kept_where_trainings_take_longer_or_less(
+    tmp_path: Path, survey: Survey, detectors: float, classifiers: float
+) -> None:
+    ledger = play(tmp_path, survey, 45.0, faster(SPEEDS, detectors, classifiers), Clock())
+    assert 0.9 * 45 <= ledger.spent / 60 <= 1.1 * 45
+    assert ledger.changes
+
+
+def test_the_minutes_are_kept_over_many_sets_and_machines(tmp_path: Path) -> None:
+    rng, shares = np.random.default_rng(0), []
+    for k in range(60):
+        photos = int(rng.integers(20, 400))
+        survey = replace(FRIDGE, photos=photos, boxes=photos * int(rng.integers(2, 60)), short_share=rng.uniform(0.02, 0.2))
+        true = faster(SPEEDS, *np.exp(rng.uniform(-0.3, 0.3, 2)))
+        (runs := tmp_path / str(k)).mkdir()
+        try:
+            ledger = play(runs, survey, 60.0, true, Clock())
+        except ValueError as error:  # too few minutes, and it says so before it begins
+            assert "the least is about" in str(error)
+            continue
+        shares.append(ledger.spent / 3600)
+    assert len(shares) > 40
+    assert min(shares) >= 0.9 and max(shares) <= 1.1
+
+
+def test_a_machine_ten_times_slower_gets_a_smaller_plan_and_keeps_its_minutes_too(tmp_path: Path) -> None:
+    slow = faster(SPEEDS, 10.0, 10.0)
+    quick, small = (lay_out(VIDEO, speeds, Wishes(), 90 * 60) for speeds in (SPEEDS, slow))
+    assert small.scale < quick.scale / 3
+    ledger = play(tmp_path, VIDEO, 90.0, slow, Clock(), found=slow)
+    assert 0.9 * 90 <= ledger.spent / 60 <= 90
+
+
+def test_a_machine_that_is_twice_as_slow_as_measured_shortens_what_is_still_to_come(tmp_path: Path) -> None:
+    ledger = play(tmp_path, FRIDGE, 90.0, faster(SPEEDS, 2.0, 2.0), Clock())
+    assert ledger.spent / 60 <= 1.1 * 90
+    assert ledger.parts["one"].epochs < ledger.parts["cross_fit/0/one"].epochs
+
+
+def test_what_is_left_over_goes_into_the_refit(tmp_path: Path) -> None:
+    ledger = play(tmp_path, FRIDGE, 90.0, faster(SPEEDS, 0.6, 0.6), Clock())
+    planned = lay_out(FRIDGE, SPEEDS, Wishes(), 90 * 60 * AIM)
+    assert ledger.parts["one"].epochs > planned.epochs["one"]
+    assert ledger.parts["cross_fit/1/one"].epochs == planned.epochs["cross_fit/1/one"]  # the folds' models stay alike
+
+
+@pytest.mark.parametrize("kill", range(9))
+def test_a_fit_that_is_killed_in_any_part_goes_on_with_what_was_decided(tmp_path: Path, kill: int) -> None:
+    clock, true = Clock(), faster(SPEEDS, 1.3, 0.8)
+    with pytest.raises(Killed):
+        play(tmp_path, FRIDGE, 45.0, true, clock, kill)
+    stopped = ledgers.load(tmp_path)
+    assert stopped is not None and 0 <= clock.now - 1e6 - stopped.spent < 61  # what was done before the kill counts
+    decided = {name: part.epochs for name, part in stopped.parts.items() if part.decided}
+    clock.now += 7 * 3600  # hours in which nothing runs do not
+    ledger = play(tmp_path, FRIDGE, 45.0, true, clock)
+    assert {name: ledger.parts[name].epochs for name in decided} == decided
+    assert 0.9 * 45 <= ledger.spent / 60 <= 1.1 * 45
+
+
+def test_a_finished_fit_that_is_called_again_changes_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    first = play(tmp_path, FRIDGE, 45.0, SPEEDS, clock)
+    again = play(tmp_path, FRIDGE, 45.0, SPEEDS, clock)
+    assert again == first
+
+
+def test_where_not_even_one_epoch_fits_any_more_it_is_told(tmp_path: Path) -> None:
+    lines: list[str] = []
+    ledger = Ledger({}, {}, 10.0)
+    ledger.take(lay_out(FRIDGE, SPEEDS, Wishes(), 600.0))
+    procedure = procedure_from(ledger.procedure)
+    clock = Clock()
+    keeper = TimeKeeper(tmp_path, ledger, list(trainings(procedure, FRIDGE)), SPEEDS, lines.append, clock)
+    keeper.detector("cross_fit/0/one", procedure.detector)
+    clock.now += 1200
+    keeper.done("cross_fit/0/one")
+    config = keeper.classifier("cross_fit/0/classifier_shelf", procedure.classifier)
+    assert (config.epochs, config.min_steps) == (1, 0)
+    assert any("minutes more than there are" in line for line in lines)
+
+
+def test_epochs_that_the_user_has_said_are_never_changed(tmp_path: Path) -> None:
+    wishes = Wishes(epochs=7)
+    plan = lay_out(FRIDGE, SPEEDS, wishes, 2700.0)
+    assert {epochs for name, epochs in plan.epochs.items() if name.endswith("one")} == {7}
+    ledger = Ledger({}, {}, 45.0)
+    ledger.take(plan)
+    entries = list(trainings(plan.procedure, FRIDGE, (DETECTOR,)))
+    keeper = TimeKeeper(tmp_path, ledger, entries, SPEEDS, refusing, Clock())
+    assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs == 7
+
+
+def test_no_refit_is_longer_than_the_longest(tmp_path: Path) -> None:
+    ledger = play(tmp_path, FRIDGE, 600.0, SPEEDS, Clock())
+    assert ledger.parts["one"].epochs == LONGEST * ledger.parts["cross_fit/0/one"].epochs
+    assert ledger.spent / 60 < 300
