@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from experiments.figures.ablation_table import Variant
-from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
 from fusion.gate import POLICIES, Gate, choose_labels, detector_probabilities, mass_above
 from fusion.models import Model
@@ -15,12 +14,12 @@ from fusion.views import crop
 from photos.data import Dataset, read_image
 from photos.folds import Folds
 from photos.studio import STUDIO
-from runs import record
 from runs.command import say
 from stage2_classifier import neighbours
 from stage2_classifier.crops import shelf_regions, studio_regions
-from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policy, named_boxes, predictions, true_names
-from stage2_classifier.gate.evidence import BoxesToName, Evidence, OutputCache, probabilities_at
+from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policy, named_boxes, predictions
+from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
 
 ADOPTED = "gate + further names"
 UNCALIBRATED = (1.0, 1e-6)  # temperature and floor of class evidence that is not calibrated
@@ -105,18 +104,7 @@ def _knn_probabilities(gallery: neighbours.Embedded, queries: np.ndarray, n_name
 
 def oracles(runs: Path, ensemble: Ensemble, test: Sequence[Evidence]) -> list[Variant]:
     """Perfect names on the merged boxes, in their order; and the first classifier's names on perfect boxes."""
-    boxes = {e.photo.id: e.photo.boxes for e in test}
-    key = record.digest({photo_id: rows.tolist() for photo_id, rows in boxes.items()})
-    true_boxes = BoxesToName([e.photo for e in test], boxes, key)
-    rows = probabilities_at(true_boxes, ensemble.classifiers[0], len(ensemble.categories), OutputCache(runs, runs / "raw"))
-    perfect = [Evidence(e.photo, Detections(e.photo.boxes, np.ones(len(p), np.float32), e.photo.labels), p)
-               for e, p in zip(test, rows, strict=True)]  # fmt: skip
     named_rightly = [with_true_names(e, e.merged) for e in test]
-    box_oracle = replace(variant("box oracle (raw)", perfect, Gate("raw", name_exponent=0.5)), names=None)
+    perfect = on_true_boxes(runs, ensemble, test)
+    box_oracle = replace(variant("box oracle (raw)", perfect, ON_TRUE_BOXES), names=None)
     return [Variant("name oracle", named_rightly, [d.labels for d in named_rightly]), box_oracle]
-
-
-def with_true_names(evidence: Evidence, detections: Detections) -> Detections:
-    """`detections` with the true name wherever there is one: what perfect naming would score."""
-    truth = true_names(evidence.truth, detections.boxes)
-    return replace(detections, labels=np.where(truth >= 0, truth, detections.labels))

@@ -98,7 +98,8 @@ def train_detector(
             metrics = validation.finish_unscored(network, out, config, described, photos["train"])
         else:
             metrics = validation.finish(network, out, config, described, photos["valid"], n_categories)
-        record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
+        n_epochs = engine.epochs(config, len(photos["train"]))
+        record.write_run(out, settings, metrics | {"epochs": n_epochs, "minutes": (time.time() - started) / 60})
     return out / "model.onnx"
 
 

@@ -62,7 +62,8 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
     )
     if metrics["calibration"] in scaling.CHANGES_NAMES and not request.refit:
         say(f"{title}: {flattery(metrics)}; the gate is fitted on the latter")
-    return metrics | {"loader_share": fitted.loader_share, "minutes": (time.time() - started) / 60}
+    metrics |= {"loader_share": fitted.loader_share, "epochs": fitted.epochs}
+    return metrics | {"minutes": (time.time() - started) / 60}
 
 
 class TrainingPhotos(NamedTuple):
