@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
-from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for, trainings
 from fitting.wishes import Wishes
+from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for, trainings
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import STRIDE, Config, from_settings
 from stage2_classifier import config as classifier_config
@@ -124,6 +124,7 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
         pretrained=wishes.pretrained,
         folds=folds,
         seed=wishes.seed,
+        groups=wishes.groups,
     )
 
 
@@ -166,9 +167,11 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     """Seconds of what is no training."""
     size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
     return {
+        "scenes": speeds.scenes(survey),
         "evidence": speeds.evidence(size, survey, detectors),
         "gate": speeds.gate(survey),
-        "zip": speeds.ending(size, SANDBOX_PHOTOS + survey.test_photos),
+        "figures": speeds.figures(size, survey, detectors),
+        "zip": speeds.ending(size, SANDBOX_PHOTOS),
     }
 
 
@@ -177,12 +180,11 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     entries, rest = list(trainings(procedure, survey, fixed_stages(wishes))), fixed_parts(procedure, survey, speeds)
     epochs = {entry.name: entry.epochs(scale) for entry in entries}
     cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
-    refits = {entry.name: cost[entry.name] for entry in entries if entry.refit}
-    folds = {name: value for name, value in cost.items() if name not in refits}
-    ordered = (
-        folds | {"evidence": rest["evidence"], "gate": rest["gate"]} | {name: cost[name] for name in cost if name in refits}
-    )
-    return Plan(procedure, epochs, ordered | {"zip": rest["zip"]}, scale, reasons(procedure, survey, wishes, entries))
+    refits = [entry.name for entry in entries if entry.refit]
+    folds = [entry.name for entry in entries if not entry.refit]
+    order = ["scenes", *folds, "evidence", "gate", *refits, "figures", "zip"]
+    seconds = {name: (cost | rest)[name] for name in order}
+    return Plan(procedure, epochs, seconds, scale, reasons(procedure, survey, wishes, entries))
 
 
 def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[Training]) -> dict[str, str]:

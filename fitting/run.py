@@ -1,6 +1,6 @@
 """The whole procedure for one data set, in one run folder; called again it reuses each part that is finished.
 
-    folds -> a detector and a classifier for each, on the other folds -> the same on all photos -> a gate from all photos
+    folds -> a detector and a classifier for each, on the other folds -> a gate from all photos -> models of all photos
 
 Nothing is fitted on what its models were trained on: the gate, the classifier's calibration and the figures come from the folds'
 models on the photos left out. The models of R itself are trained on all of them, so nothing there is scored but on a test part.
@@ -42,18 +42,20 @@ class Gated(NamedTuple):
     pooled: Pooled
 
 
-def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say) -> Fitted:
+def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None) -> Fitted:
     """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, ensemble.json, fitted.json}.
 
+    The `clock` may say how long each training is; the refit comes last, so that it can take the time that is left.
     Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights.
     """
-    dataset, clock = read(data), Clock()
+    dataset, clock = read(data), clock or Clock()
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k in range(len(by_fold)):
         trainings.train_fold(data, runs, k, procedure, clock)
-    trainings.refit(data, runs, procedure, clock)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
+    trainings.refit(data, runs, procedure, clock)
+    gated = shipped(runs, gated)
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
     fitted = replace(fitted, seconds=clock.seconds)
@@ -62,7 +64,7 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say) -> Fit
 
 
 def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Gated:
-    """The gate from all photos, each looked at by the models that did not see it; written into RUNS/ensemble.json."""
+    """The gate from all photos, each looked at by the models that did not see it."""
     dataset = by_fold[0].dataset
     own = has_own_ensemble(runs)
     ensemble = pooled.wanted_ensemble(runs, procedure, dataset, own, say)
@@ -73,10 +75,15 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
     with clock.timed("gate"):
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
-    gated = replace(ensemble, gate=choice.gate, made_from=fingerprints(runs, files_of(ensemble)))
-    record.write_json(runs / "gate.json", asdict(choice))
-    write_ensemble(runs, gated)
-    return Gated(gated, choice, evidence)
+    return Gated(replace(ensemble, gate=choice.gate), choice, evidence)
+
+
+def shipped(runs: Path, gated: Gated) -> Gated:
+    """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
+    ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
+    record.write_json(runs / "gate.json", asdict(gated.choice))
+    write_ensemble(runs, ensemble)
+    return gated._replace(ensemble=ensemble)
 
 
 def has_own_ensemble(runs: Path) -> bool:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fitting import machine
+from fitting import cross_fit, machine
 from fitting.ledger import Ledger
 from fitting.plan import AIM, SANDBOX_PHOTOS, candidates, fixed_stages, lay_out, procedure_from
-from fitting.pooled import run_procedure
 from fitting.procedure import Fitted, Procedure, Say
+from fitting.run import run_procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.time_keeper import TimeKeeper
-from fitting.workload import trainings
 from fitting.wishes import Wishes
+from fitting.workload import trainings
 from photos.data import Dataset, Photo
 from submission import judge_machine, sandbox
 from submission.build import build
@@ -69,12 +69,14 @@ def finish(session: Session, say: Say) -> Fitted:
     entries = list(trainings(procedure, order.survey, fixed_stages(order.wishes)))
     keeper = TimeKeeper(order.runs, session.ledger, entries, session.speeds, say)
     keeper.last = order.started
+    with keeper.timed("scenes"):
+        _, *by_fold = cross_fit.deal(order.dataset, order.runs, procedure, lambda line: None)  # told when it is dealt again
+    keeper.keep_folds(len(by_fold))
     fitted = run_procedure(order.dataset.root, order.runs, procedure, say, keeper)
-    keeper.begin("zip")
-    sha = build(order.runs, order.runs / ZIP)
-    say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
-    say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
-    keeper.done("zip")
+    with keeper.timed("zip"):
+        sha = build(order.runs, order.runs / ZIP)
+        say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
+        say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
     return fitted
 
 

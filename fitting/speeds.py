@@ -8,6 +8,8 @@ VALIDATIONS = 11  # derived: stage1_detector.engine.VALIDATIONS_PER_RUN, and onc
 VIEWS = 2  # taken: stage2_classifier.gate.ensemble.default_ensemble looks at each photo and at its mirror image
 FOUND = 1.5  # chosen: boxes found and named on a photo, for each product on it
 GATE_SECONDS, GATE_BOX_SECONDS = 5.0, 0.03  # chosen: of the gate's fits, and for each box; corrected once it is measured
+FIGURES_SECONDS = 10.0  # chosen: the bootstrap of what it is worth
+SCENE_SECONDS = 0.15  # chosen: comparing a photo with its likes
 ENDING_SECONDS = 45.0  # chosen: packing, checking and the sandbox's start; corrected by nothing, so on the safe side
 
 
@@ -80,6 +82,15 @@ class Speeds:
         """The gate's fits."""
         return GATE_SECONDS + GATE_BOX_SECONDS * found.boxes
 
+    def figures(self, size: int, found: Survey, detectors: int) -> float:
+        """What the whole is worth: names of the true boxes, and the models that ship on the test part."""
+        looks = found.test_photos * (self.read + VIEWS * self.find.at(size) * detectors)
+        return FIGURES_SECONDS + found.photos * self.read + found.boxes * self.name + looks
+
     def ending(self, size: int, photos: int) -> float:
         """Packing and checking the zip, and running it on so many photos in the sandbox."""
         return ENDING_SECONDS + photos * (self.read + VIEWS * self.find.at(size))
+
+    def scenes(self, found: Survey) -> float:
+        """Finding which photos show one shelf."""
+        return (found.photos + found.test_photos) * (self.read + SCENE_SECONDS)

@@ -2,23 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
+from fitting.cross_fit import FOLDER
 from fitting.ledger import Ledger
 from fitting.plan import AIM
 from fitting.procedure import Say
 from fitting.speeds import Speeds
+from fitting.trainings import Clock
 from fitting.workload import Training, scale_for, with_epochs
 from stage1_detector.config import Config
 from stage2_classifier.config import ClassifierConfig
 
 ALIKE = 0.75  # chosen: fold models stay alike, with the epochs of the first, unless time allows less than this share of them
-Settings = TypeVar("Settings", Config, ClassifierConfig)
 
 
-class TimeKeeper:
+class TimeKeeper(Clock):
     """Decides epochs in the course of a fit and notes all of it in R/plan.json, from which a stopped fit goes on.
 
     A training that was begun once keeps its epochs, so that it can be resumed. The epochs of those still to come are scaled by
@@ -27,51 +28,61 @@ class TimeKeeper:
 
     def __init__(
         self, runs: Path, ledger: Ledger, entries: Sequence[Training], speeds: Speeds, say: Say,
-        clock: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self.runs, self.ledger, self.speeds, self.say, self.clock = runs, ledger, speeds, say, clock
+        super().__init__()
+        self.runs, self.ledger, self.speeds, self.say, self.now = runs, ledger, speeds, say, now
         self.trainings = {entry.name: entry for entry in entries}
-        self.last = clock()
+        self.last = now()
 
     @property
     def left(self) -> float:
         """Seconds that are left, by now."""
-        return self.ledger.minutes * 60 * AIM - self.ledger.spent - (self.clock() - self.last)
+        return self.ledger.minutes * 60 * AIM - self.ledger.spent - (self.now() - self.last)
 
-    def detector(self, step: str, config: Config) -> Config:
-        """`config` with the epochs that the training `step` gets; it begins now."""
-        return self._begin(step, config)
-
-    def classifier(self, step: str, config: ClassifierConfig) -> ClassifierConfig:
-        """`config` with the epochs that the training `step` gets; it begins now."""
-        return self._begin(step, config)
-
-    def begin(self, name: str) -> None:
-        """Note that a part that is no training begins."""
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Notes that a part begins, with the epochs that it gets if it is a training, and what it took when it is done."""
+        self._note("")
+        if name in self.trainings and not self.ledger.parts[name].decided:
+            self._decide(name)
         self._note(name)
+        try:
+            with super().timed(name):
+                yield
+        except BaseException:  # also Ctrl-C: what was done so far counts
+            self._note("")
+            raise
+        self._note("", done=name)
 
-    def done(self, name: str) -> None:
-        """Note that a part is done, and what it took."""
-        self._note("")
-        if name in self.ledger.parts:
-            self.ledger.parts[name].done = True
-        self.ledger.write(self.runs)
+    def detector(self, name: str, config: Config) -> Config:
+        """`config` with the epochs that were decided."""
+        return replace(config, **with_epochs(self.ledger.parts[name].epochs))
 
-    def _begin(self, step: str, config: Settings) -> Settings:
-        self._note("")
-        part = self.ledger.parts[step]
-        if not part.decided:
-            self._decide(step)
-        self._note(step)
-        return replace(config, **with_epochs(part.epochs))
+    def classifier(self, name: str, config: ClassifierConfig) -> ClassifierConfig:
+        """`config` with the epochs that were decided."""
+        return replace(config, **with_epochs(self.ledger.parts[name].epochs))
 
-    def _note(self, running: str) -> None:
+    def keep_folds(self, count: int) -> None:
+        """Take the folds from number `count` on out of the plan: there are not so many scenes."""
+        names = {f"{FOLDER}/{k}/" for k in range(count)}
+        gone = [
+            name for name, entry in self.trainings.items() if not entry.refit and name.rpartition("/")[0] + "/" not in names
+        ]
+        for name in gone:
+            del self.trainings[name], self.ledger.parts[name]
+        if gone:
+            self._tell(f"{count} folds, as no more scenes have boxes: {len(gone)} trainings fewer")
+
+    def _note(self, running: str, done: str = "") -> None:
         """Count the time since the last note, of the part that was running; `running` is at work from now on."""
-        now = self.clock()
+        now = self.now()
         worked, self.last = now - self.last, now
         self.ledger.spent += worked
         if self.ledger.running in self.ledger.parts:
             self.ledger.parts[self.ledger.running].seconds += worked
+        if done in self.ledger.parts:
+            self.ledger.parts[done].done = True
         self.ledger.running, self.ledger.since = running, now
         self.ledger.write(self.runs)
 

@@ -13,11 +13,15 @@ from runs import record
 from stage1_detector.config import Config
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage2_classifier.classifier_run import ClassifierRun, run_name, train_classifier
+from stage2_classifier.config import ClassifierConfig
 
 
 @dataclass
 class Clock:
-    """Seconds that each part took in this call, by its name."""
+    """Seconds that each part took in this call, by its name: a training's is its folder below R.
+
+    It is asked for the settings of each training right before; this one leaves them as they are.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -30,6 +34,14 @@ class Clock:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
 
+    def detector(self, name: str, config: Config) -> Config:
+        """The settings of the detector's training in the folder R/NAME."""
+        return config
+
+    def classifier(self, name: str, config: ClassifierConfig) -> ClassifierConfig:
+        """The settings of the classifier's training in the folder R/NAME."""
+        return config
+
 
 def classifier_name(procedure: Procedure) -> str:
     """The classifier's folder in a run folder."""
@@ -38,31 +50,37 @@ def classifier_name(procedure: Procedure) -> str:
 
 def train_fold(data: Path, runs: Path, number: int, procedure: Procedure, clock: Clock) -> None:
     """The detectors and the classifier of fold `number`, in RUNS/cross_fit/NUMBER."""
-    folder, prefix = runs / FOLDER / str(number), f"fold {number + 1} "
+    folder, prefix = runs / FOLDER / str(number), f"{FOLDER}/{number}/"
     with clock.timed(f"{prefix}one"):
-        train_detector(detector_request(data, folder, "one", procedure.pretrained_path), procedure.detector)
+        config = clock.detector(f"{prefix}one", procedure.detector)
+        train_detector(detector_request(data, folder, "one", procedure.pretrained_path), config)
     if procedure.aware is not None:
         with clock.timed(f"{prefix}all"):
             start = record.weights_of(folder / "one")
-            train_detector(detector_request(data, folder, "all", start), procedure.aware)
-    with clock.timed(f"{prefix}classifier"):
-        train_classifier(classifier_request(data, folder, procedure), procedure.classifier)
+            config = clock.detector(f"{prefix}all", procedure.aware)
+            train_detector(detector_request(data, folder, "all", start), config)
+    name = prefix + classifier_name(procedure)
+    with clock.timed(name):
+        train_classifier(classifier_request(data, folder, procedure), clock.classifier(name, procedure.classifier))
 
 
 def refit(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
-    """The models that ship, in RUNS: trained on all photos, for as many epochs as the longest of the folds' trainings."""
-    with clock.timed("refit one"):
+    """The models that ship, in RUNS: trained on all photos, for as many epochs as the longest of the folds' trainings, unless
+    the clock says otherwise.
+    """
+    with clock.timed("one"):
         request = replace(detector_request(data, runs, "one", procedure.pretrained_path), refit=True)
-        train_detector(request, without_selection(procedure.detector, epochs_of_folds(runs, "one")))
+        train_detector(request, clock.detector("one", without_selection(procedure.detector, epochs_of_folds(runs, "one"))))
     if procedure.aware is not None:
-        with clock.timed("refit all"):
+        with clock.timed("all"):
             start = record.weights_of(runs / "one")
             request = replace(detector_request(data, runs, "all", start), refit=True)
-            train_detector(request, without_selection(procedure.aware, epochs_of_folds(runs, "all")))
-    with clock.timed("refit classifier"):
-        epochs = epochs_of_folds(runs, classifier_name(procedure))
+            train_detector(request, clock.detector("all", without_selection(procedure.aware, epochs_of_folds(runs, "all"))))
+    name = classifier_name(procedure)
+    with clock.timed(name):
+        config = replace(procedure.classifier, epochs=epochs_of_folds(runs, name), min_steps=0)
         request_all = replace(classifier_request(data, runs, procedure), refit=runs / FOLDER)
-        train_classifier(request_all, replace(procedure.classifier, epochs=epochs, min_steps=0))
+        train_classifier(request_all, clock.classifier(name, config))
 
 
 def without_selection(config: Config, epochs: int) -> Config:

@@ -6,9 +6,9 @@ import pytest
 
 from fitting.plan import READABLE, candidates, canvases, lay_out, procedure_from
 from fitting.speeds import Curve
-from fitting.workload import scale_for, trainings
 from fitting.wishes import Wishes
-from tests.fitting.test_time_keeper import CONTEST, FRIDGE, SETS, SPEEDS, VIDEO
+from fitting.workload import scale_for, trainings
+from tests.fitting.sets import CONTEST, FRIDGE, SETS, SPEEDS, VIDEO
 
 
 @pytest.mark.parametrize("survey", SETS.values(), ids=SETS)
@@ -75,8 +75,8 @@ def test_small_products_get_small_crops() -> None:
 
 def test_every_choice_can_be_the_users() -> None:
     wishes = Wishes(
-        size=256, epochs=5, model="yolo11n.yaml", classifier="resnet18", crop_size=48, crop_epochs=3, aware="yes", crops="shelf",
-        folds=4, pretrained="none", seed=3,
+        size=256, epochs=5, model="yolo11n.yaml", classifier="resnet18", crop_size=48, crop_epochs=3, aware="yes",
+        crops="shelf", folds=4, pretrained="none", seed=3,
     )  # fmt: skip
     procedure = lay_out(CONTEST, SPEEDS, wishes, 90000).procedure
     detector, classifier = procedure.detector, procedure.classifier

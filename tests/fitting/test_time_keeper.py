@@ -13,23 +13,13 @@ from fitting.plan import AIM, lay_out, procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
 from fitting.time_keeper import TimeKeeper
-from fitting.workload import DETECTOR, LONGEST, trainings
 from fitting.wishes import Wishes
-
-# About what was measured on two cores without a GPU.
-SPEEDS = Speeds(
-    learn=Curve.through((320, 0.1), (640, 0.4)), find=Curve.through((320, 0.05), (640, 0.15)), detector_start=15.0,
-    step=Curve.through((64, 0.15), (96, 0.33)), name=0.003, classifier_start=12.0, read=0.05, memory_gb=10.0, device="cpu",
-)  # fmt: skip
-FRIDGE = Survey(20, 5, 180, 9, 8, 0, 22.0, 1200, 0.045, 123)
-CONTEST = Survey(95, 0, 8500, 150, 356, 12, 15.0, 4000, 0.03, 250, 340, 1700)
-VIDEO = Survey(187, 60, 575, 9, 19, 0, 25.0, 960, 0.129, 327)
-STRIPS = Survey(144, 0, 1127, 12, 10, 0, 103.0, 640, 0.056, 89)
-SETS = {"a fridge": FRIDGE, "a contest": CONTEST, "a video": VIDEO, "strips": STRIPS}
+from fitting.workload import DETECTOR, LONGEST, trainings
+from tests.fitting.sets import FRIDGE, SETS, SPEEDS, VIDEO
 
 
 class Killed(Exception):
-    """The fit was killed, in the middle of a part."""
+    """The fit was killed in the middle of a part, with plan.json as it was then: nothing more is written after a kill -9."""
 
 
 @dataclass
@@ -62,19 +52,17 @@ def play(
     entries = {entry.name: entry for entry in trainings(procedure, survey)}
     keeper = TimeKeeper(runs, ledger, list(entries.values()), found, lambda line: None, clock)
     for number, (name, part) in enumerate(ledger.parts.items()):
-        if name not in entries:
-            keeper.begin(name)
+        seconds_before, was_done = part.seconds, part.done
+        with keeper.timed(name):
             seconds = part.foreseen
-        elif entries[name].stage == DETECTOR:
-            seconds = entries[name].seconds(true, keeper.detector(name, procedure.detector).epochs)
-        else:
-            seconds = entries[name].seconds(true, keeper.classifier(name, procedure.classifier).epochs)
-        seconds = 0.0 if part.done else seconds - part.seconds  # a finished part is reused, a stopped one resumed
-        if number == kill:
-            work(runs, clock, seconds / 2)
-            raise Killed
-        clock.now += seconds
-        keeper.done(name)
+            if name in entries and entries[name].stage == DETECTOR:
+                seconds = entries[name].seconds(true, keeper.detector(name, procedure.detector).epochs)
+            elif name in entries:
+                seconds = entries[name].seconds(true, keeper.classifier(name, procedure.classifier).epochs)
+            if number == kill:
+                work(runs, clock, seconds / 2)
+                raise Killed((runs / ledgers.NAME).read_bytes())
+            clock.now += 0.0 if was_done else seconds - seconds_before  # a finished part is reused, a stopped one resumed
     return ledger
 
 
@@ -148,11 +136,12 @@ def test_what_is_left_over_goes_into_the_refit(tmp_path: Path) -> None:
     assert ledger.parts["cross_fit/1/one"].epochs == planned.epochs["cross_fit/1/one"]  # the folds' models stay alike
 
 
-@pytest.mark.parametrize("kill", range(9))
+@pytest.mark.parametrize("kill", range(11))
 def test_a_fit_that_is_killed_in_any_part_goes_on_with_what_was_decided(tmp_path: Path, kill: int) -> None:
     clock, true = Clock(), faster(SPEEDS, 1.3, 0.8)
-    with pytest.raises(Killed):
+    with pytest.raises(Killed) as killed:
         play(tmp_path, FRIDGE, 45.0, true, clock, kill)
+    (tmp_path / ledgers.NAME).write_bytes(killed.value.args[0])
     stopped = ledgers.load(tmp_path)
     assert stopped is not None and 0 <= clock.now - 1e6 - stopped.spent < 61  # what was done before the kill counts
     decided = {name: part.epochs for name, part in stopped.parts.items() if part.decided}
@@ -176,10 +165,10 @@ def test_where_not_even_one_epoch_fits_any_more_it_is_told(tmp_path: Path) -> No
     procedure = procedure_from(ledger.procedure)
     clock = Clock()
     keeper = TimeKeeper(tmp_path, ledger, list(trainings(procedure, FRIDGE)), SPEEDS, lines.append, clock)
-    keeper.detector("cross_fit/0/one", procedure.detector)
-    clock.now += 1200
-    keeper.done("cross_fit/0/one")
-    config = keeper.classifier("cross_fit/0/classifier_shelf", procedure.classifier)
+    with keeper.timed("cross_fit/0/one"):
+        clock.now += 1200
+    with keeper.timed("cross_fit/0/classifier_shelf"):
+        config = keeper.classifier("cross_fit/0/classifier_shelf", procedure.classifier)
     assert (config.epochs, config.min_steps) == (1, 0)
     assert any("minutes more than there are" in line for line in lines)
 
@@ -192,7 +181,33 @@ def test_epochs_that_the_user_has_said_are_never_changed(tmp_path: Path) -> None
     ledger.take(plan)
     entries = list(trainings(plan.procedure, FRIDGE, (DETECTOR,)))
     keeper = TimeKeeper(tmp_path, ledger, entries, SPEEDS, refusing, Clock())
-    assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs == 7
+    with keeper.timed("cross_fit/0/one"):
+        assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs == 7
+
+
+def test_a_part_that_fails_counts_and_is_not_done(tmp_path: Path) -> None:
+    ledger, clock = Ledger({}, {}, 45.0), Clock()
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(), 2700.0)
+    ledger.take(plan)
+    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, refusing, clock)
+    with pytest.raises(KeyboardInterrupt), keeper.timed("cross_fit/0/one"):
+        clock.now += 100
+        raise KeyboardInterrupt
+    kept = ledgers.load(tmp_path)
+    assert kept is not None and (kept.spent, kept.parts["cross_fit/0/one"].seconds) == (100, 100)
+    assert kept.parts["cross_fit/0/one"].decided and not kept.parts["cross_fit/0/one"].done
+
+
+def test_folds_that_there_are_no_scenes_for_leave_their_time_to_the_others(tmp_path: Path) -> None:
+    ledger, clock, lines = Ledger({}, {}, 90.0), Clock(), []
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 90 * 60 * AIM)
+    ledger.take(plan)
+    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, lines.append, clock)
+    keeper.keep_folds(3)
+    assert [name for name in ledger.parts if name.endswith("one")] == [*(f"cross_fit/{k}/one" for k in range(3)), "one"]
+    assert "4 trainings fewer" in lines[0]
+    with keeper.timed("cross_fit/0/one"):
+        assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs > plan.epochs["cross_fit/0/one"]
 
 
 def test_no_refit_is_longer_than_the_longest(tmp_path: Path) -> None:
