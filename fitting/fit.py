@@ -20,8 +20,7 @@ from photos import fingerprint, folds
 from photos.data import Dataset, read
 from runs.command import run, say
 from runs.flags import Flag, Help, Settings, parse
-from runs.pretrained import pretrained_file
-from stage1_detector.config import STARTER
+from runs.pretrained import refuse_missing
 
 EXAMPLE = "D --minutes 90"
 NOTES = "The first word may be the data set. What is left at 0, empty or auto is planned; --plan shows the plan and stops."
@@ -87,8 +86,7 @@ def with_data_flag(words: Sequence[str]) -> list[str]:
 def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     """The data set and what it holds. Raises ValueError where there is nothing to learn from, or nowhere to write."""
     folds.refuse_file(command.runs)
-    if wishes.pretrained != "none":
-        pretrained_file(Path(wishes.pretrained), STARTER)
+    refuse_missing(Path(wishes.pretrained))
     dataset = read(command.data)
     found = survey(dataset)
     if wishes.crops == "both" and not found.studio_photos:

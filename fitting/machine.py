@@ -22,10 +22,12 @@ from stage1_detector import engine, sidecar
 from stage1_detector.config import Config
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Network
+from stage1_detector.pretrained import start as detector_start
 from stage1_detector.validation import score
 from stage2_classifier import fit, learning, model
 from stage2_classifier.config import ClassifierConfig, columns
 from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, crops_of, shelf_regions
+from stage2_classifier.pretrained import start as classifier_start
 
 NAME = "machine.json"
 SHARE = 0.05  # chosen: of the minutes, spent on measuring at most, beyond the smallest measurement
@@ -67,7 +69,9 @@ def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds:
 
 
 def refuse_unknown(procedure: Procedure) -> None:
-    """Raises ValueError for networks that could not be built, or a device that is not there."""
+    """Raises ValueError for networks that could not be built, weights that do not fit them, or a device that is not there."""
+    detector_start(procedure.pretrained_path, procedure.detector)
+    classifier_start(procedure.pretrained_path, procedure.classifier.model)
     for config in (procedure.detector, procedure.aware):
         if config is not None:
             FAMILIES[config.family].refuse(config, None, None)

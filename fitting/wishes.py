@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from runs.flags import Flag, check
+from runs.pretrained import HELP
 from stage1_detector.config import STRIDE
 
 
@@ -20,7 +21,7 @@ class Wishes:
     aware: Annotated[str, Flag("a detector of names besides", choices=("auto", "yes", "no"), common=True)] = "auto"
     crops: Annotated[str, Flag("what the classifier learns from", choices=("auto", "shelf", "both"), common=True)] = "auto"
     folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
-    pretrained: Annotated[str, Flag("what both stages start from: a name, a file, or none", common=True)] = "starter"
+    pretrained: Annotated[str, Flag(HELP, common=True)] = "auto"
     groups: Annotated[str, Flag("photos of one shelf: auto (found), photo (each alone), FILE.csv (file_name,scene)")] = "auto"
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0
 

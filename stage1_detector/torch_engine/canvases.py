@@ -10,15 +10,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from fusion.views import Shape, letterbox
 from photos.data import Photo, read_image
+from runs.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation, of_backbone
 from runs.training_errors import refuse_lost_worker
-from stage1_detector.config import STRIDE, LoopConfig
+from stage1_detector.config import STRIDE, Config, LoopConfig, TorchvisionConfig, TransformerConfig
 from stage1_detector.engine import synthetic_per_epoch
 from stage1_detector.torch_engine.augment import augmented, transform, visible_boxes
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 WORKERS = min(4, os.cpu_count() or 1)
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # taken: those of timm's and torchvision's weights
 TIMEOUT = 900  # chosen: seconds that a batch may take a worker, before the training stops and says so
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 PixelBatch = tuple[np.ndarray, list[dict[str, np.ndarray]]]  # canvases uint8 (B, H, W, 3), and boxes and labels of each
@@ -29,8 +29,19 @@ class InputFormat(NamedTuple):
     """How a network takes photos: how they fill its canvas, and the mean and spread of each channel, of values in [0, 1]."""
 
     shape: Shape = "rectangle"
-    mean: tuple[float, float, float] = MEAN
-    std: tuple[float, float, float] = STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The mean and spread."""
+        return Normalisation(self.mean, self.std)
+
+    def of(self, config: Config) -> "InputFormat":
+        """This format with the mean and spread of the backbone's weights, where `config` has a backbone of timm's."""
+        if not isinstance(config, TorchvisionConfig | TransformerConfig):
+            return self
+        return self._replace(**of_backbone(config.backbone)._asdict())
 
 
 IMAGENET_FORMAT = InputFormat()
