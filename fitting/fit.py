@@ -48,8 +48,13 @@ def main(argv: list[str] | None = None, prog: str = "python -m fitting.fit") -> 
 
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and fit. Raises ValueError for what the user can mend."""
-    started = time.time()
     command, wishes = read_arguments(argv, prog)
+    fit(command, wishes)
+
+
+def fit(command: Command, wishes: Wishes) -> None:
+    """Plan and, unless the plan alone is asked for, carry it out. Raises ValueError for what the user can mend."""
+    started = time.time()
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
     say(f"fit: {command.data}: {found.summary}")
@@ -57,7 +62,7 @@ def body(argv: list[str] | None, prog: str) -> None:
 
     begun = session.begin(session.Order(dataset, found, command.runs, command.minutes, wishes, started), ledger, say)
     for line in [*report.speed_lines(begun.speeds, begun.procedure), *report.plan_lines(begun.ledger)]:
-        sys.stdout.write(line + "\n")
+        say(f"fit: {line}")
     if command.plan:
         return
     fitted = session.finish(begun, say)

@@ -31,7 +31,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "data", "annotations", [(64, 48, [])])
-    assert "0 boxes, need labels" in refused([str(tmp_path / "data"), "--minutes", "9"], capsys)
+    assert "got 0 boxes, need at least 1" in refused([str(tmp_path / "data"), "--minutes", "9"], capsys)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_epochs_that_the_user_has_said_are_never_changed(tmp_path: Path) -> None
 
 def test_a_part_that_fails_counts_and_is_not_done(tmp_path: Path) -> None:
     ledger, clock = Ledger({}, {}, 45.0), Clock()
-    plan = lay_out(FRIDGE, SPEEDS, Wishes(), 2700.0)
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(), 45 * 60 * AIM)
     ledger.take(plan)
     keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, refusing, clock)
     with pytest.raises(KeyboardInterrupt), keeper.timed("cross_fit/0/one"):
