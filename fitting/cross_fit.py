@@ -47,8 +47,8 @@ def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Fol
     scenes_with_boxes = len(np.unique(scene[free & (boxes > 0)]))
     if scenes_with_boxes < MIN_FOLDS:
         raise DataError(
-            f"fit: {(boxes[free] > 0).sum()} labelled photos form {scenes_with_boxes} scenes, need at least {MIN_FOLDS}, so that "
-            "one can be left out; pass --groups photo or --groups FILE.csv if they are different shelves"
+            f"fit: {(boxes[free] > 0).sum()} labelled photos form {scenes_with_boxes} scenes, need {MIN_FOLDS} or more, so "
+            "that one can be left out; pass --groups photo or --groups FILE.csv if they are different shelves"
         )
     weight = boxes[free] + 1 / (1 + len(free))  # photos without boxes come last, so that no fold is of them alone
     count = min(settings.folds, scenes_with_boxes)

@@ -2,8 +2,9 @@
 
     folds -> a detector and a classifier for each, on the other folds -> a gate from all photos -> models of all photos
 
-Nothing is fitted on what its models were trained on: the gate, the classifier's calibration and the figures come from the folds'
-models on the photos left out. The models of R itself are trained on all of them, so nothing there is scored but on a test part.
+Nothing is fitted on what its models were trained on: the gate, the classifier's calibration and the figures come from the
+folds' models on the photos left out. The models of R itself are trained on all of them, so nothing there is scored but on a
+test part.
 """
 
 from collections.abc import Sequence
@@ -52,8 +53,10 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k in range(len(by_fold)):
+        say(f"fit: fold {k + 1} of {len(by_fold)}, in {runs / cross_fit.FOLDER / str(k)}")
         trainings.train_fold(data, runs, k, procedure, clock)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
+    say(f"fit: the models that ship, on all photos, in {runs}")
     trainings.refit(data, runs, procedure, clock)
     gated = shipped(runs, gated)
     with clock.timed("figures"):
