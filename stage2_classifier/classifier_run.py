@@ -18,13 +18,8 @@ from runs.pretrained import pretrained_file
 from stage2_classifier.config import STARTER, ClassifierConfig, columns
 
 CROPS = ("shelf", "studio", "both")
-OLD = (
-    "last.pt",
-    "model.before_enroll.onnx",
-    "model.before_enroll.json",
-    "enrolled.json",
-    "held_out.npz",
-)  # of a run that is replaced
+# Of a run that is replaced.
+OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json", "held_out.npz")
 
 
 class Plan(NamedTuple):
