@@ -102,7 +102,7 @@ def test_boxes_are_those_of_the_detector_that_left_the_photo_out(fitted: tuple[P
 def test_a_refit_with_photos_held_out_is_refused(fitted: tuple[Path, list[Folds]], place: Place) -> None:
     runs, _ = fitted
     request = ClassifierRun(data=place.data, runs=place.runs, name="again", refit=runs / "cross_fit", force=True)
-    with pytest.raises(ValueError, match="again/model.onnx not found"):
+    with pytest.raises(ValueError, match=r"again/model\.onnx not found"):
         train_classifier(request, recipe("demo", quick=True))
     request = ClassifierRun(data=place.data, runs=place.runs, refit=runs / "cross_fit", force=True)
     with pytest.raises(ValueError, match="--refit: got folds with 2 photos in valid, must be none"):

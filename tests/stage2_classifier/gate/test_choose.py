@@ -152,7 +152,7 @@ def test_without_a_class_aware_detector_the_classifier_names() -> None:
     choice = choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0))
     assert (choice.gate.policy, choice.gain, list(choice.scores)) == ("raw", None, ["raw"])
     assert sorted(photo for turn in choice.turns for photo in turn.photos) == list(range(15))
-    assert "no detector names" in fit.in_words(choice)
+    assert "the only ones" in fit.in_words(choice)
     alone = choose.choose_gate(evidence[:1], np.zeros(1, int), np.random.default_rng(0))
     assert (alone.gate.policy, alone.turns) == ("raw", [])
 
