@@ -42,8 +42,8 @@ def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[F
 
 def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     """Every photo in train but those of a given test part; `scene` (P,) of each decides its fold. DataError for one scene."""
-    free = np.array([photo.part != "test" for photo in dataset.photos])  # (P,)
-    boxes = np.array([len(photo.boxes) for photo in dataset.photos])
+    free = np.array([photo.part != "test" for photo in dataset.photos], bool)  # (P,)
+    boxes = np.array([len(photo.boxes) for photo in dataset.photos], np.int64)  # (P,)
     scenes_with_boxes = len(np.unique(scene[free & (boxes > 0)]))
     if scenes_with_boxes < MIN_FOLDS:
         raise DataError(

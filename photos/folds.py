@@ -231,9 +231,8 @@ def fingerprint(path: Path) -> str:
 
 
 def _agrees(photo: Photo, image_id: object, part: object, pooled: bool) -> bool:
-    allowed = (
-        PARTS if photo.part in (None, "train") else ("train", "valid") if pooled and photo.part == "valid" else (photo.part,)
-    )
+    free = photo.part in (None, "train")
+    allowed = PARTS if free else ("train", "valid") if pooled and photo.part == "valid" else (photo.part,)
     return image_id == photo.id and part in allowed
 
 

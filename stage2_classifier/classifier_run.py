@@ -19,13 +19,8 @@ from stage2_classifier.config import ClassifierConfig, columns
 from stage2_classifier.pretrained import start
 
 CROPS = ("shelf", "studio", "both")
-OLD = (
-    "last.pt",
-    "model.before_enroll.onnx",
-    "model.before_enroll.json",
-    "enrolled.json",
-    "held_out.npz",
-)  # of a run that is replaced
+# Of a run that is replaced.
+OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json", "held_out.npz")
 
 
 class Plan(NamedTuple):
