@@ -12,7 +12,7 @@ from stage2_classifier import fit
 
 LONGEST = 3.0  # chosen: a refit takes at most so many times its recipe's epochs; that more helps was not shown
 DETECTOR, CLASSIFIER = "detector", "classifier"
-STEPS_OF_BISECTION = 40  # derived: a scale in [0, LONGEST] to 1e-11
+STEPS_OF_BISECTION = 24  # derived: a scale in [0, LONGEST] to 2e-7, less than an epoch of any training
 
 
 class Training(NamedTuple):

@@ -100,7 +100,7 @@ def test_the_minutes_are_kept_where_trainings_take_longer_or_less(
 
 def test_the_minutes_are_kept_over_many_sets_and_machines(tmp_path: Path) -> None:
     rng, shares = np.random.default_rng(0), []
-    for k in range(60):
+    for k in range(30):
         photos = int(rng.integers(20, 400))
         survey = replace(FRIDGE, photos=photos, boxes=photos * int(rng.integers(2, 60)), short_share=rng.uniform(0.02, 0.2))
         true = faster(SPEEDS, *np.exp(rng.uniform(-0.3, 0.3, 2)))
@@ -111,7 +111,7 @@ def test_the_minutes_are_kept_over_many_sets_and_machines(tmp_path: Path) -> Non
             assert "the least is about" in str(error)
             continue
         shares.append(ledger.spent / 3600)
-    assert len(shares) > 40
+    assert len(shares) > 20
     assert min(shares) >= 0.9 and max(shares) <= 1.1
 
 
