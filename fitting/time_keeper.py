@@ -16,6 +16,7 @@ from fitting.workload import Training, scale_for, with_epochs
 from stage1_detector.config import Config
 from stage2_classifier.config import ClassifierConfig
 
+WORTH_TELLING = 0.1  # chosen: a smaller change of the epochs planned is noted in R/plan.json without a word
 ALIKE = 0.75  # chosen: fold models stay alike, with the epochs of the first, unless time allows less than this share of them
 
 
@@ -91,7 +92,7 @@ class TimeKeeper(Clock):
         part, entry = self.ledger.parts[step], self.trainings[step]
         scale = scale_for(self._undecided(), self.left - self._rest(), self._cost)
         epochs = self._alike(entry, entry.epochs(scale))
-        if epochs != part.epochs:
+        if abs(epochs - part.epochs) > WORTH_TELLING * part.epochs:
             self._tell(f"{step}: {epochs} epochs, planned {part.epochs}: {self._reason(step)}")
         if scale == 0.0 and (over := self._overrun()) > 0:
             self._tell(
