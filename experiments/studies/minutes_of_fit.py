@@ -1,6 +1,6 @@
 """What `hylle fit` reaches in its minutes, against the README's five commands cut to the same minutes, on the same test photos.
 
-    python -m experiments.studies.whole_fits --data NAME=D [NAME=D ...] --minutes 45 --out OUT [--record]
+    python -m experiments.studies.minutes_of_fit --data NAME=D [NAME=D ...] --minutes 45 --out OUT [--record]
 
 A set without a test part of its own gets one of other scenes, in OUT/NAME/data. The five commands keep their defaults, but for
 their epochs, which are cut by one factor so that, at the speeds measured for the fit, they end in the same minutes. A set whose
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Run both ways on each set, and record the figures."""
-    p = Parser(prog="python -m experiments.studies.whole_fits", description=(__doc__ or "").split("\n")[0])
+    p = Parser(prog="python -m experiments.studies.minutes_of_fit", description=(__doc__ or "").split("\n")[0])
     p.add_argument("--data", nargs="+", required=True, help="sets, each as NAME=FOLDER")
     p.add_argument("--minutes", type=float, default=45.0)
     p.add_argument("--out", type=Path, required=True)
@@ -86,7 +86,7 @@ def body(argv: list[str] | None) -> None:
             f"{name}: score {in_words(result.score)}, minus five commands {in_words(result.gain)}, {result.minutes:.1f} minutes"
         )
     if args.record:
-        command = records.command("studies.whole_fits", argv)
+        command = records.command("studies.minutes_of_fit", argv)
         records.write("fit", list(figures(results, args.minutes, command)))
 
 
