@@ -2,12 +2,11 @@
 
     python -m experiments.studies.minutes_of_fit --data NAME=D [NAME=D ...] --minutes 45 --out OUT [--record]
 
-A set without a test part of its own gets one of other scenes, in OUT/NAME/data. The five commands keep their defaults, but for
+The test part is the one that a set comes with, else a fifth of its scenes; both are in OUT/NAME/data. The five commands keep their defaults, but for
 their epochs, which are cut by one factor so that, at the speeds measured for the fit, they end in the same minutes. A set whose
 OUT/NAME/result.json is there is not run again: --record takes all that are named.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ import numpy as np
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
+from experiments.studies.whole_fit import outer_split
 from fitting import fit, machine
 from fitting.plan import AIM, fixed_parts
 from fitting.procedure import Procedure
@@ -26,12 +26,13 @@ from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for
 from fusion.models import read_object
 from photos import folds
-from photos.data import PARTS, read
+from photos.data import read
 from photos.intervals import Interval, bootstrap, interval
-from photos.photo_file import same_name
 from photos.score import Match, match
+from photos.studio import STUDIO
 from runs import record
 from runs.command import Parser, run, say
+from runs.link import link_or_copy
 from stage1_detector import engine
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
@@ -43,8 +44,8 @@ from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
 from stage2_classifier.gate.fit import fit_gate
 
-SOURCES = ("annotations", *PARTS)
-FIFTHS = 5  # chosen: a set without a test part gets one of a fifth of its photos
+SCENES = "scenes.csv"  # of the split set, so that both ways know the same scenes
+FOLDS = 4  # derived: hylle folds deals five of which one is test, which is dealt here already
 
 
 class Result(NamedTuple):
@@ -95,7 +96,7 @@ def one_set(data: Path, out: Path, minutes: float) -> Result:
     path = out / "result.json"
     if path.is_file() and (kept := read_object(path))["wanted"] == minutes:
         return Result(Interval(**kept["score"]), Interval(**kept["gain"]), kept["minutes"], kept["photos"])
-    data = with_test_part(data, out / "data")
+    data = split_set(data, out / "data")
     taken = by_fit(data, out / "fit", minutes)
     by_five_commands(data, out, minutes)
     fitted, five = tested(data, out / "fit"), tested(data, out / "five")
@@ -107,36 +108,12 @@ def one_set(data: Path, out: Path, minutes: float) -> Result:
     return result
 
 
-def with_test_part(data: Path, out: Path) -> Path:
-    """The set in DATA, if it has a test part; else a copy in OUT whose test part is of other scenes."""
-    dataset = read(data)
-    if any(photo.part == "test" for photo in dataset.photos):
-        return data
-    if not (out / "test.json").is_file():
-        settings = folds.Settings(data.resolve().name, "auto", FIFTHS, 0)
-        scenes = folds.find_scenes(dataset, "auto")
-        free = replace(dataset, photos=tuple(replace(photo, part=None) for photo in dataset.photos))
-        dealt = folds.deal(free, scenes, settings)
-        write_parts(data, out, {photo.name: dealt.part[photo.id] == "test" for photo in dataset.photos})
+def split_set(data: Path, out: Path) -> Path:
+    """The set in DATA as train.json and test.json in OUT, its scenes in scenes.csv, its studio photos linked."""
+    outer_split(data, out, "auto", 0)
+    if (data / STUDIO).is_dir() and not (out / STUDIO).exists():
+        link_or_copy((data / STUDIO).resolve(), out / STUDIO)
     return out
-
-
-def write_parts(data: Path, out: Path, is_test: dict[str, bool]) -> None:
-    """Write OUT/train.json, OUT/test.json and links to the photos and studio photos of DATA; test.json last."""
-    (out / "images").parent.mkdir(parents=True, exist_ok=True)
-    for folder in (path for path in data.iterdir() if path.is_dir() and not (out / path.name).exists()):
-        (out / folder.name).symlink_to(folder.resolve())
-    contents = [json.loads(path.read_bytes()) for path in sorted(data.glob("*.json")) if path.stem in SOURCES]
-    for part in ("train", "test"):
-        images = [
-            row for content in contents for row in content["images"] if is_test[same_name(row["file_name"])] == (part == "test")
-        ]
-        ids = {row["id"] for row in images}
-        annotations = [row for content in contents for row in content["annotations"] if row["image_id"] in ids]
-        record.write_json(
-            out / f"{part}.json",
-            {"images": images, "annotations": annotations, "categories": contents[0]["categories"]},
-        )
 
 
 def by_fit(data: Path, runs: Path, minutes: float) -> float:
@@ -144,7 +121,7 @@ def by_fit(data: Path, runs: Path, minutes: float) -> float:
     if (runs / "plan.json").is_file():
         raise ValueError(f"{runs}: begun before, so that its time is not that of one run; remove it, or take another --out")
     started = time.time()
-    fit.fit(fit.Command(data=data, minutes=minutes, out=runs), Wishes())
+    fit.fit(fit.Command(data=data, minutes=minutes, out=runs), Wishes(groups=str(data / SCENES)))
     return (time.time() - started) / 60
 
 
@@ -152,7 +129,7 @@ def by_five_commands(data: Path, out: Path, minutes: float) -> None:
     """folds, both detectors, the classifier and the gate with their defaults, their epochs cut to the minutes, in OUT/five."""
     runs, agnostic, namer = out / "five", detector_recipes.small(), classifier_config.small()
     epochs = cut_epochs(survey(read(data)), out / "fit", minutes)
-    folds.split(data, runs)
+    folds.split(data, runs, str(data / SCENES), FOLDS)
     agnostic = replace(agnostic, epochs=epochs["one"], min_steps=0)
     stopped = {name: record.is_stopped(runs / name) for name in ("one", "all", "classifier_shelf")}
     train_detector(DetectorRun(data=data, runs=runs, pretrained=Path("starter"), resume=stopped["one"]), agnostic)
