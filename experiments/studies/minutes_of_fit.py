@@ -2,9 +2,9 @@
 
     python -m experiments.studies.minutes_of_fit --data NAME=D [NAME=D ...] --minutes 45 --out OUT [--record]
 
-The test part is the one that a set comes with, else a fifth of its scenes; both are in OUT/NAME/data. The five commands keep their defaults, but for
-their epochs, which are cut by one factor so that, at the speeds measured for the fit, they end in the same minutes. A set whose
-OUT/NAME/result.json is there is not run again: --record takes all that are named.
+The test part is the one that a set comes with, else a fifth of its scenes; OUT/NAME/data is the set so split. The five commands
+keep their defaults, but for their epochs, which are cut by one factor so that, at the speeds measured for the fit, they end in
+the same minutes. A set whose OUT/NAME/result.json is there is not run again: --record takes all that are named.
 """
 
 import time
