@@ -37,9 +37,10 @@ def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
 
 
 def test_little_time_means_fewer_folds_then_a_smaller_canvas() -> None:
-    plans = [lay_out(CONTEST, SPEEDS, Wishes(), minutes * 60).procedure for minutes in (300, 90, 25)]
-    assert [plan.folds for plan in plans] == [3, 2, 2]
-    assert plans[0].detector.size == plans[1].detector.size == canvases(CONTEST)[0] > plans[2].detector.size
+    plans = [lay_out(CONTEST, SPEEDS, Wishes(), minutes * 60).procedure for minutes in (900, 300, 90, 25)]
+    assert [plan.folds for plan in plans] == [5, 3, 2, 2]
+    assert [plan.detector.size for plan in plans[:3]] == [canvases(CONTEST)[0]] * 3
+    assert plans[3].detector.size < plans[2].detector.size
 
 
 def test_more_minutes_never_mean_fewer_epochs_of_the_same_procedure() -> None:

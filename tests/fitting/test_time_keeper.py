@@ -110,8 +110,10 @@ def test_the_minutes_are_kept_over_many_sets_and_machines(tmp_path: Path) -> Non
         except ValueError as error:  # too few minutes, and it says so before it begins
             assert "the least is about" in str(error)
             continue
-        shares.append(ledger.spent / 3600)
-    assert len(shares) > 20
+        full = LONGEST * next(iter(trainings(procedure_from(ledger.procedure), survey))).full
+        if ledger.parts["one"].epochs < full:  # else it ends early, as it is told
+            shares.append(ledger.spent / 3600)
+    assert len(shares) > 15
     assert min(shares) >= 0.9 and max(shares) <= 1.1
 
 
@@ -130,8 +132,8 @@ def test_a_machine_that_is_twice_as_slow_as_measured_shortens_what_is_still_to_c
 
 
 def test_what_is_left_over_goes_into_the_refit(tmp_path: Path) -> None:
-    ledger = play(tmp_path, FRIDGE, 90.0, faster(SPEEDS, 0.6, 0.6), Clock())
-    planned = lay_out(FRIDGE, SPEEDS, Wishes(), 90 * 60 * AIM)
+    ledger = play(tmp_path, FRIDGE, 45.0, faster(SPEEDS, 0.8, 0.8), Clock())
+    planned = lay_out(FRIDGE, SPEEDS, Wishes(), 45 * 60 * AIM)
     assert ledger.parts["one"].epochs > planned.epochs["one"]
     assert ledger.parts["cross_fit/1/one"].epochs == planned.epochs["cross_fit/1/one"]  # the folds' models stay alike
 
@@ -199,8 +201,8 @@ def test_a_part_that_fails_counts_and_is_not_done(tmp_path: Path) -> None:
 
 
 def test_folds_that_there_are_no_scenes_for_leave_their_time_to_the_others(tmp_path: Path) -> None:
-    ledger, clock, lines = Ledger({}, {}, 90.0), Clock(), []
-    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 90 * 60 * AIM)
+    ledger, clock, lines = Ledger({}, {}, 45.0), Clock(), []
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 45 * 60 * AIM)
     ledger.take(plan)
     keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, lines.append, clock)
     keeper.keep_folds(3)
