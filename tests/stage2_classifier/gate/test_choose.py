@@ -8,6 +8,7 @@ from simulated_evidence import C, simulated_photos
 
 from fusion.boxes import Detections
 from fusion.gate import Gate
+from photos.intervals import Interval
 from photos.score import scores
 from stage2_classifier.gate import choose, fit
 from stage2_classifier.gate.calibrate import fit_policy, score
@@ -50,6 +51,21 @@ def test_two_scenes_validate_nothing_however_many_photos_they_have() -> None:
         simulated_photos(np.random.default_rng(0), 12, 0.2, 0.9), np.arange(12) % 2, np.random.default_rng(0)
     )
     assert (choice.gate.policy, choice.gain) == ("detector", None)
+
+
+def test_the_interval_that_decides_is_the_one_for_few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However sure the bootstrap over few scenes is: what `widened` makes of it is what adopts."""
+
+    def unsure(drawn: Interval, *_: object) -> Interval:
+        assert drawn.low > 0
+        return replace(drawn, low=-0.01)
+
+    monkeypatch.setattr(choose, "widened", unsure)
+    choice = choose.choose_gate(
+        simulated_photos(np.random.default_rng(0), 6, 0.2, 0.95), np.arange(6) % 3, np.random.default_rng(0)
+    )
+    assert choice.gain is not None
+    assert (choice.gate.policy, choice.gain.low) == ("detector", -0.01)
 
 
 def test_photos_are_resampled_where_scenes_are_too_few_and_it_says_so() -> None:
