@@ -188,7 +188,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
         raise FileNotFoundError(f"folds: {path} not found: make it with {made_by}")
     try:
         content = json.loads(path.read_bytes())
-        settings = Settings(**{"pooled": False} | {key: value for key, value in content.items() if key != "photos"})
+        settings = Settings(**{"pooled": False} | {key: value for key, value in dict(content).items() if key != "photos"})
         listed = {same_name(row["file"]): row for row in content["photos"]}
         rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
         known_bytes = {name: row[BYTES] for name, row in listed.items() if BYTES in row}

@@ -70,7 +70,8 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the outer split, the trainings and the gate")
     p.add_argument("--groups", default="auto", help="how scenes are found, as hylle folds takes it; {seed} as in --data")
     p.add_argument("--size", type=int, help="long side of a photo in pixels, for the detectors; default the recipe's")
-    p.add_argument("--epochs", type=int, help="of the detectors; default the recipe's")
+    p.add_argument("--epochs", type=int, help="of each training; default the recipes'")
+    p.add_argument("--steps", type=int, help="of each training at least, by more epochs; default the recipes'")
     p.add_argument("--aware", action="store_true", help="train class-aware detectors too")
     p.add_argument("--folds", type=int, default=3, help="of the cross-fitting")
     p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch each; learns nothing")
@@ -101,8 +102,9 @@ def one_seed(args: argparse.Namespace, seed: int) -> Gains:
 def procedure_of(args: argparse.Namespace, seed: int) -> Procedure:
     """The settings of all ways."""
     detector: Config = detector_recipes.recipe("small", args.quick)
-    detector = override_detector(detector, {"size": args.size, "epochs": args.epochs, "seed": seed})
-    classifier = replace(classifier_config.recipe("small", args.quick), seed=seed)
+    given = {"epochs": args.epochs, "min_steps": args.steps, "seed": seed}
+    detector = override_detector(detector, given | {"size": args.size})
+    classifier = classifier_config.override(classifier_config.recipe("small", args.quick), given)
     return Procedure(
         detector,
         classifier,

@@ -1,6 +1,7 @@
 """Evidence of each photo comes from models that did not see its scene; folds of one and the same model count as one."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -36,6 +37,14 @@ def dealt(place: Place) -> tuple[Path, list[Folds]]:
     return runs, cross_fit.deal(read(place.data), runs, PROCEDURE, silent)[1:]
 
 
+def put_same_models(runs: Path, aware: bool) -> None:
+    """The very same models in each fold and in `runs` itself; without class evidence a gate is fitted in no time."""
+    for folder in (runs, *(runs / "cross_fit" / str(k) for k in range(3))):
+        put_models(folder, IDS)
+        if not aware:
+            shutil.rmtree(folder / "all")
+
+
 def with_objectness(folder: Path, objectness: float) -> None:
     """A detector whose two boxes score `objectness` and half of it, so that its word is known as its own."""
     save_model(folder, np.concatenate([CANDIDATES[:4], [[objectness, objectness / 2]]]), task="detector")
@@ -59,10 +68,10 @@ def test_every_photo_is_looked_at_by_models_that_did_not_see_its_scene(place: Pl
     assert len(set(models_of(evidence).tolist())) == 3
 
 
-def test_folds_of_the_very_same_models_score_as_one(place: Place) -> None:
+@pytest.mark.parametrize("aware", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one source", "two sources"])
+def test_folds_of_the_very_same_models_score_as_one(place: Place, aware: bool) -> None:
     runs, by_fold = dealt(place)
-    for folder in (runs, *(runs / "cross_fit" / str(k) for k in range(3))):
-        put_models(folder, IDS)
+    put_same_models(runs, aware)
     ensemble = default_ensemble(runs, ["classifier_shelf"], by_fold[0].dataset)
     joined = pooled.pool(ensemble, runs, by_fold)
     all_held_out = replace(by_fold[0], part=dict.fromkeys(by_fold[0].part, "valid"))
@@ -80,8 +89,7 @@ def test_folds_of_the_very_same_models_score_as_one(place: Place) -> None:
 
 def test_one_gate_in_all_turns_is_one_ranking(place: Place) -> None:
     runs, by_fold = dealt(place)
-    for k in range(3):
-        put_models(runs / "cross_fit" / str(k), IDS)
+    put_same_models(runs, aware=False)
     ensemble = default_ensemble(runs / "cross_fit" / "0", ["classifier_shelf"], by_fold[0].dataset)
     found = pooled.pool(ensemble, runs, by_fold)
     choice = choose_gate(found.evidence, found.scenes, np.random.default_rng(0))
@@ -99,8 +107,7 @@ def test_one_gate_in_all_turns_is_one_ranking(place: Place) -> None:
 def test_turns_scored_on_other_scales_are_compared_on_one(place: Place) -> None:
     """Exponents keep the order of boxes within a turn: once all are on one scale, the score is that of one gate."""
     runs, by_fold = dealt(place)
-    for k in range(3):
-        put_models(runs / "cross_fit" / str(k), IDS)
+    put_same_models(runs, aware=False)
     ensemble = default_ensemble(runs / "cross_fit" / "0", ["classifier_shelf"], by_fold[0].dataset)
     found = pooled.pool(ensemble, runs, by_fold)
     rng = np.random.default_rng(3)
