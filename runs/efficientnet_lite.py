@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 FIRST, LAST = "_conv_stem.weight", "_fc.weight"  # names that only those files have
-STAGES = {  # blocks of each of the seven stages; taken: EfficientNet's B0, B1 and B2, which the Lite networks deepen like
+STAGES = {  # blocks of each of the seven stages, by their sum; taken: Lite0, and Lite1 and 2, which are deepened alike
     16: (1, 2, 2, 3, 3, 4, 1),
-    23: (1, 3, 3, 4, 4, 5, 3),
-}  # fmt: skip
+    21: (1, 3, 3, 4, 4, 5, 1),
+}
 OUTSIDE_BLOCKS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 UNEXPANDED = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 EXPANDED = {

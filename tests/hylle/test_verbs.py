@@ -30,6 +30,7 @@ WRONG_PATHS = {
     "labels": "--data {none} --runs {none}",
     "status": "{none}",
     "log": "add {none}.zip",
+    "fetch": "{none}",
 }
 # Verb -> a call with a value that is not allowed, or not of its type.
 WRONG_VALUES = {

