@@ -72,7 +72,7 @@ def train_detector(
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
     request = with_weights_file(request, config, leads)
     settings = settings_of(request, config, parts) | also
-    classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
+    out, resume = request.out, request.resume
     if record.finished(out, settings, request.force):
         return reused(request, leads)
     record.refuse_unfinished(out, resume, request.force)
@@ -83,23 +83,23 @@ def train_detector(
     photos, started = photos_of(parts, request), time.time()
     distributed = distributed or engine.SINGLE_PROCESS
     distributed.all_gather(None)  # all have looked before the first writes
+    progress = progress_line(out, request.classes, leads)
     if leads:
         begin(request, settings, parts, starting_weights(request, config, teachers))
-    progress = progress_line(out, classes, leads)
-    for line in plan_in_words(config, photos["train"]):
-        progress(line)
+        for line in plan_in_words(config, photos["train"]):
+            progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
     scorer = None if request.refit else validation.network_score(config, described, photos["valid"], n_categories)
-    weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
+    job = engine.Job(config, photos, names, out, progress, scorer, request.pretrained, resume, synthetic, distributed)
+    weights = family.fit(job)
     if leads:
-        network = family.load(weights)
         if request.refit:
-            metrics = validation.finish_unscored(network, out, config, described, photos["train"])
+            metrics = validation.finish_unscored(family.load(weights), out, config, described, photos["train"])
         else:
-            metrics = validation.finish(network, out, config, described, photos["valid"], n_categories)
-        n_epochs = engine.epochs(config, len(photos["train"]))
-        record.write_run(out, settings, metrics | {"epochs": n_epochs, "minutes": (time.time() - started) / 60})
+            metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
+        length = {"epochs": engine.epochs(config, len(photos["train"])), "minutes": (time.time() - started) / 60}
+        record.write_run(out, settings, metrics | length)
     return out / "model.onnx"
 
 
