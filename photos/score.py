@@ -21,6 +21,7 @@ MIN_IOU = 0.5  # taken: likewise
 RECALLS = np.linspace(0.0, 1.0, 101)  # taken: COCO's recall thresholds
 
 Ints = NDArray[np.int64]
+Pairs = tuple[Ints, Ints]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,19 @@ def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
         raise ValueError(f"predictions: got {len(predictions)} photos, must be {len(truths)} as in the truth")
     _check_labels("truth", truths, n_categories)
     _check_labels("prediction", predictions, n_categories)
+    best_first = [_best_first(photo) for photo in predictions]
+    pairs = [_overlapping(truth, photo) for truth, photo in zip(truths, best_first, strict=True)]
     one_label_truths = [Truth(truth.boxes, np.zeros_like(truth.labels)) for truth in truths]
-    one_label = [Detections(photo.boxes, photo.scores, np.zeros_like(photo.labels)) for photo in predictions]
-    labelled = [Detections(photo.boxes, photo.scores, photo.labels) for photo in predictions]  # without evidence
-    return Match(_rank(one_label_truths, one_label, 1, max_dets), _rank(truths, labelled, n_categories, max_dets))
+    one_label = [Detections(photo.boxes, photo.scores, np.zeros_like(photo.labels)) for photo in best_first]
+    return Match(
+        _rank(one_label_truths, one_label, pairs, 1, max_dets), _rank(truths, best_first, pairs, n_categories, max_dets)
+    )
+
+
+def _best_first(predictions: Detections) -> Detections:
+    """By descending score, of equal scores as listed; without evidence."""
+    order = np.argsort(-predictions.scores, kind="stable")
+    return Detections(predictions.boxes[order], predictions.scores[order], predictions.labels[order])
 
 
 def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_categories: int) -> None:
@@ -109,11 +119,16 @@ def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_c
             raise ValueError(f"labels of {what} {k}: got {got}, must be in 0..{n_categories - 1}")
 
 
-def _rank(truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None) -> Ranking:
+def _rank(
+    truths: Sequence[Truth], best_first: Sequence[Detections], pairs: Sequence[Pairs], n_categories: int, max_dets: int | None
+) -> Ranking:
     """Sort by category and score; of equal scores an earlier photo's comes first, and on one photo the one listed first."""
-    best_first = [photo.take(np.argsort(-photo.scores, kind="stable")) for photo in predictions]
-    best_first = best_first if max_dets is None else [_cap(photo, max_dets) for photo in best_first]
-    hits = [greedy_hits(truth, photo) for truth, photo in zip(truths, best_first, strict=True)]
+    rows = zip(truths, best_first, pairs, strict=True)
+    hits = [_greedy_hits(truth.labels, photo.labels, overlapping) for truth, photo, overlapping in rows]
+    if max_dets is not None:  # what is beyond the cap comes after what is not, and so takes no true box from it
+        kept = [_within_cap(photo, max_dets) for photo in best_first]
+        best_first = [photo.take(own) for photo, own in zip(best_first, kept, strict=True)]
+        hits = [hit[own] for hit, own in zip(hits, kept, strict=True)]
     photos = np.repeat(np.arange(len(truths)), [len(photo) for photo in best_first])  # (N,)
     labels = _join([photo.labels for photo in best_first], np.int64)  # (N,)
     order = np.lexsort((-_join([photo.scores for photo in best_first], np.float32), labels))  # (N,), stable
@@ -131,13 +146,13 @@ def _join(parts: Sequence[NDArray], dtype: type) -> NDArray:
     return np.concatenate([np.zeros(0, dtype), *parts])
 
 
-def _cap(predictions: Detections, max_dets: int) -> Detections:
-    """The first `max_dets` of each label, in the order given."""
+def _within_cap(predictions: Detections, max_dets: int) -> NDArray[np.bool_]:
+    """Which (N,) are among the first `max_dets` of their label, in the order given."""
     order = np.argsort(predictions.labels, kind="stable")
     labels = predictions.labels[order]
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - np.searchsorted(labels, labels)
-    return predictions.take(rank < max_dets)
+    return rank < max_dets
 
 
 def greedy_hits(truth: Truth, predictions: Detections) -> NDArray[np.bool_]:
@@ -145,14 +160,29 @@ def greedy_hits(truth: Truth, predictions: Detections) -> NDArray[np.bool_]:
 
     Each takes the free true box of its label that it overlaps most, by MIN_IOU or more; of equal overlaps the one listed last.
     """
-    overlap = iou(predictions.boxes, truth.boxes) * (predictions.labels[:, None] == truth.labels[None, :])  # (N, M)
-    hits = np.zeros(len(predictions), bool)
-    for k in np.flatnonzero((overlap >= MIN_IOU).any(axis=1)):
-        best = overlap.shape[1] - 1 - overlap[k, ::-1].argmax()
-        if overlap[k, best] >= MIN_IOU:
-            hits[k] = True
-            overlap[:, best] = 0.0
-    return hits
+    return _greedy_hits(truth.labels, predictions.labels, _overlapping(truth, predictions))
+
+
+def _overlapping(truth: Truth, predictions: Detections) -> Pairs:
+    """Pairs (K,) and (K,) of a prediction and a true box that overlap by MIN_IOU or more, labels aside.
+
+    They come as they are to be tried: by prediction; of one by overlap; of equal overlaps first the true box listed last.
+    """
+    overlap = iou(predictions.boxes, truth.boxes)  # (N, M)
+    rows, columns = np.nonzero(overlap >= MIN_IOU)
+    order = np.lexsort((-columns, -overlap[rows, columns], rows))
+    return rows[order], columns[order]
+
+
+def _greedy_hits(true_labels: Ints, labels: Ints, pairs: Pairs) -> NDArray[np.bool_]:
+    """`greedy_hits` of the pairs that `_overlapping` gives, of which those of equal labels count."""
+    rows, columns = pairs
+    same = labels[rows] == true_labels[columns]
+    hits, free = [False] * len(labels), [True] * len(true_labels)  # lists: single elements of arrays are slow
+    for k, true_box in zip(rows[same].tolist(), columns[same].tolist(), strict=True):
+        if free[true_box] and not hits[k]:
+            hits[k], free[true_box] = True, False
+    return np.array(hits, bool)
 
 
 def average_precisions(ranking: Ranking, photo_weights: Ints | None = None) -> NDArray[np.float64]:

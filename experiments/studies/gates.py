@@ -33,7 +33,7 @@ from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
-from stage2_classifier.gate.calibrate import fit_policy, score
+from stage2_classifier.gate.calibrate import fit_policies, score
 from stage2_classifier.gate.choose import WITHIN, choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 
@@ -150,7 +150,7 @@ def measure(out: Path, kind: str, seed: int) -> dict[str, Any]:
     ensemble = default_ensemble(out, [f"classifier_{kind}"], dataset)
     valid, test = (gather(part, ensemble, out, parts) for part in ("valid", "test"))
     choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
-    gates = {policy: fit_policy(policy, valid) for policy in POLICIES}
+    gates = fit_policies(list(POLICIES), valid)
     gates |= {"gate": replace(choice.gate, further=0), "further": choice.gate}
     scores: dict[str, Any] = {name: score(test, [gate] * len(test)) for name, gate in gates.items()}
     gain = None if choice.gain is None else [choice.gain.value, choice.gain.low, choice.gain.high]

@@ -52,11 +52,17 @@ def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, s
     made_from = fingerprints(runs, files_of(ensemble))
     valid = gather("valid", ensemble, runs, parts)
     say("gate: nested cross-validation on valid")
-    choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
+    choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed), say_progress)
     say(f"gate: {in_words(choice)}")
     write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from))
     record.write_json(runs / "gate.json", asdict(choice))
     return choice
+
+
+def say_progress(done: int, total: int) -> None:
+    """Tell of every fourth part of the fits."""
+    if done % max(1, total // 4) == 0 or done == total:
+        say(f"gate: {done}/{total} fits")
 
 
 def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:

@@ -9,10 +9,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fusion.boxes import Detections, xyxy_to_xywh
+from fusion.boxes import Detections, iou, xyxy_to_xywh
 from photos import intervals as subject
 from photos.intervals import bootstrap, interval
-from photos.score import Scores, Truth, average_precisions, evaluate, match, scores
+from photos.score import Scores, Truth, average_precisions, evaluate, greedy_hits, match, scores
 
 NO_BOXES, NO_LABELS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 UNCAPPED = 100_000
@@ -274,3 +274,19 @@ def test_groups_that_do_not_fit_are_refused():
         interval(whole, np.arange(3), np.random.default_rng(0), 5)
     with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
         bootstrap(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5), np.random.default_rng(0), 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_hits_are_those_of_a_plain_loop(seed: int) -> None:
+    """Crowded boxes on a coarse grid: many candidates for each prediction, and equal overlaps."""
+    rng = np.random.default_rng(seed)
+    boxes = [np.concatenate([xy, xy + 4], 1).astype(np.float32) for xy in (rng.integers(0, 4, (n, 2)) for n in (25, 15))]
+    truth = Truth(boxes[1], rng.integers(0, 2, 15))
+    predictions = Detections(boxes[0], np.linspace(1, 0.1, 25, dtype=np.float32), rng.integers(0, 2, 25))
+    taken: set[int] = set()
+    for k, hit in enumerate(greedy_hits(truth, predictions).tolist()):
+        overlap = iou(predictions.boxes[k : k + 1], truth.boxes)[0]
+        free = [m for m in range(15) if m not in taken and truth.labels[m] == predictions.labels[k] and overlap[m] >= 0.5]
+        assert hit == bool(free)
+        taken |= {max(free, key=lambda m: (overlap[m], m))} if free else set()
+    assert taken
