@@ -116,9 +116,9 @@ def _on_stride(size: float) -> int:
 def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
     """The photo on the canvas of `view`, uint8 (H, W, 3).
 
-    With `max_shrink` 8, 4 or 2 it is decoded at down to that part of its size, where that has as many pixels as the canvas shows of it. The
-    map is the same: coordinates name edges, so that those of the decoded pixels are the photo's divided by that number, also
-    where the photo's sides are no multiple of it.
+    It is decoded at down to 1 / `max_shrink` (1, 2, 4 or 8) of its size, where that has as many pixels as the canvas shows.
+    The map is the same: coordinates name edges, so those of the decoded pixels are the photo's divided by that number, also
+    where the sides of the photo are no multiple of it.
     """
     scale = np.linalg.norm(view.matrix[:, :2], axis=0).max()  # canvas pixels for one of the photo
     shrink = next((number for number in SHRINKS if number <= max_shrink and scale * number <= 1), 1)
