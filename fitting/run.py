@@ -23,12 +23,14 @@ from fusion.models import read_object
 from photos import fingerprint
 from photos.data import Dataset, read
 from photos.folds import Folds
+from photos.folds import tell as tell_data
 from photos.intervals import Intervals
 from runs import record
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
-from stage2_classifier.gate.fit import in_words
+from stage2_classifier.gate.fit import in_words, tell
+from stage2_classifier.gate.operating_points import fit_operating_points
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
 OF_A_GATE = ("gate", "made_from", "min_scores", "names")  # fields that are no part of how models are joined
@@ -49,6 +51,7 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say) -> Fit
     Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights.
     """
     dataset, clock = read(data), Clock()
+    tell_data(dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k in range(len(by_fold)):
@@ -65,7 +68,9 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say) -> Fit
 
 
 def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Gated:
-    """The gate from all photos, each looked at by the models that did not see it; written into RUNS/ensemble.json."""
+    """The gate and the scores to cut at from all photos, each looked at by the models that did not see it; written into
+    RUNS/ensemble.json.
+    """
     dataset = by_fold[0].dataset
     own = has_own_ensemble(runs)
     ensemble = pooled.wanted_ensemble(runs, procedure, dataset, own, say)
@@ -75,9 +80,12 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
         evidence = pooled.pool(ensemble, runs, by_fold)
     with clock.timed("gate"):
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
+        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, np.random.default_rng(procedure.seed))
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
-    gated = replace(ensemble, gate=choice.gate, made_from=fingerprints(runs, files_of(ensemble)))
-    record.write_json(runs / "gate.json", asdict(choice))
+    tell(floors)
+    made_from = fingerprints(runs, files_of(ensemble))
+    gated = replace(ensemble, gate=choice.gate, made_from=made_from, min_scores=floors.min_scores)
+    record.write_json(runs / "gate.json", asdict(choice) | {"operating_points": asdict(floors)})
     write_ensemble(runs, gated)
     return Gated(gated, choice, evidence)
 

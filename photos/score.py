@@ -1,4 +1,4 @@
-"""The contest's metric: 0.7 x detection mAP@0.5 (category ignored) + 0.3 x classification mAP@0.5.
+"""The contest's metric: 0.7 x detection mAP@0.5 (names left out) + 0.3 x classification mAP@0.5.
 
 Predictions are matched to the truth once for each photo. The result, which predictions are hits and in what order, is enough
 to score any multiset of the photos, so a bootstrap (`photos.intervals`) needs no further matching. AP is COCO's: 101
@@ -8,12 +8,13 @@ recalls, a precision envelope, areas of all sizes; without COCO's cap of 100 pre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.boxes import Detections, iou
+from fusion.boxes import Detections, intersections, iou
+from photos.data import Photo, no_boxes
 
 DETECTION_SHARE = 0.7  # taken: the contest's scoring page
 CLASSIFICATION_SHARE = 0.3  # taken: likewise
@@ -26,10 +27,23 @@ Pairs = tuple[Ints, Ints]
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The true boxes and labels of one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,)."""
+    """The true boxes and labels of one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,).
+
+    `ignored` float32 (K, 4) are regions in which a prediction that is no hit counts as nothing, whatever its label.
+    """
 
     boxes: NDArray[np.float32]
     labels: Ints
+    ignored: NDArray[np.float32] = field(default_factory=no_boxes)
+
+    @classmethod
+    def of(cls, photo: Photo) -> Truth:
+        """The annotations of a photo."""
+        return cls(photo.boxes, photo.labels, photo.ignored)
+
+    def nameless(self) -> Truth:
+        """The same boxes, all of one label, 0."""
+        return Truth(self.boxes, np.zeros_like(self.labels), self.ignored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +113,7 @@ def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
     _check_labels("prediction", predictions, n_categories)
     best_first = [_best_first(photo) for photo in predictions]
     pairs = [_overlapping(truth, photo) for truth, photo in zip(truths, best_first, strict=True)]
-    one_label_truths = [Truth(truth.boxes, np.zeros_like(truth.labels)) for truth in truths]
+    one_label_truths = [truth.nameless() for truth in truths]
     one_label = [Detections(photo.boxes, photo.scores, np.zeros_like(photo.labels)) for photo in best_first]
     return Match(
         _rank(one_label_truths, one_label, pairs, 1, max_dets), _rank(truths, best_first, pairs, n_categories, max_dets)
@@ -129,6 +143,9 @@ def _rank(
         kept = [_within_cap(photo, max_dets) for photo in best_first]
         best_first = [photo.take(own) for photo, own in zip(best_first, kept, strict=True)]
         hits = [hit[own] for hit, own in zip(hits, kept, strict=True)]
+    count_at = [counted(truth, photo, hit) for truth, photo, hit in zip(truths, best_first, hits, strict=True)]
+    best_first = [photo.take(kept) for photo, kept in zip(best_first, count_at, strict=True)]
+    hits = [hit[kept] for hit, kept in zip(hits, count_at, strict=True)]
     photos = np.repeat(np.arange(len(truths)), [len(photo) for photo in best_first])  # (N,)
     labels = _join([photo.labels for photo in best_first], np.int64)  # (N,)
     order = np.lexsort((-_join([photo.scores for photo in best_first], np.float32), labels))  # (N,), stable
@@ -183,6 +200,29 @@ def _greedy_hits(true_labels: Ints, labels: Ints, pairs: Pairs) -> NDArray[np.bo
         if free[true_box] and not hits[k]:
             hits[k], free[true_box] = True, False
     return np.array(hits, bool)
+
+
+def counted(truth: Truth, predictions: Detections, hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which predictions (N,) count: all but those that are no hits and lie in an ignored region by MIN_IOU of their own area.
+
+    COCO's rule for crowds, but for any label: the products in a region to ignore may be of any name.
+    """
+    if len(truth.ignored) == 0:
+        return np.ones(len(predictions), bool)
+    return hits | ~in_regions(predictions.boxes, truth.ignored)
+
+
+def in_regions(boxes: NDArray[np.float32], regions: NDArray[np.float32], share: float = MIN_IOU) -> NDArray[np.bool_]:
+    """Which `boxes` (N, 4) lie in one of `regions` (K, 4) by `share` of their own area or more: bool (N,).
+
+    >>> in_regions(np.array([[0, 0, 2, 2], [3, 0, 7, 2]], np.float32), np.array([[0, 0, 4, 9]], np.float32)).tolist()
+    [True, False]
+    """
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1, dtype=np.float64), 1e-12)  # (N,)
+    inside = np.zeros(len(boxes), bool)
+    for region in regions:
+        inside |= intersections(boxes, region[None]) >= share * areas
+    return inside
 
 
 def average_precisions(ranking: Ranking, photo_weights: Ints | None = None) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from runs import efficientnet_lite
 from runs.atomic_write import replacing
 
 REQUIRED_SHARE = 0.8  # chosen: share of a network's tensors; some fit by chance from a file of another network
@@ -27,15 +28,26 @@ class Match(NamedTuple):
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors in PATH by name: a checkpoint of ours or timm's, a state dict, or .safetensors; ValueError for others."""
+    """The tensors in PATH by name: a checkpoint of ours or timm's, a state dict, or .safetensors.
+
+    Raises ValueError for others. An EfficientNet-Lite's tensors get timm's names.
+    """
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-        state = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
-        return {without_wrappers(name): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        found = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
+        state = {without_wrappers(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+        return efficientnet_lite.with_timm_names(state) if efficientnet_lite.is_named_otherwise(state) else state
     except SafetensorError as error:
         raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
     except Exception as error:  # unpickling raises nearly anything
         raise ValueError(f"--pretrained: got {path}, must be a file of tensors that torch reads with weights_only") from error
+
+
+def read_renamed(path: Path) -> dict[str, torch.Tensor] | None:
+    """The tensors in PATH under timm's names, where the file has other names; None where it has timm's, or others still."""
+    if path.suffix == ".safetensors" or not efficientnet_lite.is_named_otherwise(_torch_load(path)):
+        return None
+    return read_weights(path)
 
 
 def without_wrappers(name: str) -> str:

@@ -15,11 +15,12 @@ import numpy as np
 from fusion.models import read_object
 from photos import fingerprint, folds, trained_on
 from photos.data import Dataset, Photo, read
-from runs import record
+from runs import fetched, record
 from runs.command import say
 from runs.flags import Flag
-from runs.pretrained import pretrained_file
-from stage1_detector.config import STARTER, Config, DetectorConfig
+from runs.pretrained import HELP, refuse_missing
+from stage1_detector.config import Config, DetectorConfig
+from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ COCO_FILE = "annotations.json"  # of a set of synthetic photos
 class DetectorRun:
     """From what a detector is trained, into where, and what to do with what is there. Each field is a flag."""
 
-    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    data: Annotated[Path, Flag("folder of photos and labels (COCO, YOLO, VOC or CSV)")]
     runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
     classes: Annotated[str, Flag("one: find products; all: find and name them", choices=CLASSES)] = "one"
-    pretrained: Annotated[Path | None, Flag("local weights file to start from, or starter; nothing is ever downloaded")] = None
+    pretrained: Annotated[Path | None, Flag(HELP)] = None
     synthetic: Annotated[Path | None, Flag("folder of synthetic photos, as hylle synth writes it")] = None
     trust: Annotated[Path | None, Flag("a weights file from elsewhere, or its folder, whose pickled code may run")] = None
     refit: Annotated[bool, Flag("train on all photos: none is in valid, and nothing is scored")] = False
@@ -69,7 +70,7 @@ def train_detector(
     learns from; of a `distributed` training, the main process alone writes. Raises ValueError for what the user can mend.
     """
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
-    request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
+    request = with_weights_file(request, config, leads)
     settings = settings_of(request, config, parts) | also
     classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
     if record.finished(out, settings, request.force):
@@ -88,9 +89,8 @@ def train_detector(
     for line in plan_in_words(config, photos["train"]):
         progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
-    described = sidecar.sidecar(config, ids, photos)
+    names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
     scorer = None if request.refit else validation.network_score(config, described, photos["valid"], n_categories)
-    names = class_names(ids)
     weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
     if leads:
         network = family.load(weights)
@@ -115,6 +115,15 @@ def refuse_refit(config: Config, parts: folds.Folds) -> None:
         raise ValueError(f"--refit: got folds with {held_out} photos in valid, must be none: hylle fit makes such folds")
     if config.patience:
         raise ValueError(f"--refit: got --patience {config.patience}, must be 0: there is no valid part to choose an epoch by")
+
+
+def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> DetectorRun:
+    """`request` with the file that its `pretrained` means; says which where that was left open."""
+    chosen = start(request.pretrained, config)
+    if leads and chosen.why:
+        say(f"{request.classes}: {chosen.why}")
+    fetched.refuse_changed(chosen.path)
+    return replace(request, pretrained=chosen.path)
 
 
 def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:
@@ -169,7 +178,7 @@ def class_names(ids: list[int] | None) -> list[str]:
 
 def read_parts(request: DetectorRun, config: Config) -> folds.Folds:
     """The data set and its folds. Raises ValueError where they, the weights, or the ratio of synthetic photos are missing."""
-    pretrained_file(request.pretrained, STARTER)
+    refuse_missing(request.pretrained)
     if (request.synthetic is None) != (config.synthetic_ratio == 0):
         given = f"{request.synthetic} with --synthetic-ratio {config.synthetic_ratio}"
         raise ValueError(f"--synthetic: got {given}, give both or neither")

@@ -27,7 +27,7 @@ class Family(NamedTuple):
         load: reads the weights file.
         for_export: turns the network into one whose output `fusion.decode` reads; the second argument is its config.
         refuse: raises ValueError for a config, a file to start from or a checkpoint to resume that training cannot begin with.
-        input_format: how it takes photos.
+        input_format: how it takes photos, but for the mean and spread of a backbone of timm's (`InputFormat.of`).
         layout: the family by whose name `fusion.decode` knows its output; empty: its own.
     """
 

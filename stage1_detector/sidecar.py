@@ -11,7 +11,7 @@ from stage1_detector.families import FAMILIES
 def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tuple[Photo, ...]]) -> dict[str, Any]:
     """What run.py must know about the detector."""
     family = FAMILIES[config.family]
-    input_format = family.input_format
+    input_format = family.input_format.of(config)
     return {
         "task": "detector",
         "family": family.layout or config.family,

@@ -11,11 +11,12 @@ from fusion.models import Model
 from photos import fingerprint, folds, trained_on
 from photos.data import read
 from photos.studio import studio_folder
-from runs import record
+from runs import fetched, record
 from runs.command import say
 from runs.flags import Flag
-from runs.pretrained import pretrained_file
-from stage2_classifier.config import STARTER, ClassifierConfig, columns
+from runs.pretrained import HELP, refuse_missing
+from stage2_classifier.config import ClassifierConfig, columns
+from stage2_classifier.pretrained import start
 
 CROPS = ("shelf", "studio", "both")
 # Of a run that is replaced.
@@ -34,14 +35,14 @@ class Plan(NamedTuple):
 class ClassifierRun:
     """From what a classifier is trained, into where, and what to do with what is there. Each field is a flag."""
 
-    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    data: Annotated[Path, Flag("folder of photos and labels (COCO, YOLO, VOC or CSV)")]
     runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
     crops: Annotated[str, Flag("where the crops come from", choices=CROPS)] = "shelf"
     studio: Annotated[Path | None, Flag("studio photos, one folder per product; default D/NM_NGD_product_images")] = None
-    pretrained: Annotated[Path | None, Flag("local weights file to start from, or starter; nothing is ever downloaded")] = None
+    pretrained: Annotated[Path | None, Flag(HELP)] = None
     name: Annotated[str | None, Flag("folder in R, for a second classifier beside the first; default classifier_CROPS")] = None
     folds: Annotated[int, Flag("train that many detectors and learn from their out-of-fold boxes too")] = 0
-    detector_weights: Annotated[Path | None, Flag("for --folds: the weights file that R/one started from, if from one")] = None
+    detector_weights: Annotated[Path | None, Flag("for --folds: R/one's --pretrained, if it had one")] = None
     quick: Annotated[bool, Flag("a rehearsal: 1 epoch on 32 px crops")] = False
     refit: Annotated[
         Path | None, Flag("train on all photos, none in valid; the folder of the folds' runs, whose held-out crops calibrate")
@@ -76,8 +77,9 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
         raise ValueError(f"--folds: got {request.folds} with --refit, which takes the boxes of its own folds")
     if request.crops != "shelf":
         refuse_without_studio_photos(request)
-    request = replace(request, pretrained=pretrained_file(request.pretrained, STARTER))
+    refuse_missing(request.pretrained)
     parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
+    request = with_weights_file(request, config.model)
     settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):
         say(f"{request.title}: reuses {out}")
@@ -112,6 +114,15 @@ def refuse_unmeasured(request: ClassifierRun, config: ClassifierConfig, parts: f
 
     width = columns(config, [category.name for category in parts.dataset.categories]).width
     pooled_folds.read(request.refit, request.out.name, parts, width)
+
+
+def with_weights_file(request: ClassifierRun, model: str) -> ClassifierRun:
+    """`request` with the file that its `pretrained` means for the backbone `model`; says which where that was left open."""
+    chosen = start(request.pretrained, model)
+    if chosen.why:
+        say(f"{request.title}: {chosen.why}")
+    fetched.refuse_changed(chosen.path)
+    return replace(request, pretrained=chosen.path)
 
 
 def refuse_without_studio_photos(request: ClassifierRun) -> None:

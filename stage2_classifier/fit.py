@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from runs import checkpoint
+from runs import checkpoint, normalisation
 from runs.training_errors import refuse_non_finite
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
@@ -145,7 +145,8 @@ class Training:
         step_started = time.perf_counter()
         for crops, labels in batches:
             self.clock.waits += time.perf_counter() - step_started
-            inputs, targets = normalised(to_input(crops).to(self.device)), torch.from_numpy(labels).to(self.device)
+            inputs = normalised(to_input(crops).to(self.device), self.model.normalisation)  # (B, 3, H, W)
+            targets = torch.from_numpy(labels).to(self.device)  # (B,)
             if self.mix is None:
                 targets = functional.one_hot(targets, width).float()  # (B, C)
             else:
@@ -170,12 +171,14 @@ class Training:
     def save(self, last: Path, epochs_done: int) -> None:
         """Write the whole state to the checkpoint LAST."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        checkpoint.write(last, {"epoch": epochs_done, "config": asdict(self.config)} | parts)
+        made = {"epoch": epochs_done, "config": asdict(self.config), "normalisation": tuple(self.model.normalisation)}
+        checkpoint.write(last, made | parts)
 
     def restore(self, last: Path) -> int:
         """Go on from the checkpoint LAST; returns the epochs done. Raises ValueError where it does not fit, or is damaged."""
         state = checkpoint.read(last, "--resume", CHECKPOINT_KEYS)
         checkpoint.refuse_other_settings(last, state["config"], asdict(self.config))
+        normalisation.refuse_other("--resume", last, state, self.model.normalisation)
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])

@@ -21,7 +21,7 @@ from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of,
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.held_out import HeldOut
-from stage2_classifier.model import MEAN, STD, Classifier, normalised, to_input
+from stage2_classifier.model import Classifier, normalised, to_input
 from stage2_classifier.out_of_fold import (
     NO_BOXES,
     Plan,
@@ -178,8 +178,8 @@ def sidecar(model: Classifier, config: ClassifierConfig, dataset: Dataset) -> di
         "family": "timm",
         "categories": [c.id for c in dataset.categories],
         "size": config.size,
-        "mean": MEAN,
-        "std": STD,
+        "mean": list(model.normalisation.mean),
+        "std": list(model.normalisation.std),
         "margin": config.margin,
         "fit": config.fit,
         "background": model.columns.background,
@@ -228,6 +228,7 @@ def flattery(metrics: dict[str, Any]) -> str:
 
 
 @torch.no_grad()
-def predict(model: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np.ndarray:
+def predict(model: Classifier, crops: np.ndarray, batch: int = 64) -> np.ndarray:
     """Logits (N, C) of uint8 crops (N, H, W, 3)."""
-    return np.concatenate([model(normalised(to_input(crops[i : i + batch]))).numpy() for i in range(0, len(crops), batch)])
+    batches = (to_input(crops[i : i + batch]) for i in range(0, len(crops), batch))
+    return np.concatenate([model(normalised(images, model.normalisation)).numpy() for images in batches])

@@ -8,18 +8,20 @@ import torch
 from timm.layers import resample_abs_pos_embed
 
 from runs import weights_file
+from runs.normalisation import IMAGENET, Normalisation, of_backbone
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.heads import Head, make_head
 
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # taken: ImageNet's, so that pretrained files fit
-
 
 class Classifier(torch.nn.Module):
-    """Crops (B, 3, H, W) -> logits (B, columns.width): the trunk's pooled features, then the head."""
+    """Crops (B, 3, H, W) -> logits (B, columns.width): the trunk's pooled features, then the head.
 
-    def __init__(self, trunk: torch.nn.Module, head: Head, columns: Columns) -> None:
+    `normalisation` is what the crops are to be normalised by.
+    """
+
+    def __init__(self, trunk: torch.nn.Module, head: Head, columns: Columns, normalisation: Normalisation = IMAGENET) -> None:
         super().__init__()
-        self.trunk, self.head, self.columns = trunk, head, columns
+        self.trunk, self.head, self.columns, self.normalisation = trunk, head, columns, normalisation
 
     def forward(self, images: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B, C). In training `targets` (B, C) >= 0 say which names are true, for the head's margin."""
@@ -34,7 +36,7 @@ def build(config: ClassifierConfig, columns: Columns, pretrained: Path | None = 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         trunk = build_trunk(config)
-        model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns)
+        model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns, of_backbone(config.model))
     if pretrained is not None:
         load_pretrained(trunk, pretrained)
     return model
@@ -69,7 +71,7 @@ def to_input(crops: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
-def normalised(images: torch.Tensor) -> torch.Tensor:
+def normalised(images: torch.Tensor, by: Normalisation) -> torch.Tensor:
     """uint8 (B, 3, H, W) -> float32, as `fusion.models.normalise` does at judgment (a test holds the two equal)."""
-    mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in by)
     return (images.float() / 255 - mean) / std

@@ -22,8 +22,8 @@ from photos.fingerprint import of_file, of_training
 from photos.folds import Folds
 from runs import record
 from runs.first_command import train
-from runs.pretrained import pretrained_file
 from stage1_detector import config as detector_config
+from stage1_detector.pretrained import start
 from stage1_detector.recipes import rehearsal
 from stage2_classifier.classifier_run import Plan
 from stage2_classifier.config import Columns
@@ -131,14 +131,14 @@ def fold_settings(runs: Path, plan: Plan, parts: Folds) -> dict[str, Any]:
     if not run.is_file():
         raise ValueError(f"--folds: {run} not found; train it first: {train(runs, 'one')}")
     trained = read_object(run)["settings"]
-    weights = pretrained_file(plan.weights, detector_config.STARTER)
+    config = detector_config.from_settings(trained)
+    weights = start(plan.weights, config).path
     given = weights and record.fingerprint(weights)
     if trained.get("pretrained") != given:
         raise ValueError(
             f"--detector-weights: got {plan.weights}, must be the file that {run.parent} started from"
             if trained.get("pretrained") else f"--detector-weights: got {plan.weights}, but {run.parent} started from none"
         )  # fmt: skip
-    config = detector_config.from_settings(trained)
     config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:
         config = rehearsal(config)
@@ -157,7 +157,7 @@ def train_fold(
     config = detector_config.from_settings(settings["detector"])
     trained_on.write(out, photos, parts.labelled("valid"), [] if plan.weights is None else [plan.weights])
     both = {"train": tuple(photos), "valid": parts.labelled("valid")}
-    described, weights = sidecar(config, None, both), pretrained_file(plan.weights, detector_config.STARTER)
+    described, weights = sidecar(config, None, both), start(plan.weights, config).path
     scorer = validation.network_score(config, described, both["valid"], len(parts.dataset.categories))
     fit = families.FAMILIES[config.family].fit
     trained = fit(Job(config, both, ["product"], out, progress, scorer, weights, resume=record.is_stopped(out)))

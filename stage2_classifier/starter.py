@@ -19,6 +19,7 @@ from fusion.models import read_object
 from fusion.views import crop
 from runs import weights_file
 from runs.command import Parser, run, say
+from runs.normalisation import of_backbone
 from runs.record import digest, write_json
 from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
@@ -126,7 +127,8 @@ def one_recall(trunk: torch.nn.Module, number: int, seed: int) -> float:
 @torch.no_grad()
 def directions(trunk: torch.nn.Module, crops: np.ndarray, batch: int = 64) -> np.ndarray:
     """Unit embeddings (N, D) of uint8 crops (N, H, W, 3)."""
-    parts = [trunk(normalised(to_input(crops[i : i + batch]))) for i in range(0, len(crops), batch)]
+    by = of_backbone(CONFIG.model)
+    parts = [trunk(normalised(to_input(crops[i : i + batch]), by)) for i in range(0, len(crops), batch)]
     return torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
 
 

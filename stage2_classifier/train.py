@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 from runs.command import run
 from runs.flags import Flag, Help, Settings, parse
+from runs.pretrained import word_of
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.config import RECIPES, ClassifierConfig, override, recipe
+from stage2_classifier.pretrained import with_best_backbone
 
 EXAMPLE = "--data photos --out run --crops shelf --pretrained starter"
 NOTES = "Defaults are those of --recipe small; another recipe has its own."
@@ -43,8 +45,13 @@ def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str
 
 
 def config_of(command: Command, given: dict[str, Any]) -> ClassifierConfig:
-    """The settings that the arguments ask for: a recipe, and what is given otherwise."""
-    return override(recipe(command.recipe, command.quick), given)
+    """The settings that the arguments ask for: a recipe, and what is given otherwise.
+
+    With `--pretrained auto` and no --model it is the best backbone whose weights are on this machine.
+    """
+    config = override(recipe(command.recipe, command.quick), given)
+    free = word_of(command.pretrained) == "auto" and given.get("model") is None
+    return with_best_backbone(config) if free else config
 
 
 if __name__ == "__main__":

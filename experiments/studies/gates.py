@@ -109,7 +109,7 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     data = out / "data"
     shelves: ShelfConfig = replace(make_photos.recipe("demo"), **setting.shelves)
     make_photos.draw(replace(shelves, count=16) if quick else shelves, data, seed, tell=lambda line: say(f"shelves: {line}"))
-    folds.split(data, out, str(data / "scenes.csv"), seed=seed)
+    folds.split(read(data), out, str(data / "scenes.csv"), seed=seed)
     agnostic = replace(detector_recipes.recipe("demo", quick), seed=seed)
     agnostic = agnostic if quick else replace(agnostic, size=setting.size, epochs=setting.epochs[0])
     aware = agnostic if quick else replace(agnostic, epochs=setting.epochs[1])
@@ -131,6 +131,8 @@ def shuffled(data: Path, out: Path, seed: int) -> Path:
 
     A classifier trained on it knows nothing, and is calibrated on wrong names: only the gate keeps it from harming the score.
     """
+    if not (data / "annotations.json").is_file():
+        raise ValueError(f"--data: {data} has no annotations.json; `hylle data {data} --to coco COPY` writes one")
     if not (out / "annotations.json").is_file():
         out.mkdir(parents=True, exist_ok=True)
         (out / "images").unlink(missing_ok=True)

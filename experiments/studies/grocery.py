@@ -1,13 +1,15 @@
-"""Stage 2 alone on real groceries: GroceryStore's published split, from random weights, natural and studio -> natural.
+"""Stage 2 alone on real groceries: GroceryStore's published split, natural and studio -> natural, from any start.
 
-    python -m experiments.studies.grocery --data DIR --out OUT [--seeds 3] [--only natural ...] [--pretrained starter]
+    python -m experiments.studies.grocery --data DIR --out OUT [--seeds 3] [--only natural ...] [--pretrained WORD|FILE]
 
 DIR holds natural/{train,val,test}/NAME/*.jpg, studio/NAME/*.jpg and classes.json (Klasson et al. 2019, arXiv:1901.00711).
 Each run trains `stage2_classifier` on whole photos, fits its temperature on val and is scored on test; about 6 minutes on one
-core (natural) or 5 (the others). OUT/KIND/seedN/result.json holds one; a stopped run resumes.
+core (natural) or 5 (the others), with `--pretrained imagenet` 30 and 25, as its network is larger and sees larger crops.
+OUT/KIND/seedN/result.json holds one; a stopped run resumes.
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,12 @@ from experiments.figures.over_seeds import over_seeds
 from photos.studio import content_box
 from runs import record
 from runs.command import Parser, run, say
-from runs.pretrained import pretrained_file
-from stage2_classifier.config import STARTER, ClassifierConfig, Columns
+from stage2_classifier.config import ClassifierConfig, Columns, override
 from stage2_classifier.crops import CropFormat, Region, crops_of, cut
 from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.learning import predict
 from stage2_classifier.model import build
+from stage2_classifier.pretrained import start
 from stage2_classifier.reliability import ece
 from stage2_classifier.scaling import temperature
 
@@ -36,6 +38,9 @@ WHOLE = ClassifierConfig(
     size=64, margin=0.0, epochs=16, min_steps=0, balance=0.5, smoothing=0.1, rotate=20.0, jitter=1.0, ema=0.99
 )  # chosen: 42,000 crops at a measured 112 a second on one core are 6.3 minutes
 STUDIO = replace(WHOLE, epochs=1, min_steps=600)  # 81 pictures, 600 steps of 48: 4.3 minutes
+# chosen: about 500 steps of 3 seconds on one core, within 20 minutes of two; a lower rate, as the weights are good already
+IMAGENET = {"model": "tf_efficientnet_lite0", "size": 112, "epochs": 9, "lr": 0.001}
+IMAGENET_STUDIO_STEPS = 400  # chosen
 KINDS = {"natural": WHOLE, "studio": STUDIO, "studio_bridge": replace(STUDIO, bridge=1.0)}
 KEYS = {"natural": "natural", "studio": "studio_to_natural_plain", "studio_bridge": "studio_to_natural"}
 
@@ -93,8 +98,10 @@ def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pret
     regions, checkpoint = photos.natural["train"] if kind == "natural" else photos.studio, out / "last.pt"
     model = build(config, Columns(len(photos.names)), pretrained)
     crops = TrainingCrops(regions, ERROR)
-    fitted = fit(model, crops, config, checkpoint, lambda line: say(f"{out.name}: {line}"), checkpoint.is_file())
-    metrics = scored(fitted.model, photos, config)
+    resumed, began = checkpoint.is_file(), time.process_time()
+    fitted = fit(model, crops, config, checkpoint, lambda line: say(f"{out.name}: {line}"), resumed)
+    core_minutes = None if resumed else (time.process_time() - began) / 60  # of a stopped run nobody knows
+    metrics = scored(fitted.model, photos, config) | {"core_minutes": core_minutes}
     result = {"settings": settings, "n_train": len(regions), "loader_share": fitted.loader_share} | metrics
     record.write_json(path, result)
     return result
@@ -128,7 +135,7 @@ def parser() -> Parser:
     p.add_argument("--out", type=Path, required=True, help="where runs and results go")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     p.add_argument("--only", nargs="+", choices=tuple(KINDS), default=list(KINDS), help="these kinds only")
-    p.add_argument("--pretrained", type=Path, help="weights to start from, or starter; compared with OUT's random starts")
+    p.add_argument("--pretrained", type=Path, help="starter or a file, compared with OUT's random starts; or imagenet")
     p.add_argument("--quick", action="store_true", help="a rehearsal: 1 epoch on 32 px crops")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results/grocery.json")
     return p
@@ -144,20 +151,31 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.seeds < 1 or (args.record and args.quick):
         raise ValueError(f"--seeds: got {args.seeds}, need 1 or more; and --record is not for --quick")
-    start = pretrained_file(args.pretrained, STARTER)
-    photos, done = read_photos(args.data, WHOLE.size), {}
+    from_imagenet = args.pretrained == Path("imagenet")
+    weights = start(args.pretrained, str(IMAGENET["model"] if from_imagenet else WHOLE.model)).path
+    configs = {kind: of_imagenet(config) if from_imagenet else config for kind, config in KINDS.items()}
+    photos, done = read_photos(args.data, configs["natural"].size), {}
     for kind in args.only:
         done[kind] = []
         for seed in range(args.seeds):
-            config = replace(rehearsal(KINDS[kind]) if args.quick else KINDS[kind], seed=seed)
+            config = replace(rehearsal(configs[kind]) if args.quick else configs[kind], seed=seed)
             out = folder(args.out, kind, args.pretrained) / f"seed{seed}"
-            done[kind].append(one_run(photos, out, kind, config, start))
+            done[kind].append(one_run(photos, out, kind, config, weights))
             say(f"{kind}, seed {seed}: test top-1 {done[kind][-1]['test_top1']:.4f}")
     show(done)
     if args.record:
         command = records.command("studies.grocery", argv)
-        rows = gain_records(done, args.out, args.pretrained, command) if args.pretrained else as_records(done, command)
+        if from_imagenet:
+            rows = imagenet_records(done, command)
+        else:
+            rows = gain_records(done, args.out, args.pretrained, command) if args.pretrained else as_records(done, command)
         say(f"figures: {records.write('grocery', rows)}")
+
+
+def of_imagenet(config: ClassifierConfig) -> ClassifierConfig:
+    """`config` for the network with ImageNet weights."""
+    steps = min(config.min_steps, IMAGENET_STUDIO_STEPS)
+    return override(config, IMAGENET | ({"epochs": 1, "min_steps": steps} if steps else {}))
 
 
 def rehearsal(config: ClassifierConfig) -> ClassifierConfig:
@@ -205,6 +223,18 @@ def as_records(done: dict[str, list[dict[str, Any]]], command: str) -> list[dict
             mean = means(results, "test_top1" if name == "top1" else name)
             key = f"grocery.{KEYS[kind]}.{name}"
             rows.append(records.figure(key, mean, unit, setting, command))
+    return rows
+
+
+def imagenet_records(done: dict[str, list[dict[str, Any]]], command: str) -> list[dict[str, Any]]:
+    """grocery.KEY.top1.imagenet for each kind."""
+    rows = []
+    for kind, results in done.items():
+        minutes = [result["core_minutes"] for result in results]
+        cost = "" if None in minutes else f"; {max(minutes):.0f} minutes of one core"
+        setting = f"ImageNet weights; {setting_of(kind, results)}{cost}"
+        key = f"grocery.{KEYS[kind]}.top1.imagenet"
+        rows.append(records.figure(key, means(results, "test_top1"), "accuracy", setting, command))
     return rows
 
 

@@ -33,10 +33,7 @@ class Teacher:
         """`categories` are the ids it knows, in the order of its classes; None: it knows products only."""
         self.family, self.categories = config.family, categories
         family = FAMILIES[config.family]
-        self.mean, self.std = (
-            torch.tensor(family.input_format.mean)[:, None, None],
-            torch.tensor(family.input_format.std)[:, None, None],
-        )
+        self.mean, self.std = (torch.tensor(values)[:, None, None] for values in family.input_format.of(config).normalisation)
         self.maps: list[torch.Tensor] = []
         if config.family not in TRANSFORMERS:
             neck = net.model[-1] if config.family in ("yolo", "rtdetr") else net.backbone  # type: ignore[index,union-attr]

@@ -14,6 +14,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
 
+from runs import weights_file
 from stage1_detector.config import TorchvisionConfig, TransformerConfig
 from stage1_detector.nets.fpg import FeaturePyramidGrid, Grid
 from stage1_detector.nets.resfpn import Norm, ResidualPyramid
@@ -73,12 +74,18 @@ def make_feature_extractor(config: TorchvisionConfig | TransformerConfig, pretra
     if [reductions[i] for i in indices] != required:
         raise ValueError(f"--backbone: got {config.backbone!r} with maps of strides {reductions}, must have {required}")
     options = {"drop_path_rate": config.drop_path} if config.drop_path else {}
-    overlay = {} if pretrained is None else {"pretrained": True, "pretrained_cfg_overlay": {"file": str(pretrained)}}
+    overlay = {} if pretrained is None else {"pretrained": True, "pretrained_cfg_overlay": weights_source(pretrained)}
     try:
         return timm.create_model(config.backbone, features_only=True, out_indices=tuple(indices), **options, **overlay)
     except Exception as error:  # each network has its own
         refused = f"--pretrained: got {pretrained}" if pretrained else f"--drop-path: got {config.drop_path}"
         raise ValueError(f"{refused}, which does not fit {config.backbone}: {' '.join(str(error).split())}") from None
+
+
+def weights_source(pretrained: Path) -> dict[str, object]:
+    """What timm is to load: a file, or the tensors of one in which they have other names than timm's."""
+    state = weights_file.read_renamed(pretrained)
+    return {"file": str(pretrained)} if state is None else {"state_dict": state}
 
 
 def refuse_maps(extractor: nn.Module, name: str) -> None:

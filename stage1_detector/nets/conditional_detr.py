@@ -19,7 +19,7 @@ from torch import nn
 from torchvision.ops import box_convert, sigmoid_focal_loss
 
 from photos.data import Photo
-from runs import checkpoint, weights_file
+from runs import checkpoint, normalisation, weights_file
 from stage1_detector.config import HEADS, STRIDE, TransformerConfig
 from stage1_detector.nets import backbones
 from stage1_detector.nets.rcnn import Targets
@@ -49,7 +49,9 @@ class Net(nn.Module):
         self.net: Any = transformer(config, len(names))
         self.loss_config: Any = deepcopy(self.net.config)  # which transformers' loss reads; its decoder reads the network's
         self.loss_config.auxiliary_loss = True
-        self.description: dict[str, Any] = {"config": asdict(config), "names": names}
+        self.description: dict[str, Any] = {
+            "config": asdict(config), "names": names, "normalisation": tuple(normalisation.of_backbone(config.backbone))
+        }  # fmt: skip
 
     @property
     def feature_extractor(self) -> nn.Module:
@@ -222,6 +224,7 @@ def load(weights: Path) -> Net:
     """The network in `weights` on the CPU, in evaluation mode."""
     content = checkpoint.read(weights, "weights")
     net = Net(TransformerConfig(**content["config"]), content["names"])
+    normalisation.refuse_other("weights", weights, content, net.description["normalisation"])
     net.load_state_dict(content["network"])
     return net.eval()
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from photos.data import Photo
-from runs import checkpoint, weights_file
+from runs import checkpoint, normalisation, weights_file
 from runs.weights_file import REQUIRED_SHARE
 from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
 from stage1_detector.engine import device_of
@@ -25,7 +25,10 @@ class Detector(nn.Module):
     def __init__(self, config: TorchvisionConfig, names: list[str], boxes: Anchors, pretrained: Path | None = None) -> None:
         super().__init__()
         self.net = NETS[config.family](config, backbones.build(config, pretrained), boxes, len(names))
-        self.description: dict[str, Any] = {"config": asdict(config), "names": names, "anchors": asdict(boxes)}
+        self.description: dict[str, Any] = {
+            "config": asdict(config), "names": names, "anchors": asdict(boxes),
+            "normalisation": tuple(normalisation.of_backbone(config.backbone)),
+        }  # fmt: skip
 
     @property
     def backbone(self) -> backbones.Backbone:
@@ -102,6 +105,7 @@ def load(weights: Path) -> Detector:
     config = kind_of(content["config"]["family"])(**content["config"])
     sizes = tuple(tuple(level) for level in content["anchors"]["sizes"])
     net = Detector(cast(TorchvisionConfig, config), content["names"], Anchors(sizes, tuple(content["anchors"]["ratios"])))
+    normalisation.refuse_other("weights", weights, content, net.description["normalisation"])
     net.load_state_dict(content["network"])
     return net.eval()
 

@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from fusion.views import Image, Shape, View, letterbox
 from photos.data import Photo, read_image
+from photos.learnt import learnt_image
+from runs.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation, of_backbone
 from runs.training_errors import refuse_lost_worker
-from stage1_detector.config import STRIDE, LoopConfig
+from stage1_detector.config import STRIDE, Config, LoopConfig, TorchvisionConfig, TransformerConfig
 from stage1_detector.engine import synthetic_per_epoch
 from stage1_detector.torch_engine.augment import augmented, transform, visible_boxes
 from stage1_detector.torch_engine.canvas_cache import CanvasCache
@@ -19,7 +21,6 @@ from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 WORKERS = min(4, os.cpu_count() or 1)
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # taken: those of timm's and torchvision's weights
 SHRINKS = (8, 4, 2)  # of a side, as JPEG decoders offer them: the coarsest first
 TIMEOUT = 900  # chosen: seconds that a batch may take a worker, before the training stops and says so
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -31,8 +32,19 @@ class InputFormat(NamedTuple):
     """How a network takes photos: how they fill its canvas, and the mean and spread of each channel, of values in [0, 1]."""
 
     shape: Shape = "rectangle"
-    mean: tuple[float, float, float] = MEAN
-    std: tuple[float, float, float] = STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The mean and spread."""
+        return Normalisation(self.mean, self.std)
+
+    def of(self, config: Config) -> "InputFormat":
+        """This format with the mean and spread of the backbone's weights, where `config` has a backbone of timm's."""
+        if not isinstance(config, TorchvisionConfig | TransformerConfig):
+            return self
+        return self._replace(**of_backbone(config.backbone)._asdict())
 
 
 IMAGENET_FORMAT = InputFormat()
@@ -122,9 +134,9 @@ def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
     """
     scale = np.linalg.norm(view.matrix[:, :2], axis=0).max()  # canvas pixels for one of the photo
     shrink = next((number for number in SHRINKS if number <= max_shrink and scale * number <= 1), 1)
+    if shrink == 1 or len(photo.ignored):  # what is to be ignored is painted over in whole pixels of the photo
+        return view.warp(learnt_image(photo))
     image = read_image(photo.path, photo.width, photo.height, shrink)
-    if shrink == 1:
-        return view.warp(image)
     return View(view.matrix * (shrink, shrink, 1), view.width, view.height).warp(image)
 
 

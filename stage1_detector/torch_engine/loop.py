@@ -24,7 +24,7 @@ from stage1_detector.torch_engine.training_state import TrainingState
 class NetworkSpec(NamedTuple):
     """What `fit` trains: `build(config, photos, names, pretrained)` makes a Learner (see `training_state`).
 
-    It takes photos in `input_format`.
+    It takes photos in `input_format`, by the mean and spread of its backbone.
     """
 
     build: Callable[..., Any]
@@ -86,10 +86,11 @@ class Run:
     def __init__(self, job: Job[LoopConfig], network: NetworkSpec, step_size: BatchesPerStep) -> None:
         config, photos, agnostic = job.config, job.photos, job.is_class_agnostic
         self.job, self.config, self.distributed, self.step_size = job, config, job.distributed, step_size
-        self.train = Canvases(photos["train"], job.synthetic, config, agnostic, network.input_format)
+        input_format = network.input_format.of(config)
+        self.train = Canvases(photos["train"], job.synthetic, config, agnostic, input_format)
         left_mb = max(0, config.cache_mb - self.train.cache.megabytes)
         for_valid = replace(config, synthetic_ratio=0.0, cache_mb=left_mb, schedule="cosine")  # of one scale
-        self.valid = Canvases(photos["valid"], (), for_valid, agnostic, network.input_format)
+        self.valid = Canvases(photos["valid"], (), for_valid, agnostic, input_format)
         self.epochs = epochs(config, len(photos["train"]))
         self.steps = -(-len(self._train_batches(0)) // step_size.accumulate)
         if not self.steps:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from runs import checkpoint
+from runs.normalisation import refuse_other
 from stage1_detector.config import LoopConfig
 from stage1_detector.torch_engine.distributed import Distributed
 from stage1_detector.torch_engine.optimizers import make_optimizer
@@ -108,6 +109,8 @@ class TrainingState:
         """Go on from the checkpoint LAST. Raises ValueError where it is damaged or was begun with other settings."""
         content = checkpoint.read(last, "--resume")
         checkpoint.refuse_other_settings(last, content["config"], asdict(self.config))
+        if "normalisation" in self.learner.description:
+            refuse_other("--resume", last, content, self.learner.description["normalisation"])
         for name, part in self._parts().items():
             part.load_state_dict(content[name])
         self.epochs_done, self.best = content["state"]["epoch"], content["state"]["best"]

@@ -22,7 +22,7 @@ from fusion.gate import (
     rank_features,
     ranked,
 )
-from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
+from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, counted, greedy_hits, match, scores
 from stage2_classifier.gate.evidence import Evidence, models_of
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 from stage2_classifier.scaling import detector_scale
@@ -176,9 +176,10 @@ def rank_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
             continue
         names = posterior(sight, gate)
         hit = first_hits(e.truth, e.merged)
-        features.append(rank_features(names, sight))
-        hits.append(hit)
-        named.append(hit & (names.argmax(1) == true_names(e.truth, e.merged.boxes)))
+        counts = counted(e.truth, e.merged, hit)
+        features.append(rank_features(names, sight)[counts])
+        hits.append(hit[counts])
+        named.append((hit & (names.argmax(1) == true_names(e.truth, e.merged.boxes)))[counts])
     if not features:
         return []
     x, y = np.concatenate(features * 2), np.concatenate(hits + named)
@@ -191,7 +192,7 @@ def first_hits(truth: Truth, detections: Detections) -> np.ndarray:
     order = np.argsort(-detections.scores, kind="stable")
     nameless = Detections(detections.boxes[order], detections.scores[order], np.zeros(len(order), np.int64))
     hit = np.zeros(len(order), bool)
-    hit[order] = greedy_hits(Truth(truth.boxes, np.zeros_like(truth.labels)), nameless)
+    hit[order] = greedy_hits(truth.nameless(), nameless)
     return hit
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fusion.models import Model, normalise
+from runs.normalisation import of_backbone
 from runs.pretrained import pretrained_file
 from stage2_classifier import fit as fitting
 from stage2_classifier import model as modelling
@@ -43,13 +44,14 @@ def small(config: ClassifierConfig = CONFIG, columns: Columns = TWO) -> modellin
 def named(net: modelling.Classifier) -> list[int]:
     crops = np.stack([r.image[4:28, 4:28] for r in regions()])
     with torch.no_grad():
-        return net(modelling.normalised(modelling.to_input(crops))).argmax(1).tolist()
+        return net(modelling.normalised(modelling.to_input(crops), net.normalisation)).argmax(1).tolist()
 
 
-def test_training_and_judgment_normalise_alike() -> None:
-    crops = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    ours = modelling.normalised(modelling.to_input(crops)).numpy()
-    np.testing.assert_allclose(ours, normalise(crops, modelling.MEAN, modelling.STD), atol=1e-6)
+@pytest.mark.parametrize("backbone", ["resnet10t", "tf_efficientnet_lite0"])
+def test_training_and_judgment_normalise_alike(backbone: str) -> None:
+    crops, by = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8), of_backbone(backbone)
+    ours = modelling.normalised(modelling.to_input(crops), by).numpy()
+    np.testing.assert_allclose(ours, normalise(crops, *by), atol=1e-6)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -200,6 +202,6 @@ def test_every_recipes_network_goes_to_onnx(name: str, tmp_path: Path) -> None:
     model = modelling.build(config, columns).eval()
     crops = np.random.default_rng(0).integers(0, 256, (3, config.size, config.size, 3), np.uint8)
     sidecar = {"task": "classifier", "family": "timm", "categories": [0, 1, 2, 3], "size": config.size,
-               "mean": modelling.MEAN, "std": modelling.STD, "background": columns.background}  # fmt: skip
+               "mean": model.normalisation.mean, "std": model.normalisation.std, "background": columns.background}  # fmt: skip
     export_classifier(model, tmp_path / "model.onnx", sidecar, crops)
     assert Model(tmp_path / "model.onnx")(crops).shape == (3, columns.width)

@@ -14,7 +14,7 @@ from fusion.models import Model, normalise
 from stage2_classifier import heads
 from stage2_classifier.config import HEADS, ClassifierConfig, Columns
 from stage2_classifier.export import export_classifier
-from stage2_classifier.model import MEAN, STD, Classifier
+from stage2_classifier.model import Classifier
 
 RNG = np.random.default_rng(0)
 B, D, C, K = 5, 8, 4, 3
@@ -82,7 +82,7 @@ def network(head: str, columns: Columns) -> Classifier:
         return Classifier(trunk, heads.make_head(config, columns, D), columns).eval()
 
 
-SIDECAR = {"task": "classifier", "family": "timm", "categories": [1, 2, 3, 4], "size": 16, "mean": MEAN, "std": STD}
+SIDECAR = {"task": "classifier", "family": "timm", "categories": [1, 2, 3, 4], "size": 16, "mean": [0.5] * 3, "std": [0.25] * 3}
 CROPS = RNG.integers(0, 256, (6, 16, 16, 3), np.uint8)
 
 
@@ -91,7 +91,7 @@ def test_the_exported_graph_gives_logits_then_embedding(head: str, tmp_path: Pat
     model = network(head, Columns(C, background=True))
     parity = export_classifier(model, tmp_path / "model.onnx", SIDECAR | {"background": True}, CROPS)
     assert set(parity) == {"probabilities", "embedding"}
-    inputs = normalise(CROPS, MEAN, STD)
+    inputs = normalise(CROPS, SIDECAR["mean"], SIDECAR["std"])
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     assert [(o.name, o.shape) for o in session.get_outputs()] == [("logits", ["batch", C + 1]), ("embedding", ["batch", D])]
     logits, embedding = session.run(None, {"crops": CROPS})

@@ -46,7 +46,7 @@ def test_it_knows_what_fusion_reads_of_the_export(teachers: Callable, family: st
     images = photos_of(2, 96, 96)
     kind, config = FAMILIES[family], CONFIGS[family]
     known = one(images, PLAIN)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (kind.input_format.mean, kind.input_format.std))
+    mean, std = (torch.tensor(value)[:, None, None] for value in kind.input_format.of(config).normalisation)
     with torch.no_grad():
         raw = kind.for_export(deepcopy(net), config)((images - mean) / std).numpy()
     for photo in range(2):

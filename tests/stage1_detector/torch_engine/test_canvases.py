@@ -18,7 +18,8 @@ from torchvision_nets import SMALL, noise
 from fusion.models import normalise
 from fusion.views import letterbox
 from photos.data import Photo
-from stage1_detector.torch_engine.canvases import MEAN, STD, Canvases, EpochBatches, load_batches
+from runs.normalisation import IMAGENET
+from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, load_batches
 
 PLAIN = replace(SMALL, size=64)
 CPU = torch.device("cpu")
@@ -69,7 +70,7 @@ def test_batches_are_the_same_however_many_workers_make_them(photos: tuple[Photo
     assert torch.equal(state, torch.get_rng_state())
     again = [EpochBatches(canvases, order, 3, False)[i] for i in range(len(order))]
     for (images, targets), (pixels, arrays) in zip(made, again, strict=True):
-        assert np.array_equal(images.numpy(), normalise(pixels, MEAN, STD)) and images.shape[1:] == (3, 64, 64)
+        assert np.array_equal(images.numpy(), normalise(pixels, *IMAGENET)) and images.shape[1:] == (3, 64, 64)
         assert all(np.array_equal(a["boxes"].numpy(), b["boxes"]) for a, b in zip(targets, arrays, strict=True))
     other = next(load_batches(EpochBatches(canvases, order, 4, False), CPU, 0))[0]
     assert not torch.equal(other, made[0][0])  # another epoch augments otherwise
@@ -79,7 +80,7 @@ def test_plain_epochs_are_not_augmented(photos: tuple[Photo, ...]) -> None:
     canvases = Canvases(photos, (), replace(PLAIN, rotate=10.0, schedule="ms3x"), False)
     ((images, targets),) = list(load_batches(EpochBatches(canvases, [[2]], 0, True), CPU, 0))
     canvas, boxes, _ = canvases.sample(2, 64, True, 0)
-    assert np.array_equal(images.numpy(), normalise(canvas[None], MEAN, STD))
+    assert np.array_equal(images.numpy(), normalise(canvas[None], *IMAGENET))
     assert np.array_equal(targets[0]["boxes"].numpy(), boxes)
 
 

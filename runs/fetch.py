@@ -1,0 +1,128 @@
+"""Download pretrained weights by name into the caches that `--pretrained` looks in.
+
+    hylle fetch NAME [--sha256 HEX]
+
+NAME is a network of timm's (ImageNet), a detector of torchvision's, or a model of ultralytics (COCO). Their own loaders
+download, into their own caches; the file's sha256 is told and kept. No other command opens the network.
+"""
+
+import difflib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+from runs import fetched, local_weights
+from runs.command import Parser, run, say
+
+IMAGENET, COCO = "--pretrained imagenet", "--pretrained coco"
+
+
+def main(argv: list[str] | None = None, prog: str = "hylle fetch") -> int:
+    """The command; returns the exit code."""
+    return run(body, argv, prog)
+
+
+def body(argv: list[str] | None, prog: str) -> None:
+    """Read the arguments and fetch. Raises ValueError for an unknown name, without a network, or for another sha256."""
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
+    p.add_argument("name", help="such as tf_efficientnet_lite0 (timm), retinanet_resnet50_fpn (torchvision), yolov8n")
+    p.add_argument("--sha256", default="", help="what the file must have; another is refused")
+    args = p.parse_args(argv)
+    if Path(args.name).name != args.name:
+        raise ValueError(f"hylle fetch: got {args.name}, must be the name of a network, such as resnet18 ({prog} --help)")
+    path, flag = source_of(args.name)(args.name)
+    digest = fetched.sha256(path)
+    if args.sha256 and digest != args.sha256.lower():
+        raise ValueError(f"--sha256: got {path} with {digest}, must be {args.sha256}; remove the file, or ask who made it")
+    fetched.note(args.name, path, digest)
+    say(f"{args.name}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}; taken by {flag}")
+
+
+def source_of(name: str) -> Callable[[str], tuple[Path, str]]:
+    """What fetches the weights called `name`. Raises ValueError for a name that none of the three libraries has."""
+    import timm
+    from torchvision.models import detection as detectors
+    from torchvision.models import list_models
+    from ultralytics.utils.downloads import GITHUB_ASSETS_STEMS
+
+    detection = list_models(detectors)
+    if name.removesuffix(".pt") in GITHUB_ASSETS_STEMS:
+        return from_ultralytics
+    if name in detection:
+        return from_torchvision
+    if "." not in name and timm.is_model(name):
+        return from_timm
+    near = difflib.get_close_matches(name, [*detection, *GITHUB_ASSETS_STEMS, *timm.list_models()], 3)
+    raise ValueError(f"hylle fetch: got {name!r}, must be a network of timm, torchvision or ultralytics{like(near)}")
+
+
+def like(names: list[str]) -> str:
+    """Names that are near one that is unknown, in words.
+
+    >>> like([]), like(["resnet50"])
+    ('', ', such as resnet50')
+    """
+    return f", such as {', '.join(names)}" if names else ""
+
+
+def from_timm(name: str) -> tuple[Path, str]:
+    """timm's own ImageNet weights, as `timm.create_model` caches them; those of a package need no download."""
+    import timm
+
+    packaged = local_weights.in_package(name)
+    if packaged is not None:
+        return packaged, IMAGENET
+    where = local_weights.checkpoints() / local_weights.file_by_hand(name)
+    downloaded(name, lambda: timm.create_model(name, pretrained=True), where, IMAGENET)
+    path = local_weights.imagenet(name)
+    if path is None:
+        raise ValueError(f"hylle fetch: timm has no ImageNet file of {name} that is kept on its own")
+    return path, IMAGENET
+
+
+def from_torchvision(name: str) -> tuple[Path, str]:
+    """torchvision's COCO weights, as its own loader caches them, their hash checked."""
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name).DEFAULT
+    path = local_weights.checkpoints() / local_weights.file_of(weights.url)
+    downloaded(name, lambda: weights.get_state_dict(progress=False, check_hash=True), path, COCO)
+    return path, COCO
+
+
+def from_ultralytics(name: str) -> tuple[Path, str]:
+    """ultralytics' weights in its own folder."""
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    path = local_weights.ultralytics_file(f"{name.removesuffix('.pt')}.pt")
+    downloaded(name, lambda: attempt_download_asset(path), path, COCO)
+    return path, f"{COCO} --trust {path}"
+
+
+def downloaded(name: str, load: Callable[[], Any], path: Path, flag: str) -> None:
+    """Call `load`; ValueError, saying where a file from elsewhere is to be laid, where it does not reach its source."""
+    reason = "nothing came"
+    try:
+        if flag == IMAGENET:
+            refuse_without_network()
+        load()
+    except Exception as error:  # each of three libraries raises what its own client does
+        reason = " ".join(str(error).split())[:100]
+    else:
+        if flag == IMAGENET or path.is_file():
+            return
+    raise ValueError(
+        f"hylle fetch: {name} could not be downloaded ({reason}); on a machine with a network the same command does, and the "
+        f"file laid at {path} is taken by {flag}"
+    )
+
+
+def refuse_without_network() -> None:
+    """Raises OSError where the hub's name is not known, and no proxy is set: its client would try for a minute."""
+    from huggingface_hub.constants import ENDPOINT
+
+    if not getproxies():
+        socket.getaddrinfo(urlparse(ENDPOINT).hostname, 443)
