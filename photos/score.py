@@ -140,12 +140,11 @@ def _rank(
     rows = zip(truths, best_first, pairs, strict=True)
     hits = [_greedy_hits(truth.labels, photo.labels, overlapping) for truth, photo, overlapping in rows]
     if max_dets is not None:  # what is beyond the cap comes after what is not, and so takes no true box from it
-        kept = [_within_cap(photo, max_dets) for photo in best_first]
-        best_first = [photo.take(own) for photo, own in zip(best_first, kept, strict=True)]
-        hits = [hit[own] for hit, own in zip(hits, kept, strict=True)]
-    count_at = [counted(truth, photo, hit) for truth, photo, hit in zip(truths, best_first, hits, strict=True)]
-    best_first = [photo.take(kept) for photo, kept in zip(best_first, count_at, strict=True)]
-    hits = [hit[kept] for hit, kept in zip(hits, count_at, strict=True)]
+        within = [_within_cap(photo, max_dets) for photo in best_first]
+        best_first, hits = _kept(best_first, hits, within)
+    if any(len(truth.ignored) for truth in truths):
+        count_at = [counted(truth, photo, hit) for truth, photo, hit in zip(truths, best_first, hits, strict=True)]
+        best_first, hits = _kept(best_first, hits, count_at)
     photos = np.repeat(np.arange(len(truths)), [len(photo) for photo in best_first])  # (N,)
     labels = _join([photo.labels for photo in best_first], np.int64)  # (N,)
     order = np.lexsort((-_join([photo.scores for photo in best_first], np.float32), labels))  # (N,), stable
@@ -157,6 +156,14 @@ def _rank(
         _join(hits, np.bool_)[order],
         np.array(counts, np.int64).reshape(len(truths), n_categories),
     )
+
+
+def _kept(
+    photos: Sequence[Detections], hits: Sequence[NDArray[np.bool_]], keep: Sequence[NDArray[np.bool_]]
+) -> tuple[list[Detections], list[NDArray[np.bool_]]]:
+    """The detections of each photo, and whether they are hits, at which `keep` (N,) is true."""
+    kept = [photo.take(own) for photo, own in zip(photos, keep, strict=True)]
+    return kept, [hit[own] for hit, own in zip(hits, keep, strict=True)]
 
 
 def _join(parts: Sequence[NDArray], dtype: type) -> NDArray:

@@ -90,9 +90,11 @@ def load(path: Path) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise DataError(
+            f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}; export it again"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: broken JSON: {error}") from error
+        raise DataError(f"{path}: broken JSON: {error}; export it again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: got a {type(content).__name__} at the top, need an object with the lists {', '.join(KEYS)}")
     missing = [key for key in KEYS if not isinstance(content.get(key), list)]

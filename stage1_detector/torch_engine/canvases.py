@@ -126,15 +126,16 @@ def _on_stride(size: float) -> int:
 
 
 def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
-    """The photo on the canvas of `view`, uint8 (H, W, 3).
+    """The photo as it is learnt from on the canvas of `view`, uint8 (H, W, 3).
 
-    It is decoded at down to 1 / `max_shrink` (1, 2, 4 or 8) of its size, where that has as many pixels as the canvas shows.
+    Without regions to ignore it is decoded at down to 1 / `max_shrink` (1, 2, 4 or 8) of its size, where that has as many
+    pixels as the canvas shows.
     The map is the same: coordinates name edges, so those of the decoded pixels are the photo's divided by that number, also
     where the sides of the photo are no multiple of it.
     """
     scale = np.linalg.norm(view.matrix[:, :2], axis=0).max()  # canvas pixels for one of the photo
     shrink = next((number for number in SHRINKS if number <= max_shrink and scale * number <= 1), 1)
-    if shrink == 1 or len(photo.ignored):  # what is to be ignored is painted over in whole pixels of the photo
+    if shrink == 1 or len(photo.ignored):
         return view.warp(learnt_image(photo))
     image = read_image(photo.path, photo.width, photo.height, shrink)
     return View(view.matrix * (shrink, shrink, 1), view.width, view.height).warp(image)
