@@ -12,8 +12,8 @@ from fitting import cross_fit
 from fitting.procedure import Procedure
 from photos.data import read
 from photos.folds import Folds
-from stage1_detector.config import DetectorConfig
 from runs.normalisation import IMAGENET
+from stage1_detector.config import DetectorConfig
 from stage2_classifier import cross_fitting, held_out, learning, pooled_folds, scaling
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.config import ClassifierConfig, Columns, recipe
