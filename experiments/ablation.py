@@ -16,7 +16,7 @@ from typing import Any
 
 from experiments import ablation_variants
 from experiments.figures import ablation_table, records
-from experiments.figures.pictures import write_worst
+from experiments.figures.pictures import SHOWN, write_worst
 from fusion.ensemble import Ensemble
 from fusion.gate import Gate
 from fusion.models import read_object
@@ -29,6 +29,7 @@ from stage2_classifier.gate.calibrate import n_categories
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.operating_points import BEST_F1
 
 
 def parser() -> Parser:
@@ -99,8 +100,9 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int
     setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
     report(rows, ensemble.gate, runs, f"{setting}; gate: {ensemble.gate.policy}")
     adopted = by_name[ablation_variants.ADOPTED].predictions
-    pictures = write_worst([e.photo for e in test], adopted, names_of(ensemble, dataset), runs / "photos")
-    say(f"worst photos: {pictures[0].parent}")
+    floor = ensemble.min_scores.get(BEST_F1, SHOWN)
+    pictures = write_worst([e.photo for e in test], adopted, names_of(ensemble, dataset), runs / "photos", floor)
+    say(f"worst photos: {pictures[0].parent}, drawn at scores of {floor:.2g} and more")
     return AblationResult(rows, ensemble.gate, further, setting, len(test))
 
 

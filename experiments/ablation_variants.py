@@ -11,14 +11,15 @@ from fusion.ensemble import Ensemble
 from fusion.gate import POLICIES, Gate, choose_labels, detector_probabilities, mass_above
 from fusion.models import Model
 from fusion.views import crop
-from photos.data import Dataset, read_image
+from photos.data import Dataset, Photo, read_image
 from photos.folds import Folds
 from photos.studio import STUDIO
+from runs import record
 from runs.command import say
 from stage2_classifier import neighbours
 from stage2_classifier.crops import shelf_regions, studio_regions
-from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policy, named_boxes, predictions
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policies, fit_policy, named_boxes, predictions
+from stage2_classifier.gate.evidence import Evidence, cached, no_progress
 from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
 
 ADOPTED = "gate + further names"
@@ -38,8 +39,8 @@ def policies(valid: Sequence[Evidence], test: Sequence[Evidence], adopted: Gate)
 
     Without class evidence all policies give the classifier's names, and `raw` stands for them.
     """
-    tried = POLICIES if any(e.merged.evidence is not None for e in valid) else ("raw",)
-    fitted = [variant(policy, test, fit_policy(policy, valid)) for policy in tried]
+    tried = list(POLICIES) if any(e.merged.evidence is not None for e in valid) else ["raw"]
+    fitted = [variant(policy, test, gate) for policy, gate in fit_policies(tried, valid).items()]
     return [*fitted, variant("gate", test, replace(adopted, further=0)), variant(ADOPTED, test, adopted)]
 
 
@@ -70,7 +71,7 @@ def knn(
     if (dataset.root / STUDIO).is_dir():
         galleries["studio"] = studio_regions(dataset.root / STUDIO, dataset.categories, size)
     say("kNN: embeds the crops of both parts")
-    queries = [[_embedded(model, e) for e in part] for part in (valid, test)]
+    queries = [_embedded(model, part, runs / "raw") for part in (valid, test)]
     variants = []
     for title, regions in galleries.items():
         gallery = neighbours.embed_regions(model, regions)
@@ -81,11 +82,19 @@ def knn(
     return variants
 
 
-def _embedded(model: Model, e: Evidence) -> np.ndarray:
-    image = read_image(e.photo.path, e.photo.width, e.photo.height)
-    side = model.sidecar
-    crops = [crop(image, box, side.size, side.margin, side.fit) for box in e.merged.boxes]
-    return neighbours.embed(model, np.stack(crops)) if crops else np.zeros((0, 1), np.float32)
+def _embedded(model: Model, evidence: Sequence[Evidence], cache: Path) -> list[np.ndarray]:
+    """The embeddings (N, D) of each photo's merged boxes; kept in CACHE by model, boxes and photos, and used again."""
+    boxes = {e.photo.id: e.merged.boxes for e in evidence}
+    files = record.fingerprint(model.path, model.path.with_suffix(".json"))
+    key = record.digest([files, {photo_id: rows.tolist() for photo_id, rows in boxes.items()}])
+
+    def compute(photo: Photo) -> dict[str, np.ndarray]:
+        image, side = read_image(photo.path, photo.width, photo.height), model.sidecar
+        crops = [crop(image, box, side.size, side.margin, side.fit) for box in boxes[photo.id]]
+        return {"embeddings": neighbours.embed(model, np.stack(crops)) if crops else np.zeros((0, 1), np.float32)}
+
+    arrays = cached(cache / f"embeddings-{key}", [e.photo for e in evidence], compute, no_progress)
+    return [by_name["embeddings"] for by_name in arrays]
 
 
 def _named_by(

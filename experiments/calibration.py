@@ -25,6 +25,7 @@ from fusion.models import Model, Sidecar, read_sidecar
 from fusion.views import crop_batches
 from photos import folds
 from photos.data import Photo, read, read_image
+from photos.score import counted
 from runs import record
 from runs.command import Parser, run, say, ticker
 from stage2_classifier import scaling
@@ -146,11 +147,18 @@ def logits_of(ensemble: Ensemble, runs: Path, evidence: Sequence[Evidence]) -> l
     return [arrays["logits"] for arrays in cached(runs / "raw" / f"logits-{key}", photos, compute, ticker("logits"))]
 
 
+def hits_by_score(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """The scores (M,) of a photo's merged boxes and which are first hits (M,); what lies in regions to ignore is left out."""
+    hit = first_hits(evidence.truth, evidence.merged)
+    counts = counted(evidence.truth, evidence.merged, hit)
+    return evidence.merged.scores[counts], hit[counts]
+
+
 def sources(evidence: Sequence[Evidence], logits: Sequence[np.ndarray], groups: np.ndarray) -> dict[str, Rows]:
     """The rows of each source; `groups` (P,) are those of the photos."""
     by_crop = [replace(e, merged=replace(e.merged, evidence=z)) for e, z in zip(evidence, logits, strict=True)]
     outputs = ([named_boxes([e]) for e in by_crop], [named_boxes([e]) for e in evidence],
-               [(e.merged.scores, first_hits(e.truth, e.merged)) for e in evidence])  # fmt: skip
+               [hits_by_score(e) for e in evidence])  # fmt: skip
     return {source: join(by_photo, groups) for source, by_photo in zip(SOURCES, outputs, strict=True)}
 
 

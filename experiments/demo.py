@@ -94,7 +94,7 @@ def draw(data: Path, quick: bool) -> Path:
 
 def split(data: Path, out: Path) -> None:
     """Folds by the scenes as they were drawn."""
-    folds.split(data, out, str(data / "scenes.csv"), seed=SEED)
+    folds.split(read(data), out, str(data / "scenes.csv"), seed=SEED)
 
 
 def train_all(data: Path, out: Path, quick: bool) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fitting.cross_fit import FOLDER
 from fitting.pooled import Pooled
-from fusion.boxes import Detections
+from fusion.boxes import Detections, join
 from fusion.ensemble import Ensemble
 from fusion.gate import MIN_FIRST_SCORE, Gate
 from photos.folds import Folds
@@ -18,6 +18,7 @@ from stage2_classifier.gate.calibrate import n_categories, predictions, score
 from stage2_classifier.gate.choose import Choice, resampling_groups, with_further
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
+from stage2_classifier.gate.quantiles import scores_of_same_rank
 
 
 def cross_fitted(pooled: Pooled, choice: Choice, rng: np.random.Generator) -> Intervals:
@@ -43,33 +44,24 @@ def intervals(
 
 
 def nested_decisions(evidence: Sequence[Evidence], choice: Choice) -> list[Detections]:
-    """Each photo decided by the gate of its turn, all on the scale of scores of `choice.gate`."""
-    scale = first_scores(predictions(evidence, [choice.gate] * len(evidence)))
-    index = {e.photo.id: i for i, e in enumerate(evidence)}
-    decisions: list[Detections] = [e.merged for e in evidence]
-    for turn in choice.turns:
-        by_own = predictions(evidence, [with_further(turn.gate)] * len(evidence))
-        own_scale = first_scores(by_own)
-        for photo in turn.photos:
-            decisions[index[photo]] = rescaled(by_own[index[photo]], own_scale, scale)
-    return decisions
+    """Each photo decided by the gate of its turn, all on the scale of scores of `choice.gate`, with further names.
 
-
-def first_scores(decisions: Sequence[Detections]) -> np.ndarray:
-    """The scores of all boxes under their first names, ascending."""
-    return np.sort(np.concatenate([d.scores[d.scores >= MIN_FIRST_SCORE] for d in decisions]))
-
-
-def rescaled(detections: Detections, own: np.ndarray, reference: np.ndarray) -> Detections:
-    """`detections` on another scale: the score that is the n-th of `own` becomes the n-th of `reference` (both ascending).
-
-    Gates of two turns may score in different ways, as by an exponent and by a regression; on the same boxes their n-th scores
-    mean the same. Further names, which score below all first ones, stay as they are.
+    Gates of two turns may score in different ways, as by an exponent and by a regression.
     """
-    first = detections.scores >= MIN_FIRST_SCORE
-    place = np.searchsorted(own, detections.scores, "left") + np.searchsorted(own, detections.scores, "right") - 1
-    moved = reference[np.clip(place // 2, 0, len(reference) - 1)] if len(reference) else detections.scores
-    return replace(detections, scores=np.where(first, moved, detections.scores).astype(np.float32))
+    of_photo = {photo: (k, turn.gate) for k, turn in enumerate(choice.turns) for photo in turn.photos}
+    turn = np.array([of_photo[e.photo.id][0] for e in evidence])
+    gates = [of_photo[e.photo.id][1] for e in evidence]
+    own, shipped = (
+        predictions(evidence, [replace(gate, further=0) for gate in several]) for several in (gates, [choice.gate] * len(gates))
+    )
+    listed = predictions(evidence, [with_further(gate) for gate in gates])
+    return [with_tail(*both) for both in zip(scores_of_same_rank(own, shipped, turn), listed, strict=True)]
+
+
+def with_tail(first: Detections, listed: Detections) -> Detections:
+    """`first`, the boxes under their first names, and the further names of `listed`, which score below all of those."""
+    raised = replace(first, scores=np.maximum(first.scores, np.float32(MIN_FIRST_SCORE)))
+    return join([raised, listed.take(listed.scores < MIN_FIRST_SCORE)])
 
 
 def name_oracle(evidence: Sequence[Evidence]) -> float:

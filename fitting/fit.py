@@ -57,6 +57,8 @@ def fit(command: Command, wishes: Wishes) -> None:
     started = time.time()
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
+    if command.plan:
+        folds.tell(dataset)  # else it is told when the photos are dealt
     say(f"fit: {command.data}: {found.summary}")
     from fitting import report, session  # here: they take seconds to load
 

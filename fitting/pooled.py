@@ -16,7 +16,7 @@ from photos.data import Dataset
 from photos.exif import convention
 from photos.folds import Folds
 from runs.model_files import files_of
-from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, scenes_of
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, product_names, scenes_of
 from stage2_classifier.gate.evidence import Evidence
 
 
@@ -51,4 +51,5 @@ def wanted_ensemble(runs: Path, procedure: Procedure, dataset: Dataset, own: boo
         remedy = "remove the file, or fit into another folder, by --out"
         raise ValueError(f"fit: {runs / NAME} names {what}, which no fold is trained with; {remedy}")
     say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
-    return replace(ensemble, exif=convention(dataset, ensemble.exif), gate=Gate(), made_from={}, min_scores={})
+    names = product_names(first, ensemble, dataset)
+    return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, gate=Gate(), made_from={}, min_scores={})

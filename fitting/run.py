@@ -23,12 +23,14 @@ from fusion.models import read_object
 from photos import fingerprint
 from photos.data import Dataset, read
 from photos.folds import Folds
+from photos.folds import tell as tell_data
 from photos.intervals import Intervals
 from runs import record
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
-from stage2_classifier.gate.fit import in_words
+from stage2_classifier.gate.fit import in_words, tell
+from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
 OF_A_GATE = ("gate", "made_from", "min_scores", "names")  # fields that are no part of how models are joined
@@ -36,11 +38,12 @@ RECORD = "fitted.json"
 
 
 class Gated(NamedTuple):
-    """The ensemble with its gate, why it has that, and the evidence that both come from."""
+    """The ensemble with its gate, why it has that, the evidence that both come from, and the scores to cut at."""
 
     ensemble: Ensemble
     choice: Choice
     pooled: Pooled
+    floors: OperatingPoints
 
 
 def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None) -> Fitted:
@@ -50,6 +53,7 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights.
     """
     dataset, clock = read(data), clock or Clock()
+    tell_data(dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k in range(len(by_fold)):
@@ -67,7 +71,7 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
 
 
 def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Gated:
-    """The gate from all photos, each looked at by the models that did not see it."""
+    """The gate and the scores to cut at from all photos, each looked at by the models that did not see it."""
     dataset = by_fold[0].dataset
     own = has_own_ensemble(runs)
     ensemble = pooled.wanted_ensemble(runs, procedure, dataset, own, say)
@@ -77,14 +81,16 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
         evidence = pooled.pool(ensemble, runs, by_fold)
     with clock.timed("gate"):
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
+        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, np.random.default_rng(procedure.seed))
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
-    return Gated(replace(ensemble, gate=choice.gate), choice, evidence)
+    tell(floors)
+    return Gated(replace(ensemble, gate=choice.gate, min_scores=floors.min_scores), choice, evidence, floors)
 
 
 def shipped(runs: Path, gated: Gated) -> Gated:
     """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
     ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
-    record.write_json(runs / "gate.json", asdict(gated.choice))
+    record.write_json(runs / "gate.json", asdict(gated.choice) | {"operating_points": asdict(gated.floors)})
     write_ensemble(runs, ensemble)
     return gated._replace(ensemble=ensemble)
 
@@ -115,7 +121,7 @@ def chosen(runs: Path, procedure: Procedure, ensemble: Ensemble, evidence: Poole
 def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Folds], say: Say) -> Fitted:
     """What it is worth; `parts` are the whole and the folds."""
     whole, *by_fold = parts
-    ensemble, choice, evidence = gated
+    ensemble, choice, evidence, _ = gated
     fitted = Fitted(
         ensemble,
         choice,

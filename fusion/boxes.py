@@ -111,11 +111,11 @@ def iou(a: Floats, b: Floats) -> NDArray[np.float64]:
     >>> iou(np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0], [2.0, 0.0, 3.0, 1.0]])).round(3).tolist()
     [[0.333, 0.0]]
     """
-    p, q = a.astype(np.float64), b.astype(np.float64)
-    width = np.minimum(p[:, None, 2], q[None, :, 2]) - np.maximum(p[:, None, 0], q[None, :, 0])  # (N, M)
-    height = np.minimum(p[:, None, 3], q[None, :, 3]) - np.maximum(p[:, None, 1], q[None, :, 1])  # (N, M)
-    shared: NDArray[np.float64] = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    union = area(a)[:, None] + area(b)[None, :] - shared
+    p, q = np.ascontiguousarray(a.T, np.float64), np.ascontiguousarray(b.T, np.float64)  # (4, N), (4, M)
+    width = np.minimum.outer(p[2], q[2]) - np.maximum.outer(p[0], q[0])  # (N, M)
+    height = np.minimum.outer(p[3], q[3]) - np.maximum.outer(p[1], q[1])  # (N, M)
+    shared: NDArray[np.float64] = np.maximum(width, 0.0, out=width) * np.maximum(height, 0.0, out=height)
+    union = np.add.outer(area(a), area(b)) - shared
     np.divide(shared, union, out=shared, where=shared > 0)
     return shared
 

@@ -240,13 +240,9 @@ def posterior(inputs: GateInput, gate: Gate) -> Floats:
 def choose_labels(merged: Detections, classifier: Floats | None, gate: Gate) -> tuple[Labels, Floats]:
     """The label (N,) that the gate gives each box, and its probability (N,), in the order of `merged`.
 
-    Args:
-        merged: fused boxes, their objectness as scores and the detectors' class evidence (N, C), or none.
-        classifier: calibrated probabilities (N, C), or None without a classifier; then the detector's label stays.
-        gate: the policy and its fitted numbers.
-
-    Raises:
-        ValueError: an unknown policy, or a classifier that knows fewer names than the detectors.
+    `merged` are fused boxes, their objectness as scores and the detectors' class evidence (N, C), or none; `classifier` is
+    calibrated probabilities (N, C), or None without a classifier: then the detector's label stays. Raises ValueError for an
+    unknown policy, or a classifier that knows fewer names than the detectors.
     """
     inputs = gate_input(merged, classifier, gate)
     if inputs is None:
@@ -269,8 +265,12 @@ def decide(merged: Detections, classifier: Floats | None, gate: Gate, limit: int
     inputs = gate_input(merged, classifier, gate)
     if inputs is None:
         return merged.take(np.argsort(-merged.scores, kind="stable"))
-    names = posterior(inputs, gate)
-    scores = final_scores(names, inputs, gate)
+    return ranked(posterior(inputs, gate), inputs, gate, limit)
+
+
+def ranked(names: Floats, inputs: GateInput, gate: Gate, limit: int | None = None) -> Detections:
+    """`decide` where the posterior `names` (N, C) of `inputs` is known: gates that only order boxes otherwise share it."""
+    merged, scores = inputs.merged, final_scores(names, inputs, gate)
     first = Detections(merged.boxes, scores, names.argmax(1).astype(np.int64), merged.evidence)
     first = first.take(np.argsort(-scores, kind="stable"))
     if gate.further < 1:

@@ -7,6 +7,7 @@ from types import ModuleType
 from hylle import (
     build,
     check,
+    data,
     demo,
     distill,
     enroll,
@@ -17,6 +18,7 @@ from hylle import (
     judge,
     labels,
     log,
+    predict,
     sandbox,
     search,
     status,
@@ -29,6 +31,7 @@ from runs.command import MISTAKE
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
     "fit": fit,
+    "data": data,
     "folds": folds,
     "synth": synth,
     "fetch": fetch,
@@ -41,6 +44,7 @@ VERBS: dict[str, ModuleType] = {
     "check": check,
     "sandbox": sandbox,
     "judge": judge,
+    "predict": predict,
     "enroll": enroll,
     "labels": labels,
     "status": status,

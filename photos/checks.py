@@ -1,172 +1,190 @@
-"""Checks of a labelled data set before it is used: each function checks one property of one JSON record.
+"""Checks of a labelled data set before it is used: each function checks one property of one record.
 
-A check takes a record that has all its keys and returns what is wrong, the text after `annotation 17 (train.json): `, or None.
-Where a value that it needs is itself broken it returns None, since another check reports that. Knows nothing about `Dataset`.
+A check takes a record that has all its keys and returns what is there and what is wrong with it (the same text for all like
+problems, with the remedy), or None. Where a value that it needs is itself broken it returns None: another check reports that.
+Knows nothing about `Dataset`.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from photos.photo_file import DataError, find_photo, is_cut_off, read_header, same_name
+from photos.findings import Problem
+from photos.formats.coco import KEYS
+from photos.formats.source import WHERE, Source
+from photos.photo_file import DataError, is_cut_off, read_header
+from photos.photo_folder import PhotoFolder
 
-SLACK = 1.0  # chosen: pixels a box may reach beyond its photo (rounding of label tools); it is clipped
 LIMIT = 1e9  # chosen: larger numbers in a box count as infinite
+PATH = "hylle:path"  # key of an image record: its file, as `photos.located` found it; missing where there is none
+FRACTIONS = 1.0  # taken: largest fraction of a photo
 
 Record = dict[str, Any]
-Check = Callable[[Record], str | None]
+Fault = tuple[str, str] | None  # what is there, and what is wrong with it
+Check = Callable[[Record], Fault]
 
-KEYS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
-}
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 
 
-@dataclass(frozen=True)
-class Source:
-    """One JSON file as loaded: its name, the part it is (None: the whole set), and the three lists of KEYS, unchecked."""
-
-    name: str
-    part: str | None
-    lists: dict[str, list[Any]]
+def problems(sources: list[Source], folders: dict[Path, PhotoFolder]) -> list[Problem]:
+    """Every problem of the set; `folders` are the photos, by `Source.base`."""
+    listed = [problem for source in sources for problem in source.problems]
+    return [*listed, *_category_problems(sources), *_image_problems(sources, folders), *_annotation_problems(sources)]
 
 
-def problems(root: Path, sources: list[Source]) -> list[str]:
-    """Every problem of the set at `root`, one line each."""
-    return [*_category_problems(sources), *_image_problems(root, sources), *_annotation_problems(sources)]
+def where(kind: str, source: Source, record: Record, position: int = 0) -> str:
+    """How a record of the list `kind` is told."""
+    if WHERE in record:
+        return str(record[WHERE])
+    number = record.get("id", f"at position {position}")
+    return f"{_SINGULAR[kind]} {number} ({source.name})"
 
 
-def _walk(kind: str, source: Source, checks: Iterable[Check]) -> Iterator[str]:
-    """One line for each failed check of each record in the list `kind`; no checks of a record that is malformed."""
+def _walk(kind: str, source: Source, checks: Iterable[Check]) -> Iterator[Problem]:
+    """Each failed check of each record in the list `kind`; no checks of a record that is malformed."""
     keys, checks = KEYS[kind], tuple(checks)
     for position, record in enumerate(source.lists[kind]):
-        label = f"{_SINGULAR[kind]} at position {position} ({source.name})"
         if not isinstance(record, dict):
-            yield f"{label}: got {record!r}, need an object"
-            continue
-        if "id" in record:
-            label = f"{_SINGULAR[kind]} {record['id']} ({source.name})"
-        if missing := [key for key in keys if key not in record]:
-            yield f"{label}: key {', '.join(missing)} is missing"
-            continue
-        yield from (f"{label}: {text}" for check in checks if (text := check(record)))
+            yield Problem(f"{_SINGULAR[kind]} at position {position} ({source.name})", f"got {record!r}", "need an object")
+        elif missing := [key for key in keys if key not in record]:
+            wrong = f"key {', '.join(missing)} is missing"
+            yield Problem(where(kind, source, record, position), "", wrong)
+        else:
+            for check in checks:
+                if fault := check(record):
+                    yield Problem(where(kind, source, record, position), *fault)
 
 
-def _category_problems(sources: list[Source]) -> Iterator[str]:
+def _category_problems(sources: list[Source]) -> Iterator[Problem]:
     for source in sources:
-        yield from _walk("categories", source, (partial(_integer, "id"), partial(_text, "name"), _unique("id")))
-    names = [{c["id"]: c["name"] for c in source.lists["categories"] if _is_complete(c, "categories")} for source in sources]
-    for source, own in zip(sources[1:], names[1:], strict=True):
-        different = sorted(i for i in names[0].keys() | own.keys() if names[0].get(i) != own.get(i))
-        if different:
-            i = different[0]
-            yield (f"category {i} ({source.name}): {own.get(i)!r} here and {names[0].get(i)!r} in {sources[0].name}; "
-                   f"{len(different)} differ, need the same categories in both")  # fmt: skip
+        yield from _walk("categories", source, (partial(_integer, "id"), _name, _unique("id")))
 
 
-def _image_problems(root: Path, sources: list[Source]) -> Iterator[str]:
-    unique = _unique("id"), _unique("file_name", _as_one_name)  # over all files together
-    checks = (partial(_integer, "id"), partial(_size, "width"), partial(_size, "height"), *unique, partial(_file, root))
+def _image_problems(sources: list[Source], folders: dict[Path, PhotoFolder]) -> Iterator[Problem]:
+    missing = [image for source in sources for image in source.lists["images"] if _is_missing(image)]
+    total = sum(len(source.lists["images"]) for source in sources)
+    none_there = bool(missing) and len(missing) == total
+    unique_file = _unique(PATH, "file_name")  # over all files together: no photo is in two parts
     for source in sources:
         if not source.lists["images"]:
-            yield f"{source.name}: got 0 images, need at least 1"
+            yield Problem(source.name, "got 0 images", "need at least 1")
+        files = () if none_there else (partial(_there, folders[source.base]),)
+        checks = partial(_integer, "id"), _unique("id"), _size, unique_file, _file_name, *files, _pixels
         yield from _walk("images", source, checks)
+    if none_there:
+        base, name = sources[0].base, missing[0]["file_name"]
+        yield Problem(str(base), f"none of the {total} photos is there, the first is {name}", "put the photos there")
 
 
-def _annotation_problems(sources: list[Source]) -> Iterator[str]:
+def _annotation_problems(sources: list[Source]) -> Iterator[Problem]:
     for source in sources:
-        sizes = {i["id"]: (i["width"], i["height"]) for i in source.lists["images"] if _is_complete(i, "images")}
+        images = {i["id"] for i in source.lists["images"] if _is_complete(i, "images")}
         categories = {c["id"] for c in source.lists["categories"] if _is_complete(c, "categories")}
-        references = partial(_known_id, "image_id", sizes.keys()), partial(_known_id, "category_id", categories)
-        checks = (partial(_integer, "id"), _unique("id"), *references, _crowd, _bbox, partial(_inside, sizes))
-        yield from _walk("annotations", source, checks)
-    if not any(source.lists["annotations"] for source in sources):
-        yield f"{', '.join(source.name for source in sources)}: got 0 boxes, need at least 1"
+        references = partial(_known_id, "image_id", images), partial(_known_category, categories)
+        yield from _walk("annotations", source, (partial(_integer, "id"), _unique("id"), *references, _crowd, bbox_fault))
+        yield from _fractions(source)
+    if not any(source.lists["annotations"] or source.problems for source in sources):
+        yield Problem(", ".join(source.name for source in sources if source.name) or "labels", "got 0 boxes", "need at least 1")
+
+
+def _is_missing(image: object) -> bool:
+    return isinstance(image, dict) and isinstance(image.get("file_name"), str) and PATH not in image
 
 
 def _is_complete(record: object, kind: str) -> bool:
-    """Whether others may refer to `record`: all keys are there, the id and the size are whole numbers."""
-    whole = ("id", "width", "height") if kind == "images" else ("id",)
-    return isinstance(record, dict) and all(k in record for k in KEYS[kind]) and all(_is_integer(record[k]) for k in whole)
+    """Whether others may refer to `record`: all keys are there, the id is a whole number."""
+    return isinstance(record, dict) and all(k in record for k in KEYS[kind]) and is_integer(record["id"])
 
 
-def _is_integer(value: object) -> bool:
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number of 64 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a number of JSON."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _integer(key: str, record: Record) -> str | None:
-    return None if _is_integer(record[key]) else f"{key}: got {record[key]!r}, need an integer"
+def is_ignored(record: Record) -> bool:
+    """Whether an annotation is a region to ignore: COCO's crowds, and what a tool marks by `ignore`."""
+    return bool(record.get("iscrowd")) or bool(record.get("ignore"))
 
 
-def _size(key: str, record: Record) -> str | None:
-    return None if _is_integer(record[key]) and record[key] > 0 else f"{key}: got {record[key]!r}, need an integer > 0"
+def _integer(key: str, record: Record) -> Fault:
+    return None if is_integer(record[key]) else (f"{key}: got {record[key]!r}", "need an integer")
 
 
-def _text(key: str, record: Record) -> str | None:
-    return None if isinstance(record[key], str) else f"{key}: got {record[key]!r}, need a string (it may be empty)"
+def _size(record: Record) -> Fault:
+    for key in ("width", "height"):
+        value = record.get(key)
+        if not is_integer(value) or value <= 0:
+            if value is None:  # the photo cannot be read, which _there or _pixels tells
+                return None
+            return f"{key}: got {value!r}", "need an integer > 0"
+    return None
 
 
-def _unique(key: str, as_one: Callable[[Any], Any] = lambda value: value) -> Check:
-    """A check with memory: a record fails if an earlier one had the same value of `key`; `as_one` makes equals the same."""
+def _name(record: Record) -> Fault:
+    if isinstance(record["name"], str):
+        return None
+    return f"name: got {record['name']!r}", "need a string (it may be empty)"
+
+
+def _unique(key: str, shown: str = "") -> Check:
+    """A check with memory: a record fails if an earlier one had the same value of `key`; told by the value of `shown`."""
     seen: set[str] = set()
 
-    def check(record: Record) -> str | None:
-        value = repr(as_one(record[key]))
+    def check(record: Record) -> Fault:
+        if key not in record:
+            return None
+        value = repr(record[key])
         repeated = value in seen
         seen.add(value)
-        return f"{key} {record[key]!r}: used more than once" if repeated else None
+        return (f"{shown or key} {record[shown or key]!r}", "used more than once; keep one of them") if repeated else None
 
     return check
 
 
-def _as_one_name(name: Any) -> Any:
-    return same_name(name) if isinstance(name, str) else name
-
-
-def _known_id(key: str, known: Container[int], record: Record) -> str | None:
-    value = record[key]
-    return None if _is_integer(value) and value in known else f"{key} {value!r}: no {key.removesuffix('_id')} has this id"
-
-
-def _crowd(record: Record) -> str | None:
-    crowd = record.get("iscrowd", 0)
-    return None if crowd in (0, False) else f"iscrowd: got {crowd!r}, need 0 (a crowd region is no product's box)"
-
-
-def _bbox(record: Record) -> str | None:
-    box = record["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        return f"bbox {_shown(box)}: need a list of 4 numbers x, y, width, height"
-    if not all(0 < side < LIMIT for side in box[2:]):
-        return f"bbox {_shown(box)}: width and height must be finite and > 0"
-    return None if all(abs(corner) < LIMIT for corner in box[:2]) else f"bbox {_shown(box)}: x and y must be finite"
-
-
-def _inside(sizes: dict[int, tuple[int, int]], record: Record) -> str | None:
-    """The box reaches beyond its photo by more than SLACK pixels, or lies wholly outside."""
-    if not _is_integer(record["image_id"]) or record["image_id"] not in sizes or _bbox(record):
+def _known_id(key: str, known: Container[int], record: Record) -> Fault:
+    value, kind = record[key], key.removesuffix("_id")
+    if is_integer(value) and value in known:
         return None
-    (x, y, w, h), (width, height) = record["bbox"], sizes[record["image_id"]]
-    x0, y0, x1, y1 = edges(record["bbox"], width, height)
-    if min(x, y) < -SLACK or x + w > width + SLACK or y + h > height + SLACK or x1 <= x0 or y1 <= y0:
-        return f"bbox {_shown(record['bbox'])}: outside its photo of {width}x{height}"
+    return f"{key} {value!r}", f"no {kind} has this id; add the {kind} or remove the annotation"
+
+
+def _known_category(known: Container[int], record: Record) -> Fault:
+    return None if is_ignored(record) else _known_id("category_id", known, record)
+
+
+def _crowd(record: Record) -> Fault:
+    for key in ("iscrowd", "ignore"):
+        if record.get(key, 0) not in (0, 1, False, True, None):
+            return f"{key}: got {record[key]!r}", "need 0 or 1"
     return None
 
 
-def edges(bbox: list[float], width: int, height: int) -> np.ndarray:
-    """x y width height -> x0 y0 x1 y1, float32 (4,), clipped to a photo of `width` x `height` pixels."""
-    x, y, w, h = bbox
-    return np.clip([x, y, x + w, y + h], 0, (width, height) * 2).astype(np.float32)  # (4,)
+def bbox_fault(record: Record) -> Fault:
+    """What keeps a bbox from being a box, even after repair."""
+    box = record["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        return f"bbox {_shown(box)}", "need a list of 4 numbers x, y, width, height"
+    if not all(-LIMIT < side < LIMIT for side in box[2:]):
+        return f"bbox {_shown(box)}", "width and height must be finite; mend or remove the box"
+    return None if all(-LIMIT < corner < LIMIT for corner in box[:2]) else (f"bbox {_shown(box)}", "x and y must be finite")
+
+
+def _fractions(source: Source) -> Iterator[Problem]:
+    """One problem where every box of a file has numbers of at most 1."""
+    boxes = [a["bbox"] for a in source.lists["annotations"] if isinstance(a, dict) and "bbox" in a and not bbox_fault(a)]
+    if boxes and np.abs(np.array(boxes, np.float64)).max() <= FRACTIONS and np.abs(np.array(boxes)).max() > 0:
+        got = f"all {len(boxes)} boxes have numbers of at most 1, the first is {_shown(boxes[0])}"
+        yield Problem(
+            source.name, got, "these look like fractions of the photo; need pixels: multiply them by its width and height"
+        )
 
 
 def _shown(box: object) -> str:
@@ -174,34 +192,38 @@ def _shown(box: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _file(root: Path, record: Record) -> str | None:
-    """The photo of an image record has an allowed name, exists, is readable, and has the size of the record."""
+def _file_name(record: Record) -> Fault:
     name = record["file_name"]
-    if not isinstance(name, str) or Path(name).suffix.lower() not in (".jpg", ".jpeg"):
-        return f"file_name: got {name!r}, need a name that ends in .jpg or .jpeg"
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        return f"file_name: got {name!r}, need a path inside images/"
-    path = find_photo(root / "images", name)
-    if not path.is_file():
-        return f"images/{name}: not found{_near(path)}"
-    return _pixels(path, (record["width"], record["height"]))
+    return None if isinstance(name, str) and name else (f"file_name: got {name!r}", "need the name of a photo")
 
 
-def _pixels(path: Path, size: tuple[int, int]) -> str | None:
+def _there(folder: PhotoFolder, record: Record) -> Fault:
+    """The photo of an image record exists, and only one file can be meant."""
+    name = record["file_name"]
+    if not _is_missing(record):
+        return None
+    try:
+        folder.locate(name)
+    except ValueError as error:
+        return f"file_name {name!r}: {error}", "need its folder in the name"
+    near = folder.near(name)
+    there = f" (there is {', '.join(near[:3])})" if near else ""
+    return f"{folder.base.name}/{name}", f"not found{there}; put it there or remove its record"
+
+
+def _pixels(record: Record) -> Fault:
+    """The photo can be read and has the size of the record, or that size turned by EXIF."""
+    if PATH not in record:
+        return None
+    path = record[PATH]
     try:
         header = read_header(path)
     except DataError as error:
-        return str(error)
+        return str(error), ""
     if is_cut_off(path):
-        return f"{path.name}: the photo is cut off (no end marker)"
-    if size in ((header.width, header.height), header.turned()):
+        return f"{path.name}", "the photo is cut off (no end marker); get it again, or remove it and its boxes"
+    size = (record.get("width"), record.get("height"))
+    if size in ((header.width, header.height), header.turned()) or not all(map(is_integer, size)):
         return None
-    return f"{path.name}: the JSON says {size[0]}x{size[1]}, the photo is {header.width}x{header.height}"
-
-
-def _near(path: Path) -> str:
-    """Photos whose name differs only in case or between .jpg and .jpeg: the usual slip when a photo is not found."""
-    if not path.parent.is_dir():
-        return ""
-    same = sorted(p.name for p in path.parent.iterdir() if p.stem.lower() == path.stem.lower())
-    return f" (there is {', '.join(same)})" if same else ""
+    got = f"{path.name}: the labels say {size[0]}x{size[1]}, the photo is {header.width}x{header.height}"
+    return got, "label the photo as it is, or put the labelled photo there"

@@ -1,25 +1,30 @@
-"""Read a labelled data set of shelf photos (COCO JSON beside `images/`), or refuse it with a list of all its problems.
+"""Read a labelled data set of shelf photos in any layout that labelling tools write, or refuse it with a list of its problems.
 
-Two layouts: ROOT/annotations.json (the contest's; photos belong to no part yet) and any of ROOT/{train,valid,test}.json
-(split; the file's name is the photo's part). Labels are indices into `Dataset.categories`, which is ordered by category id;
-category ids themselves appear only in JSON.
+Where the labels lie `photos.formats` finds by looking; from there on all layouts are the same records, checked, repaired and
+counted once. Labels are indices into `Dataset.categories`, which is ordered by category id; category ids themselves appear only
+in the annotation files.
 """
 
-import json
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from photos.checks import KEYS, Source, edges, problems
-from photos.photo_file import DataError, find_photo, read_image, same_name
+from photos.box_table import BoxTable, box_table
+from photos.checks import PATH, problems
+from photos.findings import note_lines, problem_lines
+from photos.formats import layout as layouts
+from photos.formats.source import PARTS, Layout
+from photos.numbering import ambiguous_names, category_ids, photo_ids
+from photos.photo_file import DataError, Progress, read_image
+from photos.photo_folder import PhotoFolder
+from photos.tidy import NAME, tidied
 
-__all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "product_key", "read", "read_image", "refuse"]
+__all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "dataset_of", "product_key", "read", "read_image", "refuse"]
 
-PARTS = ("train", "valid", "test")
 SHOWN = 20  # chosen: problems listed before "and N more"
 
 
@@ -70,55 +75,47 @@ class Photo:
 class Dataset:
     """A labelled data set; photos in the order of the JSON (train, valid, test), categories by id.
 
-    `notes` say what was repaired, skipped or renumbered in reading, one line for each kind, with a count.
+    `notes` say what was repaired, skipped or renumbered in reading, one line for each kind, with a count; `layout` says how
+    the labels lie in the folder.
     """
 
     root: Path
     categories: tuple[Category, ...]
     photos: tuple[Photo, ...]
     notes: tuple[str, ...] = ()
+    layout: str = ""
 
 
-def read(root: Path) -> Dataset:
-    """Read and check the set at `root`; DataError with one line for each problem (the first 20, then how many more)."""
+def read(root: Path, strict: bool = False, progress: Progress | None = None) -> Dataset:
+    """Read and check the set at `root`; `progress` is told of the photos whose headers were read.
+
+    DataError with one line for each kind of problem (the first 20, then how many more); with `strict` also for what would
+    otherwise be repaired and noted.
+    """
     root = Path(root)
-    sources = [_load(path) for path in _json_files(root)]
-    refuse(problems(root, sources))
-    categories = tuple(Category(c["id"], c["name"]) for c in sorted(sources[0].lists["categories"], key=lambda c: c["id"]))
-    index = {category.id: i for i, category in enumerate(categories)}
-    return Dataset(root, categories, tuple(photo for source in sources for photo in _photos(root, source, index)))
+    return dataset_of(root, layouts.find(root, progress), strict, progress)
 
 
-# -- files ---------------------------------------------------------------------------------------------------------------
-
-
-def _json_files(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise DataError(f"{root}: {'a file, need a folder' if root.exists() else 'no such folder'}")
-    whole, parts = root / "annotations.json", [path for part in PARTS if (path := root / f"{part}.json").is_file()]
-    if whole.is_file() and parts:
-        raise DataError(f"{root}: got both annotations.json and {parts[0].name}, need one layout")
-    if not whole.is_file() and not parts:
-        raise DataError(f"{root}: no annotations.json and none of train.json, valid.json, test.json")
-    if not (root / "images").is_dir():
-        raise DataError(f"{root}: no folder images/ beside the JSON")
-    return parts or [whole]
-
-
-def _load(path: Path) -> Source:
-    try:
-        content = json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: broken JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: got a {type(content).__name__} at the top, need an object with the lists {', '.join(KEYS)}")
-    missing = [key for key in KEYS if not isinstance(content.get(key), list)]
-    if missing:
-        raise DataError(f"{path}: no list {', '.join(missing)} (need {', '.join(KEYS)})")
-    part = path.stem if path.stem in PARTS else None
-    return Source(path.name, part, {key: content[key] for key in KEYS})
+def dataset_of(root: Path, layout: Layout, strict: bool = False, progress: Progress | None = None) -> Dataset:
+    """The data set in files that were read; else as `read`."""
+    folders = {base: PhotoFolder(base) for base in dict.fromkeys(source.base for source in layout.sources)}
+    sources = tidied(layout.sources, folders, progress)
+    refuse(problem_lines([*problems(sources, folders)]))
+    refuse(problem_lines(ambiguous_names(sources)))
+    names, of_category, merged = category_ids(sources)
+    ids, renumbered = photo_ids(sources)
+    categories = tuple(Category(number, names[number]) for number in sorted(names))
+    label = {category.id: k for k, category in enumerate(categories)}
+    notes, wrong, photos = [note for source in sources for note in source.notes] + merged + renumbered, [], []
+    for source, own, photo_id in zip(sources, of_category, ids, strict=True):
+        table, repaired, outside = box_table(source, {number: label[new] for number, new in own.items()})
+        notes += repaired
+        wrong += outside
+        photos += _photos(source.lists["images"], table, source.part, photo_id)
+    refuse(problem_lines(wrong))
+    if strict:
+        refuse([f"--strict: {line}" for line in note_lines(note for note in notes if note.repaired)])
+    return Dataset(root, categories, tuple(photos), tuple(note_lines(notes)), layout.text)
 
 
 def refuse(lines: list[str]) -> None:
@@ -128,14 +125,12 @@ def refuse(lines: list[str]) -> None:
         raise DataError("\n".join(lines[:SHOWN] + more))
 
 
-def _photos(root: Path, source: Source, index: dict[int, int]) -> Iterator[Photo]:
-    labelled = defaultdict(list)
-    for record in source.lists["annotations"]:
-        labelled[record["image_id"]].append(record)
-    for image in source.lists["images"]:
-        records, size = labelled[image["id"]], (image["width"], image["height"])
-        boxes = np.array([edges(r["bbox"], *size) for r in records], np.float32).reshape(-1, 4)  # (N, 4)
-        labels = np.array([index[r["category_id"]] for r in records], np.int64)  # (N,)
-        ids = np.array([r["id"] for r in records], np.int64)  # (N,)
-        name = same_name(image["file_name"])
-        yield Photo(image["id"], find_photo(root / "images", name), *size, boxes, labels, ids, source.part, name)
+def _photos(images: list[dict[str, Any]], table: BoxTable, part: str | None, ids: dict[int, int]) -> Iterator[Photo]:
+    """The photos of one file."""
+    ends = np.searchsorted(table.photos, np.arange(len(images) + 1))
+    for k, image in enumerate(images):
+        own = slice(ends[k], ends[k + 1])
+        product = ~table.ignored[own]
+        boxes, labels, annotation_ids = (column[own][product] for column in (table.boxes, table.labels, table.ids))
+        size, ignored = (image["width"], image["height"]), table.boxes[own][~product]
+        yield Photo(ids[image["id"]], image[PATH], *size, boxes, labels, annotation_ids, part, image[NAME], ignored)

@@ -4,8 +4,10 @@ The rule is that of `photos.photo_file`: the size in the JSON tells where EXIF s
 meant. run.py has no JSON, so `ensemble.json` tells it which of the two the data set means.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from photos.data import DataError, Dataset, Photo
 from photos.photo_file import read_header
@@ -23,7 +25,7 @@ class Turned(NamedTuple):
     undecided: list[Photo]
 
 
-def turned_photos(photos: Sequence[Photo]) -> Turned:
+def turned_photos(photos: Iterable[Photo]) -> Turned:
     """Reads the header of each photo. DataError for one that is damaged."""
     groups = Turned([], [], [])
     for photo in photos:
@@ -35,6 +37,32 @@ def turned_photos(photos: Sequence[Photo]) -> Turned:
         else:
             (groups.turned if (photo.width, photo.height) == header.turned() else groups.stored).append(photo)
     return groups
+
+
+class Shown(NamedTuple):
+    """A photo as viewers show it, turned by EXIF: boxes float32 (N, 4), size in pixels; `moved`: the boxes were turned too."""
+
+    boxes: np.ndarray
+    width: int
+    height: int
+    moved: bool
+
+
+def as_shown(photo: Photo) -> Shown:
+    """The photo's boxes where EXIF has turned its pixels; as they are where it does not swap the sides. Reads the header."""
+    header = read_header(photo.path)
+    size = photo.width, photo.height
+    if header.orientation < 5 or size != (header.width, header.height) or size == header.turned():
+        return Shown(photo.boxes, *size, moved=False)
+    x0, y0, x1, y1 = photo.boxes.T  # (N,) each
+    across, down = {
+        5: ((y0, y1), (x0, x1)),
+        6: ((photo.height - y1, photo.height - y0), (x0, x1)),
+        7: ((photo.height - y1, photo.height - y0), (photo.width - x1, photo.width - x0)),
+        8: ((y0, y1), (photo.width - x1, photo.width - x0)),
+    }[header.orientation]
+    boxes = np.stack([across[0], down[0], across[1], down[1]], 1)  # (N, 4)
+    return Shown(boxes, *header.turned(), moved=True)
 
 
 def convention(dataset: Dataset, otherwise: str = "stored") -> str:

@@ -21,7 +21,7 @@ def of_photos(photos: Sequence[Photo], categories: Sequence[Category] | None) ->
     """
     made = {
         "photos": digest(sorted([photo.id, of_file(photo.path)] for photo in photos)),
-        "boxes": digest(sorted([photo.id, photo.width, photo.height, sorted(photo.boxes.tolist())] for photo in photos)),
+        "boxes": digest(sorted(_geometry(photo) for photo in photos)),
     }
     if categories is None:
         return made
@@ -30,6 +30,15 @@ def of_photos(photos: Sequence[Photo], categories: Sequence[Category] | None) ->
         for photo in photos
     )
     return made | {"names": digest([[[category.id, category.name] for category in categories], named])}
+
+
+def _geometry(photo: Photo) -> list[object]:
+    """The size, boxes and regions to ignore of a photo; without any of the latter as earlier versions recorded it."""
+    return [photo.id, photo.width, photo.height, sorted(photo.boxes.tolist()), *_regions(photo)]
+
+
+def _regions(photo: Photo) -> list[object]:
+    return [sorted(photo.ignored.tolist())] if len(photo.ignored) else []
 
 
 def of_training(train: Sequence[Photo], valid: Sequence[Photo], categories: Sequence[Category] | None) -> dict[str, str]:
@@ -44,7 +53,7 @@ def of_training(train: Sequence[Photo], valid: Sequence[Photo], categories: Sequ
 
 def of_labelled(photos: Iterable[Photo]) -> str:
     """One fingerprint of photos and their labels: what is composed of them is made of their pixels, boxes and names."""
-    rows = ([p.id, p.path.name, of_file(p.path), p.boxes.tolist(), p.labels.tolist()] for p in photos)
+    rows = ([p.id, p.path.name, of_file(p.path), p.boxes.tolist(), p.labels.tolist(), *_regions(p)] for p in photos)
     return digest(sorted(rows))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from photos import exif, scenes
+from photos import exif, judge_ids, scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.fingerprint import of_file
 from photos.photo_file import same_name
@@ -79,7 +79,7 @@ def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:
         return load(runs / NAME, dataset).photos("train")
     missing = [part for part in PARTS if part not in {photo.part for photo in dataset.photos}]
     if missing:
-        raise ValueError(f"--data: {data} has no {missing[0]}.json; pass --runs R, whose folds.json says what is to train on")
+        raise ValueError(f"--data: {data} has no part {missing[0]}; pass --runs R, whose folds.json says what is to train on")
     return tuple(photo for photo in dataset.photos if photo.part == "train")
 
 
@@ -88,7 +88,7 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     given = {photo.part for photo in dataset.photos}
     free = np.array([photo.part in (None, "train") for photo in dataset.photos])  # (n,)
     if not free.any():
-        raise DataError(f"folds: {dataset.root} has no train.json, so there is nothing to train on")
+        raise DataError(f"folds: {dataset.root} has no part train, so there is nothing to train on")
     missing = [part for part in HELD_OUT if part not in given]
     boxes = np.array([len(photo.boxes) for photo in dataset.photos])[free]  # (F,)
     count = _fold_count(boxes, scene[free], len(missing), settings.folds)
@@ -254,18 +254,24 @@ def groups_setting(groups: str) -> str:
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
-def split(data: Path, runs: Path, groups: str = "auto", count: int = 5, seed: int = 0, force: bool = False) -> Folds:
-    """Make or reuse RUNS/folds.json, and say what it holds; arguments as the command's flags, `count` as --folds."""
+def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, seed: int = 0, force: bool = False) -> Folds:
+    """Make or reuse RUNS/folds.json, and say what it and the set hold; arguments as the command's flags, `count` as --folds."""
     refuse_file(runs)
-    if seed < 0:
-        raise DataError(f"folds: got --seed {seed}, need 0 or more")
-    settings = Settings(data.resolve().name, groups_setting(groups), count, seed)
-    folds, reused = make(read(data), runs / NAME, groups, settings, force)
+    settings = Settings(dataset.root.resolve().name, groups_setting(groups), count, seed)
+    tell(dataset)
+    folds, reused = make(dataset, runs / NAME, groups, settings, force)
     command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
     sys.stdout.write(summary(folds) + "\n")
-    for line in [*exif.summary(folds.dataset.photos), *leaks(folds)]:
+    for line in [*exif.summary(folds.dataset.photos), *judge_ids.compare(folds.dataset).lines(), *leaks(folds)]:
         command.say(line)
     return folds
+
+
+def tell(dataset: Dataset) -> None:
+    """Say how the set was read, and what was repaired, skipped or renumbered."""
+    command.say(f"data: {dataset.root} read as {dataset.layout}")
+    for note in dataset.notes:
+        command.say(f"data: {note}")
 
 
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
@@ -288,19 +294,24 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
 
 def _parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="annotations.json or {train,valid,test}.json, and images/")
+    parser.add_argument("--data", type=Path, required=True, help="folder of photos and labels (COCO, YOLO, VOC or CSV)")
     parser.add_argument("--out", type=Path, required=True, help="run folder; folds.json is written there")
     parser.add_argument("--groups", default="auto", help="auto (near-duplicates), photo (each alone), FILE.csv")
     parser.add_argument("--folds", type=int, default=5, help="folds to deal (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="breaks ties (default 0)")
     parser.add_argument("--force", action="store_true", help="make folds.json again though it is there")
+    parser.add_argument("--strict", action="store_true", help="refuse a set that would be repaired in reading")
     return parser
 
 
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and split. Raises ValueError for what the user can mend."""
     args = _parser(prog).parse_args(argv)
-    split(args.data, args.out, args.groups, args.folds, args.seed, args.force)
+    refuse_file(args.out)
+    if args.seed < 0:
+        raise DataError(f"folds: got --seed {args.seed}, need 0 or more")
+    dataset = read(args.data, args.strict, command.ticker("photos read"))
+    split(dataset, args.out, args.groups, args.folds, args.seed, args.force)
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m photos.folds") -> int:

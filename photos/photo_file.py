@@ -1,15 +1,21 @@
 """A photo on disk: its size and EXIF orientation from the header, and its pixels as the annotations count them.
 
+What a file is follows from its first bytes, not from its suffix: JPEG, PNG, WebP, BMP and TIFF are photos.
+
 Phones store a portrait photo in landscape, with an EXIF orientation (5..8) that says how to turn it. Labelling tools differ
 in whether they apply it. **The rule**: the size in the JSON shows which of the two the boxes mean, so `read_image` needs it.
 Where it shows nothing, since EXIF leaves the size as it is (the orientations 2, 3 and 4, and square photos), the stored pixels
 are meant. No photo may have more than MAX_PIXELS. Otherwise this knows nothing about annotations.
 """
 
+import struct
 import unicodedata
 import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,14 +25,22 @@ from fusion.views import MAX_PIXELS, photo_header
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow refuses photos beyond 179 megapixels, in ultralytics too
 _START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"  # JPEG markers SOI, SOS, EOI
-_HEAD = 1 << 18  # bytes in which a JPEG's header usually ends; else the whole file is read
-_TAIL = 64  # bytes in which a whole JPEG usually ends; longer trailers cost one full read
+_HEAD = 1 << 16  # bytes in which a JPEG's header usually ends; else the whole file is read
+_TAIL = 64  # bytes in which a whole JPEG or PNG usually ends; longer trailers cost one full read
+_EXIF_ORIENTATION = 0x0112  # taken: the tag's number, in EXIF and TIFF
+_OFFSETS_AND_SIZES = ((273, 279), (324, 325))  # taken: TIFF's tags of strips and tiles
+_BMP_FIELDS = (("<I", 10, 14), ("<I", 14, 18), ("<H", 28, 30))  # taken: start of the pixels, size of the header, bits a pixel
+_THREADS = 8  # chosen: headers read at once; a disk in the network answers slowly
 _DECODE = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}  # the usual suffix of each kind
+_TIFF = (b"II*\0", b"MM\0*")
+_HEIC = (b"heic", b"heix", b"mif1", b"msf1", b"heif", b"avif")  # brands of the photos that some phones store
+Progress = Callable[[int, int], None]  # photos done, photos in all
 
 
 class DataError(ValueError):
@@ -49,25 +63,133 @@ class Header(NamedTuple):
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
+class _Inspected(NamedTuple):
+    header: Header
+    kind: str
+    is_cut_off: bool
+
+
 def read_header(path: Path) -> Header:
-    """Read size and orientation without decoding pixels. DataError naming the file if that fails, or if it is too large."""
-    try:
-        header = _header(path)
-    except Exception as error:  # Pillow raises nearly anything on a damaged file
-        raise DataError(f"{path.name}: not a readable photo ({error or type(error).__name__})") from error
+    """Read size and orientation without decoding pixels. DataError naming the file if that fails, or if it is too large.
+
+    OpenCV always turns a TIFF as it says: its header is that of the turned pixels.
+    """
+    header = _inspected(path).header
     _refuse_large(path, header.width, header.height)
     return header
 
 
-def _header(path: Path) -> Header:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is damaged, and of large photos
-        with Image.open(path) as image:
-            width, height = image.size
+def read_headers(paths: Iterable[Path], progress: Progress | None = None) -> None:
+    """Read the headers of photos, several at once, so that `read_header` has them; what is damaged is told there."""
+    paths = list(paths)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, _ in enumerate(pool.map(_is_readable, paths)):
+            if progress:
+                progress(done + 1, len(paths))
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        _inspected(path)
+    except DataError:
+        return False
+    return True
+
+
+def photo_kind(path: Path) -> str:
+    """The kind of a photo file, one of SUFFIXES, by its content. DataError naming the file for any other file."""
+    return _inspected(path).kind
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether the file ends before the photo does (of a JPEG decoders then fill the rest with grey and say nothing)."""
+    return _inspected(path).is_cut_off
+
+
+def _inspected(path: Path) -> _Inspected:
+    """What the first and last bytes of a file tell; read again only where its size or time of change is another."""
+    try:
+        status = path.stat()
+        return _inspect(path, status.st_size, status.st_mtime_ns)
+    except Exception as error:  # Pillow raises nearly anything on a damaged file
+        raise DataError(f"{path.name}: not a readable photo ({error or type(error).__name__})") from error
+
+
+@lru_cache(maxsize=200_000)
+def _inspect(path: Path, size: int, mtime_ns: int) -> _Inspected:
     with path.open("rb") as file:
         head = file.read(_HEAD)
-        found = photo_header(head)
-        return Header(width, height, (found if found[0] else photo_header(head + file.read()))[2])
+        kind = _kind(head)
+        if kind == "JPEG":
+            return _Inspected(_jpeg_header(file, head), kind, _jpeg_is_cut_off(file, size))
+        if kind == "WebP" and int(struct.unpack("<I", head[4:8])[0]) + 8 > size:
+            raise ValueError("the photo is cut off; get it again, or remove it and its boxes")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is damaged, and of large photos
+            with Image.open(path) as image:
+                return _Inspected(_other_header(image, kind), kind, _other_is_cut_off(image, kind, file, size))
+
+
+def _kind(head: bytes) -> str:
+    """The kind of photo that begins with these bytes. ValueError for any other file."""
+    if head.startswith(_START):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.startswith(b"BM"):
+        return "BMP"
+    if head[:4] in _TIFF:
+        return "TIFF"
+    got = "another kind of file" if head else "0 bytes"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+        got = "a HEIC or AVIF photo"
+    raise ValueError(f"got {got}, need {', '.join(SUFFIXES)}; convert or remove it")
+
+
+def _jpeg_header(file: BinaryIO, head: bytes) -> Header:
+    found = photo_header(head)
+    found = found if found[0] else photo_header(head + file.read())
+    if not found[0]:
+        raise ValueError("its header is damaged")
+    return Header(*found)
+
+
+def _other_header(image: Image.Image, kind: str) -> Header:
+    has_exif = kind == "TIFF" or "exif" in image.info
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1) if has_exif else 1
+    header = Header(*image.size, orientation if orientation in range(1, 9) else 1)
+    return Header(*header.turned(), 1) if kind == "TIFF" else header
+
+
+def _jpeg_is_cut_off(file: BinaryIO, size: int) -> bool:
+    file.seek(max(0, size - _TAIL))
+    if _END in file.read():
+        return False
+    file.seek(0)
+    return _lacks_end(file.read())
+
+
+def _other_is_cut_off(image: Image.Image, kind: str, file: BinaryIO, size: int) -> bool:
+    """Whether a file of `size` bytes lacks what its header promises: an end marker, or bytes."""
+    if kind == "PNG":
+        file.seek(max(0, size - _TAIL))
+        if b"IEND" in file.read():
+            return False
+        file.seek(0)
+        return b"IEND" not in file.read()
+    if kind == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]  # of a TiffImageFile
+        pairs = [pair for at, of in _OFFSETS_AND_SIZES for pair in zip(tags.get(at, ()), tags.get(of, ()), strict=False)]
+        return any(start + length > size for start, length in pairs)
+    file.seek(0)
+    head = file.read(30)
+    if kind == "WebP":  # Pillow reads none that is cut off
+        return False
+    start, header_size, bits = (struct.unpack(form, head[at:end])[0] for form, at, end in _BMP_FIELDS)
+    plain = header_size >= 40 and image.info.get("compression") == 0  # else the rows have no fixed length
+    return bool(plain and start + (image.width * bits + 31) // 32 * 4 * image.height > size)
 
 
 def _refuse_large(path: Path, width: int, height: int) -> None:
@@ -100,7 +222,7 @@ def read_image(path: Path, width: int, height: int, shrink: int = 1) -> np.ndarr
     The stored pixels if their size is `width` x `height`, else the EXIF-turned ones if theirs is.
     DataError naming the file if it is missing, damaged, cut off or of another size.
     """
-    image = _decode(path, shrink)
+    image = _decode(path, shrink)  # alpha is left out, 16 bits become 8, grey becomes RGB
     if image.shape[:2] != (expected := (-(-height // shrink), -(-width // shrink))):
         image = _turn(image, read_header(path).orientation)
     if image.shape[:2] != expected:
@@ -113,7 +235,7 @@ def _decode(path: Path, shrink: int) -> np.ndarray:
         data = path.read_bytes()  # not cv2.imread: that fails on some names
         if data.startswith(_START) and _lacks_end(data):
             raise DataError(f"{path}: the photo is cut off (no end marker)")
-        _refuse_large(path, *photo_header(data)[:2])
+        read_header(path)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
     except (OSError, cv2.error) as error:
         raise DataError(f"{path}: cannot read the photo ({error})") from error
@@ -129,15 +251,6 @@ def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
     if orientation == 7:
         return image[::-1, ::-1].transpose(1, 0, 2)  # (H, W, 3) -> (W, H, 3)
     return np.rot90(image, {6: -1, 8: 1}.get(orientation, 0))  # (H, W, 3) -> (W, H, 3)
-
-
-def is_cut_off(path: Path) -> bool:
-    """Whether a JPEG ends before its end marker (decoders then fill the rest with grey and say nothing)."""
-    with path.open("rb") as file:
-        if file.read(2) != _START:
-            return False
-        file.seek(max(0, path.stat().st_size - _TAIL))
-        return _END not in file.read() and _lacks_end(path.read_bytes())
 
 
 def _lacks_end(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The contest's metric: 0.7 x detection mAP@0.5 (category ignored) + 0.3 x classification mAP@0.5.
+"""The contest's metric: 0.7 x detection mAP@0.5 (names left out) + 0.3 x classification mAP@0.5.
 
 Predictions are matched to the truth once for each photo. The result, which predictions are hits and in what order, is enough
 to score any multiset of the photos, so a bootstrap (`photos.intervals`) needs no further matching. AP is COCO's: 101
@@ -8,12 +8,13 @@ recalls, a precision envelope, areas of all sizes; without COCO's cap of 100 pre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.boxes import Detections, iou
+from fusion.boxes import Detections, intersections, iou
+from photos.data import Photo, no_boxes
 
 DETECTION_SHARE = 0.7  # taken: the contest's scoring page
 CLASSIFICATION_SHARE = 0.3  # taken: likewise
@@ -21,14 +22,28 @@ MIN_IOU = 0.5  # taken: likewise
 RECALLS = np.linspace(0.0, 1.0, 101)  # taken: COCO's recall thresholds
 
 Ints = NDArray[np.int64]
+Pairs = tuple[Ints, Ints]
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The true boxes and labels of one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,)."""
+    """The true boxes and labels of one photo: boxes float32 (M, 4), x0 y0 x1 y1 in pixels, and labels int64 (M,).
+
+    `ignored` float32 (K, 4) are regions in which a prediction that is no hit counts as nothing, whatever its label.
+    """
 
     boxes: NDArray[np.float32]
     labels: Ints
+    ignored: NDArray[np.float32] = field(default_factory=no_boxes)
+
+    @classmethod
+    def of(cls, photo: Photo) -> Truth:
+        """The annotations of a photo."""
+        return cls(photo.boxes, photo.labels, photo.ignored)
+
+    def nameless(self) -> Truth:
+        """The same boxes, all of one label, 0."""
+        return Truth(self.boxes, np.zeros_like(self.labels), self.ignored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +111,19 @@ def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
         raise ValueError(f"predictions: got {len(predictions)} photos, must be {len(truths)} as in the truth")
     _check_labels("truth", truths, n_categories)
     _check_labels("prediction", predictions, n_categories)
-    one_label_truths = [Truth(truth.boxes, np.zeros_like(truth.labels)) for truth in truths]
-    one_label = [Detections(photo.boxes, photo.scores, np.zeros_like(photo.labels)) for photo in predictions]
-    labelled = [Detections(photo.boxes, photo.scores, photo.labels) for photo in predictions]  # without evidence
-    return Match(_rank(one_label_truths, one_label, 1, max_dets), _rank(truths, labelled, n_categories, max_dets))
+    best_first = [_best_first(photo) for photo in predictions]
+    pairs = [_overlapping(truth, photo) for truth, photo in zip(truths, best_first, strict=True)]
+    one_label_truths = [truth.nameless() for truth in truths]
+    one_label = [Detections(photo.boxes, photo.scores, np.zeros_like(photo.labels)) for photo in best_first]
+    return Match(
+        _rank(one_label_truths, one_label, pairs, 1, max_dets), _rank(truths, best_first, pairs, n_categories, max_dets)
+    )
+
+
+def _best_first(predictions: Detections) -> Detections:
+    """By descending score, of equal scores as listed; without evidence."""
+    order = np.argsort(-predictions.scores, kind="stable")
+    return Detections(predictions.boxes[order], predictions.scores[order], predictions.labels[order])
 
 
 def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_categories: int) -> None:
@@ -109,11 +133,18 @@ def _check_labels(what: str, photos: Sequence[Truth] | Sequence[Detections], n_c
             raise ValueError(f"labels of {what} {k}: got {got}, must be in 0..{n_categories - 1}")
 
 
-def _rank(truths: Sequence[Truth], predictions: Sequence[Detections], n_categories: int, max_dets: int | None) -> Ranking:
+def _rank(
+    truths: Sequence[Truth], best_first: Sequence[Detections], pairs: Sequence[Pairs], n_categories: int, max_dets: int | None
+) -> Ranking:
     """Sort by category and score; of equal scores an earlier photo's comes first, and on one photo the one listed first."""
-    best_first = [photo.take(np.argsort(-photo.scores, kind="stable")) for photo in predictions]
-    best_first = best_first if max_dets is None else [_cap(photo, max_dets) for photo in best_first]
-    hits = [greedy_hits(truth, photo) for truth, photo in zip(truths, best_first, strict=True)]
+    rows = zip(truths, best_first, pairs, strict=True)
+    hits = [_greedy_hits(truth.labels, photo.labels, overlapping) for truth, photo, overlapping in rows]
+    if max_dets is not None:  # what is beyond the cap comes after what is not, and so takes no true box from it
+        within = [_within_cap(photo, max_dets) for photo in best_first]
+        best_first, hits = _kept(best_first, hits, within)
+    if any(len(truth.ignored) for truth in truths):
+        count_at = [counted(truth, photo, hit) for truth, photo, hit in zip(truths, best_first, hits, strict=True)]
+        best_first, hits = _kept(best_first, hits, count_at)
     photos = np.repeat(np.arange(len(truths)), [len(photo) for photo in best_first])  # (N,)
     labels = _join([photo.labels for photo in best_first], np.int64)  # (N,)
     order = np.lexsort((-_join([photo.scores for photo in best_first], np.float32), labels))  # (N,), stable
@@ -127,17 +158,25 @@ def _rank(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
     )
 
 
+def _kept(
+    photos: Sequence[Detections], hits: Sequence[NDArray[np.bool_]], keep: Sequence[NDArray[np.bool_]]
+) -> tuple[list[Detections], list[NDArray[np.bool_]]]:
+    """The detections of each photo, and whether they are hits, at which `keep` (N,) is true."""
+    kept = [photo.take(own) for photo, own in zip(photos, keep, strict=True)]
+    return kept, [hit[own] for hit, own in zip(hits, keep, strict=True)]
+
+
 def _join(parts: Sequence[NDArray], dtype: type) -> NDArray:
     return np.concatenate([np.zeros(0, dtype), *parts])
 
 
-def _cap(predictions: Detections, max_dets: int) -> Detections:
-    """The first `max_dets` of each label, in the order given."""
+def _within_cap(predictions: Detections, max_dets: int) -> NDArray[np.bool_]:
+    """Which (N,) are among the first `max_dets` of their label, in the order given."""
     order = np.argsort(predictions.labels, kind="stable")
     labels = predictions.labels[order]
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - np.searchsorted(labels, labels)
-    return predictions.take(rank < max_dets)
+    return rank < max_dets
 
 
 def greedy_hits(truth: Truth, predictions: Detections) -> NDArray[np.bool_]:
@@ -145,14 +184,52 @@ def greedy_hits(truth: Truth, predictions: Detections) -> NDArray[np.bool_]:
 
     Each takes the free true box of its label that it overlaps most, by MIN_IOU or more; of equal overlaps the one listed last.
     """
-    overlap = iou(predictions.boxes, truth.boxes) * (predictions.labels[:, None] == truth.labels[None, :])  # (N, M)
-    hits = np.zeros(len(predictions), bool)
-    for k in np.flatnonzero((overlap >= MIN_IOU).any(axis=1)):
-        best = overlap.shape[1] - 1 - overlap[k, ::-1].argmax()
-        if overlap[k, best] >= MIN_IOU:
-            hits[k] = True
-            overlap[:, best] = 0.0
-    return hits
+    return _greedy_hits(truth.labels, predictions.labels, _overlapping(truth, predictions))
+
+
+def _overlapping(truth: Truth, predictions: Detections) -> Pairs:
+    """Pairs (K,) and (K,) of a prediction and a true box that overlap by MIN_IOU or more, labels aside.
+
+    They come as they are to be tried: by prediction; of one by overlap; of equal overlaps first the true box listed last.
+    """
+    overlap = iou(predictions.boxes, truth.boxes)  # (N, M)
+    rows, columns = np.nonzero(overlap >= MIN_IOU)
+    order = np.lexsort((-columns, -overlap[rows, columns], rows))
+    return rows[order], columns[order]
+
+
+def _greedy_hits(true_labels: Ints, labels: Ints, pairs: Pairs) -> NDArray[np.bool_]:
+    """`greedy_hits` of the pairs that `_overlapping` gives, of which those of equal labels count."""
+    rows, columns = pairs
+    same = labels[rows] == true_labels[columns]
+    hits, free = [False] * len(labels), [True] * len(true_labels)  # lists: single elements of arrays are slow
+    for k, true_box in zip(rows[same].tolist(), columns[same].tolist(), strict=True):
+        if free[true_box] and not hits[k]:
+            hits[k], free[true_box] = True, False
+    return np.array(hits, bool)
+
+
+def counted(truth: Truth, predictions: Detections, hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which predictions (N,) count: all but those that are no hits and lie in an ignored region by MIN_IOU of their own area.
+
+    COCO's rule for crowds, but for any label: the products in a region to ignore may be of any name.
+    """
+    if len(truth.ignored) == 0:
+        return np.ones(len(predictions), bool)
+    return hits | ~in_regions(predictions.boxes, truth.ignored)
+
+
+def in_regions(boxes: NDArray[np.float32], regions: NDArray[np.float32], share: float = MIN_IOU) -> NDArray[np.bool_]:
+    """Which `boxes` (N, 4) lie in one of `regions` (K, 4) by `share` of their own area or more: bool (N,).
+
+    >>> in_regions(np.array([[0, 0, 2, 2], [3, 0, 7, 2]], np.float32), np.array([[0, 0, 4, 9]], np.float32)).tolist()
+    [True, False]
+    """
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1, dtype=np.float64), 1e-12)  # (N,)
+    inside = np.zeros(len(boxes), bool)
+    for region in regions:
+        inside |= intersections(boxes, region[None]) >= share * areas
+    return inside
 
 
 def average_precisions(ranking: Ranking, photo_weights: Ints | None = None) -> NDArray[np.float64]:

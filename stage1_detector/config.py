@@ -109,6 +109,8 @@ class LoopConfig(Config):
     ema: Annotated[float, Flag("decay of averaged weights; 0: none", 0.0, 0.99999)] = 0.0
     keep: Annotated[int, Flag("best checkpoints that stay", 0, 1000)] = 3
     plain_epochs: Annotated[int, Flag("epochs at the end without augmentation", 0, 10**6)] = 0
+    cache_mb: Annotated[int, Flag("memory for photos kept from epoch to epoch, MB of each process; 0: none", 0, 10**7)] = 2000
+    max_shrink: Annotated[int, Flag("decode photos at 1/2, 1/4 or 1/8, to 1/N, where the canvas needs no more", 1, 8)] = 1
     hsv_p: Annotated[float, Flag("probability of --hue, --saturation, --value", 0.0, 1.0)] = 1.0
     affine_p: Annotated[float, Flag("probability of --rotate, --shear, --translate, --scale", 0.0, 1.0)] = 1.0
     rotate: Annotated[float, Flag("augmentation: largest turn, degrees", 0.0, 180.0)] = 0.0

@@ -35,7 +35,7 @@ COCO_FILE = "annotations.json"  # of a set of synthetic photos
 class DetectorRun:
     """From what a detector is trained, into where, and what to do with what is there. Each field is a flag."""
 
-    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    data: Annotated[Path, Flag("folder of photos and labels (COCO, YOLO, VOC or CSV)")]
     runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
     classes: Annotated[str, Flag("one: find products; all: find and name them", choices=CLASSES)] = "one"
     pretrained: Annotated[Path | None, Flag(HELP)] = None

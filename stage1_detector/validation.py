@@ -63,6 +63,6 @@ def score(model: Model | Network, photos: tuple[Photo, ...], n_categories: int) 
     """mAP50 of a model alone on `photos`, one view and NMS: det, and cls where it knows categories; without COCO's cap."""
     alone = member(model)
     detections = [run_detector(model, alone, read_image(p.path, p.width, p.height))[0] for p in photos]
-    result = evaluate([Truth(p.boxes, p.labels) for p in photos], detections, n_categories)
+    result = evaluate([Truth.of(photo) for photo in photos], detections, n_categories)
     names = {} if model.sidecar.categories is None else {"cls_map50": float(result.cls_map50)}
     return {"det_map50": float(result.det_map50)} | names

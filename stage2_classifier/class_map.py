@@ -62,8 +62,10 @@ def with_bias(sidecar: dict[str, Any], place: Place, width: int, bias: float) ->
     return sidecar | {"bias": values}
 
 
-def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int]) -> dict[str, Any] | None:
+def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int], name: str) -> dict[str, Any] | None:
     """The values of the ensemble at PATH, if it uses `file`, with the class map `new` for `known`; None if nothing changes.
+
+    `name` is that of the last of `new`; it joins the names, where the ensemble has any.
 
     Raises ValueError where its class map is another than that of the classifier.
     """
@@ -75,7 +77,8 @@ def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int]) -> 
         return None
     if ids != list(known):
         raise ValueError(f"{path}: its {len(ids)} categories do not go on from the {len(known)} of {file}; pass --id as there")
-    return values | {"categories": list(new)}
+    names = {"names": [*values["names"], name]} if values.get("names") else {}
+    return values | {"categories": list(new)} | names
 
 
 def bias_of(logits: Floats, sidecar: dict[str, Any], place: Place) -> float:

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 class ClassifierRun:
     """From what a classifier is trained, into where, and what to do with what is there. Each field is a flag."""
 
-    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    data: Annotated[Path, Flag("folder of photos and labels (COCO, YOLO, VOC or CSV)")]
     runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
     crops: Annotated[str, Flag("where the crops come from", choices=CROPS)] = "shelf"
     studio: Annotated[Path | None, Flag("studio photos, one folder per product; default D/NM_NGD_product_images")] = None

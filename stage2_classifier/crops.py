@@ -17,6 +17,7 @@ from fusion.boxes import clip, iou
 from fusion.views import crop
 from photos.data import Category, Photo, product_key, read_image
 from photos.photo_file import same_name
+from photos.score import in_regions
 from photos.studio import SUFFIXES, content_box, content_mask, read_studio, studio_names
 from stage2_classifier.config import Columns
 
@@ -90,16 +91,17 @@ def megabytes(regions: Sequence[Region]) -> float:
 def with_background(photo: Photo, columns: Columns, rng: np.random.Generator, detected: Boxes | None = None) -> Photo:
     """`photo` with boxes that show no product added, under the last label: those of `detected` (M, 4), and drawn ones."""
     drawn = background_boxes(photo, round(BACKGROUND_SHARE * len(photo.boxes)), rng)
-    empty = np.concatenate([drawn] + ([] if detected is None else [away(detected, photo.boxes)])).astype(np.float32)  # (K, 4)
+    empty = np.concatenate([drawn] + ([] if detected is None else [away(detected, photo)])).astype(np.float32)  # (K, 4)
     labels = np.full(len(empty), columns.names, np.int64)
     boxes = np.concatenate([photo.boxes, empty])
     ids = np.concatenate([photo.annotation_ids, np.full(len(empty), DRAWN)])
     return replace(photo, boxes=boxes, labels=np.concatenate([photo.labels, labels]), annotation_ids=ids)
 
 
-def away(boxes: Boxes, truth: Boxes) -> Boxes:
-    """Those of `boxes` (N, 4) that overlap each of `truth` by less than NO_PRODUCT."""
-    return boxes[iou(boxes, truth).max(1, initial=0.0) < NO_PRODUCT] if len(truth) else boxes
+def away(boxes: Boxes, photo: Photo) -> Boxes:
+    """Those of `boxes` (N, 4) that overlap each product of `photo` by less than NO_PRODUCT, and lie in no region to ignore."""
+    boxes = boxes[~in_regions(boxes, photo.ignored, NO_PRODUCT)]
+    return boxes[iou(boxes, photo.boxes).max(1, initial=0.0) < NO_PRODUCT] if len(photo.boxes) else boxes
 
 
 def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
@@ -115,7 +117,7 @@ def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
     drawn = np.concatenate([middle - sides * scale / 2, middle + sides * scale / 2], 1).astype(np.float32)
     seen = clip(drawn, photo.width, photo.height)
     whole = (seen[:, 2:] - seen[:, :2] > 0.7 * (drawn[:, 2:] - drawn[:, :2])).all(1)
-    return away(seen[whole], photo.boxes)[:n]
+    return away(seen[whole], photo)[:n]
 
 
 def studio_regions(folder: Path, categories: tuple[Category, ...], size: int) -> list[Region]:

@@ -99,7 +99,8 @@ def undo(runs: Path, classifier: str) -> None:
     ensemble = runs / "ensemble.json"
     values = read_object(ensemble) if ensemble.is_file() else {}
     if values.get("categories") == known and not _needed(runs, values, classifier, len(before)):
-        record.write_json(ensemble, values | {"categories": before})
+        names = {"names": values["names"][: len(before)]} if values.get("names") else {}
+        record.write_json(ensemble, values | {"categories": before} | names)
     enrolled = fingerprint_of(paths[0])
     for path in paths:
         backup(path).replace(path)
@@ -130,7 +131,7 @@ def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, ot
     known, before = read_object(model.path.with_suffix(".json"))["categories"], fingerprint_of(model.path)
     new = with_category(read_object(model.path.with_suffix(".json")), place, column.blend)
     file = f"{folder.relative_to(runs)}/model.onnx"
-    wide = widened(ensemble, file, known, new["categories"])
+    wide = widened(ensemble, file, known, new["categories"], name)
     beside = _write_beside(model, new, column, crops, others)
     for suffix in (".onnx", ".json"):
         shutil.copyfile(model.path.with_suffix(suffix), backup(model.path.with_suffix(suffix)))

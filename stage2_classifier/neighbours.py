@@ -182,7 +182,7 @@ def embed_regions(model: Model, regions: Sequence[Region]) -> Embedded:
 def parser() -> Parser:
     """The command's arguments."""
     p = Parser(prog="python -m stage2_classifier.neighbours", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--data", type=Path, required=True, help="folder with annotations.json (or train.json ...) and images/")
+    p.add_argument("--data", type=Path, required=True, help="folder of photos and labels (COCO, YOLO, VOC or CSV)")
     p.add_argument("--runs", type=Path, required=True, help="run folder with folds.json and the classifier")
     p.add_argument("--classifier", required=True, help="its folder in the run folder, such as classifier_shelf")
     p.add_argument("--studio", type=Path, help="folder of studio photos; default D/NM_NGD_product_images")

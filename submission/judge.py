@@ -3,11 +3,11 @@
     python -m submission.judge ZIP --data D --runs R
 
 Runs ZIP in `submission.sandbox` on the test photos of R/folds.json, scores predictions.json, and compares it with the
-predictions of the same pipeline inside the project.
+predictions of the same pipeline inside the project. Predictions are joined to the set by file; what the judge, who takes image
+ids from file names, would do to the set's own ids is told.
 """
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +21,14 @@ from fusion.pipeline import load
 from photos import folds
 from photos.data import Category, Photo, read, read_image
 from photos.exif import refuse_other
+from photos.judge_ids import compare
 from photos.score import Scores, Truth, evaluate
+from runs.atomic_write import replacing
 from runs.command import Parser, run, say
 from runs.model_files import refuse_changed
 from submission import judge_machine, sandbox
 from submission.outcome import Outcome
+from submission.own_ids import copy_flat, with_own_ids
 from submission.predictions import as_detections, exif_of
 
 
@@ -43,7 +46,7 @@ def body(argv: list[str] | None, prog: str) -> None:
     args = p.parse_args(argv)
     dataset = read(args.data)
     photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
-    sandbox.refuse_missing(args.zip, args.data / "images")
+    sandbox.refuse_no_zip(args.zip)
     if (args.runs / "ensemble.json").is_file():
         refuse_changed(args.runs, read_ensemble(args.runs))  # the zip is of models that are no more there
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
@@ -59,7 +62,9 @@ class Judgement(NamedTuple):
 
 
 def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category], output: Path) -> Judgement:
-    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT and judge them; prints time, score and parity.
+    """Run ZIP_PATH on `photos`, leave its predictions in OUTPUT, under the set's ids, and judge them.
+
+    Prints time, score and parity, and where the judge would see other ids than the set's.
 
     DataError where the labels mean other pixels than the zip reads, for photos that EXIF turns.
     """
@@ -71,25 +76,31 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
         refuse_other(photos, exif_of(unpacked))
         ours, ids = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
-    truths = [Truth(p.boxes, p.labels) for p in photos]
+    truths = [Truth.of(photo) for photo in photos]
     result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
     say(
         f"judge: {len(photos)} photos, {len(rows)} predictions in {outcome.seconds:.1f} s, {outcome.peak_mb:.0f} MB; "
         f"det mAP50 {result.det_map50:.3f}, cls mAP50 {result.cls_map50:.3f}, score {result.score:.3f}"
     )
+    for line in compare(photos).lines():
+        say(f"{line}; the score here joins by file")
     boxes_px, scores = parity(rows, ours)
     say(f"judge: run.py there and the pipeline here differ by at most {boxes_px:.1e} px and {scores:.1e} in score")
     return Judgement(result, len(rows), boxes_px, scores)
 
 
 def execute(zip_path: Path, photos: Sequence[Photo], output: Path) -> Outcome:
-    """Run ZIP_PATH in the sandbox on a folder of just `photos`. Raises ValueError with the first problem of the run."""
-    with tempfile.TemporaryDirectory() as folder:
-        for photo in photos:
-            shutil.copyfile(photo.path, Path(folder) / photo.path.name)
-        outcome = sandbox.execute(zip_path, Path(folder), output, judge_machine.Machine(judge_machine.judge_python()))
-    if outcome.problems:
-        raise ValueError(f"{zip_path}: {outcome.problems[0]}")
+    """Run ZIP_PATH in the sandbox on a folder of just `photos`; the predictions in OUTPUT have the photos' own ids.
+
+    Raises ValueError with the first problem of the run.
+    """
+    with tempfile.TemporaryDirectory() as folder, replacing(output) as (written,):
+        own = copy_flat(photos, Path(folder))
+        outcome = sandbox.execute(zip_path, Path(folder), written, judge_machine.Machine(judge_machine.judge_python()))
+        if outcome.problems:
+            raise ValueError(f"{zip_path}: {outcome.problems[0]}")
+        rows = with_own_ids(json.loads(written.read_text()), own)
+        written.write_text("[" + ",\n".join(map(json.dumps, rows)) + "]\n")
     return outcome
 
 

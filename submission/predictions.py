@@ -104,20 +104,24 @@ def _is_number(value: Any) -> bool:
 
 
 def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int]) -> Scores:
-    """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; crowd regions do not count.
+    """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; crowds are ignored.
 
     Raises ValueError for a prediction on a photo or of a category that the truth lacks.
     """
     index = {category["id"]: i for i, category in enumerate(sorted(truth["categories"], key=lambda c: c["id"]))}
     records_of: dict[int, list[Any]] = {image["id"]: [] for image in truth["images"] if image["id"] in photos}
     for record in truth["annotations"]:
-        if record["image_id"] in records_of and not record.get("iscrowd"):
+        if record["image_id"] in records_of:
             records_of[record["image_id"]].append(record)
-    truths = [
-        Truth(_boxes(records), np.array([index[r["category_id"]] for r in records], np.int64))
-        for records in records_of.values()
-    ]
+    truths = [_truth(records, index) for records in records_of.values()]
     return evaluate(truths, as_detections(rows, list(records_of), index), len(index))
+
+
+def _truth(records: list[dict[str, Any]], index: dict[int, int]) -> Truth:
+    """The truth of one photo; crowds are its ignored regions."""
+    products = [record for record in records if not record.get("iscrowd")]
+    crowds = [record for record in records if record.get("iscrowd")]
+    return Truth(_boxes(products), np.array([index[r["category_id"]] for r in products], np.int64), _boxes(crowds))
 
 
 def as_detections(rows: list[dict[str, Any]], photos: Sequence[int], index: dict[int, int]) -> list[Detections]:

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from runs.command import Parser, run
+from submission import own_ids
 from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import SHOWN_CHARACTERS, Outcome, listed, read_statements
+from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
 from submission.predictions import exif_of, score, sizes_of, violations
 from submission.rules import MAX_FILES
@@ -57,10 +59,15 @@ def execute(archive: Path, images: Path, output: Path, machine: Machine) -> Outc
 
 def refuse_missing(archive: Path, images: Path) -> None:
     """Raises ValueError where there is no zip, or no folder of photos."""
-    if not zipfile.is_zipfile(archive):
-        raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
+    refuse_no_zip(archive)
     if not images.is_dir():
         raise ValueError(f"{images}: {'a file' if images.exists() else 'no such folder'}, need the folder of photos")
+
+
+def refuse_no_zip(archive: Path) -> None:
+    """Raises ValueError where there is no zip."""
+    if not zipfile.is_zipfile(archive):
+        raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -201,22 +208,25 @@ def body(argv: list[str] | None, prog: str) -> int:
     outcome = execute(args.zip, args.images, args.output, machine)
     outcome.notes += shortfalls(python, JUDGE_LIMITS)
     if truth and not outcome.problems:
-        add_score(outcome, args.output, truth, frozenset(sizes_of(args.images)))
+        add_score(outcome, args.output, truth, args.images)
     report(outcome, args.output)
     return 1 if outcome.problems else 0
 
 
-def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], photos: frozenset[int]) -> None:
-    """Score the predictions on the photos that have annotations; a problem where that fails."""
-    known = photos
+def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path) -> None:
+    """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails."""
+    from submission.run import find_photos  # here: it loads torch, for the GPU
+
+    numbers = find_photos(folder)
     try:
-        known = photos & {image["id"] for image in truth["images"]}
-        rows = [row for row in json.loads(output.read_text()) if row["image_id"] in known]
-        outcome.scores = score(rows, truth, known)
-    except (ValueError, KeyError, TypeError) as error:
+        own, notes = own_ids.join(numbers, folder, truth["images"])
+        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, frozenset(own.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         outcome.problems.append(f"cannot be scored: {error!r}")
-    if len(known) < len(photos):
-        outcome.notes.append(f"scored on {len(known)} of {len(photos)} photos, of which there are annotations")
+        return
+    outcome.notes += notes
+    if len(own) < len(numbers):
+        outcome.notes.append(f"scored on {len(own)} of {len(numbers)} photos, of which there are annotations")
 
 
 def _truth(path: Path | None) -> dict[str, Any] | None:

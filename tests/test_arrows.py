@@ -9,7 +9,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
-    *("fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "submission", "fitting", "hylle", "experiments"),
+    "fusion",
+    "photos",
+    "runs",
+    "stage1_detector",
+    "stage2_classifier",
+    "submission",
+    "fitting",
+    "recognition",
+    "hylle",
+    "experiments",
 )
 
 # From whom each package may import among our own.
@@ -21,7 +30,8 @@ OWN = {
     "stage2_classifier": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier"},
     "submission": {"fusion", "photos", "runs", "submission"},
     "submission/run.py": {"fusion"},
-    "fitting": set(PACKAGES) - {"hylle", "experiments"},
+    "fitting": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "submission", "fitting"},
+    "recognition": {"fusion", "photos", "runs", "stage1_detector", "submission", "recognition"},
     "hylle": set(PACKAGES) - {"experiments"},
     "hylle/demo.py": set(PACKAGES),
     "experiments": set(PACKAGES),

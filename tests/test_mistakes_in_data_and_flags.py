@@ -43,7 +43,7 @@ def no_image_folder(place: Place) -> None:
 SPOILT_DATA: dict[str, tuple[Callable[[Place], object], str]] = {
     "no folder": (lambda place: shutil.rmtree(place.data), "shop: no such folder"),
     "a file": (a_file, "shop: a file, need a folder"),
-    "no JSON": (lambda place: (place.data / "annotations.json").unlink(), "no annotations.json and none of train.json"),
+    "no JSON": (lambda place: (place.data / "annotations.json").unlink(), "10 photos and no annotations.json or other labels"),
     "no images": (no_image_folder, "shop: no folder images/"),
     "broken JSON": (lambda place: (place.data / "annotations.json").write_text("{,"), "broken JSON at line 1, column 2"),
     "empty JSON": (lambda place: (place.data / "annotations.json").write_text(""), "annotations.json: broken JSON"),

@@ -61,9 +61,20 @@ def _records(image_id: int, photo: Photo | Detections, n_categories: int) -> lis
         raise ValueError(f"labels of photo {image_id}: got {min(labels)}..{max(labels)}, must be in 0..{n_categories - 1}")
     scores = photo.scores.tolist() if isinstance(photo, Detections) else [1.0] * len(labels)
     boxes, areas = xyxy_to_xywh(photo.boxes.astype(np.float64)).tolist(), area(photo.boxes).tolist()
-    return [
+    records = [
         {"image_id": image_id, "category_id": label, "bbox": box, "area": size, "score": score, "iscrowd": 0}
         for label, box, size, score in zip(labels, boxes, areas, scores, strict=True)
+    ]
+    return records if isinstance(photo, Detections) else records + _crowds(image_id, photo, n_categories)
+
+
+def _crowds(image_id: int, photo: Photo, n_categories: int) -> list[dict[str, Any]]:
+    """The regions to ignore, as crowds of every category."""
+    boxes = xyxy_to_xywh(photo.ignored.astype(np.float64)).tolist()
+    return [
+        {"image_id": image_id, "category_id": category, "bbox": box, "area": box[2] * box[3], "score": 1.0, "iscrowd": 1}
+        for box in boxes
+        for category in range(n_categories)
     ]
 
 

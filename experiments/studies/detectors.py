@@ -103,7 +103,7 @@ def held_out_photos(data: Path, runs: Path) -> tuple[Photo, ...]:
     """Split the photos into folds, unless RUNS/folds.json exists, and return those held out: valid and test."""
     runs.mkdir(parents=True, exist_ok=True)
     if not (runs / "folds.json").is_file():
-        folds.split(data, runs)
+        folds.split(read(data), runs)
     parts = folds.load(runs / "folds.json", read(data))
     return (*parts.photos("valid"), *parts.photos("test"))
 

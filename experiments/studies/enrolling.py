@@ -60,6 +60,8 @@ def held_out(parts: folds.Folds, pictured: set[int], n: int, rng: np.random.Gene
 
 def write_without(data: Path, dataset: Dataset, labels: list[int], out: Path) -> None:
     """A data set at OUT without the categories `labels` and their boxes; its photos are links to those of DATA."""
+    if not dataset.layout.startswith("COCO") or not (data / "images").is_dir():
+        raise ValueError(f"--data: got {dataset.layout}, need COCO with images/; `hylle data {data} --to coco COPY` writes one")
     left_out = {dataset.categories[label].id for label in labels}
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(data.glob("*.json")):

@@ -33,7 +33,7 @@ from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
-from stage2_classifier.gate.calibrate import fit_policy, score
+from stage2_classifier.gate.calibrate import fit_policies, score
 from stage2_classifier.gate.choose import WITHIN, choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 
@@ -109,7 +109,7 @@ def train(setting: Setting, out: Path, seed: int, quick: bool) -> None:
     data = out / "data"
     shelves: ShelfConfig = replace(make_photos.recipe("demo"), **setting.shelves)
     make_photos.draw(replace(shelves, count=16) if quick else shelves, data, seed, tell=lambda line: say(f"shelves: {line}"))
-    folds.split(data, out, str(data / "scenes.csv"), seed=seed)
+    folds.split(read(data), out, str(data / "scenes.csv"), seed=seed)
     agnostic = replace(detector_recipes.recipe("demo", quick), seed=seed)
     agnostic = agnostic if quick else replace(agnostic, size=setting.size, epochs=setting.epochs[0])
     aware = agnostic if quick else replace(agnostic, epochs=setting.epochs[1])
@@ -131,6 +131,8 @@ def shuffled(data: Path, out: Path, seed: int) -> Path:
 
     A classifier trained on it knows nothing, and is calibrated on wrong names: only the gate keeps it from harming the score.
     """
+    if not (data / "annotations.json").is_file():
+        raise ValueError(f"--data: {data} has no annotations.json; `hylle data {data} --to coco COPY` writes one")
     if not (out / "annotations.json").is_file():
         out.mkdir(parents=True, exist_ok=True)
         (out / "images").unlink(missing_ok=True)
@@ -150,7 +152,7 @@ def measure(out: Path, kind: str, seed: int) -> dict[str, Any]:
     ensemble = default_ensemble(out, [f"classifier_{kind}"], dataset)
     valid, test = (gather(part, ensemble, out, parts) for part in ("valid", "test"))
     choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
-    gates = {policy: fit_policy(policy, valid) for policy in POLICIES}
+    gates = fit_policies(list(POLICIES), valid)
     gates |= {"gate": replace(choice.gate, further=0), "further": choice.gate}
     scores: dict[str, Any] = {name: score(test, [gate] * len(test)) for name, gate in gates.items()}
     gain = None if choice.gain is None else [choice.gain.value, choice.gain.low, choice.gain.high]

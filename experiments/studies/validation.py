@@ -27,7 +27,7 @@ from photos.data import read
 from photos.intervals import Interval, interval
 from photos.score import match
 from runs.command import Parser, run, say
-from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions, score
+from stage2_classifier.gate.calibrate import fit_policies, n_categories, predictions, score
 from stage2_classifier.gate.choose import TRIED, choose_gate, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 from stage2_classifier.gate.evidence import Evidence
@@ -85,7 +85,7 @@ def open_runs(data: Path, runs: Path, classifier: str, groups: str | None) -> di
 
 def best_on_itself(test: list[Evidence]) -> Gate:
     """The best policy and its best numbers on the very photos that are scored."""
-    gates = [fit_policy(policy, test) for policy in TRIED]
+    gates = list(fit_policies(TRIED, test).values())
     return max(gates, key=lambda gate: score(test, [gate] * len(test)))
 
 

@@ -127,6 +127,8 @@ def outer_split(data: Path, out: Path, groups: str, seed: int) -> Path:
     names = "".join(f"{photo.name},{whole.scene[photo.id]}\n" for photo in dataset.photos)
     (out / "scenes.csv").write_text(f"file_name,scene\n{names}")
     sources = [json.loads(path.read_text()) for part in ("annotations", *PARTS) if (path := data / f"{part}.json").is_file()]
+    if not sources:
+        raise ValueError(f"--data: got {data}, must hold annotations.json or train.json ..., as hylle data --to coco writes it")
     joined = {key: [row for source in sources for row in source[key]] for key in ("images", "annotations")}
     for part in ("train", "test"):
         own = {photo.id for photo in dataset.photos if (whole.part[photo.id] == "test") == (part == "test")}
@@ -140,7 +142,7 @@ def outer_split(data: Path, out: Path, groups: str, seed: int) -> Path:
 
 def train_held_out(data: Path, runs: Path, procedure: Procedure) -> None:
     """The step-by-step commands with the same settings."""
-    folds.split(data, runs, procedure.groups, HELD_OUT_FOLDS, procedure.seed)
+    folds.split(read(data), runs, procedure.groups, HELD_OUT_FOLDS, procedure.seed)
     for classes, config in (("one", procedure.detector), ("all", procedure.aware)):
         if config is not None:
             start = procedure.pretrained_path if classes == "one" else record.weights_of(runs / "one")

@@ -55,7 +55,7 @@ def scored(photos: tuple[Photo, ...], groups: np.ndarray, weights: Path, size: i
         model = Model(Path(folder) / "model.onnx")
         member = validation.member(model)
         detections = [run_detector(model, member, read_image(p.path, p.width, p.height))[0] for p in photos]
-    truths = [Truth(p.boxes, np.zeros_like(p.labels)) for p in photos]
+    truths = [Truth.of(photo).nameless() for photo in photos]
     return interval(match(truths, detections, 1), groups, np.random.default_rng(0)).det_map50
 
 

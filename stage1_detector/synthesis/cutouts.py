@@ -119,7 +119,8 @@ def _empty_photo(backgrounds: Backgrounds, number: int) -> Image:
     """Photo `number` of `backgrounds`, its products removed, MAX_SIDE pixels long at most."""
     source = background_photos(backgrounds)[number]
     if isinstance(source, Photo):
-        image, boxes = read_image(source.path, source.width, source.height), source.boxes
+        image = read_image(source.path, source.width, source.height)
+        boxes = np.concatenate([source.boxes, source.ignored])  # what may be products is removed as well
     else:
         image, boxes = read_studio(source), np.zeros((0, 4), np.float32)
     scale = min(1.0, MAX_SIDE / max(image.shape[:2]))

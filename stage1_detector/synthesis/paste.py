@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.boxes import intersections
-from photos.data import Photo, read, read_image
+from photos.data import Photo, read
 from photos.folds import train_photos
+from photos.learnt import learnt_image
 from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
@@ -160,4 +161,4 @@ def _replace(image: Image, box: npt.NDArray[np.float32], new: Image) -> None:
 
 @lru_cache(maxsize=24)
 def _read(photo: Photo) -> Image:
-    return read_image(photo.path, photo.width, photo.height)
+    return learnt_image(photo)

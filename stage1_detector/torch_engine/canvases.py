@@ -8,17 +8,20 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from fusion.views import Shape, letterbox
+from fusion.views import Image, Shape, View, letterbox
 from photos.data import Photo, read_image
+from photos.learnt import learnt_image
 from runs.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation, of_backbone
 from runs.training_errors import refuse_lost_worker
 from stage1_detector.config import STRIDE, Config, LoopConfig, TorchvisionConfig, TransformerConfig
 from stage1_detector.engine import synthetic_per_epoch
 from stage1_detector.torch_engine.augment import augmented, transform, visible_boxes
+from stage1_detector.torch_engine.canvas_cache import CanvasCache
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 WORKERS = min(4, os.cpu_count() or 1)
+SHRINKS = (8, 4, 2)  # of a side, as JPEG decoders offer them: the coarsest first
 TIMEOUT = 900  # chosen: seconds that a batch may take a worker, before the training stops and says so
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 PixelBatch = tuple[np.ndarray, list[dict[str, np.ndarray]]]  # canvases uint8 (B, H, W, 3), and boxes and labels of each
@@ -51,6 +54,7 @@ class Canvases:
     """Photos that a detector learns from; `synthetic` ones join as `config.synthetic_ratio` says, others each epoch.
 
     `agnostic` gives every box the same label. A canvas is the photo's own rectangle only where all photos are of one size.
+    Canvases are kept from epoch to epoch as far as `config.cache_mb` goes; they are the same pixels as those made anew.
     """
 
     def __init__(
@@ -67,6 +71,21 @@ class Canvases:
         one_size = len({(photo.width, photo.height) for photo in self.photos}) == 1
         square = input_format.shape == "rectangle" and not one_size  # a batch is one tensor
         self.input_format = input_format._replace(shape="square") if square else input_format
+        self.cache = CanvasCache(self._shapes(), config.cache_mb)
+
+    def _shapes(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Index and long side, and height and width, of all canvases that an epoch may ask for: those of full size first."""
+        sizes = range(self.config.size, 0, -STRIDE)
+        low, high = (_on_stride(scale * self.config.size) for scale in SCHEDULES[self.config.schedule].scales)
+        for size in [size for size in sizes if low <= size <= high]:
+            for index in range(len(self.photos)):
+                view = self.view(index, size)
+                yield (index, size), (view.height, view.width)
+
+    def view(self, index: int, size: int) -> View:
+        """How photo `index` fills a canvas of long side `size`."""
+        photo = self.photos[index]
+        return letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
 
     def __len__(self) -> int:
         """Photos of an epoch."""
@@ -86,8 +105,8 @@ class Canvases:
         Boxes of which too little is left on the canvas are dropped, in `plain` samples too: a side of 0 has no finite loss.
         """
         photo = self.photos[index]
-        view = letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
-        canvas = view.warp(read_image(photo.path, photo.width, photo.height))
+        view = self.view(index, size)
+        canvas = self.cache.canvas(index, size, lambda: drawn(photo, view, self.config.max_shrink))
         boxes, labels = view.to_canvas(photo.boxes), np.zeros_like(photo.labels) if self.agnostic else photo.labels
         if not plain:
             return augmented(canvas, boxes, labels, self.transform, seed)
@@ -98,7 +117,28 @@ class Canvases:
         """The long side of batch `number`: the schedule's scales, in multiples of the stride."""
         low, high = SCHEDULES[self.config.schedule].scales
         scale = np.random.default_rng((self.config.seed, epoch, number)).uniform(low, high)
-        return max(STRIDE, round(scale * self.config.size / STRIDE) * STRIDE)
+        return _on_stride(scale * self.config.size)
+
+
+def _on_stride(size: float) -> int:
+    """The multiple of STRIDE, at least one, that is nearest to `size`."""
+    return max(STRIDE, round(size / STRIDE) * STRIDE)
+
+
+def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
+    """The photo as it is learnt from on the canvas of `view`, uint8 (H, W, 3).
+
+    Without regions to ignore it is decoded at down to 1 / `max_shrink` (1, 2, 4 or 8) of its size, where that has as many
+    pixels as the canvas shows.
+    The map is the same: coordinates name edges, so those of the decoded pixels are the photo's divided by that number, also
+    where the sides of the photo are no multiple of it.
+    """
+    scale = np.linalg.norm(view.matrix[:, :2], axis=0).max()  # canvas pixels for one of the photo
+    shrink = next((number for number in SHRINKS if number <= max_shrink and scale * number <= 1), 1)
+    if shrink == 1 or len(photo.ignored):
+        return view.warp(learnt_image(photo))
+    image = read_image(photo.path, photo.width, photo.height, shrink)
+    return View(view.matrix * (shrink, shrink, 1), view.width, view.height).warp(image)
 
 
 class EpochBatches(Dataset[PixelBatch]):

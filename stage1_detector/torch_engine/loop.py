@@ -88,7 +88,9 @@ class Run:
         self.job, self.config, self.distributed, self.step_size = job, config, job.distributed, step_size
         input_format = network.input_format.of(config)
         self.train = Canvases(photos["train"], job.synthetic, config, agnostic, input_format)
-        self.valid = Canvases(photos["valid"], (), replace(config, synthetic_ratio=0.0), agnostic, input_format)
+        left_mb = max(0, config.cache_mb - self.train.cache.megabytes)
+        for_valid = replace(config, synthetic_ratio=0.0, cache_mb=left_mb, schedule="cosine")  # of one scale
+        self.valid = Canvases(photos["valid"], (), for_valid, agnostic, input_format)
         self.epochs = epochs(config, len(photos["train"]))
         self.steps = -(-len(self._train_batches(0)) // step_size.accumulate)
         if not self.steps:
@@ -101,7 +103,16 @@ class Run:
         if job.resume:
             self.state.restore(job.last_checkpoint)
         done = self.state.epochs_done
+        self._tell_of_cache()
         self.log = TrainingLog(job.out, job.progress, self.epochs, self.steps, done) if self.distributed.is_main else None
+
+    def _tell_of_cache(self) -> None:
+        """Tell how many photos stay in memory, where that is not all."""
+        caches, n_photos = (self.train.cache, self.valid.cache), len(self.train.photos) + len(self.valid.photos)
+        kept = sum(len({index for index, _ in cache.slots}) for cache in caches)
+        if self.distributed.is_main and kept < n_photos:
+            megabytes = sum(cache.megabytes for cache in caches)
+            self.job.progress(f"{kept} of {n_photos} photos are kept in memory ({megabytes} MB); --cache-mb holds more")
 
     def close(self) -> None:
         """Close the log."""

@@ -16,8 +16,9 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, load_chec
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
-from photos.data import Photo, read_image
-from photos.photo_file import read_header
+from photos.data import Photo
+from photos.learnt import learnt_image
+from photos.photo_file import SUFFIXES, photo_kind, read_header
 from runs import checkpoint
 from runs.link import link_or_copy
 from runs.pickled_file import needs_code
@@ -47,6 +48,7 @@ data_base.TQDM = DisabledProgressBar
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
 NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
 WORKERS = 4  # chosen: processes that load photos
+LINKED = ("JPEG", "PNG", "BMP")  # kinds that ultralytics decodes as `read_image` does
 RESUME_SETTINGS = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 FIXED_ARGUMENTS = {  # the same for every recipe
     "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
@@ -249,18 +251,24 @@ def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix:
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for photo in photos:
-        _link(photo, folder / "images" / f"{prefix}{photo.id:08d}{photo.path.suffix.lower()}")
+        _link(photo, folder / "images" / f"{prefix}{photo.id:08d}")
         (folder / "labels" / f"{prefix}{photo.id:08d}.txt").write_text(label_lines(photo, agnostic))
     return folder / "images"
 
 
 def _link(photo: Photo, link: Path) -> None:
-    """A link, or a copy without EXIF of a photo that ultralytics would turn or mirror by it: pixels as the annotations mean."""
-    if read_header(photo.path).orientation == 1:
-        link_or_copy(photo.path, link)
-    else:
-        image = cv2.cvtColor(read_image(photo.path, photo.width, photo.height), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(link), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    """A link named LINK and the suffix of the photo's kind, which ultralytics goes by; or a copy with the pixels to learn from.
+
+    A copy is made of a photo that ultralytics would turn or mirror by EXIF (a JPEG of quality 98), of one with regions to
+    ignore, and of kinds that ultralytics reads in other ways than we do (PNG, without loss).
+    """
+    kind, is_turned = photo_kind(photo.path), read_header(photo.path).orientation != 1
+    if kind in LINKED and not is_turned and not len(photo.ignored):
+        link_or_copy(photo.path, link.with_suffix(SUFFIXES[kind]))
+        return
+    image = cv2.cvtColor(learnt_image(photo), cv2.COLOR_RGB2BGR)
+    suffix = ".jpg" if kind == "JPEG" and not len(photo.ignored) else ".png"
+    cv2.imwrite(str(link.with_suffix(suffix)), image, [cv2.IMWRITE_JPEG_QUALITY, 98] if suffix == ".jpg" else [])
 
 
 def label_lines(photo: Photo, agnostic: bool) -> str:

@@ -11,8 +11,18 @@ import numpy as np
 
 from fusion.boxes import Detections, iou
 from fusion.ensemble import Ensemble
-from fusion.gate import Gate, change_features, decide, detector_probabilities, gate_input, mass_above, posterior, rank_features
-from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, greedy_hits, match, scores
+from fusion.gate import (
+    Gate,
+    change_features,
+    decide,
+    detector_probabilities,
+    gate_input,
+    mass_above,
+    posterior,
+    rank_features,
+    ranked,
+)
+from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, counted, greedy_hits, match, scores
 from stage2_classifier.gate.evidence import Evidence, models_of
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 from stage2_classifier.scaling import detector_scale
@@ -24,6 +34,8 @@ COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name th
 OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs that a contestant found (CONTEST.md)
 EXPERTS = (0.5, 0.25, 1.0, 2.0)  # chosen: the detector's exponent in the product, the classifier's being 1
 FEWEST = 20  # chosen: with fewer rows no regression is fitted
+# Fields that order boxes and name none: gates that differ in no other share a posterior.
+ORDERS = {"objectness_exponent": 1.0, "name_exponent": 0.0, "rank_weights": [], "further": 0}
 
 
 def conformal_threshold(ahead: np.ndarray, coverage: float) -> float:
@@ -61,15 +73,28 @@ def named_boxes(evidence: Sequence[Evidence]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_policy(policy: str, evidence: Sequence[Evidence]) -> Gate:
-    """The gate of this `policy`, fitted on `evidence`: the temperature by likelihood, the rest by the contest's score.
+    """The gate of this `policy`, fitted on `evidence`; as `fit_policies`."""
+    return fit_policies((policy,), evidence)[policy]
+
+
+def fit_policies(policies: Sequence[str], evidence: Sequence[Evidence]) -> dict[str, Gate]:
+    """The gate of each policy, fitted on `evidence`: the temperature by likelihood, the rest by the contest's score.
+
+    All share the detector's temperature and floor, which are fitted once.
+    """
+    rows, labels = named_boxes(evidence)
+    scale = detector_scale(rows, labels)
+    return {policy: _fitted(Gate(policy, *scale), rows, labels, evidence) for policy in policies}
+
+
+def _fitted(scaled: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequence[Evidence]) -> Gate:
+    """The gate of the policy of `scaled`, whose temperature and floor are fitted.
 
     First what decides names, at the first exponent: for `agree` the coverage of the plausible set (each threshold is conformal,
     and how much coverage pays depends on how much the detector knows), for `override` the pairs, for `product` the detector's
     exponent, for `stacked` a regression. Then what orders boxes: the name's exponent, or a regression in its place.
     """
-    rows, labels = named_boxes(evidence)
-    t, floor = detector_scale(rows, labels)
-    base = Gate(policy, t, floor, coverage=1.0, name_exponent=EXPONENTS[0])
+    base = replace(scaled, coverage=1.0, name_exponent=EXPONENTS[0])
     named = _best([replace(base, **values) for values in _variants(base, rows, labels, evidence)], evidence)
     orders = [replace(named, name_exponent=exponent) for exponent in EXPONENTS]
     weights = rank_weights(named, evidence)
@@ -77,7 +102,33 @@ def fit_policy(policy: str, evidence: Sequence[Evidence]) -> Gate:
 
 
 def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
-    return gates[0] if len(gates) == 1 else max(gates, key=lambda gate: score(evidence, [gate] * len(evidence)))
+    """The first of the best-scored `gates`, which differ neither in policy nor in the detector's temperature and floor."""
+    if len(gates) == 1:
+        return gates[0]
+    by_photo = [decisions(e, gates, Ensemble.most // max(1, len(evidence))) for e in evidence]
+    truths, n = [e.truth for e in evidence], n_categories(evidence)
+    models = models_of(evidence)
+    values = [scores(match(truths, ranked_apart(of_gate, models), n)).score for of_gate in zip(*by_photo, strict=True)]
+    return gates[int(np.argmax(values))]
+
+
+def decisions(evidence: Evidence, gates: Sequence[Gate], limit: int) -> list[Detections]:
+    """`decide` on one photo by each of `gates`, without class evidence: equal inputs and posteriors are computed once.
+
+    The gates are of one policy, and of one temperature and floor of the detector.
+    """
+    merged = evidence.merged
+    inputs = gate_input(merged, evidence.probabilities, gates[0])
+    if inputs is None:
+        return [decide(merged, evidence.probabilities, gate, limit) for gate in gates]
+    boxes_alone = inputs._replace(merged=Detections(merged.boxes, merged.scores, merged.labels))
+    listed: list[Detections] = []
+    naming = names = None
+    for gate in gates:
+        if names is None or naming != replace(gate, **ORDERS):
+            naming, names = replace(gate, **ORDERS), posterior(inputs, gate)
+        listed.append(ranked(names, boxes_alone, gate, limit))
+    return listed
 
 
 def _variants(base: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
@@ -125,9 +176,10 @@ def rank_weights(gate: Gate, evidence: Sequence[Evidence]) -> list[float]:
             continue
         names = posterior(sight, gate)
         hit = first_hits(e.truth, e.merged)
-        features.append(rank_features(names, sight))
-        hits.append(hit)
-        named.append(hit & (names.argmax(1) == true_names(e.truth, e.merged.boxes)))
+        counts = counted(e.truth, e.merged, hit)
+        features.append(rank_features(names, sight)[counts])
+        hits.append(hit[counts])
+        named.append((hit & (names.argmax(1) == true_names(e.truth, e.merged.boxes)))[counts])
     if not features:
         return []
     x, y = np.concatenate(features * 2), np.concatenate(hits + named)
@@ -140,7 +192,7 @@ def first_hits(truth: Truth, detections: Detections) -> np.ndarray:
     order = np.argsort(-detections.scores, kind="stable")
     nameless = Detections(detections.boxes[order], detections.scores[order], np.zeros(len(order), np.int64))
     hit = np.zeros(len(order), bool)
-    hit[order] = greedy_hits(Truth(truth.boxes, np.zeros_like(truth.labels)), nameless)
+    hit[order] = greedy_hits(truth.nameless(), nameless)
     return hit
 
 
@@ -173,7 +225,10 @@ def n_categories(evidence: Sequence[Evidence]) -> int:
 
 def score(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> float:
     """0.7 det + 0.3 cls mAP50 of the decisions; photos that different models speak of are each ranked among their own."""
-    decisions, models = predictions(evidence, gates), models_of(evidence)
-    if models.any():
-        decisions = scores_as_quantiles(decisions, models)
-    return scores(match([e.truth for e in evidence], decisions, n_categories(evidence))).score
+    decided = ranked_apart(predictions(evidence, gates), models_of(evidence))
+    return scores(match([e.truth for e in evidence], decided, n_categories(evidence))).score
+
+
+def ranked_apart(decided: Sequence[Detections], models: np.ndarray) -> Sequence[Detections]:
+    """The decisions on P photos, those of each of `models` (P,) ranked among their own; of one model as they are."""
+    return scores_as_quantiles(decided, models) if models.any() else decided

@@ -9,16 +9,20 @@ there is no such name to keep: the classifier's is the only one, and the policy 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from fusion.gate import Gate
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
-from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
-from stage2_classifier.gate.evidence import Evidence, models_of
+from stage2_classifier.gate.calibrate import fit_policies, fit_policy, n_categories, predictions
+from stage2_classifier.gate.evidence import Evidence, Progress, models_of, no_progress
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
+Fitted = TypeVar("Fitted")
+FitPolicies = Callable[[Sequence[str], Sequence[Evidence]], dict[str, Gate]]  # as `fit_policies`
 # The policies, in order of preference: of those whose score is within WITHIN of the best the first is chosen.
 TRIED = ("agree", "stacked", "product", "raw", "override", "detector")
 WITHIN = 0.002  # taken: the noise the project allows a gate (issue 3); more parameters must earn more than that
@@ -52,9 +56,9 @@ def turns(groups: np.ndarray, count: int, rng: np.random.Generator, models: np.n
 
 
 def by_turns(
-    fit: Callable[[list[Evidence], np.ndarray], Gate], evidence: Sequence[Evidence], groups: np.ndarray, turn: np.ndarray
-) -> list[Gate]:
-    """For each photo the gate that `fit` makes of the photos of the other turns and their groups."""
+    fit: Callable[[list[Evidence], np.ndarray], Fitted], evidence: Sequence[Evidence], groups: np.ndarray, turn: np.ndarray
+) -> list[Fitted]:
+    """For each photo what `fit` makes, a gate or several, of the photos of the other turns and their groups."""
     fitted = {}
     for k in np.unique(turn):
         others = turn != k
@@ -68,18 +72,55 @@ def match_by_quantile(evidence: Sequence[Evidence], gates: Sequence[Gate], turn:
     return match([e.truth for e in evidence], decisions, n_categories(evidence))
 
 
-def cross_fitted_scores(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> dict[str, float]:
+class Selected(NamedTuple):
+    """What the procedure offers, the `detector` gate of the same photos, and each policy's cross-fitted score."""
+
+    offered: Gate
+    keep: Gate
+    scores: dict[str, float]
+
+
+def cross_fitted_scores(
+    evidence: Sequence[Evidence], groups: np.ndarray, seed: int, fit: FitPolicies = fit_policies
+) -> dict[str, float]:
     """The score of each of TRIED on photos it was not fitted on, INNER turns, the same for all."""
     turn = turns(groups, INNER, np.random.default_rng(seed), models_of(evidence))
-    fitted = {p: by_turns(lambda others, _, p=p: fit_policy(p, others), evidence, groups, turn) for p in TRIED}
-    return {policy: scores(match_by_quantile(evidence, gates, turn)).score for policy, gates in fitted.items()}
+    fitted = by_turns(lambda others, _: fit(TRIED, others), evidence, groups, turn)
+    gates = {policy: [by_policy[policy] for by_policy in fitted] for policy in TRIED}
+    return {policy: scores(match_by_quantile(evidence, gates[policy], turn)).score for policy in TRIED}
 
 
-def select(evidence: Sequence[Evidence], groups: np.ndarray, seed: int) -> Gate:
-    """The procedure: the policy with the best cross-fitted score, fitted on all of `evidence`."""
-    if len(np.unique(groups)) < 2:
-        return fit_policy("detector", evidence)
-    return fit_policy(first_of_the_best(cross_fitted_scores(evidence, groups, seed)), evidence)
+def select(evidence: Sequence[Evidence], groups: np.ndarray, seed: int, fit: FitPolicies = fit_policies) -> Selected:
+    """The procedure: the policy with the best cross-fitted score, and beside it `detector`, fitted on all of `evidence`."""
+    by_policy = cross_fitted_scores(evidence, groups, seed, fit) if len(np.unique(groups)) >= 2 else {}
+    best = first_of_the_best(by_policy) if by_policy else "detector"
+    gates = fit(list(dict.fromkeys((best, "detector"))), evidence)
+    return Selected(gates[best], gates["detector"], by_policy)
+
+
+def counted(progress: Progress, total: int) -> FitPolicies:
+    """`fit_policies` that tells `progress` after each call how many of `total` are done."""
+    calls = count(1)
+
+    def fit(policies: Sequence[str], evidence: Sequence[Evidence]) -> dict[str, Gate]:
+        gates = fit_policies(policies, evidence)
+        progress(next(calls), total)
+        return gates
+
+    return fit
+
+
+def fits_in_all(scenes: np.ndarray, turn: np.ndarray, models: np.ndarray) -> int:
+    """How often `choose_gate` fits policies on a set of photos: for each outer turn, and for all photos, the inner turns and 1.
+
+    >>> fits_in_all(np.arange(50), np.arange(50) % 5, np.zeros(50, int))
+    24
+    """
+    n_fits = 0
+    for fitted_on in [turn != k for k in np.unique(turn)] + [turn >= 0]:
+        inner = turns(scenes[fitted_on], INNER, np.random.default_rng(0), models[fitted_on])
+        n_fits += 1 + (len(np.unique(inner)) if len(np.unique(scenes[fitted_on])) >= 2 else 0)
+    return n_fits
 
 
 def first_of_the_best(scores: dict[str, float]) -> str:
@@ -115,7 +156,9 @@ class Choice:
     turns: list[Turn] = field(default_factory=list)
 
 
-def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random.Generator) -> Choice:
+def choose_gate(
+    evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random.Generator, progress: Progress = no_progress
+) -> Choice:
     """The procedure's gate where its nested gain over `detector` is above 0 with its whole 95 % interval; else `detector`.
 
     Args:
@@ -123,21 +166,22 @@ def choose_gate(evidence: Sequence[Evidence], scenes: np.ndarray, rng: np.random
             other scenes (`stage2_classifier.cross_fitting`), so that it does not flatter the classifier.
         scenes: (P,), which scene each is of; those of one scene are fitted on and judged together.
         rng: deals the turns and draws the bootstrap.
+        progress: is told how many of all fits are done.
     """
-    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng, models_of(evidence))
+    models = models_of(evidence)
+    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng, models)
     if all(e.merged.evidence is None for e in evidence) and any(e.probabilities is not None for e in evidence):
         return only_policy("raw", evidence, scenes, turn)
     if all(e.probabilities is None for e in evidence) or len(np.unique(scenes)) < LEAST:
         return only_policy("detector", evidence, scenes, turn)
-    keep = fit_policy("detector", evidence)
-    nested = by_turns(lambda others, g: select(others, g, seed), evidence, scenes, turn)
-    plain = by_turns(lambda others, _: fit_policy("detector", others), evidence, scenes, turn)
-    matches = [match_by_quantile(evidence, gates, turn) for gates in (nested, plain)]
+    fit = counted(progress, fits_in_all(scenes, turn, models))
+    nested = by_turns(lambda others, g: select(others, g, seed, fit), evidence, scenes, turn)
+    offered_in_turns, kept_in_turns = [s.offered for s in nested], [s.keep for s in nested]
+    matches = [match_by_quantile(evidence, gates, turn) for gates in (offered_in_turns, kept_in_turns)]
     gain = widened(bootstrap(*matches, scenes, rng), *matches, scenes)
-    by_policy = cross_fitted_scores(evidence, scenes, seed)
-    offered = fit_policy(first_of_the_best(by_policy), evidence)
+    offered, keep, by_policy = select(evidence, scenes, seed, fit)
     adopted = gain.low > 0
-    judged = as_turns(evidence, nested if adopted else plain, turn)
+    judged = as_turns(evidence, offered_in_turns if adopted else kept_in_turns, turn)
     return Choice(with_further(offered if adopted else keep), gain, offered, by_policy, judged)
 
 

@@ -16,6 +16,7 @@ from runs import record
 from runs.command import say
 from runs.first_command import refuse_untrained
 from runs.model_files import files_of, refuse_changed
+from stage2_classifier.enrolment import enrolled_in
 from stage2_classifier.gate.evidence import Evidence, collect
 
 NAME = "ensemble.json"
@@ -46,7 +47,19 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
     views = [view | {"flip": flip} for view in agnostic.views for flip in (False, True)]
     merge = Merge(max_det=sidecars["one"].max_det)
     namers = [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
-    return Ensemble(categories, [replace(agnostic, views=views), *aware], merge, namers, exif=convention(dataset))
+    ensemble = Ensemble(categories, [replace(agnostic, views=views), *aware], merge, namers, exif=convention(dataset))
+    return replace(ensemble, names=product_names(runs, ensemble, dataset))
+
+
+def product_names(runs: Path, ensemble: Ensemble, dataset: Dataset) -> list[str]:
+    """The product's name for each category of `ensemble`: that of `dataset`, or the one under which it was enrolled.
+
+    "id 60" for one that neither knows; empty for one that has an empty name in `dataset`.
+    """
+    folders = [(runs / namer.file).parent for namer in ensemble.classifiers]
+    names = {row["id"]: row["name"] for folder in folders for row in enrolled_in(folder)}
+    names |= {category.id: category.name for category in dataset.categories}
+    return [names.get(i, f"id {i}") for i in ensemble.categories]
 
 
 def load_ensemble(runs: Path) -> Ensemble:

@@ -51,7 +51,7 @@ class Evidence:
     @property
     def truth(self) -> Truth:
         """The annotations, as the score wants them."""
-        return Truth(self.photo.boxes, self.photo.labels)
+        return Truth.of(self.photo)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fit the gate on the valid part of a run folder's folds and write R/ensemble.json, which run.py decides by.
+"""Fit the gate, and the scores to cut at, on the valid part of a run folder's folds; write R/ensemble.json.
 
     python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--seed 0]
 
@@ -6,6 +6,7 @@ Without --classifiers the gate is fitted to the ensemble that R/ensemble.json ho
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
 finds boxes, R/all, if there is one, gives evidence, the classifiers name. Raw outputs are cached in R/raw, so that a second
 run takes seconds.
+run.py decides by the gate, and cuts nowhere; the scores to cut at (`operating_points`) are for those who look at predictions.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from runs import record
 from runs.command import Parser, run, say
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
-from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, scenes_of, write_ensemble
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, product_names, scenes_of, write_ensemble
+from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
 
@@ -45,18 +47,27 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 
 def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, seed: int = 0) -> Choice:
-    """Choose the gate on the valid photos, and write it into RUNS/ensemble.json and why into RUNS/gate.json."""
+    """Choose the gate and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into RUNS/gate.json."""
     dataset = read(data)
     parts = folds.load(runs / folds.NAME, dataset)
     ensemble = wanted_ensemble(runs, classifiers, dataset)
     made_from = fingerprints(runs, files_of(ensemble))
     valid = gather("valid", ensemble, runs, parts)
     say("gate: nested cross-validation on valid")
-    choice = choose_gate(valid, scenes_of(valid, parts), np.random.default_rng(seed))
+    scenes = scenes_of(valid, parts)
+    choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_progress)
     say(f"gate: {in_words(choice)}")
-    write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from))
-    record.write_json(runs / "gate.json", asdict(choice))
+    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed))
+    tell(floors)
+    write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from, min_scores=floors.min_scores))
+    record.write_json(runs / "gate.json", asdict(choice) | {"operating_points": asdict(floors)})
     return choice
+
+
+def say_progress(done: int, total: int) -> None:
+    """Tell of every fourth part of the fits."""
+    if done % max(1, total // 4) == 0 or done == total:
+        say(f"gate: {done}/{total} fits")
 
 
 def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:
@@ -69,11 +80,20 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
         ensemble, ids = read_ensemble(runs), [category.id for category in dataset.categories]
         if ensemble.categories[: len(ids)] != ids:
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
-        return replace(ensemble, exif=convention(dataset, ensemble.exif))
+        names = product_names(runs, ensemble, dataset)
+        return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names)
     ensemble = default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
     if not any(member.evidence_weight for member in ensemble.detectors):
-        say(f"gate: there is no {runs / 'all'}, so the classifier alone names, and no gate can do better than it")
+        say(f"gate: there is no {runs / 'all'}, so the classifier alone names")
     return ensemble
+
+
+def tell(floors: OperatingPoints) -> None:
+    """Say where to cut, what that keeps on photos of valid, and what could not be shown."""
+    for point in floors.points:
+        say(f"gate: cut for {point}")
+    for purpose, why in floors.missing.items():
+        say(f"gate: no cut for {purpose}: {why}")
 
 
 def in_words(choice: Choice) -> str:

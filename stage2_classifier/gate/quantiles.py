@@ -1,4 +1,4 @@
-"""Scores of several fitted procedures made comparable: each becomes its quantile within its turn of cross-validation."""
+"""Scores of several fitted procedures made comparable, by their order within a turn of cross-validation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,3 +28,32 @@ def scores_as_quantiles(detections: Sequence[Detections], turn: np.ndarray) -> l
         for i, quantiles in zip(own, np.split(ranks / max(1, len(ranks)), ends[:-1]), strict=True):
             ranked[i] = replace(detections[i], scores=quantiles.astype(np.float32))
     return ranked
+
+
+def scores_of_same_rank(
+    detections: Sequence[Detections], reference: Sequence[Detections], turn: np.ndarray
+) -> list[Detections]:
+    """The detections of P photos, each score replaced by the one that `reference` has at the same rank among its turn's photos.
+
+    So the order is that of `detections`, which were decided by what was fitted on the other turns, and the scale is that of
+    `reference`. It assumes that both give a new photo scores of like distribution, not that they rank alike. Raises ValueError
+    where a turn has other numbers of boxes in both.
+
+    Args:
+        detections: of each photo, by what was fitted on the photos of the other turns.
+        reference: of each photo, by what was fitted on all of them.
+        turn: (P,), the turn of each photo.
+    """
+    rescored = list(detections)
+    for k in np.unique(turn):
+        own = np.flatnonzero(turn == k)
+        scores = np.concatenate([detections[i].scores for i in own])  # (N,)
+        values = np.sort(np.concatenate([reference[i].scores for i in own]))[::-1]  # (N,), descending
+        if len(values) != len(scores):
+            raise ValueError(f"reference: got {len(values)} boxes in turn {k}, must be {len(scores)} as in the detections")
+        same_rank = np.empty_like(values)
+        same_rank[np.argsort(-scores, kind="stable")] = values
+        ends = np.cumsum([len(detections[i]) for i in own])
+        for i, new in zip(own, np.split(same_rank, ends[:-1]), strict=True):
+            rescored[i] = replace(detections[i], scores=new)
+    return rescored

@@ -117,7 +117,7 @@ def nested_search(
     default = equal_weights(ensemble, [VIEWS] * len(ensemble.detectors), Merge())
     turn = _turns(scenes, effort.turns)
     searched = _merged_in_turns(photos, raw, ensemble, turn, effort)
-    truths = [Truth(photo.boxes, np.zeros_like(photo.labels)) for photo in photos]
+    truths = [Truth.of(photo).nameless() for photo in photos]
     by_default = [merge(outputs, default) for outputs in raw]
     searched_match, default_match = (match(truths, scores_as_quantiles(m, turn), 1) for m in (searched, by_default))
     drawn = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
@@ -190,8 +190,8 @@ def apply(runs: Path, chosen: Ensemble) -> None:
         raise ValueError(f"--apply: {path} finds boxes with other detectors than those that were searched; give them all")
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
-    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging)))
-    say(f"wrote {path}; its gate was fitted on other boxes: hylle gate fits it again")
+    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={})))
+    say(f"wrote {path}; its gate was fitted on other boxes, and has no scores to cut at: hylle gate fits both again")
 
 
 def _with_chosen_views(member: Member, chosen: Member | None) -> Member:

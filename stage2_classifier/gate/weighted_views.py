@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.models import read_sidecar
@@ -59,7 +57,7 @@ def equal_weights(ensemble: Ensemble, views: Sequence[Sequence[str]], method: Me
 
 def match_merged(photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble) -> Match:
     """The boxes that `ensemble` merges from the raw outputs, matched to the true ones without regard to category."""
-    truths = [Truth(photo.boxes, np.zeros_like(photo.labels)) for photo in photos]
+    truths = [Truth.of(photo).nameless() for photo in photos]
     return match(truths, [merge(outputs, ensemble) for outputs in raw], 1)
 
 

@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from photos.checks import KEYS, Source, edges, problems
-from photos.data import PARTS, Dataset, refuse
+from photos.box_table import edges
+from photos.data import DataError, Dataset, dataset_of, refuse
+from photos.formats import coco
+from photos.formats.coco import KEYS
+from photos.formats.source import Layout, Source, part_of
+from photos.photo_file import same_name
 from runs import record
 from runs.link import link_or_copy
 from stage2_classifier.label_review.suspicions import KINDS
@@ -55,10 +59,11 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
         raise ValueError(f"--out: got {out}, which is inside the data set, need a folder beside it")
     chosen = [row for row in read_proposals(path) if row["apply"]]
     files = {name: json.loads((dataset.root / name).read_bytes()) for name in file_names(dataset.root)}
+    _refuse_renumbered(dataset, files)
     _refuse_twice(chosen)
     for row in chosen:
         _apply(row, files, str(path))
-    refuse(problems(dataset.root, [_source(name, content) for name, content in files.items()]))
+    _refuse_new_faults(dataset, files)
     out.mkdir(parents=True, exist_ok=True)
     for entry in sorted(dataset.root.iterdir()):
         if entry.name not in files:
@@ -69,14 +74,31 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
 
 
 def file_names(root: Path) -> list[str]:
-    """The annotation files of the data set at `root`."""
-    whole = ["annotations.json"] if (root / "annotations.json").is_file() else []
-    return whole or [f"{part}.json" for part in PARTS if (root / f"{part}.json").is_file()]
+    """The annotation files of the data set at `root`. DataError where they are not COCO files in ROOT."""
+    parts = [path.name for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    names = [coco.WHOLE] if (root / coco.WHOLE).is_file() else parts
+    if not names:
+        need = "annotations.json or train.json, valid.json, test.json"
+        raise DataError(f"labels: {root} holds none of {need}; `hylle data {root} --to coco COPY` writes the set so")
+    return names
 
 
-def _source(name: str, content: dict[str, Any]) -> Source:
-    stem = name.removesuffix(".json")
-    return Source(name, stem if stem in PARTS else None, {key: content[key] for key in KEYS})
+def _refuse_renumbered(dataset: Dataset, files: dict[str, dict[str, Any]]) -> None:
+    """DataError where proposals mean other ids than the files have."""
+    own = [(image["id"], same_name(str(image["file_name"]))) for content in files.values() for image in content["images"]]
+    if sorted(own, key=str) != sorted(((photo.id, photo.name) for photo in dataset.photos), key=str):
+        raise DataError(
+            f"labels: the ids or file names in {', '.join(files)} were changed in reading; `hylle data {dataset.root} --to "
+            "coco COPY` writes the set as it was read, rank and apply there"
+        )
+
+
+def _refuse_new_faults(dataset: Dataset, files: dict[str, dict[str, Any]]) -> None:
+    """DataError where the changed set could not be read, or would need repairs that the old one did not."""
+    base = coco.base_of(dataset.root)
+    sources = [Source(name, part_of(name), {key: content[key] for key in KEYS}, base) for name, content in files.items()]
+    changed = dataset_of(dataset.root, Layout("", sources))
+    refuse([f"the proposals ask for {note}; mend them" for note in changed.notes if note not in dataset.notes])
 
 
 def _refuse_twice(chosen: Rows) -> None:
@@ -141,4 +163,5 @@ def _is_box(value: Any) -> bool:
 
 def _same(a: list[float], b: list[float], size: tuple[int, int]) -> bool:
     """Whether two boxes are equal once cut to the photo, as `photos.data` cuts them."""
-    return bool(np.allclose(edges(a, *size), edges(b, *size), rtol=0, atol=SLACK))
+    one, other = edges([a, b], [size[0]] * 2, [size[1]] * 2)  # (4,) each
+    return bool(np.allclose(one, other, rtol=0, atol=SLACK))

@@ -15,6 +15,7 @@ import numpy as np
 
 from fusion.boxes import Detections, area, iou
 from photos.data import Photo
+from photos.score import in_regions
 
 KINDS = ("mislabelled", "shifted", "missing", "duplicate")
 PRIOR = 0.05  # chosen: share of annotations expected to bear another product's name
@@ -255,6 +256,7 @@ def of_unpaired_detections(i: int, evidence: PhotoEvidence, paired: np.ndarray, 
     detections = evidence.detections
     covered = iou(evidence.photo.boxes, detections.boxes).max(0, initial=0.0)  # (N,)
     score = chance * np.maximum(0.0, 1 - FADE * covered)
+    score[in_regions(detections.boxes, evidence.photo.ignored)] = 0
     doubts = []
     for j in np.setdiff1d(np.flatnonzero(score > 0), paired):
         names = evidence.names_at_detections[j]  # (C,)

@@ -15,6 +15,7 @@ HEAVY = ("torch", "ultralytics", "timm", "sklearn", "scipy", "matplotlib", "fais
 WRONG_PATHS = {
     "demo": "--out {file}",
     "fit": "{none} --minutes 9 --out {none}",
+    "data": "{none}",
     "folds": "--data {none} --out {none}",
     "synth": "--out {file}",
     "train-detector": "--data {none} --out {none}",
@@ -26,6 +27,7 @@ WRONG_PATHS = {
     "check": "{none}.zip",
     "sandbox": "{none}.zip --images {none}",
     "judge": "{none}.zip --data {none} --runs {none}",
+    "predict": "{none} --model {none} --out {none}",
     "enroll": "--data {none} --runs {none} --classifier eye --photos {none} --name tea",
     "labels": "--data {none} --runs {none}",
     "status": "{none}",
@@ -35,6 +37,7 @@ WRONG_PATHS = {
 # Verb -> a call with a value that is not allowed, or not of its type.
 WRONG_VALUES = {
     "fit": "D --minutes many",
+    "data": "D --to xml OUT",
     "folds": "--data D --out R --folds many",
     "synth": "--out D --count many",
     "train-detector": "--data D --out R --epochs many",
@@ -43,6 +46,7 @@ WRONG_VALUES = {
     "gate": "--data D --runs R --seed x",
     "search": "--data D --runs R --trials x",
     "sandbox": "a.zip --images D --seconds x",
+    "predict": "D --model R --fps x",
     "enroll": "--data D --runs R --classifier eye --id x",
     "labels": "--data D --part some",
     "status": "R --watch x",

@@ -8,7 +8,7 @@ from constant_models import CANDIDATES, save_model
 from experiments.performance.exif_photos import labelled, stored_picture
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.pipeline import Pipeline
-from photos.data import DataError
+from photos.data import DataError, read
 from photos.exif import convention, refuse_other, summary, turned_photos
 from photos.folds import split
 from photos.photo_file import Header, read_header
@@ -78,7 +78,7 @@ def test_damaged_exif_does_not_turn_a_photo(tmp_path: Path) -> None:
 
 def test_folds_tells_how_many_photos_exif_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labelled(tmp_path / "data", [(orientation, "landscape", "turned") for orientation in (1, 1, 3, 6)])
-    split(tmp_path / "data", tmp_path / "R", groups="photo")
+    split(read(tmp_path / "data"), tmp_path / "R", groups="photo")
     told = "".join(capsys.readouterr())
     assert "EXIF: 1 of 4 photos are read turned" in told
     assert "EXIF: 1 of 4 photos are read as stored, since" in told

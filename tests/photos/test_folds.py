@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from place import draw_shop
 
 from photos.data import PARTS, Category, DataError, Dataset, Photo
 from photos.folds import Folds, Settings, deal, leaks, load, main, save, summary
@@ -122,7 +123,7 @@ def test_given_parts_that_share_scenes_are_told() -> None:
         pytest.param(("train", "test"), [0] * 20 + [1] * 20, 5, r"20 photos form 1 scene, need >= 2 to hold one out; pass",
                      id="one scene in train"),
         pytest.param((None,), list(range(20)), 2, r"got --folds 2, need >= 3", id="too few folds"),
-        pytest.param(("valid", "test"), list(range(40)), 5, "has no train.json", id="nothing to train on"),
+        pytest.param(("valid", "test"), list(range(40)), 5, "has no part train", id="nothing to train on"),
     ],
 )  # fmt: skip
 def test_refused(parts: tuple[str | None, ...], scene: list[int], count: int, message: str) -> None:
@@ -316,3 +317,17 @@ def test_ticker(seconds: float, lines: list[str], capsys: pytest.CaptureFixture[
     tell(1, 2)
     tell(2, 2)
     assert [line[9:] for line in capsys.readouterr().out.splitlines()] == lines
+
+
+def test_repairs_are_told_and_strict_refuses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_shop(tmp_path / "shop")
+    path = tmp_path / "shop" / "annotations.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"] = [-4, 8, 30, 40]
+    path.write_text(json.dumps(content))
+    words = ["--data", str(path.parent), "--out", str(tmp_path / "R"), "--groups", "photo"]
+    assert main([*words, "--strict"]) == 2
+    assert "--strict: boxes that reach up to 4.0 px out of their photos, clipped: 1" in capsys.readouterr().err
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "read as COCO, one file (annotations.json)" in told and "data: boxes that reach up to 4.0 px" in told

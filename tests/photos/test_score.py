@@ -3,16 +3,17 @@
 import contextlib
 import io
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fusion.boxes import Detections, xyxy_to_xywh
+from fusion.boxes import Detections, iou, xyxy_to_xywh
 from photos import intervals as subject
 from photos.intervals import bootstrap, interval
-from photos.score import Scores, Truth, average_precisions, evaluate, match, scores
+from photos.score import Scores, Truth, average_precisions, counted, evaluate, greedy_hits, match, scores
 
 NO_BOXES, NO_LABELS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 UNCAPPED = 100_000
@@ -52,6 +53,13 @@ def coco(photos: list, labels: list, n_categories: int) -> dict:
         for i, photo in enumerate(photos)
         for k, (box, name) in enumerate(zip(photo.boxes, labels[i], strict=True))
     ]
+    if photos and isinstance(photos[0], Truth):  # the products in a region to ignore may be of any name
+        records += [
+            {"image_id": i + 1, "category_id": c + 1, "bbox": xyxy_to_xywh(box.astype(np.float64)).tolist(), "iscrowd": 1}
+            for i, photo in enumerate(photos)
+            for box in photo.ignored
+            for c in range(n_categories)
+        ]
     records = [{**r, "id": k + 1, "area": r["bbox"][2] * r["bbox"][3]} for k, r in enumerate(records)]
     images = [{"id": i + 1, "width": 100, "height": 100} for i in range(len(photos))]
     return {"images": images, "categories": [{"id": c + 1} for c in range(n_categories)], "annotations": records}
@@ -105,6 +113,24 @@ def test_capped_scores_are_pycocotools(max_dets, tied):
     truths, predictions, n = case(np.random.default_rng(max_dets), n_categories=2, tied=tied)
     want = pycocotools_scores(truths, predictions, n, max_dets)
     same(evaluate(truths, predictions, n, max_dets), want)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_regions_to_ignore_are_pycocotools_crowds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truths, predictions, n = case(rng, tied=seed % 2 == 1)
+    crowded = [replace(truth, ignored=boxes_of(rng, int(rng.integers(1, 4))) * (1, 1, 1.5, 1.5)) for truth in truths]
+    same(evaluate(crowded, predictions, n), pycocotools_scores(crowded, predictions, n))
+    capped = evaluate(crowded, predictions, n, max_dets=3)
+    same(capped, pycocotools_scores(crowded, predictions, n, 3))
+    assert len(match(crowded, predictions, n).detection.hits) < len(match(truths, predictions, n).detection.hits)
+
+
+def test_a_box_half_in_a_region_to_ignore_counts_as_nothing() -> None:
+    truth = Truth(np.array([[0, 0, 10, 10]], np.float32), np.zeros(1, np.int64), np.array([[50, 0, 100, 100]], np.float32))
+    boxes = np.array([[45, 0, 55, 10], [44, 0, 54, 10], [0, 0, 10, 10]], np.float32)
+    found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64))
+    assert counted(truth, found, greedy_hits(truth, found)).tolist() == [False, True, True]
 
 
 def on_one(labels: list[int], boxes: list[list[float]]) -> Truth:
@@ -274,3 +300,19 @@ def test_groups_that_do_not_fit_are_refused():
         interval(whole, np.arange(3), np.random.default_rng(0), 5)
     with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
         bootstrap(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5), np.random.default_rng(0), 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_hits_are_those_of_a_plain_loop(seed: int) -> None:
+    """Crowded boxes on a coarse grid: many candidates for each prediction, and equal overlaps."""
+    rng = np.random.default_rng(seed)
+    boxes = [np.concatenate([xy, xy + 4], 1).astype(np.float32) for xy in (rng.integers(0, 4, (n, 2)) for n in (25, 15))]
+    truth = Truth(boxes[1], rng.integers(0, 2, 15))
+    predictions = Detections(boxes[0], np.linspace(1, 0.1, 25, dtype=np.float32), rng.integers(0, 2, 25))
+    taken: set[int] = set()
+    for k, hit in enumerate(greedy_hits(truth, predictions).tolist()):
+        overlap = iou(predictions.boxes[k : k + 1], truth.boxes)[0]
+        free = [m for m in range(15) if m not in taken and truth.labels[m] == predictions.labels[k] and overlap[m] >= 0.5]
+        assert hit == bool(free)
+        taken |= {max(free, key=lambda m: (overlap[m], m))} if free else set()
+    assert taken

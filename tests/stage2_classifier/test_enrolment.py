@@ -31,6 +31,7 @@ def runs(tmp_path: Path) -> Path:
     save_model(root / "all", np.concatenate([CANDIDATES[:4], [[0.8, 0.1], [0.1, 0.7]]]), task="detector", categories=IDS)
     ensemble = {
         "categories": IDS,
+        "names": ["Red Tea", "Green Tea"],
         "detectors": [{"file": "all/model.onnx", "evidence_weight": 1.0, "views": [{"size": 64}]}],
         "classifiers": [{"file": "eye/model.onnx"}],
         "gate": {"policy": "agree"},
@@ -100,7 +101,8 @@ def test_a_new_product_is_named_and_the_others_are_as_before(shop: Path, runs: P
     assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
     assert [category(runs, colour) for colour in (RED, GREEN, BLUE)] == [3, 7, 8]
     np.testing.assert_allclose(probabilities(runs, RED, GREEN)[:, :2], before, atol=1e-3)
-    assert json.loads((runs / "ensemble.json").read_text())["categories"] == [3, 7, 8]
+    ensemble = json.loads((runs / "ensemble.json").read_text())
+    assert (ensemble["categories"], ensemble["names"]) == ([3, 7, 8], ["Red Tea", "Green Tea", "Blue Tea"])
     assert json.loads((runs / "eye" / "enrolled.json").read_text()) == [{"name": "Blue Tea", "id": 8, "replaced": False}]
     assert not list(runs.rglob("*.part*"))
 
@@ -126,6 +128,15 @@ def test_undo_brings_back_every_file_and_works_once(shop: Path, runs: Path, caps
     capsys.readouterr()
     assert enrolment.main(words(shop, runs, "--undo")) == 2
     assert "only the last enrolling can be undone" in capsys.readouterr().err
+
+
+def test_an_ensemble_of_before_has_no_names_and_gets_none(shop: Path, runs: Path) -> None:
+    values = json.loads((runs / "ensemble.json").read_text())
+    (runs / "ensemble.json").write_text(json.dumps({key: value for key, value in values.items() if key != "names"}))
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    assert load(runs).ensemble.names == []
+    assert enrolment.main(words(shop, runs, "--undo")) == 0
+    assert load(runs).ensemble.names == []
 
 
 def test_a_second_product_goes_behind_the_first(shop: Path, runs: Path) -> None:

@@ -12,6 +12,7 @@ from fitting import cross_fit
 from fitting.procedure import Procedure
 from photos.data import read
 from photos.folds import Folds
+from runs.normalisation import IMAGENET
 from stage1_detector.config import DetectorConfig
 from stage2_classifier import cross_fitting, held_out, learning, pooled_folds, scaling
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
@@ -54,7 +55,7 @@ def test_the_calibration_is_that_of_the_joined_logits(
 ) -> None:
     runs, (whole, *_) = fitted
     monkeypatch.setattr(learning, "export_classifier", lambda model, path, sidecar, crops: sidecar)
-    model, config = SimpleNamespace(columns=Columns(C)), recipe("demo", quick=True)
+    model, config = SimpleNamespace(columns=Columns(C), normalisation=IMAGENET), recipe("demo", quick=True)
     request = ClassifierRun(data=whole.dataset.root, runs=runs, refit=runs / "cross_fit")
     crops = TrainingCrops(shelf_regions(whole.photos("train")[:1], config.size), np.zeros(4))
     metrics = learning.finish_refit(model, request, config, whole, crops)

@@ -253,3 +253,16 @@ def test_detector_scale_at_the_edges() -> None:
     for bad in (-0.1, np.nan):
         with pytest.raises(ValueError, match="class evidence: got"):
             scaling.detector_scale(np.array([[0.5, bad]]), np.array([0]))
+
+
+@pytest.mark.parametrize("n", [1, scaling.BLOCK, 2 * scaling.BLOCK + 3])
+def test_losses_in_blocks_are_those_of_all_rows_at_once(n: int) -> None:
+    rng = np.random.default_rng(n)
+    logits, labels = rng.normal(0, 5, (n, 7)).astype(np.float32), rng.integers(0, 7, n)
+    at_once = -(scaling.smoothed(labels, 7) * log_softmax(logits.astype(np.float64), axis=1)).sum(1)
+    np.testing.assert_array_equal(scaling.losses(logits, labels), at_once)
+
+
+def test_logits_that_overflow_at_the_lowest_temperature_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be finite"), np.errstate(over="ignore"):
+        scaling.temperature(np.array([[3e38, 0.0]], np.float32), np.array([0]))

@@ -6,9 +6,11 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fusion.ensemble import parse
+from fusion.pipeline import load
 from runs import model_files
 from submission import build
 
@@ -147,3 +149,19 @@ def test_the_zip_says_in_its_manifest_alone_what_its_models_are(runs: Path) -> N
     ensemble = parse(json.loads((runs / "ensemble.json").read_text()))
     _edit(runs / "ensemble.json", made_from=model_files.fingerprints(runs, model_files.files_of(ensemble)))
     assert "made_from" not in json.loads(build.collect(runs)["ensemble.json"])
+
+
+def test_scores_to_cut_at_travel_in_the_zip_and_cut_nothing_there(runs: Path, tmp_path: Path) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    kept = []
+    for i, floors in enumerate(({}, {"f1": 0.95, "precision 0.9": 0.99})):
+        _edit(runs / "ensemble.json", min_scores=floors)
+        files = build.collect(runs)
+        (tmp_path / str(i)).mkdir()
+        for name, content in files.items():
+            if not name.endswith(".py"):
+                (tmp_path / str(i) / name).write_bytes(content)
+        assert json.loads(files["ensemble.json"])["min_scores"] == floors
+        kept.append(load(tmp_path / str(i))(image, 1))
+    assert kept[0] == kept[1]
+    assert 0 < min(row["score"] for row in kept[0]) < 0.95

@@ -112,7 +112,7 @@ def test_a_zip_that_cannot_be_unpacked_is_a_mistake(tmp_path: Path, photos: Path
     ],
 )
 def test_a_truth_that_lacks_photos_costs_no_report(
-    tmp_path: Path, images: list[dict[str, int]], score: float | None, problems: list[str]
+    tmp_path: Path, photos: Path, images: list[dict[str, int]], score: float | None, problems: list[str]
 ) -> None:
     (tmp_path / "out.json").write_text(GOOD)
     truth = {
@@ -121,7 +121,7 @@ def test_a_truth_that_lacks_photos_costs_no_report(
         "annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}],
     }
     outcome = Outcome()
-    sandbox.add_score(outcome, tmp_path / "out.json", truth, frozenset([1]))
+    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos)
     assert outcome.problems == problems
     assert score is None or outcome.scores.score == pytest.approx(score)
     assert bool(outcome.notes) == (images == [])

@@ -1,5 +1,6 @@
 """The numbers of a gate: coverage that holds, regressions that find what is there, policies fitted at the edges."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from simulated_evidence import C, simulated_photo, simulated_photos
 
 from fusion.boxes import Detections, join
-from fusion.gate import Gate, detector_probabilities, mass_above
+from fusion.gate import POLICIES, Gate, decide, detector_probabilities, mass_above
 from photos.data import Photo
 from photos.score import Truth
 from stage2_classifier.gate import calibrate
@@ -133,3 +134,29 @@ def with_ghosts(e: Evidence, rng: np.random.Generator) -> Evidence:
     ghosts = Detections(boxes, e.merged.scores[rng.permutation(n)], e.merged.labels, np.full((n, C), 0.15, np.float32))
     assert e.probabilities is not None
     return Evidence(e.photo, join([e.merged, ghosts]), np.concatenate([e.probabilities, np.full((n, C), 1 / C, np.float32)]))
+
+
+@pytest.mark.parametrize(
+    "missing", [pytest.param("", id="both sources"), pytest.param("classifier", id="photos without a classifier")]
+)
+def test_what_the_fits_share_changes_no_number(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same gates as where each policy is fitted alone, and each gate decides and is matched for itself."""
+    photos = simulated_photos(np.random.default_rng(5), 8, 0.5, 0.7, per_photo=12)
+    photos = [replace(e, probabilities=None) if missing and i % 3 == 0 else e for i, e in enumerate(photos)]
+    shared = calibrate.fit_policies(POLICIES, photos)
+
+    def best_of_each_alone(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
+        return max(gates, key=lambda gate: calibrate.score(evidence, [gate] * len(evidence)))
+
+    monkeypatch.setattr(calibrate, "_best", best_of_each_alone)
+    assert shared == {policy: calibrate.fit_policy(policy, photos) for policy in POLICIES}
+
+
+def test_decisions_of_several_gates_are_those_of_each() -> None:
+    (e,) = simulated_photos(np.random.default_rng(1), 1, 0.5, 0.7, per_photo=30)
+    gates = [Gate("product", 0.7, 0.01, detector_exponent=d, name_exponent=n, further=f)
+             for d in (0.5, 2.0) for n in (0.0, 1.0) for f in (0, 3)]  # fmt: skip
+    for gate, shared in zip(gates, calibrate.decisions(e, gates, 40), strict=True):
+        alone = decide(e.merged, e.probabilities, gate, 40)
+        for name in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(getattr(shared, name), getattr(alone, name))

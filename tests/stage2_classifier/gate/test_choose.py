@@ -1,5 +1,6 @@
 """A gate that adopts what gains, refuses what does not, and is judged on scenes that it was not fitted on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -85,11 +86,11 @@ def test_inner_turns_too_hold_scenes_together(monkeypatch: pytest.MonkeyPatch) -
     """Whatever a gate is fitted on holds all photos of a scene or none."""
     scenes, fitted_on = np.repeat(np.arange(6), 4), []
 
-    def fit(policy: str, others: list) -> Gate:
+    def fit(policies: Sequence[str], others: list) -> dict[str, Gate]:
         fitted_on.append(np.bincount(scenes[[e.photo.id for e in others]], minlength=6).tolist())
-        return Gate("detector")
+        return {policy: Gate("detector") for policy in policies}
 
-    monkeypatch.setattr(choose, "fit_policy", fit)
+    monkeypatch.setattr(choose, "fit_policies", fit)
     choose.choose_gate(simulated_photos(np.random.default_rng(0), 24, 0.5, 0.5, per_photo=2), scenes, np.random.default_rng(0))
     assert all(set(counts) <= {0, 4} for counts in fitted_on)
     assert min(counts.count(4) for counts in fitted_on) == 2  # of three or four scenes in an inner turn the others
@@ -182,3 +183,13 @@ def test_the_turns_of_a_choice_are_gates_that_did_not_see_their_photos() -> None
     for turn in plain.turns:
         others = [e for e in simulated_photos(np.random.default_rng(0), 9, 0.95, 0.3) if e.photo.id not in turn.photos]
         assert turn.gate == fit_policy("detector", others)
+
+
+@pytest.mark.parametrize("scenes", [np.arange(9), np.arange(9) // 3, np.array([0, 0, 0, 0, 0, 0, 1, 2, 3])])
+def test_every_fit_is_told_of(scenes: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(choose, "fit_policies", lambda policies, _: {policy: Gate("detector") for policy in policies})
+    evidence = simulated_photos(np.random.default_rng(0), 9, 0.5, 0.5, per_photo=2)
+    choose.choose_gate(evidence, scenes, np.random.default_rng(0), lambda done, total: told.append((done, total)))
+    assert told == [(i + 1, len(told)) for i in range(len(told))]
+    assert len(told) > 3

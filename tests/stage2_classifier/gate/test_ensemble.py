@@ -1,5 +1,6 @@
-"""The ensemble that the gate is fitted to reads photos as the data set's labels mean them."""
+"""The ensemble that the gate is fitted to reads photos as the data set's labels mean them, and knows the products' names."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 from constant_models import CANDIDATES, save_model
 
 from experiments.performance.exif_photos import labelled
-from photos.data import DataError
-from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
+from fusion.ensemble import ClassifierMember
+from photos.data import Category, DataError, Dataset
+from stage2_classifier.gate.ensemble import default_ensemble, product_names, write_ensemble
 from stage2_classifier.gate.fit import wanted_ensemble
 
 TURNED, STORED, SILENT = (6, "landscape", "turned"), (6, "landscape", "stored"), (3, "landscape", "stored")
@@ -35,3 +37,23 @@ def test_the_ensemble_that_is_there_follows_the_labels_where_they_tell(runs: Pat
     write_ensemble(runs, replace(default_ensemble(runs, ["classifier_shelf"], silent), exif="turned"))
     assert wanted_ensemble(runs, None, silent).exif == "turned"
     assert wanted_ensemble(runs, None, labelled(tmp_path / "stored", [STORED])).exif == "stored"
+
+
+def test_the_ensemble_knows_the_names_of_the_data_set(runs: Path, tmp_path: Path) -> None:
+    data = labelled(tmp_path / "data", [SILENT])
+    named = replace(data, categories=(Category(data.categories[0].id, "Müsli"),))
+    before = default_ensemble(runs, ["classifier_shelf"], named)
+    assert before.names == ["Müsli"]
+    write_ensemble(runs, replace(before, names=[]))  # as one of before has it
+    assert wanted_ensemble(runs, None, named).names == ["Müsli"]
+
+
+def test_enrolled_products_have_the_names_they_were_enrolled_under(runs: Path, tmp_path: Path) -> None:
+    (runs / "classifier_shelf" / "enrolled.json").write_text(json.dumps([{"name": "Syltetøy", "id": 8, "replaced": False}]))
+    ensemble = replace(
+        default_ensemble(runs, ["classifier_shelf"], labelled(tmp_path / "data", [SILENT])),
+        categories=[0, 8, 60],
+        classifiers=[ClassifierMember("classifier_shelf/model.onnx")],
+    )
+    shop = Dataset(tmp_path, (Category(0, ""),), ())
+    assert product_names(runs, ensemble, shop) == ["", "Syltetøy", "id 60"]

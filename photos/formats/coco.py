@@ -1,0 +1,103 @@
+"""COCO JSON, in the places where contests and labelling tools put it; a plain reading of the three lists.
+
+Known: ROOT/annotations.json or another single file, ROOT/{train,valid,val,test}.json, Roboflow's
+ROOT/{train,valid,test}/_annotations.coco.json beside the photos, and ROOT/annotations/instances_*.json (COCO's own, CVAT's).
+pycocotools and supervision read the lists as well, but pass over what is wrong with them; supervision decodes all photos.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from photos.findings import Note
+from photos.formats.source import PARTS, Layout, Source, part_of
+from photos.photo_file import DataError
+
+KEYS = {
+    "images": ("id", "file_name"),
+    "annotations": ("id", "image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
+WHOLE = "annotations.json"
+ROBOFLOW = "_annotations.coco.json"
+INSTANCES = "instances_"  # taken: COCO's name for files of boxes, not of captions or keypoints
+
+
+def find(root: Path) -> Layout | None:
+    """The COCO files of the set at `root`, read; None where there are none. DataError for two layouts, or broken files."""
+    parts = [path for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    if (root / WHOLE).is_file() and parts:
+        raise DataError(f"{root}: got both {WHOLE} and {parts[0].name}, need one layout; move one of them away")
+    if (root / WHOLE).is_file():
+        return _layout("one file", root, [root / WHOLE])
+    if parts:
+        return _layout("split", root, parts)
+    if beside := [path for path in sorted(root.glob(f"*/{ROBOFLOW}")) if part_of(path.parent.name)]:
+        return _layout("Roboflow's", root, beside)
+    if (root / ROBOFLOW).is_file():
+        return _layout("Roboflow's, without parts", root, [root / ROBOFLOW])
+    files = sorted((root / "annotations").glob("*.json"))
+    if files:
+        boxes = [path for path in files if path.name.startswith(INSTANCES)] or files
+        return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
+    single = [path for path in sorted(root.glob("*.json")) if _is_coco(path)]
+    return _layout("one file", root, single[:1], single[1:]) if single else None
+
+
+def base_of(root: Path) -> Path:
+    """The folder that photos are looked for in: ROOT/images, or ROOT where there is none."""
+    return root / "images" if (root / "images").is_dir() else root
+
+
+def _layout(text: str, root: Path, files: list[Path], unread: list[Path] = []) -> Layout:  # noqa: B006 (not changed)
+    parts = [_part(path) for path in files]
+    twice = next((part for part in parts if parts.count(part) > 1), None)
+    if len(files) > 1 and (twice or None in parts):
+        names = ", ".join(str(path.relative_to(root)) for path in files)
+        raise DataError(f"{root}: got {names}, need one file for each of {', '.join(PARTS)}; move the others away")
+    order = sorted(range(len(files)), key=lambda k: PARTS.index(parts[k] or PARTS[0]))
+    sources = [_source(root, files[k], parts[k]) for k in order]
+    sources[0].notes.extend(Note(path.name, "JSON files of no boxes, not read", repaired=False) for path in unread)
+    return Layout(f"COCO, {text} ({', '.join(source.name for source in sources)})", sources)
+
+
+def _part(path: Path) -> str | None:
+    return part_of(path.parent.name) if path.name == ROBOFLOW else part_of(path.stem.removeprefix(INSTANCES))
+
+
+def _source(root: Path, path: Path, part: str | None) -> Source:
+    name = path.relative_to(root).as_posix()
+    stem = path.stem.removeprefix(INSTANCES)
+    if path.name == ROBOFLOW:
+        folder = path.parent.relative_to(root).as_posix()
+        return Source(name, part, load(path), root, () if folder == "." else (folder,))
+    base = root if (root / stem).is_dir() else base_of(root)
+    if path.name == WHOLE and base == root:
+        raise DataError(f"{root}: no folder images/ beside {path.name}; put the photos there")
+    return Source(name, part, load(path), base, (stem, part or stem))
+
+
+def _is_coco(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS)
+
+
+def load(path: Path) -> dict[str, list[Any]]:
+    """The three lists of KEYS in a COCO file. DataError where it is no JSON, or lacks one of them."""
+    try:
+        content = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}; export it again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: broken JSON: {error}; export it again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: got a {type(content).__name__} at the top, need an object with the lists {', '.join(KEYS)}")
+    missing = [key for key in KEYS if not isinstance(content.get(key), list)]
+    if missing:
+        raise DataError(f"{path}: no list {', '.join(missing)} (need {', '.join(KEYS)})")
+    return {key: content[key] for key in KEYS}

@@ -1,0 +1,174 @@
+"""Tables of boxes, a row each: SKU-110K's eight columns without a header, or any columns whose header names them.
+
+Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part. Corners are the edges in pixels. A row with a photo
+and no box is a photo without products. pandas reads tables faster, but does not tell the line of what it makes NaN.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from photos.findings import Note, Problem
+from photos.formats.coco import base_of
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
+from photos.photo_file import DataError
+
+SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
+PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
+PRODUCT = ("product", "class", "label", "name", "category", "class_name", "category_name")
+CORNERS = (
+    ("x0", "y0", "x1", "y1"),
+    ("x1", "y1", "x2", "y2"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("left", "top", "right", "bottom"),
+)
+SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
+SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+REGION = ("ignore", "iscrowd", "ignored")
+UNREADABLE = "not four numbers, or none for a photo without products; mend or remove the row"
+
+
+class Columns(NamedTuple):
+    """Positions of the columns; `product` None: all are one product; `region`: the mark of a region to ignore."""
+
+    photo: int
+    product: int | None
+    box: tuple[int, ...]
+    has_corners: bool
+    size: tuple[int, ...]
+    region: int | None
+
+
+def find(root: Path) -> Layout | None:
+    """The tables of boxes at `root`, read; None where there are none. DataError for tables that do not fit together."""
+    tables, unread = {}, []
+    for path in sorted([*root.glob("*.csv"), *(root / "annotations").glob("*.csv")]):
+        rows = _rows(path)
+        columns = _columns(rows)
+        if columns:
+            tables[path] = (rows, columns)
+        else:
+            unread.append(path.name)
+    if not tables:
+        return None
+    parts = [part_of(path.stem.removeprefix("annotations_")) for path in tables]
+    if len(tables) > 1 and (None in parts or len(set(parts)) < len(parts)):
+        names = ", ".join(path.name for path in tables)
+        raise DataError(f"{root}: got {names}, need one table, or one for each of {', '.join(PARTS)}; move the others away")
+    categories = _categories(list(tables.values()))
+    sources, photos = [], 0
+    for part, (path, (rows, columns)) in sorted(zip(parts, tables.items(), strict=True), key=_order):
+        source = Source(
+            path.relative_to(root).as_posix(), part, {"images": [], "annotations": [], "categories": []}, base_of(root)
+        )
+        source.lists["categories"].extend({"id": number, "name": name} for name, number in categories.items())
+        _add_rows(source, rows, columns, categories, photos + 1)
+        photos += len(source.lists["images"])
+        sources.append(source)
+    sources[0].notes.extend(Note(name, "CSV files that are no tables of boxes, not read", repaired=False) for name in unread)
+    return Layout(f"CSV ({', '.join(source.name for source in sources)})", sources)
+
+
+def _order(row: tuple[str | None, Any]) -> int:
+    return PARTS.index(row[0] or PARTS[0])
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The rows of a table, separated by comma, semicolon or tab; [] where it is no table in UTF-8."""
+    try:
+        text = path.read_text("utf-8-sig")
+        first = text.partition("\n")[0]
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _columns(rows: list[list[str]]) -> Columns | None:
+    """What the columns are; None where it is no table of boxes."""
+    if not rows:
+        return None
+    header = [cell.strip().lower().replace(" ", "_") for cell in rows[0]]
+    if _has_no_header(rows):
+        return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None)
+    photo, product, region = (_first(header, names) for names in (PHOTO, PRODUCT, REGION))
+    corners, sides = _all(header, CORNERS), _all(header, SIDES)
+    box = corners or sides
+    size = next((found for names in SIZE if (found := _all(header, (names,))) and not set(found) & set(box)), ())
+    return None if photo is None or not box else Columns(photo, product, box, bool(corners), size, region)
+
+
+def _is_sku_110k(row: list[str]) -> bool:
+    return len(row) == len(SKU_110K) and all(_is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not _is_number(row[0])
+
+
+def _has_no_header(rows: list[list[str]]) -> bool:
+    """Whether it is SKU-110K's table, though some of its rows are damaged."""
+    return any(map(_is_sku_110k, rows)) and "x1" not in rows[0]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)  # not NaN
+    except ValueError:
+        return False
+
+
+def _first(header: list[str], names: Sequence[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _all(header: list[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ...]:
+    return next((tuple(header.index(name) for name in names) for names in choices if set(names) <= set(header)), ())
+
+
+def _body(rows: list[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row below the header, if there is one; empty lines are left out."""
+    start = 0 if _has_no_header(rows) else 1
+    yield from ((number, row) for number, row in enumerate(rows[start:], start + 1) if any(cell.strip() for cell in row))
+
+
+def _cell(row: list[str], at: int | None) -> str:
+    return row[at].strip() if at is not None and at < len(row) else ""
+
+
+def _categories(tables: list[tuple[list[list[str]], Columns]]) -> dict[str, int]:
+    """The number of each name in the tables, in their order, from 1; "product" where they have no column of names."""
+    names = {
+        _cell(row, columns.product) if columns.product is not None else "product"
+        for rows, columns in tables
+        for _, row in _body(rows)
+        if any(_cell(row, at) for at in columns.box) and not _is_region(row, columns)
+    }
+    return {name: number for number, name in enumerate(sorted(names), 1)}
+
+
+def _is_region(row: list[str], columns: Columns) -> bool:
+    return _cell(row, columns.region).lower() in ("1", "true", "yes")
+
+
+def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categories: dict[str, int], first: int) -> None:
+    images: dict[str, dict[str, Any]] = {}
+    for line, row in _body(rows):
+        where = f"line {line} ({source.name})"
+        name = _cell(row, columns.photo)
+        if name not in images:
+            images[name] = {"id": first + len(images), "file_name": name, WHERE: where}
+            images[name] |= dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
+        cells = [_cell(row, at) for at in columns.box]
+        if not any(cells):
+            continue
+        if not all(map(_is_number, cells)):
+            source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
+            continue
+        x, y, w, h = map(float, cells)
+        box = [x, y, w - x, h - y] if columns.has_corners else [x, y, w, h]
+        product = _cell(row, columns.product) if columns.product is not None else "product"
+        mark = {"ignore": 1} if _is_region(row, columns) else {}
+        number = len(source.lists["annotations"]) + 1
+        record = {"id": number, "image_id": images[name]["id"], "category_id": categories.get(product, 0), "bbox": box}
+        source.lists["annotations"].append(record | mark | {WHERE: where})
+    source.lists["images"].extend(images.values())
+    if columns.product is None:
+        source.notes.append(Note(source.name, "tables without a column of names: all boxes are one product", repaired=False))

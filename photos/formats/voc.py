@@ -1,0 +1,126 @@
+"""Pascal VOC: an XML file for each photo, read with the standard library's parser.
+
+The XML files lie in Annotations/, beside the photos, or in train, valid and test folders; ImageSets/Main/{train,val,test}.txt
+say the parts otherwise. **Pixels**: the devkit counts from 1, so that xmin 1 is the photo's left edge; tools that count from 0
+write the same tags. A set in which no corner is below 1 is read as the devkit means it, any other as it stands; a line says so.
+`difficult` objects are products like others. supervision reads VOC as well, but decodes all photos and knows no parts.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+from photos.findings import Note, Problem
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
+from photos.photo_folder import PHOTO_SUFFIXES
+
+FOLDERS = ("Annotations", "annotations", "xml", "labels")  # that XML files lie in, apart from the photos
+PHOTOS = ("JPEGImages", "images")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+UNREADABLE = "not an object with a name and a bndbox of xmin, ymin, xmax, ymax; mend or remove it"
+
+
+def find(root: Path) -> Layout | None:
+    """The VOC set at `root`, read; None where there is none."""
+    files = [path for path in sorted(root.rglob("*.xml")) if _is_annotation(path)]
+    if not files:
+        return None
+    listed = dict(_image_sets(root))
+    parts: dict[str | None, list[Path]] = {}
+    for path in files:
+        parts.setdefault(listed.get(path.stem) or _part(root, path), []).append(path)
+    base = next((root / name for name in PHOTOS if (root / name).is_dir()), root)
+    sources = [Source("", part, {"images": [], "annotations": [], "categories": []}, base) for part in _ordered(parts)]
+    number = 1
+    for source in sources:
+        for path in parts[source.part]:
+            _add_photo(source, root, path, number)
+            number += 1
+    _add_categories(sources)
+    _from_zero(sources)
+    return Layout(f"Pascal VOC ({len(files)} XML files)", sources)
+
+
+def _ordered(parts: dict[str | None, list[Path]]) -> list[str | None]:
+    return sorted(parts, key=lambda part: PARTS.index(part) if part else len(PARTS))
+
+
+def _is_annotation(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"<annotation" in file.read(512)
+
+
+def _image_sets(root: Path) -> Iterator[tuple[str, str]]:
+    """The stem of each photo that ImageSets/Main lists, and its part."""
+    for path in sorted((root / "ImageSets" / "Main").glob("*.txt")):
+        part = part_of(path.stem)
+        if part and path.stem in ("train", "val", "valid", "test"):  # not trainval, nor car_train
+            yield from ((line.split()[0], part) for line in path.read_text("utf-8-sig").splitlines() if line.strip())
+
+
+def _part(root: Path, path: Path) -> str | None:
+    return next((part for name in path.relative_to(root).parts[:-1] if (part := part_of(name))), None)
+
+
+def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
+    where = path.relative_to(root).as_posix()
+    try:
+        tree = ElementTree.parse(path)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        source.problems.append(Problem(where, str(error), "broken XML; mend or remove it"))
+        return
+    image: dict[str, Any] = {"id": number, "file_name": _photo_name(root, source.base, path, tree), WHERE: where}
+    for key in ("width", "height"):
+        image[key] = whole((tree.findtext(f"size/{key}") or "").strip())
+    source.lists["images"].append(image)
+    for k, one in enumerate(tree.iterfind("object"), 1):
+        try:
+            corners = [float(one.findtext(f"bndbox/{name}", "")) for name in CORNERS]
+            name = one.findtext("name", "").strip()
+        except ValueError:
+            source.problems.append(Problem(f"{where}, object {k}", "", UNREADABLE))
+            continue
+        row = {"id": len(source.lists["annotations"]) + 1, "image_id": number, "category_id": name, "bbox": corners}
+        source.lists["annotations"].append(row | {WHERE: f"{where}, object {k}"})
+        if one.findtext("difficult", "0").strip() == "1":
+            source.notes.append(Note("", "objects marked difficult, taken for products like others", repaired=False))
+
+
+def _photo_name(root: Path, base: Path, path: Path, tree: Any) -> str:
+    """The photo of an XML file: its file name, where that lies beside the file or below `base`; else that of the same stem."""
+    written = (tree.findtext("filename") or "").strip()
+    inner = path.parent.relative_to(root)
+    beside = PurePosixPath(*[part for part in inner.parts if part not in FOLDERS])
+    folders = [base / beside, path.parent, base]
+    last = PurePosixPath(written.replace("\\", "/")).name
+    names = [last, *(path.stem + suffix for suffix in sorted(PHOTO_SUFFIXES))]
+    for name in dict.fromkeys(names):
+        for folder in folders:
+            if name and (folder / name).is_file() and (folder / name).is_relative_to(base):
+                return (folder / name).relative_to(base).as_posix()
+    return written or f"{path.stem}.jpg"
+
+
+def _add_categories(sources: list[Source]) -> None:
+    """Number the names, in their order, from 1."""
+    names = sorted({row["category_id"] for source in sources for row in source.lists["annotations"]})
+    numbers = {name: number for number, name in enumerate(names, 1)}
+    for source in sources:
+        source.lists["categories"].extend({"id": number, "name": name} for name, number in numbers.items())
+        for row in source.lists["annotations"]:
+            row["category_id"] = numbers[row["category_id"]]
+
+
+def _from_zero(sources: list[Source]) -> None:
+    """Corners -> x y width height, counted from 0; see the top of this file."""
+    rows = [row for source in sources for row in source.lists["annotations"]]
+    shift = 1 if rows and min(min(row["bbox"][:2]) for row in rows) >= 1 else 0
+    for row in rows:
+        x0, y0, x1, y1 = row["bbox"]
+        row["bbox"] = [x0 - shift, y0 - shift, x1 - x0 + shift, y1 - y0 + shift]
+    if rows:
+        what = (
+            "counted from 1, as the devkit does: no corner is below 1" if shift else "counted from 0: some corners are below 1"
+        )
+        sources[0].notes.extend(Note("", f"boxes whose pixels are {what}", repaired=False) for _ in rows)

@@ -1,0 +1,95 @@
+"""The files below a folder of photos, listed once, and the one that a name in an annotation file means.
+
+Tools write names of many forms: with `images/` in front, with backslashes, absolute paths of another machine, URLs. The file
+that is meant is the one whose path ends like the name, the longer the better.
+"""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from photos.photo_file import SUFFIXES, same_name
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+_LOCAL_FILES = "d"  # taken: Label Studio's parameter in /data/local-files/?d=PATH
+PHOTO_SUFFIXES = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff"})
+
+
+class Located(NamedTuple):
+    """The file that a name means: its own name in the folder, and whether the folder has it as written."""
+
+    name: str
+    as_written: bool
+
+
+class PhotoFolder:
+    """All files below the folder `base`, links to folders followed, by their names: relative, with /, letters composed."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.paths: dict[str, Path] = {}
+        self._by_last: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
+        for path in sorted(_files(base)):
+            name = same_name(path.relative_to(base).as_posix())
+            self.paths[name] = path
+            last = PurePosixPath(name)
+            self._by_last.setdefault(last.name, []).append(name)
+            self._by_stem.setdefault(last.stem.lower(), []).append(name)
+
+    def locate(self, written: str, folders: tuple[str, ...] = ()) -> Located | None:
+        """The file that `written` means, perhaps in one of `folders`; None: there is none. ValueError where several may be."""
+        plain = same_name(written)
+        for name in (plain, *(f"{folder}/{plain}" for folder in folders)):
+            if name in self.paths:
+                return Located(name, True)
+        parts = [part for part in PurePosixPath(bare_path(written)).parts if part not in ("/", "..")]
+        for start in range(len(parts)):
+            tail = same_name("/".join(parts[start:]))
+            for name in (tail, *(f"{folder}/{tail}" for folder in folders)):
+                if name in self.paths:
+                    return Located(name, False)
+        return self._by_name_alone(parts[-1] if parts else "")
+
+    def _by_name_alone(self, last: str) -> Located | None:
+        names = self._by_last.get(same_name(last), []) if last else []
+        if len(names) > 1:
+            raise ValueError(f"{last} lies in {len(names)} folders ({names[0]}, {names[1]})")
+        return Located(names[0], False) if names else None
+
+    def near(self, written: str) -> list[str]:
+        """Names that differ only in case or suffix: the usual slip where a photo is not found."""
+        return [PurePosixPath(name).name for name in self._by_stem.get(PurePosixPath(bare_path(written)).stem.lower(), [])]
+
+    def photo_names(self) -> list[str]:
+        """The names of the files that have the suffix of a photo."""
+        return [name for name in self.paths if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
+
+
+def bare_path(written: str) -> str:
+    """A name without what makes it a URL or a Windows path.
+
+    >>> bare_path("https://shop.no/a/b%20c.jpg?size=large"), bare_path("C:\\\\shop\\\\a.jpg")
+    ('/a/b c.jpg', 'C:/shop/a.jpg')
+    >>> bare_path("/data/local-files/?d=shop/a.jpg")
+    'shop/a.jpg'
+    """
+    if not _SCHEME.match(written) and "/local-files/?" not in written:
+        return written.replace("\\", "/")
+    url = urlsplit(written)
+    return parse_qs(url.query).get(_LOCAL_FILES, [unquote(url.path)])[0]
+
+
+def _files(base: Path) -> list[Path]:
+    """The files below `base`, but for hidden ones; a link that leads back to a folder it lies in is not followed."""
+    files = []
+    for folder, inner, names in os.walk(base, followlinks=True):
+        files += [Path(folder, name) for name in names if not name.startswith(".")]
+        inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(Path(folder, name), base)]
+    return files
+
+
+def _leads_back(folder: Path, base: Path) -> bool:
+    return folder.is_symlink() and base.resolve().is_relative_to(folder.resolve())

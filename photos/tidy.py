@@ -1,0 +1,91 @@
+"""Records as tools write them, brought into one form before they are checked, and each photo's file found.
+
+Ids and sizes such as "3" or 3.0 become 3; missing sizes are read from the photo. Nothing else is changed here: what cannot be
+brought into the form is left for `photos.checks` to tell.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from photos.checks import PATH, is_integer, where
+from photos.findings import Note
+from photos.formats.source import Source, whole
+from photos.photo_file import DataError, Progress, read_header, read_headers, same_name
+from photos.photo_folder import PhotoFolder
+from photos.studio import STUDIO
+
+NUMBERS = {"images": ("id", "width", "height"), "annotations": ("id", "image_id", "category_id"), "categories": ("id",)}
+NAME = "hylle:name"  # key of an image record: the photo's name below `Source.base`
+
+
+def tidied(sources: list[Source], folders: dict[Path, PhotoFolder], progress: Progress | None) -> list[Source]:
+    """The sources with their records in one form and the photos' files found; what was changed is among their notes."""
+    for source in sources:
+        for kind, keys in NUMBERS.items():
+            source.lists[kind] = [_with_whole_numbers(kind, source, record, keys) for record in source.lists[kind]]
+        source.lists["images"] = [_located(source, record, folders[source.base]) for record in source.lists["images"]]
+    found = [record[PATH] for source in sources for record in source.lists["images"] if _is_found(record)]
+    read_headers(found, progress)
+    for source in sources:
+        for record in source.lists["images"]:
+            if _is_found(record):
+                _add_size(source, record)
+    sources[0].notes.extend(_unlisted(sources, folders))
+    return sources
+
+
+def _with_whole_numbers(kind: str, source: Source, record: Any, keys: tuple[str, ...]) -> Any:
+    if not isinstance(record, dict):
+        return record
+    changed = {
+        key: new for key in keys if key in record and not is_integer(record[key]) and is_integer(new := whole(record[key]))
+    }
+    if not changed:
+        return record
+    source.notes.append(Note(where(kind, source, record), f"{kind} with ids or sizes as text or fractions, read as integers"))
+    return record | changed
+
+
+def _is_found(record: Any) -> bool:
+    return isinstance(record, dict) and PATH in record
+
+
+def _located(source: Source, record: Any, folder: PhotoFolder) -> Any:
+    """The record with PATH and NAME, where its file is found."""
+    if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
+        return record
+    try:
+        located = folder.locate(record["file_name"], source.folders)
+    except ValueError:  # several could be meant: told by the checks
+        return record
+    if located is None:
+        return record | {NAME: same_name(record["file_name"])}
+    if not located.as_written:
+        what = "photos whose file_name has another path, found by the end of it"
+        source.notes.append(Note(f"{record['file_name']} is {located.name}", what))
+    return record | {PATH: folder.paths[located.name], NAME: located.name}
+
+
+def _add_size(source: Source, record: dict[str, Any]) -> None:
+    """Take the size of the stored pixels where the record has none."""
+    if all(record.get(key) not in (None, "", 0) for key in ("width", "height")):
+        return
+    try:
+        header = read_header(record[PATH])
+    except DataError:  # told by the checks
+        record["width"] = record["height"] = None
+        return
+    record["width"], record["height"] = header.width, header.height
+    source.notes.append(
+        Note(record[NAME], "photos without width and height in the labels, taken from the file", repaired=False)
+    )
+
+
+def _unlisted(sources: list[Source], folders: dict[Path, PhotoFolder]) -> Iterator[Note]:
+    """Photos in the folders that no record names; studio photos are not meant to be."""
+    named = {record[PATH] for source in sources for record in source.lists["images"] if _is_found(record)}
+    for folder in folders.values():
+        for name in folder.photo_names():
+            if folder.paths[name] not in named and STUDIO not in Path(name).parts:
+                yield Note(name, "photos in the folder that the labels do not list, not read", repaired=False)

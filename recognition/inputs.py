@@ -1,0 +1,90 @@
+"""The photos and videos that a command line means: files, folders with all that is in them, and patterns.
+
+Each has a name that no other has: its path from the folder that all of them have in common. Nothing is left out in silence:
+`Inputs.notes` tells what was named twice and which files are neither photo nor video.
+"""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from recognition.file_kind import file_kind
+
+SHOWN = 3  # chosen: names of files that a note lists
+PATTERN = set("*?[")
+
+
+class Input(NamedTuple):
+    """A photo or a video: its file, and its name in all tables, with / between folders."""
+
+    path: Path
+    name: str
+    is_video: bool
+
+
+class Inputs(NamedTuple):
+    """All inputs in the order of their names, the folder that the names begin at, and a line for each kind of file left out."""
+
+    items: list[Input]
+    root: Path
+    notes: list[str]
+
+
+def find_inputs(words: Sequence[str], out: Path) -> Inputs:
+    """The inputs that `words` mean: paths of files and folders, or patterns. Files below OUT are not looked at.
+
+    Raises ValueError for a word that means nothing, for a file that is named and is neither photo nor video, and where there is
+    no photo or video at all.
+    """
+    named = [path for word in words for path in _paths(word)]
+    files = [file for path in named for file in _files(path, out.resolve())]
+    once = list(dict.fromkeys(files))
+    kinds = {file: file_kind(file) for file in once}
+    others = [file for file in once if kinds[file] == "other"]
+    if wrong := next((path for path in named if path in others), None):
+        raise ValueError(f"{wrong}: neither a photo (JPEG, PNG, WebP, BMP, TIFF) nor a video")
+    root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in named]))
+    items = [Input(file, _name(file, root), kinds[file] == "video") for file in once if kinds[file] != "other"]
+    if not items:
+        raise ValueError(f"{', '.join(words)}: no photo and no video in it; {len(others)} other files")
+    notes = [f"{len(files) - len(once)} files were named twice and are taken once"] if len(files) > len(once) else []
+    if others:
+        names = ", ".join(_name(file, root) for file in others[:SHOWN])
+        notes.append(f"{len(others)} files are neither photo nor video, such as {names}")
+    return Inputs(sorted(items, key=lambda item: item.name), root, notes)
+
+
+def _paths(word: str) -> list[Path]:
+    """The absolute paths that one word of the command line means. Raises ValueError where there are none."""
+    path = Path(word)
+    if path.is_file() or path.is_dir():
+        return [_absolute(path)]
+    if path.exists():
+        raise ValueError(f"{word}: neither a file nor a folder")
+    pattern = bool(PATTERN & set(word))
+    matches = sorted(glob.glob(word, recursive=True)) if pattern else []  # noqa: PTH207  # Path.glob refuses absolute patterns
+    if not matches:
+        raise ValueError(f"{word}: {'the pattern matches nothing' if pattern else 'no such file or folder'}")
+    return [_absolute(Path(match)) for match in matches]
+
+
+def _absolute(path: Path) -> Path:
+    """`path` from the root of the file system; a link to a file keeps its own name."""
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def _name(file: Path, root: Path) -> str:
+    """The name of `file` in all tables; bytes that are no UTF-8 are written as \\xff."""
+    return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _files(path: Path, out: Path) -> Iterator[Path]:
+    """`path` itself, or all files in it and its folders, in the order of their names; without hidden ones and those of OUT."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(folder, name) != out)
+        yield from (file for name in sorted(names) if not name.startswith(".") and (file := Path(folder, name)).is_file())

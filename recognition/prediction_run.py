@@ -1,0 +1,215 @@
+"""Predict on all inputs, one after the other: into the journal and the pictures first, into the tables at the end."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fusion.boxes import xywh_to_xyxy
+from fusion.ensemble import Part
+from fusion.models import read_object
+from recognition import journal as journal_file
+from recognition.drawing import Mark, annotated, colour_of
+from recognition.fonts import undrawn
+from recognition.frames import Frame, estimated_frames, read_photo, read_video
+from recognition.inputs import Input, Inputs
+from recognition.journal import Entry, Journal, stamp_of
+from recognition.margin import Line
+from recognition.recogniser import Recogniser
+from recognition.tables import HEADERS, JSON, Products, Totals, write_tables
+from runs import process
+
+PICTURES = "pictures"
+QUALITY = 90  # chosen: of the pictures' JPEG
+JPEG = (".jpg", ".jpeg")
+UNREADABLE = (ValueError, OSError, MemoryError, cv2.error)
+Tell = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is predicted with, and how: the least score that counts, frames a second of a video, whether pictures are drawn."""
+
+    recogniser: Recogniser
+    min_score: float
+    fps: float
+    pictures: bool
+
+    @property
+    def products(self) -> Products:
+        """The products that the model knows."""
+        return Products(self.recogniser.pipeline.ensemble.categories, self.recogniser.names)
+
+    def settings(self, inputs: Inputs) -> dict[str, object]:
+        """All that decides what a photo's entry and picture are, for --resume to compare."""
+        exif = self.recogniser.pipeline.ensemble.exif
+        return {"model": self.recogniser.fingerprint, "min_score": self.min_score, "fps": self.fps, "exif": exif,
+                "pictures": self.pictures, "folder": str(inputs.root)}  # fmt: skip
+
+
+def refuse_output(out: Path, resume: bool, force: bool) -> None:
+    """Raises ValueError where the folder OUT holds what would be overwritten, or another process writes into it."""
+    if process.is_alive(out) and read_object(out / process.NAME)["pid"] != os.getpid():
+        raise ValueError(f"--out {out}: another process is predicting into it; wait until it is done, or end it first")
+    begun = (out / journal_file.NAME).is_file()
+    if begun and not (resume or force):
+        raise ValueError(f"--out {out}: holds predictions; --resume goes on with them, --force starts again")
+    if resume and not begun:
+        raise ValueError(f"--resume: {out} holds no predictions that were begun")
+    if not begun and (there := next((name for name in (*HEADERS, JSON, PICTURES) if (out / name).exists()), "")):
+        raise ValueError(f"--out {out}: holds a {there} that is of no prediction; choose another folder")
+
+
+def clear(out: Path) -> None:
+    """Remove the predictions that OUT holds."""
+    shutil.rmtree(out / PICTURES, ignore_errors=True)
+    for name in (journal_file.NAME, *HEADERS, JSON):
+        (out / name).unlink(missing_ok=True)
+
+
+class Finished(NamedTuple):
+    """A finished run: what all photos came to, how many were predicted now, and two counts of a run that was gone on with.
+
+    `changed` are photos and videos that are not as they were when they were predicted, and were predicted again; `earlier`
+    those that were predicted before and are not among the inputs any more, which stay in the tables.
+    """
+
+    totals: Totals
+    now: int
+    changed: int
+    earlier: int
+
+
+def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> Finished:
+    """Predict what OUT/journal.jsonl does not have yet and write the tables.
+
+    `tell` is called after each photo with the photos done now and the share of all inputs that is behind.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    process.note(out)
+    try:
+        with Journal(out / journal_file.NAME, job.settings(inputs)) as journal:
+            done = _predict_missing(inputs, job, out, journal, tell)
+            earlier = len(set(journal.stamps) - {source.name for source in inputs.items})
+            return Finished(write_tables(out, journal, job.products), done, journal.changed, earlier)
+    finally:
+        (out / process.NAME).unlink(missing_ok=True)
+
+
+def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell: Tell) -> int:
+    """Predict what `journal` does not have; returns how many photos and frames that were."""
+    names, counts = {source.name for source in inputs.items}, [_count(source, job.fps) for source in inputs.items]
+    done, behind, total = 0, 0, sum(counts)
+    for source, count in zip(inputs.items, counts, strict=True):
+        journal.forget_changed(source.name, stamp_of(source.path))
+        missing = () if journal.done(source.name) else _entries(source, job, journal.done)
+        for k, (entry, frame) in enumerate(missing, 1):
+            if job.pictures and frame is not None:
+                write_picture(out / PICTURES / picture_name(entry.name, names), frame, entry, job)
+            journal.add(entry)
+            done += frame is not None
+            tell(done, (behind + min(k, count)) / total)
+        behind += count
+    return done
+
+
+def _count(source: Input, fps: float) -> int:
+    return estimated_frames(source.path, fps) if source.is_video else 1
+
+
+def _entries(source: Input, job: Job, done: Callable[[str], bool]) -> Iterator[tuple[Entry, Frame | None]]:
+    """What becomes of a photo, or of the frames of a video that are not `done` and then of the video; with the pixels."""
+    stamp = stamp_of(source.path)
+    try:
+        if not source.is_video:
+            frame = read_photo(source, job.recogniser.pipeline.ensemble.exif)
+            yield predicted(frame, Entry(source.name, source.name, stamp), job), frame
+            return
+        for frame in read_video(source, job.fps, done):
+            yield predicted(frame, Entry(frame.name, source.name, stamp, True), job), frame
+        yield Entry(source.name, source.name, stamp, True), None
+    except UNREADABLE as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        yield Entry(source.name, source.name, stamp, source.is_video, problem=problem), None
+
+
+def predicted(frame: Frame, entry: Entry, job: Job) -> Entry:
+    """`entry` with the predictions on a frame: those of run.py, each box once, that reach the least score."""
+    pipeline, failures = job.recogniser.pipeline, dict[str, str]()
+
+    def failed(part: Part | str, error: Exception) -> None:
+        failures[pipeline.ensemble.name(part)] = str(error) or type(error).__name__
+
+    rows = pipeline(frame.image, 1, failed=failed)
+    shown = [row for row in rows if row["score"] >= job.min_score]
+    remarks = [frame.remark] * bool(frame.remark)
+    remarks += [f"predicted without {part}, which failed: {error}" for part, error in failures.items()]
+    problem = remarks.pop() if failures and not rows else ""
+    height, width = frame.image.shape[:2]
+    return Entry(entry.name, entry.file, entry.stamp, entry.is_video, [width, height], shown, len(rows) - len(shown),
+                 problem, remarks, frame.turned)  # fmt: skip
+
+
+# -- pictures --------------------------------------------------------------------------------------------------------------
+
+
+def picture_name(name: str, names: set[str]) -> str:
+    """The picture of the photo `name`, one of the inputs `names`: its own name if that is of a JPEG, else one that none has.
+
+    >>> picture_name("a.jpg", {"a.jpg"}), picture_name("a.png", {"a.png", "a.png.jpg"})
+    ('a.jpg', 'a.png.jpg.jpg')
+    """
+    if name.lower().endswith(JPEG):
+        return name
+    picture = f"{name}.jpg"
+    while picture in names:
+        picture += ".jpg"
+    return picture
+
+
+def drawable(products: Products) -> list[str]:
+    """The products' names; "id 60" for one with letters that no font here draws."""
+    foreign = set(undrawn(products.names))
+    return [f"id {i}" if name in foreign else name for i, name in zip(products.ids, products.names, strict=True)]
+
+
+def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:
+    """Draw the entry's boxes and names on the frame, into the JPEG at `path`. Raises OSError where it cannot be written."""
+    products = job.products
+    labels = products.labels([row["category_id"] for row in entry.rows]).tolist()
+    boxes = xywh_to_xyxy(np.array([row["bbox"] for row in entry.rows], np.float64).reshape(-1, 4))
+    names = drawable(products) if job.recogniser.knows_names else [""] * len(products.names)
+    marks = [Mark(box, label, names[label], colour_of(label)) for box, label in zip(boxes, labels, strict=True)]
+    heading = [Line(entry.name), Line(f"{len(marks)} facings from score {job.min_score:.2f}")]
+    picture = cv2.cvtColor(annotated(frame.image, marks, heading), cv2.COLOR_RGB2BGR)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+
+
+class Progress:
+    """Counts photos per second. `words` are for a line at most every `seconds`."""
+
+    def __init__(self, say: Callable[[str], None], seconds: float = 5.0) -> None:
+        self.say, self.seconds = say, seconds
+        self.begun = self.last = time.monotonic()
+
+    def __call__(self, done: int, share: float) -> None:
+        """Say how far the run is, if it is time."""
+        now = time.monotonic()
+        if now - self.last >= self.seconds:
+            self.last, spent = now, now - self.begun
+            self.say(f"predict: {share:.0%}, {done} photos, {done / spent:.2f} photos/s, {self.left(share):.0f} s left")
+
+    def left(self, share: float) -> float:
+        """Seconds that the rest takes, if it goes on as fast."""
+        return (time.monotonic() - self.begun) * (1 - share) / max(share, 1e-9)
+
+    def per_second(self, done: int) -> float:
+        """Photos a second so far."""
+        return done / max(time.monotonic() - self.begun, 1e-9)

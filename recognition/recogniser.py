@@ -1,0 +1,172 @@
+"""The model that predicts: a run folder, a submission zip or the starter, loaded, with its products' names.
+
+Of a zip only the models and the numbers of ensemble.json are used; its code is neither run nor imported.
+"""
+
+import os
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import onnxruntime
+
+from fusion.ensemble import Ensemble, read_ensemble
+from fusion.models import read_sidecar
+from fusion.pipeline import Pipeline
+from runs.first_command import DETECTORS
+from runs.model_files import files_of, refuse_changed
+from runs.record import digest, fingerprint
+from submission.sandbox import unpack
+
+STARTER = "starter"  # the word that asks for the detector that the project brings
+NAMELESS = "product"  # what everything is called where no model knows names
+MIN_SCORE = 0.25  # taken: the default of ultralytics' predict, where no floor was fitted
+CUDA = "CUDAExecutionProvider"
+
+
+class Recogniser(NamedTuple):
+    """A loaded pipeline that gives each box once, and a name for each of its categories.
+
+    `knows_names` is False where no model tells products apart. `fingerprint` is that of all numbers and models.
+    """
+
+    pipeline: Pipeline
+    names: list[str]
+    knows_names: bool
+    fingerprint: str
+
+
+class Floor(NamedTuple):
+    """The least score of a box that counts, and where it is from."""
+
+    score: float
+    reason: str
+
+
+# -- where the model is ----------------------------------------------------------------------------------------------------
+
+
+def model_folder(model: str, scratch: Path) -> Path:
+    """The folder with the models and ensemble.json that `model` means; a zip is unpacked below the folder SCRATCH.
+
+    Raises ValueError where it is neither a run folder, nor a submission zip, nor the word `starter`.
+    """
+    if model == STARTER:
+        return starter_folder()
+    path = Path(model)
+    if path.is_dir():
+        return run_folder(path)
+    if not zipfile.is_zipfile(path):
+        what = "not a zip" if path.is_file() else "no such file or folder"
+        raise ValueError(f"--model {model}: {what}; need a run folder, a submission zip, or the word {STARTER}")
+    return unpacked(path, scratch)
+
+
+def unpacked(archive: Path, scratch: Path) -> Path:
+    """The folder below SCRATCH in which ARCHIVE is unpacked.
+
+    Raises ValueError where it is damaged, larger than the judge allows, or no submission, or names a model outside of itself.
+    """
+    folder = scratch / "zip"
+    scratch.mkdir(parents=True, exist_ok=True)
+    unpack(archive, folder)
+    try:
+        files = files_of(read_ensemble(folder))
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(folder), str(archive))) from None
+    if outside := next((file for file in files if Path(file).is_absolute() or ".." in Path(file).parts), ""):
+        raise ValueError(f"{archive}: ensemble.json names {outside}, which is not in the zip")
+    return folder
+
+
+def run_folder(runs: Path) -> Path:
+    """RUNS where it has an ensemble.json, or models beside each other; else the folder of its only detector.
+
+    Raises ValueError where there is no model, or where two detectors wait for a gate to join them.
+    """
+    if (runs / "ensemble.json").is_file():
+        refuse_changed(runs, read_ensemble(runs))
+        return runs
+    if any(runs.glob("*.onnx")):
+        return runs
+    detectors = [runs / name for name in DETECTORS if (runs / name / "model.onnx").is_file()]
+    if len(detectors) == 1:
+        return detectors[0]
+    gate = f"hylle gate --data D --runs {runs}"
+    if detectors:
+        raise ValueError(f"--model {runs}: two detectors and no ensemble.json; fit the gate first: {gate}")
+    raise ValueError(f"--model {runs}: no ensemble.json and no detector in it; train one, then {gate}, or use {STARTER}")
+
+
+def starter_folder() -> Path:
+    """The starter as a run folder in the user's cache, exported when it is first asked for.
+
+    Raises OSError where nothing can be written there.
+    """
+    from stage1_detector import starter
+
+    made_from = fingerprint(starter.STARTER, Path(starter.__file__))
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hylle"
+    folder = base / f"starter-{made_from}"
+    if not (folder / "ensemble.json").is_file():
+        base.mkdir(parents=True, exist_ok=True)
+        starter.write_run_folder(folder)
+    return folder
+
+
+# -- what it is ------------------------------------------------------------------------------------------------------------
+
+
+def load_recogniser(folder: Path, exif: str | None = None) -> Recogniser:
+    """Load the models in FOLDER, with the threads that run.py takes; `exif`, if given, replaces that of ensemble.json.
+
+    The second names that run.py lists for a box, which rank below all first ones, are left out. Raises ValueError where a
+    model is missing or broken.
+    """
+    ensemble = read_ensemble(folder)
+    ensemble = replace(ensemble, gate=replace(ensemble.gate, further=0), exif=exif or ensemble.exif)
+    if CUDA in onnxruntime.get_available_providers():
+        import torch  # noqa: F401  # onnxruntime finds CUDA and cuDNN through its libraries
+    pipeline = Pipeline(ensemble, folder)
+    cv2.setNumThreads(ensemble.threads or cv2.getNumberOfCPUs())
+    pipeline.warm_up()
+    knows_names = any(model.sidecar.categories is not None for model in [*pipeline.detectors, *pipeline.classifiers])
+    names = shown_names(ensemble) if knows_names else [NAMELESS] * len(ensemble.categories)
+    return Recogniser(pipeline, names, knows_names, _fingerprint(ensemble, folder))
+
+
+def shown_names(ensemble: Ensemble) -> list[str]:
+    """The name of each category; "id 60" where ensemble.json has none for it.
+
+    >>> shown_names(Ensemble([7, 60], [], names=["tea", " "])), shown_names(Ensemble([60], []))
+    (['tea', 'id 60'], ['id 60'])
+    """
+    names = ensemble.names or [""] * len(ensemble.categories)
+    return [name if name.strip() else f"id {i}" for i, name in zip(ensemble.categories, names, strict=True)]
+
+
+def _fingerprint(ensemble: Ensemble, folder: Path) -> str:
+    sidecars = [(folder / file).with_suffix(".json") for file in files_of(ensemble)]
+    graphs = [path.with_name(read_sidecar(path).graph or path.with_suffix(".onnx").name) for path in sidecars]
+    return digest([asdict(ensemble), fingerprint(*sidecars, *graphs)])
+
+
+def choose_floor(ensemble: Ensemble, min_score: float | None, precision: float | None) -> Floor:
+    """The floor that the flags ask for: `min_score` itself, or the fitted one for `precision`; without them the best by F1.
+
+    Raises ValueError where no floor was fitted for that precision.
+    """
+    if min_score is not None:
+        return Floor(min_score, "--min-score")
+    fitted = ensemble.min_scores
+    if precision is not None:
+        key = f"precision {precision:g}"
+        if key not in fitted:
+            known = ", ".join(name.removeprefix("precision ") for name in fitted if name != "f1") or "none"
+            raise ValueError(f"--precision {precision:g}: ensemble.json has a floor for {known}; hylle gate fits 0.9 and 0.95")
+        return Floor(fitted[key], f"fitted for {key}")
+    if "f1" in fitted:
+        return Floor(fitted["f1"], "fitted, the best by F1")
+    return Floor(MIN_SCORE, "the default, since none was fitted")

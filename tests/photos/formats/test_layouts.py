@@ -1,0 +1,163 @@
+"""Every layout holds the same photos, boxes and names; each damage is told in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.performance.layouts import LAYOUTS, contest
+from photos.data import DataError, Dataset, read, read_image
+
+NAMES = ["tea", "no", "7up"]
+
+
+def drawn(root: Path) -> Dataset:
+    """Six photos in two parts, 0 to 3 boxes each; a product is called `no`, which YAML reads as false."""
+    rng = np.random.default_rng(0)
+    for part, numbers in (("train", (1, 2, 3, 4)), ("test", (5, 6))):
+        images, boxes = [], []
+        for i in numbers:
+            (root / "images").mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 255, (6, 8, 3), np.uint8).repeat(10, 0).repeat(10, 1)  # (60, 80, 3)
+            Image.fromarray(pixels).save(root / "images" / f"img_{i}.jpg")
+            images.append({"id": i, "file_name": f"img_{i}.jpg", "width": 80, "height": 60})
+            for _ in range(i % 4):
+                x, y = rng.integers(1, 40, 2).tolist()
+                boxes.append({"id": len(boxes), "image_id": i, "category_id": 1 + len(boxes) % 3, "bbox": [x, y, 20, 15]})
+        categories = [{"id": k, "name": name} for k, name in enumerate(NAMES, 1)]
+        (root / f"{part}.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
+    return read(root)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return drawn(tmp_path_factory.mktemp("shop"))
+
+
+def seen(dataset: Dataset) -> dict[bytes, tuple[np.ndarray, list[str]]]:
+    """Boxes and names by the photos' pixels; a photo without boxes is left out, as some layouts cannot tell it."""
+    return {
+        read_image(p.path, p.width, p.height).tobytes(): (p.boxes, [dataset.categories[k].name for k in p.labels])
+        for p in dataset.photos
+        if len(p.boxes)
+    }
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_boxes_and_names_are_the_same(shop: Dataset, tmp_path: Path, name: str) -> None:
+    LAYOUTS[name](shop, tmp_path / "set")
+    again, original = seen(read(tmp_path / "set")), seen(shop)
+    assert len(original) == 5 and again.keys() == original.keys()
+    for pixels, (boxes, names) in original.items():
+        np.testing.assert_allclose(again[pixels][0], boxes, atol=2e-3)
+        assert again[pixels][1] == names
+
+
+@pytest.mark.parametrize(
+    "name", ["COCO, split", "COCO, Roboflow", "COCO 2017", "YOLO", "YOLO, lists and polygons", "Pascal VOC"]
+)
+def test_parts_are_kept_and_ids_unique(shop: Dataset, tmp_path: Path, name: str) -> None:
+    LAYOUTS[name](shop, tmp_path / "set")
+    photos = read(tmp_path / "set").photos
+    assert [photo.part for photo in photos] == ["train"] * 4 + ["test"] * 2
+    assert len({photo.id for photo in photos}) == len({photo.name for photo in photos}) == 6
+
+
+def yolo_of(folder: Path, line: str, names: str = "[tea]") -> Path:
+    """A YOLO set of one photo, 80 x 60, with one line of labels."""
+    for name in ("images", "labels"):
+        (folder / "train" / name).mkdir(parents=True)
+    Image.new("RGB", (80, 60), "white").save(folder / "train" / "images" / "a.jpg")
+    (folder / "train" / "labels" / "a.txt").write_text(line)
+    (folder / "data.yaml").write_text(f"train: train/images\nnames: {names}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "box"),
+    [
+        pytest.param("0 0.5 0.5 0.25 0.5", [30, 15, 50, 45], id="a box"),
+        pytest.param("0 0.25 0.25 0.75 0.5 0.5 0.75", [20, 15, 60, 45], id="a triangle"),
+        pytest.param("0.0 1 0.5 0.5 0.5\n\n", [60, 15, 80, 45], id="half outside"),
+    ],
+)
+def test_lines_of_yolo(tmp_path: Path, line: str, box: list[float]) -> None:
+    assert read(yolo_of(tmp_path, line)).photos[0].boxes.tolist() == [box]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param("0 40 30 20 30", "train/labels/a.txt, line 1: got 40, are these pixels?", id="pixels"),
+        pytest.param("0 0.5 0.5 0.5", "line 1: got '0 0.5 0.5 0.5': not a line of class", id="three numbers"),
+        pytest.param("0 0.5 0.5 0.5 0.5 0.9", "not a line of class", id="a confidence"),
+        pytest.param("tea 0.5 0.5 0.5 0.5", "could not convert string to float: 'tea'", id="a name"),
+        pytest.param("3 0.5 0.5 0.5 0.5", "line 1: category_id 3: no category has this id", id="unknown class"),
+    ],
+)
+def test_lines_that_are_not_yolos(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(yolo_of(tmp_path, line))
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_yolos_fractions_are_of_the_photo_as_shown(tmp_path: Path) -> None:
+    root, exif = yolo_of(tmp_path, "0 0.5 0.25 1 0.5"), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 60), "white").save(root / "train" / "images" / "a.jpg", exif=exif)
+    photo = read(root).photos[0]
+    assert (photo.width, photo.height, photo.boxes.tolist()) == (60, 80, [[0, 0, 60, 40]])
+
+
+def csv_of(folder: Path, text: str) -> Path:
+    """A table beside one photo, 80 x 60."""
+    Image.new("RGB", (80, 60), "white").save(folder / "a.jpg")
+    (folder / "boxes.csv").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a.jpg,1,2,30,40,tea,80,60\n", id="SKU-110K"),
+        pytest.param("filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,tea,1,2,30,40\n", id="TensorFlow"),
+        pytest.param("image;x;y;w;h;label\na.jpg;1;2;29;38;tea\n", id="sides, with semicolons"),
+        pytest.param("photo,product,x0,y0,x1,y1,ignore\na.jpg,tea,1,2,30,40,0\na.jpg,,50,2,70,40,1\n", id="with a region"),
+    ],
+)
+def test_columns_of_tables(tmp_path: Path, text: str) -> None:
+    dataset = read(csv_of(tmp_path, text))
+    assert dataset.photos[0].boxes.tolist() == [[1, 2, 30, 40]]
+    assert [category.name for category in dataset.categories] == ["tea"]
+    assert dataset.photos[0].ignored.tolist() == ([[50, 2, 70, 40]] if "ignore" in text else [])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        pytest.param(lambda root: root.mkdir(), "an empty folder, need a data set", id="empty"),
+        pytest.param(lambda root: csv_of_photos(root), "1 photos and no annotations.json or other labels", id="photos alone"),
+    ],
+)
+def test_folders_without_labels(tmp_path: Path, make: Callable[[Path], object], told: str) -> None:
+    make(tmp_path / "set")
+    with pytest.raises(DataError, match=told):
+        read(tmp_path / "set")
+
+
+def csv_of_photos(root: Path) -> None:
+    root.mkdir()
+    Image.new("RGB", (80, 60)).save(root / "a.png")
+
+
+def test_two_photos_of_one_name_need_their_folder(shop: Dataset, tmp_path: Path) -> None:
+    contest(shop, tmp_path)
+    for folder in ("a", "b"):
+        (tmp_path / "images" / folder).mkdir()
+        (tmp_path / "images" / folder / "img_1.jpg").write_bytes((tmp_path / "images" / "img_1.jpg").read_bytes())
+    (tmp_path / "images" / "img_1.jpg").unlink()
+    with pytest.raises(DataError, match=r"lies in 2 folders \(a/img_1.jpg, b/img_1.jpg\), need its folder in the name"):
+        read(tmp_path)

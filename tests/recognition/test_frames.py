@@ -1,0 +1,96 @@
+"""Photos of every format give their pixels; a video gives a frame for each step of time; what is damaged says so."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from recognition.frames import estimated_frames, read_photo, read_video
+from recognition.inputs import Input
+
+HALVES = np.repeat(np.array([[[250, 10, 10], [10, 10, 250]]], np.uint8), 24, 0).repeat(24, 1)  # (24, 48, 3): red, then blue
+
+
+def source(path: Path) -> Input:
+    return Input(path, path.name, path.suffix == ".mp4")
+
+
+def film(path: Path, seconds: float, rate: float = 5.0) -> Path:
+    """A video whose frame k is grey of level 20 k, modulo 240."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (64, 48))
+    for k in range(round(seconds * rate)):
+        writer.write(np.full((48, 64, 3), 20 * k % 240, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+def test_every_format_gives_its_pixels(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(HALVES).save(tmp_path / f"a{suffix}")
+    frame = read_photo(source(tmp_path / f"a{suffix}"), "stored")
+    assert (frame.image.shape, frame.turned, frame.remark) == ((24, 48, 3), False, "")
+    assert np.abs(frame.image[12, [8, 40]].astype(int) - HALVES[12, [8, 40]]).max() < 20
+
+
+def test_exif_turns_the_photo_only_where_it_is_asked_for_and_is_counted(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(HALVES).save(tmp_path / "a.jpg", exif=exif)
+    stored, turned = (read_photo(source(tmp_path / "a.jpg"), rule) for rule in ("stored", "turned"))
+    assert (stored.image.shape, turned.image.shape) == ((24, 48, 3), (48, 24, 3))
+    assert stored.turned and turned.turned
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(b"", "not a photo", id="empty"),
+        pytest.param(b"\xff\xd8\xff rubbish", "readable|not a photo", id="rubbish"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC or AVIF is not read; export it as JPEG", id="a phone's HEIC"),
+    ],
+)
+def test_what_cannot_be_read_says_why(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_photo(source(tmp_path / "a.jpg"), "stored")
+
+
+def test_a_photo_that_is_cut_off_is_remarked_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = cv2.imencode(".jpg", rng.integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    assert "ends early" in read_photo(source(tmp_path / "a.jpg"), "stored").remark
+
+
+@pytest.mark.parametrize(
+    ("fps", "seconds"),
+    [
+        pytest.param(1.0, [0.0, 1.0, 2.0, 3.0], id="one a second"),
+        pytest.param(0.5, [0.0, 2.0], id="one in two seconds"),
+        pytest.param(2.0, [0.0, 0.6, 1.0, 1.6, 2.0, 2.6, 3.0, 3.6], id="between two frames: the next"),
+        pytest.param(100.0, [k / 5 for k in range(20)], id="more than there are"),
+    ],
+)
+def test_a_video_gives_frames_by_time(tmp_path: Path, fps: float, seconds: list[float]) -> None:
+    path = film(tmp_path / "walk.mp4", 4)
+    frames = list(read_video(source(path), fps, lambda name: False))
+    assert [frame.name for frame in frames] == [f"walk.mp4/{s:09.3f}s" for s in seconds]
+    levels = [20 * round(s * 5) % 240 for s in seconds]
+    assert [abs(float(frame.image.mean()) - level) < 8 for frame, level in zip(frames, levels, strict=True)] == [True] * len(
+        levels
+    )
+    assert abs(estimated_frames(path, fps) - len(seconds)) <= 1
+
+
+def test_frames_that_are_done_are_passed_over(tmp_path: Path) -> None:
+    path = film(tmp_path / "walk.mp4", 3)
+    names = [frame.name for frame in read_video(source(path), 1, lambda name: name.endswith("01.000s"))]
+    assert names == ["walk.mp4/00000.000s", "walk.mp4/00002.000s"]
+
+
+def test_a_video_that_is_none_and_one_that_ends_early_say_so(tmp_path: Path) -> None:
+    (tmp_path / "none.mp4").write_bytes(b"\0\0\0\x18ftypisom nothing")
+    with pytest.raises(ValueError, match=r"cannot be opened|no frame"):
+        list(read_video(source(tmp_path / "none.mp4"), 1, lambda name: False))

@@ -1,0 +1,88 @@
+"""Every photo and video that is meant is found once, under a name of its own; what is left out is told."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from recognition.file_kind import file_kind
+from recognition.inputs import find_inputs
+
+GREY = np.full((8, 8, 3), 128, np.uint8)
+
+
+def put(path: Path, suffix: str = ".jpg") -> Path:
+    """A photo at `path`, coded as `suffix` says whatever it is called."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(suffix, GREY)[1].tobytes())
+    return path
+
+
+def names(found: object) -> list[str]:
+    return [item.name for item in found.items]
+
+
+def test_an_empty_folder_and_what_means_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
+    for word, message in (
+        (str(tmp_path / "empty"), "no photo and no video"),
+        (str(tmp_path / "gone"), "no such file or folder"),
+        (str(tmp_path / "*.jpg"), "the pattern matches nothing"),
+        (str(tmp_path / "notes.txt"), "neither a photo"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_inputs([word], tmp_path / "out")
+
+
+def test_names_begin_at_the_folder_that_all_have_in_common(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/deep/1.jpg", "b/1.jpg"):
+        put(tmp_path / name)
+    assert names(find_inputs([str(tmp_path / "a")], tmp_path / "out")) == ["1.jpg", "deep/1.jpg"]
+    both = find_inputs([str(tmp_path / "a"), str(tmp_path / "b" / "1.jpg")], tmp_path / "out")
+    assert names(both) == ["a/1.jpg", "a/deep/1.jpg", "b/1.jpg"] and both.notes == []
+
+
+def test_a_file_named_twice_is_taken_once_and_told(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    twice = find_inputs([str(tmp_path), str(tmp_path / "a.jpg"), str(tmp_path / "*.jpg")], tmp_path / "out")
+    assert names(twice) == ["a.jpg"]
+    assert twice.notes == ["2 files were named twice and are taken once"]
+
+
+def test_other_files_are_told_and_hidden_ones_and_the_output_are_not_looked_at(tmp_path: Path) -> None:
+    for name in ("a.jpg", ".hidden.jpg", ".cache/b.jpg", "out/pictures/a.jpg"):
+        put(tmp_path / name)
+    (tmp_path / "list.csv").write_text("a.jpg")
+    found = find_inputs([str(tmp_path)], tmp_path / "out")
+    assert names(found) == ["a.jpg"]
+    assert found.notes == ["1 files are neither photo nor video, such as list.csv"]
+
+
+def test_a_pattern_finds_what_lies_deep(tmp_path: Path) -> None:
+    put(tmp_path / "x" / "y" / "a.png", ".png")
+    put(tmp_path / "b.jpg")
+    assert names(find_inputs([str(tmp_path / "**" / "*.png")], tmp_path / "out")) == ["a.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes are Linux's")
+def test_a_name_that_is_no_text_is_kept_apart(tmp_path: Path) -> None:
+    for name in (b"\xff.jpg", b"\xfe.jpg"):
+        put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    assert names(find_inputs([str(tmp_path)], tmp_path / "out")) == ["\\xfe.jpg", "\\xff.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+def test_a_photo_is_known_by_its_bytes(tmp_path: Path, suffix: str) -> None:
+    assert file_kind(put(tmp_path / "IMG_2041", suffix)) == "photo"
+    assert file_kind(put(tmp_path / "wrong.txt", suffix)) == "photo"
+
+
+def test_a_file_of_unknown_bytes_is_what_its_suffix_says(tmp_path: Path) -> None:
+    kinds = {}
+    for name in ("empty.jpg", "empty.MP4", "empty.txt", "empty"):
+        (tmp_path / name).write_bytes(b"")
+        kinds[name] = file_kind(tmp_path / name)
+    assert kinds == {"empty.jpg": "photo", "empty.MP4": "video", "empty.txt": "other", "empty": "other"}

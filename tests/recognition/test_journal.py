@@ -1,0 +1,83 @@
+"""A run that is killed loses nothing that was written, and does nothing twice; another run's journal is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recognition.journal import Entry, Journal, stamp_of
+
+SETTINGS = {"model": "abc", "min_score": 0.25}
+ENTRY = Entry("a.jpg", "a.jpg", [10, 20], size=[4, 3], rows=[{"category_id": 7, "bbox": [0, 0, 1, 1], "score": 0.5}])
+
+
+def begun(path: Path, *entries: Entry) -> Path:
+    with Journal(path, SETTINGS) as journal:
+        for entry in entries:
+            journal.add(entry)
+    return path
+
+
+def read(path: Path) -> list[Entry]:
+    with Journal(path, SETTINGS) as journal:
+        return list(journal.entries())
+
+
+def test_an_empty_run_has_no_entries_and_goes_on(tmp_path: Path) -> None:
+    assert read(begun(tmp_path / "j")) == []
+    assert read(tmp_path / "j") == []
+
+
+def test_entries_come_back_as_they_were_in_their_order(tmp_path: Path) -> None:
+    other = replace(ENTRY, name="Å b.jpg", file="Å b.jpg", problem="broken", remarks=["x"])
+    assert read(begun(tmp_path / "j", ENTRY, other)) == [ENTRY, other]
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_line_that_was_cut_off_is_dropped_and_written_again(tmp_path: Path, cut: int) -> None:
+    path = begun(tmp_path / "j", ENTRY, replace(ENTRY, name="b.jpg", file="b.jpg"))
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [entry.name for entry in read(path)] == ["a.jpg"]
+    assert [entry.name for entry in read(begun(path, replace(ENTRY, name="b.jpg", file="b.jpg")))] == ["a.jpg", "b.jpg"]
+
+
+def test_a_kill_before_the_first_line_was_whole_starts_anew(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b'{"settings": {"mod')
+    assert read(tmp_path / "j") == []
+
+
+def test_a_photo_that_changed_is_forgotten_and_its_new_entry_counts(tmp_path: Path) -> None:
+    path = begun(tmp_path / "j", ENTRY)
+    with Journal(path, SETTINGS) as journal:
+        journal.forget_changed("a.jpg", [10, 20])
+        assert journal.done("a.jpg") and journal.changed == 0
+        journal.forget_changed("a.jpg", [11, 21])
+        assert not journal.done("a.jpg") and journal.changed == 1
+    assert read(path) == []
+    assert read(begun(path, replace(ENTRY, stamp=[11, 21]))) == [replace(ENTRY, stamp=[11, 21])]
+
+
+def test_frames_of_a_video_that_changed_are_forgotten_with_it(tmp_path: Path) -> None:
+    frames = [Entry(f"v.mp4/{k}s", "v.mp4", [1, 1], True) for k in range(3)]
+    path = begun(tmp_path / "j", *frames, ENTRY)
+    with Journal(path, SETTINGS) as journal:
+        journal.forget_changed("v.mp4", [2, 2])
+        journal.add(replace(frames[0], stamp=[2, 2]))
+    assert [entry.name for entry in read(path)] == ["a.jpg", "v.mp4/0s"]
+
+
+def test_other_settings_and_another_file_are_refused(tmp_path: Path) -> None:
+    begun(tmp_path / "j", ENTRY)
+    with pytest.raises(ValueError, match=r"begun with min_score 0\.25, now 0\.5"):
+        Journal(tmp_path / "j", SETTINGS | {"min_score": 0.5})
+    (tmp_path / "k").write_text("a shopping list\n")
+    with pytest.raises(ValueError, match="is damaged"):
+        Journal(tmp_path / "k", SETTINGS)
+
+
+def test_the_stamp_tells_versions_of_a_file_apart(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    first = stamp_of(tmp_path / "a")
+    (tmp_path / "a").write_bytes(b"12")
+    assert stamp_of(tmp_path / "a") != first
+    assert stamp_of(tmp_path / "gone") == [0, 0]

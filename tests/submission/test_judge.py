@@ -1,0 +1,128 @@
+"""`hylle judge` joins predictions to photos by file: whatever their ids, folders and names, the score is that of the photos."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from place import Place
+
+from fusion.boxes import xyxy_to_xywh
+from photos import folds
+from photos.data import Dataset, read
+from submission import judge, judge_machine, sandbox
+from submission.outcome import Outcome
+from submission.run import find_photos
+
+
+def perfect_rows(dataset: Dataset) -> dict[bytes, list[dict]]:
+    """The annotations of each photo as predictions, by the photo's bytes."""
+    ids = [category.id for category in dataset.categories]
+    return {
+        photo.path.read_bytes(): [
+            {"category_id": ids[label], "bbox": xyxy_to_xywh(box[None])[0].tolist(), "score": 0.5}
+            for box, label in zip(photo.boxes, photo.labels, strict=True)
+        ]
+        for photo in dataset.photos
+    }
+
+
+@pytest.fixture
+def judged(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[judge.Judgement, list[dict]]]:
+    """Judges all photos of the set with a run.py that knows each photo by its bytes, and finds photos as ours does."""
+
+    def call() -> tuple[judge.Judgement, list[dict]]:
+        dataset = read(place.data)
+        by_bytes = perfect_rows(dataset)
+
+        def execute(_: Path, images: Path, output: Path, machine: object) -> Outcome:
+            photos = find_photos(images).items()
+            rows = [{"image_id": i} | row for i, path in photos for row in by_bytes[path.read_bytes()]]
+            output.write_text(json.dumps(rows))
+            return Outcome(predictions=len(rows), photos=len(photos))
+
+        here = [{"image_id": p.id} | row for p in dataset.photos for row in by_bytes[p.path.read_bytes()]]
+        monkeypatch.setattr(sandbox, "execute", execute)
+        monkeypatch.setattr(judge_machine, "judge_python", lambda: Path("python"))
+        monkeypatch.setattr(judge, "predict_here", lambda *_: here)
+        output = place.runs / "predictions.json"
+        judgement = judge.judge(place.root / "a.zip", dataset.photos, dataset.categories, output)
+        return judgement, json.loads(output.read_text())
+
+    return call
+
+
+def permute_ids(values: dict) -> None:
+    """Every photo keeps its boxes and gets the id of another one."""
+    ids = [image["id"] for image in values["images"]]
+    other = dict(zip(ids, np.roll(ids, 3).tolist(), strict=True))
+    for image in values["images"]:
+        image["id"] = other[image["id"]]
+    for annotation in values["annotations"]:
+        annotation["image_id"] = other[annotation["image_id"]]
+
+
+def rename(place: Place, names: list[str]) -> Callable[[dict], None]:
+    """The first photos of the set get other names, on the disk too."""
+
+    def change(values: dict) -> None:
+        for image, name in zip(values["images"], names, strict=False):
+            path = place.data / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (place.data / "images" / image["file_name"]).rename(path)
+            image["file_name"] = name
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda place: lambda values: None, [], id="ids as the names say"),
+        pytest.param(lambda place: permute_ids, ["10 of 10 photos would get another image id"], id="ids permuted"),
+        pytest.param(
+            lambda place: rename(place, ["a/7001.jpg", "b/7001.jpg"]),
+            ["1 of 10 photos would be skipped, their number came before (b/7001.jpg: 7001 as a/7001.jpg)"],
+            id="one base name in two folders",
+        ),
+        pytest.param(
+            lambda place: rename(place, ["oslo.jpg", "fjord æ.JPG"]),
+            ["2 of 10 photos would be skipped, no number in their name"],
+            id="names without a number",
+        ),
+    ],
+)
+def test_the_score_is_that_of_the_photos(
+    place: Place,
+    judged: Callable,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Place], Callable[[dict], None]],
+    said: list[str],
+) -> None:
+    place.change(change(place))
+    judgement, rows = judged()
+    assert judgement.scores.score == pytest.approx(1)
+    assert (judgement.boxes_px, judgement.score_difference) == (0, 0)
+    of_photo = {photo.id: len(photo.boxes) for photo in read(place.data).photos}
+    assert {i: sum(row["image_id"] == i for row in rows) for i in of_photo} == of_photo
+    out = capsys.readouterr().out
+    assert all(line in out for line in said)
+    assert ("judge's ids" in out) == bool(said)
+
+
+def test_a_run_that_fails_leaves_the_old_predictions(place: Place, judged: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged()
+    before = (place.runs / "predictions.json").read_bytes()
+    monkeypatch.setattr(sandbox, "execute", lambda *_: Outcome(problems=["exit code 1"]))
+    photos = read(place.data).photos
+    with pytest.raises(ValueError, match="exit code 1"):
+        judge.execute(place.root / "a.zip", photos, place.runs / "predictions.json")
+    assert (place.runs / "predictions.json").read_bytes() == before
+    assert not list(place.runs.glob("*.part"))
+
+
+def test_folds_say_what_the_judge_would_do_to_the_ids(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.change(permute_ids)
+    folds.split(read(place.data), place.root / "new", groups="photo")
+    assert "judge's ids: 10 of 10 photos would get another image id (img_00001.jpg: 1 for 8" in capsys.readouterr().out
