@@ -37,7 +37,7 @@ def test_boxes_in_the_test_part_alone_are_nothing_to_learn_from(tmp_path: Path) 
 
 def test_photos_boxes_names_and_sizes_are_counted_without_the_test_part(tmp_path: Path) -> None:
     write(tmp_path, "train", [(100, 50, [(0, 10, 20), (0, 20, 30)]), (200, 100, [(1, 40, 10)])])
-    write(tmp_path, "test", [(100, 50, [(2, 1, 1)] * 7)], first=3)
+    write(tmp_path, "test", [(100, 50, [(2, 5, 5)] * 7)], first=3)
     found = survey(read(tmp_path))
     assert (found.photos, found.test_photos, found.boxes, found.fullest) == (2, 1, 3, 2)
     assert (found.names, found.silent_names, found.categories, found.median_boxes) == (2, 1, 3, 1.5)
