@@ -35,7 +35,8 @@ def plan_lines(ledger: Ledger) -> list[str]:
         lines.append(f"  {name:{width}}  {part.epochs or '':>6}  {part.foreseen / 60:7.1f}  {taken}".rstrip())
     total, taken = sum(part.foreseen for part in ledger.parts.values()) / 60, ledger.spent / 60
     lines.append(f"  {'all':{width}}  {'':6}  {total:7.1f}  {taken:5.1f} of {ledger.minutes:g}")
-    if not taken and total < IDLE * AIM * ledger.minutes:
+    scaled = not (ledger.wishes.get("epochs") and ledger.wishes.get("crop_epochs"))
+    if scaled and not taken and total < IDLE * AIM * ledger.minutes:
         lines.append("  it ends before its minutes: that longer trainings help was not shown; a larger canvas may (--size)")
     return lines + [f"  {name}: {reason}" for name, reason in ledger.why.items()]
 
