@@ -1,5 +1,6 @@
 """Measure how fast this machine trains and looks, by short trainings with the engines of a fit, on its own photos."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, crops_of, shelf_r
 from stage2_classifier.pretrained import start as classifier_start
 
 NAME = "machine.json"
+SHORT_TRAINING = "machine_"  # a folder of a short training begins so
 SHARE = 0.05  # chosen: of the minutes, spent on measuring at most, beyond the smallest measurement
 BATCHES, EPOCHS = 2, 3  # chosen: of the detector's short training; the first epoch counts as its start
 STEPS = 4  # chosen: of the classifier's, after a first one that warms up
@@ -61,6 +63,8 @@ def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds:
     key, path = made_from(procedure), runs / NAME
     if path.is_file() and (kept := read_object(path)).get("made_from") == key:
         return parsed(kept["speeds"])
+    for left_over in runs.glob(f"{SHORT_TRAINING}*"):  # by a measurement that was killed
+        shutil.rmtree(left_over)
     labelled = [photo for photo in photos if len(photo.boxes)]
     say("machine: measuring short trainings of both stages")
     speeds = measure(runs, labelled, procedure, seconds, say)
@@ -145,7 +149,7 @@ def detector_times(config: Config, photos: Sequence[Photo], runs: Path) -> Detec
             return found
         return {"det_map50": 0.0}
 
-    with tempfile.TemporaryDirectory(dir=runs, prefix="machine_") as folder:
+    with tempfile.TemporaryDirectory(dir=runs, prefix=SHORT_TRAINING) as folder:
         out = Path(folder)
         weights = family.fit(engine.Job(config, parts, ["product"], out, lambda line: None, looked))
         network = family.for_export(family.load(weights), config)
