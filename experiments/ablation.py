@@ -132,13 +132,16 @@ def write_uncalibrated_copy(runs: Path, classifier: str) -> str:
 
 
 def as_records(result: AblationResult, name: str, command: str) -> list[dict[str, Any]]:
-    """For each ARM (a variant) gate.SET.ARM.det_map50, .cls_map50, .score, _minus_detector; and second_names.SET.gain."""
+    """For each ARM (a variant) gate.SET.ARM.det_map50, .cls_map50, .score, _minus_detector; and second_names.SET.gain.
+
+    Where no detector names it is _minus_raw.
+    """
     rows, n = [], result.n_photos
     setting = f"{result.setting}; gate adopted: {result.gate.policy}"
     for row in result.rows:
         variant = "further" if row.variant == ablation_variants.ADOPTED else re.sub(r"\W+", "_", row.variant).strip("_")
         triples = {f"{variant}.det_map50": row.det, f"{variant}.cls_map50": row.cls, f"{variant}.score": row.score,
-                   f"{variant}_minus_detector": row.minus_detector}  # fmt: skip
+                   f"{variant}_minus_{rows[0].variant}": row.minus_detector}  # fmt: skip
         rows += [records.figure(f"gate.{name}.{key}", records.Estimate(value, n, low, high), "mAP50", setting, command)
                  for key, (value, low, high) in triples.items()]  # fmt: skip
     gain = records.Estimate(result.further.value, n, result.further.low, result.further.high)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from experiments.figures.ablation_table import Variant
-from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
 from fusion.gate import POLICIES, Gate, choose_labels, detector_probabilities, mass_above
 from fusion.models import Model
@@ -19,16 +18,9 @@ from runs import record
 from runs.command import say
 from stage2_classifier import neighbours
 from stage2_classifier.crops import shelf_regions, studio_regions
-from stage2_classifier.gate.calibrate import (
-    EXPONENTS,
-    conformal_threshold,
-    fit_policies,
-    fit_policy,
-    named_boxes,
-    predictions,
-    true_names,
-)
-from stage2_classifier.gate.evidence import BoxesToName, Evidence, OutputCache, cached, no_progress, probabilities_at
+from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policies, fit_policy, named_boxes, predictions
+from stage2_classifier.gate.evidence import Evidence, cached, no_progress
+from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
 
 ADOPTED = "gate + further names"
 UNCALIBRATED = (1.0, 1e-6)  # temperature and floor of class evidence that is not calibrated
@@ -43,8 +35,12 @@ def variant(title: str, test: Sequence[Evidence], gate: Gate) -> Variant:
 
 
 def policies(valid: Sequence[Evidence], test: Sequence[Evidence], adopted: Gate) -> list[Variant]:
-    """Every policy, `detector` first, then the gate adopted, without and with further names."""
-    fitted = [variant(policy, test, gate) for policy, gate in fit_policies(list(POLICIES), valid).items()]
+    """Every policy, `detector` first, then the gate adopted, without and with further names.
+
+    Without class evidence all policies give the classifier's names, and `raw` stands for them.
+    """
+    tried = list(POLICIES) if any(e.merged.evidence is not None for e in valid) else ["raw"]
+    fitted = [variant(policy, test, gate) for policy, gate in fit_policies(tried, valid).items()]
     return [*fitted, variant("gate", test, replace(adopted, further=0)), variant(ADOPTED, test, adopted)]
 
 
@@ -54,11 +50,15 @@ def raw(title: str, valid: Sequence[Evidence], test: Sequence[Evidence]) -> Vari
 
 
 def uncalibrated(valid: Sequence[Evidence], test: Sequence[Evidence]) -> list[Variant]:
-    """`raw`, and `agree` with nothing fitted but its plausible set, on evidence of a classifier that is not calibrated."""
+    """`raw`, and `agree` with nothing fitted but its plausible set, on evidence of a classifier that is not calibrated.
+
+    `agree` is left out where there is no class evidence to agree with.
+    """
     rows, labels = named_boxes(valid)
     threshold = conformal_threshold(mass_above(detector_probabilities(rows, *UNCALIBRATED), labels), COVERAGE)
     agree = Gate("agree", *UNCALIBRATED, COVERAGE, threshold, name_exponent=EXPONENTS[0])
-    return [raw("raw, uncalibrated", valid, test), variant("agree, uncalibrated", test, agree)]
+    with_class_evidence = [variant("agree, uncalibrated", test, agree)] if len(rows) else []
+    return [raw("raw, uncalibrated", valid, test), *with_class_evidence]
 
 
 def knn(
@@ -113,18 +113,7 @@ def _knn_probabilities(gallery: neighbours.Embedded, queries: np.ndarray, n_name
 
 def oracles(runs: Path, ensemble: Ensemble, test: Sequence[Evidence]) -> list[Variant]:
     """Perfect names on the merged boxes, in their order; and the first classifier's names on perfect boxes."""
-    boxes = {e.photo.id: e.photo.boxes for e in test}
-    key = record.digest({photo_id: rows.tolist() for photo_id, rows in boxes.items()})
-    true_boxes = BoxesToName([e.photo for e in test], boxes, key)
-    rows = probabilities_at(true_boxes, ensemble.classifiers[0], len(ensemble.categories), OutputCache(runs, runs / "raw"))
-    perfect = [Evidence(e.photo, Detections(e.photo.boxes, np.ones(len(p), np.float32), e.photo.labels), p)
-               for e, p in zip(test, rows, strict=True)]  # fmt: skip
     named_rightly = [with_true_names(e, e.merged) for e in test]
-    box_oracle = replace(variant("box oracle (raw)", perfect, Gate("raw", name_exponent=0.5)), names=None)
+    perfect = on_true_boxes(runs, ensemble, test)
+    box_oracle = replace(variant("box oracle (raw)", perfect, ON_TRUE_BOXES), names=None)
     return [Variant("name oracle", named_rightly, [d.labels for d in named_rightly]), box_oracle]
-
-
-def with_true_names(evidence: Evidence, detections: Detections) -> Detections:
-    """`detections` with the true name wherever there is one: what perfect naming would score."""
-    truth = true_names(evidence.truth, detections.boxes)
-    return replace(detections, labels=np.where(truth >= 0, truth, detections.labels))

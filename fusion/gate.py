@@ -202,19 +202,18 @@ def _log_side(merged: Detections) -> npt.NDArray[np.float64]:
 
 
 def gate_input(merged: Detections, classifier: Floats | None, gate: Gate) -> GateInput | None:
-    """Both distributions, of one width; a missing one is replaced by a uniform one. None where both are missing.
+    """Both distributions, of one width; where one is missing, the other speaks for both. None where both are missing.
 
-    So is a row of the classifier that is not finite, by the detector's. The detector may know only the first of the
-    classifier's names; the others then have probability 0. The policy `detector` gets the detector's distribution twice, where
-    there is one. Raises ValueError where the detector knows more names than the classifier.
+    A row of the classifier that is not finite is replaced by the detector's, or without one by a uniform one. The detector may
+    know only the first of the classifier's names; the others then have probability 0. The policy `detector` gets the detector's
+    distribution twice, where there is one. Raises ValueError where the detector knows more names than the classifier.
     """
     if merged.evidence is None and classifier is None:
         return None
     if merged.evidence is None:
         assert classifier is not None
-        uniform = np.full_like(classifier, 1 / classifier.shape[1])
-        classifier = _fill_missing(classifier, uniform)
-        return GateInput(classifier if gate.policy == "detector" else uniform, classifier, merged)
+        only = _fill_missing(classifier, np.full_like(classifier, 1 / classifier.shape[1]))
+        return GateInput(only, only, merged)
     detector = detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
     if classifier is None:
         return GateInput(detector, detector, merged)

@@ -12,6 +12,7 @@ from hylle import (
     distill,
     enroll,
     fetch,
+    fit,
     folds,
     gate,
     judge,
@@ -29,6 +30,7 @@ from runs.command import MISTAKE
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
+    "fit": fit,
     "data": data,
     "folds": folds,
     "synth": synth,

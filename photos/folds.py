@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,20 @@ HELD_OUT = ("test", "valid")  # in the order in which missing ones take the fold
 
 @dataclass(frozen=True)
 class Settings:
-    """What a folds.json was made from: the data set's folder name, how scenes were found (--groups), folds, seed."""
+    """What a folds.json was made from: the data set's folder name, how scenes were found (--groups), folds, seed.
+
+    `pooled`: the parts train and valid that the set came with were dealt anew, together (`fitting.cross_fit`).
+    """
 
     data: str
     groups: str
     folds: int
     seed: int
+    pooled: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """As the file holds it: `pooled` where it is so."""
+        return {name: value for name, value in asdict(self).items() if name != "pooled" or value}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +92,7 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     missing = [part for part in HELD_OUT if part not in given]
     boxes = np.array([len(photo.boxes) for photo in dataset.photos])[free]  # (F,)
     count = _fold_count(boxes, scene[free], len(missing), settings.folds)
-    dealt = _balanced(boxes + 1, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
+    dealt = balanced(boxes + 1, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
     fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
     part = {photo.id: photo.part or "train" for photo in dataset.photos}
     for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True):
@@ -111,7 +119,7 @@ def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int
     return min(wanted, scenes_with_boxes)
 
 
-def _balanced(weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def balanced(weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties at random.
 
     The heaviest fold gets the last number, so that one scene that outweighs all others is trained on, not held out.
@@ -161,7 +169,7 @@ def save(path: Path, folds: Folds) -> None:
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps({**asdict(folds.settings), "photos": photos}, indent=1) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps({**folds.settings.as_json(), "photos": photos}, indent=1) + "\n", encoding="utf-8")
     beside.replace(path)
 
 
@@ -180,22 +188,22 @@ def load(path: Path, dataset: Dataset) -> Folds:
         raise FileNotFoundError(f"folds: {path} not found: make it with {made_by}")
     try:
         content = json.loads(path.read_bytes())
-        settings = Settings(**{field.name: content[field.name] for field in fields(Settings)})
+        settings = Settings(**{"pooled": False} | {key: value for key, value in dict(content).items() if key != "photos"})
         listed = {same_name(row["file"]): row for row in content["photos"]}
         rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
         known_bytes = {name: row[BYTES] for name, row in listed.items() if BYTES in row}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
-    _check(path, dataset, rows)
+    _check(path, dataset, rows, settings.pooled)
     _check_bytes(path, dataset, known_bytes)
     by_id = ({image_id: row[k] for image_id, *row in rows.values()} for k in range(3))
     return Folds(settings, dataset, *by_id)
 
 
-def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]]) -> None:
+def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], pooled: bool) -> None:
     """DataError unless the rows are exactly the photos, with their ids and the parts they came with."""
     photos = {photo.name: photo for photo in dataset.photos}
-    wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, *rows[name][:2])]
+    wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, *rows[name][:2], pooled)]
     wrong += [name for name in rows if name not in photos]
     if wrong:
         raise DataError(
@@ -222,8 +230,10 @@ def fingerprint(path: Path) -> str:
     return record.digest(content | {"photos": photos})
 
 
-def _agrees(photo: Photo, image_id: object, part: object) -> bool:
-    return image_id == photo.id and part in (PARTS if photo.part in (None, "train") else (photo.part,))
+def _agrees(photo: Photo, image_id: object, part: object, pooled: bool) -> bool:
+    free = photo.part in (None, "train")
+    allowed = PARTS if free else ("train", "valid") if pooled and photo.part == "valid" else (photo.part,)
+    return image_id == photo.id and part in allowed
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------
@@ -236,7 +246,7 @@ def find_scenes(dataset: Dataset, groups: str) -> np.ndarray:
     return np.arange(len(dataset.photos)) if groups == "photo" else scenes.from_csv(Path(groups), dataset)
 
 
-def _groups_setting(groups: str) -> str:
+def groups_setting(groups: str) -> str:
     """`--groups` as recorded in `Settings`: a file by its name and content, not by its path."""
     if groups in ("auto", "photo"):
         return groups
@@ -247,7 +257,7 @@ def _groups_setting(groups: str) -> str:
 def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, seed: int = 0, force: bool = False) -> Folds:
     """Make or reuse RUNS/folds.json, and say what it and the set hold; arguments as the command's flags, `count` as --folds."""
     refuse_file(runs)
-    settings = Settings(dataset.root.resolve().name, _groups_setting(groups), count, seed)
+    settings = Settings(dataset.root.resolve().name, groups_setting(groups), count, seed)
     tell(dataset)
     folds, reused = make(dataset, runs / NAME, groups, settings, force)
     command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")

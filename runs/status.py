@@ -57,7 +57,8 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 def rows(runs: Path, now: float) -> list[Row]:
     """The trainings in a run folder, the one that moved last first; `now` in seconds since 1970."""
-    trainings = [row(path.parent, runs, now) for path in runs.glob("*/begun.json")]
+    begun = [path for pattern in ("*/begun.json", "cross_fit/*/*/begun.json") for path in runs.glob(pattern)]
+    trainings = [row(path.parent, runs, now) for path in begun]
     return sorted(trainings, key=lambda row: row.minutes)
 
 
@@ -70,7 +71,7 @@ def first_command(runs: Path) -> str:
 
 def row(out: Path, runs: Path, now: float) -> Row:
     """What the training in OUT has come to."""
-    name = f"{runs.name}/{out.name}"
+    name = f"{runs.name}/{out.relative_to(runs)}"
     done, progress = out / "run.json", out / "progress.json"
     if done.is_file():
         return Row(name, "finished", reached(read_object(done).get("metrics", {})), (now - done.stat().st_mtime) / 60)

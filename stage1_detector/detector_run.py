@@ -41,6 +41,7 @@ class DetectorRun:
     pretrained: Annotated[Path | None, Flag(HELP)] = None
     synthetic: Annotated[Path | None, Flag("folder of synthetic photos, as hylle synth writes it")] = None
     trust: Annotated[Path | None, Flag("a weights file from elsewhere, or its folder, whose pickled code may run")] = None
+    refit: Annotated[bool, Flag("train on all photos: none is in valid, and nothing is scored")] = False
     resume: Annotated[bool, Flag("go on with a stopped run")] = False
     force: Annotated[bool, Flag("start again, replacing what is there")] = False
 
@@ -71,7 +72,7 @@ def train_detector(
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
     request = with_weights_file(request, config, leads)
     settings = settings_of(request, config, parts) | also
-    classes, out, pretrained, resume = request.classes, request.out, request.pretrained, request.resume
+    out, resume = request.out, request.resume
     if record.finished(out, settings, request.force):
         return reused(request, leads)
     record.refuse_unfinished(out, resume, request.force)
@@ -79,22 +80,41 @@ def train_detector(
 
     family = family or families.FAMILIES[config.family]
     synthetic = refuse_or_read(request, config, family, parts)
-    photos, started = {part: parts.labelled(part) for part in ("train", "valid")}, time.time()
+    photos, started = photos_of(parts, request), time.time()
     distributed = distributed or engine.SINGLE_PROCESS
     distributed.all_gather(None)  # all have looked before the first writes
+    progress = progress_line(out, request.classes, leads)
     if leads:
         begin(request, settings, parts, starting_weights(request, config, teachers))
-    progress = progress_line(out, classes, leads)
-    for line in plan_in_words(config, photos["train"]):
-        progress(line)
+        for line in plan_in_words(config, photos["train"]):
+            progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
-    scorer = validation.network_score(config, described, photos["valid"], n_categories)
-    weights = family.fit(engine.Job(config, photos, names, out, progress, scorer, pretrained, resume, synthetic, distributed))
+    scorer = None if request.refit else validation.network_score(config, described, photos["valid"], n_categories)
+    job = engine.Job(config, photos, names, out, progress, scorer, request.pretrained, resume, synthetic, distributed)
+    weights = family.fit(job)
     if leads:
-        metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
-        record.write_run(out, settings, metrics | {"minutes": (time.time() - started) / 60})
+        if request.refit:
+            metrics = validation.finish_unscored(family.load(weights), out, config, described, photos["train"])
+        else:
+            metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
+        length = {"epochs": engine.epochs(config, len(photos["train"])), "minutes": (time.time() - started) / 60}
+        record.write_run(out, settings, metrics | length)
     return out / "model.onnx"
+
+
+def photos_of(parts: folds.Folds, request: DetectorRun) -> dict[str, tuple[Photo, ...]]:
+    """The photos to train on and to validate by; of a refit all are trained on. ValueError for a part without boxes."""
+    held_out = parts.photos("valid") if request.refit else parts.labelled("valid")
+    return {"train": parts.labelled("train"), "valid": held_out}
+
+
+def refuse_refit(config: Config, parts: folds.Folds) -> None:
+    """Raises ValueError where a refit would leave photos out, or be to choose an epoch by none."""
+    if held_out := len(parts.photos("valid")):
+        raise ValueError(f"--refit: got folds with {held_out} photos in valid, must be none: hylle fit makes such folds")
+    if config.patience:
+        raise ValueError(f"--refit: got --patience {config.patience}, must be 0: there is no valid part to choose an epoch by")
 
 
 def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> DetectorRun:
@@ -130,6 +150,7 @@ def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dic
         "folds": folds.fingerprint(request.folds),
         "synthetic": synthetic and [record.fingerprint(synthetic / COCO_FILE), fingerprint.of_folder(synthetic / "images")],
     }
+    made_from |= {"refit": True} if request.refit else {}
     categories = None if request.classes == "one" else parts.dataset.categories
     return settings | made_from | fingerprint.of_training(parts.photos("train"), parts.photos("valid"), categories)
 
@@ -161,7 +182,10 @@ def read_parts(request: DetectorRun, config: Config) -> folds.Folds:
     if (request.synthetic is None) != (config.synthetic_ratio == 0):
         given = f"{request.synthetic} with --synthetic-ratio {config.synthetic_ratio}"
         raise ValueError(f"--synthetic: got {given}, give both or neither")
-    return folds.load(request.folds, read(request.data))
+    parts = folds.load(request.folds, read(request.data))
+    if request.refit:
+        refuse_refit(config, parts)
+    return parts
 
 
 def last_weights(request: DetectorRun) -> Path:

@@ -30,6 +30,7 @@ class Job(Generic[ConfigT]):
         out: the run's folder; weights go to OUT/weights/{best,last}.pt.
         progress: is called with each line to show.
         score: metrics of a network on the valid photos; the first one counts, and selects the epoch if `config.patience` > 0.
+            None where all photos are trained on: nothing is scored.
         pretrained: a file of weights to start from.
         resume: go on from OUT/weights/last.pt.
         synthetic: photos of which so many join in each epoch as `config.synthetic_ratio` says, others each time.
@@ -41,7 +42,7 @@ class Job(Generic[ConfigT]):
     names: list[str]
     out: Path
     progress: Progress
-    score: Score
+    score: Score | None
     pretrained: Path | None = None
     resume: bool = False
     synthetic: tuple[Photo, ...] = ()

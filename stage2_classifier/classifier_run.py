@@ -19,7 +19,8 @@ from stage2_classifier.config import ClassifierConfig, columns
 from stage2_classifier.pretrained import start
 
 CROPS = ("shelf", "studio", "both")
-OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json")  # of a run that is replaced
+# Of a run that is replaced.
+OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json", "held_out.npz")
 
 
 class Plan(NamedTuple):
@@ -43,6 +44,9 @@ class ClassifierRun:
     folds: Annotated[int, Flag("train that many detectors and learn from their out-of-fold boxes too")] = 0
     detector_weights: Annotated[Path | None, Flag("for --folds: R/one's --pretrained, if it had one")] = None
     quick: Annotated[bool, Flag("a rehearsal: 1 epoch on 32 px crops")] = False
+    refit: Annotated[
+        Path | None, Flag("train on all photos, none in valid; the folder of the folds' runs, whose held-out crops calibrate")
+    ] = None
     resume: Annotated[bool, Flag("go on with a stopped run")] = False
     force: Annotated[bool, Flag("start again, replacing what is there")] = False
 
@@ -69,6 +73,8 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     """
     if request.detector_weights and not request.folds:
         raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
+    if request.refit and request.folds:
+        raise ValueError(f"--folds: got {request.folds} with --refit, which takes the boxes of its own folds")
     if request.crops != "shelf":
         refuse_without_studio_photos(request)
     refuse_missing(request.pretrained)
@@ -86,7 +92,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
 
     outputs = columns(config, [category.name for category in parts.dataset.categories])
     network = model.build(config, outputs, request.pretrained)
-    parts.labelled("valid")  # refuses an empty one before the work begins
+    refuse_unmeasured(request, config, parts)
     if (detector := request.runs / "one" / "model.onnx").is_file():
         Model(detector)  # refuses one that cannot be loaded, likewise
     record.begin(out, settings, request.resume, [out / file for file in OLD])
@@ -95,6 +101,19 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     metrics = learning.learn(network, request, config, parts)
     record.write_run(out, settings, metrics)
     return out / "model.onnx"
+
+
+def refuse_unmeasured(request: ClassifierRun, config: ClassifierConfig, parts: folds.Folds) -> None:
+    """Raises ValueError before the work begins, where there are no held-out crops to calibrate on."""
+    if request.refit is None:
+        parts.labelled("valid")
+        return
+    if held_out := len(parts.photos("valid")):
+        raise ValueError(f"--refit: got folds with {held_out} photos in valid, must be none: hylle fit makes such folds")
+    from stage2_classifier import pooled_folds
+
+    width = columns(config, [category.name for category in parts.dataset.categories]).width
+    pooled_folds.read(request.refit, request.out.name, parts, width)
 
 
 def with_weights_file(request: ClassifierRun, model: str) -> ClassifierRun:
@@ -128,6 +147,10 @@ def settings_of(request: ClassifierRun, config: ClassifierConfig, parts: folds.F
         "out_of_fold": fold_settings(request.runs, request.plan, parts) if request.folds else None,
         "studio files": studio and fingerprint.of_folder(studio),
     }
+    if request.refit:
+        from stage2_classifier import pooled_folds
+
+        made_from["folds' runs"] = pooled_folds.fingerprint(request.refit, request.out.name)
     train, valid = parts.photos("train"), parts.photos("valid")
     return asdict(config) | made_from | fingerprint.of_training(train, valid, parts.dataset.categories)
 
@@ -138,7 +161,7 @@ def run_name(name: str | None, crops: str) -> str:
     >>> run_name(None, "shelf"), run_name("second", "shelf")
     ('classifier_shelf', 'second')
     """
-    taken = ("one", "all", "oof", ".", "..", "")
+    taken = ("one", "all", "oof", "cross_fit", ".", "..", "")
     if name is not None and (name in taken or Path(name).name != name):
-        raise ValueError(f"--name: got {name!r}, must be the name of a folder, and none of one, all, oof")
+        raise ValueError(f"--name: got {name!r}, must be the name of a folder, and none of one, all, oof, cross_fit")
     return name or f"classifier_{crops}"

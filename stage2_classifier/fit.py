@@ -40,10 +40,11 @@ class TrainingCrops(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The averaged model in eval mode, and the share of the steps' time that was spent waiting for crops."""
+    """The averaged model in eval mode, the share of the steps' time that was spent waiting for crops, and its epochs."""
 
     model: Classifier
     loader_share: float
+    epochs: int = 0
 
 
 @dataclass
@@ -89,7 +90,7 @@ def fit(
             if (epoch + 1) % max(1, epochs // PROGRESS_LINES) == 0:
                 share = training.clock.share
                 progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  loader {share:.1%}  {left:.1f} min left")
-    return Fitted(training.average.module.cpu().eval(), training.clock.share)
+    return Fitted(training.average.module.cpu().eval(), training.clock.share, epochs)
 
 
 def schedule(n_products: int, config: ClassifierConfig) -> tuple[int, int]:

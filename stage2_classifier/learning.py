@@ -14,12 +14,13 @@ from photos.folds import Folds
 from photos.studio import studio_folder
 from runs import record
 from runs.command import say
-from stage2_classifier import cross_fitting, reliability, scaling
+from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling
 from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import TrainingCrops, fit
+from stage2_classifier.held_out import HeldOut
 from stage2_classifier.model import Classifier, normalised, to_input
 from stage2_classifier.out_of_fold import (
     NO_BOXES,
@@ -31,11 +32,16 @@ from stage2_classifier.out_of_fold import (
     with_detected,
 )
 
+PARITY_CROPS = 16  # chosen: on which ONNX and torch are compared
+
 
 def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, parts: Folds) -> dict[str, Any]:
     """Train `model`, export it to model.onnx in the folder of `request`, and return the metrics."""
     started, title, out = time.time(), request.title, request.out
-    photos = photos_with_detections(out.parent, parts, model.columns, config, request.plan)
+    if request.refit:
+        photos = photos_of_refit(request.refit, parts, model.columns, config)
+    else:
+        photos = photos_with_detections(out.parent, parts, model.columns, config, request.plan)
     regions = gather(request, parts.dataset, photos.train, config)
     error = np.round(photos.error, 3).tolist()
     say(f"{title}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {error}")
@@ -46,14 +52,18 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
 
     crops = TrainingCrops(regions, photos.error)
     fitted = fit(model, crops, config, out / "last.pt", progress, request.resume)
-    metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
+    if request.refit:
+        metrics = finish_refit(fitted.model, request, config, parts, crops)
+    else:
+        metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
     say(
-        f"{title}: valid accuracy {metrics['valid_accuracy']:.3f}, calibrated by {metrics['calibration']}, "
+        f"{title}: {accuracy_in_words(metrics)}, calibrated by {metrics['calibration']}, "
         f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
     )
-    if metrics["calibration"] in scaling.CHANGES_NAMES:
+    if metrics["calibration"] in scaling.CHANGES_NAMES and not request.refit:
         say(f"{title}: {flattery(metrics)}; the gate is fitted on the latter")
-    return metrics | {"loader_share": fitted.loader_share, "minutes": (time.time() - started) / 60}
+    metrics |= {"loader_share": fitted.loader_share, "epochs": fitted.epochs}
+    return metrics | {"minutes": (time.time() - started) / 60}
 
 
 class TrainingPhotos(NamedTuple):
@@ -83,6 +93,14 @@ def photos_with_detections(runs: Path, parts: Folds, outputs: Columns, config: C
     )
 
 
+def photos_of_refit(cross_fit: Path, parts: Folds, outputs: Columns, config: ClassifierConfig) -> TrainingPhotos:
+    """All photos to learn from, none to calibrate on; boxes and their error are of the detectors that left the photo out."""
+    train = parts.labelled("train")
+    detections = pooled_folds.boxes_of_detectors(cross_fit, train, parts)
+    error = measured_error(train, detections)
+    return TrainingPhotos(background(train, detections, outputs, config.seed), (), error)
+
+
 def gather(request: ClassifierRun, dataset: Dataset, photos: Sequence[Photo], config: ClassifierConfig) -> list[Region]:
     """The regions that `request.crops` asks for; boxes of no product, where `photos` have them, are always included."""
     crops, n_names = request.crops, len(dataset.categories)
@@ -102,20 +120,63 @@ def finish(
     model: Classifier, out: Path, config: ClassifierConfig, parts: Folds, photos: Sequence[Photo], error: np.ndarray
 ) -> dict[str, Any]:
     """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
-    rng, held_out = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
+    rng, regions = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
     form = CropFormat(config.size, config.margin, config.fit)
-    crops = crops_of(held_out, np.arange(len(held_out)), error, form, rng)
-    labels = np.array([region.label for region in held_out])
+    crops = crops_of(regions, np.arange(len(regions)), error, form, rng)
+    labels = np.array([region.label for region in regions])
     n_boxes = [len(photo.boxes) for photo in photos]
     groups = np.repeat([parts.scene[photo.id] for photo in photos], n_boxes)
-    logits = predict(model, crops)
+    logits, photo_ids = predict(model, crops), np.repeat([photo.id for photo in photos], n_boxes)
+    held_out.write(out, HeldOut(logits, labels, photo_ids))
     fitted = scaling.choose_scaling(logits, labels, groups, rng)
     crossed = cross_fitting.cross_fit(fitted.method, logits, labels, groups, rng)
-    cross_fitting.write(out, fitted, crossed, np.repeat([photo.id for photo in photos], n_boxes))
-    sidecar = {
+    cross_fitting.write(out, fitted, crossed, photo_ids)
+    described = sidecar(model, config, parts.dataset) | fitted.sidecar()
+    parity = export_classifier(model, out / "model.onnx", described, crops[:PARITY_CROPS])
+    return {"parity": parity} | calibration_metrics(Valid(logits, labels, model.columns.names), fitted, crossed)
+
+
+def finish_refit(
+    model: Classifier, request: ClassifierRun, config: ClassifierConfig, parts: Folds, trained_on: TrainingCrops
+) -> dict[str, Any]:
+    """Export a classifier that all photos were trained on, calibrated by what the folds' classifiers make of crops held out.
+
+    The metrics "held_out" are those of the folds' classifiers; this one is not scored, as nothing is held out from it.
+    """
+    assert request.refit is not None
+    rng, out = np.random.default_rng(config.seed), request.out
+    pooled = pooled_folds.read(request.refit, out.name, parts, model.columns.width)
+    groups = np.array([parts.scene[photo] for photo in pooled.photos.tolist()])
+    fitted = scaling.choose_scaling(pooled.logits, pooled.labels, groups, rng)
+    crossed = cross_fitting.cross_fit(fitted.method, pooled.logits, pooled.labels, groups, rng)
+    cross_fitting.write(out, fitted, None, pooled.photos)  # no photo of these is evidence from this classifier
+    (out / held_out.NAME).unlink(missing_ok=True)
+    form = CropFormat(config.size, config.margin, config.fit)
+    picks = np.arange(min(PARITY_CROPS, len(trained_on.regions)))
+    crops = crops_of(trained_on.regions, picks, trained_on.box_error, form, rng)
+    parity = export_classifier(model, out / "model.onnx", sidecar(model, config, parts.dataset) | fitted.sidecar(), crops)
+    of_folds = calibration_metrics(Valid(pooled.logits, pooled.labels, model.columns.names), fitted, crossed)
+    return {"parity": parity, "calibration": fitted.method, "temperature": fitted.temperature, "held_out": of_folds}
+
+
+def accuracy_in_words(metrics: dict[str, Any]) -> str:
+    """How many crops that were not trained on are named rightly, and by whom.
+
+    >>> accuracy_in_words({"valid_accuracy": 0.8}), accuracy_in_words({"held_out": {"valid_accuracy": 0.8}})
+    ('valid accuracy 0.800', "trained on all photos; the folds' classifiers name 0.800 of the crops left out rightly")
+    """
+    if "held_out" in metrics:
+        share = metrics["held_out"]["valid_accuracy"]
+        return f"trained on all photos; the folds' classifiers name {share:.3f} of the crops left out rightly"
+    return f"valid accuracy {metrics['valid_accuracy']:.3f}"
+
+
+def sidecar(model: Classifier, config: ClassifierConfig, dataset: Dataset) -> dict[str, Any]:
+    """What run.py must know about the classifier, but for its calibration."""
+    return {
         "task": "classifier",
         "family": "timm",
-        "categories": [c.id for c in parts.dataset.categories],
+        "categories": [c.id for c in dataset.categories],
         "size": config.size,
         "mean": list(model.normalisation.mean),
         "std": list(model.normalisation.std),
@@ -123,8 +184,6 @@ def finish(
         "fit": config.fit,
         "background": model.columns.background,
     }
-    parity = export_classifier(model, out / "model.onnx", sidecar | fitted.sidecar(), crops[:16])
-    return {"parity": parity} | calibration_metrics(Valid(logits, labels, model.columns.names), fitted, crossed)
 
 
 class Valid(NamedTuple):

@@ -30,6 +30,7 @@ PHOTOS = 16  # as many as `hylle demo --quick` draws
 
 # What makes a command quick: its verb or module, and the flags that it is given besides, or instead of the written ones.
 QUICK: dict[str, dict[str, str | None]] = {
+    "fit": {"--size": "160", "--crop-size": "32", "--epochs": "1", "--crop-epochs": "1", "--folds": "2"},
     "train-detector": {"--quick": None, "--device": "cpu"},
     "train-classifier": {"--quick": None},
     "synth": {"--count": "12"},

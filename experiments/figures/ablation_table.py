@@ -88,7 +88,7 @@ def count(before: list[np.ndarray] | None, after: list[np.ndarray] | None, true:
 def show(rows: Sequence[Row], title: str) -> None:
     """Print the table."""
     table = Table(title=title)
-    for column in ("names from", "det mAP50", "cls mAP50", "score", "minus detector", "changed", "fixed", "broken"):
+    for column in ("names from", "det mAP50", "cls mAP50", "score", f"minus {rows[0].variant}", "changed", "fixed", "broken"):
         table.add_column(column, justify="left" if column == "names from" else "right", no_wrap=True)
     for row in rows:
         cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
@@ -107,7 +107,8 @@ def signed(triple: Triple) -> str:
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table as markdown."""
-    lines = ["| names from | det mAP50 | cls mAP50 | score | minus detector | changed | fixed | broken |", "|" + " --- |" * 8]
+    first = f"minus {rows[0].variant}"
+    lines = [f"| names from | det mAP50 | cls mAP50 | score | {first} | changed | fixed | broken |", "|" + " --- |" * 8]
     for row in rows:
         cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
         cells += [signed(row.minus_detector), *(str(n) for n in (row.changed, row.fixed, row.broken))]
@@ -128,6 +129,6 @@ def draw(rows: Sequence[Row], path: Path, title: str) -> None:
         axes.plot(value, y, "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [row.variant for row in reversed(rows)])
-    axes.set_xlabel("score minus that of the detector's names, 95 % interval")
+    axes.set_xlabel(f"score minus that of {rows[0].variant}, 95 % interval")
     axes.set_title(title, fontsize=10)
     figure.savefig(path, dpi=110)

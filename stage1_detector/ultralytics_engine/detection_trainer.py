@@ -35,7 +35,7 @@ class TrainerOptions(NamedTuple):
         names: of the classes.
         max_det: detections kept for a photo; RT-DETR has at least as many queries.
         n_synthetic: how many of train's photos whose names begin with SYNTHETIC join in an epoch.
-        score: metrics of a network, of which the first one counts.
+        score: metrics of a network, of which the first one counts; None: nothing is scored.
         selects_epoch: whether it selects the epoch; else the last one is taken.
         weights: a file of tensors alone to start from.
     """
@@ -44,7 +44,7 @@ class TrainerOptions(NamedTuple):
     names: list[str]
     max_det: int
     n_synthetic: int
-    score: Score
+    score: Score | None
     selects_epoch: bool = False
     weights: Path | None = None
 
@@ -113,7 +113,13 @@ class ExtendedTrainer(DetectionTrainer):
         return with_sampler(loader, sampler)
 
     def validate(self) -> tuple[dict[str, float], float]:
-        """Our score of the averaged weights: after every epoch if it selects one of them, else VALIDATIONS_PER_RUN times."""
+        """Our score of the averaged weights: after every epoch if it selects one of them, else VALIDATIONS_PER_RUN times.
+
+        Where nothing is scored, all epochs are alike.
+        """
+        if self.options.score is None:
+            self.metrics, self.fitness, self.best_fitness = {}, 0.0, 0.0
+            return self.metrics, self.fitness
         interval = validation_interval(self.options.selects_epoch, self.epochs)
         if (self.epoch + 1) % interval == 0 or self.fitness is None:
             network = deepcopy(unwrapped(self.ema.ema)).float().eval()

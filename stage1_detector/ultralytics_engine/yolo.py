@@ -110,7 +110,8 @@ def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
     """What the trainer takes beyond ultralytics' arguments; lays the photos out in OUT/photos."""
     photos, folder, agnostic = job.photos, job.out / "photos", job.is_class_agnostic
     n_synthetic = synthetic_per_epoch(job.config, len(photos["train"]), len(job.synthetic))
-    folders = {part: link_photos(photos[part], folder / part, agnostic) for part in ("train", "valid")}
+    linked = photos | {"valid": photos["valid"] or photos["train"][:1]}  # ultralytics loads some; without a score none is used
+    folders = {part: link_photos(linked[part], folder / part, agnostic) for part in ("train", "valid")}
     if job.config.synthetic_ratio:
         link_photos(job.synthetic, folder / "train", agnostic, prefix=SYNTHETIC)
     return TrainerOptions(

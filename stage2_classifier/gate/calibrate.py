@@ -23,7 +23,8 @@ from fusion.gate import (
     ranked,
 )
 from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, counted, greedy_hits, match, scores
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.evidence import Evidence, models_of
+from stage2_classifier.gate.quantiles import scores_as_quantiles
 from stage2_classifier.scaling import detector_scale
 
 # Of equal scores the first listed wins: what CONTEST.md measured as best, and the set that excludes no name. Only the ratio of
@@ -106,7 +107,8 @@ def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
         return gates[0]
     by_photo = [decisions(e, gates, Ensemble.most // max(1, len(evidence))) for e in evidence]
     truths, n = [e.truth for e in evidence], n_categories(evidence)
-    values = [scores(match(truths, of_gate, n)).score for of_gate in zip(*by_photo, strict=True)]
+    models = models_of(evidence)
+    values = [scores(match(truths, ranked_apart(of_gate, models), n)).score for of_gate in zip(*by_photo, strict=True)]
     return gates[int(np.argmax(values))]
 
 
@@ -222,5 +224,11 @@ def n_categories(evidence: Sequence[Evidence]) -> int:
 
 
 def score(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> float:
-    """0.7 det + 0.3 cls mAP50 of the decisions."""
-    return scores(match([e.truth for e in evidence], predictions(evidence, gates), n_categories(evidence))).score
+    """0.7 det + 0.3 cls mAP50 of the decisions; photos that different models speak of are each ranked among their own."""
+    decided = ranked_apart(predictions(evidence, gates), models_of(evidence))
+    return scores(match([e.truth for e in evidence], decided, n_categories(evidence))).score
+
+
+def ranked_apart(decided: Sequence[Detections], models: np.ndarray) -> Sequence[Detections]:
+    """The decisions on P photos, those of each of `models` (P,) ranked among their own; of one model as they are."""
+    return scores_as_quantiles(decided, models) if models.any() else decided

@@ -1,8 +1,10 @@
 """Which policy the gate gets, and whether it may change a name at all: nested, scene-grouped cross-validation.
 
 Every gate is judged on photos it was not fitted on. Groups of scenes take turns: the outer turns judge the whole procedure,
-the choice among the policies included; the inner turns, within the others, make that choice. A policy is adopted only when the
-lower end of the procedure's 95 % interval over `detector` is above 0; else the detector keeps its names, and nothing is lost.
+the choice among the policies included; the inner turns, within the others, make that choice. Where different models looked at
+different photos, a turn holds photos of one model's only. A policy is adopted only when the lower end of the procedure's 95 %
+interval over `detector` is above 0; else the detector keeps its names, and nothing is lost. Without a class-aware detector
+there is no such name to keep: the classifier's is the only one, and the policy is `raw`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from fusion.gate import Gate
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
 from stage2_classifier.gate.calibrate import fit_policies, fit_policy, n_categories, predictions
-from stage2_classifier.gate.evidence import Evidence, Progress, no_progress
+from stage2_classifier.gate.evidence import Evidence, Progress, models_of, no_progress
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
 Fitted = TypeVar("Fitted")
@@ -37,10 +39,20 @@ def resampling_groups(scenes: np.ndarray) -> tuple[np.ndarray, str]:
     return np.arange(len(scenes)), "photos"
 
 
-def turns(groups: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """A turn in 0..count-1 for each photo; photos of one group share theirs."""
-    names, index = np.unique(groups, return_inverse=True)
-    return (rng.permutation(len(names)) % min(count, len(names)))[index]
+def turns(groups: np.ndarray, count: int, rng: np.random.Generator, models: np.ndarray | None = None) -> np.ndarray:
+    """The turn (P,) of each photo, of `count` or the next multiple of the number of `models`; a group's photos share theirs.
+
+    All photos of a turn are of one of `models` (P,), as its scores are ranked together. ValueError for a group of several.
+    """
+    models = np.zeros(len(groups), np.int64) if models is None else models
+    if len(np.unique(groups)) < len(set(zip(groups.tolist(), models.tolist(), strict=True))):
+        raise ValueError("turns: got photos of one scene that different models looked at, must be the same models")
+    turn, kinds = np.zeros(len(groups), np.int64), np.unique(models)
+    each = -(-count // max(1, len(kinds)))
+    for k, kind in enumerate(kinds):
+        names, index = np.unique(groups[models == kind], return_inverse=True)
+        turn[models == kind] = k * each + (rng.permutation(len(names)) % min(each, len(names)))[index]
+    return turn
 
 
 def by_turns(
@@ -72,7 +84,7 @@ def cross_fitted_scores(
     evidence: Sequence[Evidence], groups: np.ndarray, seed: int, fit: FitPolicies = fit_policies
 ) -> dict[str, float]:
     """The score of each of TRIED on photos it was not fitted on, INNER turns, the same for all."""
-    turn = turns(groups, INNER, np.random.default_rng(seed))
+    turn = turns(groups, INNER, np.random.default_rng(seed), models_of(evidence))
     fitted = by_turns(lambda others, _: fit(TRIED, others), evidence, groups, turn)
     gates = {policy: [by_policy[policy] for by_policy in fitted] for policy in TRIED}
     return {policy: scores(match_by_quantile(evidence, gates[policy], turn)).score for policy in TRIED}
@@ -98,14 +110,17 @@ def counted(progress: Progress, total: int) -> FitPolicies:
     return fit
 
 
-def fits_in_all(scenes: np.ndarray, turn: np.ndarray) -> int:
+def fits_in_all(scenes: np.ndarray, turn: np.ndarray, models: np.ndarray) -> int:
     """How often `choose_gate` fits policies on a set of photos: for each outer turn, and for all photos, the inner turns and 1.
 
-    >>> fits_in_all(np.arange(50), np.arange(50) % 5)
+    >>> fits_in_all(np.arange(50), np.arange(50) % 5, np.zeros(50, int))
     24
     """
-    n_scenes = [len(np.unique(scenes[turn != k])) for k in np.unique(turn)] + [len(np.unique(scenes))]
-    return sum(1 + (min(INNER, n) if n >= 2 else 0) for n in n_scenes)
+    n_fits = 0
+    for fitted_on in [turn != k for k in np.unique(turn)] + [turn >= 0]:
+        inner = turns(scenes[fitted_on], INNER, np.random.default_rng(0), models[fitted_on])
+        n_fits += 1 + (len(np.unique(inner)) if len(np.unique(scenes[fitted_on])) >= 2 else 0)
+    return n_fits
 
 
 def first_of_the_best(scores: dict[str, float]) -> str:
@@ -118,15 +133,27 @@ def first_of_the_best(scores: dict[str, float]) -> str:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Photos, by id, and the gate that the procedure made of the photos of the other turns."""
+
+    photos: list[int]
+    gate: Gate
+
+
+@dataclass(frozen=True)
 class Choice:
     """The gate adopted and why: the procedure's gain over `detector` on held-out scenes, the gate that the
     procedure offered, and each policy's cross-fitted score.
+
+    `turns` are of the procedure where it is adopted, else of `detector`: under their gates every photo is decided by what did
+    not see it. There are none with fewer than two scenes.
     """
 
     gate: Gate
     gain: Interval | None
     offered: Gate
     scores: dict[str, float] = field(default_factory=dict)
+    turns: list[Turn] = field(default_factory=list)
 
 
 def choose_gate(
@@ -141,16 +168,37 @@ def choose_gate(
         rng: deals the turns and draws the bootstrap.
         progress: is told how many of all fits are done.
     """
+    models = models_of(evidence)
+    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng, models)
+    if all(e.merged.evidence is None for e in evidence) and any(e.probabilities is not None for e in evidence):
+        return only_policy("raw", evidence, scenes, turn)
     if all(e.probabilities is None for e in evidence) or len(np.unique(scenes)) < LEAST:
-        keep = fit_policy("detector", evidence)
-        return Choice(with_further(keep), None, keep)
-    seed, turn = int(rng.integers(2**32)), turns(scenes, OUTER, rng)
-    fit = counted(progress, fits_in_all(scenes, turn))
+        return only_policy("detector", evidence, scenes, turn)
+    fit = counted(progress, fits_in_all(scenes, turn, models))
     nested = by_turns(lambda others, g: select(others, g, seed, fit), evidence, scenes, turn)
-    matches = [match_by_quantile(evidence, gates, turn) for gates in ([s.offered for s in nested], [s.keep for s in nested])]
+    offered_in_turns, kept_in_turns = [s.offered for s in nested], [s.keep for s in nested]
+    matches = [match_by_quantile(evidence, gates, turn) for gates in (offered_in_turns, kept_in_turns)]
     gain = widened(bootstrap(*matches, scenes, rng), *matches, scenes)
     offered, keep, by_policy = select(evidence, scenes, seed, fit)
-    return Choice(with_further(offered if gain.low > 0 else keep), gain, offered, by_policy)
+    adopted = gain.low > 0
+    judged = as_turns(evidence, offered_in_turns if adopted else kept_in_turns, turn)
+    return Choice(with_further(offered if adopted else keep), gain, offered, by_policy, judged)
+
+
+def only_policy(policy: str, evidence: Sequence[Evidence], scenes: np.ndarray, turn: np.ndarray) -> Choice:
+    """The choice where there is only one: `policy`, with its cross-fitted score where there are two turns or more."""
+    gate = fit_policy(policy, evidence)
+    if len(np.unique(turn)) < 2:
+        return Choice(with_further(gate), None, gate)
+    gates = by_turns(lambda others, _: fit_policy(policy, others), evidence, scenes, turn)
+    by_policy = {policy: scores(match_by_quantile(evidence, gates, turn)).score}
+    return Choice(with_further(gate), None, gate, by_policy, as_turns(evidence, gates, turn))
+
+
+def as_turns(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> list[Turn]:
+    """What `by_turns` made, a record for each turn."""
+    by_turn = [np.flatnonzero(turn == k) for k in np.unique(turn)]
+    return [Turn([evidence[i].photo.id for i in own], gates[own[0]]) for own in by_turn]
 
 
 def with_further(gate: Gate) -> Gate:

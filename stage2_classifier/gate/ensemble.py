@@ -25,12 +25,14 @@ NAME = "ensemble.json"
 def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -> Ensemble:
     """The class-agnostic detector finds boxes, the class-aware one only gives evidence, the classifiers name by their mean.
 
+    Where RUNS/all was never begun there is no class-aware detector, and no class evidence.
+
     Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`. Classifiers may
     have been taught more (`stage2_classifier.enrolment`), all the same ones.
     """
     ids = [category.id for category in dataset.categories]
-    sidecars = {}
-    for name in ("one", "all", *classifiers):
+    sidecars, aware_names = {}, ("all",) if (runs / "all").exists() else ()
+    for name in ("one", *aware_names, *classifiers):
         refuse_untrained(runs, name)
         sidecars[name] = read_sidecar(runs / name / "model.json")
     widest = max([sidecars[name].categories or [] for name in classifiers], key=len, default=ids)
@@ -41,11 +43,11 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
         if not fits:
             raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {_class_map(known)}, must be {_class_map(need)}")
     agnostic = Member.of("one/model.onnx", sidecars["one"], weight=1.0)
-    aware = Member.of("all/model.onnx", sidecars["all"], weight=0.0, evidence_weight=1.0)
+    aware = [Member.of(f"{name}/model.onnx", sidecars[name], weight=0.0, evidence_weight=1.0) for name in aware_names]
     views = [view | {"flip": flip} for view in agnostic.views for flip in (False, True)]
     merge = Merge(max_det=sidecars["one"].max_det)
     namers = [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
-    ensemble = Ensemble(categories, [replace(agnostic, views=views), aware], merge, namers, exif=convention(dataset))
+    ensemble = Ensemble(categories, [replace(agnostic, views=views), *aware], merge, namers, exif=convention(dataset))
     return replace(ensemble, names=product_names(runs, ensemble, dataset))
 
 

@@ -27,17 +27,26 @@ Compute = Callable[[Photo], dict[str, np.ndarray]]
 RawOutputs = list[list[list[Detections]]]  # of each photo, each detector, each of its views: boxes before merging
 
 
+def models_of(evidence: Sequence["Evidence"]) -> np.ndarray:
+    """Which models' word each photo's evidence is, (P,): equal numbers for the same models, from 0."""
+    return np.unique([e.models for e in evidence], return_inverse=True)[1].reshape(-1)
+
+
 def no_progress(done: int, total: int) -> None:
     """Reports no progress."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One photo, its N merged boxes with the detectors' class evidence, and the classifiers' probabilities (N, C) if any."""
+    """One photo, its N merged boxes with the detectors' class evidence, and the classifiers' probabilities (N, C) if any.
+
+    `models` tells the models that said so from others (a fingerprint): scores of different models are on different scales.
+    """
 
     photo: Photo
     merged: Detections
     probabilities: np.ndarray | None
+    models: str = ""
 
     @property
     def truth(self) -> Truth:
@@ -75,7 +84,9 @@ def collect(ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Pa
     by_classifier = [probabilities_at(to_name, namer, len(ensemble.categories), outputs) for namer in ensemble.classifiers]
     weights = [namer.weight for namer in ensemble.classifiers]
     joint = [mean(list(rows), weights) for rows in zip(*by_classifier, strict=True)] if by_classifier else [None] * len(photos)
-    return [Evidence(photo, detections, rows) for photo, detections, rows in zip(photos, merged, joint, strict=True)]
+    files = [folder / namer.file for namer in ensemble.classifiers]
+    models = record.digest([key, _fingerprint(files)])
+    return [Evidence(photo, detections, rows, models) for photo, detections, rows in zip(photos, merged, joint, strict=True)]
 
 
 def raw_outputs(

@@ -4,7 +4,8 @@
 
 Without --classifiers the gate is fitted to the ensemble that R/ensemble.json holds, if there is one: a searched or hand-made
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
-finds boxes, R/all gives evidence, the classifiers name. Raw outputs are cached in R/raw, so that a second run takes seconds.
+finds boxes, R/all, if there is one, gives evidence, the classifiers name. Raw outputs are cached in R/raw, so that a second
+run takes seconds.
 run.py decides by the gate, and cuts nowhere; the scores to cut at (`operating_points`) are for those who look at predictions.
 """
 
@@ -81,7 +82,10 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
         names = product_names(runs, ensemble, dataset)
         return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names)
-    return default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
+    ensemble = default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
+    if not any(member.evidence_weight for member in ensemble.detectors):
+        say(f"gate: there is no {runs / 'all'}, so the classifier alone names")
+    return ensemble
 
 
 def tell(floors: OperatingPoints) -> None:
@@ -95,6 +99,10 @@ def tell(floors: OperatingPoints) -> None:
 def in_words(choice: Choice) -> str:
     """The choice as text."""
     best = ", ".join(f"{policy} {value:.3f}" for policy, value in choice.scores.items())
+    if choice.gain is None and choice.gate.policy == "raw":
+        return (
+            f"raw: without a class-aware detector the classifier's names are the only ones; cross-fitted: {best or 'nothing'}"
+        )
     return (
         f"{choice.gate.policy} adopted; on offer {choice.offered.policy}, nested gain over detector on valid "
         f"{interval_in_words(choice.gain)}; cross-fitted: {best or 'nothing'}"

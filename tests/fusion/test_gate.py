@@ -246,3 +246,12 @@ def test_further_names_are_capped_and_first_names_never(most: int | None, expect
 
 def test_further_names_of_nothing_are_none() -> None:
     assert len(decide(Detections.empty(3), np.zeros((0, 3), np.float32), Gate("raw", further=2))) == 0
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_without_class_evidence_every_policy_gives_the_classifiers_names(policy: str) -> None:
+    rng = np.random.default_rng(0)
+    classifier = rng.dirichlet(np.ones(5), 40).astype(np.float32) * np.float32(0.9)
+    gate = Gate(policy, overrides=[[0.4, 0.85]], plausible=0.0, change_weights=[-1.0] + [0.0] * 7)
+    labels, _ = choose_labels(merged(None, rng.uniform(size=40)), classifier, gate)
+    assert labels.tolist() == classifier.argmax(1).tolist()

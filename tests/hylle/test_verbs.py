@@ -14,6 +14,7 @@ HEAVY = ("torch", "ultralytics", "timm", "sklearn", "scipy", "matplotlib", "fais
 # Verb -> a call with a path that is not there, or a file in place of a folder: {file} and {none} stand for such.
 WRONG_PATHS = {
     "demo": "--out {file}",
+    "fit": "{none} --minutes 9 --out {none}",
     "data": "{none}",
     "folds": "--data {none} --out {none}",
     "synth": "--out {file}",
@@ -35,6 +36,7 @@ WRONG_PATHS = {
 }
 # Verb -> a call with a value that is not allowed, or not of its type.
 WRONG_VALUES = {
+    "fit": "D --minutes many",
     "data": "D --to xml OUT",
     "folds": "--data D --out R --folds many",
     "synth": "--out D --count many",

@@ -14,6 +14,7 @@ from fusion.ensemble import ClassifierMember
 from fusion.models import Model, read_sidecar
 from photos import folds
 from photos.data import read
+from runs.normalisation import IMAGENET
 from stage2_classifier import cross_fitting, learning, scaling
 from stage2_classifier.config import Columns, recipe
 from stage2_classifier.gate.evidence import BoxesToName, OutputCache, probabilities_at
@@ -86,7 +87,7 @@ def calibrated(place: Place, monkeypatch: pytest.MonkeyPatch) -> tuple[Place, di
         return {}
 
     monkeypatch.setattr(learning, "export_classifier", export)
-    model = SimpleNamespace(columns=Columns(len(IDS)))
+    model = SimpleNamespace(columns=Columns(len(IDS)), normalisation=IMAGENET)
     return place, learning.finish(model, out, recipe("demo", quick=True), parts, valid, np.zeros(4))
 
 

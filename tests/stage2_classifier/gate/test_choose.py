@@ -11,7 +11,7 @@ from fusion.boxes import Detections
 from fusion.gate import Gate
 from photos.intervals import Interval
 from photos.score import scores
-from stage2_classifier.gate import choose
+from stage2_classifier.gate import choose, fit
 from stage2_classifier.gate.calibrate import fit_policy, score
 
 
@@ -128,6 +128,61 @@ def test_on_new_photos_the_gate_never_loses(detector: float, classifier: float) 
     keep = fit_policy("detector", fit)
     gained = score(test, [gate] * 60) - score(test, [keep] * 60)
     assert gained >= (0.1 if classifier > detector else -0.002)
+
+
+def test_turns_hold_photos_of_one_model_only() -> None:
+    groups, models = np.repeat(np.arange(12), 2), np.repeat([0, 1, 2], 8)
+    turn = choose.turns(groups, choose.OUTER, np.random.default_rng(0), models)
+    assert all(len(set(models[turn == k])) == 1 for k in np.unique(turn))
+    assert all(len(set(turn[groups == g])) == 1 for g in range(12))
+    assert len(set(turn)) == 6  # the next multiple of three
+    alone = choose.turns(groups, choose.OUTER, np.random.default_rng(0), np.zeros(24, int))
+    assert np.array_equal(alone, choose.turns(groups, choose.OUTER, np.random.default_rng(0)))
+
+
+def test_a_scene_that_two_models_looked_at_is_refused() -> None:
+    with pytest.raises(ValueError, match="photos of one scene that different models looked at"):
+        choose.turns(np.array([0, 0, 1]), 2, np.random.default_rng(0), np.array([0, 1, 1]))
+
+
+def test_models_on_other_scales_are_ranked_apart() -> None:
+    """Of two models the scores of one are a thousandth: as two they count alike, as one the second comes last."""
+    rng = np.random.default_rng(0)
+    evidence = simulated_photos(rng, 12, 0.6, 0.6)
+    missed = [
+        replace(e, merged=replace(e.merged, boxes=e.merged.boxes + np.float32(i % 2) * 1000)) for i, e in enumerate(evidence)
+    ]
+    small = [replace(e, merged=replace(e.merged, scores=e.merged.scores / (1 if i < 6 else 1000)), models=str(i < 6))
+             for i, e in enumerate(missed)]  # fmt: skip
+    gates = [Gate("raw")] * 12
+    assert score([replace(e, models="") for e in small], gates) != pytest.approx(score(small, gates))
+    large = [replace(e, merged=m.merged) for e, m in zip(small, missed, strict=True)]
+    assert score(small, gates) == score(large, gates)
+
+
+def without_class_evidence(evidence: list) -> list:
+    return [replace(e, merged=replace(e.merged, evidence=None)) for e in evidence]
+
+
+def test_without_a_class_aware_detector_the_classifier_names() -> None:
+    evidence = without_class_evidence(simulated_photos(np.random.default_rng(0), 15, 0.3, 0.6))
+    choice = choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0))
+    assert (choice.gate.policy, choice.gain, list(choice.scores)) == ("raw", None, ["raw"])
+    assert sorted(photo for turn in choice.turns for photo in turn.photos) == list(range(15))
+    assert "the only ones" in fit.in_words(choice)
+    alone = choose.choose_gate(evidence[:1], np.zeros(1, int), np.random.default_rng(0))
+    assert (alone.gate.policy, alone.turns) == ("raw", [])
+
+
+def test_the_turns_of_a_choice_are_gates_that_did_not_see_their_photos() -> None:
+    evidence = simulated_photos(np.random.default_rng(0), 15, 0.3, 0.9)
+    choice = choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0))
+    assert sorted(photo for turn in choice.turns for photo in turn.photos) == list(range(15))
+    assert choice.gate.policy != "detector"
+    plain = choose.choose_gate(simulated_photos(np.random.default_rng(0), 9, 0.95, 0.3), np.arange(9), np.random.default_rng(0))
+    for turn in plain.turns:
+        others = [e for e in simulated_photos(np.random.default_rng(0), 9, 0.95, 0.3) if e.photo.id not in turn.photos]
+        assert turn.gate == fit_policy("detector", others)
 
 
 @pytest.mark.parametrize("scenes", [np.arange(9), np.arange(9) // 3, np.array([0, 0, 0, 0, 0, 0, 1, 2, 3])])

@@ -1,0 +1,194 @@
+"""What `hylle fit` reaches in its minutes, against the README's five commands cut to the same minutes, on the same test photos.
+
+    python -m experiments.studies.minutes_of_fit --data NAME=D [NAME=D ...] --minutes 45 --out OUT [--record]
+
+The test part is the one that a set comes with, else a fifth of its scenes; OUT/NAME/data is the set so split. The five commands
+keep their defaults, but for their epochs, which are cut by one factor so that, at the speeds measured for the fit, they end in
+the same minutes. A set whose OUT/NAME/result.json is there is not run again: --record takes all that are named.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.figures import records
+from experiments.figures.over_seeds import over_seeds
+from experiments.studies.whole_fit import outer_split
+from fitting import fit, machine
+from fitting.plan import AIM, fixed_parts
+from fitting.procedure import Procedure
+from fitting.survey import Survey, survey
+from fitting.wishes import Wishes
+from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for
+from fusion.models import read_object
+from photos import folds
+from photos.data import read
+from photos.intervals import Interval, bootstrap, interval
+from photos.score import Match, match
+from photos.studio import STUDIO
+from runs import record
+from runs.command import Parser, run, say
+from runs.link import link_or_copy
+from stage1_detector import engine
+from stage1_detector import recipes as detector_recipes
+from stage1_detector.detector_run import DetectorRun, train_detector
+from stage2_classifier import config as classifier_config
+from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.fit import schedule
+from stage2_classifier.gate.calibrate import n_categories, predictions
+from stage2_classifier.gate.choose import resampling_groups
+from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
+from stage2_classifier.gate.fit import fit_gate
+
+SCENES = "scenes.csv"  # of the split set, so that both ways know the same scenes
+FOLDS = 4  # derived: hylle folds deals five of which one is test, which is dealt here already
+
+
+class Result(NamedTuple):
+    """The figures of one set: the fit's score, how much better it is than the five commands, and the minutes it took."""
+
+    score: Interval
+    gain: Interval
+    minutes: float
+    photos: int
+
+
+class Tested(NamedTuple):
+    """Predictions on the test part, matched, and the groups of photos that are resampled together."""
+
+    matched: Match
+    groups: np.ndarray
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return run(body, argv)
+
+
+def body(argv: list[str] | None) -> None:
+    """Run both ways on each set, and record the figures."""
+    p = Parser(prog="python -m experiments.studies.minutes_of_fit", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--data", nargs="+", required=True, help="sets, each as NAME=FOLDER")
+    p.add_argument("--minutes", type=float, default=45.0)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
+    args = p.parse_args(argv)
+    wrong = [word for word in args.data if not word.partition("=")[2]]
+    if wrong:
+        raise ValueError(f"--data: got {wrong[0]!r}, must be NAME=FOLDER")
+    folders = {name: Path(folder) for name, _, folder in (word.partition("=") for word in args.data)}
+    results = {name: one_set(folder, args.out / name, args.minutes) for name, folder in folders.items()}
+    for name, result in results.items():
+        say(
+            f"{name}: score {in_words(result.score)}, minus five commands {in_words(result.gain)}, {result.minutes:.1f} minutes"
+        )
+    if args.record:
+        command = records.command("studies.minutes_of_fit", argv)
+        records.write("fit", list(figures(results, args.minutes, command)))
+
+
+def one_set(data: Path, out: Path, minutes: float) -> Result:
+    """Both ways on one set, or what an earlier call with the same minutes found."""
+    path = out / "result.json"
+    if path.is_file() and (kept := read_object(path))["wanted"] == minutes:
+        return Result(Interval(**kept["score"]), Interval(**kept["gain"]), kept["minutes"], kept["photos"])
+    data = split_set(data, out / "data")
+    taken = by_fit(data, out / "fit", minutes)
+    by_five_commands(data, out, minutes)
+    fitted, five = tested(data, out / "fit"), tested(data, out / "five")
+    score = interval(fitted.matched, fitted.groups, np.random.default_rng(0)).score
+    gain = bootstrap(fitted.matched, five.matched, fitted.groups, np.random.default_rng(0))
+    result = Result(score, gain, taken, fitted.matched.n_photos)
+    intervals = {"score": vars(score), "gain": vars(gain)}
+    record.write_json(path, {"wanted": minutes, "minutes": taken, "photos": result.photos} | intervals)
+    return result
+
+
+def split_set(data: Path, out: Path) -> Path:
+    """The set in DATA as train.json and test.json in OUT, its scenes in scenes.csv, its studio photos linked."""
+    outer_split(data, out, "auto", 0)
+    if (data / STUDIO).is_dir() and not (out / STUDIO).exists():
+        link_or_copy((data / STUDIO).resolve(), out / STUDIO)
+    return out
+
+
+def by_fit(data: Path, runs: Path, minutes: float) -> float:
+    """Fit with the defaults; returns the minutes that this call took. Raises ValueError where R was begun before."""
+    if (runs / "plan.json").is_file():
+        raise ValueError(f"{runs}: begun before, so that its time is not that of one run; remove it, or take another --out")
+    started = time.time()
+    fit.fit(fit.Command(data=data, minutes=minutes, out=runs), Wishes(groups=str(data / SCENES)))
+    return (time.time() - started) / 60
+
+
+def by_five_commands(data: Path, out: Path, minutes: float) -> None:
+    """folds, both detectors, the classifier and the gate with their defaults, their epochs cut to the minutes, in OUT/five."""
+    runs, agnostic, namer = out / "five", detector_recipes.small(), classifier_config.small()
+    epochs = cut_epochs(survey(read(data)), out / "fit", minutes)
+    folds.split(data, runs, str(data / SCENES), FOLDS)
+    agnostic = replace(agnostic, epochs=epochs["one"], min_steps=0)
+    stopped = {name: record.is_stopped(runs / name) for name in ("one", "all", "classifier_shelf")}
+    train_detector(DetectorRun(data=data, runs=runs, pretrained=Path("starter"), resume=stopped["one"]), agnostic)
+    start = record.weights_of(runs / "one")
+    train_detector(DetectorRun(data=data, runs=runs, classes="all", pretrained=start, resume=stopped["all"]), agnostic)
+    namer = replace(namer, epochs=epochs["classifier_shelf"], min_steps=0)
+    train_classifier(ClassifierRun(data=data, runs=runs, resume=stopped["classifier_shelf"]), namer)
+    fit_gate(data, runs)
+
+
+def cut_epochs(found: Survey, fitted: Path, minutes: float) -> dict[str, int]:
+    """The epochs of the three trainings, those of their recipes scaled by one factor, at the speeds measured for the fit."""
+    speeds = machine.parsed(read_object(fitted / machine.NAME)["speeds"])
+    agnostic, namer = detector_recipes.small(), classifier_config.small()
+    train, valid = round(found.photos * 0.75), round(found.photos * 0.25)  # of the four folds that are not test
+    boxes = found.boxes / found.photos
+    full, steps = schedule(round(train * boxes), namer)
+    shared = {"refit": False, "photos": train, "held_out": valid, "boxes": boxes}
+    one = Training("one", DETECTOR, size=agnostic.size, epoch_steps=0, full=engine.epochs(agnostic, train), **shared)
+    crops = Training("classifier_shelf", CLASSIFIER, size=namer.size, epoch_steps=steps, full=full, **shared)
+    entries = [one, one._replace(name="all"), crops]
+    rest = sum(fixed_parts(Procedure(agnostic, namer, agnostic), replace(found, photos=valid), speeds).values())
+    scale = scale_for(entries, minutes * 60 * AIM - rest, lambda entry, epochs: entry.seconds(speeds, epochs))
+    return {entry.name: entry.epochs(scale) for entry in entries}
+
+
+def tested(data: Path, runs: Path) -> Tested:
+    """What R/ensemble.json says of the test photos, matched with their labels."""
+    ensemble, parts = load_ensemble(runs), folds.load(runs / folds.NAME, read(data))
+    evidence = gather("test", ensemble, runs, parts)
+    decided = predictions(evidence, [ensemble.gate] * len(evidence))
+    groups, _ = resampling_groups(scenes_of(evidence, parts))
+    return Tested(match([e.truth for e in evidence], decided, n_categories(evidence)), groups)
+
+
+def figures(results: dict[str, Result], minutes: float, command: str) -> Iterator[dict[str, Any]]:
+    """fit.SET.score, fit.SET.minus_five_commands for each set, and fit.minutes_over_wanted."""
+    for name, result in results.items():
+        setting = f"{minutes:g} minutes, {result.photos} test photos, over scenes"
+        paired = f"{setting}, paired; the five commands' epochs cut by one factor to the same minutes"
+        yield records.figure(f"fit.{name}.score", estimate(result.score), "score", setting, command)
+        yield records.figure(f"fit.{name}.minus_five_commands", estimate(result.gain), "score", paired, command)
+    ratios = [result.minutes / minutes for result in results.values()]
+    each = ", ".join(f"{name} {ratio:.3f}" for name, ratio in zip(results, ratios, strict=True))
+    setting = f"{minutes:g} minutes wanted, over sets: {each}"
+    over = over_seeds(ratios)
+    setting += "" if over.low is not None else "; one set, so no interval"
+    yield records.figure("fit.minutes_over_wanted", over, "ratio", setting, command)
+
+
+def estimate(found: Interval) -> records.Estimate:
+    """An interval over scenes as a figure takes it."""
+    return records.Estimate(found.value, found.n_groups, found.low, found.high)
+
+
+def in_words(found: Interval) -> str:
+    """An interval as text."""
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

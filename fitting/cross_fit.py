@@ -1,0 +1,100 @@
+"""All photos dealt into folds, each left out once: R/folds.json, and a run folder R/cross_fit/K for each fold.
+
+R/folds.json has every photo in train but those of a test part that the set came with, which stay out of everything;
+R/cross_fit/K/folds.json has fold K in valid and the other folds in train. No scene is in two folds.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fitting.procedure import MIN_FOLDS, Procedure, Say
+from photos import folds
+from photos.data import DataError, Dataset
+from photos.folds import Folds, Settings
+
+FOLDER = "cross_fit"
+
+
+def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[Folds]:
+    """Make or reuse RUNS/folds.json and those of the folds, and say what they hold: the whole, then one for each fold.
+
+    DataError where RUNS/folds.json is of `hylle folds` or of other settings, or the photos have too few scenes.
+    """
+    path, groups = runs / folds.NAME, folds.groups_setting(procedure.groups)
+    settings = Settings(dataset.root.resolve().name, groups, procedure.folds, procedure.seed, pooled=True)
+    folds.refuse_file(runs)
+    if path.is_file():
+        whole = folds.load(path, dataset)
+        refuse_other(path, whole.settings, settings)
+    else:
+        runs.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
+        whole = all_in_train(dataset, folds.find_scenes(dataset, procedure.groups), settings)
+        folds.save(path, whole)
+    by_fold = [left_out(whole, k) for k in range(count_of(whole))]
+    for k, fold in enumerate(by_fold):
+        write_if_other(runs / FOLDER / str(k) / folds.NAME, fold)
+    for line in in_words(whole, procedure.folds):
+        say(line)
+    return [whole, *by_fold]
+
+
+def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
+    """Every photo in train but those of a given test part; `scene` (P,) of each decides its fold. DataError for one scene."""
+    free = np.array([photo.part != "test" for photo in dataset.photos], bool)  # (P,)
+    boxes = np.array([len(photo.boxes) for photo in dataset.photos], np.int64)  # (P,)
+    scenes_with_boxes = len(np.unique(scene[free & (boxes > 0)]))
+    if scenes_with_boxes < MIN_FOLDS:
+        raise DataError(
+            f"fit: {(boxes[free] > 0).sum()} labelled photos form {scenes_with_boxes} scenes, need {MIN_FOLDS} or more, so "
+            "that one can be left out; pass --groups photo or --groups FILE.csv if they are different shelves"
+        )
+    weight = boxes[free] + 1 / (1 + len(free))  # photos without boxes come last, so that no fold is of them alone
+    count = min(settings.folds, scenes_with_boxes)
+    dealt = folds.balanced(weight, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
+    fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
+    fold |= {dataset.photos[i].id: number for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True)}
+    part = {photo.id: "test" if photo.part == "test" else "train" for photo in dataset.photos}
+    scene_of = {photo.id: int(number) for photo, number in zip(dataset.photos, scene, strict=True)}
+    return Folds(settings, dataset, part, scene_of, fold)
+
+
+def left_out(whole: Folds, number: int) -> Folds:
+    """The same photos with fold `number` in valid."""
+    return replace(whole, part={i: "valid" if whole.fold[i] == number else part for i, part in whole.part.items()})
+
+
+def count_of(whole: Folds) -> int:
+    """How many folds there are."""
+    return 1 + max(number for number in whole.fold.values() if number is not None)
+
+
+def refuse_other(path: Path, old: Settings, new: Settings) -> None:
+    """DataError where the folds at `path` were made with other settings than are asked for now."""
+    if not old.pooled:
+        raise DataError(f"fit: {path} holds photos out, as hylle folds deals them; fit into another folder, by --out")
+    before, now = old.as_json(), new.as_json()
+    differ = [f"--{name} {before[name]} (now asked: {now[name]})" for name in now if before[name] != now[name]]
+    if differ:
+        raise DataError(
+            f"fit: {path} was made with {', '.join(differ)}; ask for the same, or fit into another folder, by --out"
+        )
+
+
+def write_if_other(path: Path, fold: Folds) -> None:
+    """Write a fold's folds.json unless it is there as it should be."""
+    if not path.is_file() or folds.load(path, fold.dataset).part != fold.part:
+        folds.save(path, fold)
+
+
+def in_words(whole: Folds, wanted: int) -> list[str]:
+    """How the photos are used, and what of it the user may not expect."""
+    photos, test, count = whole.photos("train"), whole.photos("test"), count_of(whole)
+    scenes = len({whole.scene[photo.id] for photo in photos})
+    given = sorted({photo.part for photo in photos if photo.part})
+    lines = [f"fit: {len(photos)} photos of {scenes} scenes in {count} folds, each left out once, then all trained on"]
+    lines += [f"fit: {count} folds and not {wanted}, as no more scenes have boxes"] if count < wanted else []
+    lines += [f"fit: the given parts {' and '.join(given)} are dealt anew, together"] if len(given) > 1 else []
+    lines += [f"fit: the given test part, {len(test)} photos, stays out of everything"] if test else []
+    return lines + list(folds.leaks(whole))

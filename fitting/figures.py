@@ -1,0 +1,79 @@
+"""What a procedure is worth: its figures on photos that neither its models nor its gate saw, and what is missing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fitting.cross_fit import FOLDER
+from fitting.pooled import Pooled
+from fusion.boxes import Detections, join
+from fusion.ensemble import Ensemble
+from fusion.gate import MIN_FIRST_SCORE, Gate
+from photos.folds import Folds
+from photos.intervals import Intervals, interval
+from photos.score import match, scores
+from stage2_classifier.gate.calibrate import n_categories, predictions, score
+from stage2_classifier.gate.choose import Choice, resampling_groups, with_further
+from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
+from stage2_classifier.gate.quantiles import scores_of_same_rank
+
+
+def cross_fitted(pooled: Pooled, choice: Choice, rng: np.random.Generator) -> Intervals:
+    """det, cls and score of the whole procedure: each photo by models and a gate that did not see it, over scenes.
+
+    Whether the gate changes names at all was decided on all photos; all else is nested. The photos are one ranking, as at
+    judgment; objectness of the folds' models is compared as it is, which costs a little where their scales differ.
+    """
+    return intervals(pooled.evidence, nested_decisions(pooled.evidence, choice), pooled.scenes, rng)
+
+
+def on_test(evidence: Sequence[Evidence], scenes: np.ndarray, gate: Gate, rng: np.random.Generator) -> Intervals:
+    """The same figures of the models and the gate that ship, on the test part that the set came with."""
+    return intervals(evidence, predictions(evidence, [gate] * len(evidence)), scenes, rng)
+
+
+def intervals(
+    evidence: Sequence[Evidence], decisions: Sequence[Detections], scenes: np.ndarray, rng: np.random.Generator
+) -> Intervals:
+    """The figures of `decisions` on the photos of `evidence`."""
+    matched = match([e.truth for e in evidence], decisions, n_categories(evidence))
+    return interval(matched, resampling_groups(scenes)[0], rng)
+
+
+def nested_decisions(evidence: Sequence[Evidence], choice: Choice) -> list[Detections]:
+    """Each photo decided by the gate of its turn, all on the scale of scores of `choice.gate`, with further names.
+
+    Gates of two turns may score in different ways, as by an exponent and by a regression.
+    """
+    of_photo = {photo: (k, turn.gate) for k, turn in enumerate(choice.turns) for photo in turn.photos}
+    turn = np.array([of_photo[e.photo.id][0] for e in evidence])
+    gates = [of_photo[e.photo.id][1] for e in evidence]
+    own, shipped = (
+        predictions(evidence, [replace(gate, further=0) for gate in several]) for several in (gates, [choice.gate] * len(gates))
+    )
+    listed = predictions(evidence, [with_further(gate) for gate in gates])
+    return [with_tail(*both) for both in zip(scores_of_same_rank(own, shipped, turn), listed, strict=True)]
+
+
+def with_tail(first: Detections, listed: Detections) -> Detections:
+    """`first`, the boxes under their first names, and the further names of `listed`, which score below all of those."""
+    raised = replace(first, scores=np.maximum(first.scores, np.float32(MIN_FIRST_SCORE)))
+    return join([raised, listed.take(listed.scores < MIN_FIRST_SCORE)])
+
+
+def name_oracle(evidence: Sequence[Evidence]) -> float:
+    """The score if every box that is found had its true name, in the order of objectness."""
+    named = [with_true_names(e, e.merged) for e in evidence]
+    return scores(match([e.truth for e in evidence], named, n_categories(evidence))).score
+
+
+def box_oracle(pooled: Pooled, ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> float:
+    """The score if the boxes were the true ones, named by the fold's classifier that did not see the photo."""
+    perfect: list[Evidence] = []
+    for k, fold in enumerate(by_fold):
+        own = {photo.id for photo in fold.photos("valid")}
+        perfect += on_true_boxes(runs / FOLDER / str(k), ensemble, [e for e in pooled.evidence if e.photo.id in own])
+    return score(perfect, [ON_TRUE_BOXES] * len(perfect))

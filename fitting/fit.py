@@ -1,0 +1,124 @@
+"""From labelled photos to the best zip that the minutes allow: plan, train on every label, fit the gate, pack, check.
+
+    hylle fit D --minutes M [--out R] [--plan]
+
+It keeps within the minutes, which count over all starts: a stopped fit goes on with the same command.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fitting import ledger as ledgers
+from fitting.ledger import Ledger
+from fitting.survey import Survey, survey
+from fitting.wishes import Wishes
+from photos import fingerprint, folds
+from photos.data import Dataset, read
+from runs.command import run, say
+from runs.flags import Flag, Help, Settings, parse
+from runs.pretrained import refuse_missing
+
+EXAMPLE = "D --minutes 90"
+NOTES = "The first word may be the data set. What is left at 0, empty or auto is planned; --plan shows the plan and stops."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """The flags of the command that are no choices of the plan."""
+
+    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    minutes: Annotated[float, Flag("minutes that it may take in all", 1.0, 1e5)]
+    out: Annotated[Path | None, Flag("run folder; default NAME_fit, by the name of the data set, in this folder")] = None
+    plan: Annotated[bool, Flag("show the plan and stop")] = False
+
+    @property
+    def runs(self) -> Path:
+        """The run folder."""
+        return self.out or Path(f"{self.data.resolve().name}_fit")
+
+
+def main(argv: list[str] | None = None, prog: str = "python -m fitting.fit") -> int:
+    """The command; returns the exit code."""
+    return run(body, argv, prog)
+
+
+def body(argv: list[str] | None, prog: str) -> None:
+    """Read the arguments and fit. Raises ValueError for what the user can mend."""
+    command, wishes = read_arguments(argv, prog)
+    fit(command, wishes)
+
+
+def fit(command: Command, wishes: Wishes) -> None:
+    """Plan and, unless the plan alone is asked for, carry it out. Raises ValueError for what the user can mend."""
+    started = time.time()
+    dataset, found = examined(command, wishes)
+    ledger = record_of(command, dataset, wishes)
+    if command.plan:
+        folds.tell(dataset)  # else it is told when the photos are dealt
+    say(f"fit: {command.data}: {found.summary}")
+    from fitting import report, session  # here: they take seconds to load
+
+    begun = session.begin(session.Order(dataset, found, command.runs, command.minutes, wishes, started), ledger, say)
+    for line in [*report.speed_lines(begun.speeds, begun.procedure), *report.plan_lines(begun.ledger)]:
+        say(f"fit: {line}")
+    if command.plan:
+        return
+    fitted = session.finish(begun, say)
+    names = [category.name for category in dataset.categories]
+    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, dataset.photos, names)]:
+        say(f"fit: {line}")
+
+
+def read_arguments(argv: Sequence[str] | None, prog: str) -> tuple[Command, Wishes]:
+    """The command and the wishes. Raises ValueError for arguments that are wrong."""
+    words = with_data_flag(sys.argv[1:] if argv is None else argv)
+    text = Help(prog, (__doc__ or "").split("\n")[0], EXAMPLE, NOTES)
+    command, given = parse(Command, words, text, Settings({Wishes: "Choices of the plan"}, Wishes()))
+    return command, Wishes(**given)
+
+
+def with_data_flag(words: Sequence[str]) -> list[str]:
+    """The words with --data before a first one that is no flag.
+
+    >>> with_data_flag(["D", "--minutes", "9"]), with_data_flag([]), with_data_flag(["--plan"])
+    (['--data', 'D', '--minutes', '9'], [], ['--plan'])
+    """
+    return ["--data", *words] if words and not words[0].startswith("-") else list(words)
+
+
+def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
+    """The data set and what it holds. Raises ValueError where there is nothing to learn from, or nowhere to write."""
+    folds.refuse_file(command.runs)
+    refuse_missing(Path(wishes.pretrained))
+    dataset = read(command.data)
+    found = survey(dataset)
+    if wishes.crops == "both" and not found.studio_photos:
+        raise ValueError(f"--crops both: {command.data} has no studio photos of its products; --crops shelf needs none")
+    with_boxes = sum(len(photo.boxes) > 0 for photo in dataset.photos if photo.part != "test")
+    if with_boxes < (wishes.folds or 2):
+        need = f"need {wishes.folds or 2} or more, to leave some out in turn"
+        raise ValueError(f"{command.data}: {with_boxes} photos with boxes to train on, {need}")
+    return dataset, found
+
+
+def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
+    """The record of the fit in R, or a new one. Raises ValueError where R is of something else."""
+    runs, made_from = command.runs, fingerprint.of_photos(dataset.photos, dataset.categories)
+    ledger = ledgers.load(runs)
+    if ledger is None:
+        if (runs / folds.NAME).is_file():
+            raise ValueError(f"--out: {runs} holds {folds.NAME} of other commands and no {ledgers.NAME}; take another --out")
+        return Ledger(made_from, asdict(wishes), command.minutes)
+    ledgers.refuse_other(runs, ledger, made_from, wishes)
+    if ledger.minutes != command.minutes:
+        say(f"fit: {command.minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
+        ledger.minutes = command.minutes
+    return ledger
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

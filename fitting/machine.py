@@ -1,0 +1,185 @@
+"""Measure how fast this machine trains and looks, by short trainings with the engines of a fit, on its own photos."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+
+from fitting.plan import SMALL_CROP, SMALLEST_CANVAS
+from fitting.procedure import Procedure, Say
+from fitting.speeds import Curve, Speeds
+from fusion.models import Sidecar, read_object
+from photos.data import Photo
+from runs import record
+from stage1_detector import engine, sidecar
+from stage1_detector.config import Config
+from stage1_detector.export import export_detector
+from stage1_detector.families import FAMILIES, Network
+from stage1_detector.pretrained import start as detector_start
+from stage1_detector.validation import score
+from stage2_classifier import fit, learning, model
+from stage2_classifier.config import ClassifierConfig, columns
+from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, crops_of, shelf_regions
+from stage2_classifier.pretrained import start as classifier_start
+
+NAME = "machine.json"
+SHORT_TRAINING = "machine_"  # a folder of a short training begins so
+SHARE = 0.05  # chosen: of the minutes, spent on measuring at most, beyond the smallest measurement
+BATCHES, EPOCHS = 2, 3  # chosen: of the detector's short training; the first epoch counts as its start
+STEPS = 4  # chosen: of the classifier's, after a first one that warms up
+CROP_PHOTOS = 4  # chosen: photos whose boxes are cut for it
+CLASSIFIER_START = 12.0  # chosen: seconds of a classifier's export and calibration; corrected by the first that is trained
+
+
+class DetectorTimes(NamedTuple):
+    """What one short training took: seconds a photo and epoch, seconds a look at a photo, and seconds besides the epochs."""
+
+    learn: float
+    find: float
+    start: float
+
+
+class ClassifierTimes(NamedTuple):
+    """Seconds of a step, of a look at a crop, and of reading a photo."""
+
+    step: float
+    name: float
+    read: float
+
+
+def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say) -> Speeds:
+    """The speeds of this machine, from RUNS/machine.json where they were measured on it before, else measured and kept there.
+
+    `procedure` says of which detector and classifier. Beyond the smallest measurement, at most about `seconds` are spent.
+    """
+    key, path = made_from(procedure), runs / NAME
+    if path.is_file() and (kept := read_object(path)).get("made_from") == key:
+        return parsed(kept["speeds"])
+    for left_over in runs.glob(f"{SHORT_TRAINING}*"):  # by a measurement that was killed
+        shutil.rmtree(left_over)
+    labelled = [photo for photo in photos if len(photo.boxes)]
+    say("machine: measuring short trainings of both stages")
+    speeds = measure(runs, labelled, procedure, seconds, say)
+    record.write_json(path, {"made_from": key, "speeds": asdict(speeds)})
+    return speeds
+
+
+def refuse_unknown(procedure: Procedure) -> None:
+    """Raises ValueError for networks that could not be built, weights that do not fit them, or a device that is not there."""
+    detector_start(procedure.pretrained_path, procedure.detector)
+    classifier_start(procedure.pretrained_path, procedure.classifier.model)
+    for config in (procedure.detector, procedure.aware):
+        if config is not None:
+            FAMILIES[config.family].refuse(config, None, None)
+    model.build_trunk(procedure.classifier)
+
+
+def made_from(procedure: Procedure) -> dict[str, Any]:
+    """What the speeds hold for: this machine with so many threads, these versions, these networks at these sizes."""
+    detector, classifier = asdict(procedure.detector), procedure.classifier
+    network = {name: detector[name] for name in ("family", "model", "backbone", "size", "batch", "device") if name in detector}
+    return {
+        "machine": record.machine(),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("torch", "ultralytics", "timm")},
+        "detector": network,
+        "classifier": [classifier.model, classifier.size, classifier.batch],
+    }
+
+
+def parsed(values: dict[str, Any]) -> Speeds:
+    """The speeds as they were kept."""
+    return Speeds(**{name: Curve(**value) if isinstance(value, dict) else value for name, value in values.items()})
+
+
+def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say) -> Speeds:
+    """Train both stages for a few steps; at a second canvas only where that is foreseen to stay within `seconds`."""
+    started, small = time.monotonic(), min(SMALLEST_CANVAS, procedure.detector.size)
+    times = {small: detector_times(replace(procedure.detector, size=small), photos, runs)}
+    spent, size = time.monotonic() - started, procedure.detector.size
+    if size > small and spent * (1 + (size / small) ** 2) <= seconds:
+        times[size] = detector_times(procedure.detector, photos, runs)
+    elif size > small:
+        say(f"machine: measured at {small} px alone, to save time: {size} px are taken to cost by their pixels")
+    sides = sorted({SMALL_CROP, procedure.classifier.size})
+    steps = {side: classifier_times(replace(procedure.classifier, size=side), photos) for side in sides}
+    last = steps[procedure.classifier.size]
+    return Speeds(
+        learn=Curve.through(*((side, value.learn) for side, value in times.items())),
+        find=Curve.through(*((side, value.find) for side, value in times.items())),
+        detector_start=max(value.start for value in times.values()),
+        step=Curve.through(*((side, value.step) for side, value in steps.items())),
+        name=last.name,
+        classifier_start=CLASSIFIER_START,
+        read=last.read,
+        memory_gb=psutil.virtual_memory().available / 1e9,
+        device=device_name(),
+    )
+
+
+def device_name() -> str:
+    """The GPU's name, or cpu with the count of its threads."""
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def detector_times(config: Config, photos: Sequence[Photo], runs: Path) -> DetectorTimes:
+    """Train the detector itself on a few of `photos` from random weights, look at them, and export it."""
+    shown = spread(photos, BATCHES * config.batch)
+    parts = {"train": tuple(shown), "valid": tuple(shown)}
+    config = replace(config, epochs=EPOCHS, min_steps=0, warmup_epochs=0.0, patience=0)
+    described, family = sidecar.sidecar(config, None, parts), FAMILIES[config.family]
+    n_names = 1 + max(int(photo.labels.max()) for photo in shown)
+    stamps, looks, started = [], [], time.monotonic()
+
+    def looked(network: torch.nn.Module) -> dict[str, float]:
+        stamps.append(time.monotonic())
+        if len(stamps) == EPOCHS:
+            found = score(Network(network, config, Sidecar(**described)), tuple(shown), n_names)
+            looks.append(time.monotonic() - stamps[-1])
+            return found
+        return {"det_map50": 0.0}
+
+    with tempfile.TemporaryDirectory(dir=runs, prefix=SHORT_TRAINING) as folder:
+        out = Path(folder)
+        weights = family.fit(engine.Job(config, parts, ["product"], out, lambda line: None, looked))
+        network = family.for_export(family.load(weights), config)
+        export_detector(network, out / "model.onnx", described, tuple(shown))
+    epochs = stamps[-1] - stamps[0]
+    start = time.monotonic() - started - epochs - looks[0]
+    learn = epochs / (EPOCHS - 1) / len(shown)
+    return DetectorTimes(learn, looks[0] / len(shown), start - learn * len(shown))
+
+
+def classifier_times(config: ClassifierConfig, photos: Sequence[Photo]) -> ClassifierTimes:
+    """Cut crops of a few of `photos`, learn from them for a few steps, and name them."""
+    shown, started = spread(photos, CROP_PHOTOS), time.monotonic()
+    regions = shelf_regions(shown, config.size)
+    read = (time.monotonic() - started) / len(shown)
+    outputs = columns(config, [str(label) for label in range(1 + max(region.label for region in regions))])
+    network, crops = model.build(config, outputs), fit.TrainingCrops(regions, np.array(TYPICAL_ERROR))
+    with torch.random.fork_rng():
+        training = fit.Training(network, config, 1 + STEPS)
+        training.train_epoch(0, fit.batches(crops, config, outputs, 1, 0))
+        started = time.monotonic()
+        training.train_epoch(1, fit.batches(crops, config, outputs, STEPS, 1))
+        step = (time.monotonic() - started) / STEPS
+    form, rng = CropFormat(config.size, config.margin, config.fit), np.random.default_rng(config.seed)
+    picks, started = np.resize(np.arange(len(regions)), config.batch), time.monotonic()
+    learning.predict(network.cpu().eval(), crops_of(regions, picks, crops.box_error, form, rng))
+    return ClassifierTimes(step, (time.monotonic() - started) / len(picks), read)
+
+
+def spread(photos: Sequence[Photo], count: int) -> list[Photo]:
+    """At most `count` of the photos, from all over the set."""
+    picks = np.unique(np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int))
+    return [photos[pick] for pick in picks]

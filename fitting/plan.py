@@ -1,0 +1,216 @@
+"""The plan of a fit: which detector at which canvas, which classifier, how many folds and epochs, so that it ends in time."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from fitting.procedure import Procedure
+from fitting.speeds import Speeds
+from fitting.survey import Survey
+from fitting.wishes import Wishes
+from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for, trainings
+from stage1_detector import recipes as detector_recipes
+from stage1_detector.config import STRIDE, Config, from_settings
+from stage2_classifier import config as classifier_config
+from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.pretrained import with_best_backbone
+
+READABLE = 24  # chosen: pixels of a box's short side on the canvas; three cells of a detector's finest grid, of 8 pixels
+SMALLEST_CANVAS, LARGEST_CANVAS = 320, 1280  # chosen: below, detectors hardly learn; above, a CPU has no hours for it
+SHRUNK = 0.8  # chosen: from one canvas that is tried to the next smaller one
+SMALL_CROP = 64  # chosen: pixels; for products that are no larger on their photos, and where time is short
+# Chosen: boxes of the median name from which a class-aware detector is trained. With 25 to 103 (fridge, snacks, digits) the
+# classifier's names alone scored no less than those of a gate that had a class-aware detector's besides (docs/results.md).
+ENOUGH = 200
+HALF, QUARTER = 0.5, 0.25  # chosen: of the recipes' epochs; what the costlier choices leave must be at least that
+LEAST_SCALES = {5: 1.0, 3: HALF, 2: QUARTER}  # chosen: by folds; the more there are, the more photos their models learn from
+BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
+WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
+WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
+AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
+SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
+
+
+class Plan(NamedTuple):
+    """What is done, with how many epochs of each training, and seconds of each part in their order.
+
+    `scale` is the share of the recipes' epochs that the time allows; `why` says of each choice what it rests on.
+    """
+
+    procedure: Procedure
+    epochs: dict[str, int]
+    seconds: dict[str, float]
+    scale: float
+    why: dict[str, str]
+
+    @property
+    def total(self) -> float:
+        """Seconds of all parts."""
+        return sum(self.seconds.values())
+
+
+class Candidate(NamedTuple):
+    """A way to do it, and the least scale of epochs at which it is taken."""
+
+    procedure: Procedure
+    least_scale: float
+
+
+def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> Plan:
+    """The first of the `candidates` that leaves its trainings enough epochs within so many seconds.
+
+    Raises ValueError, with the minutes that are the least, where the cheapest does not end in time with 1 epoch of each.
+    """
+    ways = list(candidates(survey, wishes))
+    for procedure, least in ways:
+        scale = affordable(procedure, survey, speeds, wishes, seconds)
+        if scale >= least:
+            return planned(procedure, survey, speeds, wishes, scale)
+    cheapest = min((planned(way.procedure, survey, speeds, wishes, 0.0) for way in ways), key=lambda plan: plan.total)
+    if cheapest.total > seconds:
+        least_minutes = math.ceil(cheapest.total / 60 / AIM)
+        raise ValueError(f"--minutes: too few for {survey.photos} photos here, the least is about {least_minutes}")
+    scale = affordable(cheapest.procedure, survey, speeds, wishes, seconds)
+    return planned(cheapest.procedure, survey, speeds, wishes, scale)
+
+
+def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
+    """What may be done, the best first: all that helps, then fewer folds, smaller canvases, smaller crops."""
+    folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
+    aware = {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
+    sizes = [wishes.size] if wishes.size else canvases(survey)
+    for with_aware in aware:
+        for n_folds, least in folds.items():
+            least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
+            yield Candidate(_procedure(survey, wishes, sizes[0], n_folds, with_aware), least_here)
+    fewest = min(folds)
+    for size in sizes[1:]:
+        yield Candidate(_procedure(survey, wishes, size, fewest, aware[-1]), QUARTER)
+    smallest = _procedure(survey, wishes, sizes[-1], fewest, aware[-1])
+    if not wishes.crop_size and smallest.classifier.size > SMALL_CROP:
+        smallest = replace(smallest, classifier=replace(smallest.classifier, size=SMALL_CROP))
+    yield Candidate(smallest, QUARTER)
+
+
+def pays(survey: Survey) -> bool:
+    """Whether a class-aware detector is worth its time: there are names to tell apart, and the median one has ENOUGH boxes."""
+    return survey.names > 1 and survey.median_boxes >= ENOUGH
+
+
+def canvases(survey: Survey) -> list[int]:
+    """The canvases to try, the largest first: where nine boxes in ten keep READABLE pixels, not beyond the photos' own size.
+
+    >>> from fitting.survey import Survey
+    >>> canvases(Survey(20, 5, 180, 12, 8, 0, 22.0, 1200, 0.045, 123))
+    [544, 416, 320]
+    """
+    wanted = min(READABLE / survey.short_share, survey.long_side, LARGEST_CANVAS)
+    sizes = [max(SMALLEST_CANVAS, _up(wanted))]
+    while sizes[-1] > SMALLEST_CANVAS:
+        sizes.append(max(SMALLEST_CANVAS, STRIDE * int(sizes[-1] * SHRUNK / STRIDE)))
+    return sizes
+
+
+def _up(side: float) -> int:
+    """The next multiple of STRIDE."""
+    return STRIDE * math.ceil(side / STRIDE)
+
+
+def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: bool) -> Procedure:
+    """The procedure with one canvas and so many folds; all else by the wishes, or by what the photos are like."""
+    detector = detector_of(wishes, size)
+    both = survey.studio_photos > 0 if wishes.crops == "auto" else wishes.crops == "both"
+    return Procedure(
+        detector=detector,
+        classifier=classifier_of(survey, wishes, both),
+        aware=detector if aware else None,
+        crops="both" if both else "shelf",
+        pretrained=wishes.pretrained,
+        folds=folds,
+        seed=wishes.seed,
+        groups=wishes.groups,
+    )
+
+
+def fixed_stages(wishes: Wishes) -> tuple[str, ...]:
+    """The stages whose epochs the user has said."""
+    return (DETECTOR,) * (wishes.epochs > 0) + (CLASSIFIER,) * (wishes.crop_epochs > 0)
+
+
+def procedure_from(settings: Mapping[str, Any]) -> Procedure:
+    """The procedure that `Procedure.settings` made these JSON values of."""
+    values = dict(settings)
+    detector, aware = from_settings(values.pop("detector")), values.pop("aware")
+    classifier = ClassifierConfig(**values.pop("classifier"))
+    return Procedure(detector=detector, classifier=classifier, aware=aware and from_settings(aware), **values)
+
+
+def detector_of(wishes: Wishes, size: int) -> Config:
+    """The detector's settings: those of the recipe `small`, which the starter's weights are of."""
+    config = replace(detector_recipes.small(), size=size, seed=wishes.seed)
+    config = replace(config, model=wishes.model) if wishes.model else config
+    config = config if wishes.pretrained == "none" else replace(config, min_steps=WARM_STEPS)
+    return replace(config, epochs=wishes.epochs, min_steps=0) if wishes.epochs else config
+
+
+def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfig:
+    """The classifier's settings: those of the recipe `small`, small crops for small products, studio photos bridged."""
+    config = replace(classifier_config.small(), seed=wishes.seed, bridge=BRIDGE if both else 0.0)
+    size = wishes.crop_size or (SMALL_CROP if survey.crop_side <= SMALL_CROP else config.size)
+    config = replace(config, size=size, model=wishes.classifier or config.model)
+    if wishes.pretrained == "auto" and not wishes.classifier:
+        config = with_best_backbone(config)
+        config = replace(config, epochs=WARM_EPOCHS) if config.model != classifier_config.small().model else config
+    return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config
+
+
+def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> float:
+    """The scale of epochs that so many seconds allow."""
+    rest = sum(fixed_parts(procedure, survey, speeds).values())
+    entries = trainings(procedure, survey, fixed_stages(wishes))
+    return scale_for(entries, seconds - rest, lambda training, epochs: training.seconds(speeds, epochs))
+
+
+def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[str, float]:
+    """Seconds of what is no training."""
+    size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
+    return {
+        "scenes": speeds.scenes(survey),
+        "evidence": speeds.evidence(size, survey, detectors),
+        "gate": speeds.gate(survey),
+        "figures": speeds.figures(size, survey, detectors),
+        "zip": speeds.ending(size, SANDBOX_PHOTOS),
+    }
+
+
+def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, scale: float) -> Plan:
+    """The plan of a procedure whose trainings are scaled so."""
+    entries, rest = list(trainings(procedure, survey, fixed_stages(wishes))), fixed_parts(procedure, survey, speeds)
+    epochs = {entry.name: entry.epochs(scale) for entry in entries}
+    cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
+    refits = [entry.name for entry in entries if entry.refit]
+    folds = [entry.name for entry in entries if not entry.refit]
+    order = ["scenes", *folds, "evidence", "gate", *refits, "figures", "zip"]
+    seconds = {name: (cost | rest)[name] for name in order}
+    return Plan(procedure, epochs, seconds, scale, reasons(procedure, survey, wishes, entries))
+
+
+def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[Training]) -> dict[str, str]:
+    """What each choice rests on, one line each."""
+    size = procedure.detector.size
+    small = survey.short_share * size
+    canvas = f"{size} px: nine boxes in ten have a short side of {small:.0f} px or more on it; readable is {READABLE}"
+    few = f"the median of {survey.names} names has {survey.median_boxes:.0f} boxes; it pays from {ENOUGH}"
+    studio = f"{survey.studio_photos} studio photos of {survey.studio_names} of {survey.categories} names"
+    steps = sum(not entry.refit for entry in entries) // procedure.folds
+    return {
+        "canvas": canvas + ("" if small >= READABLE or wishes.size else ", for which there is no time, or no pixels"),
+        "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {procedure.pretrained}",
+        "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; the median product is "
+        f"{survey.crop_side:.0f} px long on its photo",
+        "names by a detector too": f"{'yes' if procedure.aware else 'no'}: {few}",
+        "crops": f"{procedure.crops}: {studio}" if survey.studio_photos else f"{procedure.crops}: no studio photos",
+        "folds": f"{procedure.folds}, of {steps} trainings each; every photo is judged by models that did not see its scene",
+        "refit": "on all photos: its models are those that ship",
+    }

@@ -1,0 +1,55 @@
+"""Evidence from all photos: what each fold's models say of the photos that they were not trained on, joined."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fitting.cross_fit import FOLDER
+from fitting.procedure import Procedure, Say
+from fitting.trainings import classifier_name
+from fusion.ensemble import Ensemble, read_ensemble
+from fusion.gate import Gate
+from photos.data import Dataset
+from photos.exif import convention
+from photos.folds import Folds
+from runs.model_files import files_of
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, product_names, scenes_of
+from stage2_classifier.gate.evidence import Evidence
+
+
+class Pooled(NamedTuple):
+    """Evidence of every photo of the folds, fold by fold, and the scene (P,) that each photo is of."""
+
+    evidence: list[Evidence]
+    scenes: np.ndarray
+
+
+def pool(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Pooled:
+    """What the models of each fold's run folder, joined as in `ensemble`, say of the photos that the fold leaves out."""
+    parts = [gather("valid", ensemble, runs / FOLDER / str(k), fold) for k, fold in enumerate(by_fold)]
+    scenes = [scenes_of(evidence, fold) for evidence, fold in zip(parts, by_fold, strict=True)]
+    return Pooled([e for evidence in parts for e in evidence], np.concatenate(scenes))
+
+
+def wanted_ensemble(runs: Path, procedure: Procedure, dataset: Dataset, own: bool, say: Say) -> Ensemble:
+    """How models are joined: as RUNS/ensemble.json says, unless it is the procedure's `own`; by default one/, all/ if trained,
+    and the classifier. It has no gate yet.
+
+    Raises ValueError where RUNS/ensemble.json names a model that the folds do not train, so that nothing could be fitted to it.
+    """
+    first = runs / FOLDER / "0"
+    default = default_ensemble(first, [classifier_name(procedure)], dataset)
+    if own or not (runs / NAME).is_file():
+        return default
+    ensemble = read_ensemble(runs)
+    unknown = [file for file in files_of(ensemble) if not (first / file).is_file()]
+    if unknown or ensemble.categories != default.categories:
+        what = unknown[0] if unknown else "other categories"
+        remedy = "remove the file, or fit into another folder, by --out"
+        raise ValueError(f"fit: {runs / NAME} names {what}, which no fold is trained with; {remedy}")
+    say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
+    names = product_names(first, ensemble, dataset)
+    return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, gate=Gate(), made_from={}, min_scores={})

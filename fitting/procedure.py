@@ -1,0 +1,85 @@
+"""What is done to fit a data set, as a record, and what comes of it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fusion.ensemble import Ensemble
+from photos.intervals import Interval, Intervals
+from stage1_detector.config import Config
+from stage2_classifier.classifier_run import CROPS
+from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.gate.choose import Choice
+
+Say = Callable[[str], None]
+MIN_FOLDS = 2  # derived: with one, no photo would be left out of anything
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """What is trained, with which settings, and how often.
+
+    Attributes:
+        detector: the class-agnostic detector's settings.
+        classifier: the crop classifier's.
+        aware: the class-aware detector's; None: there is none, and the gate does without its evidence.
+        crops: what the classifier learns from, "shelf" or "both" (shelf and studio photos).
+        pretrained: what both stages start from, as `--pretrained` takes it: a name, a file, or "none".
+        folds: into how many folds the scenes are dealt; each is left out once.
+        seed: of the deal, and of the gate's turns and bootstrap. The trainings have seeds of their own.
+        groups: how scenes are found, as `hylle folds --groups` takes it.
+    """
+
+    detector: Config
+    classifier: ClassifierConfig
+    aware: Config | None = None
+    crops: str = "shelf"
+    pretrained: str = "starter"
+    folds: int = 3
+    seed: int = 0
+    groups: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for fewer than MIN_FOLDS folds, or unknown crops."""
+        if self.folds < MIN_FOLDS:
+            raise ValueError(f"--folds: got {self.folds}, must be at least {MIN_FOLDS}")
+        if self.crops not in CROPS:
+            raise ValueError(f"--crops: got {self.crops!r}, allowed: {', '.join(CROPS)}")
+
+    @property
+    def pretrained_path(self) -> Path | None:
+        """`pretrained` as the requests of both stages take it."""
+        return None if self.pretrained == "none" else Path(self.pretrained)
+
+    def settings(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a procedure has made of a data set.
+
+    Attributes:
+        ensemble: what R/ensemble.json holds.
+        choice: the gate, and why.
+        figures: det, cls and score of the whole procedure on photos that neither the models nor the gate saw, cross-fitted.
+        name_oracle: the score if every box that is found had its true name.
+        box_oracle: the score if every product had one exact box, named as the procedure names the one it finds.
+        test: the same figures of the models that ship, on the test part that the set came with; None where it came with none.
+        seconds: that each part took, by its name; 0 where it was there already.
+    """
+
+    ensemble: Ensemble
+    choice: Choice
+    figures: Intervals
+    name_oracle: float
+    box_oracle: float
+    test: Intervals | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> Interval:
+        """The cross-fitted score, with its interval over scenes."""
+        return self.figures.score

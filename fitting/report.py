@@ -1,0 +1,77 @@
+"""What a fit says: its plan as a table, and at the end what it is worth and what would make it better. Prints nothing."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fitting.ledger import Ledger
+from fitting.plan import AIM
+from fitting.procedure import Fitted, Procedure
+from fitting.speeds import Speeds
+from photos.data import Photo
+
+FEW = 5  # chosen: names with fewer boxes are listed; AP was 0.40 with 1-2, 0.71 with 3-5, 0.74 with more (issue 19)
+LISTED = 6  # chosen: names listed
+ENOUGH_LEFT = 0.01  # chosen: what perfect names or boxes would add must be more than that to be worth a word
+IDLE = 0.9  # chosen: of the minutes; a plan that takes less says that it ends early
+
+
+def speed_lines(speeds: Speeds, procedure: Procedure) -> list[str]:
+    """What the machine does, in two lines."""
+    canvas, crop = procedure.detector.size, procedure.classifier.size
+    return [
+        f"{speeds.device}, {speeds.memory_gb:.1f} GB of memory free",
+        f"a photo takes {speeds.learn.at(canvas):.2f} s an epoch and {speeds.find.at(canvas):.2f} s to look at on {canvas} px, "
+        f"a classifier's step {speeds.step.at(crop):.2f} s on {crop} px",
+    ]
+
+
+def plan_lines(ledger: Ledger) -> list[str]:
+    """The plan as a table: each part with its epochs and minutes, foreseen and taken; then what each choice rests on."""
+    width = max(len(name) for name in ledger.parts)
+    lines = [f"  {'part':{width}}  epochs  minutes  taken"]
+    for name, part in ledger.parts.items():
+        taken = f"{part.seconds / 60:5.1f}" if part.seconds else ""
+        lines.append(f"  {name:{width}}  {part.epochs or '':>6}  {part.foreseen / 60:7.1f}  {taken}".rstrip())
+    total, taken = sum(part.foreseen for part in ledger.parts.values()) / 60, ledger.spent / 60
+    lines.append(f"  {'all':{width}}  {'':6}  {total:7.1f}  {taken:5.1f} of {ledger.minutes:g}")
+    scaled = not (ledger.wishes.get("epochs") and ledger.wishes.get("crop_epochs"))
+    if scaled and not taken and total < IDLE * AIM * ledger.minutes:
+        lines.append("  it ends before its minutes: that longer trainings help was not shown; a larger canvas may (--size)")
+    return lines + [f"  {name}: {reason}" for name, reason in ledger.why.items()]
+
+
+def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
+    """What the fit is worth, and what it took."""
+    score, figures = fitted.score, fitted.figures
+    lines = [
+        f"score {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] over {score.n_groups} scenes, cross-fitted: each photo "
+        f"by models and a gate that did not see its scene; det {figures.det_map50.value:.3f}, cls {figures.cls_map50.value:.3f}"
+    ]
+    if fitted.test is not None:
+        test = fitted.test.score
+        lines.append(f"score of the models that ship on the test part: {test.value:.3f} [{test.low:.3f}, {test.high:.3f}]")
+    return [*lines, f"took {ledger.spent / 60:.1f} of {ledger.minutes:g} minutes"]
+
+
+def missing_lines(fitted: Fitted, photos: Sequence[Photo], names: Sequence[str]) -> Iterator[str]:
+    """What the oracles say is missing, the larger part first, and what would mend it."""
+    by_names, by_boxes = (oracle - fitted.score.value for oracle in (fitted.name_oracle, fitted.box_oracle))
+    parts = [(by_names, names_line(by_names, photos, names)), (by_boxes, boxes_line(by_boxes))]
+    worth = [line for gain, line in sorted(parts, reverse=True) if gain > ENOUGH_LEFT]
+    yield from worth or ["neither truer names nor truer boxes would add more than 0.01 on these photos"]
+
+
+def names_line(gain: float, photos: Sequence[Photo], names: Sequence[str]) -> str:
+    """What true names would add, and which products need photos most: those with the fewest boxes."""
+    counts = np.bincount(np.concatenate([photo.labels for photo in photos]), minlength=len(names))  # (C,)
+    few = [i for i in np.argsort(counts, kind="stable") if counts[i] < FEW]
+    listed = ", ".join(f"{names[i] or 'the one without a name'} ({counts[i]})" for i in few[:LISTED])
+    more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
+    remedy = f"more photos of {listed}{more} (boxes in brackets)" if few else "more photos of products that look alike"
+    return f"true names would add {gain:.3f}: {remedy}"
+
+
+def boxes_line(gain: float) -> str:
+    """What true boxes would add."""
+    return f"true boxes would add {gain:.3f}: more labelled photos of whole shelves, more minutes, or a larger canvas (--size)"

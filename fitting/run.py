@@ -1,0 +1,164 @@
+"""The whole procedure for one data set, in one run folder; called again it reuses each part that is finished.
+
+    folds -> a detector and a classifier for each, on the other folds -> a gate from all photos -> models of all photos
+
+Nothing is fitted on what its models were trained on: the gate, the classifier's calibration and the figures come from the
+folds' models on the photos left out. The models of R itself are trained on all of them, so nothing there is scored but on a
+test part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fitting import cross_fit, figures, kept_choice, pooled, trainings
+from fitting.pooled import Pooled
+from fitting.procedure import Fitted, Procedure, Say
+from fitting.trainings import Clock
+from fusion.ensemble import Ensemble
+from fusion.models import read_object
+from photos import fingerprint
+from photos.data import Dataset, read
+from photos.folds import Folds
+from photos.folds import tell as tell_data
+from photos.intervals import Intervals
+from runs import record
+from runs.model_files import files_of, fingerprints
+from stage2_classifier.gate.choose import Choice, choose_gate
+from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
+from stage2_classifier.gate.fit import in_words, tell
+from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
+
+TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
+OF_A_GATE = ("gate", "made_from", "min_scores", "names")  # fields that are no part of how models are joined
+RECORD = "fitted.json"
+
+
+class Gated(NamedTuple):
+    """The ensemble with its gate, why it has that, the evidence that both come from, and the scores to cut at."""
+
+    ensemble: Ensemble
+    choice: Choice
+    pooled: Pooled
+    floors: OperatingPoints
+
+
+def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None) -> Fitted:
+    """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, ensemble.json, fitted.json}.
+
+    The `clock` may say how long each training is; the refit comes last, so that it can take the time that is left.
+    Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights.
+    """
+    dataset, clock = read(data), clock or Clock()
+    tell_data(dataset)
+    with clock.timed("scenes"):
+        whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
+    for k in range(len(by_fold)):
+        say(f"fit: fold {k + 1} of {len(by_fold)}, in {runs / cross_fit.FOLDER / str(k)}")
+        trainings.train_fold(data, runs, k, procedure, clock)
+    gated = fit_gate(runs, procedure, by_fold, clock, say)
+    say(f"fit: the models that ship, on all photos, in {runs}")
+    trainings.refit(data, runs, procedure, clock)
+    gated = shipped(runs, gated)
+    with clock.timed("figures"):
+        fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
+    fitted = replace(fitted, seconds=clock.seconds)
+    record.write_json(runs / RECORD, {"procedure": procedure.settings()} | as_json(fitted))
+    return fitted
+
+
+def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Gated:
+    """The gate and the scores to cut at from all photos, each looked at by the models that did not see it."""
+    dataset = by_fold[0].dataset
+    own = has_own_ensemble(runs)
+    ensemble = pooled.wanted_ensemble(runs, procedure, dataset, own, say)
+    if own or not (runs / NAME).is_file():
+        record.write_json(runs / TOPOLOGY, asdict(ensemble))
+    with clock.timed("evidence"):
+        evidence = pooled.pool(ensemble, runs, by_fold)
+    with clock.timed("gate"):
+        choice = chosen(runs, procedure, ensemble, evidence, dataset)
+        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, np.random.default_rng(procedure.seed))
+    say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
+    tell(floors)
+    return Gated(replace(ensemble, gate=choice.gate, min_scores=floors.min_scores), choice, evidence, floors)
+
+
+def shipped(runs: Path, gated: Gated) -> Gated:
+    """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
+    ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
+    record.write_json(runs / "gate.json", asdict(gated.choice) | {"operating_points": asdict(gated.floors)})
+    write_ensemble(runs, ensemble)
+    return gated._replace(ensemble=ensemble)
+
+
+def has_own_ensemble(runs: Path) -> bool:
+    """Whether RUNS/ensemble.json joins models as an earlier call of the procedure made it, not as a user or a search did."""
+    paths = (runs / NAME, runs / TOPOLOGY)
+    if not all(path.is_file() for path in paths):
+        return False
+    there, own = ({k: v for k, v in read_object(path).items() if k not in OF_A_GATE} for path in paths)
+    return there == own
+
+
+def chosen(runs: Path, procedure: Procedure, ensemble: Ensemble, evidence: Pooled, dataset: Dataset) -> Choice:
+    """The gate's choice on this evidence: kept from an earlier call, or made now."""
+    photos = [e.photo for e in evidence.evidence]
+    labels = fingerprint.of_photos(photos, dataset.categories)
+    models = [[e.photo.id, e.models] for e in evidence.evidence]
+    key = record.digest([labels, models, evidence.scenes.tolist(), asdict(ensemble), procedure.seed])
+    kept = kept_choice.read(runs, key)
+    if kept is not None:
+        return kept
+    choice = choose_gate(evidence.evidence, evidence.scenes, np.random.default_rng(procedure.seed))
+    kept_choice.write(runs, choice, key)
+    return choice
+
+
+def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Folds], say: Say) -> Fitted:
+    """What it is worth; `parts` are the whole and the folds."""
+    whole, *by_fold = parts
+    ensemble, choice, evidence, _ = gated
+    fitted = Fitted(
+        ensemble,
+        choice,
+        figures.cross_fitted(evidence, choice, np.random.default_rng(procedure.seed)),
+        figures.name_oracle(evidence.evidence),
+        figures.box_oracle(evidence, ensemble, runs, by_fold),
+        tested(runs, procedure, ensemble, whole),
+    )
+    n_photos = len(evidence.evidence)
+    say(f"fit: cross-fitted, {n_photos} photos that neither models nor gate saw: {figures_in_words(fitted.figures)}")
+    if fitted.test is not None:
+        say(f"fit: on the test part, {len(whole.photos('test'))} photos: {figures_in_words(fitted.test)}")
+    return fitted
+
+
+def tested(runs: Path, procedure: Procedure, ensemble: Ensemble, whole: Folds) -> Intervals | None:
+    """The figures on the test part that the set came with; None where it has none with boxes."""
+    if not any(len(photo.boxes) for photo in whole.photos("test")):
+        return None
+    evidence = gather("test", ensemble, runs, whole)
+    rng = np.random.default_rng(procedure.seed)
+    return figures.on_test(evidence, scenes_of(evidence, whole), ensemble.gate, rng)
+
+
+def figures_in_words(found: Intervals) -> str:
+    """The figures as text."""
+    score = f"score {found.score.value:.3f} [{found.score.low:.3f}, {found.score.high:.3f}]"
+    return f"{score} (det {found.det_map50.value:.3f}, cls {found.cls_map50.value:.3f}), {found.score.n_groups} groups"
+
+
+def as_json(fitted: Fitted) -> dict[str, object]:
+    """What RUNS/fitted.json tells beside the procedure; the gate and why are in gate.json."""
+    return {
+        "cross_fitted": asdict(fitted.figures),
+        "name_oracle": fitted.name_oracle,
+        "box_oracle": fitted.box_oracle,
+        "test": None if fitted.test is None else asdict(fitted.test),
+        "policy": fitted.choice.gate.policy,
+        "seconds": fitted.seconds,
+    }

@@ -1,0 +1,95 @@
+"""One fit from labels to a checked zip: survey, measurement, plan, procedure, zip. A stopped one goes on where it was."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fitting import cross_fit, machine
+from fitting.ledger import Ledger
+from fitting.plan import AIM, SANDBOX_PHOTOS, candidates, fixed_stages, lay_out, procedure_from
+from fitting.procedure import Fitted, Procedure, Say
+from fitting.run import run_procedure
+from fitting.speeds import Speeds
+from fitting.survey import Survey
+from fitting.time_keeper import TimeKeeper
+from fitting.wishes import Wishes
+from fitting.workload import trainings
+from photos.data import Dataset, Photo
+from submission import judge_machine, sandbox
+from submission.build import build
+
+ZIP = "submission.zip"
+
+
+class Order(NamedTuple):
+    """What is asked: the data set, the run folder, the minutes, what the user decides, and when (seconds since 1970)."""
+
+    dataset: Dataset
+    survey: Survey
+    runs: Path
+    minutes: float
+    wishes: Wishes
+    started: float
+
+
+class Session(NamedTuple):
+    """A fit whose plan is made: what was asked, the record of it, and the machine's speeds."""
+
+    order: Order
+    ledger: Ledger
+    speeds: Speeds
+
+    @property
+    def procedure(self) -> Procedure:
+        """The procedure as it was decided."""
+        return procedure_from(self.ledger.procedure)
+
+
+def begin(order: Order, ledger: Ledger, say: Say) -> Session:
+    """Measure the machine and lay out the plan, or take both as they were decided.
+
+    Raises ValueError where the minutes are too few, or a network is unknown.
+    """
+    wanted = next(candidates(order.survey, order.wishes)).procedure
+    machine.refuse_unknown(wanted)
+    order.runs.mkdir(parents=True, exist_ok=True)
+    speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
+    if not ledger.parts:
+        spent = ledger.spent + time.time() - order.started
+        ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM - spent))
+    return Session(order, ledger, speeds)
+
+
+def finish(session: Session, say: Say) -> Fitted:
+    """Carry the plan out, and pack, check and try the zip."""
+    order, procedure = session.order, session.procedure
+    entries = list(trainings(procedure, order.survey, fixed_stages(order.wishes)))
+    keeper = TimeKeeper(order.runs, session.ledger, entries, session.speeds, say)
+    keeper.last = order.started
+    with keeper.timed("scenes"):
+        _, *by_fold = cross_fit.deal(order.dataset, order.runs, procedure, lambda line: None)  # told when it is dealt again
+    keeper.keep_folds(len(by_fold))
+    fitted = run_procedure(order.dataset.root, order.runs, procedure, say, keeper)
+    with keeper.timed("zip"):
+        sha = build(order.runs, order.runs / ZIP)
+        say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
+        say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
+    return fitted
+
+
+def tried(archive: Path, photos: Sequence[Photo]) -> str:
+    """Run the zip on a few photos in the sandbox, and say what came of it. Raises ValueError with the first problem."""
+    if not judge_machine.is_set_up():
+        return "not run: there is no environment of the judge here; hylle sandbox --set-up makes it"
+    shown = [photo for photo in photos if photo.part == "test"][:SANDBOX_PHOTOS] or photos[:SANDBOX_PHOTOS]
+    with tempfile.TemporaryDirectory() as folder:
+        for i, photo in enumerate(shown):
+            shutil.copyfile(photo.path, Path(folder) / f"img_{i + 1:05d}{photo.path.suffix}")
+        python = judge_machine.Machine(judge_machine.judge_python())
+        outcome = sandbox.execute(archive, Path(folder), Path(folder) / "predictions.json", python)
+    if outcome.problems:
+        raise ValueError(f"{archive}: in the sandbox: {outcome.problems[0]}")
+    return f"run in the sandbox: {outcome.predictions} predictions on {len(shown)} photos in {outcome.seconds:.1f} s"

@@ -1,0 +1,96 @@
+"""How fast a machine is, as measured, and what each part of a fit costs there: curves over sizes, not a table of machines."""
+
+from dataclasses import dataclass
+
+from fitting.survey import Survey
+
+VALIDATIONS = 11  # derived: stage1_detector.engine.VALIDATIONS_PER_RUN, and once more when the model is exported
+VIEWS = 2  # taken: stage2_classifier.gate.ensemble.default_ensemble looks at each photo and at its mirror image
+FOUND = 1.5  # chosen: boxes found and named on a photo, for each product on it
+GATE_SECONDS, GATE_BOX_SECONDS = 5.0, 0.03  # chosen: of the gate's fits, and for each box; corrected once it is measured
+FIGURES_SECONDS = 10.0  # chosen: the bootstrap of what it is worth
+SCENE_SECONDS = 0.15  # chosen: comparing a photo with its likes
+ENDING_SECONDS = 45.0  # chosen: packing, checking and the sandbox's start; corrected by nothing, so on the safe side
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds against the side of a picture in pixels: `fixed` + `per_pixel` * side^2.
+
+    >>> Curve.through((320, 0.1), (640, 0.4)).at(480)
+    0.225
+    """
+
+    fixed: float
+    per_pixel: float
+
+    @classmethod
+    def through(cls, *points: tuple[int, float]) -> "Curve":
+        """The curve through one point (then all of it grows with the pixels) or through two; never falling, never below 0."""
+        (side, seconds), (other, more) = points[0], points[-1]
+        if side == other:
+            return cls(0.0, seconds / side**2)
+        slope = max(0.0, (more - seconds) / (other**2 - side**2))
+        fixed = seconds - slope * side**2
+        return cls(fixed, slope) if fixed >= 0 else cls(0.0, more / other**2)
+
+    def at(self, side: int) -> float:
+        """Seconds at this side."""
+        return self.fixed + self.per_pixel * side**2
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What was measured on this machine, in seconds.
+
+    Attributes:
+        learn: the detector's training, a photo and epoch, by the canvas.
+        find: the detector's look at a photo, reading it included, by the canvas.
+        detector_start: what a detector's training takes besides its epochs: start, export, parity.
+        step: the classifier's training, a step of one batch, by the crop.
+        name: the classifier's look at a crop.
+        classifier_start: what a classifier's training takes besides its steps and crops.
+        read: reading a photo.
+        memory_gb: free memory.
+        device: where the trainings run: cpu, or the name of a GPU.
+    """
+
+    learn: Curve
+    find: Curve
+    detector_start: float
+    step: Curve
+    name: float
+    classifier_start: float
+    read: float
+    memory_gb: float
+    device: str
+
+    def detector(self, size: int, epochs: int, train: int, valid: int) -> float:
+        """A detector's training on so many photos, scored on so many."""
+        return self.detector_start + epochs * train * self.learn.at(size) + VALIDATIONS * valid * self.find.at(size)
+
+    def classifier(self, size: int, steps: int, photos: int, crops: int) -> float:
+        """A classifier's training of so many steps, with so many photos read and so many held-out crops named."""
+        return self.classifier_start + photos * self.read + steps * self.step.at(size) + crops * self.name
+
+    def evidence(self, size: int, found: Survey, detectors: int) -> float:
+        """What the models say of every photo, each looked at once by the models that did not learn from it."""
+        looks = found.photos * VIEWS * self.find.at(size) * detectors
+        return looks + found.photos * self.read + FOUND * found.boxes * self.name
+
+    def gate(self, found: Survey) -> float:
+        """The gate's fits."""
+        return GATE_SECONDS + GATE_BOX_SECONDS * found.boxes
+
+    def figures(self, size: int, found: Survey, detectors: int) -> float:
+        """What the whole is worth: names of the true boxes, and the models that ship on the test part."""
+        looks = found.test_photos * (self.read + VIEWS * self.find.at(size) * detectors)
+        return FIGURES_SECONDS + found.photos * self.read + found.boxes * self.name + looks
+
+    def ending(self, size: int, photos: int) -> float:
+        """Packing and checking the zip, and running it on so many photos in the sandbox."""
+        return ENDING_SECONDS + photos * (self.read + VIEWS * self.find.at(size))
+
+    def scenes(self, found: Survey) -> float:
+        """Finding which photos show one shelf."""
+        return (found.photos + found.test_photos) * (self.read + SCENE_SECONDS)

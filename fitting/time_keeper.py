@@ -1,0 +1,149 @@
+"""Keeps a fit within its minutes: says before each training how many epochs it gets, from what the ones before really took."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from fitting.cross_fit import FOLDER
+from fitting.ledger import Ledger
+from fitting.plan import AIM
+from fitting.procedure import Say
+from fitting.speeds import Speeds
+from fitting.trainings import Clock
+from fitting.workload import Training, scale_for, with_epochs
+from stage1_detector.config import Config
+from stage2_classifier.config import ClassifierConfig
+
+WORTH_TELLING = 0.1  # chosen: a smaller change of the epochs planned is noted in R/plan.json without a word
+ALIKE = 0.75  # chosen: fold models stay alike, with the epochs of the first, unless time allows less than this share of them
+
+
+class TimeKeeper(Clock):
+    """Decides epochs in the course of a fit and notes all of it in R/plan.json, from which a stopped fit goes on.
+
+    A training that was begun once keeps its epochs, so that it can be resumed. The epochs of those still to come are scaled by
+    what is left of the minutes; a refit takes what the parts before it have left over.
+    """
+
+    def __init__(
+        self, runs: Path, ledger: Ledger, entries: Sequence[Training], speeds: Speeds, say: Say,
+        now: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.runs, self.ledger, self.speeds, self.say, self.now = runs, ledger, speeds, say, now
+        self.trainings = {entry.name: entry for entry in entries}
+        self.last = now()
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, by now."""
+        return self.ledger.minutes * 60 * AIM - self.ledger.spent - (self.now() - self.last)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Notes that a part begins, with the epochs that it gets if it is a training, and what it took when it is done."""
+        self._note("")
+        if name in self.trainings and not self.ledger.parts[name].decided:
+            self._decide(name)
+        self._note(name)
+        try:
+            with super().timed(name):
+                yield
+        except BaseException:  # also Ctrl-C: what was done so far counts
+            self._note("")
+            raise
+        self._note("", done=name)
+
+    def detector(self, name: str, config: Config) -> Config:
+        """`config` with the epochs that were decided."""
+        return replace(config, **with_epochs(self.ledger.parts[name].epochs))
+
+    def classifier(self, name: str, config: ClassifierConfig) -> ClassifierConfig:
+        """`config` with the epochs that were decided."""
+        return replace(config, **with_epochs(self.ledger.parts[name].epochs))
+
+    def keep_folds(self, count: int) -> None:
+        """Take the folds from number `count` on out of the plan: there are not so many scenes."""
+        names = {f"{FOLDER}/{k}/" for k in range(count)}
+        gone = [
+            name for name, entry in self.trainings.items() if not entry.refit and name.rpartition("/")[0] + "/" not in names
+        ]
+        for name in gone:
+            del self.trainings[name], self.ledger.parts[name]
+        if gone:
+            self._tell(f"{count} folds, as no more scenes have boxes: {len(gone)} trainings fewer")
+
+    def _note(self, running: str, done: str = "") -> None:
+        """Count the time since the last note, of the part that was running; `running` is at work from now on."""
+        now = self.now()
+        worked, self.last = now - self.last, now
+        self.ledger.spent += worked
+        if self.ledger.running in self.ledger.parts:
+            self.ledger.parts[self.ledger.running].seconds += worked
+        if done in self.ledger.parts:
+            self.ledger.parts[done].done = True
+        self.ledger.running, self.ledger.since = running, now
+        self.ledger.write(self.runs)
+
+    def _decide(self, step: str) -> None:
+        """Fix the epochs of `step`, by the time that is left for all that is still to come."""
+        part, entry = self.ledger.parts[step], self.trainings[step]
+        scale = scale_for(self._undecided(), self.left - self._rest(), self._cost)
+        epochs = self._alike(entry, entry.epochs(scale))
+        if abs(epochs - part.epochs) > WORTH_TELLING * part.epochs:
+            self._tell(f"{step}: {epochs} epochs, planned {part.epochs}: {self._reason(step)}")
+        if scale == 0.0 and (over := self._overrun()) > 0:
+            self._tell(
+                f"{step}: what is still to come takes about {over / 60:.1f} minutes more than there are, with 1 epoch each"
+            )
+        part.epochs, part.decided, part.foreseen = epochs, True, self._cost(entry, epochs)
+
+    def _reason(self, step: str) -> str:
+        """Why a training gets other epochs than planned."""
+        pace = self._pace(self.trainings[step].stage)
+        slower = f"trainings took {pace:.2f} times what was foreseen, " if abs(pace - 1) > 0.05 else ""
+        return f"{slower}{self.left / 60:.1f} minutes are left"
+
+    def _alike(self, entry: Training, epochs: int) -> int:
+        """The epochs of the first fold's model of this kind, where the time allows nearly as many."""
+        group = [self.ledger.parts[name] for name, other in self.trainings.items() if other.group == entry.group]
+        first = next((part.epochs for part in group if part.decided), epochs)
+        return first if not entry.refit and epochs >= ALIKE * first else epochs
+
+    def _undecided(self) -> list[Training]:
+        return [entry for name, entry in self.trainings.items() if not self.ledger.parts[name].decided]
+
+    def _cost(self, entry: Training, epochs: int) -> float:
+        """What a training will take, at the pace of those of its stage so far."""
+        return entry.seconds(self.speeds, epochs) * self._pace(entry.stage)
+
+    def _pace(self, stage: str) -> float:
+        """Seconds that the finished trainings of a stage took, as a multiple of what was measured beforehand; 1 before any."""
+        pairs = list(self._finished(stage))
+        foreseen = sum(seconds for _, seconds in pairs)
+        return sum(took for took, _ in pairs) / foreseen if foreseen else 1.0
+
+    def _finished(self, stage: str) -> Iterator[tuple[float, float]]:
+        """(seconds taken, seconds by the speeds as measured) of each finished training of a stage."""
+        for name, entry in self.trainings.items():
+            part = self.ledger.parts[name]
+            if entry.stage == stage and part.done and part.seconds:
+                yield part.seconds, entry.seconds(self.speeds, part.epochs)
+
+    def _rest(self) -> float:
+        """Seconds foreseen for what is no training and not done yet, and for a training that was begun and stopped."""
+        return sum(
+            max(0.0, part.foreseen - part.seconds)
+            for name, part in self.ledger.parts.items()
+            if not part.done and (name not in self.trainings or part.decided)
+        )
+
+    def _overrun(self) -> float:
+        """Seconds by which 1 epoch of each training that is not begun goes beyond the minutes."""
+        return sum(self._cost(entry, entry.epochs(0.0)) for entry in self._undecided()) + self._rest() - self.left
+
+    def _tell(self, line: str) -> None:
+        self.ledger.changes.append(line)
+        self.say(line)

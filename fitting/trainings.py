@@ -1,0 +1,109 @@
+"""The trainings of a procedure in one run folder: reused where finished, gone on with where stopped."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fitting.cross_fit import FOLDER
+from fitting.procedure import Procedure
+from fusion.models import read_object
+from runs import record
+from stage1_detector.config import Config
+from stage1_detector.detector_run import DetectorRun, train_detector
+from stage2_classifier.classifier_run import ClassifierRun, run_name, train_classifier
+from stage2_classifier.config import ClassifierConfig
+
+
+@dataclass
+class Clock:
+    """Seconds that each part took in this call, by its name: a training's is its folder below R.
+
+    It is asked for the settings of each training right before; this one leaves them as they are.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Times what is done inside; also where it fails."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+    def detector(self, name: str, config: Config) -> Config:
+        """The settings of the detector's training in the folder R/NAME."""
+        return config
+
+    def classifier(self, name: str, config: ClassifierConfig) -> ClassifierConfig:
+        """The settings of the classifier's training in the folder R/NAME."""
+        return config
+
+
+def classifier_name(procedure: Procedure) -> str:
+    """The classifier's folder in a run folder."""
+    return run_name(None, procedure.crops)
+
+
+def train_fold(data: Path, runs: Path, number: int, procedure: Procedure, clock: Clock) -> None:
+    """The detectors and the classifier of fold `number`, in RUNS/cross_fit/NUMBER."""
+    folder, prefix = runs / FOLDER / str(number), f"{FOLDER}/{number}/"
+    with clock.timed(f"{prefix}one"):
+        config = clock.detector(f"{prefix}one", procedure.detector)
+        train_detector(detector_request(data, folder, "one", procedure.pretrained_path), config)
+    if procedure.aware is not None:
+        with clock.timed(f"{prefix}all"):
+            start = record.weights_of(folder / "one")
+            config = clock.detector(f"{prefix}all", procedure.aware)
+            train_detector(detector_request(data, folder, "all", start), config)
+    name = prefix + classifier_name(procedure)
+    with clock.timed(name):
+        train_classifier(classifier_request(data, folder, procedure), clock.classifier(name, procedure.classifier))
+
+
+def refit(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
+    """The models that ship, in RUNS: trained on all photos, for as many epochs as the longest of the folds' trainings, unless
+    the clock says otherwise.
+    """
+    with clock.timed("one"):
+        request = replace(detector_request(data, runs, "one", procedure.pretrained_path), refit=True)
+        train_detector(request, clock.detector("one", without_selection(procedure.detector, epochs_of_folds(runs, "one"))))
+    if procedure.aware is not None:
+        with clock.timed("all"):
+            start = record.weights_of(runs / "one")
+            request = replace(detector_request(data, runs, "all", start), refit=True)
+            train_detector(request, clock.detector("all", without_selection(procedure.aware, epochs_of_folds(runs, "all"))))
+    name = classifier_name(procedure)
+    with clock.timed(name):
+        config = replace(procedure.classifier, epochs=epochs_of_folds(runs, name), min_steps=0)
+        request_all = replace(classifier_request(data, runs, procedure), refit=runs / FOLDER)
+        train_classifier(request_all, clock.classifier(name, config))
+
+
+def without_selection(config: Config, epochs: int) -> Config:
+    """`config` for so many epochs, of which the last one counts."""
+    return replace(config, epochs=epochs, min_steps=0, patience=0)
+
+
+def epochs_of_folds(runs: Path, name: str) -> int:
+    """The most epochs of the folds' trainings in NAME, as their run.json tell: there may be more than the settings', where
+    photos are few and `min_steps` counts.
+    """
+    records = sorted((runs / FOLDER).glob(f"*/{name}/run.json"))
+    return max(int(read_object(path)["metrics"]["epochs"]) for path in records)
+
+
+def detector_request(data: Path, runs: Path, classes: str, pretrained: Path | None) -> DetectorRun:
+    """A detector's training in RUNS, gone on with where it was stopped."""
+    return DetectorRun(data=data, runs=runs, classes=classes, pretrained=pretrained, resume=record.is_stopped(runs / classes))
+
+
+def classifier_request(data: Path, runs: Path, procedure: Procedure) -> ClassifierRun:
+    """The classifier's training in RUNS, gone on with where it was stopped."""
+    stopped = record.is_stopped(runs / classifier_name(procedure))
+    return ClassifierRun(
+        data=data, runs=runs, crops=procedure.crops, pretrained=procedure.pretrained_path, resume=stopped
+    )  # fmt: skip

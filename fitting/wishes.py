@@ -1,0 +1,34 @@
+"""What a user may decide of a fit in place of the plan. Loads nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from runs.flags import Flag, check
+from runs.pretrained import HELP
+from stage1_detector.config import STRIDE
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user decides in place of the plan; 0, "" and "auto" leave it to the plan. Each field is a flag."""
+
+    size: Annotated[int, Flag("long side of the detector's canvas, a multiple of 32; 0: planned", 0, 8192, common=True)] = 0
+    epochs: Annotated[int, Flag("the detectors' epochs; 0: planned", 0, 10**6, common=True)] = 0
+    model: Annotated[str, Flag("the detector, a model YAML of ultralytics; empty: planned")] = ""
+    classifier: Annotated[str, Flag("the classifier's backbone, as timm names it; empty: planned", common=True)] = ""
+    crop_size: Annotated[int, Flag("side of a crop in pixels; 0: planned", 0, 2048, common=True)] = 0
+    crop_epochs: Annotated[int, Flag("the classifiers' epochs; 0: planned", 0, 10**6, common=True)] = 0
+    aware: Annotated[str, Flag("a detector of names besides", choices=("auto", "yes", "no"), common=True)] = "auto"
+    crops: Annotated[str, Flag("what the classifier learns from", choices=("auto", "shelf", "both"), common=True)] = "auto"
+    folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
+    pretrained: Annotated[str, Flag(HELP, common=True)] = "auto"
+    groups: Annotated[str, Flag("photos of one shelf: auto (found), photo (each alone), FILE.csv (file_name,scene)")] = "auto"
+    seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not allowed, naming the flag."""
+        check(self)
+        if self.size % STRIDE:
+            raise ValueError(f"--size: got {self.size}, must be a multiple of {STRIDE}")
+        if self.folds == 1:
+            raise ValueError("--folds: got 1, need 2 or more: each part is judged by models that did not learn from it")

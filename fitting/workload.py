@@ -1,0 +1,114 @@
+"""The trainings of a fit as entries with a cost: what each takes with so many epochs, and how many epochs fit into a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from fitting.procedure import Procedure
+from fitting.speeds import Speeds
+from fitting.survey import Survey
+from stage1_detector import engine
+from stage1_detector.config import Config
+from stage2_classifier import fit
+
+LONGEST = 3.0  # chosen: a refit takes at most so many times its recipe's epochs; that more helps was not shown
+DETECTOR, CLASSIFIER = "detector", "classifier"
+STEPS_OF_BISECTION = 24  # derived: a scale in [0, LONGEST] to 2e-7, less than an epoch of any training
+
+
+class Training(NamedTuple):
+    """One training of a fit.
+
+    Attributes:
+        name: its folder below R, such as cross_fit/0/one.
+        stage: DETECTOR or CLASSIFIER.
+        refit: whether it is of a model that ships, trained on all photos; the others leave a fold out.
+        size: of the canvas, or of the crop.
+        photos: that it learns from.
+        held_out: photos that it is scored on; none in a refit.
+        boxes: of a photo, on average.
+        epoch_steps: optimiser steps of one epoch of a classifier.
+        full: epochs of its recipe.
+        fixed: whether the user has said how many; then it is never scaled.
+    """
+
+    name: str
+    stage: str
+    refit: bool
+    size: int
+    photos: int
+    held_out: int
+    boxes: float
+    epoch_steps: int
+    full: int
+    fixed: bool = False
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """The fold trainings of one group are to be alike: the folder's own name, and whether it is a refit."""
+        return self.name.rpartition("/")[2], "refit" if self.refit else "fold"
+
+    def seconds(self, speeds: Speeds, epochs: int) -> float:
+        """What it takes with so many epochs."""
+        if self.stage == DETECTOR:
+            return speeds.detector(self.size, epochs, self.photos, self.held_out)
+        crops = round(self.held_out * self.boxes)
+        return speeds.classifier(self.size, epochs * self.epoch_steps, self.photos + self.held_out, crops)
+
+    def epochs(self, scale: float) -> int:
+        """Its epochs where all are scaled by `scale`: at least 1, at most those of its recipe, LONGEST times in a refit.
+
+        >>> fold = Training("cross_fit/0/one", DETECTOR, False, 640, 50, 25, 9.0, 0, 40)
+        >>> fold.epochs(0.5), fold.epochs(0.0), fold.epochs(2.0), fold._replace(refit=True).epochs(2.0)
+        (20, 1, 40, 80)
+        """
+        return self.full if self.fixed else max(1, int(self.full * min(scale, LONGEST if self.refit else 1.0)))
+
+
+def trainings(procedure: Procedure, survey: Survey, fixed: Iterable[str] = ()) -> Iterator[Training]:
+    """The trainings of a procedure in the order they come; `fixed` are the stages whose epochs the user has said."""
+    for fold in range(procedure.folds):
+        held_out = survey.photos * (fold + 1) // procedure.folds - survey.photos * fold // procedure.folds
+        yield from _of_a_folder(f"cross_fit/{fold}/", procedure, survey, held_out, tuple(fixed))
+    yield from _of_a_folder("", procedure, survey, 0, tuple(fixed))
+
+
+def _of_a_folder(
+    prefix: str, procedure: Procedure, survey: Survey, held_out: int, fixed: tuple[str, ...]
+) -> Iterator[Training]:
+    """The trainings in one run folder, where so many photos are held out (none: a refit)."""
+    photos, boxes = survey.photos - held_out, survey.boxes / survey.photos
+    detectors: dict[str, Config | None] = {"one": procedure.detector, "all": procedure.aware}
+    for name, config in detectors.items():
+        if config is not None:
+            full = engine.epochs(config, survey.photos)
+            yield Training(
+                prefix + name, DETECTOR, not held_out, config.size, photos, held_out, boxes, 0, full, DETECTOR in fixed
+            )
+    config_of_crops, studio = procedure.classifier, survey.studio_photos if procedure.crops == "both" else 0
+    full, _ = fit.schedule(survey.boxes + studio, config_of_crops)
+    _, steps = fit.schedule(max(1, round(photos * boxes) + studio), config_of_crops)
+    yield Training(
+        f"{prefix}classifier_{procedure.crops}", CLASSIFIER, not held_out, config_of_crops.size, photos, held_out, boxes, steps,
+        full, CLASSIFIER in fixed,
+    )  # fmt: skip
+
+
+def with_epochs(epochs: int) -> dict[str, int]:
+    """The settings that give a training just so many epochs: the least number of steps may not stretch them."""
+    return {"epochs": epochs, "min_steps": 0}
+
+
+def scale_for(entries: Iterable[Training], seconds: float, cost: Callable[[Training, int], float]) -> float:
+    """The largest scale at which `entries` take at most so many seconds by their `cost`; 0.0 if even 1 epoch each is too long.
+
+    >>> scale_for([], 10.0, lambda training, epochs: 1.0)
+    3.0
+    """
+    entries, low, high = list(entries), 0.0, LONGEST
+    if sum(cost(entry, entry.epochs(high)) for entry in entries) <= seconds:
+        return high
+    for _ in range(STEPS_OF_BISECTION):
+        middle = (low + high) / 2
+        fits = sum(cost(entry, entry.epochs(middle)) for entry in entries) <= seconds
+        low, high = (middle, high) if fits else (low, middle)
+    return low

@@ -1,0 +1,69 @@
+"""The study of a fit's minutes: the other way's epochs, the figures, and calls that are refused."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from experiments.studies import minutes_of_fit
+from experiments.studies.minutes_of_fit import Result, cut_epochs, figures, main
+from fitting import machine
+from photos.intervals import Interval
+from tests.fitting.sets import CONTEST, FRIDGE, SPEEDS
+
+SCORE, GAIN = Interval(0.8, 0.7, 0.9, 12), Interval(0.1, 0.02, 0.2, 12)
+
+
+@pytest.fixture
+def fitted(tmp_path: Path) -> Path:
+    (tmp_path / machine.NAME).write_text(json.dumps({"speeds": asdict(SPEEDS)}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("minutes", [30.0, 45.0, 90.0])
+def test_the_five_commands_are_cut_to_the_minutes(fitted: Path, minutes: float) -> None:
+    epochs = cut_epochs(CONTEST, fitted, minutes)
+    one = SPEEDS.detector(640, epochs["one"], 71, 24)
+    assert 0.6 * minutes * 60 < 2 * one + SPEEDS.classifier(96, epochs["classifier_shelf"] * 133, 95, 2147) < minutes * 60
+    assert epochs["one"] == epochs["all"] < 80
+
+
+def test_their_epochs_are_never_more_than_their_recipes(fitted: Path) -> None:
+    assert cut_epochs(FRIDGE, fitted, 10_000.0) == {"one": 300, "all": 300, "classifier_shelf": 200}
+
+
+def test_the_figures_are_those_that_the_issue_names() -> None:
+    rows = {
+        row["key"]: row
+        for row in figures({"tea": Result(SCORE, GAIN, 44.0, 9), "oats": Result(SCORE, GAIN, 46.0, 9)}, 45.0, "c")
+    }
+    assert set(rows) == {
+        "fit.tea.score", "fit.tea.minus_five_commands", "fit.oats.score", "fit.oats.minus_five_commands",
+        "fit.minutes_over_wanted",
+    }  # fmt: skip
+    assert rows["fit.minutes_over_wanted"]["value"] == pytest.approx(1.0)
+    assert (rows["fit.tea.score"]["low"], rows["fit.tea.minus_five_commands"]["low"]) == (0.7, 0.02)
+    assert "tea 0.978, oats 1.022" in rows["fit.minutes_over_wanted"]["setting"]
+
+
+def test_a_single_set_has_no_interval_and_says_why() -> None:
+    *_, last = figures({"tea": Result(SCORE, GAIN, 44.0, 9)}, 45.0, "c")
+    assert last["low"] is None and "no interval" in last["setting"]
+
+
+def test_a_result_that_is_there_is_not_measured_again(tmp_path: Path) -> None:
+    kept = {"wanted": 45.0, "minutes": 44.0, "photos": 9, "score": vars(SCORE), "gain": vars(GAIN)}
+    (tmp_path / "result.json").write_text(json.dumps(kept))
+    assert minutes_of_fit.one_set(tmp_path / "none", tmp_path, 45.0) == Result(SCORE, GAIN, 44.0, 9)
+
+
+def test_a_fit_that_was_begun_before_is_not_timed(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").touch()
+    with pytest.raises(ValueError, match="begun before"):
+        minutes_of_fit.by_fit(tmp_path, tmp_path, 45.0)
+
+
+def test_a_set_without_a_name_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "must be NAME=FOLDER" in capsys.readouterr().err

@@ -1,0 +1,48 @@
+"""The study of cross-fitting and refitting: its outer split, its figures, and mistakes in its flags."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+from place import Place
+
+from experiments.studies import whole_fit
+from photos.data import read
+from photos.intervals import Interval
+from runs.command import run
+
+ARGS = argparse.Namespace(name="drawn", folds=3)
+
+
+def gains(refit: float) -> whole_fit.Gains:
+    return whole_fit.Gains(Interval(refit, refit - 1, refit + 1, 7), Interval(refit / 2, -1, 1, 7), 0.5, 0.5 + refit)
+
+
+def test_one_seed_has_the_interval_over_scenes_and_several_over_seeds() -> None:
+    refit, cross_fit = whole_fit.as_records(ARGS, [gains(0.25)], "c")
+    assert (refit["key"], refit["value"], refit["low"], refit["n"]) == ("refit.drawn.gain", 0.25, -0.75, 7)
+    assert (cross_fit["key"], cross_fit["value"]) == ("crossfit.drawn.gain", 0.125)
+    assert refit["setting"].endswith("held out 0.500, whole 0.750; over scenes, one seed")
+    refit, _ = whole_fit.as_records(ARGS, [gains(0.25), gains(0.5)], "c")
+    assert (refit["value"], refit["n"]) == (0.375, 2) and refit["setting"].endswith("over seeds")
+
+
+def test_the_outer_split_holds_whole_scenes_out(place: Place, tmp_path: Path) -> None:
+    scenes = tmp_path / "scenes.csv"
+    names = [photo.name for photo in read(place.data).photos]
+    scenes.write_text("file_name,scene\n" + "".join(f"{name},{i // 2}\n" for i, name in enumerate(names)))
+    split = read(whole_fit.outer_split(place.data, tmp_path / "out", str(scenes), 0))
+    test = {photo.name for photo in split.photos if photo.part == "test"}
+    assert {photo.part for photo in split.photos} == {"train", "test"}
+    assert sorted(photo.name for photo in split.photos) == sorted(names)
+    assert all((names[i] in test) == (names[i + 1] in test) for i in range(0, 10, 2))
+    assert sum(len(photo.boxes) for photo in split.photos) == 20
+
+
+@pytest.mark.parametrize("flags", [["--record"], ["--record", "--name", "drawn", "--quick"]])
+def test_figures_without_a_name_or_of_a_rehearsal_are_not_recorded(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(whole_fit.body, ["--data", "D", "--out", "X", *flags]) == 2
+    stderr = capsys.readouterr().err
+    assert "--record: needs --name" in stderr and stderr.count("\n") == 1

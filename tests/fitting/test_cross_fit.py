@@ -1,0 +1,119 @@
+"""Every labelled photo is left out once, with all of its scene; what was given as test stays out of everything."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from place import Place
+
+from fitting import cross_fit
+from fitting.procedure import Procedure
+from photos import folds
+from photos.data import Category, DataError, Dataset, Photo, read
+from photos.folds import Settings
+from stage1_detector.config import DetectorConfig
+from stage2_classifier.config import ClassifierConfig
+
+
+def photos(boxes: list[int], part: str | None = None, start: int = 0) -> tuple[Photo, ...]:
+    """Photos that exist only on paper, with that many boxes each."""
+    return tuple(
+        Photo(
+            start + i, Path(f"{start + i}.jpg"), 99, 99, np.zeros((n, 4), np.float32), np.zeros(n, np.int64), np.arange(n), part
+        )
+        for i, n in enumerate(boxes)
+    )
+
+
+def dealt(of: tuple[Photo, ...], scene: np.ndarray, count: int = 3, seed: int = 0) -> folds.Folds:
+    dataset = Dataset(Path("shop"), (Category(0, "tea"),), of)
+    return cross_fit.all_in_train(dataset, scene, Settings("shop", "photo", count, seed, pooled=True))
+
+
+def procedure(**values: object) -> Procedure:
+    return Procedure(DetectorConfig(), ClassifierConfig(), groups="photo", **values)
+
+
+@pytest.mark.parametrize(
+    ("of", "scene"),
+    [
+        pytest.param((), np.zeros(0, int), id="no photos"),
+        pytest.param(photos([0, 0, 0]), np.arange(3), id="no boxes"),
+        pytest.param(photos([3, 3]), np.zeros(2, int), id="one scene"),
+        pytest.param((*photos([3, 0]), *photos([4], "test", 2)), np.arange(3), id="the other scenes empty or test"),
+    ],
+)
+def test_less_than_two_scenes_with_boxes_are_refused(of: tuple[Photo, ...], scene: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"^fit: .* scenes, need 2 or more"):
+        dealt(of, scene)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_photo_is_left_out_once_with_its_scene(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(8, 60))
+    scene = rng.integers(0, rng.integers(4, 30), n)
+    boxes = rng.integers(0, 40, n) * rng.integers(0, 2, n)
+    boxes[[int(np.flatnonzero(scene == s)[0]) for s in np.unique(scene)[:2]]] = 5  # two scenes with boxes at least
+    whole = dealt(photos(boxes.tolist()), scene, int(rng.integers(2, 6)), seed)
+    by_fold = [cross_fit.left_out(whole, k) for k in range(cross_fit.count_of(whole))]
+    assert sorted(photo.id for fold in by_fold for photo in fold.photos("valid")) == list(range(n))
+    assert len(whole.photos("train")) == n
+    for fold in by_fold:
+        held_out, rest = ({fold.scene[photo.id] for photo in fold.photos(part)} for part in ("valid", "train"))
+        assert not held_out & rest
+        assert all(any(len(photo.boxes) for photo in fold.photos(part)) for part in ("valid", "train"))
+
+
+def test_a_scene_of_many_empty_photos_does_not_fill_a_fold() -> None:
+    whole = dealt(photos([0] * 50 + [1, 1, 1]), np.array([0] * 50 + [1, 2, 3]))
+    assert all(any(len(p.boxes) for p in cross_fit.left_out(whole, k).photos("valid")) for k in range(3))
+
+
+def test_given_train_and_valid_are_pooled_and_test_stays_out() -> None:
+    of = (*photos([3] * 4, "train"), *photos([3] * 4, "valid", 4), *photos([3] * 2, "test", 8))
+    whole = dealt(of, np.arange(10))
+    assert [photo.id for photo in whole.photos("test")] == [8, 9]
+    assert whole.fold[8] is whole.fold[9] is None
+    left_out = [photo.id for k in range(3) for photo in cross_fit.left_out(whole, k).photos("valid")]
+    assert sorted(left_out) == list(range(8))
+    assert {8, 9} == {photo.id for photo in cross_fit.left_out(whole, 0).photos("test")}
+    lines = cross_fit.in_words(whole, 5)
+    assert any("3 folds and not 5" in line for line in lines)
+    assert any("test and train and valid are dealt anew" not in line and "stays out" in line for line in lines)
+
+
+def test_folds_are_written_and_reused(place: Place) -> None:
+    runs, dataset, told = place.root / "fit", read(place.data), []
+    whole, *by_fold = cross_fit.deal(dataset, runs, procedure(), told.append)
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.json")}
+    assert len(before) == 4 and len(by_fold) == 3
+    again = cross_fit.deal(dataset, runs, procedure(), told.append)
+    assert [fold.part for fold in again] == [fold.part for fold in (whole, *by_fold)]
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.json")} == before
+    for k, fold in enumerate(by_fold):
+        assert folds.load(runs / "cross_fit" / str(k) / folds.NAME, dataset).part == fold.part
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param({"folds": 4}, r"--folds 3 \(now asked: 4\)", id="another number of folds"),
+        pytest.param({"seed": 1}, r"--seed 0 \(now asked: 1\)", id="another seed"),
+    ],
+)
+def test_folds_of_other_settings_are_refused(place: Place, values: dict, message: str) -> None:
+    runs, dataset = place.root / "fit", read(place.data)
+    cross_fit.deal(dataset, runs, procedure(), lambda line: None)
+    with pytest.raises(DataError, match=message):
+        cross_fit.deal(dataset, runs, procedure(**values), lambda line: None)
+
+
+def test_folds_that_hold_photos_out_are_refused(place: Place) -> None:
+    with pytest.raises(DataError, match="as hylle folds deals them; fit into another folder"):
+        cross_fit.deal(read(place.data), place.runs, procedure(), lambda line: None)
+
+
+def test_one_fold_leaves_nothing_out() -> None:
+    with pytest.raises(ValueError, match="--folds: got 1, must be at least 2"):
+        procedure(folds=1)

@@ -1,0 +1,108 @@
+"""The command: what it refuses, in one line, and a whole fit of drawn shelves."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fitting import ledger as ledgers
+from fitting.fit import main
+from photos import fingerprint
+from photos.data import read
+from tests.fitting.test_survey import write
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write(tmp_path / "data", "annotations", [(64, 48, [(0, 20, 20)]), (64, 48, [(1, 20, 20)])])
+    return tmp_path / "data"
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that the command refuses a call with."""
+    capsys.readouterr()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    return error
+
+
+def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "data", "annotations", [(64, 48, [])])
+    assert "got 0 boxes, need at least 1" in refused([str(tmp_path / "data"), "--minutes", "9"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        pytest.param(["--minutes", "0"], "--minutes: got 0.0, allowed 1.0 to", id="no minutes"),
+        pytest.param([], "--minutes", id="minutes not given"),
+        pytest.param(["--minutes", "9", "--size", "100"], "--size: got 100, must be a multiple of 32", id="an odd canvas"),
+        pytest.param(["--minutes", "9", "--crops", "both"], "no studio photos", id="studio photos that are not there"),
+        pytest.param(
+            ["--minutes", "9", "--folds", "3"], "2 photos with boxes to train on, need 3", id="more folds than photos"
+        ),
+        pytest.param(["--minutes", "9", "--pretrained", "no.pt"], "--pretrained: got no.pt", id="weights that are not there"),
+    ],
+)
+def test_a_wrong_call_is_one_line(words: list[str], line: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert line in refused([str(data), "--out", str(data.parent / "run"), *words], capsys)
+    assert not (data.parent / "run").exists()
+
+
+def test_a_run_folder_that_is_a_file_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data.parent / "run").touch()
+    assert "which is a file" in refused([str(data), "--minutes", "9", "--out", str(data.parent / "run")], capsys)
+
+
+def test_a_run_folder_of_other_commands_is_left_alone(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = data.parent / "run"
+    runs.mkdir()
+    (runs / "folds.json").write_text("{}")
+    assert "folds.json of other commands" in refused([str(data), "--minutes", "9", "--out", str(runs)], capsys)
+    assert (runs / "folds.json").read_text() == "{}"
+
+
+def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, dataset = data.parent / "run", read(data)
+    made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
+    ledgers.Ledger(made_from, {"size": 320}, 9.0).write(runs)
+    call = [str(data), "--minutes", "9", "--out", str(runs)]
+    assert "holds a fit begun with" in refused(call, capsys)
+    ledgers.Ledger(made_from | {"boxes": "0"}, {}, 9.0).write(runs)
+    assert "a fit of another data set, or of other labels" in refused(call, capsys)
+    (runs / ledgers.NAME).write_text('{"minutes": 9}')
+    assert "damaged" in refused(call, capsys)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert ledgers.load(tmp_path) is None
+    ledger = ledgers.Ledger({"photos": "a"}, {"size": 0}, 9.0, parts={"one": ledgers.Part(3, 60.0, True, 30.0)}, spent=40.0)
+    ledger.write(tmp_path)
+    assert ledgers.load(tmp_path) == ledger
+
+
+@pytest.mark.slow
+def test_a_whole_fit_is_planned_carried_out_and_reused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stage1_detector.synthesis import make_photos
+
+    data, runs = tmp_path / "data", tmp_path / "run"
+    make_photos.draw(make_photos.recipe("demo", 12), data, 0, tell=lambda line: None)
+    call = [str(data), "--minutes", "6", "--out", str(runs), "--size", "160", "--crop-size", "32", "--folds", "2"]
+    call += ["--epochs", "1", "--crop-epochs", "1", "--groups", str(data / "scenes.csv")]
+    assert main([*call, "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "cross_fit/1/one" in shown and "160 px" in shown and not (runs / "plan.json").exists()
+    assert main(call) == 0
+    said = capsys.readouterr().out
+    assert "cross-fitted" in said and "of 6 minutes" in said
+    assert zipfile.is_zipfile(runs / "submission.zip")
+    plan = json.loads((runs / "plan.json").read_text())
+    assert all(part["done"] for part in plan["parts"].values())
+    assert plan["spent"] == pytest.approx(sum(part["seconds"] for part in plan["parts"].values()), abs=60)
+    made = (runs / "submission.zip").read_bytes()
+    shutil.rmtree(runs / "classifier_shelf" if (runs / "classifier_shelf").is_dir() else runs / "classifier_both")
+    assert main(call) == 0  # what is missing is made again, the rest reused: the same seed makes the same zip
+    assert (runs / "submission.zip").read_bytes() == made

@@ -1,0 +1,58 @@
+"""What a fit says at the end: what is missing, the larger part first."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fitting import report
+from fitting.ledger import Ledger, Part
+
+NAMES = ["tea", "coffee", "oats", ""]
+
+
+def photos(*labels: int) -> list[SimpleNamespace]:
+    return [SimpleNamespace(labels=np.array(labels, np.int64))]
+
+
+def fitted(names: float, boxes: float) -> SimpleNamespace:
+    return SimpleNamespace(score=SimpleNamespace(value=0.5), name_oracle=0.5 + names, box_oracle=0.5 + boxes)
+
+
+@pytest.mark.parametrize(
+    ("names", "boxes", "starts"),
+    [
+        pytest.param(0.1, 0.2, ["true boxes would add 0.200", "true names would add 0.100"], id="boxes first"),
+        pytest.param(0.2, 0.1, ["true names would add 0.200", "true boxes would add 0.100"], id="names first"),
+        pytest.param(0.2, 0.0, ["true names would add 0.200"], id="names alone"),
+        pytest.param(0.0, 0.0, ["neither truer names"], id="nothing"),
+    ],
+)
+def test_what_is_missing_comes_in_the_order_of_its_worth(names: float, boxes: float, starts: list[str]) -> None:
+    lines = list(report.missing_lines(fitted(names, boxes), photos(0), NAMES))  # type: ignore[arg-type]
+    assert len(lines) == len(starts)
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+
+
+def test_the_products_with_the_fewest_boxes_are_named() -> None:
+    line = report.names_line(0.1, photos(*[0] * 9, 1, 1), NAMES)  # type: ignore[arg-type]
+    assert "more photos of oats (0), the one without a name (0), coffee (2) (boxes in brackets)" in line
+    assert "tea" not in line
+    assert "look alike" in report.names_line(0.1, photos(*[0, 1, 2, 3] * 9), NAMES)  # type: ignore[arg-type]
+
+
+def test_a_plan_is_a_table_of_minutes() -> None:
+    parts = {"one": Part(7, 120.0), "gate": Part(0, 60.0, seconds=90.0, done=True)}
+    lines = report.plan_lines(Ledger({}, {}, 10.0, why={"canvas": "320 px"}, parts=parts, spent=90.0))
+    assert lines[1].split() == ["one", "7", "2.0"]
+    assert lines[2].split() == ["gate", "1.0", "1.5"]
+    assert lines[3].split() == ["all", "3.0", "1.5", "of", "10"]
+    assert lines[-1] == "  canvas: 320 px"
+
+
+def test_a_plan_that_ends_early_says_so() -> None:
+    early = Ledger({}, {}, 100.0, parts={"one": Part(7, 120.0)})
+    assert any("ends before its minutes" in line for line in report.plan_lines(early))
+    assert not any("ends before" in line for line in report.plan_lines(Ledger({}, {}, 2.0, parts=early.parts)))
+    said = Ledger({}, {"epochs": 7, "crop_epochs": 3}, 100.0, parts=early.parts)  # by the user: longer they are not to be
+    assert not any("ends before" in line for line in report.plan_lines(said))

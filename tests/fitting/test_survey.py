@@ -1,0 +1,63 @@
+"""What a data set holds: counted on sets written by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fitting.survey import survey
+from photos.data import DataError, read
+from photos.studio import STUDIO
+
+NAMES = ["tea", "coffee", "oats"]
+
+
+def write(root: Path, part: str, photos: list[tuple[int, int, list[tuple[int, int, int]]]], first: int = 1) -> None:
+    """A COCO file of photos (width, height, [(label, box width, box height)])."""
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for number, (width, height, boxes) in enumerate(photos, first):
+        Image.new("RGB", (width, height)).save(root / "images" / f"{number}.jpg")
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": width, "height": height})
+        for label, w, h in boxes:
+            annotations.append({"id": 1000 * first + len(annotations), "image_id": number, "category_id": label,
+                                "bbox": [0, 0, w, h], "area": w * h, "iscrowd": 0})  # fmt: skip
+    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / f"{part}.json").write_text(json.dumps(content))
+
+
+def test_boxes_in_the_test_part_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    write(tmp_path, "train", [(40, 30, [])])
+    write(tmp_path, "test", [(40, 30, [(0, 9, 9)])], first=2)
+    with pytest.raises(DataError, match="0 boxes"):
+        survey(read(tmp_path))
+
+
+def test_photos_boxes_names_and_sizes_are_counted_without_the_test_part(tmp_path: Path) -> None:
+    write(tmp_path, "train", [(100, 50, [(0, 10, 20), (0, 20, 30)]), (200, 100, [(1, 40, 10)])])
+    write(tmp_path, "test", [(100, 50, [(2, 5, 5)] * 7)], first=3)
+    found = survey(read(tmp_path))
+    assert (found.photos, found.test_photos, found.boxes, found.fullest) == (2, 1, 3, 2)
+    assert (found.names, found.silent_names, found.categories, found.median_boxes) == (2, 1, 3, 1.5)
+    assert (found.long_side, found.crop_side) == (150.0, 30.0)
+    # Short sides as shares: 10 / 100, 20 / 100, 10 / 200; a tenth of the way from the least to the next.
+    assert found.short_share == pytest.approx(0.05 + 0.2 * 0.05)
+
+
+def test_nine_in_ten_boxes_are_larger(tmp_path: Path) -> None:
+    write(tmp_path, "annotations", [(1000, 800, [(0, 10 * k, 500) for k in range(1, 31)])])
+    found = survey(read(tmp_path))
+    assert sum(10 * k / 1000 >= found.short_share for k in range(1, 31)) == 27
+
+
+def test_studio_photos_count_where_their_product_is_on_the_list(tmp_path: Path) -> None:
+    write(tmp_path, "annotations", [(40, 30, [(0, 9, 9)])])
+    for folder, count in (("tea", 2), ("OATS", 1), ("soap", 3)):
+        (tmp_path / STUDIO / folder).mkdir(parents=True)
+        for k in range(count):
+            Image.new("RGB", (8, 8)).save(tmp_path / STUDIO / folder / f"{k}.jpg")
+    found = survey(read(tmp_path))
+    assert (found.studio_names, found.studio_photos) == (2, 3)
+    assert "3 studio photos of 2 names" in found.summary
