@@ -19,6 +19,7 @@ from experiments.figures import ablation_table
 from photos import folds
 from photos.data import read
 from runs import record
+from runs.normalisation import Normalisation
 from stage1_detector import train as detector
 from stage1_detector.families import FAMILIES
 from stage1_detector.synthesis import make_photos
@@ -225,7 +226,7 @@ def test_the_scaling_is_chosen_by_turns_of_scenes(place: Place, monkeypatch: pyt
     monkeypatch.setattr(learning, "predict", lambda model, crops: np.zeros((len(crops), len(IDS))))
     monkeypatch.setattr(learning, "export_classifier", lambda *_: {})
     monkeypatch.setattr(scaling, "choose_scaling", lambda z, y, groups, rng: seen.append(groups.tolist()) or scaling.Scaling())
-    model = SimpleNamespace(columns=Columns(len(IDS)))
+    model = SimpleNamespace(columns=Columns(len(IDS)), normalisation=Normalisation())
     learning.finish(model, place.runs, recipe("demo", quick=True), parts, valid, np.zeros(4))
     assert seen == [[7] * sum(len(photo.boxes) for photo in valid)]
 

@@ -46,7 +46,7 @@ def test_exif_turns_the_photo_only_where_it_is_asked_for_and_is_counted(tmp_path
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(b"", "not a photo", id="empty"),
+        pytest.param(b"", "not a readable photo .got 0 bytes", id="empty"),
         pytest.param(b"\xff\xd8\xff rubbish", "readable|not a photo", id="rubbish"),
         pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC or AVIF is not read; export it as JPEG", id="a phone's HEIC"),
     ],

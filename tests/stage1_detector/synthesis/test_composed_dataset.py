@@ -120,7 +120,7 @@ def test_arguments_that_do_not_go_together_are_one_line(
 
 
 def test_photos_without_folds_are_refused(shop: tuple[Path, Path]) -> None:
-    with pytest.raises(ValueError, match=r"has no train.json; pass --runs R"):
+    with pytest.raises(ValueError, match=r"has no part train; pass --runs R"):
         train_photos(shop[0], None)
 
 
