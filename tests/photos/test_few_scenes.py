@@ -3,31 +3,10 @@
 import numpy as np
 import pytest
 
+from experiments.studies.adoption import equally_good
 from fusion.boxes import Detections
 from photos.intervals import Interval, bootstrap, widened
-from photos.score import Match, Truth, match
-
-N_CATEGORIES = 6
-
-
-def named(rng: np.random.Generator, labels: np.ndarray, share_right: float) -> np.ndarray:
-    """Names (N,) of which a share is right and the others are any wrong one."""
-    wrong = (labels + rng.integers(1, N_CATEGORIES, len(labels))) % N_CATEGORIES
-    return np.where(rng.random(len(labels)) < share_right, labels, wrong)
-
-
-def equally_good(rng: np.random.Generator, n_scenes: int, photos: int = 3, boxes: int = 6) -> tuple[Match, Match, np.ndarray]:
-    """Two ways of naming the same boxes: in each scene one is better by chance, over all scenes neither is."""
-    corners = np.stack([np.arange(boxes) * 20.0, np.zeros(boxes)], 1)
-    places = np.concatenate([corners, corners + 15], 1).astype(np.float32)  # (N, 4)
-    truths, first, second = [], [], []
-    for lead in np.repeat(rng.normal(0, 0.15, n_scenes), photos):
-        labels, scores = rng.integers(0, N_CATEGORIES, boxes), rng.uniform(0.5, 1, boxes).astype(np.float32)
-        truths.append(Truth(places, labels))
-        first.append(Detections(places, scores, named(rng, labels, 0.6 + lead)))
-        second.append(Detections(places, scores, named(rng, labels, 0.6 - lead)))
-    matches = (match(truths, found, N_CATEGORIES) for found in (first, second))
-    return (*matches, np.repeat(np.arange(n_scenes), photos))
+from photos.score import Truth, match
 
 
 @pytest.mark.parametrize("n_scenes", [3, 4, 6])
