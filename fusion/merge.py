@@ -5,7 +5,7 @@ are ordered is listed in `fusion/__init__.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,9 @@ Fused = tuple[NDArray[np.float32], NDArray[np.float32]]
 class Merge:
     """How overlapping boxes are merged, a part of ensemble.json.
 
-    `method` is nms, soft_nms or wbf. `iou`, in [0, 1], is the threshold of nms and wbf; `sigma`, > 0, is that of soft_nms. A
-    member's box gives class evidence to a merged box that it overlaps by `evidence_iou`, in [0, 1], or more. At most `max_det`
-    boxes of a photo are kept, those of highest score.
+    `method` is nms, soft_nms, wbf, or soft_wbf: wbf after soft_nms in each view. `iou`, in [0, 1], is the threshold of nms and
+    wbf; `sigma`, > 0, is that of soft_nms. A box of a member gives class evidence to a merged box that it overlaps by
+    `evidence_iou`, in [0, 1], or more. At most `max_det` boxes of a photo are kept, those of highest score.
     """
 
     method: str = "wbf"
@@ -38,8 +38,7 @@ def soft_nms(boxes: Floats, scores: Floats, sigma: float, min_score: float) -> t
     A score is multiplied by exp(-iou^2 / sigma). Source: Bodla et al., Soft-NMS, ICCV 2017, the Gaussian form.
 
     Args:
-        boxes: (N, 4), x0 y0 x1 y1.
-        scores: (N,), in [0, 1].
+        boxes: (N, 4), x0 y0 x1 y1; their scores (N,), in [0, 1].
         sigma: > 0; the smaller, the closer to plain NMS.
         min_score: a box is dropped once its score is not above this.
 
@@ -167,12 +166,10 @@ def weighted_boxes_fusion(
     min(models, cluster size) / sum of weights; ensemble-boxes does the same with conf_type="avg".
 
     Args:
-        boxes: for each model (N_i, 4), x0 y0 x1 y1 in any unit.
-        scores: for each model (N_i,), in [0, 1].
+        boxes: for each model (N_i, 4), x0 y0 x1 y1 in any unit; its scores (N_i,), in [0, 1].
         labels: for each model int64 (N_i,); boxes of different labels never fuse.
         weights: for each model, >= 0; a model of weight 0 is left out.
-        iou: in [0, 1]; a box joins a cluster above this.
-        skip: boxes of a lower score are left out, as are boxes of score 0 and boxes without area.
+        iou: in [0, 1]; a box joins a cluster above this. `skip`: boxes of a lower score are left out.
 
     Returns:
         float32 (K, 4), float32 (K,), int64 (K,), by descending score. With uneven weights a score can exceed 1.
@@ -249,10 +246,15 @@ def _by_soft_nms(members: Sequence[Detections], weights: NDArray[np.float64], se
 
 def _by_wbf(members: Sequence[Detections], weights: NDArray[np.float64], settings: Merge) -> Fused:
     one_label = [np.zeros(len(member), np.int64) for member in members]
-    boxes, scores, _ = weighted_boxes_fusion(
-        [member.boxes for member in members], [member.scores for member in members], one_label, weights.tolist(), settings.iou
-    )
-    return boxes, np.minimum(scores, np.float32(1))
+    boxes, scores = [member.boxes for member in members], [member.scores for member in members]
+    fused, fused_scores, _ = weighted_boxes_fusion(boxes, scores, one_label, weights.tolist(), settings.iou)
+    return fused, np.minimum(fused_scores, np.float32(1))
+
+
+def _by_soft_wbf(members: Sequence[Detections], weights: NDArray[np.float64], settings: Merge) -> Fused:
+    kept = [soft_nms(member.boxes, member.scores, settings.sigma, min_score=0.0) for member in members]
+    softened = [replace(m.take(keep), scores=lowered) for m, (keep, lowered) in zip(members, kept, strict=True)]
+    return _by_wbf(softened, weights, settings)
 
 
 def _concatenate(members: Sequence[Detections], weights: NDArray[np.float64]) -> Fused:
@@ -263,7 +265,7 @@ def _concatenate(members: Sequence[Detections], weights: NDArray[np.float64]) ->
 
 
 Method = Callable[[Sequence[Detections], NDArray[np.float64], Merge], Fused]
-METHODS: dict[str, Method] = {"nms": _by_nms, "soft_nms": _by_soft_nms, "wbf": _by_wbf}
+METHODS: dict[str, Method] = {"nms": _by_nms, "soft_nms": _by_soft_nms, "wbf": _by_wbf, "soft_wbf": _by_soft_wbf}
 
 
 def merge(
@@ -278,7 +280,6 @@ def merge(
         members: the detections of each model in each view.
         weights: for each member, >= 0; a member of weight 0 forms no box, but may give evidence.
         evidence_weights: for each member, >= 0.
-        settings: the method and its thresholds.
 
     Returns:
         Detections by descending score. Evidence is None if no member of evidence weight > 0 has any. The label is the

@@ -207,6 +207,7 @@ GOOD: dict[str, Spoil] = {
     "rectangles": _view(shape="rectangle"),
     "NMS": _part("merge", method="nms"),
     "soft-NMS": _part("merge", method="soft_nms"),
+    "soft-NMS before WBF": _part("merge", method="soft_wbf"),
     "the detector's names": _part("gate", policy="detector"),
     "further names": _part("gate", further=2),
     "less time": _ensemble(time_budget_s=100),

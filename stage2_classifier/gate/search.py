@@ -35,7 +35,7 @@ from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of,
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-METHODS = ("wbf", "nms", "soft_nms")
+METHODS = ("wbf", "nms", "soft_nms", "soft_wbf")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def proposed(trial: "BaseTrial", ensemble: Ensemble) -> Ensemble:
     """The ensemble that a trial proposes; the first detector's plain view always counts."""
     method = trial.suggest_categorical("method", METHODS)
     iou = trial.suggest_float("iou", 0.35, 0.85)
-    sigma = trial.suggest_float("sigma", 0.05, 1.0) if method == "soft_nms" else Merge.sigma
+    sigma = trial.suggest_float("sigma", 0.05, 1.0) if method.startswith("soft") else Merge.sigma
     weights = []
     for i in range(len(ensemble.detectors)):
         by_name = {view: trial.suggest_float(f"{i}.{view}", 0.0, 1.0, step=0.25) for view in VIEWS}

@@ -292,6 +292,18 @@ def test_merge_is_sorted_capped_and_ignores_labels(method):
     np.testing.assert_array_equal(merge(renamed, [1, 3], [0, 0], Merge(method, max_det=4)).boxes, got.boxes)
 
 
+def test_soft_wbf_lowers_the_neighbour_in_each_view_before_views_are_joined():
+    """Two products that overlap by a third, seen in two views, the second shifted by a pixel."""
+    boxes = np.float32([[0, 0, 30, 10], [15, 0, 45, 10]])
+    views = [Detections(boxes + shift, np.float32([0.9, 0.8]), np.zeros(2, np.int64)) for shift in (0, 1)]
+    lowered = 0.8 * np.exp(-((1 / 3) ** 2) / 0.5)
+    softened = [Detections(view.boxes, np.float32([0.9, lowered]), view.labels) for view in views]
+    got, want = merge(views, [1, 1], [0, 0], Merge("soft_wbf")), merge(softened, [1, 1], [0, 0], Merge("wbf"))
+    np.testing.assert_allclose(got.boxes, want.boxes, atol=1e-5)
+    np.testing.assert_allclose(got.scores, want.scores, atol=1e-6)
+    assert abs(got.scores[1] - lowered) < 1e-6 < merge(views, [1, 1], [0, 0], Merge("wbf")).scores[1] - lowered
+
+
 @ALL_METHODS
 def test_member_of_weight_0_gives_evidence_but_no_boxes(method):
     rng = np.random.default_rng(0)
@@ -318,7 +330,7 @@ def test_merge_by_nms_lowers_the_scores_of_a_lesser_member():
 
 
 def test_unknown_method_is_refused():
-    with pytest.raises(ValueError, match="merge method: got 'nmw', must be one of nms, soft_nms, wbf"):
+    with pytest.raises(ValueError, match="merge method: got 'nmw', must be one of nms, soft_nms, wbf, soft_wbf"):
         merge([NONE], [1], [1], Merge("nmw"))
 
 
