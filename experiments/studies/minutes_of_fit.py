@@ -45,6 +45,7 @@ from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
 from stage2_classifier.gate.fit import fit_gate
 
 SCENES = "scenes.csv"  # of the split set, so that both ways know the same scenes
+TAKEN = "minutes.json"  # in the fit's run folder: how long it took
 FOLDS = 4  # derived: hylle folds deals five of which one is test, which is dealt here already
 
 
@@ -117,19 +118,24 @@ def split_set(data: Path, out: Path) -> Path:
 
 
 def by_fit(data: Path, runs: Path, minutes: float) -> float:
-    """Fit with the defaults; returns the minutes that this call took. Raises ValueError where R was begun before."""
+    """Fit with the defaults; returns the minutes that it took in one go. Raises ValueError where R holds a stopped fit."""
+    path = runs / TAKEN
+    if path.is_file() and (kept := read_object(path))["wanted"] == minutes:
+        return float(kept["taken"])
     if (runs / "plan.json").is_file():
         raise ValueError(f"{runs}: begun before, so that its time is not that of one run; remove it, or take another --out")
     started = time.time()
     fit.fit(fit.Command(data=data, minutes=minutes, out=runs), Wishes(groups=str(data / SCENES)))
-    return (time.time() - started) / 60
+    taken = (time.time() - started) / 60
+    record.write_json(path, {"wanted": minutes, "taken": taken})
+    return taken
 
 
 def by_five_commands(data: Path, out: Path, minutes: float) -> None:
     """folds, both detectors, the classifier and the gate with their defaults, their epochs cut to the minutes, in OUT/five."""
     runs, agnostic, namer = out / "five", detector_recipes.small(), classifier_config.small()
     epochs = cut_epochs(survey(read(data)), out / "fit", minutes)
-    folds.split(data, runs, str(data / SCENES), FOLDS)
+    folds.split(read(data), runs, str(data / SCENES), FOLDS)
     agnostic = replace(agnostic, epochs=epochs["one"], min_steps=0)
     stopped = {name: record.is_stopped(runs / name) for name in ("one", "all", "classifier_shelf")}
     train_detector(DetectorRun(data=data, runs=runs, pretrained=Path("starter"), resume=stopped["one"]), agnostic)

@@ -67,3 +67,9 @@ def test_a_fit_that_was_begun_before_is_not_timed(tmp_path: Path) -> None:
 def test_a_set_without_a_name_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "must be NAME=FOLDER" in capsys.readouterr().err
+
+
+def test_a_fit_that_ended_is_not_timed_again(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").touch()
+    (tmp_path / minutes_of_fit.TAKEN).write_text('{"wanted": 45.0, "taken": 44.0}')
+    assert minutes_of_fit.by_fit(tmp_path, tmp_path, 45.0) == 44.0
