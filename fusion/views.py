@@ -263,16 +263,27 @@ def decode_photo(data: bytes, exif: str = "stored") -> Image:
     width, height, orientation = photo_header(data)
     if width * height > MAX_PIXELS:
         raise ValueError(f"got {width} x {height} pixels, need at most {MAX_PIXELS // 10**6} megapixels")
-    turns = exif == "turned" and orientation >= 5 and width != height
-    flags = cv2.IMREAD_COLOR if turns else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3) BGR
     if image is None:
         raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    turns = exif == "turned" and rgb.shape[0] != rgb.shape[1]
+    return np.ascontiguousarray(turned(rgb, orientation)) if turns else rgb  # (H, W, 3) or (W, H, 3)
+
+
+def turned(image: Image, orientation: int) -> Image:
+    """`image` (H, W, 3) turned by an EXIF orientation 5..8, (W, H, 3); others, which keep the sides, leave it as it is."""
+    if orientation in (5, 7):
+        return (image if orientation == 5 else image[::-1, ::-1]).transpose(1, 0, 2)  # (H, W, 3) -> (W, H, 3)
+    return np.rot90(image, {6: -1, 8: 1}.get(orientation, 0))  # (H, W, 3) -> (W, H, 3)
 
 
 def photo_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height and EXIF orientation (1..8) of a JPEG's stored pixels, from its first bytes; 0, 0, 1 for other files."""
+    """Width, height and EXIF orientation (1..8) of a JPEG's stored pixels, from its first bytes.
+
+    For other files 0, 0 and the orientation of a PNG or WebP, else 1: OpenCV always turns a TIFF.
+    """
     at, orientation = 2, 1
     while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -281,7 +292,20 @@ def photo_header(data: bytes) -> tuple[int, int, int]:
         if marker == 0xE1 and orientation == 1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _orientation(data[at + 10 : at + 2 + length])
         at += 1 if marker == 0xFF else 2 + length
-    return 0, 0, 1
+    return 0, 0, _orientation_in_chunks(data)
+
+
+def _orientation_in_chunks(data: bytes) -> int:
+    """The EXIF orientation of a PNG, where it stands before the pixels, or of a WebP; 1 for other files."""
+    png, webp = data[:8] == b"\x89PNG\r\n\x1a\n", data[:4] + data[8:12] == b"RIFFWEBP"
+    at = 8 if png else 12
+    while (png or webp) and at + 8 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
+        first, second = data[at : at + 4], data[at + 4 : at + 8]
+        name, length = (second, int.from_bytes(first, "big")) if png else (first, int.from_bytes(second, "little"))
+        if name in (b"eXIf", b"EXIF"):
+            return _orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
+        at += 12 + length if png else 8 + length + length % 2
+    return 1
 
 
 def _orientation(tiff: bytes) -> int:

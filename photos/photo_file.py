@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fusion.views import MAX_PIXELS, photo_header
+from fusion.views import MAX_PIXELS, photo_header, turned
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow refuses photos beyond 179 megapixels, in ultralytics too
 _START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"  # JPEG markers SOI, SOS, EOI
@@ -224,7 +224,7 @@ def read_image(path: Path, width: int, height: int, shrink: int = 1) -> np.ndarr
     """
     image = _decode(path, shrink)  # alpha is left out, 16 bits become 8, grey becomes RGB
     if image.shape[:2] != (expected := (-(-height // shrink), -(-width // shrink))):
-        image = _turn(image, read_header(path).orientation)
+        image = turned(image, read_header(path).orientation)
     if image.shape[:2] != expected:
         raise DataError(f"{path}: got {image.shape[1]}x{image.shape[0]} pixels, need {expected[1]}x{expected[0]}")
     return np.ascontiguousarray(image[..., ::-1])  # (H, W, 3) BGR -> RGB
@@ -242,15 +242,6 @@ def _decode(path: Path, shrink: int) -> np.ndarray:
     if image is None:
         raise DataError(f"{path}: not a readable photo")
     return image  # (H, W, 3) BGR
-
-
-def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply EXIF orientation 5..8 (those that swap the sides); others leave the image as it is."""
-    if orientation == 5:
-        return image.transpose(1, 0, 2)  # (H, W, 3) -> (W, H, 3)
-    if orientation == 7:
-        return image[::-1, ::-1].transpose(1, 0, 2)  # (H, W, 3) -> (W, H, 3)
-    return np.rot90(image, {6: -1, 8: 1}.get(orientation, 0))  # (H, W, 3) -> (W, H, 3)
 
 
 def _lacks_end(data: bytes) -> bool:

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from constant_models import CANDIDATES, save_model
+from PIL import Image, ImageOps
 
-from experiments.performance.exif_photos import labelled, stored_picture
+from experiments.performance.exif_photos import labelled, product_box, shows_product, stored_picture
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.pipeline import Pipeline
 from photos.data import DataError, read
 from photos.exif import convention, refuse_other, summary, turned_photos
 from photos.folds import split
-from photos.photo_file import Header, read_header
+from photos.photo_file import Header, read_header, read_image
 from submission import run
 from submission.predictions import sizes_of, violations
 
@@ -96,3 +98,19 @@ def test_run_reads_photos_by_the_rule_of_the_ensemble(
     text = (tmp_path / "predictions.json").read_text()
     assert violations(text, {0: size}, None) == []
     assert violations(text, {0: size[::-1]}, None)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_run_reads_every_kind_of_photo_as_training_does(tmp_path: Path, kind: str, orientation: int) -> None:
+    path, exif = tmp_path / f"shelf_1.{kind}", Image.Exif()
+    exif[0x0112] = orientation
+    how = {"lossless": True} if kind == "webp" else {}
+    stored_picture((64, 40)).save(path, exif=exif, **how)
+    header = read_header(path)
+    for rule, size in (("stored", (header.width, header.height)), ("turned", header.turned())):
+        np.testing.assert_array_equal(run.read_photo(path, rule), read_image(path, *size))
+    with Image.open(path) as file:
+        shown = ImageOps.exif_transpose(file).convert("RGB")
+    if orientation >= 5:  # elsewhere the stored pixels are meant
+        assert shows_product(run.read_photo(path, "turned"), product_box(np.asarray(shown)))
