@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recognition.file_kind import file_kind
+from recognition.journal import NAME as JOURNAL
 
 SHOWN = 3  # chosen: names of files that a note lists
 PATTERN = set("*?[")
@@ -33,13 +34,21 @@ class Inputs(NamedTuple):
 
 
 def find_inputs(words: Sequence[str], out: Path) -> Inputs:
-    """The inputs that `words` mean: paths of files and folders, or patterns. Files below OUT are not looked at.
+    """The inputs that `words` mean: paths of files and folders, or patterns.
+
+    What lies in OUT or in a folder that holds predictions is left out: its pictures are no photos of a shelf.
 
     Raises ValueError for a word that means nothing, for a file that is named and is neither photo nor video, and where there is
     no photo or video at all.
     """
-    named = [path for word in words for path in _paths(word)]
-    files = [file for path in named for file in _files(path, out.resolve())]
+    meant = [path for word in words for path in _paths(word)]
+    left_out = [path for path in meant if _is_of_predictions(path, out.resolve())]
+    named = [path for path in meant if path not in left_out]
+    if not named:
+        raise ValueError(
+            f"{', '.join(words)}: lies in --out {out} or among other predictions; name photos, and an --out beside them"
+        )
+    files = [file for path in named for file in _files(path, out.resolve(), left_out)]
     once = list(dict.fromkeys(files))
     kinds = {file: file_kind(file) for file in once}
     others = [file for file in once if kinds[file] == "other"]
@@ -50,6 +59,8 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     if not items:
         raise ValueError(f"{', '.join(words)}: no photo and no video in it; {len(others)} other files")
     notes = [f"{len(files) - len(once)} files were named twice and are taken once"] if len(files) > len(once) else []
+    if left_out:
+        notes.append(f"{len(left_out)} files and folders of predictions are left out, the first is {left_out[0]}")
     if others:
         names = ", ".join(_name(file, root) for file in others[:SHOWN])
         notes.append(f"{len(others)} files are neither photo nor video, such as {names}")
@@ -80,11 +91,21 @@ def _name(file: Path, root: Path) -> str:
     return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _files(path: Path, out: Path) -> Iterator[Path]:
-    """`path` itself, or all files in it and its folders, in the order of their names; without hidden ones and those of OUT."""
+def _is_of_predictions(path: Path, out: Path) -> bool:
+    """Whether a path lies in OUT or in a folder that holds predictions, or is one."""
+    return path.is_relative_to(out) or any((folder / JOURNAL).is_file() for folder in (path, *path.parents))
+
+
+def _files(path: Path, out: Path, left_out: list[Path]) -> Iterator[Path]:
+    """`path` itself, or all files in it and its folders, in the order of their names; without hidden ones and those of OUT.
+
+    Folders below `path` that hold other predictions are passed over and join `left_out`.
+    """
     if not path.is_dir():
         yield path
         return
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(folder, name) != out)
+        seen = sorted(name for name in folders if not name.startswith(".") and Path(folder, name) != out)
+        folders[:] = [name for name in seen if not Path(folder, name, JOURNAL).is_file()]
+        left_out += [Path(folder, name) for name in seen if name not in folders]
         yield from (file for name in sorted(names) if not name.startswith(".") and (file := Path(folder, name)).is_file())

@@ -165,7 +165,8 @@ def choose_floor(ensemble: Ensemble, min_score: float | None, precision: float |
         key = f"precision {precision:g}"
         if key not in fitted:
             known = ", ".join(name.removeprefix("precision ") for name in fitted if name != "f1") or "none"
-            raise ValueError(f"--precision {precision:g}: ensemble.json has a floor for {known}; hylle gate fits 0.9 and 0.95")
+            remedy = "hylle gate fits 0.9 and 0.95; --min-score takes any"
+            raise ValueError(f"--precision {precision:g}: ensemble.json has a floor for {known}; {remedy}")
         return Floor(fitted[key], f"fitted for {key}")
     if "f1" in fitted:
         return Floor(fitted["f1"], "fitted, the best by F1")

@@ -82,7 +82,7 @@ def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
         for entry in journal.entries():
             told = [entry.problem] * bool(entry.problem) + entry.remarks
             problems.writerows((entry.name, text) for text in told)
-            count.update(remarks=len(entry.remarks), turned=entry.turned, below=entry.below, failed=bool(entry.problem))
+            count.update(remarks=len(entry.remarks), turned=entry.turned, below=entry.below, failed=int(bool(entry.problem)))
             if entry.problem or is_video(entry):
                 continue
             shelf = shelf_of(entry.rows, products)

@@ -42,6 +42,9 @@ def body(argv: list[str] | None, prog: str) -> None:
         raise ValueError(f"--to: got {args.to[0]!r}, need one of {', '.join(FORMATS)}")
     if args.copy and not args.to:
         raise ValueError("--copy: needs --to FORMAT OUT")
+    if args.to and (args.json or args.near_duplicates):
+        flag = "--json" if args.json else "--near-duplicates"
+        raise ValueError(f"{flag}: got --to too, which writes the set and tells nothing of it; give one, then the other")
     step = progress()
     dataset = read(args.data, args.strict, lambda done, total: step("photos read", done, total))
     if args.to:

@@ -61,6 +61,25 @@ def test_other_files_are_told_and_hidden_ones_and_the_output_are_not_looked_at(t
     assert found.notes == ["1 files are neither photo nor video, such as list.csv"]
 
 
+def test_pictures_of_predictions_are_no_photos_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    for name in ("D/a.jpg", "D/out/pictures/a.jpg", "D/sure/pictures/a.jpg"):
+        put(tmp_path / name)
+    (tmp_path / "D" / "sure" / "journal.jsonl").write_text("")
+    whole = find_inputs([str(tmp_path / "D")], tmp_path / "D" / "out")
+    assert names(whole) == ["a.jpg"]
+    assert whole.notes == [f"1 files and folders of predictions are left out, the first is {tmp_path / 'D' / 'sure'}"]
+    pattern = find_inputs([str(tmp_path / "D" / "**" / "*.jpg")], tmp_path / "D" / "out")
+    assert names(pattern) == ["a.jpg"]
+    assert pattern.notes[0].startswith("2 files and folders of predictions are left out, the first is ")
+
+
+@pytest.mark.parametrize("out", ["D", "."])
+def test_results_are_not_written_where_the_photos_lie(tmp_path: Path, out: str) -> None:
+    put(tmp_path / "D" / "a.jpg")
+    with pytest.raises(ValueError, match=r"D: lies in --out .* name photos, and an --out beside them"):
+        find_inputs([str(tmp_path / "D")], tmp_path / out)
+
+
 def test_a_pattern_finds_what_lies_deep(tmp_path: Path) -> None:
     put(tmp_path / "x" / "y" / "a.png", ".png")
     put(tmp_path / "b.jpg")

@@ -164,6 +164,8 @@ def test_a_broken_photo_costs_itself_and_all_broken_are_exit_code_1(
         "good.jpg"
     ]
     assert "2 failed" in capsys.readouterr().out
+    assert predict(photos / "broken.jpg", named, tmp_path / "one") == 1
+    assert "1 failed" in capsys.readouterr().out
     (photos / "good.jpg").write_bytes(b"")
     assert predict(photos, named, tmp_path / "out", "--resume") == 1
     assert len(table(tmp_path / "out" / "problems.csv")) == 3
