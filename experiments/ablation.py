@@ -21,8 +21,9 @@ from fusion.ensemble import Ensemble
 from fusion.gate import Gate
 from fusion.models import read_object
 from photos import folds
-from photos.data import Dataset, read
+from photos.data import Dataset
 from photos.intervals import Interval
+from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import n_categories
@@ -74,7 +75,7 @@ class AblationResult:
 
 def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int) -> AblationResult:
     """Measure RUNS/ensemble.json and its variants on test; write the table and pictures into RUNS."""
-    dataset = read(data)
+    dataset = read_and_tell(data)
     parts, ensemble = folds.load(runs / folds.NAME, dataset), load_ensemble(runs)
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
     classifiers = [Path(namer.file).parent.name for namer in ensemble.classifiers]

@@ -24,7 +24,8 @@ from fusion.gate import Gate, detector_probabilities
 from fusion.models import Model, Sidecar, read_sidecar
 from fusion.views import crop_batches
 from photos import folds
-from photos.data import Photo, read, read_image
+from photos.data import Photo, read_image
+from photos.repairs import read_and_tell
 from photos.score import counted
 from runs import record
 from runs.command import Parser, run, say, ticker
@@ -107,7 +108,7 @@ def body(argv: list[str] | None) -> None:
 
 def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[list[Line], str]:
     """Fit on valid, measure on test; write RUNS/calibration.json and .png. The lines, and what they were measured on."""
-    dataset = read(data)
+    dataset = read_and_tell(data)
     parts = folds.load(runs / "folds.json", dataset)
     ensemble = default_ensemble(runs, [classifier], dataset)
     refuse_other_models(runs, ensemble)

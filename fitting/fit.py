@@ -16,7 +16,7 @@ from fitting import ledger as ledgers
 from fitting.ledger import Ledger
 from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
-from photos import fingerprint, folds
+from photos import fingerprint, folds, repairs
 from photos.data import Dataset, read
 from runs.command import run, say
 from runs.flags import Flag, Help, Settings, parse
@@ -57,8 +57,7 @@ def fit(command: Command, wishes: Wishes) -> None:
     started = time.time()
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
-    if command.plan:
-        folds.tell(dataset)  # else it is told when the photos are dealt
+    repairs.tell(dataset)
     say(f"fit: {command.data}: {found.summary}")
     from fitting import report, session  # here: they take seconds to load
 

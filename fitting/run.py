@@ -20,10 +20,9 @@ from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
 from fusion.ensemble import Ensemble
 from fusion.models import read_object
-from photos import fingerprint
+from photos import fingerprint, repairs
 from photos.data import Dataset, read
 from photos.folds import Folds
-from photos.folds import tell as tell_data
 from photos.intervals import Intervals
 from runs import record
 from runs.model_files import files_of, fingerprints
@@ -53,7 +52,7 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights.
     """
     dataset, clock = read(data), clock or Clock()
-    tell_data(dataset)
+    repairs.tell(dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k in range(len(by_fold)):

@@ -70,7 +70,7 @@ def _image_problems(sources: list[Source], folders: dict[Path, PhotoFolder]) -> 
     unique_file = _unique(PATH, "file_name")  # over all files together: no photo is in two parts
     for source in sources:
         if not source.lists["images"]:
-            yield Problem(source.name, "got 0 images", "need at least 1")
+            yield Problem(source.name, "got 0 images", "need at least 1; export the set again, with its photos")
         files = () if none_there else (partial(_there, folders[source.base]),)
         checks = partial(_integer, "id"), _unique("id"), _size, unique_file, _file_name, *files, _pixels
         yield from _walk("images", source, checks)
@@ -87,7 +87,8 @@ def _annotation_problems(sources: list[Source]) -> Iterator[Problem]:
         yield from _walk("annotations", source, (partial(_integer, "id"), _unique("id"), *references, _crowd, bbox_fault))
         yield from _fractions(source)
     if not any(source.lists["annotations"] or source.problems for source in sources):
-        yield Problem(", ".join(source.name for source in sources if source.name) or "labels", "got 0 boxes", "need at least 1")
+        names = ", ".join(source.name for source in sources if source.name) or "labels"
+        yield Problem(names, "got 0 boxes", "need at least 1; label products, or find them by `hylle predict` without labels")
 
 
 def _is_missing(image: object) -> bool:

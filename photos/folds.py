@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from photos import exif, judge_ids, scenes
+from photos import exif, judge_ids, repairs, scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.fingerprint import of_file
 from photos.photo_file import same_name
@@ -102,6 +102,17 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     return Folds(settings, dataset, part, scene_of, fold)
 
 
+def allowed_turns(n_scenes: int, what: str) -> str:
+    """How many turns the scenes of `what` can be dealt into, in words.
+
+    >>> allowed_turns(4, "part valid"), allowed_turns(1, "part valid")
+    ('allowed 2 to 4, the scenes of part valid', 'but part valid has 1 scene, need 2 or more; add photos of other shelves')
+    """
+    if n_scenes >= 2:
+        return f"allowed 2 to {n_scenes}, the scenes of {what}"
+    return f"but {what} has {n_scenes} scene{'s' * (n_scenes != 1)}, need 2 or more; add photos of other shelves"
+
+
 def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int) -> int:
     """The number of folds, `wanted` at most: each needs a scene with boxes, and one at least is for training."""
     if wanted < held_out + 1:
@@ -184,8 +195,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
     path = Path(path)
     refuse_file(path.parent)
     if not path.is_file():
-        made_by = f"hylle folds --data {dataset.root} --out {path.parent}"
-        raise FileNotFoundError(f"folds: {path} not found: make it with {made_by}")
+        raise FileNotFoundError(f"folds: {path} not found: make it with {_made_by(path, dataset)}")
     try:
         content = json.loads(path.read_bytes())
         settings = Settings(**{"pooled": False} | {key: value for key, value in dict(content).items() if key != "photos"})
@@ -208,8 +218,12 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
     if wrong:
         raise DataError(
             f"folds: {path} does not match {dataset.root}: {len(wrong)} photos differ, the first is {wrong[0]}; "
-            "make it again with --force"
+            f"pass the data set that it was made for, or make it again: {_made_by(path, dataset)} --force"
         )
+
+
+def _made_by(path: Path, dataset: Dataset) -> str:
+    return f"hylle folds --data {dataset.root} --out {path.parent}"
 
 
 def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
@@ -219,7 +233,7 @@ def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     if changed:
         raise DataError(
             f"folds: {len(changed)} photos changed since {path} was made, the first is {changed[0]}: its scenes may be others "
-            "now; make it again with --force"
+            f"now; make it again: {_made_by(path, dataset)} --force"
         )
 
 
@@ -258,20 +272,13 @@ def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, se
     """Make or reuse RUNS/folds.json, and say what it and the set hold; arguments as the command's flags, `count` as --folds."""
     refuse_file(runs)
     settings = Settings(dataset.root.resolve().name, groups_setting(groups), count, seed)
-    tell(dataset)
+    repairs.tell(dataset)
     folds, reused = make(dataset, runs / NAME, groups, settings, force)
     command.say(f"folds: {runs / NAME} {'reused, it was made with the same settings' if reused else 'written'}")
     sys.stdout.write(summary(folds) + "\n")
     for line in [*exif.summary(folds.dataset.photos), *judge_ids.compare(folds.dataset).lines(), *leaks(folds)]:
         command.say(line)
     return folds
-
-
-def tell(dataset: Dataset) -> None:
-    """Say how the set was read, and what was repaired, skipped or renumbered."""
-    command.say(f"data: {dataset.root} read as {dataset.layout}")
-    for note in dataset.notes:
-        command.say(f"data: {note}")
 
 
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:

@@ -112,7 +112,9 @@ def _inspected(path: Path) -> _Inspected:
         status = path.stat()
         return _inspect(path, status.st_size, status.st_mtime_ns)
     except Exception as error:  # Pillow raises nearly anything on a damaged file
-        raise DataError(f"{path.name}: not a readable photo ({error or type(error).__name__})") from error
+        reason = str(error) or type(error).__name__
+        remedy = "" if "remove it" in reason else "; get it again, or remove it and its boxes"
+        raise DataError(f"{path.name}: not a readable photo ({reason}{remedy})") from error
 
 
 @lru_cache(maxsize=200_000)

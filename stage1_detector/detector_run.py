@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from fusion.models import read_object
-from photos import fingerprint, folds, trained_on
+from photos import fingerprint, folds, repairs, trained_on
 from photos.data import Dataset, Photo, read
 from runs import fetched, record
 from runs.command import say
@@ -70,6 +70,8 @@ def train_detector(
     learns from; of a `distributed` training, the main process alone writes. Raises ValueError for what the user can mend.
     """
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
+    if leads:
+        repairs.tell(parts.dataset)
     request = with_weights_file(request, config, leads)
     settings = settings_of(request, config, parts) | also
     out, resume = request.out, request.resume
@@ -254,6 +256,7 @@ def synthetic_photos(folder: Path, dataset: Dataset, classes: str, train: str) -
     where `classes` is "all" and a category there is not one of the data set's.
     """
     synthetic = read(folder)
+    repairs.tell(synthetic)
     request = read_object(folder / REQUEST_FILE) if (folder / REQUEST_FILE).is_file() else {}
     if request.get("train", "") not in ("", train):
         raise ValueError(f"--synthetic: {folder} is made of other photos than these folds train on; make it anew with --runs")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from fusion.models import Model
 from photos import fingerprint, folds, trained_on
-from photos.data import read
+from photos.repairs import read_and_tell
 from photos.studio import studio_folder
 from runs import fetched, record
 from runs.command import say
@@ -78,7 +78,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     if request.crops != "shelf":
         refuse_without_studio_photos(request)
     refuse_missing(request.pretrained)
-    parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
+    parts, out = folds.load(request.runs / folds.NAME, read_and_tell(request.data)), request.out
     request = with_weights_file(request, config.model)
     settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):

@@ -21,7 +21,7 @@ import onnx
 
 from fusion.models import Model, read_object
 from photos import folds
-from photos.data import read
+from photos.repairs import read_and_tell
 from photos.studio import studio_folder
 from runs import record
 from runs.command import Parser, run, say
@@ -206,7 +206,7 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 def teach(enrolment: Enrolment) -> None:
     """Make the prototype from the photos and put it into the classifier; says what was done."""
-    dataset = read(enrolment.data)
+    dataset = read_and_tell(enrolment.data)
     parts = folds.load(enrolment.runs / "folds.json", dataset)
     train = parts.photos("train")
     folder = enrolment.runs / enrolment.classifier

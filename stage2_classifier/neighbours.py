@@ -19,7 +19,7 @@ from rich.table import Table
 from fusion.models import Model
 from fusion.views import crop
 from photos import folds
-from photos.data import read
+from photos.repairs import read_and_tell
 from photos.studio import STUDIO, studio_folder
 from runs import record
 from runs.command import Parser, run, say
@@ -212,7 +212,7 @@ def body(argv: list[str] | None) -> None:
 
 def measure(data: Path, runs: Path, classifier: str, studio: Path | None, part: str, voting: Voting) -> list[Row]:
     """Training crops, and studio photos where there are any, as the gallery for the crops of `part`."""
-    dataset = read(data)
+    dataset = read_and_tell(data)
     parts = folds.load(runs / "folds.json", dataset)
     model = load_embedder(runs / classifier / "model.onnx")
     size = model.sidecar.size

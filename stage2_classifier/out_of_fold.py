@@ -19,7 +19,7 @@ from fusion.pipeline import run_detector
 from photos import trained_on
 from photos.data import Photo, read_image
 from photos.fingerprint import of_file, of_training
-from photos.folds import Folds
+from photos.folds import Folds, allowed_turns
 from runs import record
 from runs.first_command import train
 from stage1_detector import config as detector_config
@@ -95,7 +95,7 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     photos, settings = parts.photos("train"), fold_settings(runs, plan, parts)
     scenes = np.array([parts.scene[photo.id] for photo in photos])
     if not 2 <= plan.folds <= len(np.unique(scenes)):
-        raise ValueError(f"--folds: got {plan.folds}, allowed 2 to {len(np.unique(scenes))}, the scenes of the train photos")
+        raise ValueError(f"--folds: got {plan.folds}, {allowed_turns(len(np.unique(scenes)), 'part train')}")
     if plan.weights is not None:
         refuse_seen(plan.weights, photos)
     by_photo: dict[int, Boxes] = {}

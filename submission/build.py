@@ -70,7 +70,11 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
 
 def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[str, bytes]:
     """The files of the zip by their names in it: code, models, sidecars, ensemble.json, manifest.json."""
-    if runs.is_dir() and not (runs / "ensemble.json").is_file():
+    if not runs.is_dir():
+        raise ValueError(
+            f"{runs}: {'a file' if runs.exists() else 'no such folder'}, need a run folder; hylle folds begins one"
+        )
+    if not (runs / "ensemble.json").is_file():
         raise ValueError(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs {runs}")
     ensemble = _read_ensemble(runs / "ensemble.json")
     refuse_changed(runs, parse(ensemble))

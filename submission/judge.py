@@ -19,9 +19,10 @@ from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from fusion.pipeline import load
 from photos import folds
-from photos.data import Category, Photo, read, read_image
+from photos.data import Category, Photo, read_image
 from photos.exif import refuse_other
 from photos.judge_ids import compare
+from photos.repairs import read_and_tell
 from photos.score import Scores, Truth, evaluate
 from runs.atomic_write import replacing
 from runs.command import Parser, run, say
@@ -44,7 +45,7 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True)
     args = p.parse_args(argv)
-    dataset = read(args.data)
+    dataset = read_and_tell(args.data)
     photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
     sandbox.refuse_no_zip(args.zip)
     if (args.runs / "ensemble.json").is_file():

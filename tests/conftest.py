@@ -26,9 +26,11 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(autouse=True)
 def just_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """run.py counts from the start of its process, which here is that of all tests."""
+    """What counts from the start of a process, which here is that of all tests: run.py's time, and what a command has told."""
     if "submission.run" in sys.modules:
         monkeypatch.setattr(sys.modules["submission.run"], "STARTED", time.monotonic())
+    if "photos.repairs" in sys.modules:
+        sys.modules["photos.repairs"].forget()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ import numpy as np
 from photos.data import Photo, product_key, read
 from photos.fingerprint import of_labelled
 from photos.folds import train_photos
+from photos.repairs import read_and_tell
 from photos.studio import STUDIO
 from runs.command import Parser, run, say
 from runs.record import write_json
@@ -219,6 +220,8 @@ class Composition:
 def draw_from_photos(request: Composition) -> bool:
     """Do --paste or --studio; False if the set is there already. Raises ValueError for what the user can correct."""
     _check_arguments(request)
+    if request.data is not None:
+        read_and_tell(request.data)
     if request.paste:
         train = of_labelled(train_photos(request.data, request.runs))
         source, categories = Pasted(request.data, request.runs, train), categories_of(request.data)

@@ -17,9 +17,10 @@ import numpy as np
 
 from fusion.ensemble import Ensemble, read_ensemble
 from photos import folds
-from photos.data import Dataset, read
+from photos.data import Dataset
 from photos.exif import convention
 from photos.intervals import Interval
+from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, run, say
 from runs.model_files import files_of, fingerprints
@@ -48,7 +49,7 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, seed: int = 0) -> Choice:
     """Choose the gate and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into RUNS/gate.json."""
-    dataset = read(data)
+    dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
     ensemble = wanted_ensemble(runs, classifiers, dataset)
     made_from = fingerprints(runs, files_of(ensemble))

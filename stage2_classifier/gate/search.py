@@ -22,8 +22,9 @@ from fusion.merge import Merge
 from fusion.models import read_object
 from fusion.pipeline import merge
 from photos import folds
-from photos.data import Photo, read
+from photos.data import Photo
 from photos.intervals import Interval, bootstrap, widened
+from photos.repairs import read_and_tell
 from photos.score import Truth, match
 from runs import record
 from runs.command import Parser, run, say, ticker
@@ -94,11 +95,12 @@ def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: 
 
     Raises ValueError where a detector is not finished, or the photos have fewer scenes than the search has turns.
     """
-    split = folds.load(runs / folds.NAME, read(data))
+    split = folds.load(runs / folds.NAME, read_and_tell(data))
     photos = [photo for part in parts for photo in split.photos(part)]
     scenes = np.array([split.scene[photo.id] for photo in photos])
     if len(np.unique(scenes)) < effort.turns:
-        raise ValueError(f"--folds: got {effort.turns}, allowed 2 to {len(np.unique(scenes))}, the scenes of these photos")
+        allowed = folds.allowed_turns(len(np.unique(scenes)), f"part {' and '.join(parts)}")
+        raise ValueError(f"--folds: got {effort.turns}, {allowed}")
     ensemble = ensemble_of([folder / "model.onnx" for folder in detectors or [runs / "one"]], photos)
     raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker("photos"))
     result = nested_search(photos, raw, ensemble, scenes, effort)

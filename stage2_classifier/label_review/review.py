@@ -21,7 +21,8 @@ from fusion.boxes import xyxy_to_xywh
 from fusion.ensemble import Ensemble
 from fusion.pipeline import Pipeline
 from photos import folds
-from photos.data import PARTS, Dataset, Photo, read, read_image
+from photos.data import PARTS, Dataset, Photo, read_image
+from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
@@ -57,11 +58,13 @@ def body(argv: list[str] | None, prog: str) -> None:
     if args.apply:
         if args.out is None:
             raise ValueError("--apply: needs --out COPY, a new folder")
-        done = relabel(read(args.data), args.apply, args.out)
+        done = relabel(read_and_tell(args.data), args.apply, args.out)
         say(f"labels: {sum(done.values())} proposals applied ({_counts(done)}); the copy is {args.out}")
         return
-    if args.runs is None or args.top < 1:
-        raise ValueError(f"--runs and --top: got {args.runs} and {args.top}, need the run folder and at least 1")
+    if args.runs is None:
+        raise ValueError("--runs is missing, the run folder whose models look at the labels; or pass --apply FILE --out COPY")
+    if args.top < 1:
+        raise ValueError(f"--top: got {args.top}, need 1 or more")
     rank(args.data, args.runs, args.part, args.classifier, args.out or args.runs / "labels", args.top)
 
 
@@ -70,7 +73,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: got {out}, which is a file, need a folder")
     refuse_reviewed(out / "proposals.json")
-    dataset = read(data)
+    dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
     known = len(parts.photos("train")) if part in ("train", "all") else 0

@@ -140,8 +140,8 @@ def test_imports_are_resolved(tmp_path: Path, text: str, missing: list[str]) -> 
     ("content", "message"),
     [
         pytest.param(None, "no such file; hylle build makes one", id="missing"),
-        pytest.param(b"", "not a zip", id="empty"),
-        pytest.param(b"PK\x03\x04 torn", "not a zip", id="torn"),
+        pytest.param(b"", "not a zip; hylle build makes one", id="empty"),
+        pytest.param(b"PK\x03\x04 torn", "not a zip; hylle build makes one", id="torn"),
     ],
 )
 def test_what_is_no_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str) -> None:
