@@ -265,6 +265,8 @@ def groups_setting(groups: str) -> str:
     if groups in ("auto", "photo"):
         return groups
     path = Path(groups)
+    if not path.is_file():
+        raise DataError(f"--groups: got {groups}, need auto, photo, or a CSV file with the columns file_name,scene")
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 

@@ -11,16 +11,33 @@ KNOWN = (
     "annotations.json and images/; train.json, valid.json, test.json; train/_annotations.coco.json; "
     "annotations/instances_*.json; data.yaml; Annotations/*.xml; *.csv"
 )
+LOOKED_INTO = 10  # chosen: folders below one without labels that may hold the set
 
 
 def find(root: Path, progress: Progress | None = None) -> Layout:
     """The layout of the set at `root`, its files read. DataError where there is none, or an incomplete one."""
     if not root.is_dir():
         raise DataError(f"{root}: {'a file, need a folder' if root.exists() else 'no such folder'}")
-    layout = coco.find(root) or yolo.find(root, progress) or voc.find(root) or csv_table.find(root)
+    layout = _found(root, progress)
     if layout is None:
-        raise DataError(f"{root}: {_without_labels(root)}; known are {KNOWN}")
+        below = f"; {one} below it holds one: pass that" if (one := _set_below(root)) else ""
+        raise DataError(f"{root}: {_without_labels(root)}{below}; known are {KNOWN}")
     return layout
+
+
+def _found(root: Path, progress: Progress | None = None) -> Layout | None:
+    return coco.find(root) or yolo.find(root, progress) or voc.find(root) or csv_table.find(root)
+
+
+def _set_below(root: Path) -> Path | None:
+    """The first folder in `root` that holds a data set, as unpacked exports have one; None where none of the first does."""
+    for folder in sorted(path for path in root.iterdir() if path.is_dir())[:LOOKED_INTO]:
+        try:
+            if _found(folder) is not None:
+                return folder
+        except DataError:  # its labels are damaged or incomplete, which is told where it is passed
+            return folder
+    return None
 
 
 def _without_labels(root: Path) -> str:

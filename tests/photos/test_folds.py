@@ -267,7 +267,7 @@ def test_command_twice(command: Command, tmp_path: Path) -> None:
     ("flags", "message"),
     [
         pytest.param(("--data", "nowhere"), "error: nowhere: no such folder", id="no data"),
-        pytest.param(("--groups", "none.csv"), "error: none.csv: No such file or directory", id="no table"),
+        pytest.param(("--groups", "none.csv"), "error: --groups: got none.csv, need auto, photo, or a CSV file", id="no table"),
         pytest.param(("--folds", "2", "--groups", "photo"), "error: folds: got --folds 2, need >= 3", id="too few folds"),
     ],
 )

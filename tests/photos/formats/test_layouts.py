@@ -135,17 +135,30 @@ def test_columns_of_tables(tmp_path: Path, text: str) -> None:
     assert dataset.photos[0].ignored.tolist() == ([[50, 2, 70, 40]] if "ignore" in text else [])
 
 
+def set_in_a_folder(root: Path) -> None:
+    (root / "mine").mkdir(parents=True)
+    csv_of(root / "mine", "a.jpg,1,2,30,40,tea,80,60\n")
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
         pytest.param(lambda root: root.mkdir(), "an empty folder, need a data set", id="empty"),
         pytest.param(lambda root: csv_of_photos(root), "1 photos and no annotations.json or other labels", id="photos alone"),
+        pytest.param(set_in_a_folder, "set/mine below it holds one: pass that; known are", id="a folder up"),
     ],
 )
 def test_folders_without_labels(tmp_path: Path, make: Callable[[Path], object], told: str) -> None:
     make(tmp_path / "set")
     with pytest.raises(DataError, match=told):
         read(tmp_path / "set")
+
+
+def test_no_folder_below_is_named_where_none_holds_a_set(tmp_path: Path) -> None:
+    (tmp_path / "set" / "other").mkdir(parents=True)
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "set")
+    assert "below it" not in str(error.value)
 
 
 def csv_of_photos(root: Path) -> None:

@@ -167,8 +167,8 @@ def test_a_copy_never_overwrites_and_is_never_inside_the_set(place: Place, capsy
 
 def test_what_ranking_needs_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     for flags, message in (
-        ([], "need the run folder"),
-        (["--runs", str(place.runs), "--top", "0"], "at least 1"),
+        ([], "--runs is missing, the run folder"),
+        (["--runs", str(place.runs), "--top", "0"], "--top: got 0, need 1 or more"),
         (
             ["--runs", str(place.runs), "--classifier", "classifier_studio"],
             "classifier_studio/model.onnx not found: train it first",
