@@ -30,6 +30,11 @@ def cross_fitted(pooled: Pooled, choice: Choice, rng: np.random.Generator) -> In
     return intervals(pooled.evidence, nested_decisions(pooled.evidence, choice), pooled.scenes, rng)
 
 
+def resampled(pooled: Pooled) -> str:
+    """What the intervals of `cross_fitted` are over: scenes, or photos where there are too few scenes."""
+    return resampling_groups(pooled.scenes)[1]
+
+
 def on_test(evidence: Sequence[Evidence], scenes: np.ndarray, gate: Gate, rng: np.random.Generator) -> Intervals:
     """The same figures of the models and the gate that ship, on the test part that the set came with."""
     return intervals(evidence, predictions(evidence, [gate] * len(evidence)), scenes, rng)

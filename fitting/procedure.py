@@ -69,6 +69,7 @@ class Fitted:
         box_oracle: the score if every product had one exact box, named as the procedure names the one it finds.
         test: the same figures of the models that ship, on the test part that the set came with; None where it came with none.
         seconds: that each part took, by its name; 0 where it was there already.
+        resampled: what the intervals of `figures` are over: scenes, or photos where there are too few scenes.
     """
 
     ensemble: Ensemble
@@ -78,8 +79,9 @@ class Fitted:
     box_oracle: float
     test: Intervals | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    resampled: str = "scenes"
 
     @property
     def score(self) -> Interval:
-        """The cross-fitted score, with its interval over scenes."""
+        """The cross-fitted score, with its interval over what is `resampled`."""
         return self.figures.score

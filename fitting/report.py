@@ -44,10 +44,13 @@ def plan_lines(ledger: Ledger) -> list[str]:
 def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
     """What the fit is worth, and what it took."""
     score, figures = fitted.score, fitted.figures
+    interval = f"[{score.low:.3f}, {score.high:.3f}] over {score.n_groups} {fitted.resampled}"
     lines = [
-        f"score {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] over {score.n_groups} scenes, cross-fitted: each photo "
+        f"score {score.value:.3f} {interval}, cross-fitted: each photo "
         f"by models and a gate that did not see its scene; det {figures.det_map50.value:.3f}, cls {figures.cls_map50.value:.3f}"
     ]
+    if fitted.resampled == "photos":
+        lines.append("there are too few scenes to resample, and photos of one scene are alike: the true interval is wider")
     if fitted.test is not None:
         test = fitted.test.score
         lines.append(f"score of the models that ship on the test part: {test.value:.3f} [{test.low:.3f}, {test.high:.3f}]")

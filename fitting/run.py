@@ -128,6 +128,7 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
         figures.name_oracle(evidence.evidence),
         figures.box_oracle(evidence, ensemble, runs, by_fold),
         tested(runs, procedure, ensemble, whole),
+        resampled=figures.resampled(evidence),
     )
     n_photos = len(evidence.evidence)
     say(f"fit: cross-fitted, {n_photos} photos that neither models nor gate saw: {figures_in_words(fitted.figures)}")
@@ -158,6 +159,7 @@ def as_json(fitted: Fitted) -> dict[str, object]:
         "name_oracle": fitted.name_oracle,
         "box_oracle": fitted.box_oracle,
         "test": None if fitted.test is None else asdict(fitted.test),
+        "resampled": fitted.resampled,
         "policy": fitted.choice.gate.policy,
         "seconds": fitted.seconds,
     }

@@ -64,7 +64,9 @@ class Folds:
         """The photos of one part, to score or to train on. DataError where none of them has a box."""
         photos = self.photos(part)
         if not any(len(photo.boxes) for photo in photos):
-            raise DataError(f"{self.dataset.root}: part {part} has {len(photos)} photos and 0 boxes, need at least 1 box")
+            remedy = "; hylle fit holds none out and told its score: others need a folder of hylle folds" * self.settings.pooled
+            got = f"part {part} has {len(photos)} photos and 0 boxes"
+            raise DataError(f"{self.dataset.root}: {got}, need at least 1 box{remedy}")
         return photos
 
 
@@ -222,6 +224,13 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
         )
 
 
+def _is_of_a_fit(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes())["pooled"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, of `hylle folds`, or damaged
+        return False
+
+
 def _made_by(path: Path, dataset: Dataset) -> str:
     return f"hylle folds --data {dataset.root} --out {path.parent}"
 
@@ -288,6 +297,8 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
 
     DataError where the file was made with other settings.
     """
+    if not settings.pooled and _is_of_a_fit(path):
+        raise DataError(f"folds: {path} is of hylle fit, whose models were trained by it; deal into another folder, by --out")
     if not path.exists() or force:
         path.parent.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
         folds = deal(dataset, find_scenes(dataset, groups), settings)

@@ -117,3 +117,14 @@ def test_folds_that_hold_photos_out_are_refused(place: Place) -> None:
 def test_one_fold_leaves_nothing_out() -> None:
     with pytest.raises(ValueError, match="--folds: got 1, must be at least 2"):
         procedure(folds=1)
+
+
+@pytest.mark.parametrize("flags", [[], ["--force"]])
+def test_folds_do_not_replace_those_of_a_fit(place: Place, capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    runs = place.root / "fit"
+    cross_fit.deal(read(place.data), runs, procedure(folds=3), str)
+    before = (runs / folds.NAME).read_bytes()
+    assert folds.main(["--data", str(place.data), "--out", str(runs), "--groups", "photo", *flags]) == 2
+    assert "is of hylle fit" in capsys.readouterr().err and (runs / folds.NAME).read_bytes() == before
+    with pytest.raises(DataError, match="need at least 1 box; hylle fit holds none out"):
+        folds.load(runs / folds.NAME, read(place.data)).labelled("valid")

@@ -7,6 +7,7 @@ import pytest
 
 from fitting import report
 from fitting.ledger import Ledger, Part
+from photos.intervals import Interval, Intervals
 
 NAMES = ["tea", "coffee", "oats", ""]
 
@@ -56,3 +57,17 @@ def test_a_plan_that_ends_early_says_so() -> None:
     assert not any("ends before" in line for line in report.plan_lines(Ledger({}, {}, 2.0, parts=early.parts)))
     said = Ledger({}, {"epochs": 7, "crop_epochs": 3}, 100.0, parts=early.parts)  # by the user: longer they are not to be
     assert not any("ends before" in line for line in report.plan_lines(said))
+
+
+@pytest.mark.parametrize(
+    ("resampled", "told"),
+    [
+        pytest.param("scenes", ["over 6 scenes, cross-fitted", "took 1.0 of 3 minutes"], id="scenes"),
+        pytest.param("photos", ["over 6 photos, cross-fitted", "too few scenes to resample", "took 1.0"], id="too few scenes"),
+    ],
+)
+def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> None:
+    figure = Interval(0.5, 0.4, 0.6, 6)
+    result = SimpleNamespace(score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled)
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3))  # type: ignore[arg-type]
+    assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
