@@ -185,7 +185,7 @@ def in_words(choice: MergingChoice) -> str:
         return f"{choice.way} kept: fewer than {LEAST} scenes to choose on"
     offers = ", ".join(f"{offer.way} {_gain_in_words(offer.gain)}" for offer in choice.offers)
     verdict = "adopted" if choice.way != DEFAULT else "kept"
-    views = f"{choice.views} views a photo, {choice.default_views} by default"
+    views = f"views a photo: {choice.views}, by default {choice.default_views}"
     return f"{choice.way} {verdict} ({views}); on offer, nested det mAP50 over the default: {offers}"
 
 

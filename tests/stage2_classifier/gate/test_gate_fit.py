@@ -93,7 +93,7 @@ def test_a_way_of_merging_that_is_adopted_is_written_and_told_and_no_photo_looke
     assert why["way"] == WAY and why["offers"][0]["gain"]["low"] == 0.01 and (why["views"], why["default_views"]) == (2, 3)
     assert sorted(looks) == sorted(["one/model.onnx", "all/model.onnx"] * len(valid))
     out = capsys.readouterr().out
-    assert f"{WAY} adopted (2 views a photo, 3 by default)" in out and "in place of the one in" in out
+    assert f"{WAY} adopted (views a photo: 2, by default 3)" in out and "in place of the one in" in out
     assert fit.main(words) == 0  # keeps it, and says no more than that it was not chosen here
     assert read_ensemble(place.runs).merge == after.merge
     assert read_object(place.runs / "gate.json")["merging"] is None

@@ -89,7 +89,7 @@ def test_soft_nms_is_adopted_where_neighbours_overlap() -> None:
     assert offer.gain.low > 0.1 and offer.gain.n_groups == 4
     assert (choice.views, choice.default_views) == (1, 2)
     assert choice.map50[choice.way] > choice.map50[DEFAULT] + 0.1
-    assert "adopted (1 views a photo, 2 by default)" in in_words(choice) and "4 scenes" in in_words(choice)
+    assert "adopted (views a photo: 1, by default 2)" in in_words(choice) and "4 scenes" in in_words(choice)
 
 
 @pytest.mark.parametrize("make", [mixed, scattered], ids=["no difference", "the default is better"])
@@ -99,7 +99,7 @@ def test_the_default_stays_where_no_gain_is_shown(make: Callable[[int, np.random
     best, cheaper = choice.offers
     assert choice.way == DEFAULT and choice.views == choice.default_views == 2
     assert best.gain.low <= 0 and cheaper.gain.low < -merging_choice.WITHIN and "one view" in cheaper.way
-    assert in_words(choice).startswith(f"{DEFAULT} kept (2 views a photo, 2 by default)")
+    assert in_words(choice).startswith(f"{DEFAULT} kept (views a photo: 2, by default 2)")
 
 
 def test_fewer_views_are_adopted_where_they_lose_nothing() -> None:
