@@ -16,8 +16,8 @@ from photos.data import Dataset
 from photos.exif import convention
 from photos.folds import Folds
 from runs.model_files import files_of
-from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, product_names, scenes_of
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.ensemble import NAME, default_ensemble, detector_outputs, product_names
+from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, named
 
 
 class Pooled(NamedTuple):
@@ -27,11 +27,27 @@ class Pooled(NamedTuple):
     scenes: np.ndarray
 
 
+class Unmerged(NamedTuple):
+    """What each fold's detectors say of the photos that it leaves out, before merging, and the scene (P,) of each photo."""
+
+    by_fold: list[DetectorOutputs]
+    scenes: np.ndarray
+
+    def named(self, ensemble: Ensemble, kept: Sequence[Sequence[int]]) -> Pooled:
+        """The evidence: merged as in `ensemble`, of each detector the views at positions `kept`; named by each fold's own."""
+        return Pooled([e for own in self.by_fold for e in named(own.in_views(kept), ensemble)], self.scenes)
+
+
+def unmerged(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Unmerged:
+    """What the detectors of each fold's run folder, those of `ensemble`, say of the photos that the fold leaves out."""
+    outputs = [detector_outputs("valid", ensemble, runs / FOLDER / str(k), fold) for k, fold in enumerate(by_fold)]
+    scenes = [fold.scene[photo.id] for own, fold in zip(outputs, by_fold, strict=True) for photo in own.photos]
+    return Unmerged(outputs, np.array(scenes, np.int64))
+
+
 def pool(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Pooled:
     """What the models of each fold's run folder, joined as in `ensemble`, say of the photos that the fold leaves out."""
-    parts = [gather("valid", ensemble, runs / FOLDER / str(k), fold) for k, fold in enumerate(by_fold)]
-    scenes = [scenes_of(evidence, fold) for evidence, fold in zip(parts, by_fold, strict=True)]
-    return Pooled([e for evidence in parts for e in evidence], np.concatenate(scenes))
+    return unmerged(ensemble, runs, by_fold).named(ensemble, [list(range(len(m.views))) for m in ensemble.detectors])
 
 
 def wanted_ensemble(runs: Path, procedure: Procedure, dataset: Dataset, own: bool, say: Say) -> Ensemble:

@@ -29,6 +29,8 @@ from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
 from stage2_classifier.gate.fit import in_words, tell
+from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
+from stage2_classifier.gate.merging_choice import in_words as merging_in_words
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
@@ -37,12 +39,16 @@ RECORD = "fitted.json"
 
 
 class Gated(NamedTuple):
-    """The ensemble with its gate, why it has that, the evidence that both come from, and the scores to cut at."""
+    """The ensemble with its gate, why it has that, the evidence that both come from, and the scores to cut at.
+
+    `merging` is why boxes are merged as they are; None where a user's or a search's ensemble.json says how.
+    """
 
     ensemble: Ensemble
     choice: Choice
     pooled: Pooled
     floors: OperatingPoints
+    merging: MergingChoice | None
 
 
 def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None) -> Fitted:
@@ -73,23 +79,39 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
     """The gate and the scores to cut at from all photos, each looked at by the models that did not see it."""
     dataset = by_fold[0].dataset
     own = has_own_ensemble(runs)
-    ensemble = pooled.wanted_ensemble(runs, procedure, dataset, own, say)
-    if own or not (runs / NAME).is_file():
-        record.write_json(runs / TOPOLOGY, asdict(ensemble))
+    ensemble, merging = pooled.wanted_ensemble(runs, procedure, dataset, own, say), None
     with clock.timed("evidence"):
-        evidence = pooled.pool(ensemble, runs, by_fold)
+        if own or not (runs / NAME).is_file():
+            ensemble, merging, evidence = merged_as_chosen(ensemble, runs, by_fold, procedure.seed)
+            say(f"fit: merging: {merging_in_words(merging)}")
+        else:
+            evidence = pooled.pool(ensemble, runs, by_fold)
     with clock.timed("gate"):
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
         floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, np.random.default_rng(procedure.seed))
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
     tell(floors)
-    return Gated(replace(ensemble, gate=choice.gate, min_scores=floors.min_scores), choice, evidence, floors)
+    return Gated(replace(ensemble, gate=choice.gate, min_scores=floors.min_scores), choice, evidence, floors, merging)
+
+
+def merged_as_chosen(
+    ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds], seed: int
+) -> tuple[Ensemble, MergingChoice, Pooled]:
+    """`ensemble`, the default one, with the way of merging that all photos choose, why, and the evidence merged so."""
+    unmerged = pooled.unmerged(ensemble, runs, by_fold)
+    choice = choose_merging(unmerged.by_fold, ensemble, unmerged.scenes, np.random.default_rng(seed))
+    merged = merged_by(ensemble, choice.way)
+    return merged, choice, unmerged.named(merged, kept_views(ensemble, choice.way))
 
 
 def shipped(runs: Path, gated: Gated) -> Gated:
     """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
     ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
-    record.write_json(runs / "gate.json", asdict(gated.choice) | {"operating_points": asdict(gated.floors)})
+    why_merging = None if gated.merging is None else asdict(gated.merging)
+    why = asdict(gated.choice) | {"operating_points": asdict(gated.floors), "merging": why_merging}
+    record.write_json(runs / "gate.json", why)
+    if gated.merging is not None:
+        record.write_json(runs / TOPOLOGY, asdict(ensemble))
     write_ensemble(runs, ensemble)
     return gated._replace(ensemble=ensemble)
 
@@ -120,7 +142,7 @@ def chosen(runs: Path, procedure: Procedure, ensemble: Ensemble, evidence: Poole
 def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Folds], say: Say) -> Fitted:
     """What it is worth; `parts` are the whole and the folds."""
     whole, *by_fold = parts
-    ensemble, choice, evidence, _ = gated
+    ensemble, choice, evidence, *_ = gated
     fitted = Fitted(
         ensemble,
         choice,

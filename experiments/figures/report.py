@@ -6,13 +6,12 @@ other text of a page is written by hand. `--check` only says whether the tables 
 
 import re
 from pathlib import Path
-from typing import Any
 
 from experiments.figures import records
+from experiments.figures.figure_text import Figures, lines, span
 from runs.command import Parser, run, say
 from runs.record import ROOT
 
-Figures = dict[str, dict[str, Any]]
 PAGES = (Path("README.md"), Path("docs/results.md"))
 POLICIES = ("detector", "raw", "agree", "gate", "oracle")
 ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
@@ -252,33 +251,36 @@ def distill(figures: Figures) -> str:
     return "\n".join(rows) + "\n"
 
 
+def merging(figures: Figures) -> str:
+    """What each way of merging finds more than the default, WBF of a view and its flip; a column for each set."""
+    matches = [match for key in figures if (match := re.fullmatch(r"merging\.(\w+)\.(.+)\.minus_wbf_flip", key))]
+    sets, rows = sorted({match[1] for match in matches}), dict.fromkeys(match[2] for match in matches)
+    lines_of_table = [f"| views, way | {' | '.join(sets)} |", "|" + " --- |" * (len(sets) + 1)]
+    for row in rows:
+        cells = [span(figures.get(f"merging.{name}.{row}.minus_wbf_flip"), signed=True) for name in sets]
+        lines_of_table.append(f"| {row.replace('.', ': ', 1).replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines_of_table) + "\n"
+
+
+def own_data(figures: Figures) -> str:
+    """Reading, writing and predicting on people's own photos, and the scores to cut at: a line for each figure."""
+    return lines({key: f for key, f in figures.items() if re.match(r"(formats|data|predict|floor)\.", key)})
+
+
+def fitting(figures: Figures) -> str:
+    """`hylle fit` and what it is made of: a line for each figure."""
+    kinds = r"(fit|refit|crossfit|unseen|backbone|adoption|train)\.|gate\.seconds"
+    return lines({key: f for key, f in figures.items() if re.match(kinds, key)})
+
+
 def stage1(figures: Figures) -> str:
     """The other figures of stage 1, a line each."""
     return lines({key: f for key, f in figures.items() if re.match(r"(synth|search|resume)\.", key)})
 
 
-def lines(selected: Figures) -> str:
-    """A line for each figure, with its setting and command."""
-    rows = ["| figure | value | n | how |", "| --- | --- | --- | --- |"]
-    rows += [f"| {key} | {span(f)} {f['unit']} | {f['n']} | {f['setting']}; `{f['command']}` |" for key, f in selected.items()]
-    return "\n".join(rows) + "\n"
-
-
-def span(f: dict[str, Any] | None, signed: bool = False) -> str:
-    """A figure with its interval in brackets, or a dash."""
-    if f is None:
-        return "-"
-    if f.get("unit") == "count":
-        return f"{f['value']:.0f}"
-    kind = "+.3f" if signed else ".3f" if abs(f["value"]) >= 0.001 or f["value"] == 0 else ".1e"
-    if f["low"] is None:
-        return format(f["value"], kind)
-    return f"{f['value']:{kind}} [{f['low']:{kind}}, {f['high']:{kind}}]"
-
-
 _TABLES = (
     gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
-    stage1, stage2, runtime, robustness, single,
+    merging, stage1, stage2, runtime, robustness, own_data, fitting, single,
 )  # fmt: skip
 TABLES = {table.__name__: table for table in _TABLES}
 

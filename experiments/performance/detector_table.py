@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.figures import records, report
+from experiments.figures import figure_text, records, report
 from experiments.figures.records import Estimate, Measured
 from experiments.figures.report import BENCHMARK as COLUMNS
 from experiments.performance import cost
@@ -230,7 +230,7 @@ def show(rows: Rows) -> None:
     """Print the table, without its intervals."""
     table = Table("model", *COLUMNS.values())
     for name, row in rows.items():
-        cells = [report.span(row[kind]._replace(low=None)._asdict()) if kind in row else "-" for kind in COLUMNS]
+        cells = [figure_text.span(row[kind]._replace(low=None)._asdict()) if kind in row else "-" for kind in COLUMNS]
         table.add_row(name, *cells)
     Console(width=150).print(table)
 

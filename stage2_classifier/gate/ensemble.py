@@ -17,7 +17,7 @@ from runs.command import say
 from runs.first_command import refuse_untrained
 from runs.model_files import files_of, refuse_changed
 from stage2_classifier.enrolment import enrolled_in
-from stage2_classifier.gate.evidence import Evidence, collect
+from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, OutputCache, detected, named
 
 NAME = "ensemble.json"
 
@@ -84,11 +84,19 @@ def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
 
 def gather(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> list[Evidence]:
     """Evidence for one part of the folds, cached in RUNS/raw. Raises ValueError for a part without boxes."""
+    return named(detector_outputs(part, ensemble, runs, parts), ensemble)
+
+
+def detector_outputs(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> DetectorOutputs:
+    """What the detectors say of one part of the folds, cached in RUNS/raw. Raises ValueError for a part without boxes."""
     photos = parts.labelled(part)
     step = max(1, len(photos) // 4)
-    return collect(
-        ensemble, runs, photos, runs / "raw", lambda i, n: say(f"{part}: {i}/{n} photos") if i % step == 0 or i == n else None
-    )
+
+    def progress(done: int, total: int) -> None:
+        if done % step == 0 or done == total:
+            say(f"{part}: {done}/{total} photos")
+
+    return detected(ensemble, photos, OutputCache(runs, runs / "raw", progress))
 
 
 def scenes_of(evidence: Sequence[Evidence], parts: Folds) -> np.ndarray:

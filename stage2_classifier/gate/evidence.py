@@ -6,7 +6,7 @@ classifiers are cached apart, so that another classifier on the same boxes costs
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -72,20 +72,46 @@ class BoxesToName:
     key: object
 
 
+@dataclass(frozen=True)
+class DetectorOutputs:
+    """What detectors say of photos before merging, a key (a fingerprint) of it, and where its models and its cache lie."""
+
+    photos: Sequence[Photo]
+    raw: RawOutputs
+    key: str
+    cache: OutputCache
+
+    def in_views(self, kept: Sequence[Sequence[int]]) -> "DetectorOutputs":
+        """The same in some of the views: of each detector those at the positions `kept`. The key is that of all if they are."""
+        if [[len(views) for views in photo] for photo in self.raw[:1]] == [[len(own) for own in kept]]:
+            return self
+        raw = [[[views[i] for i in own] for views, own in zip(photo, kept, strict=True)] for photo in self.raw]
+        return replace(self, raw=raw, key=record.digest([self.key, [list(own) for own in kept]]))
+
+
 def collect(ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Path, progress: Progress) -> list[Evidence]:
     """Evidence for `photos` from the models in FOLDER; raw outputs and probabilities are cached in CACHE and used again.
 
     The keys hold the models' bytes, the members' settings and, for the probabilities, the merging.
     """
-    raw, key = raw_outputs(ensemble, folder, photos, cache, progress)
-    merged = [merge(views, ensemble) for views in raw]
+    return named(detected(ensemble, photos, OutputCache(folder, cache, progress)), ensemble)
+
+
+def detected(ensemble: Ensemble, photos: Sequence[Photo], cache: OutputCache) -> DetectorOutputs:
+    """What the detectors of `ensemble` say of `photos`."""
+    return DetectorOutputs(photos, *raw_outputs(ensemble, cache.models, photos, cache.folder, cache.progress), cache)
+
+
+def named(outputs: DetectorOutputs, ensemble: Ensemble) -> list[Evidence]:
+    """The evidence: `outputs` merged as `ensemble` does, and the merged boxes named by its classifiers."""
+    photos, cache = outputs.photos, outputs.cache
+    merged = [merge(views, ensemble) for views in outputs.raw]
     boxes = {photo.id: detections.boxes for photo, detections in zip(photos, merged, strict=True)}
-    to_name, outputs = BoxesToName(photos, boxes, [key, asdict(ensemble.merge)]), OutputCache(folder, cache, progress)
-    by_classifier = [probabilities_at(to_name, namer, len(ensemble.categories), outputs) for namer in ensemble.classifiers]
+    to_name = BoxesToName(photos, boxes, [outputs.key, asdict(ensemble.merge)])
+    by_classifier = [probabilities_at(to_name, namer, len(ensemble.categories), cache) for namer in ensemble.classifiers]
     weights = [namer.weight for namer in ensemble.classifiers]
     joint = [mean(list(rows), weights) for rows in zip(*by_classifier, strict=True)] if by_classifier else [None] * len(photos)
-    files = [folder / namer.file for namer in ensemble.classifiers]
-    models = record.digest([key, _fingerprint(files)])
+    models = record.digest([outputs.key, _fingerprint([cache.models / namer.file for namer in ensemble.classifiers])])
     return [Evidence(photo, detections, rows, models) for photo, detections, rows in zip(photos, merged, joint, strict=True)]
 
 

@@ -1,11 +1,11 @@
 """Fit the gate, and the scores to cut at, on the valid part of a run folder's folds; write R/ensemble.json.
 
-    python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--seed 0]
+    python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--merging keep|auto] [--seed 0]
 
 Without --classifiers the gate is fitted to the ensemble that R/ensemble.json holds, if there is one: a searched or hand-made
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
-finds boxes, R/all, if there is one, gives evidence, the classifiers name. Raw outputs are cached in R/raw, so that a second
-run takes seconds.
+finds boxes, R/all, if there is one, gives evidence, the classifiers name. With --merging auto the default ensemble's way of
+merging boxes is chosen on valid too (`merging_choice`). Raw outputs are cached in R/raw, so that a second run takes seconds.
 run.py decides by the gate, and cuts nowhere; the scores to cut at (`operating_points`) are for those who look at predictions.
 """
 
@@ -19,16 +19,29 @@ from fusion.ensemble import Ensemble, read_ensemble
 from photos import folds
 from photos.data import Dataset
 from photos.exif import convention
+from photos.folds import Folds
 from photos.intervals import Interval
 from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, run, say
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
-from stage2_classifier.gate.ensemble import NAME, default_ensemble, gather, product_names, scenes_of, write_ensemble
+from stage2_classifier.gate.ensemble import (
+    NAME,
+    default_ensemble,
+    detector_outputs,
+    gather,
+    product_names,
+    scenes_of,
+    write_ensemble,
+)
+from stage2_classifier.gate.evidence import Evidence, named
+from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
+from stage2_classifier.gate.merging_choice import in_words as merging_in_words
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
+MERGING = ("keep", "auto")  # what --merging takes
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier.gate") -> int:
@@ -42,18 +55,30 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and classifiers")
     p.add_argument("--classifiers", nargs="+", help="folders in R; of several, the mean names; asks for the default ensemble")
+    auto = "auto: the default ensemble, with the way of merging boxes that is best on valid, if that is shown"
+    p.add_argument("--merging", choices=MERGING, default="keep", help=auto)
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap and the cross-fitting")
     args = p.parse_args(argv)
-    fit_gate(args.data, args.runs, args.classifiers, args.seed)
+    fit_gate(args.data, args.runs, args.classifiers, args.seed, args.merging == "auto")
 
 
-def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, seed: int = 0) -> Choice:
-    """Choose the gate and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into RUNS/gate.json."""
+def fit_gate(
+    data: Path, runs: Path, classifiers: Sequence[str] | None = None, seed: int = 0, chooses_merging: bool = False
+) -> Choice:
+    """Choose the gate and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into RUNS/gate.json.
+
+    With `chooses_merging` the default ensemble is asked for, and how it merges boxes is chosen first.
+    """
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
-    ensemble = wanted_ensemble(runs, classifiers, dataset)
-    made_from = fingerprints(runs, files_of(ensemble))
-    valid = gather("valid", ensemble, runs, parts)
+    if chooses_merging and (runs / NAME).is_file():
+        say(f"gate: --merging auto asks for the default ensemble, in place of the one in {runs / NAME}")
+    ensemble = wanted_ensemble(runs, classifiers or ([CLASSIFIER] if chooses_merging else None), dataset)
+    made_from, why_merging = fingerprints(runs, files_of(ensemble)), None
+    if chooses_merging:
+        ensemble, why_merging, valid = with_chosen_merging(ensemble, runs, parts, seed)
+    else:
+        valid = gather("valid", ensemble, runs, parts)
     say("gate: nested cross-validation on valid")
     scenes = scenes_of(valid, parts)
     choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_progress)
@@ -61,8 +86,21 @@ def fit_gate(data: Path, runs: Path, classifiers: Sequence[str] | None = None, s
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed))
     tell(floors)
     write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from, min_scores=floors.min_scores))
-    record.write_json(runs / "gate.json", asdict(choice) | {"operating_points": asdict(floors)})
+    why = asdict(choice) | {"operating_points": asdict(floors), "merging": why_merging and asdict(why_merging)}
+    record.write_json(runs / "gate.json", why)
     return choice
+
+
+def with_chosen_merging(
+    ensemble: Ensemble, runs: Path, parts: Folds, seed: int
+) -> tuple[Ensemble, MergingChoice, list[Evidence]]:
+    """`ensemble` with the way of merging that is chosen on valid, why, and the evidence of valid, merged so."""
+    outputs = detector_outputs("valid", ensemble, runs, parts)
+    scenes = np.array([parts.scene[photo.id] for photo in outputs.photos])
+    choice = choose_merging([outputs], ensemble, scenes, np.random.default_rng(seed))
+    say(f"gate: merging: {merging_in_words(choice)}")
+    merged = merged_by(ensemble, choice.way)
+    return merged, choice, named(outputs.in_views(kept_views(ensemble, choice.way)), merged)
 
 
 def say_progress(done: int, total: int) -> None:

@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 from place import IDS, Place, put_models
 
-from fitting import cross_fit, kept_choice, run
+from fitting import cross_fit, kept_choice, pooled, run
 from fitting.procedure import Procedure
 from fitting.trainings import Clock
-from fusion.ensemble import read_ensemble
+from fusion.ensemble import Ensemble, read_ensemble
 from fusion.gate import Gate
+from fusion.models import read_object
 from photos.data import read
 from photos.intervals import Interval
 from runs.model_files import refuse_changed
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.choose import Choice, Turn
-from stage2_classifier.gate.ensemble import write_ensemble
+from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
+from stage2_classifier.gate.evidence import DetectorOutputs
+from stage2_classifier.gate.merging_choice import MergingChoice
 
 PROCEDURE = Procedure(DetectorConfig(), ClassifierConfig(), groups="photo")
 Fit = Callable[[], run.Gated]
@@ -106,3 +109,31 @@ def test_a_kept_choice_is_read_as_it_was(tmp_path: Path, gain: Interval | None) 
     kept_choice.write(tmp_path, choice, "a")
     assert asdict(kept_choice.read(tmp_path, "a")) == asdict(choice)
     assert kept_choice.read(tmp_path, "b") is None
+
+
+def test_boxes_are_merged_as_all_photos_choose_and_a_kept_ensemble_as_it_says(
+    fit: Fit, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way, seen = "soft-nms 0.25, one view", []
+
+    def choose(outputs: list[DetectorOutputs], ensemble: Ensemble, scenes: np.ndarray, rng: object) -> MergingChoice:
+        seen.append(([len(own.photos) for own in outputs], len(scenes)))
+        return MergingChoice(way, 1, 2, [], {way: 1.0})
+
+    default = default_ensemble(runs, ["classifier_shelf"], read(runs.parent / "shop"))
+    monkeypatch.setattr(run, "choose_merging", choose)
+    first = fit()
+    ensemble = read_ensemble(runs)
+    assert ensemble.merge == replace(default.merge, method="soft_nms", sigma=0.25) and len(ensemble.detectors[0].views) == 1
+    assert read_object(runs / "gate.json")["merging"]["way"] == way
+    ((by_fold, scenes),) = seen
+    assert sum(by_fold) == scenes == 10 and len(by_fold) == 3
+    one_view = pooled.pool(ensemble, runs, cross_fit.deal(read(runs.parent / "shop"), runs, PROCEDURE, lambda line: None)[1:])
+    for a, b in zip(first.pooled.evidence, one_view.evidence, strict=True):
+        assert np.array_equal(a.merged.boxes, b.merged.boxes) and np.array_equal(a.merged.scores, b.merged.scores)
+        assert np.array_equal(a.probabilities, b.probabilities)
+    assert run.has_own_ensemble(runs) and fit().ensemble == first.ensemble and len(seen) == 2  # its own: chosen again
+    by_hand = replace(ensemble, merge=replace(ensemble.merge, method="nms"))
+    write_ensemble(runs, by_hand)
+    assert fit().ensemble.merge == by_hand.merge and len(seen) == 2
+    assert read_object(runs / "gate.json")["merging"] is None and not run.has_own_ensemble(runs)

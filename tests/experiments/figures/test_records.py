@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.figures import records, report
+from experiments.figures import figure_text, records, report
 from runs.record import ROOT
 
 
@@ -91,8 +91,8 @@ def test_figures_that_stand_alone_are_a_line_each() -> None:
 
 
 def test_a_count_has_no_decimals() -> None:
-    assert report.span({"value": 10054.0, "low": None, "unit": "count"}) == "10054"
-    assert report.span({"value": 0.0, "low": None}) == "0.000"
+    assert figure_text.span({"value": 10054.0, "low": None, "unit": "count"}) == "10054"
+    assert figure_text.span({"value": 0.0, "low": None}) == "0.000"
 
 
 def test_an_arm_is_a_line_of_the_ablations_and_oracles_come_last() -> None:

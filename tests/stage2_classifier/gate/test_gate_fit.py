@@ -1,19 +1,26 @@
 """`hylle gate` writes the scores to cut at beside the gate, says what they keep, and says what could not be shown."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from place import Place
 from simulated_evidence import simulated_photos
 
-from fusion.ensemble import read_ensemble
+from fusion.boxes import Detections
+from fusion.ensemble import Member, read_ensemble
 from fusion.gate import Gate
 from fusion.models import read_object
+from photos import folds
+from photos.data import read
+from photos.intervals import Interval
+from runs.record import write_json
+from stage2_classifier.gate import evidence as evidence_module
 from stage2_classifier.gate import fit
 from stage2_classifier.gate.choose import Choice
 from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.merging_choice import DEFAULT, MergingChoice, Offer
 
 
 @pytest.fixture
@@ -50,3 +57,57 @@ def test_a_new_fit_removes_floors_that_no_longer_hold(place: Place, fitted: Call
     assert read_ensemble(place.runs).min_scores
     fitted(simulated_photos(np.random.default_rng(0), 2, 0.97, 0.97))
     assert read_ensemble(place.runs).min_scores == {}
+
+
+WAY = "soft-nms 0.25, one view"
+ADOPTED = MergingChoice(WAY, 2, 3, [Offer(WAY, Interval(0.03, 0.01, 0.05, 5), [([1], WAY)])], {WAY: 0.9, DEFAULT: 0.87})
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The detector's file for each photo that one looks at."""
+    files: list[str] = []
+    look = evidence_module.run_detector
+
+    def counting(model: object, member: Member, image: np.ndarray) -> list[Detections]:
+        files.append(member.file)
+        return look(model, member, image)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evidence_module, "run_detector", counting)
+    return files
+
+
+def test_a_way_of_merging_that_is_adopted_is_written_and_told_and_no_photo_looked_at_twice(
+    place: Place, looks: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fit, "choose_merging", lambda *_: ADOPTED)
+    monkeypatch.setattr(fit, "choose_gate", lambda *_: Choice(Gate("raw"), None, Gate("raw")))  # for speed
+    before = read_ensemble(place.runs)
+    write_json(place.runs / "ensemble.json", asdict(replace(before, merge=replace(before.merge, method="nms"))))
+    valid = folds.load(place.runs / folds.NAME, read(place.data)).photos("valid")
+    words = ["--data", str(place.data), "--runs", str(place.runs)]
+    assert fit.main([*words, "--merging", "auto"]) == 0
+    after, why = read_ensemble(place.runs), read_object(place.runs / "gate.json")["merging"]
+    assert after.merge == replace(before.merge, method="soft_nms", sigma=0.25)
+    assert [len(member.views) for member in after.detectors] == [1, 1]
+    assert why["way"] == WAY and why["offers"][0]["gain"]["low"] == 0.01 and (why["views"], why["default_views"]) == (2, 3)
+    assert sorted(looks) == sorted(["one/model.onnx", "all/model.onnx"] * len(valid))
+    out = capsys.readouterr().out
+    assert f"{WAY} adopted (views a photo: 2, by default 3)" in out and "in place of the one in" in out
+    assert fit.main(words) == 0  # keeps it, and says no more than that it was not chosen here
+    assert read_ensemble(place.runs).merge == after.merge
+    assert read_object(place.runs / "gate.json")["merging"] is None
+
+
+def test_a_choice_of_another_word_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit.main(["--data", str(place.data), "--runs", str(place.runs), "--merging", "best"]) == 2
+    assert "argument --merging: invalid choice: 'best'" in capsys.readouterr().err
+
+
+def test_constant_models_keep_the_default_way_with_too_few_scenes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "choose_gate", lambda *_: Choice(Gate("raw"), None, Gate("raw")))  # for speed
+    before = read_ensemble(place.runs)
+    fit.fit_gate(place.data, place.runs, chooses_merging=True)
+    after, why = read_ensemble(place.runs), read_object(place.runs / "gate.json")["merging"]
+    assert why["way"] == DEFAULT and why["offers"] == [] and set(why["map50"]) > {WAY, DEFAULT}
+    assert (after.merge, after.detectors) == (before.merge, before.detectors)
