@@ -8,6 +8,7 @@ download, into their own caches; the file's sha256 is told and kept. No other co
 
 import difflib
 import socket
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def downloaded(name: str, load: Callable[[], Any], path: Path, flag: str) -> Non
             refuse_without_network()
         load()
     except Exception as error:  # each of three libraries raises what its own client does
-        reason = " ".join(str(error).split())[:100]
+        reason = textwrap.shorten(str(error), 100, placeholder=" ...")
     else:
         if flag == IMAGENET or path.is_file():
             return
