@@ -101,7 +101,7 @@ def boxes_per_photo(photos: Sequence[Photo]) -> float:
 def as_records(set_name: str, by_seed: list[Scores], command: str) -> list[dict[str, Any]]:
     """merging.SET.VIEWS.WAY.map50 and .minus_wbf_flip, paired by seed."""
     rows = []
-    setting = f"{len(by_seed)} seeds, held-out photos"
+    setting = f"{len(by_seed)} seeds, held-out photos" if len(by_seed) > 1 else "one seed, so no interval; held-out photos"
     for views, way in by_seed[0]:
         key = f"merging.{set_name}.{views}.{way}".replace(" ", "_").replace("-", "_")
         score, minus = over_seeds([scores[views, way] for scores in by_seed]), minus_base(by_seed, views, way)

@@ -17,3 +17,8 @@ def test_each_way_is_compared_with_the_default_of_its_own_seed() -> None:
     assert round(minus_base(by_seed, *way).value, 9) == 0.15
     keys = {row["key"] for row in as_records("toy", by_seed, "c")}
     assert "merging.toy.one_view.soft_wbf_0.55.map50" in keys
+
+
+def test_one_seed_has_no_interval_and_says_so() -> None:
+    rows = as_records("toy", [{BASE: 0.5}], "c")
+    assert all(row["low"] is None and "no interval" in row["setting"] for row in rows)
