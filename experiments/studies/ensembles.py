@@ -16,11 +16,12 @@ from rich.table import Table
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
+from fusion.ensemble import Ensemble
 from fusion.merge import Merge
 from photos import folds
-from photos.data import read
+from photos.data import Photo, read
 from runs.command import Parser, run, say, ticker
-from stage2_classifier.gate.evidence import raw_outputs
+from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
 from stage2_classifier.gate.weighted_views import SCALES, VIEWS, det_map50, ensemble_of, equal_weights
 
 # variant: views of the first detector, of the second, way of merging
@@ -45,13 +46,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Score every variant with every seed, show the table, record the figures."""
-    p = Parser(prog="python -m experiments.studies.ensembles", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--set", required=True, help="name in the figures' keys")
-    for name in ("data", "runs", "first", "second"):
-        p.add_argument(f"--{name}", required=True)
-    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    p.add_argument("--parts", nargs="+", default=["valid", "test"], choices=("valid", "test"))
-    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
+    p = arguments("python -m experiments.studies.ensembles", __doc__ or "")
+    p.add_argument("--second", required=True)
     args = p.parse_args(argv)
     by_seed = [one_seed(args, seed) for seed in args.seeds]
     show(args.set, by_seed)
@@ -60,14 +56,32 @@ def body(argv: list[str] | None) -> None:
         records.write(f"ensemble.{args.set}", as_records(args.set, by_seed, command))
 
 
+def arguments(prog: str, about: str) -> Parser:
+    """The arguments of a study that merges the raw outputs of finished detectors, over seeds; `about` is its docstring."""
+    p = Parser(prog=prog, description=about.split("\n")[0])
+    p.add_argument("--set", required=True, help="name in the figures' keys")
+    for name in ("data", "runs", "first"):
+        p.add_argument(f"--{name}", required=True)
+    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    p.add_argument("--parts", nargs="+", default=["valid", "test"], choices=("valid", "test"))
+    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
+    return p
+
+
+def read_outputs(args: argparse.Namespace, seed: int) -> tuple[list[Photo], Ensemble, RawOutputs]:
+    """The held-out photos, an ensemble of the detectors in all their views, and what they say of the photos, cached in RUNS."""
+    given = [getattr(args, name) for name in ("data", "runs", "first", "second")]
+    data, runs, *detectors = (Path(path.format(seed=seed)) for path in given if path)
+    parts = folds.load(runs / folds.NAME, read(data))
+    photos = [photo for part in args.parts for photo in parts.photos(part)]
+    ensemble = ensemble_of([detector / "model.onnx" for detector in detectors], photos)
+    raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker(f"{args.set}, seed {seed}: photos"))
+    return photos, ensemble, raw
+
+
 def one_seed(args: argparse.Namespace, seed: int) -> dict[str, float]:
     """det mAP50 of every variant."""
-    data, runs, first, second = (Path(getattr(args, name).format(seed=seed)) for name in ("data", "runs", "first", "second"))
-    dataset = read(data)
-    parts = folds.load(runs / folds.NAME, dataset)
-    photos = [photo for part in args.parts for photo in parts.photos(part)]
-    ensemble = ensemble_of([first / "model.onnx", second / "model.onnx"], photos)
-    raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker(f"{args.set}, seed {seed}: photos"))
+    photos, ensemble, raw = read_outputs(args, seed)
     scores = {
         name: det_map50(photos, raw, equal_weights(ensemble, [first_views, second_views], method))
         for name, (first_views, second_views, method) in VARIANTS.items()

@@ -9,7 +9,6 @@ once; every way merges the same raw outputs. Each is compared with the default o
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,12 +16,11 @@ from rich.table import Table
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
+from experiments.studies.ensembles import arguments, read_outputs
 from fusion.merge import Merge
-from photos import folds
-from photos.data import Photo, read
-from runs.command import Parser, run, say, ticker
-from stage2_classifier.gate.evidence import raw_outputs
-from stage2_classifier.gate.weighted_views import det_map50, ensemble_of, equal_weights
+from photos.data import Photo
+from runs.command import run, say
+from stage2_classifier.gate.weighted_views import det_map50, equal_weights
 
 WAYS: dict[str, Merge] = {
     "nms 0.5": Merge("nms", iou=0.5),
@@ -44,7 +42,7 @@ VIEWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "two detectors": (["plain"], ["plain"]),
     "two and flips": (["plain", "flip"], ["plain", "flip"]),
 }
-BASE = ("view and flip", "wbf 0.55")  # what `hylle gate` has merged by until now
+BASE = ("view and flip", "wbf 0.55")  # the default of `hylle gate`
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,14 +52,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def body(argv: list[str] | None) -> None:
     """Score every way with every seed, show the table, record the figures."""
-    p = Parser(prog="python -m experiments.studies.merging", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--set", required=True, help="name in the figures' keys")
-    for name in ("data", "runs", "first"):
-        p.add_argument(f"--{name}", required=True)
+    p = arguments("python -m experiments.studies.merging", __doc__ or "")
     p.add_argument("--second", help="folder of a second finished detector")
-    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    p.add_argument("--parts", nargs="+", default=["valid", "test"], choices=("valid", "test"))
-    p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
     by_seed = [one_seed(args, seed) for seed in args.seeds]
     show(args.set, by_seed)
@@ -75,17 +67,12 @@ Scores = dict[tuple[str, str], float]  # det mAP50 by views and way
 
 def one_seed(args: argparse.Namespace, seed: int) -> Scores:
     """det mAP50 of every way with every choice of views."""
-    given = [getattr(args, name) for name in ("data", "runs", "first", "second")]
-    data, runs, *detectors = (Path(path.format(seed=seed)) for path in given if path)
-    parts = folds.load(runs / folds.NAME, read(data))
-    photos = [photo for part in args.parts for photo in parts.photos(part)]
-    ensemble = ensemble_of([detector / "model.onnx" for detector in detectors], photos)
-    raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker(f"{args.set}, seed {seed}: photos"))
+    photos, ensemble, raw = read_outputs(args, seed)
     scores: Scores = {}
     for views, by_detector in VIEWS.items():
-        if len(detectors) == 1 and by_detector[1]:
+        if len(ensemble.detectors) == 1 and by_detector[1]:
             continue
-        weighted = equal_weights(ensemble, by_detector[: len(detectors)], Merge())
+        weighted = equal_weights(ensemble, by_detector[: len(ensemble.detectors)], Merge())
         for way, merge in WAYS.items():
             kept = replace(weighted, merge=replace(merge, max_det=ensemble.merge.max_det))
             scores[views, way] = det_map50(photos, raw, kept)
