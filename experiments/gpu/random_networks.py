@@ -118,8 +118,8 @@ def spread_scores(network: Any, detector: Detector, images: torch.Tensor) -> Non
 
 
 def tame_boxes(network: Any, images: torch.Tensor) -> None:
-    """Scale and shift a YOLO's last layers of boxes: logits of mean 0 and spread 1 where distances are distributions over cells,
-    else distances of mean CELLS and spread 1. Distances of untrained layers are as large as the canvas, and so is FP16's error.
+    """Scale and shift a YOLO's last layers of boxes: logits of mean 0 and spread 1 where distances are distributions over
+    cells, else distances of mean CELLS and spread 1. Untrained ones are as large as the canvas, and so is FP16's error.
     """
     head = network.model[-1]
     layers = [branch[-1] for branch in head.cv2]
