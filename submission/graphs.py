@@ -117,14 +117,18 @@ def difference(family: str, graph: bytes, other: bytes, canvases: Iterable[npt.N
     worst: dict[str, float] = {}
     for canvas in canvases:
         a, b = (session.run(None, {session.get_inputs()[0].name: canvas})[0].astype(np.float64) for session in sessions)
-        if family == "timm":
-            differences = {"probabilities": np.abs(_softmax(a) - _softmax(b)).max()}
-        else:
-            pairs = [pair for x, y in zip(a, b, strict=True) for pair in ((x, y), (y, x))]
-            found = np.concatenate([counterparts(x, y) for x, y in pairs])  # (N, 2)
-            differences = {"boxes_px": found[:, 0].max(initial=0.0), "scores": found[:, 1].max(initial=0.0)}
-        worst = {name: max(worst.get(name, 0.0), float(value)) for name, value in differences.items()}
+        differences = output_difference(family, a, b)
+        worst = {name: max(worst.get(name, 0.0), value) for name, value in differences.items()}
     return worst
+
+
+def output_difference(family: str, a: Floats, b: Floats) -> dict[str, float]:
+    """Largest differences of the outputs of two graphs on one batch of canvases, as `difference` tells them."""
+    if family == "timm":
+        return {"probabilities": float(np.abs(_softmax(a) - _softmax(b)).max())}
+    pairs = [pair for x, y in zip(a, b, strict=True) for pair in ((x, y), (y, x))]
+    found = np.concatenate([counterparts(x, y) for x, y in pairs])  # (N, 2)
+    return {"boxes_px": float(found[:, 0].max(initial=0.0)), "scores": float(found[:, 1].max(initial=0.0))}
 
 
 def counterparts(rows: Floats, others: Floats) -> Floats:
