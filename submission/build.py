@@ -47,7 +47,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Int8:
-    """What models are tried in 8 bits on: the labelled set `data`. `tell` gets a line of each, `progress` photos done, of all."""
+    """The labelled set `data` to try models in 8 bits on; `tell` gets a line of each, `progress` the photos done, of all."""
 
     data: Path
     tell: Callable[[str], None]

@@ -74,7 +74,7 @@ class Trial(NamedTuple):
 
 
 def held(runs: Path, data: Path) -> Held:
-    """The photos of the set at `data` as RUNS/folds.json parts them. DataError where they are not those, or valid has no box."""
+    """The photos of the set at `data` as RUNS/folds.json parts them. DataError where they are not, or valid has no box."""
     return Held.of(folds.load(runs / folds.NAME, read_and_tell(data)))
 
 

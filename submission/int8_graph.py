@@ -17,7 +17,9 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 Feed = Mapping[str, NDArray[np.generic]]  # a session's inputs by name
 # Behind these a graph works on boxes, no longer on a feature map: what feeds them alone belongs to the head.
-LEAVES_MAP = {"Softmax", "TopK", "NonMaxSuppression", "RoiAlign"}
+LEAVES_MAP = {"Softmax", "TopK", "NonMaxSuppression", "NonZero", "RoiAlign"}
+# Softmax is not quantised, but onnxruntime 1.20 sets the range of each one's output, and fails where it was not calibrated.
+CALIBRATED_TYPES = ["Conv", "Softmax"]
 
 
 class Inputs(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -54,7 +56,7 @@ def quantised(data: bytes, task: str, feeds: Sequence[Feed]) -> bytes:
                 smaller,
                 Inputs(feeds),
                 quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv"],
+                op_types_to_quantize=CALIBRATED_TYPES,
                 nodes_to_quantize=body,
                 per_channel=True,
                 reduce_range=True,
