@@ -45,7 +45,7 @@ def test_no_box_in_valid_is_refused(place: Place) -> None:
 def test_a_model_is_adopted_by_its_score(
     shop: Place, shift: float, adopted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    moved = CANDIDATES + np.array([[shift], [0], [0], [0], [0]], np.float32)
+    moved = CANDIDATES + np.array([[0], [shift], [0], [0], [0]], np.float32)  # downwards
     save_graph(tmp_path / "moved.onnx", moved)
     smaller = onnx.load(str(tmp_path / "moved.onnx"))
     smaller.producer_name = "8 bits"
