@@ -1,0 +1,71 @@
+"""Parts through Ray Data: a cluster that is joined or started, one actor a worker, and how far it is."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: nothing is told to other hosts
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from scaling.destination import Destination
+from scaling.listing import Part
+from scaling.packed_model import PackedModel
+from scaling.worker import PartWorker
+
+LOCAL_STORE = 128 * 2**20  # chosen: bytes of the object store of a local Ray; it holds the model and lists of URIs, no photos
+RESTARTS, RETRIES = 1000, 5  # chosen: of a killed worker, and of the part it was at; a part that kills six workers ends the run
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many there are, the share of a GPU that each has, and the cluster; "" starts one on this machine."""
+
+    count: int
+    gpus: float = 0.0
+    address: str = ""
+
+
+@contextmanager
+def connected(workers: Workers) -> Iterator[None]:
+    """Join the cluster, or start one on this machine, and leave or end it. Raises ValueError where there is none."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    local: dict[str, Any] = {"num_cpus": workers.count, "object_store_memory": LOCAL_STORE, "include_dashboard": False}
+    try:
+        ray.init(address=workers.address or "local", **quiet, **({} if workers.address else local))
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"--address {workers.address}: no Ray cluster answers there ({error})") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, workers: Workers) -> Iterator[dict[str, int]]:
+    """Predict the parts, in any order; yields photos, boxes and dead letters of each as it is finished.
+
+    Ray restarts workers that are killed and gives them their part again. Raises ValueError where a part kills one worker after
+    the other.
+    """
+    context = DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.enable_progress_bars = context.print_on_execution_start = False
+    packed = ray.put(model)  # held to the end: a restarted worker asks for it again
+    rows = [{"part": part.number, "uris": list(part.uris)} for part in parts]
+    mapped = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        PartWorker,
+        batch_size=1,
+        fn_constructor_args=(packed, out),
+        compute=ActorPoolStrategy(size=workers.count, max_tasks_in_flight_per_actor=2),
+        num_cpus=1,
+        num_gpus=workers.gpus or None,
+        ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RETRIES},
+    )
+    try:
+        yield from mapped.iter_rows()
+    except ray.exceptions.RayActorError as error:
+        raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None

@@ -1,0 +1,111 @@
+"""Name the products on millions of photos: on one machine or a Ray cluster, Parquet out, resumed where it was stopped.
+
+    python -m scaling.scale --photos URI --model R|ZIP|starter --out URI [--workers N] [--gpus F] [--address A]
+
+URIs are local folders or what fsspec knows (s3://, gs://). The same call goes on where the last one was stopped or killed.
+"""
+
+import importlib.util
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runs.command import Parser, note_result, run, say, say_progress
+
+if TYPE_CHECKING:
+    from scaling.destination import Destination
+    from scaling.listing import Part
+    from scaling.packed_model import PackedModel
+
+PART = 100  # chosen: photos a part: the most that a kill costs, and one file of each table
+
+
+def main(argv: list[str] | None = None, prog: str = "python -m scaling.scale") -> int:
+    """The command; returns its exit code: 0, or 2 for a mistake."""
+    return run(body, argv, prog)
+
+
+def parser(prog: str) -> Parser:
+    """The command's arguments."""
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--photos", required=True, metavar="URI", help="a folder of photos, or a .txt file with a URI a line")
+    p.add_argument("--model", required=True, help="a run folder, a submission zip, or starter: boxes without names")
+    p.add_argument("--out", required=True, metavar="URI", help="folder to write, or to go on with")
+    p.add_argument("--address", default="", help="a running Ray cluster, HOST:PORT or auto [default one on this machine]")
+    p.add_argument("--workers", type=int, default=1, help="processes, each with its own models [default 1]")
+    p.add_argument("--gpus", type=float, default=0.0, help="GPUs that each worker has; 0.5: two share one [default 0]")
+    p.add_argument("--part", type=int, default=PART, help=f"photos written together [default {PART}]")
+    return p
+
+
+def checked(args: Namespace) -> Namespace:
+    """`args`; raises ValueError for a number out of its range, or where Ray is not installed."""
+    for flag, value, least in (("--workers", args.workers, 1), ("--gpus", args.gpus, 0), ("--part", args.part, 1)):
+        if not least <= value < 1e6:
+            raise ValueError(f"{flag}: got {value}, must be at least {least}")
+    missing = [name for name in ("ray", "pyarrow", "fsspec") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"hylle scale needs {', '.join(missing)}, not installed; pip install 'hylle[scale]'")
+    return args
+
+
+def body(argv: list[str] | None, prog: str) -> int:
+    """Read the arguments, predict what is left, and account for every photo. Raises ValueError for what the user can mend."""
+    args = checked(parser(prog).parse_args(argv))
+    from recognition import recogniser
+    from scaling.destination import Destination
+    from scaling.listing import deal, list_photos
+    from scaling.packed_model import load_packed, pack_model
+
+    listing = list_photos(args.photos)
+    say(f"scale: {len(listing.uris)} photos in {args.photos}; {listing.others} other files passed over")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = recogniser.model_folder(args.model, Path(scratch))
+        model = pack_model(folder, "turned" if args.model == recogniser.STARTER else None)
+        load_packed(model, Path(scratch) / "trial")  # a broken model is told here, not by every worker
+    parts, out = deal(listing.uris, args.part), Destination(args.out)
+    out.claim({"model": model.sha256, "photos": listing.digest, "photos a part": args.part})
+    done = out.finished()
+    left = [part for part in parts if part.number not in done]
+    if done:
+        say(f"scale: {len(done)} of {len(parts)} parts were finished before, and are kept")
+    seconds = _predict(left, model, out, args) if left else 0.0
+    return _account(out, parts, seconds)
+
+
+def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", args: Namespace) -> float:
+    """Predict the parts that are left, telling how far it is; returns the seconds it took, from the first worker's start."""
+    from scaling.cluster import Workers, connected, predict_parts
+
+    workers = Workers(args.workers, args.gpus, args.address)
+    photos, total, started = 0, sum(len(part.uris) for part in left), time.monotonic()
+    with connected(workers):
+        for row in predict_parts(left, model, out, workers):
+            photos += row["photos"] + row["dead_letters"]
+            rate = photos / (time.monotonic() - started)
+            say_progress(f"scale: {photos}/{total} photos, {rate:.2f} photos/s, {(total - photos) / rate:.0f} s left")
+    say(f"scale: {photos} photos now, {photos / (time.monotonic() - started):.2f} photos/s with {args.workers} workers")
+    return time.monotonic() - started
+
+
+def _account(out: "Destination", parts: "Sequence[Part]", seconds: float) -> int:
+    """Say what OUT holds now. Raises ValueError where a part is missing."""
+    from scaling.destination import totals
+
+    done = out.finished()
+    if missing := [part.name for part in parts if part.number not in done]:
+        raise ValueError(f"--out {out.uri}: {len(missing)} parts are not finished, such as {missing[0]}; call again to go on")
+    if leftover := out.clear_unfinished():
+        say(f"scale: removed {leftover} files that were half written when a worker was killed")
+    result = totals(done.values())
+    dead = ", ".join(f"{count} {reason}" for reason, count in sorted(result["dead_letters"].items())) or "none"
+    say(f"scale: {result['photos']} photos, {result['boxes']} boxes; dead letters: {dead}; see {out.uri}")
+    note_result(out=out.uri, seconds=seconds, **result)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""What one worker does: it loads the model once, then predicts part after part, each as a whole."""
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from scaling.destination import SCHEMAS, Destination
+from scaling.listing import Part, filesystem
+from scaling.packed_model import PackedModel, load_packed
+from scaling.photo_rows import DeadLetter, Predictor, Rows, rows_of
+
+AHEAD = 2  # chosen: photos read while one is predicted; their bytes are all that a worker holds besides rows of one part
+
+
+class PartWorker:
+    """A callable for `map_batches`, whose batches are parts."""
+
+    def __init__(self, model: Any, out: Destination) -> None:
+        """`model`: Ray's reference to a PackedModel."""
+        import ray
+
+        packed: PackedModel = ray.get(model)
+        self.scratch, self.out = tempfile.TemporaryDirectory(prefix="hylle-scale-"), out
+        folder = Path(self.scratch.name)
+        self.predictor = Predictor(load_packed(packed, folder / "model"), packed.sha256, folder)
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[int]]]:
+        """Predict and write each part of the batch; yields how many photos, boxes and dead letters it gave."""
+        for number, uris in zip(batch["part"], batch["uris"], strict=True):
+            entry = predict_part(Part(int(number), tuple(uris)), self.predictor, self.out)
+            dead = sum(entry["dead_letters"].values())
+            yield {"photos": [entry["photos"]], "boxes": [entry["boxes"]], "dead_letters": [dead]}
+
+
+def predict_part(part: Part, predictor: Predictor, out: Destination) -> dict[str, Any]:
+    """Predict the photos of a part and write its tables; returns its line of the manifest."""
+    tables: Rows = {table: [] for table in SCHEMAS}
+    for uri, data in read_ahead(part.uris):
+        try:
+            rows = rows_of(uri, _bytes(data), predictor)
+        except DeadLetter as error:
+            rows = {"dead_letters": [{"photo": uri, "reason": error.reason, "detail": str(error)}]}
+        for table, new in rows.items():
+            tables[table] += new
+    return out.finish(part, tables)
+
+
+def read_ahead(uris: tuple[str, ...]) -> Iterator[tuple[str, Future[bytes]]]:
+    """Each URI and its bytes to come, in order; AHEAD of them are read while the caller works."""
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting: list[tuple[str, Future[bytes]]] = []
+        for uri in uris:
+            waiting.append((uri, pool.submit(read_bytes, uri)))
+            if len(waiting) > AHEAD:
+                yield waiting.pop(0)
+        yield from waiting
+
+
+def read_bytes(uri: str) -> bytes:
+    """The bytes of a file anywhere."""
+    files, path = filesystem(uri)
+    return bytes(files.cat_file(path))
+
+
+def _bytes(data: Future[bytes]) -> bytes:
+    """Raises DeadLetter where they cannot be read."""
+    try:
+        return data.result()
+    except Exception as error:  # each client raises its own
+        raise DeadLetter("unreadable", f"{type(error).__name__}: {error}") from error
