@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,21 +52,28 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     Ray restarts workers that are killed and gives them their part again. Raises ValueError where a part kills one worker after
     the other.
     """
-    context = DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context.enable_progress_bars = context.print_on_execution_start = False
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray 2.64 takes retries in another way; pyproject.toml allows none
+        mapped = _mapped(parts, (packed, out), workers)
+    try:
+        yield from mapped.iter_rows()
+    except ray.exceptions.RayActorError as error:
+        raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None
+
+
+def _mapped(parts: Sequence[Part], arguments: tuple[Any, ...], workers: Workers) -> ray.data.Dataset:
+    """What Ray is to do: a block for each part, which any PartWorker takes whole."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
     rows = [{"part": part.number, "uris": list(part.uris)} for part in parts]
-    mapped = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+    return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         PartWorker,
         batch_size=1,
-        fn_constructor_args=(packed, out),
+        fn_constructor_args=arguments,
         compute=ActorPoolStrategy(size=workers.count, max_tasks_in_flight_per_actor=2),
         num_cpus=1,
         num_gpus=workers.gpus or None,
         ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RETRIES},
     )
-    try:
-        yield from mapped.iter_rows()
-    except ray.exceptions.RayActorError as error:
-        raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None

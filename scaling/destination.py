@@ -45,7 +45,7 @@ SCHEMAS = {
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("boxes", pa.int32()),
-            ("seconds", pa.float32()),
+            ("seconds", pa.float64()),
         ]
     ),
     "dead_letters": pa.schema([("photo", pa.string()), ("reason", pa.string()), ("detail", pa.string())]),
@@ -60,9 +60,10 @@ class Destination:
 
     def claim(self, job: dict[str, Any]) -> None:
         """Make OUT that of `job`, or go on with it. Raises ValueError where it is another run's, or of other things."""
+        names = self._names()
         held = self._read("job.json")
         if held is None:
-            if self._names():
+            if names:
                 raise ValueError(f"--out {self.uri}: holds files and no job.json; need a new or empty folder")
             self.write("job.json", json.dumps(job, indent=1).encode())
             return

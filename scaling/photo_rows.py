@@ -10,10 +10,12 @@ import numpy as np
 from fusion.boxes import Detections, Floats, usable
 from fusion.gate import decide
 from fusion.pipeline import merge
-from fusion.views import MAX_PIXELS, decode_photo, photo_header
+from fusion.views import decode_photo, photo_header
 from photos.photo_file import DataError, is_cut_off
 from recognition.recogniser import Recogniser
 
+# chosen: decoded and in RGB they take 900 MB in all, and several workers share a machine; run.py takes up to 250 megapixels
+MOST_PIXELS = 150_000_000
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -52,15 +54,20 @@ def pixels(data: bytes, exif: str, scratch: Path) -> np.ndarray[Any, np.dtype[np
     if not data:
         raise DeadLetter("empty", "0 bytes")
     width, height, _ = photo_header(data)
-    if width * height > MAX_PIXELS:
-        raise DeadLetter("too large", f"{width} x {height} pixels, at most {MAX_PIXELS // 10**6} megapixels")
+    _refuse_large(width, height)
     try:
         image = decode_photo(data, exif)
     except Exception as error:  # OpenCV raises its own
         raise DeadLetter("not a photo", str(error)) from error
+    _refuse_large(*image.shape[1::-1])  # other kinds than JPEG, whose header is not read
     if _lacks_its_end(data, scratch):
         raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
     return image
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise DeadLetter("too large", f"{width} x {height} pixels, at most {MOST_PIXELS // 10**6} megapixels")
 
 
 def box_rows(image: np.ndarray[Any, np.dtype[np.uint8]], model: Recogniser) -> list[dict[str, Any]]:

@@ -1,0 +1,119 @@
+"""Runs of `hylle scale` as processes of their own: their workers, kills at random moments, and what OUT accounts for."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+
+from runs.record import ROOT
+
+WORKER = "PartWorker"  # in the title that Ray gives to a worker's process
+PATIENCE = 300.0  # chosen: seconds after which something that should happen has failed
+
+
+class ScaleRun(NamedTuple):
+    """What a run is of, and the flags besides."""
+
+    photos: Path
+    model: str
+    out: Path
+    flags: Sequence[str] = ()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it; its output is left out."""
+        words = ["--photos", str(self.photos), "--model", self.model, "--out", str(self.out), *self.flags]
+        command = [sys.executable, "-m", "scaling.scale", *words]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def finish(self) -> float:
+        """Run it to its end; the seconds that took. Raises ValueError where it fails."""
+        started = time.monotonic()
+        if code := self.start().wait():
+            raise ValueError(f"hylle scale of {self.photos}: exit code {code}")
+        return time.monotonic() - started
+
+    def finished_parts(self) -> int:
+        """How many parts the manifest holds."""
+        return len(list((self.out / "manifest").glob("*.json")))
+
+
+def processes(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The driver's descendants: Ray's own processes and the workers."""
+    try:
+        return psutil.Process(driver.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The processes that predict."""
+    return [process for process in processes(driver) if WORKER in title(process)]
+
+
+def title(process: psutil.Process) -> str:
+    """How a process is called; empty for one that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def wait_for_parts(run: ScaleRun, driver: subprocess.Popen[bytes], count: int) -> bool:
+    """Wait until `count` parts are finished; False where the run ended before. Raises ValueError after PATIENCE."""
+    end = time.monotonic() + PATIENCE
+    while run.finished_parts() < count:
+        if driver.poll() is not None:
+            return False
+        if time.monotonic() > end:
+            raise ValueError(f"{run.out}: {run.finished_parts()} parts after {PATIENCE:.0f} s, need {count}")
+        time.sleep(0.02)
+    return True
+
+
+def kill_worker(run: ScaleRun, driver: subprocess.Popen[bytes], delay: float) -> bool:
+    """kill -9 one worker `delay` seconds after the next part is finished; whether there was one."""
+    if not wait_for_parts(run, driver, run.finished_parts() + 1):
+        return False
+    time.sleep(delay)
+    for process in workers(driver)[:1]:
+        process.kill()
+        return True
+    return False
+
+
+def kill_driver(driver: subprocess.Popen[bytes]) -> None:
+    """kill -9 the driver, and wait until what it started has ended with it; what lasts longer than PATIENCE is killed."""
+    started = processes(driver)
+    driver.kill()
+    driver.wait()
+    _, alive = psutil.wait_procs(started, timeout=PATIENCE / 10)
+    for process in alive:
+        process.kill()
+
+
+def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> int:
+    """kill -9 `count` workers and `count` drivers at random moments of one run, resume to its end; how many were killed."""
+    tried = 0
+    for _ in range(count):
+        driver = run.start()
+        tried += kill_worker(run, driver, float(rng.uniform(0, 0.5)))
+        if wait_for_parts(run, driver, run.finished_parts() + 1):
+            time.sleep(float(rng.uniform(0, 0.5)))
+            tried += driver.poll() is None
+        kill_driver(driver)
+    run.finish()
+    return tried
+
+
+def accounted(out: Path) -> Counter[str]:
+    """How often each photo stands in the photos and the dead letters of OUT."""
+    import pyarrow.parquet as pq
+
+    files = [file for table in ("photos", "dead_letters") for file in sorted((out / table).rglob("*.parquet"))]
+    return Counter(name for file in files for name in pq.ParquetFile(file).read(["photo"])["photo"].to_pylist())

@@ -1,0 +1,88 @@
+"""A photo's rows, and the reasons of those that have none."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("pyarrow", reason="the extra [scale] is not installed")
+from scaling.destination import Destination  # noqa: E402
+from scaling.listing import Part  # noqa: E402
+from scaling.packed_model import load_packed, pack_model  # noqa: E402
+from scaling.photo_rows import DeadLetter, Predictor, rows_of  # noqa: E402
+from scaling.worker import predict_part  # noqa: E402
+
+
+def jpeg() -> bytes:
+    data = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(data, "JPEG")
+    return data.getvalue()
+
+
+def huge() -> bytes:
+    """The JPEG with a header that says 20,000 x 10,000 pixels."""
+    data = bytearray(jpeg())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = (10_000).to_bytes(2, "big") + (20_000).to_bytes(2, "big")
+    return bytes(data)
+
+
+@pytest.fixture
+def predictor(runs: Path, tmp_path: Path) -> Predictor:
+    packed = pack_model(runs, None)
+    return Predictor(load_packed(packed, tmp_path / "packed"), packed.sha256, tmp_path)
+
+
+def test_the_rows_are_what_the_pipeline_gives_with_both_evidences(predictor: Predictor) -> None:
+    rows = rows_of("a.jpg", jpeg(), predictor)
+    image = np.zeros((64, 64, 3), np.uint8)  # the models answer the same for every photo
+    expected = predictor.model.pipeline(image)
+    assert [[row["x"], row["y"], row["width"], row["height"]] for row in rows["boxes"]] == [row["bbox"] for row in expected]
+    assert [(r["category_id"], r["score"]) for r in rows["boxes"]] == [(r["category_id"], r["score"]) for r in expected]
+    assert [row["detector_category_id"] for row in rows["boxes"]] == [7, 40]  # columns 0 and 2 of CATEGORIES
+    assert [row["detector_score"] for row in rows["boxes"]] == pytest.approx([0.8, 0.5])
+    assert {row["classifier_category_id"] for row in rows["boxes"]} == {3}
+    assert rows["photos"][0]["boxes"] == len(expected) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        pytest.param(bytes, "empty", id="no bytes"),
+        pytest.param(lambda: b"text" * 99, "not a photo", id="text"),
+        pytest.param(lambda: jpeg()[:-200], "truncated", id="cut off"),
+        pytest.param(huge, "too large", id="200 megapixels"),
+    ],
+)
+def test_a_broken_photo_has_a_reason(predictor: Predictor, data: Callable[[], bytes], reason: str) -> None:
+    with pytest.raises(DeadLetter) as refused:
+        rows_of("a.jpg", data(), predictor)
+    assert refused.value.reason == reason and str(refused.value)
+
+
+def test_a_photo_on_which_a_model_fails_has_a_reason(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(predictor.model.pipeline, "classify", fail)
+    with pytest.raises(DeadLetter, match="MemoryError: no memory"):
+        rows_of("a.jpg", jpeg(), predictor)
+
+
+def test_a_part_with_broken_and_missing_photos_accounts_for_all(predictor: Predictor, tmp_path: Path) -> None:
+    for name, data in {"1.jpg": jpeg(), "2.jpg": b"", "3.jpg": jpeg()[:-200], "5.jpg": jpeg()}.items():
+        (tmp_path / name).write_bytes(data)
+    part = Part(0, tuple(str(tmp_path / f"{i}.jpg") for i in range(1, 6)))
+    entry = predict_part(part, predictor, Destination(str(tmp_path / "out")))
+    assert entry == {"part": 0, "photos": 2, "boxes": 4, "dead_letters": {"empty": 1, "truncated": 1, "unreadable": 1}}
+
+
+def test_another_model_or_rule_has_another_sha256(runs: Path) -> None:
+    before, turned = pack_model(runs, None).sha256, pack_model(runs, "turned").sha256
+    graph = runs / "one" / "model.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    assert len({before, turned, pack_model(runs, None).sha256}) == 3

@@ -1,0 +1,115 @@
+"""`hylle scale` as a user runs it, with a Ray of one worker: the same as run.py, and each photo once whatever is killed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+for name in ("ray", "pyarrow", "duckdb", "pandas"):
+    pytest.importorskip(name, reason="the extra [scale] is not installed")
+
+from experiments.performance.scale_runs import ScaleRun, accounted, kill_driver, kill_worker, wait_for_parts, workers  # noqa: E402
+from runs.record import ROOT  # noqa: E402
+from submission import build  # noqa: E402
+from submission.sandbox import unpack  # noqa: E402
+
+PHOTOS = 30
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(1, PHOTOS + 1):
+        pixels = rng.integers(0, 255, (rng.integers(40, 90), rng.integers(40, 90), 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"img_{i:05d}.jpg")
+    return folder
+
+
+def by_run_py(runs: Path, photos: Path, scratch: Path) -> list[tuple[Any, ...]]:
+    """What the run.py of the zip of `runs` writes: image id, box, category, score."""
+    build.build(runs, scratch / "a.zip")
+    unpack(scratch / "a.zip", scratch / "code")
+    words = ["run.py", "--input", str(photos), "--output", str(scratch / "out.json")]
+    subprocess.run([sys.executable, *words], cwd=scratch / "code", check=True, capture_output=True)
+    rows = json.loads((scratch / "out.json").read_text())
+    return sorted((row["image_id"], *row["bbox"], row["category_id"], row["score"]) for row in rows)
+
+
+def with_pandas(out: Path) -> list[tuple[Any, ...]]:
+    import pandas as pd
+
+    return list(pd.read_parquet(out / "boxes").itertuples(index=False, name=None))
+
+
+def with_duckdb(out: Path) -> list[tuple[Any, ...]]:
+    import duckdb
+
+    return duckdb.sql(f"SELECT * FROM read_parquet('{out}/boxes/*/*.parquet', hive_partitioning = true)").fetchall()
+
+
+READ_WITH_RAY = """
+import ray, sys
+ray.init(num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20, logging_level="ERROR")
+print(ray.data.read_parquet(sys.argv[1] + "/boxes").count())
+ray.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_gives_what_run_py_gives_and_its_tables_can_be_read(runs: Path, photos: Path, tmp_path: Path) -> None:
+    run = ScaleRun(photos, str(runs), tmp_path / "out", ["--part", "7"])
+    run.finish()
+    expected = by_run_py(runs, photos, tmp_path)
+    rows = with_pandas(run.out)
+    found = sorted((int(Path(row[0]).stem[-5:]), *row[1:6], row[7]) for row in rows)
+    assert [row[0] for row in found] == [row[0] for row in expected] and len(found) == len(expected) > PHOTOS
+    np.testing.assert_allclose(np.array(found)[:, 1:5], np.array(expected)[:, 1:5], atol=1e-3)
+    np.testing.assert_allclose(np.array(found)[:, 5:], np.array(expected)[:, 5:], atol=1e-5)
+    assert len(with_duckdb(run.out)) == len(expected)
+    counted = subprocess.run([sys.executable, "-c", READ_WITH_RAY, str(run.out)], check=True, capture_output=True, text=True)
+    assert int(counted.stdout.split()[-1]) == len(expected)
+
+
+@pytest.mark.slow
+def test_each_photo_is_there_once_after_kills_of_worker_and_driver(runs: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "img_00031.jpg").write_bytes(b"no photo")
+    run = ScaleRun(photos, str(runs), tmp_path / "out", ["--part", "1"])
+    driver = run.start()
+    assert kill_worker(run, driver, 0.0)
+    assert wait_for_parts(run, driver, run.finished_parts() + 1)
+    kill_driver(driver)
+    before = run.finished_parts()
+    assert 0 < before < PHOTOS + 1 and workers(driver) == []
+    run.finish()
+    assert accounted(run.out) == {str(path): 1 for path in photos.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        pytest.param(["--workers", "0"], "--workers: got 0, must be at least 1", id="no worker"),
+        pytest.param(["--gpus", "-1"], "--gpus: got -1.0, must be at least 0", id="less than no GPU"),
+        pytest.param(["--photos", "/no/such/folder"], "--photos /no/such/folder: not a folder", id="no photos"),
+    ],
+)
+def test_a_mistake_is_one_line(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from scaling.scale import main
+
+    assert main(["--photos", str(ROOT), "--model", "starter", "--out", "o", *flags]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from scaling import scale
+
+    monkeypatch.setattr(scale.importlib.util, "find_spec", lambda name: None)
+    assert scale.main(["--photos", "p", "--model", "starter", "--out", "o"]) == 2
+    assert "pip install 'hylle[scale]'" in capsys.readouterr().err
