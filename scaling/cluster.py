@@ -55,21 +55,21 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray 2.64 takes retries in another way; pyproject.toml allows none
-        mapped = _mapped(parts, (packed, out), workers)
+        mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
     try:
         yield from mapped.iter_rows()
     except ray.exceptions.RayActorError as error:
         raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None
 
 
-def _mapped(parts: Sequence[Part], arguments: tuple[Any, ...], workers: Workers) -> ray.data.Dataset:
-    """What Ray is to do: a block for each part, which any PartWorker takes whole."""
+def mapped_parts(parts: Sequence[Part], kind: type, arguments: tuple[Any, ...], workers: Workers) -> ray.data.Dataset:
+    """What Ray is to do: a block for each part, which any worker of class `kind`, made with `arguments`, takes whole."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     rows = [{"part": part.number, "uris": list(part.uris)} for part in parts]
     return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        PartWorker,
+        kind,
         batch_size=1,
         fn_constructor_args=arguments,
         compute=ActorPoolStrategy(size=workers.count, max_tasks_in_flight_per_actor=2),

@@ -117,3 +117,22 @@ def accounted(out: Path) -> Counter[str]:
 
     files = [file for table in ("photos", "dead_letters") for file in sorted((out / table).rglob("*.parquet"))]
     return Counter(name for file in files for name in pq.ParquetFile(file).read(["photo"])["photo"].to_pylist())
+
+
+def peak_rss_mb(run: ScaleRun) -> float:
+    """The most memory that driver and workers had together, in MB, seen five times a second. Raises ValueError where it fails."""
+    driver, peak = run.start(), 0
+    while driver.poll() is None:
+        peak = max(peak, sum(rss(process) for process in [*workers(driver), psutil.Process(driver.pid)]))
+        time.sleep(0.2)
+    if driver.returncode:
+        raise ValueError(f"hylle scale of {run.photos}: exit code {driver.returncode}")
+    return peak / 1e6
+
+
+def rss(process: psutil.Process) -> int:
+    """The bytes of memory that a process has; 0 for one that has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fsspec", reason="the extra [scale] is not installed")
-from scaling.listing import Listing, deal, list_photos  # noqa: E402
+from scaling.listing import Listing, deal, list_photos
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:

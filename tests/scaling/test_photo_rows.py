@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("pyarrow", reason="the extra [scale] is not installed")
-from scaling.destination import Destination  # noqa: E402
-from scaling.listing import Part  # noqa: E402
-from scaling.packed_model import load_packed, pack_model  # noqa: E402
-from scaling.photo_rows import DeadLetter, Predictor, rows_of  # noqa: E402
-from scaling.worker import predict_part  # noqa: E402
+from scaling.destination import Destination
+from scaling.listing import Part
+from scaling.packed_model import load_packed, pack_model
+from scaling.photo_rows import DeadLetter, Predictor, rows_of
+from scaling.worker import predict_part
 
 
 def jpeg() -> bytes:
