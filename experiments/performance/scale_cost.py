@@ -1,6 +1,6 @@
-"""What `hylle scale` costs over run.py, what it loses when it is killed, its memory, and whether a driver keeps 64 workers busy.
+"""What `hylle scale` costs over run.py, loses when it is killed, and holds in memory; how busy a driver keeps 64 workers.
 
-    python -m experiments.performance.scale_cost --zip ZIP --photos DIR [--only overhead] [--count 10000] [--kills 10] [--record]
+    python -m experiments.performance.scale_cost --zip ZIP --photos DIR [--only overhead] [--record]
 
 The photos of DIR are repeated under `count` names. `simulated` needs neither models nor cores: its workers sleep for
 --seconds a photo, as long as `overhead` measured, say.

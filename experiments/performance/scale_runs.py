@@ -120,7 +120,7 @@ def accounted(out: Path) -> Counter[str]:
 
 
 def peak_rss_mb(run: ScaleRun) -> float:
-    """The most memory that driver and workers had together, in MB, seen five times a second. Raises ValueError where it fails."""
+    """The most memory that driver and workers had together, in MB, five looks a second. Raises ValueError where it fails."""
     driver, peak = run.start(), 0
     while driver.poll() is None:
         peak = max(peak, sum(rss(process) for process in [*workers(driver), psutil.Process(driver.pid)]))
