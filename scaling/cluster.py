@@ -18,7 +18,9 @@ from scaling.listing import Part
 from scaling.packed_model import PackedModel
 from scaling.worker import PartWorker
 
-LOCAL_STORE = 128 * 2**20  # chosen: bytes of the object store of a local Ray; it holds the model and lists of URIs, no photos
+LOCAL_STORE = (
+    128 * 2**20
+)  # chosen: bytes of the object store of a local Ray, besides the model's; it holds lists of URIs, no photos
 RESTARTS, RETRIES = 1000, 5  # chosen: of a killed worker, and of the part it was at; a part that kills six workers ends the run
 
 
@@ -32,10 +34,14 @@ class Workers:
 
 
 @contextmanager
-def connected(workers: Workers) -> Iterator[None]:
-    """Join the cluster, or start one on this machine, and leave or end it. Raises ValueError where there is none."""
+def connected(workers: Workers, model_bytes: int = 0) -> Iterator[None]:
+    """Join the cluster, or start one here with room for the model; leave or end it. Raises ValueError where there is none."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    local: dict[str, Any] = {"num_cpus": workers.count, "object_store_memory": LOCAL_STORE, "include_dashboard": False}
+    local: dict[str, Any] = {
+        "num_cpus": workers.count,
+        "object_store_memory": LOCAL_STORE + model_bytes,
+        "include_dashboard": False,
+    }
     try:
         ray.init(address=workers.address or "local", **quiet, **({} if workers.address else local))
     except (ConnectionError, RuntimeError) as error:

@@ -52,6 +52,12 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return files, str(path)
 
 
+def absolute(uri: str) -> str:
+    """The URI as workers in other folders know it: a local path from the root."""
+    files, path = filesystem(uri)
+    return _plain(files.unstrip_protocol(path))
+
+
 def list_photos(uri: str) -> Listing:
     """The photos in the folder URI and below it, or those that the text file URI (.txt) names, one URI a line.
 
@@ -81,7 +87,7 @@ def deal(uris: Sequence[str], size: int) -> list[Part]:
 
 
 def _listed(uri: str, lines: Sequence[str]) -> Listing:
-    names = [line.strip() for line in lines if line.strip()]
+    names = [absolute(line.strip()) for line in lines if line.strip()]
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(f"--photos {uri}: names {twice} twice; a photo is predicted once, remove the other line")

@@ -57,16 +57,19 @@ def body(argv: list[str] | None, prog: str) -> int:
     args = checked(parser(prog).parse_args(argv))
     from recognition import recogniser
     from scaling.destination import Destination
-    from scaling.listing import deal, list_photos
+    from scaling.listing import absolute, deal, list_photos
     from scaling.packed_model import load_packed, pack_model
 
     listing = list_photos(args.photos)
     say(f"scale: {len(listing.uris)} photos in {args.photos}; {listing.others} other files passed over")
     with tempfile.TemporaryDirectory() as scratch:
         folder = recogniser.model_folder(args.model, Path(scratch))
-        model = pack_model(folder, "turned" if args.model == recogniser.STARTER else None)
-        load_packed(model, Path(scratch) / "trial")  # a broken model is told here, not by every worker
-    parts, out = deal(listing.uris, args.part), Destination(args.out)
+        try:
+            model = pack_model(folder, "turned" if args.model == recogniser.STARTER else None)
+            load_packed(model, Path(scratch) / "trial")  # a broken model is told here, not by every worker
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(folder), args.model)) from None
+    parts, out = deal(listing.uris, args.part), Destination(absolute(args.out))
     out.claim({"model": model.sha256, "photos": listing.digest, "photos a part": args.part})
     done = out.finished()
     left = [part for part in parts if part.number not in done]
@@ -82,7 +85,7 @@ def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", a
 
     workers = Workers(args.workers, args.gpus, args.address)
     photos, total, started = 0, sum(len(part.uris) for part in left), time.monotonic()
-    with connected(workers):
+    with connected(workers, sum(map(len, model.files.values()))):
         for row in predict_parts(left, model, out, workers):
             photos += row["photos"] + row["dead_letters"]
             rate = photos / (time.monotonic() - started)

@@ -32,7 +32,7 @@ def test_a_uri_of_another_file_system_is_listed_by_its_client() -> None:
 
 def test_a_list_that_names_a_photo_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.jpg\n\nb.jpg\na.jpg\n")
-    with pytest.raises(ValueError, match=r"names a\.jpg twice"):
+    with pytest.raises(ValueError, match=r"names /.*/a\.jpg twice"):
         list_photos(str(tmp_path / "list.txt"))
 
 
@@ -53,3 +53,9 @@ def test_another_list_or_size_has_another_digest() -> None:
     listings = [Listing((), ()), one, Listing(("a",), (2,)), Listing(("b",), (1,)), Listing(("a", "b"), (1, 1))]
     assert len({listing.digest for listing in listings}) == len(listings)
     assert Listing(("a",), (1,), 5).digest == one.digest
+
+
+def test_a_list_is_of_photos_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("b.jpg\nmemory://shelf/1.jpg\n")
+    assert list_photos("list.txt").uris == (str(tmp_path / "b.jpg"), "memory:///shelf/1.jpg")
