@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fusion.ensemble import parse
+from fusion.reading import read_photo
 from fusion.views import Image, crop_batches, letterbox
 from runs.command import Parser, run
 from runs.first_command import train
@@ -100,7 +101,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[st
 def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
     """Replace each model's graph by its FP16 form. Raises ValueError where their outputs on `photos` differ."""
     from submission import graphs
-    from submission.run import find_photos, read_photo  # here: it loads torch, for the GPU
+    from submission.run import find_photos  # here: it loads torch, for the GPU
 
     images = [read_photo(path) for path in list(find_photos(photos).values())[:COMPARED]]
     for file, name in flat.items():

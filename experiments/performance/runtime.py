@@ -26,6 +26,8 @@ from timm.data import create_transform
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import Model, read_object
 from fusion.pipeline import Pipeline, merge
+from fusion.reading import ReadAhead, read_photo
+from fusion.views import Canvases
 from runs.record import weights_of
 from submission import run
 
@@ -44,19 +46,24 @@ def timed_ensemble(runs: Path, size: int) -> Ensemble:
 class Ours:
     """run.py's loop, without its start."""
 
-    def __init__(self, runs: Path, ensemble: Ensemble, folder: Path) -> None:
-        self.pipeline, self.output = Pipeline(ensemble, runs), run.Output(folder / "ours.json")
+    def __init__(self, runs: Path, ensemble: Ensemble, folder: Path, threads: int = 1) -> None:
+        """`threads` read photos ahead; 0 reads each when its turn comes."""
+        self.pipeline, self.output, self.threads = Pipeline(ensemble, runs), run.Output(folder / "ours.json"), threads
 
     def __call__(self, photos: Sequence[Path]) -> None:
-        deadline = run.Deadline(self.pipeline, len(photos))
-        for photo in photos:
+        deadline, reader = (
+            run.Deadline(self.pipeline, len(photos)),
+            ReadAhead(photos, threads=self.threads, prepare=self.pipeline.prepare if self.threads else Canvases),
+        )
+        for _ in photos:
             deadline.next_photo()
-            self.output.add(run.predict(self.pipeline, 1, photo, len(photos), deadline))
+            self.output.add(run.predict(self.pipeline, 1, reader, deadline))
             deadline.photo_done()
+        reader.close()
 
     def boxes_on(self, photos: Sequence[Path]) -> int:
         """How many boxes it names on all photos together."""
-        return sum(len(merge(self.pipeline.detect(run.read_photo(photo)), self.pipeline.ensemble)) for photo in photos)
+        return sum(len(merge(self.pipeline.detect(read_photo(photo)), self.pipeline.ensemble)) for photo in photos)
 
 
 class Floor:
