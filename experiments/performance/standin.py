@@ -12,11 +12,9 @@ that of the models alone.
 import json
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -25,7 +23,6 @@ from experiments.figures import records
 from experiments.figures.records import Measured
 from experiments.performance import endurance
 from experiments.performance.runtime import Ours, ratio
-from fusion import pipeline
 from fusion.ensemble import read_ensemble
 from fusion.reading import threads_beside
 from runs.command import Parser, run, say
@@ -101,23 +98,22 @@ def measure(size: tuple[int, int], photos: int, rounds: int) -> dict[str, list[t
         (file,) = [jpeg(place / "1.jpg", *size)]
         files = [file] * photos
         ours = asleep(place)
-        ways = {"ahead": threads_beside(set()), "in turn": 0}
+        ours.threads = threads_beside(set())
+        ways: dict[str, Callable[[Sequence[Path]], None]] = {"ahead": ours, "in turn": ours.in_turn}
         seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
         for k in range(rounds + 1):
-            for way, threads in ways.items():
-                ours.threads = threads
-                with nullcontext() if threads else patch.object(pipeline, "one_ahead", iter):
-                    took = timed(ours, files[: photos if k else 1])
+            for way, work in ways.items():
+                took = timed(ours, work, files[: photos if k else 1])
                 seconds[way] += [took] if k else []
         ours.output.close()
         return seconds
 
 
-def timed(ours: Ours, files: Sequence[Path]) -> tuple[float, float]:
-    """Seconds on `files` in all and in the models."""
+def timed(ours: Ours, work: Callable[[Sequence[Path]], None], files: Sequence[Path]) -> tuple[float, float]:
+    """Seconds of `work` on `files` in all and in the models."""
     sessions = [model.session for model in (*ours.pipeline.detectors, *ours.pipeline.classifiers)]
     before, started = sum(session.spent for session in sessions), time.perf_counter()
-    ours(files)
+    work(files)
     return time.perf_counter() - started, sum(session.spent for session in sessions) - before
 
 
