@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from place import Place
 
-from fusion import models
+from fusion import models, reading
 from fusion.pipeline import load
 from fusion.reading import ReadAhead, read_photo
 from submission import build, run
@@ -83,6 +83,31 @@ def test_broken_photos_cost_only_themselves(
     assert {row["category_id"] for row in found} == {3}
     boxes = [[16, 32, 32, 64], [88, 32, 16, 64], [8, 16, 16, 32], [44, 16, 8, 32]]
     np.testing.assert_allclose([row["bbox"] for row in found], boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError, RuntimeError])
+def test_a_reading_thread_that_dies_costs_its_photo(
+    unpacked: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    for number in range(6):
+        _photo(tmp_path / "photos" / f"{number}.jpg", width=64 + number)
+    plain = reading.decode_photo
+
+    def decode_photo(data: bytes, exif: str) -> object:
+        image = plain(data, exif)
+        if image.shape[1] == 67:
+            raise error
+        return image
+
+    monkeypatch.setattr(reading, "decode_photo", decode_photo)
+    monkeypatch.setattr(run, "__file__", str(unpacked / "run.py"))
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1, 2, 4, 5}
+    assert [note for note in caplog.messages if "no predictions" in note] == [f"3.jpg: no predictions: {error()!r}"]
 
 
 @pytest.mark.slow
