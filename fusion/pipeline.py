@@ -81,6 +81,7 @@ def _detect_on_canvas(model: Model, member: Member, canvases: Canvases, view: Vi
     raw, categories = model(canvases.on(view)[None])[0], model.sidecar.categories  # (4 + C, A)
     if categories is not None and raw.shape[:1] != (4 + len(categories),):
         raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
+    model.full_answers += raw.shape[1] == model.sidecar.best and raw[4:, -1].max() > member.conf
     on_canvas = decode(model.sidecar.family, raw, member.conf, categories is None)
     return Detections(view.to_image(on_canvas.boxes), on_canvas.scores, on_canvas.labels, on_canvas.evidence)
 
@@ -176,12 +177,9 @@ class Pipeline:
 
     def prepare(self, image: Image) -> Canvases:
         """The photo with the canvases of all views of the whole of it, those that several detectors share made once."""
-        height, width = image.shape[:2]
-        by_view = [make_views(spec, width, height) for member in self.ensemble.detectors for spec in member.views]
-        try:
-            return Canvases(image, [views[0] for views in by_view if len(views) == 1])
-        except Exception:  # the part that needs the canvas will fail by itself
-            return Canvases(image)
+        specs = [spec for member in self.ensemble.detectors for spec in member.views]
+        by_spec = (make_views(spec, *image.shape[1::-1]) for spec in specs)
+        return Canvases(image, (views[0] for views in by_spec if len(views) == 1))
 
     def detect(self, photo: Image | Canvases, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
         """Raw detections of every member and view, in pixels of the photo (RGB or `prepare`d); None for what is not allowed."""
@@ -254,6 +252,11 @@ class Pipeline:
         files = [member.file for member in self.ensemble.detectors] + [member.file for member in self.ensemble.classifiers]
         models = zip(files, [*self.detectors, *self.classifiers], strict=True)
         return {file: model.not_finite for file, model in models if model.not_finite}
+
+    def full_answers(self) -> dict[str, int]:
+        """How often so far the graph of each detector, by its file, may have kept back boxes above its `conf`, where it did."""
+        models = zip(self.ensemble.detectors, self.detectors, strict=True)
+        return {member.file: model.full_answers for member, model in models if model.full_answers}
 
     def rows(self, detections: Detections) -> list[dict[str, Any]]:
         """`detections` in the contest's JSON form, labels turned into category ids."""

@@ -6,7 +6,8 @@ the classifier's input, is the view of the part of a photo under a box.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, Literal
@@ -101,13 +102,17 @@ class View:
 
 
 class Canvases:
-    """A photo, uint8 (H, W, 3), and its canvases: those of `views` are made once, any other each time it is asked for."""
+    """A photo, uint8 (H, W, 3), and its canvases: those of `views` are made once, any other each time it is asked for.
 
-    def __init__(self, image: NDArray[np.uint8], views: Sequence[View] = ()) -> None:
+    Where making one fails here, it is left to whoever asks for it.
+    """
+
+    def __init__(self, image: NDArray[np.uint8], views: Iterable[View] = ()) -> None:
         self.image = image
         self.made: dict[tuple[bytes, int, int], NDArray[np.uint8]] = {}
-        for view in views:
-            self.made[_key(view)] = self.on(view)
+        with suppress(Exception):
+            for view in views:
+                self.made[_key(view)] = self.on(view)
 
     def on(self, view: View) -> NDArray[np.uint8]:
         """The canvas of `view`, uint8 (height, width, 3); one that mirrors another is made from that."""

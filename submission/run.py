@@ -72,6 +72,8 @@ def process(photos: dict[int, Path], path: Path) -> None:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
         for file, count in pipeline.not_finite().items():
             logging.error("error: %s: left out %d numbers that are not finite", file, count)
+        for file, count in pipeline.full_answers().items():
+            logging.warning("%s: handed back as many boxes as it may on %d canvases, and may have kept faint ones", file, count)
     output.close()
     report = {"photos": len(photos), "predictions": output.lines, "seconds": time.monotonic() - STARTED, "peak_mb": peak_mb()}
     logging.info("report: %s", json.dumps(report | {"by_part": total}))
@@ -129,8 +131,7 @@ class Deadline:
         self.total: dict[str, float] = {}  # seconds
         self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
-        self.allowed, self.begun, self.skipped = 0, 0.0, 0
-        self.reading, self.waited = 0.0, 0.0  # seconds of this photo; see `photo_read`
+        self.allowed, self.skipped, self.begun, self.reading, self.waited = 0, 0, 0.0, 0.0, 0.0  # see `photo_read`
 
     def next_photo(self) -> bool:
         """Begin a photo; False where the time left is not even enough for the quickest one."""
@@ -161,10 +162,9 @@ class Deadline:
         return max(work, known.get(READING, 0.0))
 
     def photo_read(self, seconds: float) -> None:
-        """Record that the photo is there; with `seconds` > 0 it was read beside other work, which kept the threads so long.
+        """Record that the photo is there, and for how many `seconds` it was read beside other work, if it was.
 
-        What was waited for it then is no cost of its own: a photo takes as long as its parts and the rest, or as its reading
-        if that is more, and how long is waited follows.
+        Waiting is no cost of its own then: a photo takes as long as its parts and the rest, or its reading if that is more.
         """
         self.reading, self.waited = seconds, self.clock() - self.begun if seconds else 0.0
 
