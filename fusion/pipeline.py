@@ -177,8 +177,7 @@ class Pipeline:
 
     def prepare(self, image: Image) -> Canvases:
         """The photo with the canvases of all views of the whole of it, those that several detectors share made once."""
-        specs = [spec for member in self.ensemble.detectors for spec in member.views]
-        by_spec = (make_views(spec, *image.shape[1::-1]) for spec in specs)
+        by_spec = (make_views(spec, *image.shape[1::-1]) for member in self.ensemble.detectors for spec in member.views)
         return Canvases(image, (views[0] for views in by_spec if len(views) == 1))
 
     def detect(self, photo: Image | Canvases, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
