@@ -24,6 +24,7 @@ from fusion.ensemble import (
     Part,
     PartFilter,
     allow_all,
+    boxes_to_name,
     parse_record,
     parts_of,
     read_ensemble,
@@ -159,6 +160,7 @@ class Pipeline:
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
+        self.naming_share = 1.0  # of the boxes to name on a photo, the best: the deadline may lower it
         sessions: dict[Path, Any] = {}
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
         self.classifiers = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.classifiers]
@@ -222,7 +224,7 @@ class Pipeline:
         raw, limit = self.detect(image, allows, failed), self.ensemble.most // max(1, photos)
         first = self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
-        probabilities = attempt("classify", failed, lambda: self.classify(image, merged.boxes, allows, failed), lambda: None)
+        probabilities = attempt("classify", failed, lambda: self._names(image, merged, allows, failed), lambda: None)
         decided = attempt(
             "gate",
             failed,
@@ -230,6 +232,16 @@ class Pipeline:
             lambda: merged.take(np.argsort(-merged.scores, kind="stable")),
         )
         return self.rows(decided)
+
+    def _names(self, image: Image, merged: Detections, allows: PartFilter, failed: OnFailure) -> Floats | None:
+        """`classify` of the boxes to name; the rows of the others are NaN, as of crops that no classifier has an answer to."""
+        rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
+        named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)
+        if named is None:
+            return None
+        probabilities = np.full((len(merged), named.shape[1]), np.nan, np.float32)  # (N, C)
+        probabilities[rows] = named
+        return probabilities
 
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""
