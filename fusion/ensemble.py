@@ -185,13 +185,13 @@ class Plan(NamedTuple):
 def plans_of(ensemble: Ensemble) -> list[Plan]:
     """Plans for less and less time: further views are left out, then fewer boxes named, by NAMING_SHARES, then models left out.
 
-    Without classifiers every share is 1.
+    After each model that is left out all boxes may be named again. Without classifiers every share is 1.
     """
     parts, needed = parts_of(ensemble)
     shares = NAMING_SHARES if ensemble.classifiers else NAMING_SHARES[:1]
     models = max([needed, *(n for n, part in enumerate(parts, 1) if part.view == 0)])  # so many parts leave no model out
-    with_models = [Plan(n, shares[0]) for n in range(len(parts), models, -1)] + [Plan(models, share) for share in shares]
-    return with_models + [Plan(n, shares[-1]) for n in range(models - 1, needed - 1, -1)]
+    with_further_views = [Plan(n, 1.0) for n in range(len(parts), models, -1)]
+    return with_further_views + [Plan(n, share) for n in range(models, needed - 1, -1) for share in shares]
 
 
 def boxes_to_name(scores: npt.NDArray[np.float32], floor: float, share: float = 1.0) -> npt.NDArray[np.int64]:

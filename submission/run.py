@@ -133,16 +133,15 @@ class Deadline:
         self.total: dict[str, float] = {}  # seconds
         self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
-        self.plans, self.less_named = plans_of(pipeline.ensemble), 0  # photos on which fewer boxes were named for want of time
-        self.allowed, self.begun, self.skipped = 0, 0.0, 0
+        self.plans, self.allowed, self.begun = plans_of(pipeline.ensemble), 0, 0.0
+        self.skipped, self.less_named = 0, 0  # photos without predictions, and with fewer boxes named, for want of time
 
     def next_photo(self) -> bool:
         """Begin a photo; False where the time left is not even enough for the quickest one."""
         self.begun, self.pipeline.spent = self.clock(), {}
         self.plan = next((plan for plan in self.plans if self.fits(plan)), self.plans[-1])
         self.allowed, self.pipeline.naming_share = self.plan
-        time_left = self.end - self.begun
-        untypical = self.counts[OTHER_WORK] == 1  # the only photo so far may have been a slow one
+        time_left, untypical = self.end - self.begun, self.counts[OTHER_WORK] == 1  # the only photo may have been a slow one
         enough = time_left > 0 and (self.quickest <= time_left or untypical)
         self.photos_left, self.skipped = self.photos_left - (not enough), self.skipped + (not enough)
         return enough

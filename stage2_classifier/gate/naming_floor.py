@@ -14,11 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.gate import Gate
+from fusion.boxes import join
+from fusion.gate import MIN_FIRST_SCORE, Gate
 from photos.intervals import Interval, bootstrap, widened
-from photos.score import Match, scores
-from stage2_classifier.gate.choose import Choice, match_by_quantile, with_further
+from photos.score import Match, match, scores
+from stage2_classifier.gate.calibrate import n_categories, predictions
+from stage2_classifier.gate.choose import Choice, with_further
 from stage2_classifier.gate.evidence import Evidence, withheld
+from stage2_classifier.gate.quantiles import scores_as_quantiles
 
 ALLOWED = 0.0005  # taken: issue 20
 BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score may fall on the photos that a floor is fitted on
@@ -71,7 +74,7 @@ class Replays:
 
     def under(self, floors: Sequence[float]) -> Match:
         """The decisions with a floor for each photo."""
-        return match_by_quantile(withheld(self.evidence, floors), self.gates, self.turn)
+        return matched(withheld(self.evidence, floors), self.gates, self.turn)
 
     def losses(self, photos: np.ndarray) -> np.ndarray:
         """How much lower the score of `photos`, bool (P,), is under each candidate than under the first, (K,)."""
@@ -123,8 +126,19 @@ def replayed(evidence: Sequence[Evidence], choice: Choice, floors: np.ndarray) -
     of_photo = {photo: (k, turn.gate) for k, turn in enumerate(choice.turns) for photo in turn.photos}
     turn = np.array([of_photo[e.photo.id][0] for e in evidence])
     gates = [with_further(of_photo[e.photo.id][1]) for e in evidence]
-    matches = [match_by_quantile(withheld(evidence, [floor] * len(evidence)), gates, turn) for floor in floors]
+    matches = [matched(withheld(evidence, [floor] * len(evidence)), gates, turn) for floor in floors]
     return Replays(evidence, gates, turn, floors, matches)
+
+
+def matched(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:
+    """The decisions on all photos as one ranking, in which the first names of each turn are ranked on their own.
+
+    Further names come after, as they are: how many there are depends on the floor, and must not move the first ones.
+    """
+    listed = predictions(evidence, gates)
+    first = scores_as_quantiles([own.take(own.scores >= MIN_FIRST_SCORE) for own in listed], turn)
+    both = [join([a, own.take(own.scores < MIN_FIRST_SCORE)]) for a, own in zip(first, listed, strict=True)]
+    return match([e.truth for e in evidence], both, n_categories(evidence))
 
 
 def candidates(evidence: Sequence[Evidence]) -> np.ndarray:
