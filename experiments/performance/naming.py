@@ -36,7 +36,7 @@ from submission import run as judged
 
 
 class Timed(NamedTuple):
-    """Seconds a photo with every box named and with those above the floor, (rounds,) each; each classifier's of a photo's crops."""
+    """Seconds a photo with every box named and with those above the floor, (rounds,) each; those of each classifier."""
 
     before: list[float]
     after: list[float]
@@ -124,7 +124,7 @@ def ratio(name: str, ensemble: Ensemble, densest: Sequence[Evidence], timed: Tim
     boxes = sum(len(e.merged) for e in densest)
     named = sum(len(boxes_to_name(e.merged.scores, ensemble.naming_floor)) for e in densest)
     setting = (
-        f"{len(densest)} densest photos of test, {boxes / len(densest):.0f} boxes a photo, {named / len(densest):.0f} of them named; "
+        f"{len(densest)} densest photos of test, {boxes / len(densest):.0f} boxes a photo, {named / len(densest):.0f} named; "
         f"{np.median(timed.before):.3f} s a photo before, {np.median(timed.after):.3f} s after; run.py's loop in one process, "
         f"{len(timed.before)} rounds in turns, t interval over rounds"
     )
