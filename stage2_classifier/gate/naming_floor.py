@@ -48,10 +48,11 @@ class NamingChoice:
         if self.loss is None:
             why = "no classifier, or too few scenes to measure it"
             return f"every box is named: {why}" if self.floor == 0 else f"{self.boxes}; not measured: {why}"
-        loss = f"{self.loss.value:+.4f} [{self.loss.low:+.4f}, {self.loss.high:+.4f}], {self.loss.n_groups} scenes"
+        low, high = -self.loss.high, -self.loss.low
+        change = f"{-self.loss.value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
         if self.floor == 0:
-            return f"every box is named; under the floors of the smallest budget the score falls by {loss}"
-        return f"{self.boxes}, which saves {self.unnamed:.0%} of the crops; the score changes by {loss}"
+            return f"every box is named; under the floors of the smallest budget the score would change by {change}"
+        return f"{self.boxes}, which saves {self.unnamed:.0%} of the crops; the score changes by {change}"
 
     @property
     def boxes(self) -> str:
