@@ -31,7 +31,7 @@ from fusion.ensemble import (
 )
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
-from fusion.models import Model, calibrated
+from fusion.models import Model, calibrated, mean
 from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
@@ -80,6 +80,7 @@ def _detect_on_canvas(model: Model, member: Member, image: Image, view: View) ->
     raw, categories = model(view.warp(image)[None])[0], model.sidecar.categories  # (4 + C, A)
     if categories is not None and raw.shape[:1] != (4 + len(categories),):
         raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
+    model.full_answers += raw.shape[1] == model.sidecar.best and raw[4:, -1].max() > member.conf
     on_canvas = decode(model.sidecar.family, raw, member.conf, categories is None)
     return Detections(view.to_image(on_canvas.boxes), on_canvas.scores, on_canvas.labels, on_canvas.evidence)
 
@@ -125,19 +126,6 @@ def run_classifier(model: Model, member: ClassifierMember, image: Image, boxes: 
     """The mean of `run_classifier_view` over all views of `member`."""
     each = [run_classifier_view(model, member, spec, image, boxes, width) for spec in member.views]
     return mean(each, [1.0] * len(each))
-
-
-def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
-    """The weighted mean of several probabilities, each (N, C).
-
-    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
-    """
-    shares = np.asarray(weights, np.float64) / sum(weights)
-    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
-    for row in np.flatnonzero(np.isnan(total).any(1)):
-        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
-        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
-    return total
 
 
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
@@ -255,6 +243,11 @@ class Pipeline:
         files = [member.file for member in self.ensemble.detectors] + [member.file for member in self.ensemble.classifiers]
         models = zip(files, [*self.detectors, *self.classifiers], strict=True)
         return {file: model.not_finite for file, model in models if model.not_finite}
+
+    def full_answers(self) -> dict[str, int]:
+        """How often so far the graph of each detector, by its file, may have kept back boxes above its `conf`, where it did."""
+        models = zip(self.ensemble.detectors, self.detectors, strict=True)
+        return {member.file: model.full_answers for member, model in models if model.full_answers}
 
     def rows(self, detections: Detections) -> list[dict[str, Any]]:
         """`detections` in the contest's JSON form, labels turned into category ids."""

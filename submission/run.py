@@ -70,6 +70,8 @@ def process(photos: dict[int, Path], path: Path) -> None:
             logging.warning("short of time: on %d photos only the best boxes were named", deadline.less_named)
         for file, count in pipeline.not_finite().items():
             logging.error("error: %s: left out %d numbers that are not finite", file, count)
+        for file, count in pipeline.full_answers().items():
+            logging.warning("%s: handed back as many boxes as it may on %d canvases, and may have kept faint ones", file, count)
     output.close()
     report = {"photos": len(photos), "predictions": output.lines, "seconds": time.monotonic() - STARTED, "peak_mb": peak_mb()}
     logging.info("report: %s", json.dumps(report | {"by_part": total}))
@@ -160,8 +162,9 @@ class Deadline:
         """Seconds of a photo by `plan`, from `seconds` of each whole part; those not in it take `unknown` x the slowest."""
         known = {part: s / plan.share(part) for part, s in self.pipeline.spent.items()} | seconds
         otherwise = unknown * max(known.values(), default=0.0)
-        each = (known.get(part, otherwise) * plan.share(part) for part in self.pipeline.parts[: plan.parts])
-        return known.get(OTHER_WORK, 0.0) + sum(each)
+        return known.get(OTHER_WORK, 0.0) + sum(
+            known.get(p, otherwise) * plan.share(p) for p in self.pipeline.parts[: plan.parts]
+        )
 
     def allows(self, part: Part) -> bool:
         """Whether to do `part` on this photo. A part never tried is decided on when the parts before it have been measured."""
@@ -186,14 +189,13 @@ class Deadline:
             self.quickest = min(least, self.quickest or least)
             for shed in (part for part in parts[needed:] if part in self.expected and part not in spent):
                 self.expected[shed] *= DECAY
-        self.less_named += self.plan.naming_share < 1
         for part, seconds in spent.items():
             name = self.pipeline.ensemble.name(part)
             self.total[name] = self.total.get(name, 0.0) + seconds
             self.counts[name] += 1
             self.last[part] = seconds / self.plan.share(part)
             self.expected[part] = max(self.last[part], self.expected.get(part, 0.0) / 2)
-        self.photos_left -= 1
+        self.photos_left, self.less_named = self.photos_left - 1, self.less_named + (self.plan.naming_share < 1)
 
 
 def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any, exif: str = "stored") -> str:

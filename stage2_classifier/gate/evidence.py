@@ -14,8 +14,8 @@ import numpy as np
 
 from fusion.boxes import Detections
 from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
-from fusion.models import Model
-from fusion.pipeline import mean, merge, run_classifier, run_detector
+from fusion.models import Model, mean
+from fusion.pipeline import merge, run_classifier, run_detector
 from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
 from photos.score import Truth
