@@ -135,8 +135,7 @@ class Deadline:
         self.total: dict[str, float] = {}  # seconds
         self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
-        self.plans, self.allowed, self.begun = plans_of(pipeline.ensemble), 0, 0.0
-        self.skipped, self.less_named = 0, 0  # photos without predictions, and with fewer boxes named, for want of time
+        self.plans, self.allowed, self.begun, self.skipped, self.less_named = plans_of(pipeline.ensemble), 0, 0.0, 0, 0
 
     def next_photo(self) -> bool:
         """Begin a photo; False where the time left is not even enough for the quickest one."""
@@ -162,9 +161,8 @@ class Deadline:
         """Seconds of a photo by `plan`, from `seconds` of each whole part; those not in it take `unknown` x the slowest."""
         known = {part: s / plan.share(part) for part, s in self.pipeline.spent.items()} | seconds
         otherwise = unknown * max(known.values(), default=0.0)
-        return known.get(OTHER_WORK, 0.0) + sum(
-            known.get(p, otherwise) * plan.share(p) for p in self.pipeline.parts[: plan.parts]
-        )
+        other, parts = known.get(OTHER_WORK, 0.0), self.pipeline.parts[: plan.parts]
+        return other + sum(known.get(part, otherwise) * plan.share(part) for part in parts)
 
     def allows(self, part: Part) -> bool:
         """Whether to do `part` on this photo. A part never tried is decided on when the parts before it have been measured."""
