@@ -139,4 +139,3 @@ def best_boxes(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     value = np.where(overlap >= MIN_IOU, evidence.merged.scores, -1.0)  # (M, N)
     found = value.max(1) >= 0
     return value.argmax(1)[found], evidence.photo.labels[found]
-

@@ -14,9 +14,9 @@ from reporting.verdicts import KINDS
 
 SEED = 0  # of the bootstrap
 WHAT = {
-    "det_map50": "detection mAP@0.5: are the products found, whatever their name",
-    "cls_map50": "classification mAP@0.5: are they found under their name, every product counting alike",
-    "score": "0.7 detection + 0.3 classification",
+    "score": "The contest's: 0.7 of what is found and 0.3 of what is named",
+    "det_map50": "Detection mAP@0.5: are the products found, whatever they are called",
+    "cls_map50": "Classification mAP@0.5: are they found under their names, every product counting alike",
 }
 
 

@@ -90,7 +90,9 @@ def scenes(folds: Folds) -> list[str]:
     for photo in folds.dataset.photos:
         groups[folds.scene[photo.id]].append(photo.name)
     large = sorted((names for names in groups.values() if len(names) > 1), key=len, reverse=True)
-    lines = [" = ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "") for names in large]
+    lines = [
+        " = ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "") for names in large
+    ]
     more = len(lines) - LISTED
     return lines[:LISTED] + ([f"and {more} more scenes of several photos"] if more > 0 else [])
 

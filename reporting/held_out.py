@@ -44,7 +44,10 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """P photos judged: what the models say, the gate that decided each, its decisions (further names too), and the scenes (P,)."""
+    """P photos judged: what the models say, the gate that decided each, its decisions, and the scenes (P,).
+
+    The decisions hold further names too, as they are scored.
+    """
 
     runs: Path
     folds: Folds
@@ -114,8 +117,8 @@ def of_a_fit(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice, way: 
     found = pooled_evidence(runs, by_fold, ensemble, way)
     gates, decisions, flatters = decided(found.evidence, choice)
     words = (
-        f"Cross-fitted: {len(found.evidence)} photos in {len(by_fold)} folds; each photo was judged by models and a gate that had "
-        "not seen its scene. The models that ship are trained on all of them."
+        f"Cross-fitted: {len(found.evidence)} photos in {len(by_fold)} folds; each photo was judged by models and a gate that "
+        "had not seen its scene. The models that ship are trained on all of them."
     )
     return HeldOut(runs, folds, ensemble, found.evidence, gates, decisions, found.scenes, Split(words, flatters))
 
@@ -140,14 +143,14 @@ def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> H
         return HeldOut(runs, folds, ensemble, evidence, gates, predictions(evidence, gates), scenes, Split(words))
     gates, decisions, flatters = decided(evidence, choice)
     words = (
-        f"Held out: {len(evidence)} photos of the part valid, as no photo of the part test has boxes. Detectors chose their epoch "
-        "on these photos, which flatters them a little."
+        f"Held out: {len(evidence)} photos of the part valid, as no photo of the part test has boxes. Detectors "
+        "chose their epoch on these photos, which flatters them a little."
     )
     return HeldOut(runs, folds, ensemble, evidence, gates, decisions, scenes, Split(words, flatters))
 
 
 def decided(evidence: Sequence[Evidence], choice: Choice) -> tuple[list[Gate], list[Detections], str]:
-    """The gate of each photo, which did not see it, the decisions, and what is wrong with that where there are no such gates."""
+    """The gate of each photo, which did not see it, and the decisions; without such gates, what is wrong with that."""
     of_photo = {photo: turn.gate for turn in choice.turns for photo in turn.photos}
     if all(e.photo.id in of_photo for e in evidence):
         return [of_photo[e.photo.id] for e in evidence], nested_decisions(evidence, choice), ""

@@ -10,6 +10,7 @@ from photos.score import average_precisions
 from reporting.held_out import HeldOut
 from reporting.pictures import View, crop_of
 
+EDGE = 2.0  # chosen: pixels; a box that comes closer to the photo's edge may be cut off
 MOST_READ = 60  # chosen: photos that are read for the crops
 
 
@@ -67,7 +68,10 @@ def right_of(held_out: HeldOut, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def examples_of(photos: Sequence[Photo]) -> dict[int, View]:
-    """By label the largest labelled box on the photos that are read: the fewest that show the most products, greedily."""
+    """By label the largest labelled box, a whole one if there is any, on the photos that are read.
+
+    These are the fewest that show the most products, greedily.
+    """
     unseen = {int(label) for photo in photos for label in photo.labels.tolist()}
     left = {i: set(photo.labels.tolist()) for i, photo in enumerate(photos) if len(photo.labels)}
     read: list[Photo] = []
@@ -77,13 +81,21 @@ def examples_of(photos: Sequence[Photo]) -> dict[int, View]:
             break
         unseen -= left.pop(best)
         read.append(photos[best])
-    largest: dict[int, tuple[float, View]] = {}
+    largest: dict[int, tuple[tuple[bool, float], View]] = {}
     for photo in read:
-        sides = (photo.boxes[:, 2:] - photo.boxes[:, :2]).min(1)  # (N,)
-        for box, label, side in zip(photo.boxes, photo.labels.tolist(), sides.tolist(), strict=True):
-            if label not in largest or side > largest[label][0]:
-                largest[label] = side, crop_of(photo.id, box)
+        for box, label, rank in zip(photo.boxes, photo.labels.tolist(), ranks(photo), strict=True):
+            if label not in largest or rank > largest[label][0]:
+                largest[label] = rank, crop_of(photo.id, box)
     return {label: view for label, (_, view) in largest.items()}
+
+
+def ranks(photo: Photo) -> list[tuple[bool, float]]:
+    """How good an example each box is: whether the photo's edge leaves it whole, then its shorter side in pixels."""
+    inside = (photo.boxes[:, :2] > EDGE).all(1) & (photo.boxes[:, 2:] < np.array([photo.width, photo.height]) - EDGE).all(
+        1
+    )  # (N,)
+    sides = (photo.boxes[:, 2:] - photo.boxes[:, :2]).min(1)  # (N,)
+    return list(zip(inside.tolist(), sides.tolist(), strict=True))
 
 
 def absences(rows: Sequence[Product]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runs.command import Parser, note_result, run, say
 
 if TYPE_CHECKING:
+    from photos.data import Dataset
     from photos.folds import Folds
 
 NAME = "report.html"
@@ -55,6 +56,19 @@ def body(argv: list[str] | None, prog: str) -> None:
     written = write_report(args.runs, folds, out)
     say(f"report: {written}")
     note_result(report=written.path, bytes=written.bytes, seconds=written.seconds)
+
+
+def after_fit(runs: Path, dataset: "Dataset") -> None:
+    """Write the page of a fit that is done, and say so. What hinders the page is told, and does not make the fit fail."""
+    from photos import folds
+
+    try:
+        written = write_report(runs, folds.load(runs / folds.NAME, dataset), runs / NAME)
+    except (ValueError, OSError) as error:
+        say(f"report: not written: {error}; hylle report {runs} tries again")
+        return
+    say(f"report: {written}")
+    note_result(report=written.path)
 
 
 def write_report(runs: Path, folds: "Folds", out: Path) -> Written:

@@ -12,7 +12,7 @@ from runs.status import reached
 
 
 class Training(NamedTuple):
-    """One model: its folder, what it is for, the network, its canvas or crops in pixels, epochs, minutes, and what it reached."""
+    """One model: its folder, its job, the network, its canvas or crops in pixels, epochs, minutes, and what it reached."""
 
     folder: str
     job: str
