@@ -4,7 +4,8 @@
 
 R is a run folder of `hylle demo`. Its models judge so many photos of the same drawn shop, all in part test: models and gate
 have seen some of them, which makes no difference to the time. The page is written twice: once with the models' outputs to
-compute, once with them there, as after a fit. Figures report.seconds_N (the second), report.megabytes_N and report.external_requests.
+compute, once with them there, as after a fit. Figures report.seconds_N (the second), report.megabytes_N and
+report.external_requests.
 """
 
 import shutil

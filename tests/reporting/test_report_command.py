@@ -44,10 +44,8 @@ def test_names_are_text_whatever_they_hold(page: Path) -> None:
     elements = Elements(page.read_text(encoding="utf-8"))
     assert not any("onmouseover" in attributes for _, attributes in elements.tags)
     text = "".join(elements.words)
-    assert (
-        '<b onmouseover="alert(1)">Müsli</b> & "Co" $x_1$' in text
+    assert '<b onmouseover="alert(1)">Müsli</b> & "Co" $x_1$' in text
     assert "緑茶 500ml" in text and "product 40 (no name)" in text
-    )
 
 
 def test_nothing_is_asked_of_another_machine(page: Path) -> None:
