@@ -22,9 +22,12 @@ from fusion.ensemble import Ensemble
 from fusion.gate import MIN_FIRST_SCORE, Gate
 from fusion.models import read_object
 from photos.data import Photo
+from photos.fingerprint import of_file
 from photos.folds import Folds
 from photos.score import Match, match
+from photos.trained_on import seen_by
 from reporting.verdicts import Verdicts, verdicts
+from runs.model_files import files_of
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
@@ -138,15 +141,25 @@ def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> H
     evidence = gather(part, ensemble, runs, folds)
     scenes = scenes_of(evidence, folds)
     if part == "test":
-        gates = [ensemble.gate] * len(evidence)
-        words = f"Held out: {len(evidence)} photos of the part test, which neither the models nor the gate had seen."
-        return HeldOut(runs, folds, ensemble, evidence, gates, predictions(evidence, gates), scenes, Split(words))
+        gates, seen = [ensemble.gate] * len(evidence), trained_on_too(runs, ensemble, evidence)
+        unseen = "" if seen else ", which neither the models nor the gate had seen"
+        words = f"Held out: {len(evidence)} photos of the part test{unseen}."
+        return HeldOut(runs, folds, ensemble, evidence, gates, predictions(evidence, gates), scenes, Split(words, seen))
     gates, decisions, flatters = decided(evidence, choice)
     words = (
         f"Held out: {len(evidence)} photos of the part valid, as no photo of the part test has boxes. Detectors "
         "chose their epoch on these photos, which flatters them a little."
     )
     return HeldOut(runs, folds, ensemble, evidence, gates, decisions, scenes, Split(words, flatters))
+
+
+def trained_on_too(runs: Path, ensemble: Ensemble, evidence: Sequence[Evidence]) -> str:
+    """What is wrong where models of RUNS were trained on photos of `evidence`, as their trained_on.json tells; else empty."""
+    judged = {of_file(e.photo.path) for e in evidence}
+    folders = dict.fromkeys(Path(file).parent for file in files_of(ensemble))
+    counts = {folder: len(judged & seen_by(runs / folder)["train"]) for folder in folders}
+    told = [f"{folder} was trained on {count}" for folder, count in counts.items() if count]
+    return f"These photos are not held out: of them {', '.join(told)}. New photos will score lower." if told else ""
 
 
 def decided(evidence: Sequence[Evidence], choice: Choice) -> tuple[list[Gate], list[Detections], str]:

@@ -17,6 +17,7 @@ from experiments.performance import browser
 from photos import folds
 from photos.data import Dataset, read
 from photos.folds import Folds, Settings
+from reporting.data_set import folds_of
 from reporting.report import NAME, Written, write_report
 from runs.command import Parser, run, say
 from stage1_detector.synthesis import make_photos
@@ -47,7 +48,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--runs", type=Path, required=True, help="run folder of hylle demo")
     p.add_argument("--out", type=Path, required=True, help="folder for the photos, a copy of the models, and the page")
     p.add_argument("--photos", type=int, default=50)
-    p.add_argument("--pictures", type=Path, help="folder to save pictures of the page in")
+    p.add_argument("--pictures", type=Path, help="folder to save pictures of the page of R itself in")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
     if args.photos < 2:
@@ -57,7 +58,10 @@ def body(argv: list[str] | None) -> None:
     first, second = (write_report(args.out, parts, args.out / NAME) for _ in range(2))
     say(f"report: with models to run {first}")
     say(f"report: with their outputs there {second}")
-    looked = look(args.out / NAME, args.pictures)
+    looked = look(args.out / NAME, None)
+    if args.pictures is not None:
+        own = write_report(args.runs, folds_of(args.runs, None), args.out / "own.html")
+        look(own.path, args.pictures)
     say(f"report: {looked.external} requests beyond the page; on the console: {looked.complaints or 'nothing'}")
     if args.record:
         call = records.command("performance.report_page", argv)

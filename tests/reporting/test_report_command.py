@@ -10,6 +10,7 @@ import pytest
 from place import Place
 
 from hylle import report
+from photos import trained_on
 from photos.score import evaluate
 from reporting.data_set import folds_of
 from reporting.held_out import gather_held_out
@@ -104,6 +105,14 @@ def test_a_mistake_is_one_line(copied: Place, capsys: pytest.CaptureFixture[str]
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert (copied.runs / "report.html").read_bytes() == before
+
+
+def test_photos_that_a_model_was_trained_on_are_not_called_held_out(copied: Place) -> None:
+    parts = folds_of(copied.runs, copied.data)
+    assert "neither" in gather_held_out(copied.runs, parts).split.words
+    trained_on.write(copied.runs / "one", parts.photos("test")[:1], [])
+    split = gather_held_out(copied.runs, parts).split
+    assert "neither" not in split.words and "one was trained on 1" in split.flatters
 
 
 def test_without_photos_in_test_it_judges_by_valid_and_says_so(copied: Place) -> None:
