@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
 HEIGHT = 900  # chosen: pixels of the window
+PATIENCE = 120_000.0  # chosen: milliseconds before a page counts as stuck; a machine may be busy
 UNSIZED = """() => [...document.images].filter((image) => !image.naturalWidth || !image.getBoundingClientRect().width
     || !image.hasAttribute('width') || !image.hasAttribute('height')).length
   + [...document.querySelectorAll('svg')].filter((svg) => !svg.getBoundingClientRect().width).length"""
@@ -63,6 +64,7 @@ def visit(browser: "Browser", page: Path, width: int, scheme: str) -> tuple["Pag
             noticed.external.append(route.request.url[:200])
             route.abort()
 
+    window.set_default_timeout(PATIENCE)
     window.route("**/*", allow)
     window.on("console", lambda message: noticed.complaints.append(message.text))
     window.on("pageerror", lambda error: noticed.complaints.append(str(error)))
