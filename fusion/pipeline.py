@@ -79,6 +79,7 @@ def _detect_on_canvas(model: Model, member: Member, image: Image, view: View) ->
     raw, categories = model(view.warp(image)[None])[0], model.sidecar.categories  # (4 + C, A)
     if categories is not None and raw.shape[:1] != (4 + len(categories),):
         raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
+    model.full_answers += raw.shape[1] == model.sidecar.best and raw[4:, -1].max() > member.conf
     on_canvas = decode(model.sidecar.family, raw, member.conf, categories is None)
     return Detections(view.to_image(on_canvas.boxes), on_canvas.scores, on_canvas.labels, on_canvas.evidence)
 
@@ -243,6 +244,11 @@ class Pipeline:
         files = [member.file for member in self.ensemble.detectors] + [member.file for member in self.ensemble.classifiers]
         models = zip(files, [*self.detectors, *self.classifiers], strict=True)
         return {file: model.not_finite for file, model in models if model.not_finite}
+
+    def full_answers(self) -> dict[str, int]:
+        """How often so far the graph of each detector, by its file, may have kept back boxes above its `conf`, where it did."""
+        models = zip(self.ensemble.detectors, self.detectors, strict=True)
+        return {member.file: model.full_answers for member, model in models if model.full_answers}
 
     def rows(self, detections: Detections) -> list[dict[str, Any]]:
         """`detections` in the contest's JSON form, labels turned into category ids."""

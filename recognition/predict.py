@@ -116,6 +116,8 @@ def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> li
         lines.append(f"{finished.earlier} photos were predicted before and are not named now; they stay in the tables")
     for file, count in model.pipeline.not_finite().items():
         lines.append(f"{file}: left out {count} numbers that are not finite")
+    for file, count in model.pipeline.full_answers().items():
+        lines.append(f"{file}: handed back as many boxes as it may on {count} canvases, and may have kept faint ones")
     if totals.turned:
         rule = model.pipeline.ensemble.exif
         other = {"stored": "turned", "turned": "stored"}[rule]

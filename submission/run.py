@@ -68,6 +68,8 @@ def process(photos: dict[int, Path], path: Path) -> None:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
         for file, count in pipeline.not_finite().items():
             logging.error("error: %s: left out %d numbers that are not finite", file, count)
+        for file, count in pipeline.full_answers().items():
+            logging.warning("%s: handed back as many boxes as it may on %d canvases, and may have kept faint ones", file, count)
     output.close()
     report = {"photos": len(photos), "predictions": output.lines, "seconds": time.monotonic() - STARTED, "peak_mb": peak_mb()}
     logging.info("report: %s", json.dumps(report | {"by_part": total}))
