@@ -74,7 +74,8 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
     fitted = replace(fitted, seconds=clock.seconds)
-    record.write_json(runs / RECORD, {"procedure": procedure.settings()} | as_json(fitted))
+    told = {"data": str(data.resolve()), "procedure": procedure.settings()}
+    record.write_json(runs / RECORD, told | as_json(fitted))
     return fitted
 
 
