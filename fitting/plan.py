@@ -77,7 +77,7 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> P
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, smaller canvases, smaller crops."""
+    """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases."""
     folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
     aware = {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
     sizes = [wishes.size] if wishes.size else canvases(survey)
@@ -85,13 +85,11 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
         for n_folds, least in folds.items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             yield Candidate(_procedure(survey, wishes, sizes[0], n_folds, with_aware), least_here)
-    fewest = min(folds)
-    for size in sizes[1:]:
-        yield Candidate(_procedure(survey, wishes, size, fewest, aware[-1]), QUARTER)
-    smallest = _procedure(survey, wishes, sizes[-1], fewest, aware[-1])
-    if not wishes.crop_size and smallest.classifier.size > SMALL_CROP:
-        smallest = replace(smallest, classifier=replace(smallest.classifier, size=SMALL_CROP))
-    yield Candidate(smallest, QUARTER)
+    for size in sizes:
+        procedure = _procedure(survey, wishes, size, min(folds), aware[-1])
+        yield Candidate(procedure, QUARTER)
+        if not wishes.crop_size and procedure.classifier.size > SMALL_CROP:
+            yield Candidate(replace(procedure, classifier=replace(procedure.classifier, size=SMALL_CROP)), QUARTER)
 
 
 def pays(survey: Survey) -> bool:

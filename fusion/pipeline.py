@@ -62,7 +62,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
     """
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
-    views = make_views(spec, width, height)
+    views, full_before = make_views(spec, width, height), model.full_answers
     each = [_detect_on_canvas(model, member, canvases, view) for view in views]
     if len(views) > 1:
         each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
@@ -72,6 +72,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
     else:
         detections = each[0]
     best = detections.take(nms(detections.boxes, detections.scores, member.nms_iou, member.max_det))
+    model.full_answers = full_before if len(best) == member.max_det else model.full_answers  # no box is missing then
     boxes = clip(best.boxes, width, height)
     large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
