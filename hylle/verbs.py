@@ -19,6 +19,7 @@ from hylle import (
     labels,
     log,
     predict,
+    review,
     sandbox,
     search,
     status,
@@ -47,6 +48,7 @@ VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "enroll": enroll,
     "labels": labels,
+    "review": review,
     "status": status,
     "log": log,
 }
