@@ -123,7 +123,7 @@ class Doubts:
         return cut(pixels(self.photos[row["image_id"]]), self.window_of(row))
 
     def examples(self, category: int, without: int | None) -> list[tuple[Photo, int]]:
-        """Up to EXAMPLES boxes labelled so, the largest first, but for annotation `without`: photos and places among their boxes."""
+        """Up to EXAMPLES boxes labelled so, the largest first, without one annotation: (photo, place among its boxes)."""
         label = self.label.get(category)
         places = [
             (float(np.prod(photo.boxes[k, 2:] - photo.boxes[k, :2])), photo, int(k))

@@ -106,7 +106,10 @@ def _by_agreement(inputs: GateInput, gate: Gate) -> list[str]:
     above = mass_above(inputs.detector, labels)
     sure = inputs.classifier.max(1, initial=0.0)
     own = inputs.detector.max(1, initial=0.0) * np.minimum(inputs.classifier.sum(1), 1)
-    sentence = "to the detector other names hold {:.2f} above the classifier's (allowed {:.2f}); classifier {:.2f} sure, detector {:.2f}"
+    sentence = (
+        "to the detector the names above the classifier's hold {:.2f} (allowed {:.2f}); "
+        "the classifier is {:.2f} sure, the detector {:.2f}"
+    )
     return [sentence.format(a, gate.plausible, s, o) for a, s, o in zip(above, sure, own, strict=True)]
 
 

@@ -68,6 +68,7 @@ class Labelling:
         names = dict(zip(self.products.ids, self.products.names, strict=True))
         boxes = [
             {"bbox": box.row["bbox"], "category_id": box.row["category_id"], "name": names[box.row["category_id"]],
+             "guesses": [[self.products.ids[k], self.products.names[k]] for k, _ in box.classifier],
              "score": box.row["score"], "doubt": round(doubt_of(box.row["score"], self.floor, sureness(box.classifier)), 3)}
             for box in found.boxes
             if box.row["score"] >= FAINT * self.floor

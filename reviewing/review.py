@@ -2,7 +2,8 @@
 
     python -m reviewing.review R [--data D] [--photos PHOTOS ...] [--port 8000] [--out R/review]
 
-R is a run folder with ensemble.json, a submission zip, or `starter`. The server listens on this machine only and asks nobody else.
+R is a run folder with ensemble.json, a submission zip, or `starter`. The server
+listens on this machine only and asks nobody else.
 """
 
 import secrets

@@ -43,7 +43,7 @@ class Desk:
 
     job: Job
     visitors: Visitors
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     doubts: Doubts | None = None
     labelling: Labelling | None = None
     notes: dict[str, str] = field(default_factory=dict)

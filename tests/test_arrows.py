@@ -17,6 +17,7 @@ PACKAGES = (
     "submission",
     "fitting",
     "recognition",
+    "reviewing",
     "hylle",
     "experiments",
 )
@@ -32,6 +33,7 @@ OWN = {
     "submission/run.py": {"fusion"},
     "fitting": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "submission", "fitting"},
     "recognition": {"fusion", "photos", "runs", "stage1_detector", "submission", "recognition"},
+    "reviewing": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "recognition", "reviewing"},
     "hylle": set(PACKAGES) - {"experiments"},
     "hylle/demo.py": set(PACKAGES),
     "experiments": set(PACKAGES),
