@@ -23,7 +23,6 @@ class DecisionLog:
             raise ValueError(f"{path}: holds decisions about other things than now; move it away, or pass another --out")
         self.rows = lines[1:]
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
         if not lines:
             self._append({"about": dict(about)})
 
@@ -47,10 +46,7 @@ class DecisionLog:
             self.rows.append(row)
 
     def _append(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        with self.path.open("ab") as file:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

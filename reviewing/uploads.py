@@ -48,8 +48,8 @@ async def received(chunks: AsyncIterable[bytes], declared: str | None, limits: L
 
 def too_many_bytes(count: int, limits: Limits) -> Refused:
     """What is said of a file of `count` bytes or more."""
-    allowed = limits.bytes // MEGABYTE
-    return Refused(413, f"the file has {count / MEGABYTE:.0f} MB or more, at most {allowed} MB are taken; send a smaller JPEG")
+    most = limits.bytes // MEGABYTE
+    return Refused(413, f"the file has {count / MEGABYTE:.0f} MB or more, at most {most} MB are taken; send a smaller JPEG")
 
 
 def opened(path: Path, name: str, exif: str, limits: Limits) -> Frame:
@@ -66,6 +66,8 @@ def opened(path: Path, name: str, exif: str, limits: Limits) -> Frame:
         raise
     except (DataError, ValueError, OSError, MemoryError) as error:
         reason = str(error).removeprefix(f"{path.name}: ")
+        if "megapixels" in reason:  # what `read_header` says of a photo beyond its own limit, which is higher
+            raise Refused(413, f"{name}: {reason.partition(', need')[0]}, {allowed(limits)}") from None
         raise Refused(422, f"{name}: cannot be read ({reason})") from None
     refuse_large(name, frame.image.shape[1], frame.image.shape[0], limits)
     return frame
@@ -74,8 +76,12 @@ def opened(path: Path, name: str, exif: str, limits: Limits) -> Frame:
 def refuse_large(name: str, width: int, height: int, limits: Limits) -> None:
     """Refused where a photo of that size has too many pixels."""
     if width * height > limits.pixels or max(width, height) > limits.side:
-        allowed = f"{limits.pixels // 10**6} megapixels and {limits.side} pixels a side"
-        raise Refused(413, f"{name}: {width} x {height} pixels, at most {allowed} are taken; scale it down")
+        raise Refused(413, f"{name}: the photo is {width}x{height} pixels, {allowed(limits)}")
+
+
+def allowed(limits: Limits) -> str:
+    """How many pixels are taken, and the remedy."""
+    return f"at most {limits.pixels // 10**6} megapixels and {limits.side} pixels a side are taken; scale it down"
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
