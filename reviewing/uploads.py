@@ -66,8 +66,9 @@ def opened(path: Path, name: str, exif: str, limits: Limits) -> Frame:
         raise
     except (DataError, ValueError, OSError, MemoryError) as error:
         reason = str(error).removeprefix(f"{path.name}: ")
-        if "megapixels" in reason:  # what `read_header` says of a photo beyond its own limit, which is higher
-            raise Refused(413, f"{name}: {reason.partition(', need')[0]}, {allowed(limits)}") from None
+        if "megapixels" in reason or "decompression bomb" in reason:  # beyond the limits of `read_header` and of Pillow
+            size = reason.partition(", need")[0] if "megapixels" in reason else "the photo has a huge number of pixels"
+            raise Refused(413, f"{name}: {size}, {allowed(limits)}") from None
         raise Refused(422, f"{name}: cannot be read ({reason})") from None
     refuse_large(name, frame.image.shape[1], frame.image.shape[0], limits)
     return frame

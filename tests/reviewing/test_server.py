@@ -68,15 +68,9 @@ def test_predictions_are_those_of_the_judged_pipeline(desk: Make, named: Path) -
         pytest.param(b"", 400, "no bytes", id="empty"),
         pytest.param(b"a shopping list\n" * 50, 415, "not a photo", id="text"),
         pytest.param(b"\0" * 2_000_001, 413, "at most 2 MB", id="too many bytes"),
-        pytest.param(
-            png_header(30_000, 30_000), 413, "30000x30000 pixels, at most 60 megapixels", id="a PNG of 30,000 pixels a side"
-        ),
-        pytest.param(
-            jpeg_bomb(65_000, 65_000),
-            413,
-            "65000x65000 pixels, at most 60 megapixels",
-            id="a JPEG whose header claims 4,225 megapixels",
-        ),
+        pytest.param(png_header(30_000, 30_000), 413, "at most 60 megapixels", id="a PNG of 900 megapixels"),
+        pytest.param(jpeg_bomb(65_000, 65_000), 413, "65000x65000 pixels", id="a JPEG of 4,225 megapixels, by its header"),
+        pytest.param(png_header(30_000, 10), 413, "30000x10 pixels", id="a photo of 30,000 pixels a side"),
         pytest.param(png_header(1000, 1000), 422, "cannot be", id="pixels that are missing"),
         pytest.param(photo(form="JPEG")[:40], 422, "cannot be read", id="cut off in the header"),
         pytest.param(b"\0\0\0\x18ftypheic" + b"\0" * 40, 415, "export it as JPEG", id="HEIC"),
