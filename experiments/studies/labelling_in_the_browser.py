@@ -29,9 +29,7 @@ SAME = 0.5  # taken: the contest's overlap
 CLICKS_BY_HAND = 4  # taken: the corners of a box
 DRAWS = 2000  # chosen: of the bootstrap over photos
 VIEWPORT = {"width": 1500, "height": 1500}  # chosen: the whole photo can be seen
-POINTS = np.linspace(
-    0.08, 0.92, 9
-)  # chosen: shares of a box at which the mouse looks for a place where no other box lies above
+POINTS = np.linspace(0.08, 0.92, 9)  # chosen: shares of a box at which the mouse looks for its topmost place
 TOPMOST = "([x, y]) => { const r = document.elementFromPoint(x, y); return r ? ['x','y'].map(k => +r.getAttribute(k)) : null; }"
 
 
