@@ -210,9 +210,8 @@ def body(argv: list[str] | None) -> None:
         page.click("[data-tab=confirm]")
         results = label_all(page, dataset, base, args.photos)
         confirmed = read(Path(out) / "confirmed")
-    say(
-        f"labelling: {sum(len(photo.boxes) for photo in confirmed.photos)} boxes confirmed, {sum(r.boxes for r in results)} true"
-    )
+    kept = sum(len(photo.boxes) for photo in confirmed.photos)
+    say(f"labelling: {kept} boxes confirmed, {sum(result.boxes for result in results)} true")
     setting = f"{args.data.resolve().name}, {args.model.resolve().name}, a script in chromium, interval over photos"
     figures = [
         records.Measured("review.actions_per_box", per_box(results, "actions"), "clicks and keys", setting),
