@@ -59,13 +59,21 @@ class Person:
 
     def click(self, bbox: Sequence[float], button: str = "left") -> bool:
         """Click a box where it is topmost; False where no point of it is."""
+        if not self.point(bbox):
+            return False
+        self.page.mouse.down(button=button)
+        self.page.mouse.up(button=button)
+        self.actions += 1
+        return True
+
+    def point(self, bbox: Sequence[float]) -> bool:
+        """Move the mouse onto a box where it is topmost; False where no point of it is."""
         x, y, width, height = bbox
         for share_y in POINTS:
             for share_x in POINTS:
                 point = self.at(x + share_x * width, y + share_y * height)
                 if self.page.evaluate(TOPMOST, list(point)) == [x, y]:
-                    self.page.mouse.click(*point, button=button)
-                    self.actions += 1
+                    self.page.mouse.move(*point)
                     return True
         return False
 
@@ -120,16 +128,15 @@ def label_photo(person: Person, shown: dict[str, Any], photo: Photo, names: list
             person.click(box["bbox"], "right")
     for t, name in enumerate(names):
         box = boxes[taken[t]] if t in taken else None
-        reached = box is not None and (box["score"] >= floor or person.click(box["bbox"]))
-        if box is None or not reached:
+        if box is None or not person.point(box["bbox"]):
             x0, y0, x1, y1 = photo.boxes[t].tolist()
             person.drag([x0, y0, x1 - x0, y1 - y0])
             person.press(*keys_of(name, products))
-        elif box["name"] != name and person.click(box["bbox"]):
+        elif box["name"] != name:
             guesses = [guess for _, guess in box["guesses"]]
             person.press(*([str(guesses.index(name) + 1)] if name in guesses else keys_of(name, products)))
-            person.page.keyboard.press("Escape")
-            person.actions += 1
+        elif box["score"] < floor:
+            person.click(box["bbox"])
     person.press("Enter")
 
 

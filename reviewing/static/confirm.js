@@ -19,6 +19,7 @@ export async function begin(state) {
   let photo = null;
   let boxes = [];
   let selected = null;
+  let pointed = null; // the box under the mouse: keys act on it where none is selected
   const skipped = new Set();
 
   const viewer = new Viewer(get("confirm-view"), (bbox, event) => {
@@ -37,7 +38,7 @@ export async function begin(state) {
   // Asks for a name; a new box that gets none is taken away again.
   function name(box, first) {
     askName(get("confirm-name"), products, true, first, (given) => {
-      if (given) { delete box.category_id; Object.assign(box, given); }
+      if (given) { delete box.category_id; Object.assign(box, given, { counts: true }); }
       else if (!box.name) remove(box);
       show();
     });
@@ -58,6 +59,7 @@ export async function begin(state) {
       label: box.counts ? box.name : "",
       title: `${box.name}${box.counts ? "" : ", not counted"}`,
       selected: box === selected,
+      onpoint: () => { pointed = box; },
       onclick: () => { if (box.counts) selected = box === selected ? null : box; else box.counts = true; show(); },
       oncontextmenu: (event) => { event.preventDefault(); remove(box); },
     })));
@@ -102,6 +104,11 @@ export async function begin(state) {
     }
   }
 
+  const named = (box, values) => {
+    Object.assign(box, values, { counts: true });
+    show();
+  };
+
   const actions = {
     confirm: () => attempt(async () => {
       if (!photo) return;
@@ -122,13 +129,14 @@ export async function begin(state) {
   await attempt(advance);
 
   return (event) => {
-    const guess = selected?.guesses?.[Number(event.key) - 1];
+    const box = selected || (boxes.includes(pointed) ? pointed : null);
+    const guess = box?.guesses?.[Number(event.key) - 1];
     if (event.key === "Enter") actions.confirm();
     else if (event.key === "ArrowRight") actions.skip();
     else if (event.key === "Escape") { selected = null; show(); }
-    else if (selected && ["Delete", "Backspace"].includes(event.key)) remove(selected);
-    else if (guess) { [selected.category_id, selected.name] = guess; show(); }
-    else if (selected && event.key.length === 1 && /\p{L}/u.test(event.key)) name(selected, event.key);
+    else if (box && ["Delete", "Backspace"].includes(event.key)) remove(box);
+    else if (guess) named(box, { category_id: guess[0], name: guess[1] });
+    else if (box && event.key.length === 1 && /\p{L}/u.test(event.key)) name(box, event.key);
     else return;
     event.preventDefault();
   };
