@@ -163,6 +163,14 @@ def label_all(page: Any, dataset: Dataset, base: str, total: int) -> list[Labell
     return results
 
 
+def rightly_confirmed(photo: Photo, confirmed: Dataset, truth: Dataset) -> int:
+    """How many boxes of the truth on a confirmed photo have a box of their name that overlaps them by SAME."""
+    true = next(own for own in truth.photos if own.name == photo.name)
+    names = [[of.categories[label].name for label in own.labels] for of, own in ((truth, true), (confirmed, photo))]
+    same = iou(true.boxes, photo.boxes) >= SAME  # (T, N)
+    return sum(any(same[t, j] and other == name for j, other in enumerate(names[1])) for t, name in enumerate(names[0]))
+
+
 @contextmanager
 def server(model: Path, photos: Path, out: Path) -> Iterator[str]:
     """`hylle review` on the photos; its address."""
@@ -218,7 +226,8 @@ def body(argv: list[str] | None) -> None:
         results = label_all(page, dataset, base, args.photos)
         confirmed = read(Path(out) / "confirmed")
     kept = sum(len(photo.boxes) for photo in confirmed.photos)
-    say(f"labelling: {kept} boxes confirmed, {sum(result.boxes for result in results)} true")
+    right = sum(rightly_confirmed(photo, confirmed, dataset) for photo in confirmed.photos)
+    say(f"labelling: {kept} boxes confirmed, {right} of {sum(result.boxes for result in results)} true ones among them")
     setting = f"{args.data.resolve().name}, {args.model.resolve().name}, a script in chromium, interval over photos"
     figures = [
         records.Measured("review.actions_per_box", per_box(results, "actions"), "clicks and keys", setting),

@@ -40,6 +40,7 @@ export async function begin(state) {
     askName(get("confirm-name"), products, true, first, (given) => {
       if (given) { delete box.category_id; Object.assign(box, given, { counts: true }); }
       else if (!box.name) remove(box);
+      selected = null;
       show();
     });
   }
