@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+Floats = npt.NDArray[np.float32]
+
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
@@ -29,6 +31,8 @@ class Sidecar:
     (`fusion.views.FITS`), `background` says that the last output, after those of `categories`, is for "no product".
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
     scaling, Guo et al. 2017, arXiv:1706.04599).
+
+    Detector only: `best`, if given, is how many candidates the graph hands back at most, the best by their best class score.
 
     `graph` and `branch`: where the model has no file of its own, the file beside the sidecar that holds it as one of several
     branches, and which (`submission.graphs.joined`).
@@ -51,6 +55,7 @@ class Sidecar:
     bias: list[float] | None = None
     graph: str | None = None
     branch: int = 0
+    best: int | None = None
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -127,7 +132,8 @@ class Model:
     """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32.
 
     A graph that takes uint8 normalises by itself; for one that takes float32 (B, 3, H, W) it is done here. `not_finite` counts
-    the numbers in its outputs so far that are NaN or infinite.
+    the numbers in its outputs so far that are NaN or infinite, `full_answers` the outputs of a detector whose last candidate
+    still counts, so that others may have been kept back (`Sidecar.best`).
     """
 
     def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
@@ -150,7 +156,7 @@ class Model:
         self.provider: str = self.session.get_providers()[0]
         self.fixed = self.provider != "CPUExecutionProvider"  # batches keep one size, since a new size costs time on a GPU
         self.normalises = images.type == "tensor(uint8)"
-        self.not_finite = 0
+        self.not_finite, self.full_answers = 0, 0
         self._branch = {} if self.sidecar.graph is None else {SELECT: np.array(self.sidecar.branch, np.int64)}
 
     def __call__(self, canvases: npt.NDArray[np.uint8], output: str = "") -> npt.NDArray[np.float32]:
@@ -164,3 +170,16 @@ class Model:
             raise ValueError(f"{self.path}: got an output of shape {result.shape}, must be ({len(canvases)}, ...)")
         self.not_finite += int(result.size - np.count_nonzero(np.isfinite(result)))
         return result
+
+
+def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
+    """The weighted mean of several probabilities, each (N, C).
+
+    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
+    """
+    shares = np.asarray(weights, np.float64) / sum(weights)
+    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
+    for row in np.flatnonzero(np.isnan(total).any(1)):
+        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
+        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
+    return total
