@@ -20,6 +20,7 @@ from hylle import (
     log,
     predict,
     report,
+    review,
     sandbox,
     search,
     status,
@@ -49,6 +50,7 @@ VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "enroll": enroll,
     "labels": labels,
+    "review": review,
     "status": status,
     "log": log,
 }

@@ -18,6 +18,7 @@ PACKAGES = (
     "fitting",
     "recognition",
     "reporting",
+    "reviewing",
     "hylle",
     "experiments",
 )
@@ -33,7 +34,8 @@ OWN = {
     "submission/run.py": {"fusion"},
     "fitting": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "submission", "fitting"},
     "recognition": {"fusion", "photos", "runs", "stage1_detector", "submission", "recognition"},
-    "reporting": set(PACKAGES) - {"hylle", "recognition", "experiments"},
+    "reporting": set(PACKAGES) - {"hylle", "recognition", "reviewing", "experiments"},
+    "reviewing": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "recognition", "reviewing"},
     "hylle": set(PACKAGES) - {"experiments"},
     "hylle/demo.py": set(PACKAGES),
     "experiments": set(PACKAGES),
