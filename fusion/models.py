@@ -4,7 +4,8 @@ Knows nothing about boxes or categories: uint8 canvases in, the graph's raw outp
 """
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+TINY = 1e-9  # chosen: share of a classifier's own word that always counts, so that no row of a blend is all 0
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
@@ -29,6 +31,9 @@ class Sidecar:
     (`fusion.views.FITS`), `background` says that the last output, after those of `categories`, is for "no product".
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
     scaling, Guo et al. 2017, arXiv:1706.04599).
+
+    `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0: the graph's output has, after the
+    logits, the cosine of the crop's embedding and each name's prototype, and probabilities are `blended` with them.
 
     `graph` and `branch`: where the model has no file of its own, the file beside the sidecar that holds it as one of several
     branches, and which (`submission.graphs.joined`).
@@ -51,6 +56,8 @@ class Sidecar:
     bias: list[float] | None = None
     graph: str | None = None
     branch: int = 0
+    prototype_temperature: float = 0.0
+    prototype_weights: list[float] | None = None
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -76,7 +83,12 @@ def read_sidecar(path: Path) -> Sidecar:
     missing = [name for name in known[:6] if name not in values]
     if missing:
         raise ValueError(f"{path}: field {missing[0]!r} is missing")
-    return Sidecar(**values)
+    side = Sidecar(**values)
+    weights, names = side.prototype_weights, len(side.categories or [])
+    if weights is not None and (len(weights) != names or not side.prototype_temperature > 0):
+        got = f"{len(weights)} and prototype_temperature {side.prototype_temperature}"
+        raise ValueError(f"{path}: prototype_weights: got {got}, need one for each of {names} categories, and one above 0")
+    return side
 
 
 def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArray[np.float32]:
@@ -93,13 +105,38 @@ def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArr
 def calibrated(logits: npt.NDArray[np.floating[Any]], side: Sidecar) -> npt.NDArray[np.float32]:
     """Logits (N, C) -> probabilities (N, C), float32, rows summing to 1: softmax(logits / temperature x scale + bias).
 
+    Where the sidecar has `prototype_weights`, the last columns are cosines, which are `blended` in; the result is without them.
     A row with a logit that is NaN or inf, or with none that is finite, is NaN: the model has no answer.
     """
+    if side.prototype_weights is not None:
+        width = logits.shape[1] - len(side.prototype_weights)
+        plain = calibrated(logits[:, :width], replace(side, prototype_weights=None))  # (N, C)
+        return blended(plain, logits[:, width:], side.prototype_weights, side.prototype_temperature)
     scaled = logits.astype(np.float64) / side.temperature
     scaled = scaled * np.asarray(side.scale or 1.0) + np.asarray(side.bias or 0.0)
     with np.errstate(invalid="ignore"):  # inf - inf
         powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
+def blended(
+    probabilities: npt.NDArray[np.float32], cosines: npt.NDArray[np.floating[Any]], weights: Sequence[float], temperature: float
+) -> npt.NDArray[np.float32]:
+    """Probabilities (N, C) or, with background, (N, C + 1) mixed with softmax(cosines / temperature), (N, C), name by name.
+
+    A name of weight w in [0, 1] gets (1 - w) x its probability + w x its share of the softmax; all names are then scaled so
+    that together they are as probable as before. Background stays. With all weights 0 nothing changes.
+
+    >>> blended(np.array([[0.5, 0.0, 0.5]], np.float32), np.array([[0.0, 9.0]]), [0.0, 0.5], 0.1).round(2).tolist()
+    [[0.3300000131130219, 0.17000000178813934, 0.5]]
+    """
+    names, own = cosines.shape[1], np.asarray(weights, np.float64)
+    plain = probabilities[:, :names].astype(np.float64)  # (N, C)
+    product, powers = plain.sum(1, keepdims=True), cosines.astype(np.float64) / temperature
+    powers = np.exp(powers - powers.max(1, keepdims=True, initial=-np.inf))
+    mixed = (1 - own) * plain + own * product * powers / powers.sum(1, keepdims=True) + TINY * plain  # (N, C)
+    mixed *= product / np.where(product > 0, mixed.sum(1, keepdims=True), 1)
+    return np.concatenate([mixed.astype(np.float32), probabilities[:, names:]], 1)
 
 
 def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
