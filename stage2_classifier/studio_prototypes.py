@@ -32,7 +32,7 @@ MATRIX, OFFSET = "studio_prototypes", "studio_prototypes_offset"  # initializers
 
 
 class Prototypes(NamedTuple):
-    """Of C names: unit prototypes (C, D), zeros where there is none; boxes (C,) on training shelves; cosines (N, C) of crops."""
+    """Of C names: unit prototypes (C, D), zeros for none; boxes (C,) on training shelves; cosines (N, C) of crops."""
 
     vectors: Floats
     counts: Labels
@@ -137,7 +137,7 @@ def blend_in(folder: Path, blend: Blend | None) -> None:
 
 
 def with_cosines(graph: onnx.ModelProto, path: Path, vectors: Floats) -> onnx.ModelProto:
-    """A copy of `graph` whose first output has, after the logits, the cosines to `vectors` (C, D), as `cosines_to` gives them."""
+    """A copy of `graph` whose first output has, after the logits, the cosines to `vectors` (C, D), as by `cosines_to`."""
     new = onnx.ModelProto()
     new.CopyFrom(graph)
     outputs = [output.name for output in new.graph.output]

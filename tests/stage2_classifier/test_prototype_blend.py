@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from stage2_classifier.prototype_blend import GRID, HeldOutCrops, choose_blend, decided, in_words
+from stage2_classifier.prototype_blend import GRID, Blend, BlendChoice, HeldOutCrops, choose_blend, decided, in_words
 
 NAMES, SCENES = 6, 12
 
 
 def crops_where(prototypes_know: float, unseen: int, seed: int = 0) -> HeldOutCrops:
-    """Crops of 12 photos: the classifier takes the last `unseen` names for the first; prototypes are right in a share of them."""
+    """12 photos: the classifier takes the last `unseen` names for the first; prototypes are right in a share of crops."""
     rng = np.random.default_rng(seed)
     photos = np.repeat(np.arange(SCENES), 12)
     labels = rng.integers(NAMES, size=len(photos))
@@ -23,7 +23,7 @@ def crops_where(prototypes_know: float, unseen: int, seed: int = 0) -> HeldOutCr
     return HeldOutCrops(probabilities / probabilities.sum(1, keepdims=True), cosines, counts, labels, photos)
 
 
-def chosen(crops: HeldOutCrops, scenes: int = SCENES):  # noqa: ANN201
+def chosen(crops: HeldOutCrops, scenes: int = SCENES) -> BlendChoice:
     return choose_blend([crops], {photo: photo % scenes for photo in range(SCENES)}, np.random.default_rng(0))
 
 
@@ -57,7 +57,7 @@ def test_no_photo() -> None:
 
 
 @pytest.mark.parametrize("blend", GRID[::9], ids=str)
-def test_background_stays(blend) -> None:  # noqa: ANN001
+def test_background_stays(blend: Blend) -> None:
     crops = crops_where(0.5, 2)
     with_background = np.concatenate([0.7 * crops.probabilities, np.full((len(crops.labels), 1), 0.3, np.float32)], 1)
     names = decided(crops._replace(probabilities=with_background), blend)
