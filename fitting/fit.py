@@ -18,7 +18,7 @@ from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
 from photos import fingerprint, folds, repairs
 from photos.data import Dataset, read
-from runs.command import run, say
+from runs.command import note_result, run, say
 from runs.flags import Flag, Help, Settings, parse
 from runs.pretrained import refuse_missing
 
@@ -70,6 +70,8 @@ def fit(command: Command, wishes: Wishes) -> None:
     names = [category.name for category in dataset.categories]
     for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, dataset.photos, names)]:
         say(f"fit: {line}")
+    note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
+    note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)
 
 
 def read_arguments(argv: Sequence[str] | None, prog: str) -> tuple[Command, Wishes]:

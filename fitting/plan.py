@@ -178,7 +178,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     return {
         "scenes": speeds.scenes(survey),
         "evidence": speeds.evidence(size, survey, detectors),
-        "gate": speeds.gate(survey),
+        "gate": speeds.gate(survey, procedure.aware is not None),
         "figures": speeds.figures(size, survey, detectors),
         "zip": speeds.ending(size, SANDBOX_PHOTOS),
     }

@@ -26,7 +26,7 @@ from hylle import (
     train_classifier,
     train_detector,
 )
-from runs.command import MISTAKE
+from runs.command import MISTAKE, SHARED_FLAGS
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
@@ -68,5 +68,5 @@ def main(argv: list[str] | None = None) -> int:
 def overview() -> str:
     """What `hylle --help` shows: each verb and what it does."""
     lines = [f"  {verb:<16}  {(module.__doc__ or '').strip()}" for verb, module in VERBS.items()]
-    example = "Example:\n  hylle folds --data photos --out run\n\nhylle VERB --help shows the flags of a verb."
+    example = f"Example:\n  hylle folds --data photos --out run\n\nhylle VERB --help shows the flags of a verb.\n{SHARED_FLAGS}"
     return "\n".join(["Usage: hylle VERB FLAGS", "", *lines, "", example, ""])

@@ -331,7 +331,8 @@ def body(argv: list[str] | None, prog: str) -> None:
     if args.seed < 0:
         raise DataError(f"folds: got --seed {args.seed}, need 0 or more")
     dataset = read(args.data, args.strict, command.ticker("photos read"))
-    split(dataset, args.out, args.groups, args.folds, args.seed, args.force)
+    parts = split(dataset, args.out, args.groups, args.folds, args.seed, args.force)
+    command.note_result(file=args.out / NAME, photos={part: len(parts.photos(part)) for part in PARTS})
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m photos.folds") -> int:

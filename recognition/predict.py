@@ -12,7 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say, say_progress
 
 if TYPE_CHECKING:
     from recognition.prediction_run import Finished
@@ -79,12 +79,13 @@ def body(argv: list[str] | None, prog: str) -> int:
         job = prediction_run.Job(model, floor.score, args.fps, not args.no_pictures)
         if args.force:
             prediction_run.clear(args.out)
-        progress = prediction_run.Progress(say)
+        progress = prediction_run.Progress(say_progress)
         finished = prediction_run.predict_all(inputs, job, args.out, progress)
         for line in _of_result(finished, model, args):
             say(f"predict: {line}")
         now = finished.now
         say(f"predict: {now} photos predicted now, {progress.per_second(now):.2f} photos/s; see {args.out}")
+        note_result(out=args.out, floor=floor.score, **finished.totals._asdict())
     return 0 if finished.totals.photos else 1
 
 

@@ -1,24 +1,50 @@
-"""What every command of the project does around its work: one line on stderr for a user's mistake, and an exit code."""
+"""What every command of the project does around its work: progress, one line on stderr for a user's mistake, an exit code.
+
+Every command takes --quiet, which shows no progress but all else, and --json, which prints one object at the end and everything
+else to stderr: what the command made (`note_result`), its exit code, its seconds, and the error, if any.
+"""
 
 import argparse
+import contextlib
+import json
+import math
 import sys
 import time
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any, NoReturn
+
+from runs.bars import Bars, step_of
 
 MISTAKE = 2  # exit code: the user can mend it (a file, a flag, a label)
 INTERRUPTED = 130  # exit code of a shell for Ctrl-C: 128 + SIGINT
+QUIET, JSON = "--quiet", "--json"
+SHARED_FLAGS = f"Every command takes {QUIET}, which shows no progress, and {JSON}, which prints one JSON object at the end."
 
 
 class Parser(argparse.ArgumentParser):
     """argparse's, whose refusals are mistakes like any other: a ValueError of one line, not a usage and an exit."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"epilog": SHARED_FLAGS} | options)
 
     def error(self, message: str) -> NoReturn:
         """Raises ValueError with the message."""
         raise ValueError(f"{' '.join(message.split())} ({self.prog} --help)")
 
 
-def run(body: Callable[..., int | None], argv: list[str] | None, *prog: str) -> int:
+class Output:
+    """How a command speaks: `quiet` shows no progress, `json` prints `result` at the end; `bars` are on the terminal."""
+
+    def __init__(self, quiet: bool = False, json: bool = False) -> None:
+        self.quiet, self.json, self.bars, self.begun = quiet, json, Bars(), time.monotonic()
+        self.result: dict[str, Any] = {}
+
+
+_outputs = [Output()]  # of the commands that run now: one may call another
+
+
+def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str) -> int:
     """Call `body(argv, *prog)` and return the exit code: what it returns (None: 0), 2 or 130.
 
     2 is the user's mistake, told as `error: ...` on stderr, 130 is Ctrl-C. `prog` is what the user typed to call the command.
@@ -26,31 +52,88 @@ def run(body: Callable[..., int | None], argv: list[str] | None, *prog: str) -> 
     ValueError, OSError (a missing file or folder, no permission, no space) and FloatingPointError (a loss that is no number:
     lower --lr) are the user's to mend; everything else is a defect of the code and keeps its traceback.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    output = Output(QUIET in words or _outputs[-1].quiet, JSON in words)
+    _outputs.append(output)
     try:
-        return body(argv, *prog) or 0
+        with contextlib.redirect_stdout(sys.stderr) if output.json else contextlib.nullcontext():
+            code, error = _outcome(body, [word for word in words if word not in (QUIET, JSON)], *prog)
+    finally:
+        output.bars.stop()
+        _outputs.pop()
+    if error:
+        sys.stderr.write(f"{error}\n")
+    if output.json:
+        ending = {"exit_code": code, "seconds_in_all": time.monotonic() - output.begun, "error": error or None}
+        sys.stdout.write(json.dumps(plain(output.result | ending), indent=1, ensure_ascii=False) + "\n")
+    return code
+
+
+def _outcome(body: Callable[..., int | None], words: list[str], *prog: str) -> tuple[int, str]:
+    """The exit code of `body`, and what to tell where it failed."""
+    try:
+        return body(words, *prog) or 0, ""
     except (ValueError, OSError, FloatingPointError) as error:
-        sys.stderr.write(f"error: {_line(error)}\n")
-        return MISTAKE
+        return MISTAKE, f"error: {_line(error)}"
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return INTERRUPTED, "interrupted"
+
+
+def note_result(**values: Any) -> None:
+    """Add to what the command that runs prints at the end where --json asks for it."""
+    _outputs[-1].result |= values
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON holds it: records as objects, arrays as lists, paths as text; a number that is not finite as null.
+
+    >>> plain({3: (Path("a"), float("nan")), "b": {"c"}})
+    {'3': ['a', None], 'b': ['c']}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    value = value._asdict() if hasattr(value, "_asdict") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def say(text: str) -> None:
-    """Print one progress line, stamped with the time of day, at once (also when stdout is a file)."""
+    """Print one line, stamped with the time of day, at once (also when stdout is a file)."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stdout.flush()
 
 
+def say_progress(line: str) -> None:
+    """Print a line that says how far the work is (`done/total`, `done of total` or `n%`); on a terminal, move a bar.
+
+    A line that also tells figures stays on the terminal too. With --quiet nothing is shown; a line without a count always is.
+    """
+    step = step_of(line)
+    if step is None:
+        say(line)
+    elif not _outputs[-1].quiet:
+        on_terminal = sys.stdout.isatty()
+        if step.says_more or not on_terminal:
+            say(line)
+        if on_terminal:
+            _outputs[-1].bars.show(step)
+
+
 def ticker(text: str, seconds: float = 5.0) -> Callable[[int, int], None]:
-    """A progress callback (steps done, steps in all) that says `text done/all` at most once in that many seconds."""
+    """A progress callback (steps done, steps in all): a bar, or in a file `text done/all` at most every so many seconds."""
     last = time.monotonic()
 
     def tell(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= seconds:
+        if sys.stdout.isatty() or time.monotonic() - last >= seconds:
             last = time.monotonic()
-            say(f"{text} {done}/{total}")
+            say_progress(f"{text} {done}/{total}")
 
     return tell
 

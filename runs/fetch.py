@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 from urllib.request import getproxies
 
 from runs import fetched, local_weights
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say
 
 IMAGENET, COCO = "--pretrained imagenet", "--pretrained coco"
 
@@ -40,6 +40,7 @@ def body(argv: list[str] | None, prog: str) -> None:
         raise ValueError(f"--sha256: got {path} with {digest}, must be {args.sha256}; remove the file, or ask who made it")
     fetched.note(args.name, path, digest)
     say(f"{args.name}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}; taken by {flag}")
+    note_result(name=args.name, file=path, sha256=digest)
 
 
 def source_of(name: str) -> Callable[[str], tuple[Path, str]]:

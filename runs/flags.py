@@ -14,6 +14,8 @@ from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+from runs.command import SHARED_FLAGS
+
 Command = TypeVar("Command")
 HELP, HELP_ALL = {"--help", "-h"}, "--help-all"
 
@@ -193,6 +195,7 @@ def help_text(options: Sequence[Option], text: Help, everything: bool) -> str:
         words = textwrap.wrap(option.help, columns - indent, break_on_hyphens=False)
         lines += [f"  {option.usage:{indent - 2}}{words[0]}", *(" " * indent + line for line in words[1:])]
     lines += ["", "Example:", f"  {text.prog} {text.example}", "", *textwrap.wrap(text.notes, columns)]
+    lines += textwrap.wrap(SHARED_FLAGS, columns)
     lines += [] if len(shown) == len(options) else [f"{HELP_ALL} shows all {len(options)} flags."]
     return "\n".join(lines) + "\n"
 

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fusion.models import read_object
 from runs import process
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say
 
 QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped where its process is not known
 METRICS = ("det_map50", "cls_map50", "valid_accuracy")
@@ -46,9 +47,11 @@ def body(argv: list[str] | None, prog: str) -> None:
         if not runs.is_dir():
             raise ValueError(f"{runs}: {'a file' if runs.exists() else 'no such folder'}, need a run folder")
     while True:
-        show([row for runs in args.runs for row in rows(runs, time.time())])
+        trainings = [row for runs in args.runs for row in rows(runs, time.time())]
+        show(trainings)
+        note_result(trainings=trainings)
         for runs in args.runs:
-            if not any(runs.glob("*/begun.json")):
+            if not any(training.name.startswith(f"{runs.name}/") for training in trainings):
                 say(f"{runs}: no training was begun; {first_command(runs)}")
         if args.watch is None:
             return
@@ -98,7 +101,8 @@ def reached(metrics: dict[str, object]) -> str:
 
 def show(trainings: list[Row]) -> None:
     """Print the table."""
-    table = Table("training", "state", "last word", "minutes ago")
+    titles = ("training", "state", "last word", "minutes ago")
+    table = Table(*(Column(title, overflow="fold") for title in titles), box=box.SIMPLE_HEAD, pad_edge=False)
     for training in trainings:
         table.add_row(training.name, training.state, training.last_line, f"{training.minutes:.0f}")
     Console().print(table)

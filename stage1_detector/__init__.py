@@ -8,8 +8,11 @@ import os
 import shutil
 import tempfile
 
+import cv2
+
 os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytics would set it to 1
+# ultralytics would set it to 1; OpenCV counts the processors that this process may use
+os.environ.setdefault("OMP_NUM_THREADS", str(cv2.getNumberOfCPUs()))
 if "YOLO_CONFIG_DIR" not in os.environ:  # its settings file goes nowhere near $HOME
     os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="ultralytics-")
     atexit.register(shutil.rmtree, os.environ["YOLO_CONFIG_DIR"], ignore_errors=True)

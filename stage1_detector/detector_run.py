@@ -16,7 +16,7 @@ from fusion.models import read_object
 from photos import fingerprint, folds, repairs, trained_on
 from photos.data import Dataset, Photo, read
 from runs import fetched, record
-from runs.command import say
+from runs.command import note_result, say, say_progress
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
 from stage1_detector.config import Config, DetectorConfig
@@ -102,6 +102,7 @@ def train_detector(
             metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
         length = {"epochs": engine.epochs(config, len(photos["train"])), "minutes": (time.time() - started) / 60}
         record.write_run(out, settings, metrics | length)
+        note_result(out=out, metrics=metrics | length, reused=False)
     return out / "model.onnx"
 
 
@@ -161,6 +162,7 @@ def reused(request: DetectorRun, leads: bool) -> Path:
     """The model of a run that is finished already; says so."""
     if leads:
         say(f"{request.classes}: reuses {request.out}")
+        note_result(out=request.out, reused=True)
     return request.out / "model.onnx"
 
 
@@ -243,7 +245,7 @@ def progress_line(out: Path, classes: str, leads: bool) -> Callable[[str], None]
 
     def progress(line: str) -> None:
         if leads:
-            say(f"{classes}: {line}")
+            say_progress(f"{classes}: {line}")
             record.note(out, line)
 
     return progress

@@ -20,7 +20,7 @@ from fusion.merge import Merge
 from fusion.models import read_sidecar
 from photos.data import read
 from runs import weights_file
-from runs.command import Parser, run, say
+from runs.command import Parser, run, say, say_progress
 from runs.record import write_json
 from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.engine import Job
@@ -56,12 +56,12 @@ def train(out: Path, work: Path, photos: int, epochs: int, seed: int) -> None:
         photos_of_part = composed_dataset.ComposedSet(
             composed_dataset.RandomPacks(), LOOK, [{"id": 0, "name": "product"}], count, its_seed
         )
-        composed_dataset.draw(photos_of_part, folder, tell=lambda line: say(f"starter: {line}"))
+        composed_dataset.draw(photos_of_part, folder, tell=lambda line: say_progress(f"starter: {line}"))
         sets[part] = read(folder).photos
     run_folder = work / "run"
     begun = (run_folder / "weights" / "last.pt").is_file()
     scorer = network_score(config, sidecar(config, None, sets), sets["valid"], 1)
-    job = Job(config, sets, ["product"], run_folder, lambda line: say(f"starter: {line}"), scorer, resume=begun)
+    job = Job(config, sets, ["product"], run_folder, lambda line: say_progress(f"starter: {line}"), scorer, resume=begun)
     weights = yolo.fit(job)
     write(yolo.load_raw(weights), out)
     write_json(

@@ -12,7 +12,7 @@ from photos import fingerprint, folds, trained_on
 from photos.repairs import read_and_tell
 from photos.studio import studio_folder
 from runs import fetched, record
-from runs.command import say
+from runs.command import note_result, say
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
 from stage2_classifier.config import ClassifierConfig, columns
@@ -83,6 +83,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
     settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):
         say(f"{request.title}: reuses {out}")
+        note_result(out=out, reused=True)
         return out / "model.onnx"
     record.refuse_unfinished(out, request.resume, request.force)
     starts = [] if request.pretrained is None else [request.pretrained]
@@ -100,6 +101,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
         trained_on.write(out, parts.photos("train"), parts.photos("valid"), starts)
     metrics = learning.learn(network, request, config, parts)
     record.write_run(out, settings, metrics)
+    note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
 
 

@@ -24,7 +24,7 @@ from photos import folds
 from photos.repairs import read_and_tell
 from photos.studio import studio_folder
 from runs import record
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say
 from runs.first_command import refuse_untrained
 from runs.model_files import fingerprint_of, with_change
 from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
@@ -226,6 +226,7 @@ def teach(enrolment: Enrolment) -> None:
     changed = enroll(model, enrolment.runs, enrolment.name, column, own, others)
     action = f"its column {'replaced' if enrolment.blend == 1 else 'mixed'}" if place.replaces else "a new column"
     say(f"enroll: {enrolment.name!r} is category {place.id}, {action}, from {len(regions)} photos; --undo takes it back")
+    note_result(name=enrolment.name, id=place.id, photos=len(regions), ensemble_changed=changed)
     say(effect_on_ensemble(enrolment.runs, changed, place))
 
 

@@ -13,7 +13,7 @@ from photos.data import Dataset, Photo
 from photos.folds import Folds
 from photos.studio import studio_folder
 from runs import record
-from runs.command import say
+from runs.command import say, say_progress
 from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling, studio_prototypes
 from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
@@ -47,7 +47,7 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
     say(f"{title}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {error}")
 
     def progress(line: str) -> None:
-        say(f"{title}: {line}")
+        say_progress(f"{title}: {line}")
         record.note(out, line)
 
     crops = TrainingCrops(regions, photos.error)
@@ -83,7 +83,7 @@ def photos_with_detections(runs: Path, parts: Folds, outputs: Columns, config: C
     train, valid, detector = parts.photos("train"), parts.labelled("valid"), runs / "one" / "model.onnx"
     detections, on_valid = [NO_BOXES] * len(train), detected_boxes(detector, valid)
     if plan.folds:
-        detections = out_of_fold(runs, parts, plan, lambda line: say(f"classifier: {line}"))
+        detections = out_of_fold(runs, parts, plan, lambda line: say_progress(f"classifier: {line}"))
         error = measured_error(train, detections)
         train = tuple(with_detected(photo, boxes) for photo, boxes in zip(train, detections, strict=True))
     elif detector.is_file():

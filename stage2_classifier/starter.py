@@ -18,7 +18,7 @@ import torch
 from fusion.models import read_object
 from fusion.views import crop
 from runs import weights_file
-from runs.command import Parser, run, say
+from runs.command import Parser, run, say, say_progress
 from runs.normalisation import of_backbone
 from runs.record import digest, write_json
 from stage1_detector.synthesis.catalogue import make_catalogue
@@ -87,7 +87,7 @@ def train(out: Path, minutes: float, seed: int, worlds: int, force: bool = False
     checkpoint = out.with_name(f"{out.stem}.{digest(settings)}.pt")
     model = build(config, Columns(worlds * PRODUCTS))
     crops = TrainingCrops(regions, np.array(TYPICAL_ERROR))
-    fitted = fit(model, crops, config, checkpoint, lambda line: say(f"starter: {line}"), checkpoint.is_file())
+    fitted = fit(model, crops, config, checkpoint, lambda line: say_progress(f"starter: {line}"), checkpoint.is_file())
     write(fitted.model.trunk, out)
     metrics = {"recall1": unseen_recall(out, seed), "recall1_random": unseen_recall(None, seed)}
     say("starter: on shops it never saw, " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))

@@ -20,7 +20,7 @@ import numpy as np
 
 from fusion.ensemble import parse
 from fusion.views import Image, crop_batches, letterbox
-from runs.command import Parser, run
+from runs.command import Parser, note_result, run
 from runs.first_command import train
 from runs.model_files import refuse_changed
 from submission.check import check, refused, summary
@@ -224,10 +224,12 @@ def body(argv: list[str] | None, prog: str) -> int:
         digest = build(args.runs, args.out, args.join, args.photos)
     except Refused as error:
         print(error)
+        note_result(violations=error.violations)
         print(f"refused: {len(error.violations)} violations; {args.out} is not written", file=sys.stderr)
         return 1
     print(f"{digest}  {args.out}")
     print(f"ok: {summary(args.out)}")
+    note_result(zip=args.out, sha256=digest)
     return 0
 
 

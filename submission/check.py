@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from runs.command import Parser, run
+from runs.command import Parser, note_result, run
 from submission import packed_models
 from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
 from submission.packed_models import model_files
@@ -153,6 +153,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     for violation in found:
         print(violation)
     count = len(refused(found))
+    note_result(zip=args.zip, accepted=not count, violations=found)
     print(f"{count} violations: {summary(args.zip)}" if count else f"ok: {summary(args.zip)}")
     return 1 if count else 0
 

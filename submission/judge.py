@@ -25,7 +25,7 @@ from photos.judge_ids import compare
 from photos.repairs import read_and_tell
 from photos.score import Scores, Truth, evaluate
 from runs.atomic_write import replacing
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say
 from runs.model_files import refuse_changed
 from submission import judge_machine, sandbox
 from submission.outcome import Outcome
@@ -86,6 +86,8 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
     for line in compare(photos).lines():
         say(f"{line}; the score here joins by file")
     boxes_px, scores = parity(rows, ours)
+    note_result(photos=len(photos), predictions=len(rows), seconds_of_run=outcome.seconds, peak_mb=outcome.peak_mb)
+    note_result(**vars(result), score=result.score, parity_boxes_px=boxes_px, parity_scores=scores, file=output)
     say(f"judge: run.py there and the pipeline here differ by at most {boxes_px:.1e} px and {scores:.1e} in score")
     return Judgement(result, len(rows), boxes_px, scores)
 

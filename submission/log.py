@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fusion.models import read_object
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say
 
 LOG = Path("submissions.jsonl")
 ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
@@ -50,6 +51,7 @@ def body(argv: list[str] | None, prog: str) -> None:
     elif args.what == "judged":
         judge(args.log, args.sha, args.score, args.notes)
     show(read(args.log))
+    note_result(file=args.log, submissions=read(args.log))
 
 
 def read(log: Path) -> list[dict[str, Any]]:
@@ -108,7 +110,9 @@ def judge(log: Path, sha: str, score: float, notes: str) -> None:
 
 def show(lines: list[dict[str, Any]]) -> None:
     """Print the log as a table, and the mean difference between the judge's and the local score."""
-    table = Table("date", "sha256", "zip", "local score", "judge", "judge minus local", "notes")
+    whole, folded = ("date", "sha256"), ("zip", "local score", "judge", "judge minus local", "notes")
+    columns = [*(Column(title, no_wrap=True) for title in whole), *(Column(title, overflow="fold") for title in folded)]
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     gaps = []
     for line in lines:
         local, judged = line["score"], line["judge"]

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from runs.command import Parser, run
+from runs.command import Parser, note_result, run
 from submission import own_ids
 from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
@@ -210,6 +210,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     if truth and not outcome.problems:
         add_score(outcome, args.output, truth, args.images)
     report(outcome, args.output)
+    note_result(**vars(outcome))
     return 1 if outcome.problems else 0
 
 

@@ -1,5 +1,6 @@
 """The ablation's table: figures with intervals for each variant, the paired difference to `detector`, and labels counted."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,11 +90,11 @@ def show(rows: Sequence[Row], title: str) -> None:
     """Print the table."""
     table = Table(title=title)
     for column in ("names from", "det mAP50", "cls mAP50", "score", f"minus {rows[0].variant}", "changed", "fixed", "broken"):
-        table.add_column(column, justify="left" if column == "names from" else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column == "names from" else "right", overflow="fold")
     for row in rows:
         cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (row.det, row.cls, row.score)]
         table.add_row(row.variant, *cells, signed(row.minus_detector), str(row.changed), str(row.fixed), str(row.broken))
-    Console(width=170).print(table)
+    Console(width=None if sys.stdout.isatty() else 170).print(table)  # a terminal has its own width
 
 
 def signed(triple: Triple) -> str:

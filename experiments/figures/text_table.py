@@ -2,11 +2,12 @@
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 Row = Sequence[str]
 
@@ -22,7 +23,7 @@ def write(out: Path, header: Row, rows: Sequence[Row]) -> None:
 
 def show(header: Row, rows: Sequence[Row]) -> None:
     """Print the table."""
-    table = Table(*header)
+    table = Table(*(Column(title, overflow="fold") for title in header))
     for row in rows:
         table.add_row(*row)
-    Console(width=150).print(table)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)  # a terminal has its own width

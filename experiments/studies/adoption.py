@@ -1,6 +1,6 @@
 """How often an interval over few scenes lies above 0 where the true gain is 0: what decides whether a gate is adopted.
 
-    python -m experiments.studies.adoption [--runs 1000] [--scenes 3 4 5 6 8 12] [--record]
+    python -m experiments.studies.adoption [--runs 10000] [--scenes 3 4 5 6 8 12] [--record]
 
 Two ways of naming the same boxes, of which each scene favours one by chance and all scenes together neither. The interval is
 that by which `stage2_classifier.gate.choose` adopts: a bootstrap over scenes, at least as wide as Student's t. Nothing is
@@ -13,8 +13,8 @@ import numpy as np
 
 from experiments.figures import records
 from fusion.boxes import Detections
-from photos.intervals import bootstrap, widened
-from photos.score import Match, Truth, match
+from photos.intervals import Interval, bootstrap, widened
+from photos.score import Match, Truth, match, scores
 from runs.command import Parser, run, say
 
 N_CATEGORIES = 6
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 def body(argv: list[str] | None) -> None:
     """Simulate for each number of scenes, and record the rates."""
     p = Parser(prog="python -m experiments.studies.adoption", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--runs", type=int, default=1000, help="simulated sets of photos")
+    p.add_argument("--runs", type=int, default=10_000, help="simulated sets of photos")
     p.add_argument("--scenes", type=int, nargs="+", default=[3, 4, 5, 6, 8, 12])
     p.add_argument("--resamples", type=int, default=200, help="of a bootstrap")
     p.add_argument("--seed", type=int, default=0)
@@ -55,8 +55,16 @@ def adoptions(n_scenes: int, runs: int, resamples: int, rng: np.random.Generator
     above = []
     for _ in range(runs):
         a, b, scenes = equally_good(rng, n_scenes)
-        above.append(widened(bootstrap(a, b, scenes, rng, resamples), a, b, scenes).low > 0)
+        gain = score_gain(a, b)
+        # the interval is the wider of the two, so the slower one decides only where the other lies above 0
+        adopted = widened(Interval(gain, gain, gain, n_scenes), a, b, scenes).low > 0
+        above.append(adopted and bootstrap(a, b, scenes, rng, resamples).low > 0)
     return above
+
+
+def score_gain(a: Match, b: Match) -> float:
+    """How much better `a` scores than `b` on all photos."""
+    return scores(a).score - scores(b).score
 
 
 def equally_good(

@@ -5,11 +5,9 @@ lists, boxes and photos that are there twice, products of one name, photos that 
 photo's id is the last number in its name, would do to the set's ids.
 """
 
-import json
-import sys
-import time
 from collections import defaultdict
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from photos import scenes
@@ -17,7 +15,7 @@ from photos.data import Dataset, read
 from photos.formats.writing import FORMATS, write
 from photos.overview.summary import Step, Summary, across_parts, summarise
 from photos.overview.tables import show
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say, ticker
 
 NEAR = 4000  # chosen: photos; near-duplicates among more take more than 2 GB of memory
 SECONDS = 2.0  # chosen: between two lines of progress
@@ -32,7 +30,6 @@ def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and the set, then write it anew or tell what is there."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("data", type=Path, help="folder of a labelled data set, in any layout that can be read")
-    p.add_argument("--json", action="store_true", help="print one JSON object instead of tables; progress goes to stderr")
     p.add_argument("--strict", action="store_true", help="refuse what reading would otherwise repair")
     p.add_argument("--near-duplicates", action="store_true", help=f"compare how photos look too; at most {NEAR} photos")
     p.add_argument("--to", nargs=2, metavar=("FORMAT", "OUT"), help=f"write the set to OUT, as one of {', '.join(FORMATS)}")
@@ -42,20 +39,18 @@ def body(argv: list[str] | None, prog: str) -> None:
         raise ValueError(f"--to: got {args.to[0]!r}, need one of {', '.join(FORMATS)}")
     if args.copy and not args.to:
         raise ValueError("--copy: needs --to FORMAT OUT")
-    if args.to and (args.json or args.near_duplicates):
-        flag = "--json" if args.json else "--near-duplicates"
-        raise ValueError(f"{flag}: got --to too, which writes the set and tells nothing of it; give one, then the other")
+    if args.to and args.near_duplicates:
+        raise ValueError("--near-duplicates: got --to too, which writes the set and looks at none of it; give one of them")
     step = progress()
     dataset = read(args.data, args.strict, lambda done, total: step("photos read", done, total))
     if args.to:
         for line in (*dataset.notes, *write(dataset, args.to[0], Path(args.to[1]), args.copy)):
             say(line)
+        note_result(out=args.to[1], format=args.to[0], photos=len(dataset.photos))
         return
     summary = look(dataset, args.near_duplicates, step)
-    if args.json:
-        sys.stdout.write(json.dumps(asdict_json(summary), indent=1, ensure_ascii=False) + "\n")
-    else:
-        show(summary)
+    note_result(**vars(summary))
+    show(summary)
 
 
 def look(dataset: Dataset, near_duplicates: bool, step: Step) -> Summary:
@@ -73,29 +68,12 @@ def look(dataset: Dataset, near_duplicates: bool, step: Step) -> Summary:
     return replace(summary, near_duplicates=alike, near_duplicates_across_parts=across_parts(alike, dataset.photos))
 
 
-def asdict_json(summary: Summary) -> dict:
-    """The summary as JSON objects and lists, with the fields' names as keys."""
-
-    def plain(value: object) -> object:
-        if hasattr(value, "_asdict"):
-            value = value._asdict()
-        if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return plain(asdict(summary))
-
-
 def progress() -> Step:
-    """A callback that says on stderr how far a step is, every SECONDS at most."""
-    last = time.monotonic()
+    """A callback that shows how far each step is."""
+    ticking: dict[str, Callable[[int, int], None]] = {}
 
     def tell(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS:
-            last = time.monotonic()
-            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {what}: {done}/{total}\n")
-            sys.stderr.flush()
+        ticking.setdefault(what, ticker(what, SECONDS))(done, total)
 
     return tell
 

@@ -26,7 +26,7 @@ from photos.fingerprint import of_labelled
 from photos.folds import train_photos
 from photos.repairs import read_and_tell
 from photos.studio import STUDIO
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say, say_progress
 from runs.record import write_json
 from stage1_detector.synthesis import coco_writer, composed_dataset
 from stage1_detector.synthesis.camera import photograph
@@ -195,11 +195,12 @@ def body(argv: list[str] | None, prog: str) -> None:
         unused = [name for name in ("data", "runs", "backgrounds") if getattr(args, name) is not None]
         if unused:
             raise ValueError(f"--{unused[0]}: got {getattr(args, unused[0])}, which goes with --studio or --paste")
-        drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say)
+        drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say_progress)
     else:
         names = [field.name for field in fields(Composition)]
         drawn = draw_from_photos(Composition(**{name: getattr(args, name) for name in names}))
     say(f"drew {args.out}" if drawn else f"reuses {args.out}")
+    note_result(out=args.out, reused=not drawn)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,17 +227,17 @@ def draw_from_photos(request: Composition) -> bool:
         train = of_labelled(train_photos(request.data, request.runs))
         source, categories = Pasted(request.data, request.runs, train), categories_of(request.data)
         composed = ComposedSet(source, ShelfAppearance(), categories, request.count, request.seed)
-        return composed_dataset.draw(composed, request.out, tell=say)
+        return composed_dataset.draw(composed, request.out, tell=say_progress)
     photos = () if request.data is None else train_photos(request.data, request.runs)
     backgrounds = Backgrounds(request.backgrounds, request.data, request.runs, of_labelled(photos) if photos else "")
     background_photos(backgrounds)  # refuses an empty folder before the work begins
     cutouts = request.out.with_name(request.out.name + ".cutouts")
-    products = cut_all(request.studio, cutouts, 2, say)
+    products = cut_all(request.studio, cutouts, 2, say_progress)
     known = categories_of(request.data) if request.data is not None else []
     categories, labels = match_categories(products, known, say)
     source = studio_source(cutouts, labels, backgrounds)
     composed = ComposedSet(source, appearance_of(photos, request.size), categories, request.count, request.seed)
-    return composed_dataset.draw(composed, request.out, tell=say)
+    return composed_dataset.draw(composed, request.out, tell=say_progress)
 
 
 def _check_arguments(request: Composition) -> None:

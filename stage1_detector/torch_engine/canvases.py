@@ -1,9 +1,9 @@
 """Photos as canvases for training: the View of judgment, then augmentation, in batches that worker processes prepare."""
 
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -20,7 +20,7 @@ from stage1_detector.torch_engine.canvas_cache import CanvasCache
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
-WORKERS = min(4, os.cpu_count() or 1)
+WORKERS = min(4, cv2.getNumberOfCPUs())
 SHRINKS = (8, 4, 2)  # of a side, as JPEG decoders offer them: the coarsest first
 TIMEOUT = 900  # chosen: seconds that a batch may take a worker, before the training stops and says so
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]

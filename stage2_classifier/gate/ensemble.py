@@ -13,7 +13,7 @@ from photos.data import Dataset
 from photos.exif import convention
 from photos.folds import Folds
 from runs import record
-from runs.command import say
+from runs.command import say_progress
 from runs.first_command import refuse_untrained
 from runs.model_files import files_of, refuse_changed
 from stage2_classifier.enrolment import enrolled_in
@@ -94,7 +94,7 @@ def detector_outputs(part: str, ensemble: Ensemble, runs: Path, parts: Folds) ->
 
     def progress(done: int, total: int) -> None:
         if done % step == 0 or done == total:
-            say(f"{part}: {done}/{total} photos")
+            say_progress(f"{part}: {done}/{total} photos")
 
     return detected(ensemble, photos, OutputCache(runs, runs / "raw", progress))
 

@@ -23,7 +23,7 @@ from photos.folds import Folds
 from photos.intervals import Interval
 from photos.repairs import read_and_tell
 from runs import record
-from runs.command import Parser, run, say
+from runs.command import Parser, note_result, run, say, say_progress
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import (
@@ -81,13 +81,14 @@ def fit_gate(
         valid = gather("valid", ensemble, runs, parts)
     say("gate: nested cross-validation on valid")
     scenes = scenes_of(valid, parts)
-    choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_progress)
+    choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_fits)
     say(f"gate: {in_words(choice)}")
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed))
     tell(floors)
     write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from, min_scores=floors.min_scores))
     why = asdict(choice) | {"operating_points": asdict(floors), "merging": why_merging and asdict(why_merging)}
     record.write_json(runs / "gate.json", why)
+    note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores)
     return choice
 
 
@@ -103,10 +104,10 @@ def with_chosen_merging(
     return merged, choice, named(outputs.in_views(kept_views(ensemble, choice.way)), merged)
 
 
-def say_progress(done: int, total: int) -> None:
+def say_fits(done: int, total: int) -> None:
     """Tell of every fourth part of the fits."""
     if done % max(1, total // 4) == 0 or done == total:
-        say(f"gate: {done}/{total} fits")
+        say_progress(f"gate: {done}/{total} fits")
 
 
 def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:

@@ -27,7 +27,7 @@ from photos.intervals import Interval, bootstrap, widened
 from photos.repairs import read_and_tell
 from photos.score import Truth, match
 from runs import record
-from runs.command import Parser, run, say, ticker
+from runs.command import Parser, note_result, run, say, ticker
 from stage2_classifier.gate.ensemble import NAME
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
 from stage2_classifier.gate.quantiles import scores_as_quantiles
@@ -109,6 +109,7 @@ def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: 
     say("adopted" if result.adopted else "not adopted: the gain is not shown, the default stays")
     values = {"gain": asdict(result.gain), "adopted": result.adopted, "chosen": asdict(result.chosen)}
     record.write_json(runs / "search.json", values)
+    note_result(file=runs / "search.json", default=result.default, searched=result.nested, **values)
     return result
 
 

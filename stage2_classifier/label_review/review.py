@@ -24,7 +24,7 @@ from photos import folds
 from photos.data import PARTS, Dataset, Photo, read_image
 from photos.repairs import read_and_tell
 from runs import record
-from runs.command import Parser, run, say, ticker
+from runs.command import Parser, note_result, run, say, ticker
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
@@ -60,6 +60,7 @@ def body(argv: list[str] | None, prog: str) -> None:
             raise ValueError("--apply: needs --out COPY, a new folder")
         done = relabel(read_and_tell(args.data), args.apply, args.out)
         say(f"labels: {sum(done.values())} proposals applied ({_counts(done)}); the copy is {args.out}")
+        note_result(out=args.out, applied=done)
         return
     if args.runs is None:
         raise ValueError("--runs is missing, the run folder whose models look at the labels; or pass --apply FILE --out COPY")
@@ -92,6 +93,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     write([cell(row, s, evidence[s.photo].photo, dataset) for row, s in zip(proposals, best, strict=True)], out)
     kinds = _counts(Counter(s.kind for s in best))
     say(f"labels: {len(best)} proposals of {len(photos)} photos ({kinds}): {out / 'proposals.json'}")
+    note_result(file=out / "proposals.json", photos=len(photos), proposals=len(best))
     return proposals
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from experiments.studies.adoption import equally_good
 from fusion.boxes import Detections
 from photos.intervals import Interval, bootstrap, widened
-from photos.score import Truth, match
+from photos.score import Truth, match, scores
 
 
 @pytest.mark.parametrize("n_scenes", [3, 4, 6])
@@ -33,6 +34,16 @@ def test_it_is_never_narrower_than_the_bootstrap_and_a_gain_in_every_scene_alike
     )
     groups = np.repeat(np.arange(3), 2)
     assert widened(bootstrap(right, wrong, groups, rng, 50), right, wrong, groups).low > 0
+
+
+def test_its_width_is_that_of_scipys_t_interval_over_pseudo_values_at_96_percent() -> None:
+    a, b, scenes = equally_good(np.random.default_rng(1), 4)
+    gain = scores(a).score - scores(b).score
+    without = [scores(a, scenes != scene).score - scores(b, scenes != scene).score for scene in range(4)]
+    expected = ttest_1samp(4 * gain - 3 * np.array(without), 0).confidence_interval(0.96)
+    wide = widened(Interval(gain, gain, gain, 4), a, b, scenes)
+    # the centre is the gain, not the mean of the pseudo-values
+    assert wide.high - wide.low == pytest.approx(expected.high - expected.low) and wide.value == gain
 
 
 def test_one_scene_shows_nothing() -> None:

@@ -11,7 +11,7 @@ from place import draw_shop
 
 from photos.data import PARTS, Category, DataError, Dataset, Photo
 from photos.folds import Folds, Settings, deal, leaks, load, main, save, summary
-from runs.command import INTERRUPTED, run, ticker
+from runs.command import INTERRUPTED, run
 
 ROOT = Path("shop")
 
@@ -309,14 +309,6 @@ def test_exit_codes(error: BaseException, code: int, line: str, capsys: pytest.C
 def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(TypeError):
         run(lambda argv: len(3), None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("seconds", "lines"), [(0.0, ["photos 1/2", "photos 2/2"]), (60.0, [])])
-def test_ticker(seconds: float, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    tell = ticker("photos", seconds)
-    tell(1, 2)
-    tell(2, 2)
-    assert [line[9:] for line in capsys.readouterr().out.splitlines()] == lines
 
 
 def test_repairs_are_told_and_strict_refuses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

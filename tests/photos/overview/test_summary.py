@@ -239,7 +239,6 @@ def test_it_writes_another_layout(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         pytest.param("{d} --to xml OUT", "--to: got 'xml', need one of coco, yolo, voc, csv", id="no such format"),
         pytest.param("{d} --copy", "--copy: needs --to FORMAT OUT", id="copy of nothing"),
-        pytest.param("{d} --to voc {d}2 --json", "--json: got --to too", id="JSON of what is written"),
         pytest.param("{d} --to voc {d}2 --near-duplicates", "--near-duplicates: got --to too", id="near-duplicates likewise"),
         pytest.param("{d}/none", "no such folder", id="no folder"),
         pytest.param("{d}/file", "a file, need a folder", id="a file"),
