@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-TINY = 1e-9  # chosen: share of a classifier's own word that always counts, so that no row of a blend is all 0
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
@@ -122,20 +121,20 @@ def calibrated(logits: npt.NDArray[np.floating[Any]], side: Sidecar) -> npt.NDAr
 def blended(
     probabilities: npt.NDArray[np.float32], cosines: npt.NDArray[np.floating[Any]], weights: Sequence[float], temperature: float
 ) -> npt.NDArray[np.float32]:
-    """Probabilities (N, C) or, with background, (N, C + 1) mixed with softmax(cosines / temperature), (N, C), name by name.
+    """Probabilities (N, C) or, with background, (N, C + 1) mixed with votes, softmax(cosines / temperature) (N, C), by name.
 
-    A name of weight w in [0, 1] gets (1 - w) x its probability + w x its share of the softmax; all names are then scaled so
-    that together they are as probable as before. Background stays. With all weights 0 nothing changes.
+    A name of weight w in [0, 1] gets w x its vote; the share of the votes that counts so is taken from the probabilities, in
+    proportion. All names together stay as probable as they are, and background too. A crop whose votes are for names of weight
+    0 keeps its probabilities.
 
     >>> blended(np.array([[0.5, 0.0, 0.5]], np.float32), np.array([[0.0, 9.0]]), [0.0, 0.5], 0.1).round(2).tolist()
-    [[0.3300000131130219, 0.17000000178813934, 0.5]]
+    [[0.25, 0.25, 0.5]]
     """
-    names, own = cosines.shape[1], np.asarray(weights, np.float64)
-    plain = probabilities[:, :names].astype(np.float64)  # (N, C)
-    product, powers = plain.sum(1, keepdims=True), cosines.astype(np.float64) / temperature
-    powers = np.exp(powers - powers.max(1, keepdims=True, initial=-np.inf))
-    mixed = (1 - own) * plain + own * product * powers / powers.sum(1, keepdims=True) + TINY * plain  # (N, C)
-    mixed *= product / np.where(product > 0, mixed.sum(1, keepdims=True), 1)
+    names = cosines.shape[1]
+    plain, scaled = probabilities[:, :names].astype(np.float64), cosines.astype(np.float64) / temperature  # (N, C)
+    powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
+    counted = np.asarray(weights, np.float64) * powers / powers.sum(1, keepdims=True)  # (N, C)
+    mixed = (1 - counted.sum(1, keepdims=True)) * plain + counted * plain.sum(1, keepdims=True)
     return np.concatenate([mixed.astype(np.float32), probabilities[:, names:]], 1)
 
 

@@ -57,9 +57,7 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
     else:
         metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
     if request.crops == "both":
-        held_out_crops, _ = crops_to_judge(photos.valid, photos.error, config, np.random.default_rng(config.seed))
-        rng, names = np.random.default_rng(config.seed), model.columns.names
-        studio_prototypes.write(out, studio_prototypes.measure(out, regions, held_out_crops, names, rng))
+        keep_prototypes(out, photos, regions, config, model.columns.names)
     say(
         f"{title}: {accuracy_in_words(metrics)}, calibrated by {metrics['calibration']}, "
         f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
@@ -118,6 +116,13 @@ def only_background(photo: Photo, n_names: int) -> Photo:
     """`photo` with those boxes only that show no product: their label is the number of names."""
     keep = photo.labels == n_names
     return replace(photo, boxes=photo.boxes[keep], labels=photo.labels[keep], annotation_ids=photo.annotation_ids[keep])
+
+
+def keep_prototypes(out: Path, photos: TrainingPhotos, regions: list[Region], config: ClassifierConfig, names: int) -> None:
+    """Write OUT/prototypes.npz of the model in OUT: of what it learned from, with cosines of the crops it is calibrated on."""
+    crops, _ = crops_to_judge(photos.valid, photos.error, config, np.random.default_rng(config.seed))
+    rng = np.random.default_rng(config.seed)
+    studio_prototypes.write(out, studio_prototypes.measure(out, regions, crops, names, rng))
 
 
 def finish(

@@ -27,7 +27,7 @@ HALVES = (0.5, 2.0, 8.0)  # chosen: boxes at which the weight is half of that
 
 @dataclass(frozen=True)
 class Blend:
-    """Cosines are divided by `temperature`; a name of n boxes has weight `most` x `half` / (`half` + n)."""
+    """Cosines are divided by `temperature`; the votes for a name of n boxes weigh `most` x `half` / (`half` + n)."""
 
     temperature: float
     most: float

@@ -77,7 +77,7 @@ class LeftOut(NamedTuple):
 def drawn_shop(out: Path, seed: int, size: int, quick: bool) -> Shop:
     """Drawn shelves in OUT/data, dealt by the scenes as they were drawn."""
     data = out / "data"
-    make_photos.draw(make_photos.recipe("demo", QUICK_PHOTOS if quick else None), data, seed, tell=say)
+    make_photos.draw(make_photos.recipe("demo", QUICK_PHOTOS if quick else None), data, seed, workers=1, tell=say)
     dataset = read(data)
     path = out / folds.NAME
     parts = folds.load(path, dataset) if path.is_file() else folds.split(dataset, out, str(data / "scenes.csv"), seed=seed)
