@@ -58,6 +58,15 @@ class Sidecar:
     prototype_temperature: float = 0.0
     prototype_weights: list[float] | None = None
 
+    @property
+    def columns(self) -> int:
+        """How many columns a classifier's output has: names, background and cosines to prototypes.
+
+        >>> Sidecar("classifier", "timm", [1, 2], 64, [], [], background=True, prototype_weights=[0.5, 0.0]).columns
+        5
+        """
+        return len(self.categories or []) + self.background + len(self.prototype_weights or [])
+
 
 def read_object(path: Path) -> dict[str, Any]:
     """The object in the JSON file at `path`. Raises ValueError, with the path, where it is not JSON or not an object."""

@@ -7,7 +7,9 @@ import onnx
 import pytest
 from cosine_models import BLUE, GREEN, RED, SIZE, flat, save_classifier
 
+from fusion.ensemble import ClassifierMember
 from fusion.models import Model, calibrated
+from fusion.pipeline import run_classifier
 from stage2_classifier import studio_prototypes as studio
 from stage2_classifier.crops import Region
 from stage2_classifier.prototype_blend import Blend
@@ -102,3 +104,15 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     graph.graph.output.pop()
     with pytest.raises(ValueError, match="got outputs logits, need 'embedding'"):
         studio.with_cosines(graph, tmp_path / "model.onnx", np.eye(3, dtype=np.float32))
+
+
+@pytest.mark.parametrize("boxes", [0, 3], ids=["no box", "three boxes"])
+def test_the_pipeline_names_with_prototypes(tmp_path: Path, boxes: int) -> None:
+    folder = model_in(tmp_path, background=True)
+    vectors = np.stack([RED, np.zeros(3, np.float32), BLUE])
+    studio.write(folder, Prototypes(vectors, np.array([99, 5, 0]), np.zeros((0, 3), np.float32)))
+    studio.blend_in(folder, BLEND)
+    photo, box = flat(BLUE, size=64)[0], np.array([[4, 4, 40, 40]] * boxes, np.float32).reshape(-1, 4)
+    member = ClassifierMember("model.onnx")
+    named = run_classifier(Model(folder / "model.onnx"), member, photo, box, len(IDS) + 1)  # one more was enrolled elsewhere
+    assert named.shape == (boxes, len(IDS) + 1) and (named.argmax(1) == 2).all() and not named[:, 3].any()
