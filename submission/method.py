@@ -124,7 +124,7 @@ def sidecar_problems(side: Sidecar, task: str) -> Iterator[str]:
 
 
 def _calibration_problems(side: Sidecar) -> Iterator[str]:
-    columns = side.columns
+    columns = len(side.categories or []) + side.background
     if not side.categories:
         yield "categories: got none, a classifier names some"
     if not side.temperature > 0:
