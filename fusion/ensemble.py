@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 from fusion.gate import Gate
 from fusion.merge import Merge
 from fusion.models import Sidecar, read_object, read_sidecar
-from fusion.views import EXIF
+from fusion.reading import EXIF
 
 Record = TypeVar("Record")
 SHED_GROUPS = ("views", "classifier_views", "detectors", "classifiers")

@@ -2,7 +2,7 @@
 
 Its input is two distributions over the categories and the objectness of each box; it can always answer "keep the detector's
 label". Knows nothing about photos or models. Its numbers are fitted in `stage2_classifier.gate`, on photos that neither model
-was trained on. How ties are decided is listed in `fusion/__init__.py`.
+was trained on. How ties are decided is listed in `docs/design.md`.
 """
 
 from collections.abc import Callable

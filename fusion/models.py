@@ -31,6 +31,8 @@ class Sidecar:
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
     scaling, Guo et al. 2017, arXiv:1706.04599).
 
+    Detector only: `best`, if given, is how many candidates the graph hands back at most, the best by their best class score.
+
     `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0: the graph's output has, after the
     logits, the cosine of the crop's embedding and each name's prototype, and probabilities are `blended` with them.
 
@@ -55,6 +57,7 @@ class Sidecar:
     bias: list[float] | None = None
     graph: str | None = None
     branch: int = 0
+    best: int | None = None
     prototype_temperature: float = 0.0
     prototype_weights: list[float] | None = None
 
@@ -141,7 +144,8 @@ def blended(
     """
     names = cosines.shape[1]
     plain, scaled = probabilities[:, :names].astype(np.float64), cosines.astype(np.float64) / temperature  # (N, C)
-    powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
     counted = np.asarray(weights, np.float64) * powers / powers.sum(1, keepdims=True)  # (N, C)
     mixed = (1 - counted.sum(1, keepdims=True)) * plain + counted * plain.sum(1, keepdims=True)
     return np.concatenate([mixed.astype(np.float32), probabilities[:, names:]], 1)
@@ -172,7 +176,8 @@ class Model:
     """A loaded model: `model(canvases)` takes uint8 (B, H, W, 3) RGB and returns the graph's first output as float32.
 
     A graph that takes uint8 normalises by itself; for one that takes float32 (B, 3, H, W) it is done here. `not_finite` counts
-    the numbers in its outputs so far that are NaN or infinite.
+    the numbers in its outputs so far that are NaN or infinite, `full_answers` the outputs of a detector whose last candidate
+    still counts, so that others may have been kept back (`Sidecar.best`).
     """
 
     def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
@@ -195,7 +200,7 @@ class Model:
         self.provider: str = self.session.get_providers()[0]
         self.fixed = self.provider != "CPUExecutionProvider"  # batches keep one size, since a new size costs time on a GPU
         self.normalises = images.type == "tensor(uint8)"
-        self.not_finite = 0
+        self.not_finite, self.full_answers = 0, 0
         self._branch = {} if self.sidecar.graph is None else {SELECT: np.array(self.sidecar.branch, np.int64)}
 
     def __call__(self, canvases: npt.NDArray[np.uint8], output: str = "") -> npt.NDArray[np.float32]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recognition.prediction_run import Finished
     from recognition.recogniser import Floor, Recogniser
 
-EXIF = ("stored", "turned")  # as in fusion.views, which takes long to import
+EXIF = ("stored", "turned")  # as in fusion.reading, which takes long to import
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m recognition.predict") -> int:
@@ -116,6 +116,8 @@ def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> li
         lines.append(f"{finished.earlier} photos were predicted before and are not named now; they stay in the tables")
     for file, count in model.pipeline.not_finite().items():
         lines.append(f"{file}: left out {count} numbers that are not finite")
+    for file, count in model.pipeline.full_answers().items():
+        lines.append(f"{file}: handed back as many boxes as it may on {count} canvases, and may have kept faint ones")
     if totals.turned:
         rule = model.pipeline.ensemble.exif
         other = {"stored": "turned", "turned": "stored"}[rule]

@@ -2,8 +2,30 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 NAMED = 8  # chosen: photos of a batch that a message names
+
+
+class BatchesPerStep(NamedTuple):
+    """Photos of a batch, and how many batches' gradients are accumulated for one step of the optimiser."""
+
+    batch: int
+    accumulate: int
+
+    def with_smaller_batch(self) -> "BatchesPerStep":
+        """Half the batch or less, and so many more of them that a step stays of as many photos.
+
+        >>> [tuple(BatchesPerStep(n, 1).with_smaller_batch()) for n in (8, 6, 5, 2)]
+        [(4, 2), (3, 2), (1, 5), (1, 2)]
+        """
+        batch = next(n for n in range(self.batch // 2, 0, -1) if self.batch % n == 0)
+        return BatchesPerStep(batch, self.batch * self.accumulate // batch)
+
+    @property
+    def told(self) -> str:
+        """The line that tells of a smaller batch."""
+        return f"out of memory: goes on with a batch of {self.batch}, {self.accumulate} to a step"
 
 
 def refuse_non_finite(loss: float, epoch: int, lr: float, photos: Sequence[str] = ()) -> None:
@@ -37,10 +59,15 @@ def listed(names: Sequence[str]) -> str:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether a GPU, or torch on a CPU, reports that memory ran out.
 
+    cuDNN and cuBLAS, which allocate workspaces of their own, report it as a status.
+
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), is_out_of_memory(RuntimeError("shape"))
     (True, False)
+    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
+    True
     """
-    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()
+    message = str(error).lower()
+    return any(words in message for words in ("out of memory", "can't allocate memory", "status_alloc_failed"))
 
 
 def refuse_lost_worker(error: RuntimeError) -> None:

@@ -12,9 +12,10 @@ import onnx
 import onnxruntime
 import torch
 
-from fusion.models import normalise
+from fusion.models import Sidecar, normalise
 from fusion.views import make_views
 from photos.data import Photo, read_image
+from stage1_detector import best_boxes
 
 OPSET = 17  # taken: the judge's onnxruntime 1.20 reads opsets up to 20 and advises 17
 MAX_IR_VERSION = 10  # taken: what onnxruntime 1.20 reads
@@ -81,7 +82,8 @@ def export_detector(
 ) -> dict[str, float]:
     """Write PATH (.onnx, dynamic batch, and size unless photos are stretched to one) and its sidecar beside it.
 
-    Returns the parity measured on `photos`.
+    Where a network hands back every candidate, the file hands back the best of them, `best` in the sidecar. Returns the
+    parity measured on `photos`, before that.
 
     Raises ValueError, and leaves no file, when ONNX and torch disagree by more than 0.1 px or 1e-4 in score.
     """
@@ -94,8 +96,37 @@ def export_detector(
     fix_output_rows(path, model, example)
     parity = detector_parity(model, path, sidecar, detector_inputs(photos, sidecar))
     refuse_disagreement(path, parity, {"boxes_px": BOX_TOLERANCE, "scores": SCORE_TOLERANCE, "missing": MAX_MISSING})
+    if sidecar["family"] in best_boxes.FAMILIES:
+        max_det = int(str(sidecar.get("max_det", Sidecar.max_det)))
+        sidecar = sidecar | {"best": hand_back_best(path, max_det, detector_inputs(photos, sidecar))}
     write_sidecar(path, sidecar)
     return parity
+
+
+def hand_back_best(path: Path, max_det: int, inputs: Iterable[np.ndarray]) -> int:
+    """Let the graph in PATH hand back only its best candidates, how many is returned: enough for canvases like `inputs`.
+
+    Raises ValueError, and leaves no file, where what it hands back is not what the whole output holds.
+    """
+    canvases, graph = list(inputs), onnx.load(str(path))
+    answers = [answer(path, canvas) for canvas in canvases]
+    count = best_boxes.how_many(max_det, [int(n) for raw in answers for n in (raw[:, 4:].max(1) > best_boxes.CONF).sum(1)])
+    best_boxes.keep_best(graph, count)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+    for raw, canvas in zip(answers, canvases, strict=True):
+        order = np.argsort(-raw[:, 4:].max(1), 1, kind="stable")[:, :count]  # (B, K)
+        expected = np.take_along_axis(raw, order[:, None], 2)  # (B, 4 + C, K)
+        largest = float(np.abs(expected - answer(path, canvas)).max(initial=0.0))
+        refuse_disagreement(path, {"of the best": largest}, {"of the best": 0.0})
+    return count
+
+
+def answer(path: Path, canvas: np.ndarray) -> np.ndarray:
+    """The first output of the graph in PATH for canvases, uint8 (B, H, W, 3)."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    output: np.ndarray = session.run(None, {session.get_inputs()[0].name: canvas})[0]
+    return output
 
 
 @torch.no_grad()
@@ -126,9 +157,11 @@ def detector_parity(
 ) -> dict[str, float]:
     """Largest difference between `model` and the ONNX file over canvases: boxes in pixels of the canvas, scores.
 
-    In families that select queries or proposals by score, `missing` is the share of the best that the file does not have.
+    In families that select queries or proposals by score, and of a file that hands back the best candidates, `missing` is the
+    share of the best that the file does not have.
     """
-    largest = {"boxes_px": 0.0, "scores": 0.0} | ({} if sidecar["family"] == "yolo" else {"missing": 0.0})
+    in_order = sidecar["family"] in best_boxes.FAMILIES and not best_boxes.hands_back_best(onnx.load(str(path)))
+    largest = {"boxes_px": 0.0, "scores": 0.0} | ({} if in_order else {"missing": 0.0})
     for of_torch, of_onnx in outputs_of_both(model, path, sidecar, inputs):
         if "missing" in largest:
             of_torch, of_onnx, missing = same_queries(of_torch, of_onnx)

@@ -19,7 +19,8 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from runs import checkpoint, normalisation
-from runs.training_errors import refuse_non_finite
+from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_non_finite
+from stage1_detector.engine import modified_at
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import Image, Region, draw_order
@@ -73,24 +74,48 @@ def fit(
 ) -> Fitted:
     """Train `model` on `crops`, whose boxes are shaken by their error x config.jitter.
 
-    After each epoch the whole state goes to the checkpoint LAST, from which `resume` goes on.
+    After each epoch the whole state goes to the checkpoint LAST, from which `resume` goes on. Where memory runs out, training
+    goes on from there with a smaller batch and accumulates more of them, so that a step stays of as many crops.
     Raises FloatingPointError at a non-finite loss.
     """
-    n_products = sum(region.label < model.columns.names for region in crops.regions)
-    epochs, steps = schedule(n_products, config)
-    with torch.random.fork_rng():
-        training = Training(model, config, epochs * steps)
-        first = training.restore(last) if resume else 0
-        started = time.time()
-        for epoch in range(first, epochs):
-            torch.manual_seed(config.seed + 1_000_003 * epoch)
-            loss = training.train_epoch(epoch, batches(crops, config, model.columns, steps, epoch))
-            training.save(last, epoch + 1)
-            left = (time.time() - started) / (epoch + 1 - first) * (epochs - epoch - 1) / 60
-            if (epoch + 1) % max(1, epochs // PROGRESS_LINES) == 0:
-                share = training.clock.share
-                progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  loader {share:.1%}  {left:.1f} min left")
+    start = {name: values.clone() for name, values in model.state_dict().items()}
+    step_size, at_start = BatchesPerStep(config.batch, 1), modified_at(last)
+    epochs, steps = schedule_of(crops, model.columns, config)
+    while True:
+        try:
+            with torch.random.fork_rng():
+                training = Training(model, config, epochs * steps, step_size)
+                return run_epochs(training, crops, last, progress, resume or modified_at(last) != at_start)
+        except RuntimeError as error:
+            if step_size.batch == 1 or not is_out_of_memory(error):
+                raise
+        training = None  # its memory is needed by the next one
+        model.zero_grad()
+        model.load_state_dict(start)
+        step_size = step_size.with_smaller_batch()
+        progress(step_size.told)
+
+
+def run_epochs(training: "Training", crops: TrainingCrops, last: Path, progress: Progress, resume: bool) -> Fitted:
+    """Every epoch that is left, each from the seed of its own; LAST and lines of progress as in `fit`."""
+    config, columns = training.config, training.model.columns
+    epochs, steps = schedule_of(crops, columns, config)
+    first = training.restore(last) if resume else 0
+    started = time.time()
+    for epoch in range(first, epochs):
+        torch.manual_seed(config.seed + 1_000_003 * epoch)
+        loss = training.train_epoch(epoch, batches(crops, config, columns, steps, epoch))
+        training.save(last, epoch + 1)
+        left = (time.time() - started) / (epoch + 1 - first) * (epochs - epoch - 1) / 60
+        if (epoch + 1) % max(1, epochs // PROGRESS_LINES) == 0:
+            share = training.clock.share
+            progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  loader {share:.1%}  {left:.1f} min left")
     return Fitted(training.average.module.cpu().eval(), training.clock.share, epochs)
+
+
+def schedule_of(crops: TrainingCrops, columns: Columns, config: ClassifierConfig) -> tuple[int, int]:
+    """(epochs, steps in each), as `schedule`, for the crops of products among `crops`."""
+    return schedule(sum(region.label < columns.names for region in crops.regions), config)
 
 
 def schedule(n_products: int, config: ClassifierConfig) -> tuple[int, int]:
@@ -129,7 +154,10 @@ def mixer(config: ClassifierConfig, width: int) -> Callable[..., tuple[torch.Ten
 class Training:
     """The model, its optimiser and learning rate, its averaged weights and the clock: what a checkpoint holds."""
 
-    def __init__(self, model: Classifier, config: ClassifierConfig, total_steps: int) -> None:
+    def __init__(
+        self, model: Classifier, config: ClassifierConfig, total_steps: int, step_size: BatchesPerStep | None = None
+    ) -> None:
+        self.step_size = step_size or BatchesPerStep(config.batch, 1)
         self.device, self.config, self.clock = torch.device("cuda" if torch.cuda.is_available() else "cpu"), config, Clock()
         self.model = model.to(self.device).train()
         self.mix = mixer(config, model.columns.width)
@@ -151,18 +179,26 @@ class Training:
                 targets = functional.one_hot(targets, width).float()  # (B, C)
             else:
                 inputs, targets = self.mix(inputs, targets)  # (B, 3, H, W), (B, C)
-            loss = functional.cross_entropy(self.model(inputs, targets), targets, label_smoothing=self.config.smoothing)
-            losses.append(loss.item())
+            self.optimizer.zero_grad()
+            losses.append(self._backward(inputs, targets))
             refuse_non_finite(losses[-1], epoch, self.config.lr)
-            self._step(loss)
+            self._step()
             self.clock.steps += time.perf_counter() - step_started
             step_started = time.perf_counter()
         return float(np.mean(losses))
 
-    def _step(self, loss: torch.Tensor) -> None:
+    def _backward(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        """Add the gradients of a step's crops (B, 3, H, W) and targets (B, C), a batch at a time; returns their mean loss."""
+        total, size = 0.0, self.step_size.batch
+        for some, true in zip(inputs.split(size), targets.split(size), strict=True):
+            loss = functional.cross_entropy(self.model(some, true), true, label_smoothing=self.config.smoothing)
+            share = loss * (len(some) / len(inputs))
+            share.backward()
+            total += share.item()
+        return total
+
+    def _step(self) -> None:
         """One step of the optimiser."""
-        self.optimizer.zero_grad()
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.scheduler.step()

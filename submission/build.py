@@ -1,7 +1,8 @@
 """`python -m submission.build --runs R --out submission.zip`: the models that R/ensemble.json names, and the code, in one zip.
 
 `--join` puts all detectors into one weight file and all classifiers into another, so that more models fit the three that are
-allowed; `--half` stores FP16 weights, if their outputs on the photos of `--photos` are those of float32.
+allowed; `--half` stores FP16 weights, if their outputs on the photos of `--photos` are those of float32; `--int8` lets models
+compute in 8 bits, if the score on the valid photos of the data set `--photos` falls by at most 0.005.
 
 The zip holds `run.py` and `fusion/` byte for byte, each model flat beside them ("one/model.onnx" becomes "one.onnx", its
 sidecar "one.json"), ensemble.json with those names, and a manifest. The same inputs give the same bytes. A zip that
@@ -12,6 +13,8 @@ import hashlib
 import json
 import sys
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from fusion.ensemble import parse
+from fusion.reading import read_photo
 from fusion.views import Image, crop_batches, letterbox
-from runs.command import Parser, note_result, run
+from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
 from submission.check import check, refused, summary
@@ -42,16 +46,26 @@ class Refused(ValueError):
         self.violations = violations
 
 
-def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -> str:
-    """Write the zip of `runs` to `out` and return its sha256; `join` as --join, `half` the photos that --half is tried on.
+@dataclass(frozen=True)
+class Int8:
+    """The labelled set `data` to try models in 8 bits on; `tell` gets a line of each, `progress` the photos done, of all."""
+
+    data: Path
+    tell: Callable[[str], None]
+    progress: Callable[[int, int], None]
+
+
+def build(runs: Path, out: Path, join: bool = False, half: Path | None = None, int8: Int8 | None = None) -> str:
+    """Write the zip of `runs` to `out` and return its sha256; `join` as --join, `half` the photos that --half is tried on,
+    `int8` what --int8 needs.
 
     Raises:
         ValueError: R/ensemble.json, a model or a sidecar is missing or malformed, or two models would have one name; the gate
             was fitted to other models; models
-            that cannot be joined, or whose outputs differ in FP16.
+            that cannot be joined, or whose outputs differ in FP16; a set without folds in `runs` for `int8`.
         Refused: the zip breaks a rule. A file that was at `out` before stays as it was.
     """
-    files = collect(runs, join, half)
+    files = collect(runs, join, half, int8)
     if out.is_dir():
         raise ValueError(f"--out {out}: got a folder, need a file name, such as {out / 'submission.zip'}")
     if out.parent.is_file():
@@ -68,7 +82,7 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None) -
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
 
-def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[str, bytes]:
+def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8 | None = None) -> dict[str, bytes]:
     """The files of the zip by their names in it: code, models, sidecars, ensemble.json, manifest.json."""
     if not runs.is_dir():
         raise ValueError(
@@ -91,16 +105,27 @@ def collect(runs: Path, join: bool = False, half: Path | None = None) -> dict[st
     files["ensemble.json"] = _dump(ensemble)
     if half:
         halve(files, flat, half)
+    adopted = quantise(files, ensemble, runs, int8) if int8 else []
     if join:
         for kind in ("detectors", "classifiers"):
             join_models(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
-    return files | {"manifest.json": _dump(manifest(files))}
+    return files | {"manifest.json": _dump(manifest(files) | ({"int8": adopted} if adopted else {}))}
+
+
+def quantise(files: dict[str, bytes], ensemble: dict[str, Any], runs: Path, int8: Int8) -> list[str]:
+    """Replace the graphs that are adopted in 8 bits, and return their names; classifiers first: crops take most of the time."""
+    from submission.int8_choice import adopt, held
+
+    members = [*ensemble.get("classifiers", []), *ensemble["detectors"]]
+    names = list(dict.fromkeys(member["file"] for member in members))
+    trials = adopt(files, names, held(runs, int8.data), int8.tell, int8.progress)
+    return [trial.name for trial in trials if trial.adopted]
 
 
 def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
     """Replace each model's graph by its FP16 form. Raises ValueError where their outputs on `photos` differ."""
     from submission import graphs
-    from submission.run import find_photos, read_photo  # here: it loads torch, for the GPU
+    from submission.run import find_photos  # here: it loads torch, for the GPU
 
     images = [read_photo(path) for path in list(find_photos(photos).values())[:COMPARED]]
     for file, name in flat.items():
@@ -216,12 +241,16 @@ def body(argv: list[str] | None, prog: str) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the zip to write")
     parser.add_argument("--join", action="store_true", help="all detectors in one weight file, all classifiers in another")
     parser.add_argument("--half", action="store_true", help="FP16 weights; needs --photos")
-    parser.add_argument("--photos", type=Path, help="folder of photos on which FP16 must answer as float32 does")
+    parser.add_argument("--int8", action="store_true", help="8-bit convolutions, for judging without a GPU; needs --photos")
+    parser.add_argument("--photos", type=Path, help="on which --half must answer as float32 does; for --int8 the data set of R")
     args = parser.parse_args(argv)
-    if args.half != bool(args.photos):
-        raise ValueError("--half and --photos: got one of them, need both")
+    if args.half and args.int8:
+        raise ValueError("--half and --int8: got both, need one of them: FP16 is for GPUs, INT8 for processors")
+    if (args.half or args.int8) != bool(args.photos):
+        raise ValueError(f"{'--int8' if args.int8 else '--half'} and --photos: got one of them, need both")
+    int8 = Int8(args.photos, say, ticker("photos predicted")) if args.int8 else None
     try:
-        digest = build(args.runs, args.out, args.join, args.photos)
+        digest = build(args.runs, args.out, args.join, args.photos if args.half else None, int8)
     except Refused as error:
         print(error)
         note_result(violations=error.violations)

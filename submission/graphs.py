@@ -108,32 +108,35 @@ def _tail(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 def difference(family: str, graph: bytes, other: bytes, canvases: Iterable[npt.NDArray[np.uint8]]) -> dict[str, float]:
     """Largest differences of two graphs on canvases, uint8 (B, H, W, 3): in a classifier's `probabilities`; in a detector's
-    `scores` and, where the first graph's score is above MIN_SCORE, `boxes_px`.
+    `boxes_px` and `scores`.
 
-    A family of RANKED puts its boxes out in an order that rounding changes: each above MIN_SCORE is compared with the most
-    similar one of the other graph, both ways.
+    Rounding changes the order in which boxes come out: each above MIN_SCORE is compared with the most similar one of the other
+    graph, both ways.
     """
     sessions = [onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]) for data in (graph, other)]
     worst: dict[str, float] = {}
     for canvas in canvases:
         a, b = (session.run(None, {session.get_inputs()[0].name: canvas})[0].astype(np.float64) for session in sessions)
-        if family == "timm":
-            differences = {"probabilities": np.abs(_softmax(a) - _softmax(b)).max()}
-        elif family in RANKED:
-            pairs = [pair for x, y in zip(a, b, strict=True) for pair in ((x, y), (y, x))]
-            found = np.concatenate([counterparts(x, y) for x, y in pairs])  # (N, 2)
-            differences = {"boxes_px": found[:, 0].max(initial=0.0), "scores": found[:, 1].max(initial=0.0)}
-        else:
-            compared = a[:, 4:].max(1) > MIN_SCORE  # (B, A)
-            boxes = np.abs(a[:, :4] - b[:, :4]).max(1)  # (B, A)
-            differences = {"boxes_px": boxes[compared].max(initial=0.0), "scores": np.abs(a[:, 4:] - b[:, 4:]).max()}
-        worst = {name: max(worst.get(name, 0.0), float(value)) for name, value in differences.items()}
+        differences = output_difference(family, a, b)
+        worst = {name: max(worst.get(name, 0.0), value) for name, value in differences.items()}
     return worst
+
+
+def output_difference(family: str, a: Floats, b: Floats) -> dict[str, float]:
+    """Largest differences of the outputs of two graphs on one batch of canvases, as `difference` tells them."""
+    if family == "timm":
+        return {"probabilities": float(np.abs(_softmax(a) - _softmax(b)).max())}
+    pairs = [pair for x, y in zip(a, b, strict=True) for pair in ((x, y), (y, x))]
+    found = np.concatenate([counterparts(x, y) for x, y in pairs])  # (N, 2)
+    return {"boxes_px": float(found[:, 0].max(initial=0.0)), "scores": float(found[:, 1].max(initial=0.0))}
 
 
 def counterparts(rows: Floats, others: Floats) -> Floats:
     """How far each box above MIN_SCORE of `rows` (4 + C, A) is from its most similar one of `others`, (N, 2): pixels, score."""
     compared = rows[:, rows[4:].max(0) > MIN_SCORE]  # (4 + C, N)
+    others = others[:, others[4:].max(0) > MIN_SCORE - 2 * SCORE]  # (4 + C, M), with those that rounding may have moved below
+    if others.shape[1] == 0:
+        return np.full((compared.shape[1], 2), np.inf)
     apart = []
     for row in compared.T:
         boxes = np.abs(row[:4, None] - others[:4]).max(0)  # (A,)

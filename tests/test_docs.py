@@ -37,6 +37,7 @@ QUICK: dict[str, dict[str, str | None]] = {
     "search": {"--trials": "2", "--folds": "2"},
     "distill": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
     "stage1_detector.distillation": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
+    "experiments.gpu": {"--only": "provider"},
     "experiments.studies.number_strips": {"--count": "12"},
     "experiments.studies.digits": {"--models": "v1", "--seeds": "0", "--size": "64", "--epochs": "1"},
 }

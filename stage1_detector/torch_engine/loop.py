@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from runs.training_errors import is_out_of_memory, refuse_lost_worker, refuse_non_finite
+from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_lost_worker, refuse_non_finite
 from stage1_detector.config import LoopConfig
 from stage1_detector.engine import Job, device_of, epochs, modified_at, validation_interval
 from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, InputFormat, load_batches
@@ -29,22 +29,6 @@ class NetworkSpec(NamedTuple):
 
     build: Callable[..., Any]
     input_format: InputFormat
-
-
-class BatchesPerStep(NamedTuple):
-    """Photos of a batch, and how many batches' gradients are accumulated for one step of the optimiser."""
-
-    batch: int
-    accumulate: int
-
-    def with_smaller_batch(self) -> "BatchesPerStep":
-        """Half the batch or less, and so many more of them that a step stays of as many photos.
-
-        >>> [tuple(BatchesPerStep(n, 1).with_smaller_batch()) for n in (8, 6, 5, 2)]
-        [(4, 2), (3, 2), (1, 5), (1, 2)]
-        """
-        batch = next(n for n in range(self.batch // 2, 0, -1) if self.batch % n == 0)
-        return BatchesPerStep(batch, self.batch * self.accumulate // batch)
 
 
 def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
@@ -69,7 +53,7 @@ def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
             run = None  # its memory is needed by the next one
             step_size = step_size.with_smaller_batch()
             job = replace(job, resume=job.resume or modified_at(job.last_checkpoint) != at_start)
-            job.progress(f"out of memory: goes on with a batch of {step_size.batch}, {step_size.accumulate} to a step")
+            job.progress(step_size.told)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_the_file_takes_photos_and_normalises_by_itself(tmp_path: Path) -> None:
 def test_the_file_says_how_many_classes_it_has(tmp_path: Path) -> None:
     export.export_detector(Dense().eval(), tmp_path / "m.onnx", SIDE, ())
     (out,) = onnx.load(str(tmp_path / "m.onnx")).graph.output
-    assert [dim.dim_param or dim.dim_value for dim in out.type.tensor_type.shape.dim] == ["batch", 5, "anchors"]
+    assert [dim.dim_param or dim.dim_value for dim in out.type.tensor_type.shape.dim] == ["batch", 5, "best"]
 
 
 def test_a_file_that_disagrees_is_refused_and_removed(tmp_path: Path) -> None:

@@ -111,6 +111,52 @@ def test_a_stopped_run_goes_on_to_exactly_the_same_end(config: ClassifierConfig,
         assert torch.equal(a, b)
 
 
+class ShortOfMemory(torch.nn.Module):
+    """A first layer that counts the batches it sees, and that memory runs out in above `holds` crops once `spared` are over."""
+
+    def __init__(self, holds: int, spared: int = 0) -> None:
+        super().__init__()
+        self.holds, self.spared, self.seen = holds, spared, []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(images))
+        if len(images) > self.holds and len(self.seen) > self.spared:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return images
+
+
+@pytest.mark.parametrize("spared", [0, 5], ids=["at the first step", "in the second epoch"])
+def test_where_memory_runs_out_smaller_batches_make_steps_of_as_many_crops(spared: int, tmp_path: Path) -> None:
+    """The network has no batch norm, so that the gradients of all small batches are those of the large one."""
+    whole = fitting.fit(small(), CROPS, CONFIG, tmp_path / "a.pt", lambda _: None).model
+    net, lines, layer = small(), [], ShortOfMemory(holds=2, spared=spared)
+    net.trunk.insert(0, layer)
+    smaller = fitting.fit(net, CROPS, CONFIG, tmp_path / "b.pt", lines.append).model
+    told = [line for line in lines if line.startswith("out of memory")]
+    assert told == [f"out of memory: goes on with a batch of {n}, {8 // n} to a step" for n in (4, 2)]
+    steps = 4 * CONFIG.epochs - (4 if spared else 0)  # the first epoch was whole, and is not done again
+    assert layer.seen[spared:] == [8, 4] + [2] * 4 * steps
+    for a, b in zip(whole.parameters(), smaller.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("holds", "message"),
+    [pytest.param(0, "out of memory", id="for not even one"), pytest.param(None, "shape", id="not memory")],
+)
+def test_what_smaller_batches_do_not_mend_is_an_error(
+    holds: int | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, lines = small(), []
+    if holds is None:
+        monkeypatch.setattr(net.trunk[0], "forward", lambda images: torch.zeros(2, 3) @ torch.zeros(2, 3))
+    else:
+        net.trunk.insert(0, ShortOfMemory(holds))
+    with pytest.raises(RuntimeError, match=message):
+        fitting.fit(net, CROPS, CONFIG, tmp_path / "last.pt", lines.append)
+    assert len(lines) == (0 if holds is None else 3)
+
+
 def test_batches_hold_the_labels_of_their_crops_and_all_steps() -> None:
     model = small()
     steps = list(fitting.batches(CROPS, CONFIG, model.columns, 5, 0))

@@ -65,17 +65,22 @@ def test_an_ensemble_that_could_only_find_nothing_is_refused(change: dict[str, o
 class Simulated:
     """A pipeline and a clock without models: each part takes the seconds that `cost(photo, part)` says."""
 
-    def __init__(self, budget: float, cost: object) -> None:
+    def __init__(self, budget: float, cost: object, reading: object = lambda photo: 0.0) -> None:
+        """`reading`: seconds that a thread needs for a photo, beside the work on those before."""
+        self.reading = reading
         self.ensemble = ensemble(time_budget_s=budget)
         self.parts, self.needed = parts_of(self.ensemble)
         self.cost, self.now, self.spent = cost, run.STARTED, {}
 
     def run(self, photos: int) -> list[list[Part]]:
         """The parts done on each photo that is covered."""
-        deadline, done = run.Deadline(self, photos, lambda: self.now), []
+        deadline, done, read = run.Deadline(self, photos, lambda: self.now), [], self.now
         for photo in range(photos):
             if not deadline.next_photo():
                 continue
+            read += self.reading(photo)
+            self.now = max(self.now, read)  # wait for the thread
+            deadline.photo_read(self.reading(photo))
             done.append([])
             for part in (part for part in self.parts if deadline.allows(part)):
                 self.spent[part] = self.cost(photo, part)
@@ -95,6 +100,34 @@ def test_with_time_enough_everything_is_done_on_every_photo() -> None:
     assert [len(parts) for parts in simulated.run(50)] == [6] * 50
 
 
+def test_work_that_hides_behind_reading_costs_nothing() -> None:
+    """Reading takes 1 s a photo, all parts together 0.6 s beside it: there is nothing to shed."""
+    simulated = Simulated(68, lambda photo, part: 0.1, reading=lambda photo: 1.0)
+    assert [len(parts) for parts in simulated.run(60)] == [6] * 60
+    assert simulated.seconds < 61
+
+
+def test_shedding_does_not_make_a_photo_quicker_than_its_reading() -> None:
+    """Reading 1 s, parts 0.5 s each: 60 photos fit into 75 s with two parts each, as with one; never with three."""
+    simulated = Simulated(75, lambda photo, part: 0.5, reading=lambda photo: 1.0)
+    done = simulated.run(60)
+    assert len(done) == 60 and simulated.seconds < 75
+    assert sum(len(parts) for parts in done) >= 2 * 60 - 15
+
+
+def test_time_is_told_apart_by_part_and_adds_up() -> None:
+    simulated = Simulated(1000, lambda photo, part: 0.1, reading=lambda photo: 1.0)
+    deadline = run.Deadline(simulated, 1, lambda: simulated.now)
+    deadline.next_photo()
+    simulated.now += 1.0
+    deadline.photo_read(1.0)
+    simulated.spent = {ONE: 0.4}
+    simulated.now += 0.5
+    deadline.photo_done()
+    assert deadline.total == {"one.onnx view 1": pytest.approx(0.4), "rest": pytest.approx(1.1)}  # what was waited is rest
+    assert deadline.expected == {ONE: pytest.approx(0.4), "rest": pytest.approx(0.1), "reading": 1.0}
+
+
 def test_no_photos_take_no_time() -> None:
     assert Simulated(1, lambda photo, part: 1.0).run(0) == []
 
@@ -110,11 +143,16 @@ def test_a_slow_part_is_shed_and_every_photo_covered(slow: Part, since: int) -> 
 
 def test_any_costs_end_within_the_budget_with_every_photo_covered() -> None:
     rng, parts = np.random.default_rng(0), parts_of(ensemble())[0]
-    for _ in range(200):
+    for trial in range(200):
         photos, mean = int(rng.integers(10, 100)), rng.gamma(1.0, 0.3, len(parts))
         costs = mean * rng.uniform(0.8, 1.2, (photos, len(parts)))
-        budget = 1.3 * photos * (mean[0] + 0.01) + 1.2 * mean.sum()  # noise, and one try of what nobody has measured
-        simulated = Simulated(budget, lambda photo, part, costs=costs: float(costs[photo, parts.index(part)]))
+        reading = rng.uniform(0.0, 2.0) * (trial % 2) * mean.mean()  # beside the parts, in every other trial
+        budget = 1.3 * photos * max(mean[0] + 0.01, reading) + 1.2 * mean.sum()  # noise, one try of what nobody has measured
+        simulated = Simulated(
+            budget,
+            lambda photo, part, costs=costs: float(costs[photo, parts.index(part)]),
+            lambda photo, reading=reading: reading,
+        )
         assert len(simulated.run(photos)) == photos
         assert simulated.seconds < budget * 1.02
 

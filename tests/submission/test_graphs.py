@@ -129,9 +129,8 @@ def ranked(folder: Path, **changed: int) -> bytes:
     return (folder / "model.onnx").read_bytes()
 
 
-def test_a_ranking_family_may_change_its_order_and_not_its_boxes(tmp_path: Path) -> None:
+def test_a_graph_may_change_the_order_of_its_boxes_and_not_the_boxes(tmp_path: Path) -> None:
     plain, turned, cut = ranked(tmp_path / "a"), ranked(tmp_path / "b", turn=True), ranked(tmp_path / "c", cut=4)
-    assert graphs.difference("yolo", plain, turned, CANVASES[:1])["boxes_px"] > graphs.BOX_PX
     graphs.refuse_difference(tmp_path, graphs.difference("rcnn", plain, turned, CANVASES[:1]), "rcnn")
     told = r"disagree: boxes_px got .*, allowed 1\.0 \(FP16 ranks proposals otherwise, and their NMS keeps others\); leave out"
     for one, other in ((plain, cut), (cut, plain)):
