@@ -33,7 +33,7 @@ class Sidecar:
 
     Detector only: `best`, if given, is how many candidates the graph hands back at most, the best by their best class score.
 
-    `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0: the graph's output has, after the
+    Classifier only: with `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0, the output has after the
     logits, the cosine of the crop's embedding and each name's prototype, and probabilities are `blended` with them.
 
     `graph` and `branch`: where the model has no file of its own, the file beside the sidecar that holds it as one of several
