@@ -33,8 +33,8 @@ class Sidecar:
 
     Detector only: `best`, if given, is how many candidates the graph hands back at most, the best by their best class score.
 
-    Classifier only: with `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0, the output has after the
-    logits, the cosine of the crop's embedding and each name's prototype, and probabilities are `blended` with them.
+    Classifier only: with `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0 the output has,
+    after the logits, the cosine of the crop's embedding and each name's prototype; probabilities are `blended` with them.
 
     `graph` and `branch`: where the model has no file of its own, the file beside the sidecar that holds it as one of several
     branches, and which (`submission.graphs.joined`).
