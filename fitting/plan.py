@@ -29,6 +29,7 @@ BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
+REPORT = 15.0  # measured: seconds that the report takes after the zip, on one core; see experiments.performance.report_page
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
 
 
@@ -76,7 +77,7 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> P
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, smaller canvases, smaller crops."""
+    """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases."""
     folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
     aware = {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
     sizes = [wishes.size] if wishes.size else canvases(survey)
@@ -84,13 +85,11 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
         for n_folds, least in folds.items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             yield Candidate(_procedure(survey, wishes, sizes[0], n_folds, with_aware), least_here)
-    fewest = min(folds)
-    for size in sizes[1:]:
-        yield Candidate(_procedure(survey, wishes, size, fewest, aware[-1]), QUARTER)
-    smallest = _procedure(survey, wishes, sizes[-1], fewest, aware[-1])
-    if not wishes.crop_size and smallest.classifier.size > SMALL_CROP:
-        smallest = replace(smallest, classifier=replace(smallest.classifier, size=SMALL_CROP))
-    yield Candidate(smallest, QUARTER)
+    for size in sizes:
+        procedure = _procedure(survey, wishes, size, min(folds), aware[-1])
+        yield Candidate(procedure, QUARTER)
+        if not wishes.crop_size and procedure.classifier.size > SMALL_CROP:
+            yield Candidate(replace(procedure, classifier=replace(procedure.classifier, size=SMALL_CROP)), QUARTER)
 
 
 def pays(survey: Survey) -> bool:
@@ -180,7 +179,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
         "evidence": speeds.evidence(size, survey, detectors),
         "gate": speeds.gate(survey, procedure.aware is not None),
         "figures": speeds.figures(size, survey, detectors),
-        "zip": speeds.ending(size, SANDBOX_PHOTOS),
+        "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
     }
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+Floats = npt.NDArray[np.float32]
+
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
@@ -214,3 +216,16 @@ class Model:
             raise ValueError(f"{self.path}: got an output of shape {result.shape}, must be ({len(canvases)}, ...)")
         self.not_finite += int(result.size - np.count_nonzero(np.isfinite(result)))
         return result
+
+
+def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
+    """The weighted mean of several probabilities, each (N, C).
+
+    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
+    """
+    shares = np.asarray(weights, np.float64) / sum(weights)
+    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
+    for row in np.flatnonzero(np.isnan(total).any(1)):
+        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
+        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
+    return total

@@ -24,13 +24,14 @@ from fusion.ensemble import (
     Part,
     PartFilter,
     allow_all,
+    boxes_to_name,
     parse_record,
     parts_of,
     read_ensemble,
 )
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
-from fusion.models import Model, calibrated
+from fusion.models import Model, calibrated, mean
 from fusion.reading import one_ahead
 from fusion.views import PADDING, Canvases, View, crop_batches, make_views
 
@@ -61,7 +62,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
     """
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
-    views = make_views(spec, width, height)
+    views, full_before = make_views(spec, width, height), model.full_answers
     each = [_detect_on_canvas(model, member, canvases, view) for view in views]
     if len(views) > 1:
         each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
@@ -71,6 +72,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
     else:
         detections = each[0]
     best = detections.take(nms(detections.boxes, detections.scores, member.nms_iou, member.max_det))
+    model.full_answers = full_before if len(best) == member.max_det else model.full_answers  # no box is missing then
     boxes = clip(best.boxes, width, height)
     large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
@@ -129,19 +131,6 @@ def run_classifier(model: Model, member: ClassifierMember, image: Image, boxes: 
     return mean(each, [1.0] * len(each))
 
 
-def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
-    """The weighted mean of several probabilities, each (N, C).
-
-    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
-    """
-    shares = np.asarray(weights, np.float64) / sum(weights)
-    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
-    for row in np.flatnonzero(np.isnan(total).any(1)):
-        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
-        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
-    return total
-
-
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
     """Load one model; `sessions` as in `Model`. Raises ValueError where its categories do not fit those of `ensemble`."""
     model = Model(folder / file, ensemble.threads, sessions)
@@ -162,6 +151,7 @@ class Pipeline:
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
+        self.naming_share = 1.0  # of the boxes to name on a photo, the best: the deadline may lower it
         sessions: dict[Path, Any] = {}
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
         self.classifiers = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.classifiers]
@@ -230,7 +220,7 @@ class Pipeline:
         raw, limit = self.detect(photo, allows, failed), self.ensemble.most // max(1, photos)
         image, first = photo.image if isinstance(photo, Canvases) else photo, self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
-        probabilities = attempt("classify", failed, lambda: self.classify(image, merged.boxes, allows, failed), lambda: None)
+        probabilities = attempt("classify", failed, lambda: self._names(image, merged, allows, failed), lambda: None)
         decided = attempt(
             "gate",
             failed,
@@ -238,6 +228,16 @@ class Pipeline:
             lambda: merged.take(np.argsort(-merged.scores, kind="stable")),
         )
         return self.rows(decided)
+
+    def _names(self, image: Image, merged: Detections, allows: PartFilter, failed: OnFailure) -> Floats | None:
+        """`classify` of the boxes to name; the rows of the others are NaN, as of crops that no classifier has an answer to."""
+        rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
+        named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)
+        if named is None:
+            return None
+        probabilities = np.full((len(merged), named.shape[1]), np.nan, np.float32)  # (N, C)
+        probabilities[rows] = named
+        return probabilities
 
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""

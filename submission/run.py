@@ -25,7 +25,7 @@ with contextlib.suppress(ImportError, OSError, TypeError):
 
 import cv2  # noqa: E402
 
-from fusion.ensemble import Part  # noqa: E402
+from fusion.ensemble import Part, Plan, plans_of  # noqa: E402
 from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
 from fusion.reading import ReadAhead, file_bytes, threads_beside  # noqa: E402
 
@@ -70,6 +70,8 @@ def process(photos: dict[int, Path], path: Path) -> None:
         logging.info("parts done: %s", json.dumps(deadline.counts))
         if deadline.skipped:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
+        if deadline.less_named:
+            logging.warning("short of time: on %d photos only the best boxes were named", deadline.less_named)
         for file, count in pipeline.not_finite().items():
             logging.error("error: %s: left out %d numbers that are not finite", file, count)
         for file, count in pipeline.full_answers().items():
@@ -119,46 +121,47 @@ class Deadline:
     """Decides which parts of the work on a photo the time left allows, from how long each part took so far.
 
     A part is expected to take as long as it took last, or half its last expected time if that is more. A part not tried yet is
-    expected to take as long as the slowest of the others. The first n parts in order of importance are allowed, with the
-    greatest n for which all photos left can have them, with MARGIN.
+    expected to take as long as the slowest of the others. Of `plans_of` the first is followed that fits all photos left.
     """
 
     def __init__(self, pipeline: Pipeline, photos: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.pipeline, self.photos_left, self.clock = pipeline, photos, clock
         self.end = STARTED + pipeline.ensemble.time_budget_s
         self.expected: dict[Part | str, float] = {}  # seconds
-        self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done
+        self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done, in full
         self.total: dict[str, float] = {}  # seconds
         self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
-        self.allowed, self.skipped, self.begun, self.reading, self.waited = 0, 0, 0.0, 0.0, 0.0  # see `photo_read`
+        self.plans, self.skipped, self.less_named = plans_of(pipeline.ensemble), 0, 0
+        self.allowed, self.begun, self.reading, self.waited = 0, 0.0, 0.0, 0.0  # see `photo_read`
 
     def next_photo(self) -> bool:
         """Begin a photo; False where the time left is not even enough for the quickest one."""
         self.begun, self.waited, self.pipeline.spent = self.clock(), 0.0, {}
-        parts, needed = len(self.pipeline.parts), self.pipeline.needed
-        self.allowed = next((n for n in range(parts, needed, -1) if self.fits(n)), needed)
-        time_left = self.end - self.begun
-        untypical = self.counts[OTHER_WORK] == 1  # the only photo so far may have been a slow one
+        self.plan = next((plan for plan in self.plans if self.fits(plan)), self.plans[-1])
+        self.allowed, self.pipeline.naming_share = self.plan
+        time_left, untypical = self.end - self.begun, self.counts[OTHER_WORK] == 1  # the only photo may have been a slow one
         enough = time_left > 0 and (self.quickest <= time_left or untypical)
         self.photos_left, self.skipped = self.photos_left - (not enough), self.skipped + (not enough)
         return enough
 
-    def fits(self, n: int) -> bool:
-        """Whether the time left when this photo was there is enough for the first `n` parts on all photos left, with MARGIN.
+    def fits(self, plan: Plan) -> bool:
+        """Whether the time left when this photo was there is enough for `plan` on all photos left, with MARGIN.
 
         It must also be enough for the indispensable parts on the other photos if this photo turns out slow: parts then take as
         long as last time, or UNTRIED_FACTOR times as long as the slowest of the others where they were never tried.
         """
-        time_left, least = self.end - self.begun - self.waited, self.cost(self.pipeline.needed, self.expected)
-        slow = self.cost(n, self.last, UNTRIED_FACTOR) + MARGIN * self.photos_left * least
-        return (MARGIN * self.photos_left + 1) * self.cost(n, self.expected) <= time_left and slow <= time_left
+        time_left = self.end - self.begun - self.waited
+        least = self.cost(plan._replace(parts=self.pipeline.needed), self.expected)
+        slow = self.cost(plan, self.last, UNTRIED_FACTOR) + MARGIN * self.photos_left * least
+        return (MARGIN * self.photos_left + 1) * self.cost(plan, self.expected) <= time_left and slow <= time_left
 
-    def cost(self, n: int, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
-        """Seconds of a photo with the first `n` parts, by `seconds` of each; those not in it take `unknown` x the slowest."""
-        known = self.pipeline.spent | seconds
+    def cost(self, plan: Plan, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
+        """Seconds of a photo by `plan`, from `seconds` of each whole part; those not in it take `unknown` x the slowest."""
+        known = {part: s / plan.share(part) for part, s in self.pipeline.spent.items()} | seconds
         otherwise = unknown * max(known.values(), default=0.0)
-        work = known.get(OTHER_WORK, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
+        other, parts = known.get(OTHER_WORK, 0.0), self.pipeline.parts[: plan.parts]
+        work = other + sum(known.get(part, otherwise) * plan.share(part) for part in parts)
         return max(work, known.get(READING, 0.0))
 
     def photo_read(self, seconds: float) -> None:
@@ -171,7 +174,8 @@ class Deadline:
     def allows(self, part: Part) -> bool:
         """Whether to do `part` on this photo. A part never tried is decided on when the parts before it have been measured."""
         place = self.pipeline.parts.index(part)
-        if part not in self.expected and self.pipeline.needed <= place < self.allowed and not self.fits(place + 1):
+        untried = part not in self.expected and self.pipeline.needed <= place < self.allowed
+        if untried and not self.fits(self.plan._replace(parts=place + 1)):
             self.allowed = place
         return place < self.allowed and self.failures[part] < MAX_FAILURES
 
@@ -194,11 +198,12 @@ class Deadline:
             name = self.pipeline.ensemble.name(part)
             self.total[name] = self.total.get(name, 0.0) + seconds
             self.counts[name] += 1
+            self.last[part] = seconds / self.plan.share(part)
         self.total[OTHER_WORK] += self.waited
-        self.last |= spent | {READING: self.reading}
+        self.last[READING] = self.reading
         for part in [*spent, READING]:
             self.expected[part] = max(self.last[part], self.expected.get(part, 0.0) / 2)
-        self.photos_left -= 1
+        self.photos_left, self.less_named = self.photos_left - 1, self.less_named + (self.plan.naming_share < 1)
 
 
 def predict(pipeline: Any, image_id: int, reader: ReadAhead, deadline: Any) -> str:

@@ -17,6 +17,8 @@ PACKAGES = (
     "submission",
     "fitting",
     "recognition",
+    "reporting",
+    "reviewing",
     "hylle",
     "experiments",
 )
@@ -32,6 +34,8 @@ OWN = {
     "submission/run.py": {"fusion"},
     "fitting": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "submission", "fitting"},
     "recognition": {"fusion", "photos", "runs", "stage1_detector", "submission", "recognition"},
+    "reporting": set(PACKAGES) - {"hylle", "recognition", "reviewing", "experiments"},
+    "reviewing": {"fusion", "photos", "runs", "stage1_detector", "stage2_classifier", "recognition", "reviewing"},
     "hylle": set(PACKAGES) - {"experiments"},
     "hylle/demo.py": set(PACKAGES),
     "experiments": set(PACKAGES),

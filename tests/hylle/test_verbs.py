@@ -16,6 +16,7 @@ WRONG_PATHS = {
     "demo": "--out {file}",
     "fit": "{none} --minutes 9 --out {none}",
     "data": "{none}",
+    "report": "{none}",
     "folds": "--data {none} --out {none}",
     "synth": "--out {file}",
     "train-detector": "--data {none} --out {none}",
