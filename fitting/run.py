@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitting import cross_fit, figures, kept_choice, pooled, trainings
+from fitting import cross_fit, figures, kept_choice, pooled, studio_names, trainings
 from fitting.pooled import Pooled
 from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
@@ -67,9 +67,11 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     for k in range(len(by_fold)):
         say(f"fit: fold {k + 1} of {len(by_fold)}, in {runs / cross_fit.FOLDER / str(k)}")
         trainings.train_fold(data, runs, k, procedure, clock)
+    blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
     say(f"fit: the models that ship, on all photos, in {runs}")
     trainings.refit(data, runs, procedure, clock)
+    studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
     gated = shipped(runs, gated)
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)

@@ -117,11 +117,11 @@ def run_classifier_view(
     view = parse_record(CropView, spec, f"{member.file}: views")
     margin = side.margin if view.margin is None else view.margin
     known = len(side.categories or [])
-    parts = [np.zeros((0, known + side.background), np.float32)]
+    parts = [np.zeros((0, side.columns), np.float32)]
     for canvases, n in one_ahead(crop_batches(image, boxes, side.size, margin, member.batch, side.fit)):
         batch = canvases if model.fixed else canvases[:n]
         parts.append(model(np.ascontiguousarray(batch[:, :, ::-1]) if view.flip else batch)[:n])
-    logits = np.concatenate(parts)  # (N, known [+ 1])
+    logits = np.concatenate(parts)  # (N, side.columns)
     return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
 
 
