@@ -6,7 +6,8 @@ below each candidate and the very `decide` that is judged is replayed, so no mod
 which, as at all lower ones, the score falls by no more than a budget.
 
 Each photo is decided by a gate, and in the nested measurement under a floor, that was fitted without its scene. Of BUDGETS the
-greatest is taken under which the nested loss is at most ALLOWED; where none is, every box is named.
+greatest is taken under which the nested loss is at most ALLOWED; where none is, or where its interval reaches beyond SHOWN,
+every box is named.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ from stage2_classifier.gate.evidence import Evidence, withheld
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
 ALLOWED = 0.0005  # taken: issue 20
+SHOWN = (
+    0.002  # taken: stage2_classifier.gate.choose.WITHIN; with few scenes a loss that looks like none may be larger than that
+)
 BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score may fall on the photos that a floor is fitted on
 # Candidates leave these shares of all boxes unnamed, or none, or all.
 SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9]])  # chosen: finer where products begin
@@ -51,7 +55,9 @@ class NamingChoice:
         low, high = -self.loss.high, -self.loss.low
         change = f"{-self.loss.value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
         if self.floor == 0:
-            return f"every box is named; under the floors of the smallest budget the score would change by {change}"
+            return (
+                f"every box is named: that fewer would do is not shown; under fitted floors the score would change by {change}"
+            )
         return f"{self.boxes}, which saves {self.unnamed:.0%} of the crops; the score changes by {change}"
 
     @property
@@ -104,6 +110,7 @@ def fit_naming_floor(
     replays = replayed(evidence, choice, candidates(evidence) if given is None else np.array([0.0]))
     floor, nested = (given, replays.under([given] * len(evidence))) if given is not None else within_allowed(replays)
     loss = widened(bootstrap(replays.matches[0], nested, scenes, rng), replays.matches[0], nested, scenes)
+    floor = 0.0 if given is None and loss.high > SHOWN else floor
     return NamingChoice(floor, unnamed_share(evidence, floor), loss)
 
 

@@ -8,7 +8,9 @@ from simulated_evidence import C, simulated_names, simulated_photos
 
 from fusion.boxes import Detections
 from fusion.gate import Gate, decide
+from photos.intervals import Interval
 from photos.score import Scores, evaluate
+from stage2_classifier.gate import naming_floor
 from stage2_classifier.gate.calibrate import predictions
 from stage2_classifier.gate.choose import Choice, as_turns, only_policy, turns
 from stage2_classifier.gate.evidence import Evidence, withheld
@@ -93,6 +95,17 @@ def test_faint_boxes_on_no_product_are_not_named(class_aware: bool) -> None:
     everything, rest = (scores_under(floor, evidence, choice.gate) for floor in (0.0, naming.floor))
     assert rest.score >= everything.score - ALLOWED
     assert f"{naming.floor:.4f} and more are named, which saves {naming.unnamed:.0%}" in str(naming)
+
+
+@pytest.mark.parametrize(("high", "named"), [(0.0019, False), (0.0021, True)])
+def test_a_loss_that_may_be_larger_than_is_shown_names_every_box(
+    high: float, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = photos()
+    monkeypatch.setattr(naming_floor, "widened", lambda drawn, *_: Interval(drawn.value, drawn.low, high, drawn.n_groups))
+    choice = fitted(evidence, chosen(evidence, "agree"))
+    assert (choice.floor == 0 and choice.unnamed == 0) == named
+    assert ("is not shown" in str(choice)) == named
 
 
 def test_faint_boxes_on_products_are_named() -> None:
