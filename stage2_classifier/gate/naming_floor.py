@@ -25,9 +25,7 @@ from stage2_classifier.gate.evidence import Evidence, withheld
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
 ALLOWED = 0.0005  # taken: issue 20
-SHOWN = (
-    0.002  # taken: stage2_classifier.gate.choose.WITHIN; with few scenes a loss that looks like none may be larger than that
-)
+SHOWN = 0.002  # taken: stage2_classifier.gate.choose.WITHIN; a loss over few scenes may be larger
 BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score may fall on the photos that a floor is fitted on
 # Candidates leave these shares of all boxes unnamed, or none, or all.
 SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9]])  # chosen: finer where products begin
@@ -55,9 +53,7 @@ class NamingChoice:
         low, high = -self.loss.high, -self.loss.low
         change = f"{-self.loss.value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
         if self.floor == 0:
-            return (
-                f"every box is named: that fewer would do is not shown; under fitted floors the score would change by {change}"
-            )
+            return f"every box is named: that fewer do is not shown; under fitted floors the score would change by {change}"
         return f"{self.boxes}, which saves {self.unnamed:.0%} of the crops; the score changes by {change}"
 
     @property
