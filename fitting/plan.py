@@ -24,6 +24,9 @@ SMALL_CROP = 64  # chosen: pixels; for products that are no larger on their phot
 # classifier's names alone scored no less than those of a gate that had a class-aware detector's besides (docs/results.md).
 ENOUGH = 200
 HALF, QUARTER = 0.5, 0.25  # chosen: of the recipes' epochs; what the costlier choices leave must be at least that
+# Chosen: likewise of a larger canvas with small crops. It leaves a classifier from ImageNet 2 epochs, which named 0.888 of
+# drawn contest crops rightly; a larger canvas was worth more (experiments/LOG.md)
+FEW = 0.14
 LEAST_SCALES = {5: 1.0, 3: HALF, 2: QUARTER}  # chosen: by folds; the more there are, the more photos their models learn from
 BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
@@ -85,11 +88,19 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
         for n_folds, least in folds.items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             yield Candidate(_procedure(survey, wishes, sizes[0], n_folds, with_aware), least_here)
-    for size in sizes:
-        procedure = _procedure(survey, wishes, size, min(folds), aware[-1])
+    halfway = sum(size >= sizes[0] / 2 for size in sizes)  # canvases on which boxes have half of the pixels that are wanted
+    procedures = [_procedure(survey, wishes, size, min(folds), aware[-1]) for size in sizes]
+    for procedure in procedures[:halfway]:
         yield Candidate(procedure, QUARTER)
-        if not wishes.crop_size and procedure.classifier.size > SMALL_CROP:
-            yield Candidate(replace(procedure, classifier=replace(procedure.classifier, size=SMALL_CROP)), QUARTER)
+        yield Candidate(with_small_crops(procedure, wishes), QUARTER)
+    for procedure in procedures:
+        yield Candidate(with_small_crops(procedure, wishes), FEW)
+
+
+def with_small_crops(procedure: Procedure, wishes: Wishes) -> Procedure:
+    """The same with crops of SMALL_CROP at most, unless the user has said how large they are."""
+    size = procedure.classifier.size if wishes.crop_size else min(SMALL_CROP, procedure.classifier.size)
+    return replace(procedure, classifier=replace(procedure.classifier, size=size))
 
 
 def pays(survey: Survey) -> bool:

@@ -13,7 +13,7 @@ from stage2_classifier import fit
 LONGEST = 3.0  # chosen: a refit takes at most so many times its recipe's epochs; that more helps was not shown
 # Measured: from the starter a detector learns most in its first epochs. On 143 drawn contest photos at 640 px det mAP50 was
 # 0.953, 0.971, 0.972, 0.986 and 0.987 after 1 to 5 epochs; at 320 px, a quarter of the time each, 0.89 and 0.93 after 7.
-EARLY = 2.0
+EARLY = 1.5
 DETECTOR, CLASSIFIER = "detector", "classifier"
 STEPS_OF_BISECTION = 24  # derived: a scale in [0, LONGEST] to 2e-7, less than an epoch of any training
 
@@ -68,8 +68,8 @@ class Training(NamedTuple):
         >>> fold = Training("cross_fit/0/one", DETECTOR, False, 640, 50, 25, 9.0, 0, 40)
         >>> fold.epochs(0.5), fold.epochs(0.0), fold.epochs(2.0), fold._replace(refit=True).epochs(2.0)
         (20, 1, 40, 80)
-        >>> fold._replace(warm=True).epochs(0.5)
-        10
+        >>> fold._replace(warm=True).epochs(0.25)
+        5
         """
         if self.fixed:
             return self.full
