@@ -9,10 +9,10 @@ JUDGE_READY := .judge/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fast lint judge lock clean
+.PHONY: help demo test fast lint judge browser lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) $(JUDGE_READY)  ## the whole path on drawn shelves: train, compare, pack, run as the judge does, score (into demo/)
 	$(RUN) -m experiments.demo --out demo
@@ -30,6 +30,9 @@ lint: $(READY)  ## ruff and mypy only
 	$(VENV)/bin/mypy
 
 judge: $(JUDGE_READY)  ## the environment with just the packages the judge has
+
+browser:  ## Debian's chromium, which the tests of the pages drive where it is installed (as root; apt-get)
+	command -v chromium > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }
 
 lock: $(READY)  ## rewrite requirements.lock after a change of the dependencies; pins that still fit stay as they are
 	$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra distill --python-version 3.11 \

@@ -84,7 +84,7 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int
         others = replace(ensemble, classifiers=default_ensemble(runs, names, dataset).classifiers)
         return [gather(part, others, runs, parts) for part in ("valid", "test")]
 
-    variants = ablation_variants.policies(valid, test, ensemble.gate)
+    variants = ablation_variants.policies(valid, test, ensemble)
     if len(classifiers) == 1:
         variants += ablation_variants.uncalibrated(*with_classifiers(write_uncalibrated_copy(runs, classifiers[0])))
     for names in [(name,) for name in beside] + [(classifiers[0], name) for name in beside]:

@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark runtime --runs R --photos DIR [--size 1280] [--rounds 7] [--record]
     python -m experiments.benchmark memory  --runs R --photos DIR [--rounds 1] [--record]
+    python -m experiments.benchmark large [--count 1000] [--record]
     python -m experiments.benchmark wbf [--rounds 7] [--record]
     python -m experiments.benchmark badphotos [--mutated 10000] [--record]
     python -m experiments.benchmark kills [--count 50] [--record]
@@ -26,7 +27,7 @@ import numpy as np
 
 from experiments.figures import records
 from experiments.figures.records import Measured
-from experiments.performance import detector_table, endurance, runtime
+from experiments.performance import detector_table, endurance, runtime, standin
 from experiments.performance.runtime import ratio
 from fusion.ensemble import parse
 from fusion.merge import weighted_boxes_fusion
@@ -35,6 +36,7 @@ from submission import build
 from submission.run import find_photos
 
 EQUAL = 1e-6  # taken: the issue's
+LARGE = (8160, 6120)  # chosen: width and height of a photo of 50 megapixels, as phones store them
 COUNT = "a count, so no interval"
 MODELS, BOXES, IOU = 3, 600, 0.55  # taken: the issue's "3 models x 600 boxes"; the usual IoU
 
@@ -56,7 +58,7 @@ def parser() -> Parser:
     p.add_argument("--out", type=Path, help="folder of the detectors' table and picture")
     p.add_argument("--rounds", type=int, help="7, of detectors 9")
     p.add_argument("--mutated", type=int, default=10_000)
-    p.add_argument("--count", type=int, default=50)
+    p.add_argument("--count", type=int, help="kills (50), or photos of which a tenth is large (1,000)")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     return p
 
@@ -64,6 +66,7 @@ def parser() -> Parser:
 def body(argv: list[str] | None) -> None:
     """Read the arguments, measure, print, and record with --record."""
     args = parser().parse_args(argv)
+    args.count = {"large": 1000}.get(args.what, 50) if args.count is None else args.count
     args.rounds = {"detectors": 9}.get(args.what, 7) if args.rounds is None else args.rounds
     if args.what in ("runtime", "memory") and not (len(args.runs) == 1 and args.photos):
         raise ValueError(f"benchmark {args.what}: needs --runs and --photos, a folder each")
@@ -101,6 +104,7 @@ def of_runtime(args: argparse.Namespace) -> list[Measured]:
     suffix = "" if args.size == 1280 else f".{args.size}"
     return [
         _ratio(f"runtime.ours_over_floor{suffix}", seconds["ours"], seconds["floor"], setting),
+        _ratio(f"runtime.in_turn_over_ours{suffix}", seconds["in turn"], seconds["ours"], setting),
         _ratio(f"runtime.peer_over_ours{suffix}", seconds["peer"], seconds["ours"], setting),
     ]
 
@@ -139,6 +143,19 @@ def of_memory(args: argparse.Namespace) -> list[Measured]:
             )
             rows.append(Measured(f"runtime.rss_mb.{count}", records.Estimate(max(peaks), len(peaks)), "MB", setting))
     return rows
+
+
+def of_large(args: argparse.Namespace) -> list[Measured]:
+    """Peak memory on a tenth of `--count` photos and on all, a tenth of each of LARGE pixels; constant models."""
+    with tempfile.TemporaryDirectory() as name:
+        sizes = [LARGE, *[standin.PHOTOS["2mpx"]] * 9]
+        photos = [standin.jpeg(Path(name) / f"{i}.jpg", *size) for i, size in enumerate(sizes)]
+        folder, rows = endurance.code(Path(name) / "code"), []
+        for count in (max(len(photos), args.count // 10), args.count):
+            peak = endurance.peak_mb(folder, photos, count)
+            setting = f"peak resident memory of run.py on {count} photos, a tenth of them 8160 x 6120, constant models; one run"
+            rows.append(Measured(f"runtime.large_rss_mb.{count}", records.Estimate(peak, 1), "MB", setting))
+        return rows
 
 
 def of_wbf(args: argparse.Namespace) -> list[Measured]:
@@ -204,7 +221,7 @@ def _count(key: str, value: int, setting: str) -> Measured:
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Measured]]] = {
-    "runtime": of_runtime, "memory": of_memory, "wbf": of_wbf, "badphotos": of_badphotos, "kills": of_kills,
+    "runtime": of_runtime, "memory": of_memory, "large": of_large, "wbf": of_wbf, "badphotos": of_badphotos, "kills": of_kills,
     "detectors": detector_table.detectors,
 }  # fmt: skip
 

@@ -7,8 +7,9 @@ It keeps within the minutes, which count over all starts: a stopped fit goes on 
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from runs.flags import Flag, Help, Settings, parse
 from runs.pretrained import refuse_missing
 
 EXAMPLE = "D --minutes 90"
+Ending = Callable[[Path, Dataset], None]  # what comes after a fit, given its run folder and its data set
 NOTES = "The first word may be the data set. What is left at 0, empty or auto is planned; --plan shows the plan and stops."
 
 
@@ -41,19 +43,24 @@ class Command:
         return self.out or Path(f"{self.data.resolve().name}_fit")
 
 
-def main(argv: list[str] | None = None, prog: str = "python -m fitting.fit") -> int:
-    """The command; returns the exit code."""
-    return run(body, argv, prog)
+def main(argv: list[str] | None = None, prog: str = "python -m fitting.fit", ending: Ending | None = None) -> int:
+    """The command, and after a fit that was carried out the `ending`; returns the exit code."""
+    return run(partial(body, ending=ending), argv, prog)
 
 
-def body(argv: list[str] | None, prog: str) -> None:
+def body(argv: list[str] | None, prog: str, ending: Ending | None = None) -> None:
     """Read the arguments and fit. Raises ValueError for what the user can mend."""
     command, wishes = read_arguments(argv, prog)
-    fit(command, wishes)
+    dataset = fit(command, wishes)
+    if ending is not None and not command.plan:
+        ending(command.runs, dataset)
 
 
-def fit(command: Command, wishes: Wishes) -> None:
-    """Plan and, unless the plan alone is asked for, carry it out. Raises ValueError for what the user can mend."""
+def fit(command: Command, wishes: Wishes) -> Dataset:
+    """Plan and, unless the plan alone is asked for, carry it out; returns the data set.
+
+    Raises ValueError for what the user can mend.
+    """
     started = time.time()
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
@@ -65,13 +72,14 @@ def fit(command: Command, wishes: Wishes) -> None:
     for line in [*report.speed_lines(begun.speeds, begun.procedure), *report.plan_lines(begun.ledger)]:
         say(f"fit: {line}")
     if command.plan:
-        return
+        return dataset
     fitted = session.finish(begun, say)
     names = [category.name for category in dataset.categories]
     for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, dataset.photos, names)]:
         say(f"fit: {line}")
     note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
     note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)
+    return dataset
 
 
 def read_arguments(argv: Sequence[str] | None, prog: str) -> tuple[Command, Wishes]:

@@ -24,11 +24,15 @@ SMALL_CROP = 64  # chosen: pixels; for products that are no larger on their phot
 # classifier's names alone scored no less than those of a gate that had a class-aware detector's besides (docs/results.md).
 ENOUGH = 200
 HALF, QUARTER = 0.5, 0.25  # chosen: of the recipes' epochs; what the costlier choices leave must be at least that
+# Chosen: likewise of a larger canvas with small crops. It leaves a classifier from ImageNet 2 epochs, which named 0.888 of
+# drawn contest crops rightly; a larger canvas was worth more (experiments/LOG.md)
+FEW = 0.14
 LEAST_SCALES = {5: 1.0, 3: HALF, 2: QUARTER}  # chosen: by folds; the more there are, the more photos their models learn from
 BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
+REPORT = 15.0  # measured: seconds that the report takes after the zip, on one core; see experiments.performance.report_page
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
 
 
@@ -76,7 +80,7 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> P
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, smaller canvases, smaller crops."""
+    """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases."""
     folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
     aware = {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
     sizes = [wishes.size] if wishes.size else canvases(survey)
@@ -84,13 +88,19 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
         for n_folds, least in folds.items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             yield Candidate(_procedure(survey, wishes, sizes[0], n_folds, with_aware), least_here)
-    fewest = min(folds)
-    for size in sizes[1:]:
-        yield Candidate(_procedure(survey, wishes, size, fewest, aware[-1]), QUARTER)
-    smallest = _procedure(survey, wishes, sizes[-1], fewest, aware[-1])
-    if not wishes.crop_size and smallest.classifier.size > SMALL_CROP:
-        smallest = replace(smallest, classifier=replace(smallest.classifier, size=SMALL_CROP))
-    yield Candidate(smallest, QUARTER)
+    halfway = sum(size >= sizes[0] / 2 for size in sizes)  # canvases on which boxes have half of the pixels that are wanted
+    procedures = [_procedure(survey, wishes, size, min(folds), aware[-1]) for size in sizes]
+    for procedure in procedures[:halfway]:
+        yield Candidate(procedure, QUARTER)
+        yield Candidate(with_small_crops(procedure, wishes), QUARTER)
+    for procedure in procedures:
+        yield Candidate(with_small_crops(procedure, wishes), FEW)
+
+
+def with_small_crops(procedure: Procedure, wishes: Wishes) -> Procedure:
+    """The same with crops of SMALL_CROP at most, unless the user has said how large they are."""
+    size = procedure.classifier.size if wishes.crop_size else min(SMALL_CROP, procedure.classifier.size)
+    return replace(procedure, classifier=replace(procedure.classifier, size=size))
 
 
 def pays(survey: Survey) -> bool:
@@ -180,7 +190,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
         "evidence": speeds.evidence(size, survey, detectors),
         "gate": speeds.gate(survey, procedure.aware is not None),
         "figures": speeds.figures(size, survey, detectors),
-        "zip": speeds.ending(size, SANDBOX_PHOTOS),
+        "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,4 +68,5 @@ def wanted_ensemble(runs: Path, procedure: Procedure, dataset: Dataset, own: boo
         raise ValueError(f"fit: {runs / NAME} names {what}, which no fold is trained with; {remedy}")
     say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
     names = product_names(first, ensemble, dataset)
-    return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, gate=Gate(), made_from={}, min_scores={})
+    unfitted: dict[str, Any] = {"gate": Gate(), "made_from": {}, "min_scores": {}, "naming_floor": 0.0}
+    return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, **unfitted)

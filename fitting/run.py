@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitting import cross_fit, figures, kept_choice, pooled, trainings
+from fitting import cross_fit, figures, kept_choice, pooled, studio_names, trainings
 from fitting.pooled import Pooled
 from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
@@ -28,18 +28,20 @@ from runs import record
 from runs.model_files import files_of, fingerprints
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
-from stage2_classifier.gate.fit import in_words, tell
+from stage2_classifier.gate.evidence import withheld
+from stage2_classifier.gate.fit import in_words, reasons, tell
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
 from stage2_classifier.gate.merging_choice import in_words as merging_in_words
+from stage2_classifier.gate.naming_floor import NamingChoice, fit_naming_floor
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
-OF_A_GATE = ("gate", "made_from", "min_scores", "names")  # fields that are no part of how models are joined
+OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor")  # fields that are no part of how models are joined
 RECORD = "fitted.json"
 
 
 class Gated(NamedTuple):
-    """The ensemble with its gate, why it has that, the evidence that both come from, and the scores to cut at.
+    """The ensemble with its gate, why it has that, the evidence of both, which boxes are named, and the scores to cut at.
 
     `merging` is why boxes are merged as they are; None where a user's or a search's ensemble.json says how.
     """
@@ -47,6 +49,7 @@ class Gated(NamedTuple):
     ensemble: Ensemble
     choice: Choice
     pooled: Pooled
+    naming: NamingChoice
     floors: OperatingPoints
     merging: MergingChoice | None
 
@@ -64,14 +67,17 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     for k in range(len(by_fold)):
         say(f"fit: fold {k + 1} of {len(by_fold)}, in {runs / cross_fit.FOLDER / str(k)}")
         trainings.train_fold(data, runs, k, procedure, clock)
+    blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
     say(f"fit: the models that ship, on all photos, in {runs}")
     trainings.refit(data, runs, procedure, clock)
+    studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
     gated = shipped(runs, gated)
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
     fitted = replace(fitted, seconds=clock.seconds)
-    record.write_json(runs / RECORD, {"procedure": procedure.settings()} | as_json(fitted))
+    told = {"data": str(data.resolve()), "procedure": procedure.settings()}
+    record.write_json(runs / RECORD, told | as_json(fitted))
     return fitted
 
 
@@ -88,10 +94,14 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
             evidence = pooled.pool(ensemble, runs, by_fold)
     with clock.timed("gate"):
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
-        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, np.random.default_rng(procedure.seed))
+        rngs = [np.random.default_rng(procedure.seed) for _ in range(2)]
+        naming = fit_naming_floor(evidence.evidence, choice, evidence.scenes, rngs[0])
+        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, rngs[1], naming.floor)
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
+    say(f"fit: names: {naming}")
     tell(floors)
-    return Gated(replace(ensemble, gate=choice.gate, min_scores=floors.min_scores), choice, evidence, floors, merging)
+    ensemble = replace(ensemble, gate=choice.gate, min_scores=floors.min_scores, naming_floor=naming.floor)
+    return Gated(ensemble, choice, evidence, naming, floors, merging)
 
 
 def merged_as_chosen(
@@ -107,9 +117,7 @@ def merged_as_chosen(
 def shipped(runs: Path, gated: Gated) -> Gated:
     """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
     ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
-    why_merging = None if gated.merging is None else asdict(gated.merging)
-    why = asdict(gated.choice) | {"operating_points": asdict(gated.floors), "merging": why_merging}
-    record.write_json(runs / "gate.json", why)
+    record.write_json(runs / "gate.json", reasons(gated.choice, gated.naming, gated.floors, gated.merging))
     if gated.merging is not None:
         record.write_json(runs / TOPOLOGY, asdict(ensemble))
     write_ensemble(runs, ensemble)
@@ -143,10 +151,11 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
     """What it is worth; `parts` are the whole and the folds."""
     whole, *by_fold = parts
     ensemble, choice, evidence, *_ = gated
+    judged = evidence._replace(evidence=withheld(evidence.evidence, [ensemble.naming_floor] * len(evidence.evidence)))
     fitted = Fitted(
         ensemble,
         choice,
-        figures.cross_fitted(evidence, choice, np.random.default_rng(procedure.seed)),
+        figures.cross_fitted(judged, choice, np.random.default_rng(procedure.seed)),
         figures.name_oracle(evidence.evidence),
         figures.box_oracle(evidence, ensemble, runs, by_fold),
         tested(runs, procedure, ensemble, whole),
@@ -164,6 +173,7 @@ def tested(runs: Path, procedure: Procedure, ensemble: Ensemble, whole: Folds) -
     if not any(len(photo.boxes) for photo in whole.photos("test")):
         return None
     evidence = gather("test", ensemble, runs, whole)
+    evidence = withheld(evidence, [ensemble.naming_floor] * len(evidence))
     rng = np.random.default_rng(procedure.seed)
     return figures.on_test(evidence, scenes_of(evidence, whole), ensemble.gate, rng)
 

@@ -18,10 +18,12 @@ from fitting.time_keeper import TimeKeeper
 from fitting.wishes import Wishes
 from fitting.workload import trainings
 from photos.data import Dataset, Photo
+from runs import record
 from submission import judge_machine, sandbox
 from submission.build import build
 
 ZIP = "submission.zip"
+SANDBOX = "sandbox.json"  # beside the zip: how long it took there
 
 
 class Order(NamedTuple):
@@ -81,7 +83,10 @@ def finish(session: Session, say: Say) -> Fitted:
 
 
 def tried(archive: Path, photos: Sequence[Photo]) -> str:
-    """Run the zip on a few photos in the sandbox, and say what came of it. Raises ValueError with the first problem."""
+    """Run the zip on a few photos in the sandbox, note the times beside it, and say what came of it.
+
+    Raises ValueError with the first problem.
+    """
     if not judge_machine.is_set_up():
         return "not run: there is no environment of the judge here; hylle sandbox --set-up makes it"
     shown = [photo for photo in photos if photo.part == "test"][:SANDBOX_PHOTOS] or photos[:SANDBOX_PHOTOS]
@@ -90,6 +95,8 @@ def tried(archive: Path, photos: Sequence[Photo]) -> str:
             shutil.copyfile(photo.path, Path(folder) / f"img_{i + 1:05d}{photo.path.suffix}")
         python = judge_machine.Machine(judge_machine.judge_python())
         outcome = sandbox.execute(archive, Path(folder), Path(folder) / "predictions.json", python)
+    told = {"photos": len(shown), "seconds": outcome.seconds, "peak_mb": outcome.peak_mb, "by_part": outcome.by_part}
+    record.write_json(archive.with_name(SANDBOX), told)
     if outcome.problems:
         raise ValueError(f"{archive}: in the sandbox: {outcome.problems[0]}")
     return f"run in the sandbox: {outcome.predictions} predictions on {len(shown)} photos in {outcome.seconds:.1f} s"

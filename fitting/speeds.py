@@ -69,7 +69,8 @@ class Speeds:
 
     def detector(self, size: int, epochs: int, train: int, valid: int) -> float:
         """A detector's training on so many photos, scored on so many."""
-        return self.detector_start + epochs * train * self.learn.at(size) + VALIDATIONS * valid * self.find.at(size)
+        looks = min(VALIDATIONS, epochs + 1) * valid  # a short training is scored after each epoch, and when it is exported
+        return self.detector_start + epochs * train * self.learn.at(size) + looks * self.find.at(size)
 
     def classifier(self, size: int, steps: int, photos: int, crops: int) -> float:
         """A classifier's training of so many steps, with so many photos read and so many held-out crops named."""

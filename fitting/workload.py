@@ -11,6 +11,9 @@ from stage1_detector.config import Config
 from stage2_classifier import fit
 
 LONGEST = 3.0  # chosen: a refit takes at most so many times its recipe's epochs; that more helps was not shown
+# Measured: from the starter a detector learns most in its first epochs. On 143 drawn contest photos at 640 px det mAP50 was
+# 0.953, 0.971, 0.972, 0.986 and 0.987 after 1 to 5 epochs; at 320 px, a quarter of the time each, 0.89 and 0.93 after 7.
+EARLY = 1.5
 DETECTOR, CLASSIFIER = "detector", "classifier"
 STEPS_OF_BISECTION = 24  # derived: a scale in [0, LONGEST] to 2e-7, less than an epoch of any training
 
@@ -29,6 +32,8 @@ class Training(NamedTuple):
         epoch_steps: optimiser steps of one epoch of a classifier.
         full: epochs of its recipe.
         fixed: whether the user has said how many; then it is never scaled.
+        warm: whether it is a detector that starts from weights that find products: few epochs then do most of the work, and
+            where time is short it gives way to a larger canvas and to the classifier.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Training(NamedTuple):
     epoch_steps: int
     full: int
     fixed: bool = False
+    warm: bool = False
 
     @property
     def group(self) -> tuple[str, str]:
@@ -57,11 +63,18 @@ class Training(NamedTuple):
     def epochs(self, scale: float) -> int:
         """Its epochs where all are scaled by `scale`: at least 1, at most those of its recipe, LONGEST times in a refit.
 
+        Below 1 a `warm` training takes scale to the power EARLY of them.
+
         >>> fold = Training("cross_fit/0/one", DETECTOR, False, 640, 50, 25, 9.0, 0, 40)
         >>> fold.epochs(0.5), fold.epochs(0.0), fold.epochs(2.0), fold._replace(refit=True).epochs(2.0)
         (20, 1, 40, 80)
+        >>> fold._replace(warm=True).epochs(0.25)
+        5
         """
-        return self.full if self.fixed else max(1, int(self.full * min(scale, LONGEST if self.refit else 1.0)))
+        if self.fixed:
+            return self.full
+        share = min(scale, LONGEST if self.refit else 1.0)
+        return max(1, int(self.full * (share**EARLY if self.warm and share < 1 else share)))
 
 
 def trainings(procedure: Procedure, survey: Survey, fixed: Iterable[str] = ()) -> Iterator[Training]:
@@ -81,8 +94,9 @@ def _of_a_folder(
     for name, config in detectors.items():
         if config is not None:
             full = engine.epochs(config, survey.photos)
+            warm = procedure.pretrained != "none"
             yield Training(
-                prefix + name, DETECTOR, not held_out, config.size, photos, held_out, boxes, 0, full, DETECTOR in fixed
+                prefix + name, DETECTOR, not held_out, config.size, photos, held_out, boxes, 0, full, DETECTOR in fixed, warm
             )
     config_of_crops, studio = procedure.classifier, survey.studio_photos if procedure.crops == "both" else 0
     full, _ = fit.schedule(survey.boxes + studio, config_of_crops)

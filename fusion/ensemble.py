@@ -6,12 +6,16 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
+import numpy as np
+import numpy.typing as npt
+
 from fusion.gate import Gate
 from fusion.merge import Merge
 from fusion.models import Sidecar, read_object, read_sidecar
-from fusion.views import EXIF
+from fusion.reading import EXIF
 
 Record = TypeVar("Record")
+NAMING_SHARES = (1.0, 0.5, 0.25)  # chosen: of the boxes to name on a photo, the best; tried before a model is left out
 SHED_GROUPS = ("views", "classifier_views", "detectors", "classifiers")
 
 
@@ -72,7 +76,9 @@ class Ensemble:
     (`runs.model_files`); empty where none was fitted. It is not used at judgment. `exif` is how photos are read, one of
     `fusion.views.EXIF`: as the labels of the training mean. `names` are the products' names, one for each of `categories`, or
     empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
-    not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment.
+    not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Boxes with a
+    merged score below `naming_floor` are not shown to the classifiers and keep the detectors' evidence; without any they get
+    every name alike (`fusion.gate.gate_input`). 0 names all boxes, and a floor above 1 none.
     """
 
     categories: list[int]
@@ -88,6 +94,7 @@ class Ensemble:
     exif: str = "stored"
     names: list[str] = field(default_factory=list)
     min_scores: dict[str, float] = field(default_factory=dict)
+    naming_floor: float = 0.0
 
     def name(self, part: "Part | str") -> str:
         """The name of a part of the work in a log; a word stays as it is."""
@@ -162,6 +169,40 @@ def parts_of(ensemble: Ensemble) -> tuple[list[Part], int]:
 
     parts.sort(key=order)
     return parts, sum(order(part)[0] <= 0 for part in parts)
+
+
+class Plan(NamedTuple):
+    """How much to do on a photo: the first so many of `parts_of`, and the share of the boxes to name that classifiers see."""
+
+    parts: int
+    naming_share: float
+
+    def share(self, part: Part | str) -> float:
+        """The share of the work on `part` that is done: of a classifier's view, that of the boxes that are named."""
+        return self.naming_share if isinstance(part, Part) and part.kind == "classifiers" else 1.0
+
+
+def plans_of(ensemble: Ensemble) -> list[Plan]:
+    """Plans for less and less time: further views are left out, then fewer boxes named, by NAMING_SHARES, then models left out.
+
+    After each model that is left out all boxes may be named again. Without classifiers every share is 1.
+    """
+    parts, needed = parts_of(ensemble)
+    shares = NAMING_SHARES if ensemble.classifiers else NAMING_SHARES[:1]
+    models = max([needed, *(n for n, part in enumerate(parts, 1) if part.view == 0)])  # so many parts leave no model out
+    with_further_views = [Plan(n, 1.0) for n in range(len(parts), models, -1)]
+    return with_further_views + [Plan(n, share) for n in range(models, needed - 1, -1) for share in shares]
+
+
+def boxes_to_name(scores: npt.NDArray[np.float32], floor: float, share: float = 1.0) -> npt.NDArray[np.int64]:
+    """The positions (K,), ascending, of those of N boxes that classifiers name: of the `share` best with scores >= `floor`.
+
+    >>> scores = np.array([0.1, 0.9, 0.5, 0.7], np.float32)
+    >>> boxes_to_name(scores, 0.5).tolist(), boxes_to_name(scores, 0.5, 0.5).tolist(), boxes_to_name(scores, 1.5).tolist()
+    ([1, 2, 3], [1, 3], [])
+    """
+    count = int(np.ceil(share * (scores >= np.float32(floor)).sum()))
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 def parse_record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:

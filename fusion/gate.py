@@ -2,7 +2,7 @@
 
 Its input is two distributions over the categories and the objectness of each box; it can always answer "keep the detector's
 label". Knows nothing about photos or models. Its numbers are fitted in `stage2_classifier.gate`, on photos that neither model
-was trained on. How ties are decided is listed in `fusion/__init__.py`.
+was trained on. How ties are decided is listed in `docs/design.md`.
 """
 
 from collections.abc import Callable
@@ -204,15 +204,16 @@ def _log_side(merged: Detections) -> npt.NDArray[np.float64]:
 def gate_input(merged: Detections, classifier: Floats | None, gate: Gate) -> GateInput | None:
     """Both distributions, of one width; where one is missing, the other speaks for both. None where both are missing.
 
-    A row of the classifier that is not finite is replaced by the detector's, or without one by a uniform one. The detector may
-    know only the first of the classifier's names; the others then have probability 0. The policy `detector` gets the detector's
-    distribution twice, where there is one. Raises ValueError where the detector knows more names than the classifier.
+    A row of the classifier that is not finite is replaced by the detector's; without one by the first name, as probable as by
+    chance, and no further ones. The detector may know only the first of the classifier's names; the others then have
+    probability 0. The policy `detector` gets the detector's distribution twice, where there is one. Raises ValueError where the
+    detector knows more names than the classifier.
     """
     if merged.evidence is None and classifier is None:
         return None
     if merged.evidence is None:
         assert classifier is not None
-        only = _fill_missing(classifier, np.full_like(classifier, 1 / classifier.shape[1]))
+        only = _fill_missing(classifier, np.eye(1, classifier.shape[1], dtype=np.float32) / classifier.shape[1])
         return GateInput(only, only, merged)
     detector = detector_probabilities(merged.evidence, gate.detector_temperature, gate.detector_floor)
     if classifier is None:

@@ -1,7 +1,7 @@
 """Merge the overlapping boxes of several models and views: NMS, soft-NMS, weighted boxes fusion; class evidence is kept.
 
 Boxes are merged without regard to category: two boxes of one product become one, whatever label each has. How equal scores
-are ordered is listed in `fusion/__init__.py`.
+are ordered is listed in `docs/design.md`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

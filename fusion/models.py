@@ -4,7 +4,8 @@ Knows nothing about boxes or categories: uint8 canvases in, the graph's raw outp
 """
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+
+Floats = npt.NDArray[np.float32]
 
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
@@ -31,6 +34,9 @@ class Sidecar:
     scaling, Guo et al. 2017, arXiv:1706.04599).
 
     Detector only: `best`, if given, is how many candidates the graph hands back at most, the best by their best class score.
+
+    Classifier only: with `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0 the output has,
+    after the logits, the cosine of the crop's embedding and each name's prototype; probabilities are `blended` with them.
 
     `graph` and `branch`: where the model has no file of its own, the file beside the sidecar that holds it as one of several
     branches, and which (`submission.graphs.joined`).
@@ -54,6 +60,17 @@ class Sidecar:
     graph: str | None = None
     branch: int = 0
     best: int | None = None
+    prototype_temperature: float = 0.0
+    prototype_weights: list[float] | None = None
+
+    @property
+    def columns(self) -> int:
+        """How many columns a classifier's output has: names, background and cosines to prototypes.
+
+        >>> Sidecar("classifier", "timm", [1, 2], 64, [], [], background=True, prototype_weights=[0.5, 0.0]).columns
+        5
+        """
+        return len(self.categories or []) + self.background + len(self.prototype_weights or [])
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -79,7 +96,12 @@ def read_sidecar(path: Path) -> Sidecar:
     missing = [name for name in known[:6] if name not in values]
     if missing:
         raise ValueError(f"{path}: field {missing[0]!r} is missing")
-    return Sidecar(**values)
+    side = Sidecar(**values)
+    weights, names = side.prototype_weights, len(side.categories or [])
+    if weights is not None and (len(weights) != names or not side.prototype_temperature > 0):
+        got = f"{len(weights)} and prototype_temperature {side.prototype_temperature}"
+        raise ValueError(f"{path}: prototype_weights: got {got}, need one for each of {names} categories, and one above 0")
+    return side
 
 
 def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArray[np.float32]:
@@ -96,13 +118,39 @@ def normalise(canvases: npt.NDArray[np.uint8], mean: Any, std: Any) -> npt.NDArr
 def calibrated(logits: npt.NDArray[np.floating[Any]], side: Sidecar) -> npt.NDArray[np.float32]:
     """Logits (N, C) -> probabilities (N, C), float32, rows summing to 1: softmax(logits / temperature x scale + bias).
 
+    Where the sidecar has `prototype_weights`, the last columns are cosines, which are `blended` in; the result is without them.
     A row with a logit that is NaN or inf, or with none that is finite, is NaN: the model has no answer.
     """
+    if side.prototype_weights is not None:
+        width = logits.shape[1] - len(side.prototype_weights)
+        plain = calibrated(logits[:, :width], replace(side, prototype_weights=None))  # (N, C)
+        return blended(plain, logits[:, width:], side.prototype_weights, side.prototype_temperature)
     scaled = logits.astype(np.float64) / side.temperature
     scaled = scaled * np.asarray(side.scale or 1.0) + np.asarray(side.bias or 0.0)
     with np.errstate(invalid="ignore"):  # inf - inf
         powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
+def blended(
+    probabilities: npt.NDArray[np.float32], cosines: npt.NDArray[np.floating[Any]], weights: Sequence[float], temperature: float
+) -> npt.NDArray[np.float32]:
+    """Probabilities (N, C) or, with background, (N, C + 1) mixed with votes, softmax(cosines / temperature) (N, C), by name.
+
+    A name of weight w in [0, 1] gets w x its vote; the share of the votes that counts so is taken from the probabilities, in
+    proportion. All names together stay as probable as they are, and background too. A crop whose votes are for names of weight
+    0 keeps its probabilities.
+
+    >>> blended(np.array([[0.5, 0.0, 0.5]], np.float32), np.array([[0.0, 9.0]]), [0.0, 0.5], 0.1).round(2).tolist()
+    [[0.25, 0.25, 0.5]]
+    """
+    names = cosines.shape[1]
+    plain, scaled = probabilities[:, :names].astype(np.float64), cosines.astype(np.float64) / temperature  # (N, C)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        powers = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
+    counted = np.asarray(weights, np.float64) * powers / powers.sum(1, keepdims=True)  # (N, C)
+    mixed = (1 - counted.sum(1, keepdims=True)) * plain + counted * plain.sum(1, keepdims=True)
+    return np.concatenate([mixed.astype(np.float32), probabilities[:, names:]], 1)
 
 
 def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -168,3 +216,16 @@ class Model:
             raise ValueError(f"{self.path}: got an output of shape {result.shape}, must be ({len(canvases)}, ...)")
         self.not_finite += int(result.size - np.count_nonzero(np.isfinite(result)))
         return result
+
+
+def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
+    """The weighted mean of several probabilities, each (N, C).
+
+    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
+    """
+    shares = np.asarray(weights, np.float64) / sum(weights)
+    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
+    for row in np.flatnonzero(np.isnan(total).any(1)):
+        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
+        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
+    return total

@@ -24,14 +24,16 @@ from fusion.ensemble import (
     Part,
     PartFilter,
     allow_all,
+    boxes_to_name,
     parse_record,
     parts_of,
     read_ensemble,
 )
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
-from fusion.models import Model, calibrated
-from fusion.views import PADDING, View, crop_batches, make_views
+from fusion.models import Model, calibrated, mean
+from fusion.reading import one_ahead
+from fusion.views import PADDING, Canvases, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -51,16 +53,17 @@ def run_detector(model: Model, member: Member, image: Image) -> list[Detections]
     return [run_detector_view(model, member, spec, image) for spec in member.views]
 
 
-def run_detector_view(model: Model, member: Member, spec: dict[str, Any], image: Image) -> Detections:
+def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases) -> Detections:
     """The detections of one detector in one entry of its views, in pixels of the photo.
 
     An entry that asks for tiles gives several canvases: NMS in each, then boxes that a border cut are stitched, then NMS over
     all. Boxes are clipped to the photo only after NMS, as in ultralytics: clipping would raise the overlap of boxes that
     reach beyond it.
     """
-    height, width = image.shape[:2]
-    views = make_views(spec, width, height)
-    each = [_detect_on_canvas(model, member, image, view) for view in views]
+    canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
+    height, width = canvases.image.shape[:2]
+    views, full_before = make_views(spec, width, height), model.full_answers
+    each = [_detect_on_canvas(model, member, canvases, view) for view in views]
     if len(views) > 1:
         each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
         each = [Detections(clip(tile.boxes, width, height), tile.scores, tile.labels, tile.evidence) for tile in each]
@@ -69,14 +72,15 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], image:
     else:
         detections = each[0]
     best = detections.take(nms(detections.boxes, detections.scores, member.nms_iou, member.max_det))
+    model.full_answers = full_before if len(best) == member.max_det else model.full_answers  # no box is missing then
     boxes = clip(best.boxes, width, height)
     large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
 
 
-def _detect_on_canvas(model: Model, member: Member, image: Image, view: View) -> Detections:
+def _detect_on_canvas(model: Model, member: Member, canvases: Canvases, view: View) -> Detections:
     """The decoded detections of one canvas, in pixels of the photo, before NMS and clipping."""
-    raw, categories = model(view.warp(image)[None])[0], model.sidecar.categories  # (4 + C, A)
+    raw, categories = model(canvases.on(view)[None])[0], model.sidecar.categories  # (4 + C, A)
     if categories is not None and raw.shape[:1] != (4 + len(categories),):
         raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
     model.full_answers += raw.shape[1] == model.sidecar.best and raw[4:, -1].max() > member.conf
@@ -113,11 +117,11 @@ def run_classifier_view(
     view = parse_record(CropView, spec, f"{member.file}: views")
     margin = side.margin if view.margin is None else view.margin
     known = len(side.categories or [])
-    parts = [np.zeros((0, known + side.background), np.float32)]
-    for canvases, n in crop_batches(image, boxes, side.size, margin, member.batch, side.fit):
+    parts = [np.zeros((0, side.columns), np.float32)]
+    for canvases, n in one_ahead(crop_batches(image, boxes, side.size, margin, member.batch, side.fit)):
         batch = canvases if model.fixed else canvases[:n]
         parts.append(model(np.ascontiguousarray(batch[:, :, ::-1]) if view.flip else batch)[:n])
-    logits = np.concatenate(parts)  # (N, known [+ 1])
+    logits = np.concatenate(parts)  # (N, side.columns)
     return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
 
 
@@ -125,19 +129,6 @@ def run_classifier(model: Model, member: ClassifierMember, image: Image, boxes: 
     """The mean of `run_classifier_view` over all views of `member`."""
     each = [run_classifier_view(model, member, spec, image, boxes, width) for spec in member.views]
     return mean(each, [1.0] * len(each))
-
-
-def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
-    """The weighted mean of several probabilities, each (N, C).
-
-    A row that is missing in some (NaN) is the mean of the others, and missing (NaN) where none has it.
-    """
-    shares = np.asarray(weights, np.float64) / sum(weights)
-    total = np.asarray(sum(p * share for p, share in zip(probabilities, shares, strict=True)), np.float32)
-    for row in np.flatnonzero(np.isnan(total).any(1)):
-        known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
-        total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
-    return total
 
 
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
@@ -160,6 +151,7 @@ class Pipeline:
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
+        self.naming_share = 1.0  # of the boxes to name on a photo, the best: the deadline may lower it
         sessions: dict[Path, Any] = {}
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
         self.classifiers = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.classifiers]
@@ -173,14 +165,19 @@ class Pipeline:
             if model.fixed:
                 run_detector(model, detector, np.full((model.sidecar.size, model.sidecar.size, 3), PADDING, np.uint8))
 
-    def detect(self, image: Image, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
-        """Raw detections of every member and view on a uint8 RGB photo, in its pixels; None for what `allows` leaves out."""
+    def prepare(self, image: Image) -> Canvases:
+        """The photo with the canvases of all views of the whole of it, those that several detectors share made once."""
+        by_spec = (make_views(spec, *image.shape[1::-1]) for member in self.ensemble.detectors for spec in member.views)
+        return Canvases(image, (views[0] for views in by_spec if len(views) == 1))
+
+    def detect(self, photo: Image | Canvases, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
+        """Raw detections of every member and view, in pixels of the photo (RGB or `prepare`d); None for what is not allowed."""
         raw: list[list[Detections | None]] = [[None] * len(member.views) for member in self.ensemble.detectors]
         for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
             member = self.ensemble.detectors[part.model]
             with self._do(part, failed):
                 spec = member.views[part.view]
-                raw[part.model][part.view] = run_detector_view(self.detectors[part.model], member, spec, image)
+                raw[part.model][part.view] = run_detector_view(self.detectors[part.model], member, spec, photo)
         return raw
 
     def classify(
@@ -211,19 +208,19 @@ class Pipeline:
         self.spent[part] = time.perf_counter() - started
 
     def __call__(
-        self, image: Image, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
+        self, photo: Image | Canvases, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> list[dict[str, Any]]:
-        """Predictions for a uint8 (H, W, 3) RGB photo: category_id, bbox x y w h in its pixels, score; best first.
+        """Predictions for a uint8 (H, W, 3) RGB photo, or `prepare` of it: category_id, bbox, score; best first.
 
         `photos` is the number of photos of the run, for the share of `Ensemble.most`. Only the parts that `allows` lets through
         are done. An exception in a part is passed to `failed`; if that returns, the photo goes on without the part: without
         merging it has the boxes of its most important view, and without the gate the detectors' own names.
         """
         self.spent = {}
-        raw, limit = self.detect(image, allows, failed), self.ensemble.most // max(1, photos)
-        first = self._first_view(raw)
+        raw, limit = self.detect(photo, allows, failed), self.ensemble.most // max(1, photos)
+        image, first = photo.image if isinstance(photo, Canvases) else photo, self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
-        probabilities = attempt("classify", failed, lambda: self.classify(image, merged.boxes, allows, failed), lambda: None)
+        probabilities = attempt("classify", failed, lambda: self._names(image, merged, allows, failed), lambda: None)
         decided = attempt(
             "gate",
             failed,
@@ -231,6 +228,16 @@ class Pipeline:
             lambda: merged.take(np.argsort(-merged.scores, kind="stable")),
         )
         return self.rows(decided)
+
+    def _names(self, image: Image, merged: Detections, allows: PartFilter, failed: OnFailure) -> Floats | None:
+        """`classify` of the boxes to name; the rows of the others are NaN, as of crops that no classifier has an answer to."""
+        rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
+        named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)
+        if named is None:
+            return None
+        probabilities = np.full((len(merged), named.shape[1]), np.nan, np.float32)  # (N, C)
+        probabilities[rows] = named
+        return probabilities
 
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""

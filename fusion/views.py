@@ -1,12 +1,13 @@
 """A view is an affine map from a photo to the canvas a model sees; the inverse matrix maps boxes back.
 
 Letterboxing, other scales, mirroring and tiling all make such views. Coordinates name edges of pixels, not centres. A crop,
-the classifier's input, is the view of the part of a photo under a box. The photo itself is decoded by `decode_photo`.
+the classifier's input, is the view of the part of a photo under a box.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, Literal
@@ -18,8 +19,6 @@ from numpy.typing import NDArray
 from fusion.boxes import Floats, clip
 
 PADDING = 114  # taken: the grey around the photo in ultralytics' LetterBox, which its models are trained with
-MAX_PIXELS = 250_000_000  # chosen: of a photo, for training and judging alike; phones store up to 200 megapixels
-EXIF = ("stored", "turned")  # how photos are read: see `decode_photo`
 SNAP = 1e-6  # derived: canvas pixels; far above the rounding of float64, far below what changes a pixel
 
 Image = NDArray[np.uint8]
@@ -62,7 +61,7 @@ class View:
         A photo that lands upright on whole pixels is resized and pasted, which equals ultralytics' LetterBox bit for bit.
         """
         if self.matrix[0, 0] < 0:
-            return np.ascontiguousarray(flip(self).warp(image, interpolation)[:, ::-1])
+            return np.asarray(cv2.flip(flip(self).warp(image, interpolation), 1), np.uint8)
         corners = self._whole_rectangle(image.shape[1], image.shape[0])
         return self._warp_affine(image, interpolation) if corners is None else self._paste(image, corners, interpolation)
 
@@ -100,6 +99,33 @@ class View:
         size, grey = (self.width, self.height), (PADDING, PADDING, PADDING)
         canvas = cv2.warpAffine(image, m, size, flags=interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
         return np.asarray(canvas, np.uint8)
+
+
+class Canvases:
+    """A photo, uint8 (H, W, 3), and its canvases: those of `views` are made once, any other each time it is asked for.
+
+    Where making one fails here, it is left to whoever asks for it.
+    """
+
+    def __init__(self, image: NDArray[np.uint8], views: Iterable[View] = ()) -> None:
+        self.image = image
+        self.made: dict[tuple[bytes, int, int], NDArray[np.uint8]] = {}
+        with suppress(Exception):
+            for view in views:
+                self.made[_key(view)] = self.on(view)
+
+    def on(self, view: View) -> NDArray[np.uint8]:
+        """The canvas of `view`, uint8 (height, width, 3); one that mirrors another is made from that."""
+        if _key(view) in self.made:
+            return self.made[_key(view)]
+        straight = flip(view)
+        if view.matrix[0, 0] < 0 and _key(straight) in self.made:
+            return np.asarray(cv2.flip(self.made[_key(straight)], 1), np.uint8)
+        return view.warp(self.image)
+
+
+def _key(view: View) -> tuple[bytes, int, int]:
+    return (view.matrix + 0.0).tobytes(), view.width, view.height  # + 0.0: mirroring twice makes -0.0 of 0.0
 
 
 def _map_boxes(matrix: NDArray[np.float64], boxes: Floats) -> NDArray[np.float32]:
@@ -252,68 +278,3 @@ def _fit(part: Image, canvas: Image, fit: str) -> None:
     interpolation = cv2.INTER_AREA if max(height, width) > size else cv2.INTER_LINEAR
     x0, y0, x1, y1 = (0, 0, size, size) if fit == "squash" else _centred(width, height, size)
     canvas[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=interpolation)
-
-
-def decode_photo(data: bytes, exif: str = "stored") -> Image:
-    """The pixels (H, W, 3), RGB, of a photo file's bytes. ValueError where it is no photo, or has more than MAX_PIXELS.
-
-    The stored pixels; with `exif` "turned" those that EXIF turns upright, where that swaps the sides: only there the size in a
-    data set's JSON says that the labels mean them. Half turns, mirroring and square photos are read as stored in both cases.
-    """
-    width, height, orientation = photo_header(data)
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"got {width} x {height} pixels, need at most {MAX_PIXELS // 10**6} megapixels")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3) BGR
-    if image is None:
-        raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
-    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-    turns = exif == "turned" and rgb.shape[0] != rgb.shape[1]
-    return np.ascontiguousarray(turned(rgb, orientation)) if turns else rgb  # (H, W, 3) or (W, H, 3)
-
-
-def turned(image: Image, orientation: int) -> Image:
-    """`image` (H, W, 3) turned by an EXIF orientation 5..8, (W, H, 3); others, which keep the sides, leave it as it is."""
-    if orientation in (5, 7):
-        return (image if orientation == 5 else image[::-1, ::-1]).transpose(1, 0, 2)  # (H, W, 3) -> (W, H, 3)
-    return np.rot90(image, {6: -1, 8: 1}.get(orientation, 0))  # (H, W, 3) -> (W, H, 3)
-
-
-def photo_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height and EXIF orientation (1..8) of a JPEG's stored pixels, from its first bytes.
-
-    For other files 0, 0 and the orientation of a PNG or WebP, else 1: OpenCV always turns a TIFF.
-    """
-    at, orientation = 2, 1
-    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big"), orientation
-        if marker == 0xE1 and orientation == 1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _orientation(data[at + 10 : at + 2 + length])
-        at += 1 if marker == 0xFF else 2 + length
-    return 0, 0, _orientation_in_chunks(data)
-
-
-def _orientation_in_chunks(data: bytes) -> int:
-    """The EXIF orientation of a PNG, where it stands before the pixels, or of a WebP; 1 for other files."""
-    png, webp = data[:8] == b"\x89PNG\r\n\x1a\n", data[:4] + data[8:12] == b"RIFFWEBP"
-    at = 8 if png else 12
-    while (png or webp) and at + 8 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
-        first, second = data[at : at + 4], data[at + 4 : at + 8]
-        name, length = (second, int.from_bytes(first, "big")) if png else (first, int.from_bytes(second, "little"))
-        if name in (b"eXIf", b"EXIF"):
-            return _orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
-        at += 12 + length if png else 8 + length + length % 2
-    return 1
-
-
-def _orientation(tiff: bytes) -> int:
-    """The orientation in an EXIF segment; 1 where it has none, or one that is not in 1..8."""
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-    start = int.from_bytes(tiff[4:8], order)
-    for entry in range(start + 2, start + 2 + 12 * int.from_bytes(tiff[start : start + 2], order), 12):
-        if int.from_bytes(tiff[entry : entry + 2], order) == 0x0112:
-            value = int.from_bytes(tiff[entry + 8 : entry + 10], order)
-            return value if 1 <= value <= 8 else 1
-    return 1

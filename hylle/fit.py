@@ -4,5 +4,6 @@
 def main(argv: list[str]) -> int:
     """The verb; returns the exit code."""
     from fitting.fit import main as command
+    from reporting.report import after_fit
 
-    return command(argv, "hylle fit")
+    return command(argv, "hylle fit", after_fit)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fusion.views import MAX_PIXELS, photo_header, turned
+from fusion.reading import MAX_PIXELS, photo_header, turned
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow refuses photos beyond 179 megapixels, in ultralytics too
 _START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"  # JPEG markers SOI, SOS, EOI

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fusion.views import decode_photo, photo_header
+from fusion.reading import decode_photo, photo_header
 from photos.photo_file import is_cut_off, read_header
 from recognition.file_kind import unread_format
 from recognition.inputs import Input

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recognition.prediction_run import Finished
     from recognition.recogniser import Floor, Recogniser
 
-EXIF = ("stored", "turned")  # as in fusion.views, which takes long to import
+EXIF = ("stored", "turned")  # as in fusion.reading, which takes long to import
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m recognition.predict") -> int:

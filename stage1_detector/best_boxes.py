@@ -16,6 +16,7 @@ PER_DETECTION = 10
 SPARE = 2  # chosen: times the most candidates above `CONF` that a canvas of the export had
 BEST = "best"  # the name of the output's last axis
 CONF = 0.001  # taken: fusion.ensemble.Member.conf
+SCORE_TOLERANCE = 1e-5  # taken: the parity that is asked for; a sigmoid of the best alone rounds otherwise by 1e-7
 
 
 def how_many(max_det: int, counted: Sequence[int]) -> int:
@@ -108,6 +109,28 @@ def _gathered(graph: onnx.GraphProto, tensor: str, rows: int, name: str) -> None
     shape = _constant(graph, f"{name}_shape", np.array([1, rows, 1], np.int64))
     graph.node.append(helper.make_node("Expand", ["best_places", shape], [f"{name}_places"]))
     graph.node.append(helper.make_node("GatherElements", [tensor, f"{name}_places"], [name], axis=2))
+
+
+def disagreement(everything: np.ndarray, best: np.ndarray) -> float:
+    """By how much the scores of `best` (4 + C, K) differ from those of the K best candidates of `everything` (4 + C, A).
+
+    Each candidate of `best` is compared with the one of the same box, and the list of their best scores with that of the K
+    best, whatever their order: before and after the sigmoid, candidates that nearly tie may rank otherwise. Infinite where
+    `everything` has no such box, or where the number of candidates is not K.
+    """
+    expected = -np.sort(-everything[4:].max(0))[: best.shape[1]]  # (K,)
+    if len(expected) < best.shape[1]:
+        return float("inf")
+    largest = float(np.abs(expected + np.sort(-best[4:].max(0))).max(initial=0.0))
+    places: dict[bytes, list[int]] = {}
+    for i, box in enumerate(everything[:4].T):
+        places.setdefault(box.tobytes(), []).append(i)
+    for candidate in best.T:
+        same = places.get(candidate[:4].tobytes())
+        if same is None:
+            return float("inf")
+        largest = max(largest, float(np.abs(everything[4:, same].T - candidate[4:]).max(1).min()))
+    return largest
 
 
 def hands_back_best(model: onnx.ModelProto) -> bool:

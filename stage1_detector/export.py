@@ -115,10 +115,9 @@ def hand_back_best(path: Path, max_det: int, inputs: Iterable[np.ndarray]) -> in
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
     for raw, canvas in zip(answers, canvases, strict=True):
-        order = np.argsort(-raw[:, 4:].max(1), 1, kind="stable")[:, :count]  # (B, K)
-        expected = np.take_along_axis(raw, order[:, None], 2)  # (B, 4 + C, K)
-        largest = float(np.abs(expected - answer(path, canvas)).max(initial=0.0))
-        refuse_disagreement(path, {"of the best": largest}, {"of the best": 0.0})
+        pairs = zip(raw, answer(path, canvas), strict=True)
+        largest = max((best_boxes.disagreement(everything, best) for everything, best in pairs), default=0.0)
+        refuse_disagreement(path, {"of the best": largest}, {"of the best": best_boxes.SCORE_TOLERANCE})
     return count
 
 

@@ -71,7 +71,9 @@ FAMILIES: dict[str, Family] = {
 
 
 class Network:
-    """A trained network in the place of `fusion.models.Model`: the same canvases in, the same raw output out."""
+    """A trained network in the place of `fusion.models.Model`: the same canvases in, the same raw output out, all of it."""
+
+    full_answers = 0
 
     def __init__(self, network: torch.nn.Module, config: Config, sidecar: Sidecar) -> None:
         self.network, self.sidecar = FAMILIES[config.family].for_export(network, config), sidecar

@@ -20,7 +20,7 @@ from stage2_classifier.pretrained import start
 
 CROPS = ("shelf", "studio", "both")
 # Of a run that is replaced.
-OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json", "held_out.npz")
+OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json", "held_out.npz", "prototypes.npz")
 
 
 class Plan(NamedTuple):

@@ -212,6 +212,8 @@ def teach(enrolment: Enrolment) -> None:
     folder = enrolment.runs / enrolment.classifier
     refuse_untrained(enrolment.runs, enrolment.classifier, " --head arcface")
     model = load_embedder(folder / "model.onnx")
+    if model.sidecar.prototype_weights is not None:
+        raise ValueError(f"{model.path}: hylle fit blended its names with prototypes; enroll into one of train-classifier")
     prototypes_of(onnx.load(str(model.path)), model.path)  # a linear head is refused before any work
     size = model.sidecar.size
     place = find_place(enrolment.name, enrolment.id, model.sidecar.categories or [], dataset, enrolled_in(folder))

@@ -14,7 +14,7 @@ from photos.folds import Folds
 from photos.studio import studio_folder
 from runs import record
 from runs.command import say, say_progress
-from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling
+from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling, studio_prototypes
 from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
@@ -56,6 +56,8 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
         metrics = finish_refit(fitted.model, request, config, parts, crops)
     else:
         metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
+    if request.crops == "both":
+        keep_prototypes(out, photos, regions, config, model.columns.names)
     say(
         f"{title}: {accuracy_in_words(metrics)}, calibrated by {metrics['calibration']}, "
         f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
@@ -116,14 +118,19 @@ def only_background(photo: Photo, n_names: int) -> Photo:
     return replace(photo, boxes=photo.boxes[keep], labels=photo.labels[keep], annotation_ids=photo.annotation_ids[keep])
 
 
+def keep_prototypes(out: Path, photos: TrainingPhotos, regions: list[Region], config: ClassifierConfig, names: int) -> None:
+    """Write OUT/prototypes.npz of the model in OUT: of what it learned from, with cosines of the crops it is calibrated on."""
+    crops, _ = crops_to_judge(photos.valid, photos.error, config, np.random.default_rng(config.seed))
+    rng = np.random.default_rng(config.seed)
+    studio_prototypes.write(out, studio_prototypes.measure(out, regions, crops, names, rng))
+
+
 def finish(
     model: Classifier, out: Path, config: ClassifierConfig, parts: Folds, photos: Sequence[Photo], error: np.ndarray
 ) -> dict[str, Any]:
     """Calibrate on crops of held-out `photos`, export to OUT/model.onnx, and return the metrics."""
-    rng, regions = np.random.default_rng(config.seed), shelf_regions(photos, config.size)
-    form = CropFormat(config.size, config.margin, config.fit)
-    crops = crops_of(regions, np.arange(len(regions)), error, form, rng)
-    labels = np.array([region.label for region in regions])
+    rng = np.random.default_rng(config.seed)
+    crops, labels = crops_to_judge(photos, error, config, rng)
     n_boxes = [len(photo.boxes) for photo in photos]
     groups = np.repeat([parts.scene[photo.id] for photo in photos], n_boxes)
     logits, photo_ids = predict(model, crops), np.repeat([photo.id for photo in photos], n_boxes)
@@ -134,6 +141,16 @@ def finish(
     described = sidecar(model, config, parts.dataset) | fitted.sidecar()
     parity = export_classifier(model, out / "model.onnx", described, crops[:PARITY_CROPS])
     return {"parity": parity} | calibration_metrics(Valid(logits, labels, model.columns.names), fitted, crossed)
+
+
+def crops_to_judge(
+    photos: Sequence[Photo], error: np.ndarray, config: ClassifierConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crops uint8 (N, size, size, 3) of the boxes on `photos`, shaken by their error, and the labels (N,)."""
+    regions = shelf_regions(photos, config.size)
+    form = CropFormat(config.size, config.margin, config.fit)
+    labels = np.array([region.label for region in regions], np.int64)
+    return crops_of(regions, np.arange(len(regions)), error, form, rng), labels
 
 
 def finish_refit(

@@ -168,7 +168,7 @@ def _check_graph(model: PackedModel, archive: zipfile.ZipFile) -> Iterator[Viola
     if side.branch not in range(len(branches)):
         yield Violation(file, 0, f"has {len(branches)} branches, a sidecar names branch {side.branch}", "build the zip again")
         return
-    expected = len(side.categories) + side.background if side.categories else 1
+    expected = side.columns or 1
     got = _width(branches[side.branch], side.family)
     if got not in (None, expected):
         yield Violation(file, 0, f"puts out {got} classes, its sidecar lists {expected}", "pack this model's own sidecar")

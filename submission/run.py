@@ -24,14 +24,14 @@ with contextlib.suppress(ImportError, OSError, TypeError):
     import torch  # noqa: F401
 
 import cv2  # noqa: E402
-import numpy as np  # noqa: E402
 
-from fusion.ensemble import Part  # noqa: E402
+from fusion.ensemble import Part, Plan, plans_of  # noqa: E402
 from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
-from fusion.views import decode_photo  # noqa: E402
+from fusion.reading import ReadAhead, file_bytes, threads_beside  # noqa: E402
 
 MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
-OTHER_WORK = "rest"  # the name of all work on a photo but its parts: reading, merging, the gate, writing
+OTHER_WORK = "rest"  # the name of all work on a photo but its parts: waiting for it, merging, the gate, writing
+READING = "reading"  # beside the work on the photos before
 PUBLISH_SHARE = 0.01  # chosen: the share of the time spent on copying the predictions to FILE
 MARGIN = 1.1  # chosen: factor on the time expected for the photos left; one photo's time is reserved on top
 UNTRIED_FACTOR = 10.0  # chosen: a part not tried yet may take this many times as long as the slowest known part
@@ -58,14 +58,20 @@ def process(photos: dict[int, Path], path: Path) -> None:
     if pipeline:
         deadline = Deadline(pipeline, len(photos))
         started = time.monotonic() - STARTED
-        for image_id, photo in sorted(photos.items(), key=lambda item: -size_of(item[1])):
+        order = sorted(photos, key=lambda image_id: -file_bytes(photos[image_id]))
+        threads = threads_beside({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]})
+        reader = ReadAhead([photos[image_id] for image_id in order], pipeline.ensemble.exif, threads, pipeline.prepare)
+        for image_id in order:
             if deadline.next_photo():
-                output.add(predict(pipeline, image_id, photo, len(photos), deadline, pipeline.ensemble.exif))
+                output.add(predict(pipeline, image_id, reader, deadline))
                 deadline.photo_done()
+        reader.close()
         total = {"start": started} | deadline.total
         logging.info("parts done: %s", json.dumps(deadline.counts))
         if deadline.skipped:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
+        if deadline.less_named:
+            logging.warning("short of time: on %d photos only the best boxes were named", deadline.less_named)
         for file, count in pipeline.not_finite().items():
             logging.error("error: %s: left out %d numbers that are not finite", file, count)
         for file, count in pipeline.full_answers().items():
@@ -111,62 +117,65 @@ def find_photos(folder: Path) -> dict[int, Path]:
     return photos
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file; 0 where they cannot be read."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
-
-
 class Deadline:
     """Decides which parts of the work on a photo the time left allows, from how long each part took so far.
 
     A part is expected to take as long as it took last, or half its last expected time if that is more. A part not tried yet is
-    expected to take as long as the slowest of the others. The first n parts in order of importance are allowed, with the
-    greatest n for which all photos left can have them, with MARGIN.
+    expected to take as long as the slowest of the others. Of `plans_of` the first is followed that fits all photos left.
     """
 
     def __init__(self, pipeline: Pipeline, photos: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.pipeline, self.photos_left, self.clock = pipeline, photos, clock
         self.end = STARTED + pipeline.ensemble.time_budget_s
         self.expected: dict[Part | str, float] = {}  # seconds
-        self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done
+        self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done, in full
         self.total: dict[str, float] = {}  # seconds
         self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
-        self.allowed, self.begun, self.skipped = 0, 0.0, 0
+        self.plans, self.skipped, self.less_named = plans_of(pipeline.ensemble), 0, 0
+        self.allowed, self.begun, self.reading, self.waited = 0, 0.0, 0.0, 0.0  # see `photo_read`
 
     def next_photo(self) -> bool:
         """Begin a photo; False where the time left is not even enough for the quickest one."""
-        self.begun, self.pipeline.spent = self.clock(), {}
-        parts, needed = len(self.pipeline.parts), self.pipeline.needed
-        self.allowed = next((n for n in range(parts, needed, -1) if self.fits(n)), needed)
-        time_left = self.end - self.begun
-        untypical = self.counts[OTHER_WORK] == 1  # the only photo so far may have been a slow one
+        self.begun, self.waited, self.pipeline.spent = self.clock(), 0.0, {}
+        self.plan = next((plan for plan in self.plans if self.fits(plan)), self.plans[-1])
+        self.allowed, self.pipeline.naming_share = self.plan
+        time_left, untypical = self.end - self.begun, self.counts[OTHER_WORK] == 1  # the only photo may have been a slow one
         enough = time_left > 0 and (self.quickest <= time_left or untypical)
         self.photos_left, self.skipped = self.photos_left - (not enough), self.skipped + (not enough)
         return enough
 
-    def fits(self, n: int) -> bool:
-        """Whether the time left when this photo began is enough for the first `n` parts on all photos left, with MARGIN.
+    def fits(self, plan: Plan) -> bool:
+        """Whether the time left when this photo was there is enough for `plan` on all photos left, with MARGIN.
 
         It must also be enough for the indispensable parts on the other photos if this photo turns out slow: parts then take as
         long as last time, or UNTRIED_FACTOR times as long as the slowest of the others where they were never tried.
         """
-        time_left, least = self.end - self.begun, self.cost(self.pipeline.needed, self.expected)
-        slow = self.cost(n, self.last, UNTRIED_FACTOR) + MARGIN * self.photos_left * least
-        return (MARGIN * self.photos_left + 1) * self.cost(n, self.expected) <= time_left and slow <= time_left
+        time_left = self.end - self.begun - self.waited
+        least = self.cost(plan._replace(parts=self.pipeline.needed), self.expected)
+        slow = self.cost(plan, self.last, UNTRIED_FACTOR) + MARGIN * self.photos_left * least
+        return (MARGIN * self.photos_left + 1) * self.cost(plan, self.expected) <= time_left and slow <= time_left
 
-    def cost(self, n: int, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
-        """Seconds of a photo with the first `n` parts, by `seconds` of each; those not in it take `unknown` x the slowest."""
-        known = self.pipeline.spent | seconds
+    def cost(self, plan: Plan, seconds: dict[Part | str, float], unknown: float = 1.0) -> float:
+        """Seconds of a photo by `plan`, from `seconds` of each whole part; those not in it take `unknown` x the slowest."""
+        known = {part: s / plan.share(part) for part, s in self.pipeline.spent.items()} | seconds
         otherwise = unknown * max(known.values(), default=0.0)
-        return known.get(OTHER_WORK, 0.0) + sum(known.get(part, otherwise) for part in self.pipeline.parts[:n])
+        other, parts = known.get(OTHER_WORK, 0.0), self.pipeline.parts[: plan.parts]
+        work = other + sum(known.get(part, otherwise) * plan.share(part) for part in parts)
+        return max(work, known.get(READING, 0.0))
+
+    def photo_read(self, seconds: float) -> None:
+        """Record that the photo is there, and for how many `seconds` it was read beside other work, if it was.
+
+        Waiting is no cost of its own then: a photo takes as long as its parts and the rest, or its reading if that is more.
+        """
+        self.reading, self.waited = seconds, self.clock() - self.begun if seconds else 0.0
 
     def allows(self, part: Part) -> bool:
         """Whether to do `part` on this photo. A part never tried is decided on when the parts before it have been measured."""
         place = self.pipeline.parts.index(part)
-        if part not in self.expected and self.pipeline.needed <= place < self.allowed and not self.fits(place + 1):
+        untried = part not in self.expected and self.pipeline.needed <= place < self.allowed
+        if untried and not self.fits(self.plan._replace(parts=place + 1)):
             self.allowed = place
         return place < self.allowed and self.failures[part] < MAX_FAILURES
 
@@ -179,42 +188,40 @@ class Deadline:
         """Update the expected times with those of this photo."""
         parts, needed = self.pipeline.parts, self.pipeline.needed
         spent: dict[Part | str, float] = {part: s for part, s in self.pipeline.spent.items() if part in parts}
-        spent[OTHER_WORK] = self.clock() - self.begun - sum(spent.values())
+        spent[OTHER_WORK] = self.clock() - self.begun - self.waited - sum(spent.values())
         if parts[0] in spent:  # a photo that could be read
-            least = spent[OTHER_WORK] + sum(spent.get(part, 0.0) for part in parts[:needed])
+            least = max(self.reading, spent[OTHER_WORK] + sum(spent.get(part, 0.0) for part in parts[:needed]))
             self.quickest = min(least, self.quickest or least)
             for shed in (part for part in parts[needed:] if part in self.expected and part not in spent):
                 self.expected[shed] *= DECAY
-        self.last |= spent
         for part, seconds in spent.items():
             name = self.pipeline.ensemble.name(part)
             self.total[name] = self.total.get(name, 0.0) + seconds
             self.counts[name] += 1
-            self.expected[part] = max(seconds, self.expected.get(part, 0.0) / 2)
-        self.photos_left -= 1
+            self.last[part] = seconds / self.plan.share(part)
+        self.total[OTHER_WORK] += self.waited
+        self.last[READING] = self.reading
+        for part in [*spent, READING]:
+            self.expected[part] = max(self.last[part], self.expected.get(part, 0.0) / 2)
+        self.photos_left, self.less_named = self.photos_left - 1, self.less_named + (self.plan.naming_share < 1)
 
 
-def predict(pipeline: Any, image_id: int, path: Path, photos: int, deadline: Any, exif: str = "stored") -> str:
-    """The predictions of one of `photos` photos, one JSON object per line; "", and a warning in the log, where there are none.
+def predict(pipeline: Any, image_id: int, reader: ReadAhead, deadline: Any) -> str:
+    """The predictions of the next photo, one JSON object per line; "", and a warning in the log, where there are none.
 
     A part that fails (memory ran out, say) is left out of this photo, and the deadline records it.
     """
-    try:
-        image = read_photo(path, exif)
-    except Exception as error:
-        logging.warning("%s: no predictions: %r", path.name, error)
+    reading = reader.take()
+    deadline.photo_read(reading.seconds)
+    if reading.photo is None:
+        logging.warning("%s: no predictions: %r", reading.path.name, reading.error)
         return ""
     try:
-        predictions = pipeline(image, photos, deadline.allows, deadline.failed)
+        predictions = pipeline(reading.photo, reader.total, deadline.allows, deadline.failed)
         return ",\n".join(json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in predictions)
     except Exception as error:
-        logging.error("error: %s: no predictions: %r", path.name, error)
+        logging.error("error: %s: no predictions: %r", reading.path.name, error)
         return ""
-
-
-def read_photo(path: Path, exif: str = "stored") -> np.ndarray[Any, Any]:
-    """The pixels, uint8 (H, W, 3) RGB, read by the rule `exif`. OSError if unreadable, ValueError if no photo or too large."""
-    return decode_photo(path.read_bytes(), exif)
 
 
 class Output:

@@ -17,6 +17,8 @@ MODULES = frozenset({
     "os", "sys", "subprocess", "socket", "ctypes", "builtins", "importlib", "pickle", "marshal", "shelve", "shutil", "yaml",
     "requests", "urllib", "http.client", "multiprocessing", "threading", "signal", "gc", "code", "codeop", "pty",
 })
+# Not among them: `concurrent.futures`, whose threads `fusion/reading.py` reads photos with; they start no process. The page
+# names `threading` and `multiprocessing` only.
 CALLS = frozenset({"eval", "exec", "compile", "__import__"})
 # The page says "getattr with dangerous names" and names none: taken as the two sets above and what starts or deletes things.
 GETATTR_NAMES = CALLS | MODULES | {"system", "popen", "spawn", "fork", "kill", "remove", "unlink", "rmtree", "globals"}

@@ -22,6 +22,7 @@ from experiments.figures import records
 from experiments.figures.records import Estimate, Measured
 from experiments.performance.exif_photos import LABELS, SIZES, labelled, product_box
 from experiments.performance.photo_copies import CHANGES, Change, copy_of
+from fusion.reading import read_photo
 from photos.data import Dataset, Photo, read, read_image
 from photos.exif import convention
 from photos.scenes import groups
@@ -30,7 +31,6 @@ from stage1_detector.torch_engine.canvases import Canvases
 from stage1_detector.torch_engine.loop import LoopConfig
 from stage1_detector.ultralytics_engine import yolo
 from stage2_classifier.crops import shelf_regions
-from submission.run import read_photo
 
 MAX_PX = 2.0  # chosen: a box that is found further off is somewhere else; JPEG and resizing move edges by a pixel
 PER_PART = 8  # chosen: photos of each part of which copies are made

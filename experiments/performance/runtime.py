@@ -1,8 +1,9 @@
 """What run.py costs: its loop over photos against the models alone, and against the libraries' own predict.
 
-Three implementations, on the same weights and photos, in turns, in one process:
+Implementations on the same weights and photos, in turns, in one process:
 
 - ours: `submission.run`'s loop, from the JPEG on the disk to the JSON on the disk;
+- in turn: the same, but nothing goes on beside the models: reading, canvases and crops wait for their turn;
 - floor: nothing but `session.run` on the tensors that ours hands to its models, prepared before;
 - peer: ultralytics' `predict` on each detector's ONNX (its own export), then one timm forward for each crop.
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -23,14 +25,18 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
+from fusion import pipeline
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import Model, read_object
 from fusion.pipeline import Pipeline, merge
+from fusion.reading import ReadAhead, read_photo
+from fusion.views import Canvases
 from runs.record import weights_of
 from submission import run
 
 BOXES = 100  # taken: the issue's "100 boxes a photo"
 CONF = 0.001  # as in ensemble.json
+BLOCK = 10  # chosen: photos; of so many the first, which nothing can be read beside, costs little
 
 
 def timed_ensemble(runs: Path, size: int) -> Ensemble:
@@ -44,19 +50,31 @@ def timed_ensemble(runs: Path, size: int) -> Ensemble:
 class Ours:
     """run.py's loop, without its start."""
 
-    def __init__(self, runs: Path, ensemble: Ensemble, folder: Path) -> None:
-        self.pipeline, self.output = Pipeline(ensemble, runs), run.Output(folder / "ours.json")
+    def __init__(self, runs: Path, ensemble: Ensemble, folder: Path, threads: int = 1) -> None:
+        """`threads` read photos ahead; 0 reads each when its turn comes."""
+        self.pipeline, self.output, self.threads = Pipeline(ensemble, runs), run.Output(folder / "ours.json"), threads
 
     def __call__(self, photos: Sequence[Path]) -> None:
-        deadline = run.Deadline(self.pipeline, len(photos))
-        for photo in photos:
+        deadline, reader = (
+            run.Deadline(self.pipeline, len(photos)),
+            ReadAhead(photos, threads=self.threads, prepare=self.pipeline.prepare if self.threads else Canvases),
+        )
+        for _ in photos:
             deadline.next_photo()
-            self.output.add(run.predict(self.pipeline, 1, photo, len(photos), deadline))
+            self.output.add(run.predict(self.pipeline, 1, reader, deadline))
             deadline.photo_done()
+        reader.close()
+
+    def in_turn(self, photos: Sequence[Path]) -> None:
+        """The same, one thing after the other."""
+        threads, self.threads = self.threads, 0
+        with patch.object(pipeline, "one_ahead", iter):
+            self(photos)
+        self.threads = threads
 
     def boxes_on(self, photos: Sequence[Path]) -> int:
         """How many boxes it names on all photos together."""
-        return sum(len(merge(self.pipeline.detect(run.read_photo(photo)), self.pipeline.ensemble)) for photo in photos)
+        return sum(len(merge(self.pipeline.detect(read_photo(photo)), self.pipeline.ensemble)) for photo in photos)
 
 
 class Floor:
@@ -144,17 +162,17 @@ class Peer:
 def turns(ways: dict[str, Callable[[Sequence[Path]], None]], photos: Sequence[Path], rounds: int) -> dict[str, list[float]]:
     """Seconds of each way on all photos in each of `rounds` rounds, after one round that does not count.
 
-    In a round the ways take turns photo by photo, in an order drawn anew each time: a slow moment of the machine, and what one
-    way's idle threads take from the next, meet all alike.
+    In a round the ways take turns, BLOCK photos each, in an order drawn anew each time: a slow moment of the machine, and what
+    one way's idle threads take from the next, meet all alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     order, rng = list(ways), np.random.default_rng(0)
     for k in range(rounds + 1):
         spent = dict.fromkeys(ways, 0.0)
-        for photo in photos:
+        for start in range(0, len(photos), BLOCK):
             for name in rng.permutation(order).tolist():
                 started = time.perf_counter()
-                ways[name]([photo])
+                ways[name](photos[start : start + BLOCK])
                 spent[name] += time.perf_counter() - started
         for name in ways if k else ():
             seconds[name].append(spent[name])
@@ -162,12 +180,13 @@ def turns(ways: dict[str, Callable[[Sequence[Path]], None]], photos: Sequence[Pa
 
 
 def measure(runs: Path, photos: Sequence[Path], size: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of ours, floor and peer by round, and the boxes a photo that ours and peer named."""
+    """Seconds of each way by round, and the boxes a photo that ours and peer named."""
     ensemble = timed_ensemble(runs, size)
     with tempfile.TemporaryDirectory() as name:
         ours, peer = Ours(runs, ensemble, Path(name)), Peer(runs, ensemble, size, Path(name))
         cv2.setNumThreads(cv2.getNumberOfCPUs())  # ultralytics has set it to 0
-        seconds = turns({"ours": ours, "floor": Floor(ours, photos), "peer": peer}, photos, rounds)
+        ways = {"ours": ours, "in turn": ours.in_turn, "floor": Floor(ours, photos), "peer": peer}
+        seconds = turns(ways, photos, rounds)
         ours.output.close()
         return seconds, {"ours": ours.boxes_on(photos) / len(photos), "peer": peer.boxes / len(photos) / (rounds + 1)}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion.boxes import Detections
-from fusion.ensemble import ClassifierMember, Ensemble
-from fusion.models import Model
-from fusion.pipeline import mean, merge, run_classifier, run_detector
+from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
+from fusion.models import Model, mean
+from fusion.pipeline import merge, run_classifier, run_detector
 from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
 from photos.score import Truth
@@ -52,6 +52,23 @@ class Evidence:
     def truth(self) -> Truth:
         """The annotations, as the score wants them."""
         return Truth.of(self.photo)
+
+
+def withheld(evidence: Sequence[Evidence], floors: Sequence[float]) -> list[Evidence]:
+    """The evidence as `Pipeline` has it under `Ensemble.naming_floor`, here one for each photo: unnamed boxes have rows of NaN.
+
+    No model is run again, since a crop's probabilities do not depend on which other crops are named.
+    """
+    return [_withheld(e, floor) for e, floor in zip(evidence, floors, strict=True)]
+
+
+def _withheld(e: Evidence, floor: float) -> Evidence:
+    if e.probabilities is None or floor <= 0:
+        return e
+    probabilities = np.full_like(e.probabilities, np.nan)  # (N, C)
+    rows = boxes_to_name(e.merged.scores, floor)
+    probabilities[rows] = e.probabilities[rows]
+    return replace(e, probabilities=probabilities)
 
 
 @dataclass(frozen=True)

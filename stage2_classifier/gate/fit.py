@@ -1,12 +1,14 @@
-"""Fit the gate, and the scores to cut at, on the valid part of a run folder's folds; write R/ensemble.json.
+"""Fit the gate, which boxes are named, and the scores to cut at, on the valid part of the folds; write R/ensemble.json.
 
-    python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--merging keep|auto] [--seed 0]
+    python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--merging keep|auto]
+                                     [--naming-floor F] [--seed 0]
 
 Without --classifiers the gate is fitted to the ensemble that R/ensemble.json holds, if there is one: a searched or hand-made
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
 finds boxes, R/all, if there is one, gives evidence, the classifiers name. With --merging auto the default ensemble's way of
 merging boxes is chosen on valid too (`merging_choice`). Raw outputs are cached in R/raw, so that a second run takes seconds.
-run.py decides by the gate, and cuts nowhere; the scores to cut at (`operating_points`) are for those who look at predictions.
+run.py decides by the gate, shows its classifiers no box below the naming floor (`naming_floor`), and cuts nowhere; the scores
+to cut at (`operating_points`) are for those who look at predictions.
 """
 
 from collections.abc import Sequence
@@ -38,6 +40,7 @@ from stage2_classifier.gate.ensemble import (
 from stage2_classifier.gate.evidence import Evidence, named
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
 from stage2_classifier.gate.merging_choice import in_words as merging_in_words
+from stage2_classifier.gate.naming_floor import NamingChoice, fit_naming_floor
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
@@ -57,17 +60,29 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--classifiers", nargs="+", help="folders in R; of several, the mean names; asks for the default ensemble")
     auto = "auto: the default ensemble, with the way of merging boxes that is best on valid, if that is shown"
     p.add_argument("--merging", choices=MERGING, default="keep", help=auto)
+    p.add_argument("--naming-floor", type=float, metavar="F", help="boxes below this objectness are not named; default: fitted")
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap and the cross-fitting")
     args = p.parse_args(argv)
-    fit_gate(args.data, args.runs, args.classifiers, args.seed, args.merging == "auto")
+    if args.naming_floor is not None and not 0 <= args.naming_floor < np.inf:
+        raise ValueError(
+            f"--naming-floor: got {args.naming_floor}, must be 0 (every box is named) or more; without it, it is fitted"
+        )
+    fit_gate(args.data, args.runs, args.classifiers, args.seed, args.merging == "auto", args.naming_floor)
 
 
 def fit_gate(
-    data: Path, runs: Path, classifiers: Sequence[str] | None = None, seed: int = 0, chooses_merging: bool = False
+    data: Path,
+    runs: Path,
+    classifiers: Sequence[str] | None = None,
+    seed: int = 0,
+    chooses_merging: bool = False,
+    naming_floor: float | None = None,
 ) -> Choice:
-    """Choose the gate and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into RUNS/gate.json.
+    """Choose the gate, the naming floor and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into
+    RUNS/gate.json.
 
-    With `chooses_merging` the default ensemble is asked for, and how it merges boxes is chosen first.
+    With `chooses_merging` the default ensemble is asked for, and how it merges boxes is chosen first. `naming_floor` takes the
+    place of the fitted one.
     """
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
@@ -83,13 +98,22 @@ def fit_gate(
     scenes = scenes_of(valid, parts)
     choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_fits)
     say(f"gate: {in_words(choice)}")
-    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed))
+    naming = fit_naming_floor(valid, choice, scenes, np.random.default_rng(seed), naming_floor)
+    say(f"gate: names: {naming}")
+    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), naming.floor)
     tell(floors)
-    write_ensemble(runs, replace(ensemble, gate=choice.gate, made_from=made_from, min_scores=floors.min_scores))
-    why = asdict(choice) | {"operating_points": asdict(floors), "merging": why_merging and asdict(why_merging)}
-    record.write_json(runs / "gate.json", why)
-    note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores)
+    fitted = {"gate": choice.gate, "min_scores": floors.min_scores, "naming_floor": naming.floor}
+    write_ensemble(runs, replace(ensemble, made_from=made_from, **fitted))
+    record.write_json(runs / "gate.json", reasons(choice, naming, floors, why_merging))
+    note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
+                naming=naming)  # fmt: skip
     return choice
+
+
+def reasons(choice: Choice, naming: NamingChoice, floors: OperatingPoints, merging: MergingChoice | None) -> dict[str, object]:
+    """What gate.json tells: why the fitted numbers of ensemble.json are what they are."""
+    beside = {"naming": asdict(naming), "operating_points": asdict(floors), "merging": merging and asdict(merging)}
+    return asdict(choice) | beside
 
 
 def with_chosen_merging(

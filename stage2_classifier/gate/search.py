@@ -193,8 +193,8 @@ def apply(runs: Path, chosen: Ensemble) -> None:
         raise ValueError(f"--apply: {path} finds boxes with other detectors than those that were searched; give them all")
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
-    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={})))
-    say(f"wrote {path}; its gate was fitted on other boxes, and has no scores to cut at: hylle gate fits both again")
+    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0)))
+    say(f"wrote {path}; its gate was fitted on other boxes, with no naming floor or scores to cut at: hylle gate fits all anew")
 
 
 def _with_chosen_views(member: Member, chosen: Member | None) -> Member:

@@ -37,7 +37,7 @@ def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
 
 
 def test_little_time_means_fewer_folds_then_a_smaller_canvas() -> None:
-    plans = [lay_out(CONTEST, SPEEDS, Wishes(), minutes * 60).procedure for minutes in (900, 200, 90, 25)]
+    plans = [lay_out(CONTEST, SPEEDS, Wishes(), minutes * 60).procedure for minutes in (900, 200, 50, 12)]
     assert [plan.folds for plan in plans] == [5, 3, 2, 2]
     assert [plan.detector.size for plan in plans[:3]] == [canvases(CONTEST)[0]] * 3
     assert plans[3].detector.size < plans[2].detector.size

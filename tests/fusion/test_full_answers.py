@@ -57,16 +57,16 @@ def test_the_detections_are_those_of_the_whole_output(max_det: int, photo: np.nd
 
 
 @pytest.mark.parametrize(
-    ("max_det", "conf", "told"),
+    ("kept", "conf", "told"),
     [
-        pytest.param(5, 0.001, 1, id="50 of 1024 candidates, all of which count"),
-        pytest.param(5, 0.999, 0, id="the last of the 50 does not count"),
-        pytest.param(300, 0.001, 0, id="all candidates fit"),
+        pytest.param(300, 0.001, 1, id="50 of 1024 candidates, all of which count"),
+        pytest.param(20, 0.001, 0, id="as many boxes are left as are wanted"),
+        pytest.param(300, 0.999, 0, id="the last of the 50 does not count"),
     ],
 )
 def test_a_list_whose_last_candidate_counts_is_counted(
-    max_det: int, conf: float, told: int, photo: np.ndarray, tmp_path: Path
+    kept: int, conf: float, told: int, photo: np.ndarray, tmp_path: Path
 ) -> None:
-    model = detector(tmp_path, max_det)
-    run_detector(model, Member(file="m.onnx", views=[{"size": 256}], conf=conf), photo)
+    model = detector(tmp_path, 5)
+    run_detector(model, Member(file="m.onnx", views=[{"size": 256}], conf=conf, max_det=kept), photo)
     assert model.full_answers == told

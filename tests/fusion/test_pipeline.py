@@ -11,8 +11,10 @@ from constant_models import CANDIDATES, CATEGORIES, save_model
 
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member, parse
+from fusion.gate import decide
 from fusion.models import Model
 from fusion.pipeline import Pipeline, load, merge, run_detector
+from stage2_classifier.gate.evidence import Evidence, withheld
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
@@ -29,6 +31,75 @@ def test_a_photo_gives_the_contests_rows_best_first(runs: Path) -> None:
     assert [row["category_id"] for row in rows] == [3, 3]  # the classifier is sure of the second category, whose id is 3
     assert [row["score"] for row in rows] == pytest.approx([0.9, 0.6], abs=1e-6)
     assert rows[0]["bbox"] == pytest.approx([8, 16, 16, 32], abs=1e-3)
+
+
+def with_values(runs: Path, **values: object) -> Path:
+    """The run folder with these fields of ensemble.json."""
+    path = runs / "ensemble.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return runs
+
+
+def counted_crops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collects how many crops each call of the classifier gets from now on."""
+    plain, crops = Model.__call__, []
+
+    def counting(self: Model, canvases: np.ndarray, output: str = "") -> np.ndarray:
+        crops.extend([len(canvases)] if self.path.parent.name == "shelf" else [])
+        return plain(self, canvases, output)
+
+    monkeypatch.setattr(Model, "__call__", counting)
+    return crops
+
+
+@pytest.mark.parametrize(
+    ("floor", "ids", "crops"),
+    [
+        pytest.param(0.0, [3, 3], 2, id="both named"),
+        pytest.param(0.7, [3, 40], 1, id="the fainter box keeps the detector's name"),
+        pytest.param(1.01, [7, 40], 0, id="none named"),
+    ],
+)
+def test_boxes_below_the_naming_floor_get_no_crop(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, floor: float, ids: list[int], crops: int
+) -> None:
+    calls = counted_crops(monkeypatch)
+    rows = load(with_values(runs, naming_floor=floor))(PHOTO)
+    assert sum(calls) == crops
+    assert [row["category_id"] for row in rows] == ids
+    assert [row["score"] for row in rows] == pytest.approx([0.9, 0.6], abs=1e-6)
+
+
+def test_decisions_of_the_pipeline_are_those_of_withheld_evidence(runs: Path) -> None:
+    """What the floor is fitted by is what is judged: the same rows from the saved arrays, with names withheld."""
+    pipeline = load(with_values(runs, naming_floor=0.7, gate={"policy": "product", "name_exponent": 0.5, "further": 2}))
+    merged = merge(pipeline.detect(PHOTO), pipeline.ensemble)
+    everything = pipeline.classify(PHOTO, merged.boxes)
+    (e,) = withheld([Evidence(None, merged, everything)], [0.7])
+    assert np.isnan(e.probabilities[merged.scores < 0.7]).all() and not np.isnan(e.probabilities[merged.scores >= 0.7]).any()
+    assert pipeline(PHOTO) == pipeline.rows(decide(e.merged, e.probabilities, pipeline.ensemble.gate, pipeline.ensemble.most))
+
+
+@pytest.mark.parametrize(("share", "crops"), [(0.5, 1), (0.25, 1), (1.0, 2)])
+def test_the_deadline_lowers_how_many_are_named_the_best_first(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, share: float, crops: int
+) -> None:
+    calls, pipeline = counted_crops(monkeypatch), load(runs)
+    pipeline.naming_share = share
+    rows = pipeline(PHOTO)
+    assert sum(calls) == crops and rows[0]["category_id"] == 3 and (rows[1]["category_id"] == 3) is (crops == 2)
+
+
+def test_without_a_class_aware_detector_an_unnamed_box_still_counts(runs: Path) -> None:
+    detectors = json.loads((runs / "ensemble.json").read_text())["detectors"][:1]
+    gate = {"policy": "raw", "name_exponent": 1.0, "further": 2}
+    rows = load(with_values(runs, detectors=detectors, naming_floor=0.7, gate=gate))(PHOTO)
+    by_box = {row["bbox"][0]: [own for own in rows if own["bbox"] == row["bbox"]] for row in rows}
+    named, unnamed = (by_box[x] for x in sorted(by_box, key=lambda x: -len(by_box[x])))
+    assert len(named) == 3 and [(row["category_id"], row["score"]) for row in unnamed] == [
+        (7, pytest.approx(0.6 / 3, abs=1e-6))
+    ]
+    assert rows[0] == named[0]
 
 
 def namers(runs: Path, *models: tuple[str, list[float], dict[str, Any]]) -> Path:

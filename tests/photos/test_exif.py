@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from experiments.performance.exif_photos import labelled, product_box, shows_product, stored_picture
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.pipeline import Pipeline
+from fusion.reading import read_photo
 from photos.data import DataError, read
 from photos.exif import convention, refuse_other, summary, turned_photos
 from photos.folds import split
@@ -22,7 +23,7 @@ from submission.predictions import sizes_of, violations
 def test_sizes_that_boxes_must_lie_in_are_those_of_the_pixels_that_run_reads(tmp_path: Path, orientation: int) -> None:
     (photo,) = labelled(tmp_path, [(orientation, "landscape", "stored")]).photos
     for rule in ("stored", "turned"):
-        height, width = run.read_photo(photo.path, rule).shape[:2]
+        height, width = read_photo(photo.path, rule).shape[:2]
         assert sizes_of(photo.path.parent, rule) == {0: (width, height)}
 
 
@@ -75,7 +76,7 @@ def test_orientation_from_the_header(tmp_path: Path, order: str, value: int) -> 
 def test_damaged_exif_does_not_turn_a_photo(tmp_path: Path) -> None:
     stored_picture((64, 40)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert read_header(tmp_path / "a.jpg") == Header(64, 40, 1)
-    assert run.read_photo(tmp_path / "a.jpg", "turned").shape == (40, 64, 3)
+    assert read_photo(tmp_path / "a.jpg", "turned").shape == (40, 64, 3)
 
 
 def test_folds_tells_how_many_photos_exif_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,8 +110,8 @@ def test_run_reads_every_kind_of_photo_as_training_does(tmp_path: Path, kind: st
     stored_picture((64, 40)).save(path, exif=exif, **how)
     header = read_header(path)
     for rule, size in (("stored", (header.width, header.height)), ("turned", header.turned())):
-        np.testing.assert_array_equal(run.read_photo(path, rule), read_image(path, *size))
+        np.testing.assert_array_equal(read_photo(path, rule), read_image(path, *size))
     with Image.open(path) as file:
         shown = ImageOps.exif_transpose(file).convert("RGB")
     if orientation >= 5:  # elsewhere the stored pixels are meant
-        assert shows_product(run.read_photo(path, "turned"), product_box(np.asarray(shown)))
+        assert shows_product(read_photo(path, "turned"), product_box(np.asarray(shown)))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusion.reading import read_photo
 from photos.data import DataError, read_image
 from photos.photo_file import find_photo, is_cut_off, read_header
-from submission import run
 from submission.predictions import sizes_of
 
 WIDTH, HEIGHT = 48, 32
@@ -97,7 +97,7 @@ def test_one_limit_of_pixels_for_checks_training_and_judgment(tmp_path: Path) ->
         with pytest.raises(DataError, match=r"img_2.jpg: the photo is 20000x15000 pixels, need at most 250 megapixels"):
             read(large)
     with pytest.raises(ValueError, match="got 20000 x 15000 pixels, need at most 250 megapixels"):
-        run.read_photo(large)
+        read_photo(large)
     assert sizes_of(tmp_path) == {1: (16320, 12240), 2: None}
 
 

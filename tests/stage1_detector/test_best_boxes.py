@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from stage1_detector.best_boxes import hands_back_best, how_many, keep_best
+from stage1_detector.best_boxes import disagreement, hands_back_best, how_many, keep_best
 
 
 def graph(rows: int, apart: bool) -> onnx.ModelProto:
@@ -85,3 +85,35 @@ def test_numbers_that_are_not_finite_are_handed_back_and_so_counted(row: int, va
 
 def test_more_are_kept_where_canvases_have_many() -> None:
     assert how_many(300, [10]) == 3000 < how_many(300, [10, 1600])
+
+
+@pytest.mark.parametrize("classes", [1, 8])
+@pytest.mark.parametrize(("low", "high"), [(-9, -3), (-9, 3), (5, 12)], ids=["faint", "spread", "near one"])
+def test_candidates_that_nearly_tie_are_no_disagreement(low: float, high: float, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    boxes, logits = rng.random((1, 4, 33600)), rng.uniform(low, high, (1, classes, 33600))
+    given = {"images": np.concatenate([boxes, logits], 1).astype(np.float32)}
+    whole, smaller = graph(4 + classes, apart=True), graph(4 + classes, apart=True)
+    keep_best(smaller, 3500)
+    everything, best = (onnxruntime.InferenceSession(m.SerializeToString()).run(None, given)[0][0] for m in (whole, smaller))
+    order = np.argsort(-everything[4:].max(0), kind="stable")[:3500]
+    assert not np.array_equal(everything[:, order], best)  # some rank otherwise, or round otherwise
+    assert disagreement(everything, best) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        pytest.param([[1, 1, 2, 2, 0.9], [3, 3, 4, 4, 0.5]], 0.0, id="the best"),
+        pytest.param([[3, 3, 4, 4, 0.5], [1, 1, 2, 2, 0.9]], 0.0, id="in another order"),
+        pytest.param([[1, 1, 2, 2, 0.9], [5, 5, 6, 6, 0.2]], 0.3, id="one that is not among them"),
+        pytest.param([[1, 1, 2, 2, 0.5], [3, 3, 4, 4, 0.9]], 0.4, id="scores of each other"),
+        pytest.param([[1, 1, 2, 2, 0.9], [7, 7, 8, 8, 0.5]], np.inf, id="a box that is nowhere"),
+        pytest.param([[1, 1, 2, 2, 0.9]] * 4, np.inf, id="more than there are"),
+        pytest.param(np.zeros((0, 5)), 0.0, id="none"),
+    ],
+)
+def test_what_differs_is_found(best: list, expected: float) -> None:
+    everything = np.array([[5, 5, 6, 6, 0.2], [1, 1, 2, 2, 0.9], [3, 3, 4, 4, 0.5]], np.float32).T
+    given = np.array(best, np.float32).reshape(-1, 5).T
+    assert disagreement(everything, given) == pytest.approx(expected, abs=1e-6)

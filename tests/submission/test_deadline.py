@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from constant_models import CANDIDATES, CATEGORIES, save_model
 from PIL import Image
 
 from fusion import models
-from fusion.ensemble import ClassifierMember, Ensemble, Member, Part, parse, parts_of
+from fusion.ensemble import ClassifierMember, Ensemble, Member, Part, Plan, parse, parts_of, plans_of
 from submission import run
 
 VIEWS = [{"size": 64}, {"size": 64, "flip": True}, {"size": 96}]
@@ -65,20 +66,26 @@ def test_an_ensemble_that_could_only_find_nothing_is_refused(change: dict[str, o
 class Simulated:
     """A pipeline and a clock without models: each part takes the seconds that `cost(photo, part)` says."""
 
-    def __init__(self, budget: float, cost: object) -> None:
+    def __init__(self, budget: float, cost: object, reading: object = lambda photo: 0.0) -> None:
+        """`reading`: seconds that a thread needs for a photo, beside the work on those before."""
+        self.reading = reading
         self.ensemble = ensemble(time_budget_s=budget)
         self.parts, self.needed = parts_of(self.ensemble)
-        self.cost, self.now, self.spent = cost, run.STARTED, {}
+        self.cost, self.now, self.spent, self.naming_share, self.shares = cost, run.STARTED, {}, 1.0, []
 
     def run(self, photos: int) -> list[list[Part]]:
         """The parts done on each photo that is covered."""
-        deadline, done = run.Deadline(self, photos, lambda: self.now), []
+        deadline, done, read = run.Deadline(self, photos, lambda: self.now), [], self.now
         for photo in range(photos):
             if not deadline.next_photo():
                 continue
+            read += self.reading(photo)
+            self.now = max(self.now, read)  # wait for the thread
+            deadline.photo_read(self.reading(photo))
             done.append([])
+            self.shares.append(self.naming_share)
             for part in (part for part in self.parts if deadline.allows(part)):
-                self.spent[part] = self.cost(photo, part)
+                self.spent[part] = self.cost(photo, part) * (self.naming_share if part.kind == "classifiers" else 1.0)
                 self.now += self.spent[part]
                 done[-1].append(part)
             self.now += 0.01
@@ -93,6 +100,34 @@ class Simulated:
 def test_with_time_enough_everything_is_done_on_every_photo() -> None:
     simulated = Simulated(1000, lambda photo, part: 1.0)
     assert [len(parts) for parts in simulated.run(50)] == [6] * 50
+
+
+def test_work_that_hides_behind_reading_costs_nothing() -> None:
+    """Reading takes 1 s a photo, all parts together 0.6 s beside it: there is nothing to shed."""
+    simulated = Simulated(68, lambda photo, part: 0.1, reading=lambda photo: 1.0)
+    assert [len(parts) for parts in simulated.run(60)] == [6] * 60
+    assert simulated.seconds < 61
+
+
+def test_shedding_does_not_make_a_photo_quicker_than_its_reading() -> None:
+    """Reading 1 s, parts 0.5 s each: 60 photos fit into 75 s with two parts each, as with one; never with three."""
+    simulated = Simulated(75, lambda photo, part: 0.5, reading=lambda photo: 1.0)
+    done = simulated.run(60)
+    assert len(done) == 60 and simulated.seconds < 75
+    assert sum(len(parts) for parts in done) >= 2 * 60 - 15
+
+
+def test_time_is_told_apart_by_part_and_adds_up() -> None:
+    simulated = Simulated(1000, lambda photo, part: 0.1, reading=lambda photo: 1.0)
+    deadline = run.Deadline(simulated, 1, lambda: simulated.now)
+    deadline.next_photo()
+    simulated.now += 1.0
+    deadline.photo_read(1.0)
+    simulated.spent = {ONE: 0.4}
+    simulated.now += 0.5
+    deadline.photo_done()
+    assert deadline.total == {"one.onnx view 1": pytest.approx(0.4), "rest": pytest.approx(1.1)}  # what was waited is rest
+    assert deadline.expected == {ONE: pytest.approx(0.4), "rest": pytest.approx(0.1), "reading": 1.0}
 
 
 def test_no_photos_take_no_time() -> None:
@@ -110,11 +145,16 @@ def test_a_slow_part_is_shed_and_every_photo_covered(slow: Part, since: int) -> 
 
 def test_any_costs_end_within_the_budget_with_every_photo_covered() -> None:
     rng, parts = np.random.default_rng(0), parts_of(ensemble())[0]
-    for _ in range(200):
+    for trial in range(200):
         photos, mean = int(rng.integers(10, 100)), rng.gamma(1.0, 0.3, len(parts))
         costs = mean * rng.uniform(0.8, 1.2, (photos, len(parts)))
-        budget = 1.3 * photos * (mean[0] + 0.01) + 1.2 * mean.sum()  # noise, and one try of what nobody has measured
-        simulated = Simulated(budget, lambda photo, part, costs=costs: float(costs[photo, parts.index(part)]))
+        reading = rng.uniform(0.0, 2.0) * (trial % 2) * mean.mean()  # beside the parts, in every other trial
+        budget = 1.3 * photos * max(mean[0] + 0.01, reading) + 1.2 * mean.sum()  # noise, one try of what nobody has measured
+        simulated = Simulated(
+            budget,
+            lambda photo, part, costs=costs: float(costs[photo, parts.index(part)]),
+            lambda photo, reading=reading: reading,
+        )
         assert len(simulated.run(photos)) == photos
         assert simulated.seconds < budget * 1.02
 
@@ -125,6 +165,52 @@ def test_time_to_spare_is_used() -> None:
     done = simulated.run(60)  # 30 s for one part each, 180 s for all
     assert len(done) == 60
     assert 54 < simulated.seconds < 61
+
+
+def test_fewer_boxes_are_named_before_a_model_is_left_out() -> None:
+    """50 photos of 2.8 s in 100 s: without further views 2.5 s, of which the classifier has 2; with half the boxes 1.5 s."""
+    seconds = {SHELF: 2.0, ONE: 0.3, AWARE: 0.2, MIRRORED: 0.1, FLIPPED: 0.1, LARGER: 0.1}
+    simulated = Simulated(100, lambda photo, part: seconds[part])
+    deadline = run.Deadline(simulated, 50, lambda: simulated.now)
+    deadline.expected, deadline.last = dict(seconds), dict(seconds)
+    assert deadline.next_photo()
+    assert deadline.plan == (3, 0.5) and simulated.naming_share == 0.5
+    assert all(deadline.allows(part) for part in (ONE, SHELF, AWARE)) and not deadline.allows(MIRRORED)
+    deadline.photo_done()
+    assert deadline.less_named == 1
+
+
+def test_with_fewer_boxes_named_every_photo_is_covered_in_time() -> None:
+    """Names are all that is dear: 50 photos of 2.4 s in 60 s."""
+    simulated = Simulated(60, lambda photo, part: 2.0 if part == SHELF else 0.08)
+    done = simulated.run(50)
+    assert len(done) == 50 and 45 < simulated.seconds < 61
+    assert sum(SHELF in parts for parts in done) > 40 and 0.25 in simulated.shares
+
+
+def test_a_classifier_that_is_not_needed_in_full_is_expected_to_take_its_whole_time_again() -> None:
+    """Time measured on a quarter of the boxes counts fourfold, or the next photo would be planned as if names were cheap."""
+    simulated = Simulated(1000, lambda photo, part: 1.0)
+    deadline = run.Deadline(simulated, 2, lambda: simulated.now)
+    deadline.next_photo()
+    deadline.plan = Plan(6, 0.25)
+    simulated.spent = {ONE: 1.0, SHELF: 0.25}
+    deadline.photo_done()
+    assert deadline.expected[SHELF] == deadline.last[SHELF] == 1.0 and deadline.expected[ONE] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "plans"),
+    [
+        pytest.param(
+            {}, [(6, 1), (5, 1), (4, 1), *((n, share) for n in (3, 2, 1) for share in (1, 0.5, 0.25))], id="as by default"
+        ),
+        pytest.param({"shed": []}, [(6, 1), (6, 0.5), (6, 0.25)], id="no part may be left out"),
+        pytest.param({"classifiers": []}, [(4, 1), (3, 1), (2, 1), (1, 1)], id="no classifier"),
+    ],
+)
+def test_plans_for_less_and_less_time(values: dict[str, object], plans: list[tuple[int, float]]) -> None:
+    assert plans_of(replace(ensemble(), **values)) == plans
 
 
 def test_one_slow_moment_does_not_shed_a_part_for_good() -> None:

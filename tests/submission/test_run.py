@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from place import Place
 
-from fusion import models
+from fusion import models, reading
 from fusion.pipeline import load
+from fusion.reading import ReadAhead, read_photo
 from submission import build, run
 
 JUDGE = str(Path(build.__file__).parent.parent / ".judge" / "bin" / "python")
@@ -84,6 +85,31 @@ def test_broken_photos_cost_only_themselves(
     np.testing.assert_allclose([row["bbox"] for row in found], boxes, atol=1e-3)
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError, RuntimeError])
+def test_a_reading_thread_that_dies_costs_its_photo(
+    unpacked: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    for number in range(6):
+        _photo(tmp_path / "photos" / f"{number}.jpg", width=64 + number)
+    plain = reading.decode_photo
+
+    def decode_photo(data: bytes, exif: str) -> object:
+        image = plain(data, exif)
+        if image.shape[1] == 67:
+            raise error
+        return image
+
+    monkeypatch.setattr(reading, "decode_photo", decode_photo)
+    monkeypatch.setattr(run, "__file__", str(unpacked / "run.py"))
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1, 2, 4, 5}
+    assert [note for note in caplog.messages if "no predictions" in note] == [f"3.jpg: no predictions: {error()!r}"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("python", [pytest.param(sys.executable, id="ours"), pytest.param(JUDGE, id="the judge's")])
 def test_the_judges_call_equals_the_pipeline_in_the_repository(unpacked: Path, tmp_path: Path, python: str) -> None:
@@ -96,7 +122,7 @@ def test_the_judges_call_equals_the_pipeline_in_the_repository(unpacked: Path, t
     assert all(f"{name}: no predictions: " in done.stderr for name in BROKEN)
     pipeline = load(unpacked)
     good = {7: "img_00007.JPEG", 42: "img_00042.jpg", 5: "img_5.jpg"}
-    rows = {number: pipeline(run.read_photo(tmp_path / "photos" / name)) for number, name in good.items()}
+    rows = {number: pipeline(read_photo(tmp_path / "photos" / name)) for number, name in good.items()}
     found = json.loads((tmp_path / "out.json").read_text())
     assert sorted(found, key=lambda row: row["image_id"]) == [
         {"image_id": number, **row} for number in sorted(good) for row in rows[number]
@@ -148,7 +174,7 @@ def test_pixels_are_those_stored_whatever_exif_says(tmp_path: Path, orientation:
     _photo(tmp_path / "1.jpg", width=40, height=24, exif=exif)
     with Image.open(tmp_path / "1.jpg") as photo:
         stored = np.asarray(photo).astype(int)
-    image = run.read_photo(tmp_path / "1.jpg")
+    image = read_photo(tmp_path / "1.jpg")
     assert image.shape == (24, 40, 3)
     assert np.abs(image - stored).max() <= 3  # two decoders; a channel swapped would be off by 190
 
@@ -156,14 +182,14 @@ def test_pixels_are_those_stored_whatever_exif_says(tmp_path: Path, orientation:
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (8, 6)).save(tmp_path / "1.jpg", "JPEG")
-    image = run.read_photo(tmp_path / "1.jpg")
+    image = read_photo(tmp_path / "1.jpg")
     assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
 
 
 def answering(answer: object) -> Callable[..., object]:
     """A pipeline that gives `answer`, or raises it."""
 
-    def pipeline(image: object, photos: int, allows: object, failed: object) -> object:
+    def pipeline(photo: object, photos: int, allows: object, failed: object) -> object:
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -185,8 +211,8 @@ def test_what_fails_costs_its_photo_at_most(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: object, text: str, notes: int
 ) -> None:
     _photo(tmp_path / "1.jpg")
-    deadline = SimpleNamespace(allows=None, failed=None)
-    assert run.predict(answering(answer), 1, tmp_path / "1.jpg", 1, deadline) == text
+    deadline = SimpleNamespace(allows=None, failed=None, photo_read=lambda seconds: None)
+    assert run.predict(answering(answer), 1, ReadAhead([tmp_path / "1.jpg"]), deadline) == text
     assert [record.message.startswith("error: 1.jpg: ") for record in caplog.records] == [True] * notes
 
 

@@ -24,14 +24,14 @@ from stage2_classifier.gate.merging_choice import DEFAULT, MergingChoice, Offer
 
 
 @pytest.fixture
-def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Evidence]], None]:
+def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Fits the gate of a place to evidence that is not from its models; each photo is a scene."""
 
-    def call(evidence: list[Evidence]) -> None:
+    def call(evidence: list[Evidence], naming_floor: float | None = None) -> None:
         monkeypatch.setattr(fit, "gather", lambda *_: evidence)
         monkeypatch.setattr(fit, "scenes_of", lambda *_: np.arange(len(evidence)))
         monkeypatch.setattr(fit, "choose_gate", lambda *_: Choice(Gate("raw"), None, Gate("raw")))  # for speed
-        fit.fit_gate(place.data, place.runs)
+        fit.fit_gate(place.data, place.runs, naming_floor=naming_floor)
 
     return call
 
@@ -50,6 +50,25 @@ def test_floors_are_stored_and_told(
     out = capsys.readouterr().out
     assert all(f"gate: cut for {purpose}: scores of " in out for purpose in floors)
     assert all(f"gate: no cut for {purpose}: " in out for purpose in why["missing"])
+
+
+def test_the_naming_floor_is_stored_and_told_and_a_new_fit_replaces_it(
+    place: Place, fitted: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97)
+    fitted(photos, naming_floor=0.75)
+    share = float(np.mean(np.concatenate([e.merged.scores for e in photos]) < 0.75))
+    assert read_ensemble(place.runs).naming_floor == 0.75
+    assert read_object(place.runs / "gate.json")["naming"] == {"floor": 0.75, "unnamed": share, "loss": None}
+    assert "gate: names: boxes of objectness 0.7500 and more are named; not measured: " in capsys.readouterr().out
+    fitted(photos)
+    assert read_ensemble(place.runs).naming_floor == 0
+
+
+@pytest.mark.parametrize("floor", ["-0.1", "nan", "inf"])
+def test_a_naming_floor_that_is_none_is_refused(place: Place, capsys: pytest.CaptureFixture[str], floor: str) -> None:
+    assert fit.main(["--data", str(place.data), "--runs", str(place.runs), "--naming-floor", floor]) == 2
+    assert "--naming-floor: got " in capsys.readouterr().err
 
 
 def test_a_new_fit_removes_floors_that_no_longer_hold(place: Place, fitted: Callable) -> None:

@@ -1,0 +1,108 @@
+"""What a run is worth: its score and parts of it, with intervals, and what each way of naming would be worth."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion.models import read_object
+from photos.intervals import Interval, Intervals, interval
+from reporting.charts import Bar, Chart, bars
+from reporting.held_out import HeldOut
+from reporting.verdicts import KINDS
+
+SEED = 0  # of the bootstrap
+WHAT = {
+    "score": "The contest's: 0.7 of what is found and 0.3 of what is named",
+    "det_map50": "Detection mAP@0.5: are the products found, whatever they are called",
+    "cls_map50": "Classification mAP@0.5: are they found under their names, every product counting alike",
+}
+
+
+class Figure(NamedTuple):
+    """One figure: its name, what it means, and its value with the interval."""
+
+    name: str
+    meaning: str
+    interval: Interval
+
+
+class Worth(NamedTuple):
+    """The figures, what their intervals are over, the counts of verdicts, and the score on the set's own test part, if any."""
+
+    figures: list[Figure]
+    resampled: str
+    counts: dict[str, int]
+    test: Interval | None
+
+
+class Ablation(NamedTuple):
+    """Ways of naming compared; `absent` says what there is no such figure of, and which command makes it."""
+
+    chart: Chart | None
+    rows: list[Bar]
+    setting: str
+    absent: list[str]
+
+
+def worth_of(held_out: HeldOut) -> Worth:
+    """The figures of a run: of a fit those that it wrote, else measured now."""
+    groups, resampled = held_out.groups
+    path = held_out.runs / "fitted.json"
+    told = read_object(path) if held_out.folds.settings.pooled and path.is_file() else {}
+    if told:
+        values = told["cross_fitted"]
+        found = Intervals(*(Interval(**values[name]) for name in ("det_map50", "cls_map50", "score")))
+    else:
+        found = interval(held_out.match, groups, np.random.default_rng(SEED))
+    figures = [Figure(name, meaning, figure_of(found, name)) for name, meaning in WHAT.items()]
+    test = told.get("test")
+    counts = {kind: sum(own.counts[kind] for own in held_out.verdicts) for kind in KINDS}
+    return Worth(figures, resampled, counts, None if test is None else Interval(**test["score"]))
+
+
+def figure_of(found: Intervals, name: str) -> Interval:
+    """The figure of this name."""
+    return {"det_map50": found.det_map50, "cls_map50": found.cls_map50, "score": found.score}[name]
+
+
+def ablation_of(runs: Path) -> Ablation:
+    """The variants of RUNS/ablation.json where there is one; else the policies that the gate was chosen among, and oracles."""
+    path = runs / "ablation.json"
+    if path.is_file():
+        rows = [Bar(row["arm"], *triple(row["score"])) for row in read_object(path)["rows"]]
+        return drawn(rows, "photos of the part test, each variant fitted on the part valid", [])
+    gate = read_object(runs / "gate.json") if (runs / "gate.json").is_file() else {}
+    fitted = read_object(runs / "fitted.json") if (runs / "fitted.json").is_file() else {}
+    rows = list(policies(gate, fitted))
+    absent = ["only policies of the gate are compared, without intervals: python -m experiments.ablation compares more"]
+    if not rows:
+        return Ablation(None, [], "", ["no ways of naming were compared: there is no gate.json of hylle gate or hylle fit"])
+    return drawn(rows, "cross-validated on the photos that the gate was fitted to", absent)
+
+
+def policies(gate: Mapping[str, Any], fitted: Mapping[str, Any]) -> Iterator[Bar]:
+    """The policies that the gate was chosen among, and what perfect names and boxes would score."""
+    adopted = gate.get("gate", {}).get("policy")
+    for policy, value in gate.get("scores", {}).items():
+        yield Bar(f"{policy} (adopted)" if policy == adopted else policy, value)
+    for key, name in (("name_oracle", "with perfect names"), ("box_oracle", "with perfect boxes")):
+        if key in fitted:
+            yield Bar(name, fitted[key])
+
+
+def triple(value: Any) -> tuple[float, float | None, float | None]:
+    """Value, low and high of a figure in ablation.json.
+
+    >>> triple([0.5, 0.4, 0.6]), triple(0.5)
+    ((0.5, 0.4, 0.6), (0.5, None, None))
+    """
+    return (value[0], value[1], value[2]) if isinstance(value, list) else (value, None, None)
+
+
+def drawn(rows: list[Bar], setting: str, absent: list[str]) -> Ablation:
+    """The rows with their chart."""
+    best = max(rows, key=lambda row: row.value)
+    alt = f"Bars of the score of {len(rows)} ways of naming; the best is {best.name} with {best.value:.3f}."
+    return Ablation(bars(rows, "score", alt), rows, setting, absent)

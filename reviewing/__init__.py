@@ -1,0 +1,1 @@
+"""A page in the browser: try photos, look at doubtful labels, confirm boxes on photos without labels."""

@@ -1,0 +1,187 @@
+"""Photos without labels: predicted boxes to confirm, the most doubtful photo first; what is confirmed is a COCO data set.
+
+OUT/confirmed.jsonl holds every confirmation; OUT/confirmed is the data set, whole after each: annotations.json and images/.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from photos.data import product_key
+from photos.photo_file import same_name
+from recognition.inputs import Input
+from recognition.tables import Products
+from reviewing.decision_log import DecisionLog
+from reviewing.doubts import checked_bbox
+from reviewing.recognised import Recognised
+from runs import record
+from runs.link import link_or_copy
+
+LOG, SET = "confirmed.jsonl", "confirmed"
+LONGEST_NAME = 200  # chosen: letters
+FAINT = 0.25  # chosen: of the floor; boxes from there on are offered, unconfirmed
+
+
+class Guess(NamedTuple):
+    """What is known of one photo: its size, its boxes for the page, its doubt, or why it cannot be read."""
+
+    size: tuple[int, int] = (0, 0)
+    boxes: list[dict[str, Any]] = []  # noqa: RUF012 (never changed)
+    doubt: float = 0.0
+    problem: str = ""
+
+
+Recognise = Callable[[Input], Recognised]
+
+
+class Labelling:
+    """The photos to label, what was predicted on them, and what is confirmed."""
+
+    def __init__(self, photos: Sequence[Input], products: Products, floor: float, out: Path) -> None:
+        """Raises ValueError where OUT holds confirmations of photos in another folder."""
+        self.photos = {photo.name: photo for photo in photos}
+        self.products, self.floor, self.folder = products, floor, out / SET
+        self.guesses: dict[str, Guess] = {}
+        self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names})
+        self._lock = threading.Lock()
+        self.write()
+
+    # -- what is predicted -------------------------------------------------------------------------------------------------
+
+    def predict(self, recognise: Recognise, is_stopped: Callable[[], bool]) -> None:
+        """Predict all photos, one after the other; one that cannot be read is told in `guesses`, and costs only itself."""
+        for name, photo in self.photos.items():
+            if is_stopped():
+                return
+            if name not in self.guesses:
+                self.guesses[name] = self.guess(recognise, photo)
+
+    def guess(self, recognise: Recognise, photo: Input) -> Guess:
+        """What the models find on a photo."""
+        try:
+            found = recognise(photo)
+        except (ValueError, OSError, MemoryError) as error:
+            return Guess(problem=" ".join(str(error).split()))
+        names = dict(zip(self.products.ids, self.products.names, strict=True))
+        boxes = [
+            {"bbox": box.row["bbox"], "category_id": box.row["category_id"], "name": names[box.row["category_id"]],
+             "guesses": [[self.products.ids[k], self.products.names[k]] for k, _ in box.classifier],
+             "score": box.row["score"], "doubt": round(doubt_of(box.row["score"], self.floor, sureness(box.classifier)), 3)}
+            for box in found.boxes
+            if box.row["score"] >= FAINT * self.floor
+        ]  # fmt: skip
+        return Guess(found.size, boxes, photo_doubt(boxes))
+
+    def queue(self) -> list[dict[str, Any]]:
+        """The photos in the order in which to look at them: predicted and not confirmed ones first, the most doubtful first."""
+        confirmed = self.confirmed
+        rows = [
+            {"name": name, "doubt": round(guess.doubt, 4), "boxes": sum(box["score"] >= self.floor for box in guess.boxes),
+             "problem": guess.problem, "confirmed": name in confirmed}
+            for name, guess in list(self.guesses.items())
+        ]  # fmt: skip
+        return sorted(rows, key=lambda row: (row["confirmed"], bool(row["problem"]), -row["doubt"], row["name"]))
+
+    def photo_as_json(self, name: str) -> dict[str, Any]:
+        """One photo: what was confirmed, else what was predicted. Raises KeyError for one that is not predicted yet."""
+        guess, confirmed = self.guesses[name], self.confirmed.get(name)
+        boxes = guess.boxes if confirmed is None else confirmed["boxes"]
+        return {"name": name, "size": guess.size, "floor": self.floor, "boxes": boxes, "confirmed": confirmed is not None}
+
+    # -- what is confirmed -------------------------------------------------------------------------------------------------
+
+    @property
+    def confirmed(self) -> dict[str, dict[str, Any]]:
+        """The last confirmation of each photo, by its name."""
+        return {row["name"]: row for row in self.log.rows}
+
+    def confirm(self, name: str, boxes: Any) -> None:
+        """Keep the boxes of a photo, on the disk before this returns. Raises KeyError for no such photo, ValueError for others.
+
+        Each of `boxes` has `bbox` and `category_id`, or a new product's `name`.
+        """
+        size = self.guesses[name].size
+        if self.guesses[name].problem or not isinstance(boxes, list):
+            raise ValueError(f"{name}: {self.guesses[name].problem or 'boxes: need a list'}")
+        with self._lock:
+            names = self.names()
+            checked = [self._checked(box, size, names) for box in boxes]
+            self.log.add({"name": name, "size": size, "boxes": checked, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+            self.write()
+
+    @staticmethod
+    def _checked(box: Any, size: tuple[int, int], names: dict[int, str]) -> dict[str, Any]:
+        """The box as it is kept; a new product's name joins `names`."""
+        if not isinstance(box, Mapping):
+            raise ValueError(f"boxes: got {box!r}, need objects with bbox and category_id or name")
+        bbox, name, number = checked_bbox(box.get("bbox"), size), box.get("name"), box.get("category_id")
+        if number not in names:
+            if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
+                raise ValueError(f"name: got {name!r}, need 1 to {LONGEST_NAME} letters")
+            known = {product_key(own): i for i, own in names.items()}
+            number = known.get(product_key(name), max(names, default=-1) + 1)
+            names.setdefault(number, name.strip())
+        return {"bbox": bbox, "category_id": number, "name": names[number]}
+
+    def names(self) -> dict[int, str]:
+        """The name of each category id: the model's products, and the new ones that were confirmed."""
+        known = dict(zip(self.products.ids, self.products.names, strict=True))
+        for row in self.log.rows:
+            known |= {box["category_id"]: box["name"] for box in row["boxes"] if box["category_id"] not in known}
+        return known
+
+    def write(self) -> None:
+        """Write the data set: annotations.json whole, and links to the photos."""
+        confirmed = {name: row for name, row in self.confirmed.items() if name in self.photos}
+        number = {name: i for i, name in enumerate(confirmed, 1)}
+        images = [
+            {"id": number[name], "file_name": name, "width": row["size"][0], "height": row["size"][1]}
+            for name, row in confirmed.items()
+        ]
+        boxes = [(number[name], box) for name, row in confirmed.items() for box in row["boxes"]]
+        annotations = [
+            {"id": i, "image_id": image, "category_id": box["category_id"], "bbox": box["bbox"],
+             "area": round(box["bbox"][2] * box["bbox"][3], 2), "iscrowd": 0}
+            for i, (image, box) in enumerate(boxes, 1)
+        ]  # fmt: skip
+        categories = [{"id": i, "name": name} for i, name in sorted(self.names().items())]
+        for name in confirmed:
+            place = self.folder / "images" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                place.unlink(missing_ok=True)  # a link to a photo that was moved
+                link_or_copy(self.photos[name].path, place)
+        if confirmed:
+            record.write_json(
+                self.folder / "annotations.json", {"images": images, "annotations": annotations, "categories": categories}
+            )
+
+
+def unlabelled(photos: Sequence[Input], labelled: set[str]) -> list[Input]:
+    """The photos that are not among those with labels, by their names."""
+    return [photo for photo in photos if not photo.is_video and same_name(photo.name) not in labelled]
+
+
+def sureness(names: Sequence[tuple[int, float]]) -> float:
+    """How sure the classifier is of its best name; 1 where there is none to doubt."""
+    return names[0][1] if names else 1.0
+
+
+def doubt_of(score: float, floor: float, sure: float) -> float:
+    """How doubtful a box is, in [0, 1]: near the floor whether it counts is doubtful, else its name is.
+
+    >>> round(doubt_of(0.3, 0.3, 1.0), 2), round(doubt_of(0.9, 0.3, 0.8), 2), round(doubt_of(0.0, 0.3, 0.8), 2)
+    (1.0, 0.33, 0.0)
+    """
+    if score <= 0 or floor <= 0:
+        return 0.0 if score <= 0 else 1 - sure
+    near = math.exp(-abs(math.log(score / floor)))
+    return max(near, 1 - sure) if score >= floor else near
+
+
+def photo_doubt(boxes: Sequence[Mapping[str, Any]]) -> float:
+    """The mean doubt of a photo's boxes; 1 where there are none, since every shelf holds something."""
+    return sum(box["doubt"] for box in boxes) / len(boxes) if boxes else 1.0

@@ -1,0 +1,219 @@
+"""A page in the browser to try photos, look at doubtful labels one by one, and confirm boxes on photos without labels.
+
+    python -m reviewing.review R [--data D] [--photos PHOTOS ...] [--port 8000] [--out R/review]
+
+R is a run folder with ensemble.json, a submission zip, or `starter`. The server
+listens on this machine only and asks nobody else.
+"""
+
+import secrets
+import socket
+import tempfile
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runs.command import Parser, run, say
+
+if TYPE_CHECKING:
+    from recognition.prediction_run import Job
+    from reviewing.server import Desk
+
+PORT = 8000  # taken: the usual port of a server on one's own machine
+CONNECTIONS = 100  # chosen: at once; more are answered 503
+TOKEN_BYTES = 16  # chosen: 128 bits
+
+
+def main(argv: list[str] | None = None, prog: str = "python -m reviewing.review") -> int:
+    """The command; returns its exit code."""
+    return run(body, argv, prog)
+
+
+def parser(prog: str) -> Parser:
+    """The command's arguments."""
+    p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
+    p.add_argument("model", metavar="R", help="a run folder, a submission zip, or starter: boxes without names")
+    p.add_argument("--data", type=Path, metavar="D", help="the labelled set: its doubtful labels, its photos without boxes")
+    p.add_argument("--proposals", type=Path, metavar="FILE", help="doubtful labels [default R/labels/proposals.json]")
+    p.add_argument("--studio", type=Path, help="studio photos [default those in D]")
+    p.add_argument("--photos", nargs="+", default=[], metavar="PHOTOS", help="photos without labels, to confirm boxes on")
+    p.add_argument("--out", type=Path, help="where decisions are kept [default R/review, or review beside a zip]")
+    p.add_argument("--min-score", type=float, metavar="X", help="where the floor starts [default the floor fitted for F1]")
+    p.add_argument("--host", default="127.0.0.1", help="address to listen on [default 127.0.0.1: this machine only]")
+    p.add_argument("--port", type=int, default=PORT, help=f"port to listen on; 0: any free one [default {PORT}]")
+    p.add_argument("--token", help="what visitors must know where others than this machine can ask [default a new one]")
+    return p
+
+
+def checked(args: Namespace) -> Namespace:
+    """`args`; raises ValueError for what cannot be, and where the extra is not installed."""
+    if args.min_score is not None and not 0 <= args.min_score <= 1:
+        raise ValueError(f"--min-score: got {args.min_score}, must be in [0, 1]")
+    if not 0 <= args.port < 65536:
+        raise ValueError(f"--port: got {args.port}, must be in [0, 65535]")
+    if args.token is not None and len(args.token) < TOKEN_BYTES:
+        raise ValueError(f"--token: got {len(args.token)} letters, need {TOKEN_BYTES} or more; without it one is made")
+    if args.proposals and not args.data:
+        raise ValueError("--proposals: needs --data D, the set that they are about")
+    if args.out and args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out {args.out}: got a file, need a folder")
+    try:
+        import jinja2  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"hylle review: {error.name} is not installed; pip install 'hylle[review]'") from None
+    return args
+
+
+def out_of(args: Namespace) -> Path:
+    """Where decisions are kept."""
+    if args.out:
+        return Path(args.out)
+    model = Path(args.model)
+    return model / "review" if model.is_dir() else Path("review") if args.model == "starter" else model.parent / "review"
+
+
+def body(argv: list[str] | None, prog: str) -> int:
+    """Read the arguments and serve until Ctrl-C. Raises ValueError for what the user can mend."""
+    args = checked(parser(prog).parse_args(argv))
+    with listening(args.host, args.port) as listener, tempfile.TemporaryDirectory() as scratch:
+        from reviewing.access import Access, is_loopback
+
+        desk = desk_for(args, loaded(args, Path(scratch)))
+        token = args.token or ("" if is_loopback(args.host) else secrets.token_urlsafe(TOKEN_BYTES))
+        port = listener.getsockname()[1]
+        if not is_loopback(args.host):
+            say(f"review: anyone who reaches this machine at port {port} and has the token can ask; nothing is encrypted")
+        say(f"review: open http://{shown_host(args.host)}:{port}/{f'?token={token}' if token else ''} (Ctrl-C ends it)")
+        serve(desk, Access(token=token), listener)
+    return 0
+
+
+def shown_host(host: str) -> str:
+    """The host as an address in a browser has it.
+
+    >>> shown_host("::1"), shown_host("0.0.0.0"), shown_host("127.0.0.1")
+    ('[::1]', '127.0.0.1', '127.0.0.1')
+    """
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens. Raises ValueError where it cannot: before models are loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ValueError(f"--host {host} --port {port}: {error.strerror or error}; pass another --port, or 0") from None
+        yield listener
+
+
+def loaded(args: Namespace, scratch: Path) -> "Job":
+    """The model, and the floor that boxes count from."""
+    from recognition import prediction_run, recogniser
+
+    folder = recogniser.model_folder(args.model, scratch)
+    try:
+        model = recogniser.load_recogniser(folder, "turned" if args.model == recogniser.STARTER else None)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(folder), args.model)) from None
+    floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, None)
+    say(f"review: boxes count from score {floor.score:.3f} ({floor.reason})")
+    return prediction_run.Job(model, floor.score, 1.0, True)
+
+
+def desk_for(args: Namespace, job: "Job") -> "Desk":
+    """What the server works with: the model, the doubtful labels and the photos without labels, where there are any."""
+    from reviewing.server import Desk
+    from reviewing.visitors import Bounds, Visitors
+
+    desk, out = Desk(job, Visitors(Bounds())), out_of(args)
+    dataset = None
+    if args.data:
+        from photos.repairs import read_and_tell
+
+        dataset = read_and_tell(args.data)
+    add_doubts(desk, args, dataset, out)
+    add_labelling(desk, args, dataset, out)
+    for tab, note in desk.notes.items():
+        say(f"review: tab {tab}: {note}")
+    return desk
+
+
+def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Path) -> None:
+    """The proposals of `hylle labels`, or a note that says how to get them."""
+    from photos.data import Dataset
+    from reviewing.doubts import Doubts
+
+    proposals = args.proposals or Path(args.model) / "labels" / "proposals.json"
+    if not isinstance(dataset, Dataset):
+        desk.notes["labels"] = "no data set was named; start with: hylle review R --data D"
+    elif not proposals.is_file() and not args.proposals:
+        command = f"hylle labels --data {args.data} --runs {args.model}"
+        desk.notes["labels"] = f"no label was looked at yet; run: {command}, then start again"
+    else:
+        desk.doubts = Doubts(dataset, proposals, out, args.studio)
+        if desk.doubts.log.dropped:
+            say("review: 1 decision was cut off by a kill and is dropped; it had not been answered")
+        decided, total = len(desk.doubts.decided), len(desk.doubts.proposals)
+        say(f"review: {decided} of {total} doubtful labels decided, in {desk.doubts.path}")
+
+
+def add_labelling(desk: "Desk", args: Namespace, dataset: "object | None", out: Path) -> None:
+    """The photos without labels: those that are named, and those of the data set that have no box."""
+    from photos.data import Dataset
+    from recognition.inputs import Input, find_inputs
+    from reviewing.labelling import Labelling
+
+    photos = list[Input]()
+    if args.photos:
+        found = find_inputs(args.photos, out)
+        videos = sum(item.is_video for item in found.items)
+        photos = [item for item in found.items if not item.is_video]
+        for note in (*found.notes, *([f"{videos} videos are left out"] if videos else [])):
+            say(f"review: {note}")
+    elif isinstance(dataset, Dataset):
+        photos = [Input(photo.path, photo.name, False) for photo in dataset.photos if not len(photo.boxes)]
+    if not photos:
+        desk.notes["confirm"] = "no photos without labels; start with: hylle review R --photos FOLDER"
+        return
+    desk.labelling = Labelling(photos, desk.job.products, desk.job.min_score, out)
+    if desk.labelling.log.dropped:
+        say("review: 1 confirmation was cut off by a kill and is dropped; it had not been answered")
+    say(f"review: {len(desk.labelling.confirmed)} of {len(photos)} photos confirmed, in {desk.labelling.folder}")
+
+
+def serve(desk: "Desk", access: "object", listener: socket.socket) -> None:
+    """Answer requests until Ctrl-C; photos without labels are predicted meanwhile."""
+    import uvicorn
+
+    from reviewing.access import Access
+    from reviewing.server import application
+
+    assert isinstance(access, Access)
+    config = uvicorn.Config(
+        application(desk, access), log_level="warning", access_log=False, limit_concurrency=CONNECTIONS, server_header=False,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    stopped = threading.Event()
+    if desk.labelling:
+        task = (desk.recognise_file, stopped.is_set)
+        threading.Thread(target=desk.labelling.predict, args=task, daemon=True).start()
+    try:
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        stopped.set()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

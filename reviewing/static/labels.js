@@ -1,0 +1,93 @@
+// Second tab: doubtful labels one by one.
+
+import { ask, attempt, element, send, tell } from "./server.js";
+import { askName } from "./naming.js";
+import { Viewer } from "./viewer.js";
+
+const get = (id) => document.getElementById(id);
+const NOW = "#e61e1e", THEN = "#1ec83c";
+const SAID = { accept: "accepted", reject: "rejected", rename: "renamed", redraw: "redrawn" };
+
+export async function begin(state) {
+  if (state.notes.labels) {
+    get("labels-note").textContent = state.notes.labels;
+    get("labels-note").hidden = false;
+    return () => {};
+  }
+  let doubts = await ask("/doubts");
+  let at = Math.max(0, doubts.findIndex((doubt) => !doubt.decision));
+  const viewer = new Viewer(get("label-view"), (bbox) => decide({ action: "redraw", bbox }));
+  get("labels-work").hidden = !doubts.length;
+  get("apply").textContent = `hylle labels --data ${state.data} --apply ${state.proposals} --out COPY`;
+
+  // What is proposed, with what the person changed of it; null for a box to delete.
+  function proposed(doubt) {
+    const { bbox, category_id } = doubt.decision || {};
+    const base = doubt.proposed || (bbox || category_id !== undefined ? doubt.current : null);
+    if (!base) return null;
+    const id = category_id ?? base.category_id;
+    return { bbox: bbox || base.bbox, name: state.labels.find((label) => label.id === id)?.name ?? base.name };
+  }
+
+  function show() {
+    const doubt = doubts[at];
+    get("labels-count").textContent = `(${doubts.filter((own) => !own.decision).length})`;
+    if (!doubt) return;
+    const [x, y, side] = doubt.window;
+    const then = proposed(doubt);
+    viewer.show(`/doubts/${doubt.id}/crop.jpg`, [x, y, side, side], `${doubt.file_name}: the label in doubt and its neighbours`);
+    viewer.draw([
+      ...doubt.neighbours.map((box) => ({ bbox: box.bbox, kind: "beside", label: box.name })),
+      ...(doubt.current ? [{ bbox: doubt.current.bbox, stroke: NOW }] : []),
+      ...(then ? [{ bbox: then.bbox, stroke: THEN, kind: "faint" }] : []),
+    ]);
+    get("label-title").textContent = `${at + 1} of ${doubts.length}: ${doubt.kind}, ${doubt.score.toFixed(2)}`;
+    get("label-sides").textContent = `now: ${doubt.current?.name ?? "no box"} → proposed: ${then?.name ?? "no box"}`;
+    get("label-why").textContent = `${doubt.why ?? ""} (${doubt.file_name})`;
+    get("label-decision").textContent = doubt.decision ? SAID[doubt.decision.action] : "";
+    get("references").replaceChildren(...doubt.references.map((reference) => {
+      const pictures = [];
+      if (reference.studio) pictures.push(element("img", { src: `/studio/${reference.category_id}.jpg`, alt: `studio photo of ${reference.name}` }));
+      for (let k = 0; k < reference.examples; k += 1) {
+        const src = `/doubts/${doubt.id}/examples/${reference.category_id}/${k}.jpg`;
+        pictures.push(element("img", { src, alt: `another crop labelled ${reference.name}` }));
+      }
+      const told = reference.studio ? "studio photo, then other crops" : "other crops";
+      return element("figure", { class: "reference" }, element("figcaption", {}, `${reference.name}: ${told} so labelled`), ...pictures);
+    }));
+  }
+
+  const decide = (decision) => attempt(async () => {
+    const doubt = doubts[at];
+    await send(`/doubts/${doubt.id}`, decision);
+    tell("");
+    doubt.decision = decision.action === "undo" ? null : decision;
+    if (["accept", "reject", "rename"].includes(decision.action) && at < doubts.length - 1) at += 1;
+    show();
+  });
+
+  // To accept a box that was drawn anew keeps the drawn box.
+  const kept = () => {
+    const { bbox, category_id } = doubts[at].decision || {};
+    return { ...(bbox && { bbox }), ...(category_id !== undefined && { category_id }) };
+  };
+  const actions = {
+    accept: () => decide({ action: "accept", ...kept() }),
+    reject: () => decide({ action: "reject" }),
+    rename: () => askName(get("label-name"), state.labels, false, "", (name) => name && decide({ action: "rename", ...kept(), category_id: name.category_id })),
+    undo: () => decide({ action: "undo" }),
+    previous: () => { at = Math.max(0, at - 1); show(); },
+    next: () => { at = Math.min(doubts.length - 1, at + 1); show(); },
+  };
+  for (const button of document.querySelectorAll("#tab-labels [data-action]")) {
+    button.addEventListener("click", () => { button.blur(); actions[button.dataset.action](); });
+  }
+  show();
+  const keys = { a: "accept", r: "reject", n: "rename", u: "undo", ArrowLeft: "previous", ArrowRight: "next" };
+  return (event) => {
+    const action = keys[event.key];
+    if (!action || !doubts.length) return;
+    event.preventDefault();
+    actions[action]();
+  };
+}

@@ -1,0 +1,97 @@
+// First tab: a photo in; boxes, evidence, facings and a planogram out.
+
+import { ask, attempt, colour, element, tell } from "./server.js";
+import { Viewer } from "./viewer.js";
+
+const get = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+export function begin(state) {
+  const viewer = new Viewer(get("try-view"));
+  const floor = get("floor");
+  let photo = null;
+  let timer = 0;
+
+  async function upload(file) {
+    if (!file) return;
+    if (file.size > state.limits.bytes) {
+      throw new Error(`${file.name} has ${Math.round(file.size / 1e6)} MB, at most ${state.limits.bytes / 1e6} MB are taken; send a smaller JPEG`);
+    }
+    tell(`looking at ${file.name} …`);
+    const started = performance.now();
+    photo = await ask("/photos", { method: "POST", body: file, headers: { "x-photo-name": encodeURIComponent(file.name) } });
+    get("seconds").textContent = `${((performance.now() - started) / 1000).toFixed(1)} s`;
+    tell(photo.remark);
+    floor.value = state.floor;
+    get("result").hidden = false;
+    get("hover").textContent = "Point at a box, or reach it with the Tab key, to see why it has its name.";
+    viewer.show(`/photos/${photo.id}/shown.jpg`, [0, 0, photo.shelf.width, photo.shelf.height], `photo ${photo.shelf.photo}`);
+    show(photo.shelf);
+  }
+
+  function explain(box, name) {
+    const list = (pairs) => pairs.map(([own, p]) => `${own} ${percent(p)}`).join(", ") || "gives no names";
+    get("hover").replaceChildren(
+      element("strong", {}, `${name}, score ${box.score.toFixed(3)}`),
+      element("dl", {},
+        element("dt", {}, "detector"), element("dd", {}, list(box.detector)),
+        element("dt", {}, "classifier"), element("dd", {}, list(box.classifier)),
+        element("dt", {}, "a product"), element("dd", {}, percent(box.objectness)),
+        element("dt", {}, "why"), element("dd", {}, box.why)),
+    );
+  }
+
+  const nameOf = (id) => state.products.find((product) => product.id === id)?.name ?? `id ${id}`;
+
+  function showBoxes() {
+    const least = Number(floor.value);
+    get("floor-value").textContent = least.toFixed(3);
+    viewer.draw(photo.candidates.filter((box) => box.score >= least).map((box) => {
+      const name = nameOf(box.category_id);
+      return { bbox: box.bbox, stroke: colour(box.category_id), title: `${name}, ${box.score.toFixed(2)}`, onpoint: () => explain(box, name) };
+    }));
+  }
+
+  function show(shelf) {
+    showBoxes();
+    const chip = (id) => {
+      const node = element("span", { class: "chip" });
+      node.style.background = colour(id);
+      return node;
+    };
+    get("facings").tBodies[0].replaceChildren(...shelf.facings.map((row) => element("tr", {},
+      element("td", {}, chip(row.category_id), row.name), element("td", {}, String(row.facings)),
+      element("td", {}, percent(row.share_by_count)), element("td", {}, percent(row.share_by_width)))));
+    const rows = new Map();
+    for (const box of shelf.boxes) rows.set(box.row, [...(rows.get(box.row) || []), box]);
+    get("planogram").replaceChildren(...[...rows.values()].map((boxes) => element("div", { class: "shelf" }, ...boxes.map((box) => {
+      const node = element("div", { class: "facing", title: `row ${box.row}, place ${box.place}` }, box.name);
+      node.style.borderTopColor = colour(box.category_id);
+      return node;
+    }))));
+    for (const link of document.querySelectorAll("[data-file]")) {
+      link.href = `/photos/${photo.id}/${link.dataset.file}?floor=${shelf.floor}`;
+      link.download = link.dataset.file;
+    }
+  }
+
+  const refresh = () => attempt(async () => show(await ask(`/photos/${photo.id}/shelf?floor=${floor.value}`)));
+  floor.addEventListener("input", () => {
+    showBoxes();
+    clearTimeout(timer);
+    timer = setTimeout(refresh, 120);
+  });
+  get("floor-reset").addEventListener("click", () => {
+    floor.value = state.floor;
+    refresh();
+  });
+  get("file").addEventListener("change", (event) => attempt(() => upload(event.target.files[0])).then(() => { event.target.value = ""; }));
+  const drop = get("drop");
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") attempt(() => upload(event.dataTransfer.files[0]));
+    });
+  }
+}

@@ -1,0 +1,71 @@
+"""A fit is judged on every photo by what did not see it, from outputs that are there, with the score that the fit told."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from constant_models import CANDIDATES, save_model
+from place import IDS, Place, put_models
+
+from fitting import cross_fit, figures
+from fitting.procedure import Procedure
+from fitting.run import Gated, fit_gate, shipped
+from fitting.trainings import Clock
+from photos import folds
+from photos.data import read
+from photos.score import scores
+from reporting.held_out import gather_held_out
+from reporting.report import after_fit
+from stage1_detector.config import DetectorConfig
+from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.gate import choose, merging_choice
+
+PROCEDURE = Procedure(DetectorConfig(), ClassifierConfig(), groups="photo")
+
+
+def silent(line: str) -> None:
+    """Says nothing."""
+
+
+@pytest.fixture
+def fitted(copied: Place, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Gated]:
+    """A run folder of a fit whose folds' detectors are unlike, and what it found; without class evidence."""
+    for module in (choose, merging_choice):
+        monkeypatch.setattr(module, "bootstrap", partial(module.bootstrap, n=20))  # resamples, for speed
+    runs = copied.root / "fit"
+    _, *by_fold = cross_fit.deal(read(copied.data), runs, PROCEDURE, silent)
+    for k, folder in enumerate([runs, *(runs / cross_fit.FOLDER / str(k) for k in range(len(by_fold)))]):
+        put_models(folder, IDS)
+        shutil.rmtree(folder / "all")
+        objectness = 0.9 - 0.1 * k
+        save_model(folder / "one", np.concatenate([CANDIDATES[:4], [[objectness, objectness / 2]]]), task="detector")
+    return runs, shipped(runs, fit_gate(runs, PROCEDURE, by_fold, Clock(), silent))
+
+
+def test_all_photos_are_judged_with_the_score_of_the_fit(fitted: tuple[Path, Gated], copied: Place) -> None:
+    runs, gated = fitted
+    dataset = read(copied.data)
+    cached = {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}
+    held_out = gather_held_out(runs, folds.load(runs / folds.NAME, dataset))
+    assert sorted(photo.id for photo in held_out.photos) == sorted(photo.id for photo in dataset.photos)
+    told = figures.cross_fitted(gated.pooled, gated.choice, np.random.default_rng(0))
+    assert scores(held_out.match).score == pytest.approx(told.score.value)
+    assert "Cross-fitted" in held_out.split.words and not held_out.split.flatters
+    assert cached == {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}  # nothing ran again
+
+
+def test_the_page_of_a_fit_is_written(fitted: tuple[Path, Gated], copied: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, _ = fitted
+    after_fit(runs, read(copied.data))
+    assert "report: " in capsys.readouterr().out
+    text = (runs / "report.html").read_text(encoding="utf-8")
+    assert "Cross-fitted" in text and "The gate could change nothing" in text
+
+
+def test_a_fit_is_done_even_where_its_page_cannot_be_made(copied: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied.runs / "ensemble.json").unlink()
+    after_fit(copied.runs, read(copied.data))
+    said = capsys.readouterr().out
+    assert "report: not written" in said and f"hylle report {copied.runs}" in said

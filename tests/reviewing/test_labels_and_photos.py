@@ -1,0 +1,121 @@
+"""Decisions about labels and confirmed photos: on the disk before they are answered, whole after a kill, of use afterwards."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from photos.data import read
+from reviewing.access import Access
+from reviewing.decision_log import DecisionLog
+from reviewing.server import application
+from stage2_classifier.label_review.relabel import relabel
+
+HERE = "http://127.0.0.1:8000"
+Make = Callable[..., object]
+
+
+def client(desk: object) -> TestClient:
+    return TestClient(application(desk, Access()), base_url=HERE)  # type: ignore[arg-type]
+
+
+def test_an_empty_log_begins_and_a_cut_off_line_is_dropped_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    log = DecisionLog(path, {"a": 1})
+    assert (log.rows, log.dropped) == ([], 0)
+    log.add({"id": 1})
+    with path.open("ab") as file:
+        file.write(b'{"id": 2')  # as a kill leaves it
+    again = DecisionLog(path, {"a": 1})
+    again.add({"id": 3})
+    assert (again.rows, again.dropped) == ([{"id": 1}, {"id": 3}], 1)
+    assert DecisionLog(path, {"a": 1}).rows == [{"id": 1}, {"id": 3}]
+    with pytest.raises(ValueError, match="about other things"):
+        DecisionLog(path, {"a": 2})
+
+
+def test_decisions_survive_and_are_applied_to_a_copy(desk: Make, data: Path, named: Path, tmp_path: Path) -> None:
+    visitor = client(desk())
+    decisions = {
+        1: {"action": "rename", "category_id": 40},
+        2: {"action": "accept"},
+        3: {"action": "redraw", "bbox": [1, 2, 100, 10]},
+    }
+    for number, decision in decisions.items():
+        assert visitor.post(f"/doubts/{number}", json=decision).status_code == 200
+    rows = client(desk()).get("/doubts").json()  # another server on the same files
+    assert {row["id"]: row["decision"]["action"] for row in rows} == {1: "rename", 2: "accept", 3: "redraw"}
+    assert relabel(read(data), named / "review" / "proposals.json", tmp_path / "copy").total() == 3
+    boxes = {a["image_id"]: a for a in json.loads((tmp_path / "copy" / "annotations.json").read_text())["annotations"]}
+    assert set(boxes) == {1, 3}
+    assert (boxes[1]["category_id"], boxes[3]["bbox"], boxes[3]["category_id"]) == (40, [1, 2, 63, 10], 40)
+
+
+@pytest.mark.parametrize("action", ["reject", "undo"])
+def test_what_is_rejected_or_undone_is_not_applied(desk: Make, data: Path, named: Path, tmp_path: Path, action: str) -> None:
+    visitor = client(desk())
+    visitor.post("/doubts/1", json={"action": "accept"})
+    visitor.post("/doubts/1", json={"action": action})
+    assert relabel(read(data), named / "review" / "proposals.json", tmp_path / "copy").total() == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "decision"),
+    [
+        pytest.param(9, {"action": "accept"}, id="no such proposal"),
+        pytest.param(1, {}, id="no action"),
+        pytest.param(1, {"action": "rename", "category_id": 99}, id="no such name"),
+        pytest.param(1, {"action": "redraw", "bbox": [70, 0, 5, 5]}, id="a box beside the photo"),
+        pytest.param(1, {"action": "redraw", "bbox": [0, 0, "5", 5]}, id="a box of words"),
+    ],
+)
+def test_a_decision_of_no_sense_is_refused_and_not_kept(desk: Make, number: int, decision: dict) -> None:
+    made = desk()
+    answer = client(made).post(f"/doubts/{number}", json=decision)
+    assert answer.status_code == 422 and answer.json()["error"]
+    assert made.doubts.log.rows == []  # type: ignore[attr-defined]
+
+
+def test_pictures_of_a_doubt(desk: Make) -> None:
+    visitor = client(desk())
+    assert {visitor.get(path).status_code for path in ("/doubts/1/crop.jpg", "/doubts/1/examples/7/0.jpg")} == {200}
+    assert {
+        visitor.get(path).status_code for path in ("/doubts/9/crop.jpg", "/doubts/1/examples/7/3.jpg", "/studio/7.jpg")
+    } == {404}
+
+
+def test_what_is_confirmed_is_a_data_set(desk: Make, named: Path) -> None:
+    visitor = client(desk())
+    queue = visitor.get("/labelling").json()
+    assert (queue["total"], [row["name"] for row in queue["queue"]]) == (1, ["img_3.png"])
+    shown = visitor.get("/labelling/photo", params={"name": "img_3.png"}).json()
+    boxes = [*shown["boxes"][:1], {"bbox": [40, 40, 10, 10], "name": "Saft"}, {"bbox": [2, 40, 10, 10], "name": "saft "},
+             {"bbox": [20, 1, 10, 10], "name": "te"}]  # fmt: skip
+    assert visitor.post("/labelling/photo", json={"name": "img_3.png", "boxes": boxes}).status_code == 200
+    dataset = read(named / "review" / "confirmed")
+    assert [category.name for category in dataset.categories] == ["Blåbær", "Müsli", "Te", "Saft"]
+    labels = [dataset.categories[label].name for label in dataset.photos[0].labels]
+    assert labels == [shown["boxes"][0]["name"], "Saft", "Saft", "Te"]
+    assert dataset.notes == ()
+    again = client(desk())
+    assert again.get("/labelling").json()["queue"][0]["confirmed"]
+    assert len(again.get("/labelling/photo", params={"name": "img_3.png"}).json()["boxes"]) == 4
+
+
+def test_a_confirmation_of_no_sense_is_refused(desk: Make) -> None:
+    visitor = client(desk())
+    for boxes in ("x", [3], [{"bbox": [0, 0, 9, 9]}], [{"bbox": [0, 0, 9, 9], "name": " "}]):
+        assert visitor.post("/labelling/photo", json={"name": "img_3.png", "boxes": boxes}).status_code == 422
+    assert visitor.post("/labelling/photo", json={"name": "other.png", "boxes": []}).status_code == 404
+    assert visitor.post("/labelling/photo", content=b"[]").status_code == 422
+
+
+def test_without_data_the_tabs_say_what_to_do(named: Path, tmp_path: Path) -> None:
+    from reviewing.review import checked, desk_for, loaded, parser
+
+    args = checked(parser("hylle review").parse_args([str(named)]))
+    visitor = client(desk_for(args, loaded(args, tmp_path)))
+    assert "--data D" in visitor.get("/state").json()["notes"]["labels"]
+    assert "--photos" in visitor.get("/labelling").json()["error"]

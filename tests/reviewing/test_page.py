@@ -1,0 +1,222 @@
+"""The page in Debian's chromium, against a server of its own: what a person does with mouse and keys, and what a kill costs."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, in [dev]")
+BROWSER = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium: apt-get install chromium"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # of playwright's own pipes
+]
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 90  # seconds that a server may take to begin
+
+
+class Served:
+    """A server process; `base` is its address."""
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.words, self.log, self.base = words, log, ""
+        self.start()
+
+    def start(self) -> None:
+        """Begin, and wait until it says where it listens."""
+        with self.log.open("w") as out:
+            command = [sys.executable, "-m", "hylle", "review", *self.words, "--port", "0"]
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+            )
+        begun = time.monotonic()
+        while not (found := re.search(r"open (http://\S+?)/ ", self.log.read_text())):
+            assert self.process.poll() is None and time.monotonic() - begun < WAIT, self.log.read_text()
+            time.sleep(0.1)
+        self.base = found[1]
+
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def served(named: Path, data: Path, tmp_path: Path) -> Iterator[Served]:
+    server = Served([str(named), "--data", str(data)], tmp_path / "server.log")
+    yield server
+    with contextlib.suppress(ProcessLookupError):
+        server.kill()
+
+
+@pytest.fixture
+def visit(served: Served) -> Iterator[Callable[[], "sync_api.Page"]]:
+    """Opens the page as another visitor each time; a console error or a request elsewhere fails the test at its end."""
+    wrong: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+
+        def opened() -> "sync_api.Page":
+            page = browser.new_context(accept_downloads=True).new_page()
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("request", lambda request: None if request.url.startswith(served.base) else wrong.append(request.url))
+            page.goto(f"{served.base}/")
+            page.wait_for_selector("body[data-ready]")
+            return page
+
+        yield opened
+        browser.close()
+    assert [text for text in wrong if not text.startswith(("data:", "blob:"))] == []
+
+
+def drag(page: "sync_api.Page", view: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag the mouse over a picture, from and to shares of its width and height."""
+    place = page.locator(f"{view} svg").bounding_box()
+    points = [(place["x"] + x * place["width"], place["y"] + y * place["height"]) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=4)
+    page.mouse.up()
+
+
+def last(path: Path) -> dict:
+    return json.loads(path.read_text().splitlines()[-1])
+
+
+def test_a_photo_is_tried(visit: Callable[[], "sync_api.Page"], data: Path) -> None:
+    page = visit()
+    page.set_input_files("#file", str(data / "images" / "img_1.png"))
+    page.wait_for_selector("#try-view rect")
+    assert float(page.input_value("#floor")) == pytest.approx(0.3, abs=0.001)
+    assert page.locator("#try-view rect").count() == 2
+    page.locator("#try-view rect").first.hover()
+    told = page.inner_text("#hover")
+    assert "detector" in told and "classifier" in told and "the gate always takes the classifier's name" in told
+    assert page.locator("#planogram .facing").count() == 2
+    page.locator("#floor").fill("0.99")
+    sync_api.expect(page.locator("#facings tbody tr")).to_have_count(0)
+    assert page.locator("#try-view rect").count() == 0
+    page.click("#floor-reset")
+    page.wait_for_selector("#facings tbody tr")
+    for file, start in (("predictions.csv", b"\xef\xbb\xbfphoto"), ("predictions.json", b"{"), ("picture.jpg", b"\xff\xd8")):
+        with page.expect_download() as download:
+            page.click(f"[data-file='{file}']")
+        assert Path(download.value.path()).read_bytes().startswith(start)
+
+
+def test_a_kill_in_mid_review_loses_nothing(visit: Callable[[], "sync_api.Page"], served: Served, named: Path) -> None:
+    log = named / "review" / "decisions.jsonl"
+    page = visit()
+    page.click("[data-tab=labels]")
+    page.keyboard.press("a")
+    sync_api.expect(page.locator("#label-title")).to_contain_text("2 of 3")
+    assert last(log)["action"] == "accept"
+    page.click("#tab-labels [data-action=reject]")
+    sync_api.expect(page.locator("#label-title")).to_contain_text("3 of 3")
+    assert last(log)["action"] == "reject"
+    drag(page, "#label-view", (0.3, 0.3), (0.6, 0.6))
+    sync_api.expect(page.locator("#label-decision")).to_have_text("redrawn")
+    drawn = last(log)["bbox"]
+    page.keyboard.press("n")
+    page.keyboard.type("mü")
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("#label-decision")).to_have_text("renamed")
+    served.kill()
+    decisions = [json.loads(line) for line in log.read_text().splitlines()[1:]]
+    assert [row["action"] for row in decisions] == ["accept", "reject", "redraw", "rename"]
+    assert (decisions[3]["category_id"], decisions[3]["bbox"]) == (7, drawn)
+    page.keyboard.press("u")
+    page.wait_for_selector("#message.error")
+    assert "does not answer" in page.inner_text("#message")
+    served.start()
+    again = visit()
+    again.click("[data-tab=labels]")
+    assert again.inner_text("#labels-count") == "(0)"
+    applied = json.loads((named / "review" / "proposals.json").read_text())
+    assert [row["apply"] for row in applied] == [True, False, True]
+
+
+def test_boxes_of_a_photo_without_labels_are_confirmed(visit: Callable[[], "sync_api.Page"], named: Path) -> None:
+    from photos.data import read
+
+    page = visit()
+    page.click("[data-tab=confirm]")
+    page.wait_for_selector("#confirm-view rect")
+    before = page.locator("#confirm-view rect").count()
+    page.locator("#confirm-view rect").first.click(button="right")
+    assert page.locator("#confirm-view rect").count() == before - 1
+    drag(page, "#confirm-view", (0.7, 0.05), (0.95, 0.3))
+    page.keyboard.type("Saft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#confirm-name", state="hidden")
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("#confirm-count")).to_have_text("(0)")
+    dataset = read(named / "review" / "confirmed")
+    assert len(dataset.photos[0].boxes) == before
+    assert [dataset.categories[label].name for label in dataset.photos[0].labels][-1] == "Saft"
+
+
+def test_what_does_harm_is_refused_on_the_page(visit: Callable[[], "sync_api.Page"], served: Served, tmp_path: Path) -> None:
+    page = visit()
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(200_000_000)
+    (tmp_path / "list.txt").write_text("tea, milk\n")
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "wide.png")
+    bomb = bytearray(jpeg())
+    at = bomb.index(b"\xff\xc0")
+    bomb[at + 5 : at + 9] = b"\xfd\xe8\xfd\xe8"  # 65,000 x 65,000
+    (tmp_path / "bomb.jpg").write_bytes(bytes(bomb))
+    assert "at most 30 MB" in answer_to_200_megabytes(served.base)
+    said = {
+        "large.jpg": "large.jpg has 200 MB, at most 30 MB",
+        "list.txt": "not a photo",
+        "wide.png": "at most 60 megapixels",
+        "bomb.jpg": "65000x65000 pixels",
+    }
+    for file, told in said.items():
+        page.set_input_files("#file", str(tmp_path / file))
+        sync_api.expect(page.locator("#message.error")).to_contain_text(told, timeout=30_000)
+    (tmp_path / "right.jpg").write_bytes(jpeg())
+    page.set_input_files("#file", str(tmp_path / "right.jpg"))
+    page.wait_for_selector("#try-view rect")
+    assert served.process.poll() is None
+
+
+def answer_to_200_megabytes(base: str) -> str:
+    """What the server says to a body of 200 MB, which declares its length."""
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=30)
+    connection.putrequest("POST", "/photos")
+    connection.putheader("content-length", "200000000")
+    connection.endheaders(b"\xff\xd8\xff")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
+def jpeg() -> bytes:
+    import io
+
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 90).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_two_visitors_at_once_see_their_own_photos(visit: Callable[[], "sync_api.Page"], data: Path) -> None:
+    one, other = visit(), visit()
+    one.set_input_files("#file", str(data / "images" / "img_1.png"))
+    one.wait_for_selector("#try-view rect")
+    address = one.get_attribute("#try-view img", "src")
+    assert one.request.get(one.url.rstrip("/") + address).status == 200
+    assert other.request.get(other.url.rstrip("/") + address).status == 404
