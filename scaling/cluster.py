@@ -59,9 +59,7 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     the other.
     """
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray 2.64 takes retries in another way; pyproject.toml allows none
-        mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
+    mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
     try:
         yield from mapped.iter_rows()
     except ray.exceptions.RayActorError as error:
@@ -74,12 +72,14 @@ def mapped_parts(parts: Sequence[Part], kind: type, arguments: tuple[Any, ...], 
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     rows = [{"part": part.number, "uris": list(part.uris)} for part in parts]
-    return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        kind,
-        batch_size=1,
-        fn_constructor_args=arguments,
-        compute=ActorPoolStrategy(size=workers.count, max_tasks_in_flight_per_actor=2),
-        num_cpus=1,
-        num_gpus=workers.gpus or None,
-        ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RETRIES},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray 2.64 takes retries in another way; pyproject.toml allows none
+        return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            kind,
+            batch_size=1,
+            fn_constructor_args=arguments,
+            compute=ActorPoolStrategy(size=workers.count, max_tasks_in_flight_per_actor=2),
+            num_cpus=1,
+            num_gpus=workers.gpus or None,
+            ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RETRIES},
+        )

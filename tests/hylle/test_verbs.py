@@ -49,6 +49,7 @@ WRONG_VALUES = {
     "search": "--data D --runs R --trials x",
     "sandbox": "a.zip --images D --seconds x",
     "predict": "D --model R --fps x",
+    "scale": "--photos D --model R --out O --workers x",
     "enroll": "--data D --runs R --classifier eye --id x",
     "labels": "--data D --part some",
     "status": "R --watch x",
