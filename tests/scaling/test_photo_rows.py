@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_another_model_or_rule_has_another_sha256(runs: Path) -> None:
     graph = runs / "one" / "model.onnx"
     graph.write_bytes(graph.read_bytes() + b"\0")
     assert len({before, turned, pack_model(runs, None).sha256}) == 3
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.7, 1.0], ids=["all named", "one of two named", "none named"])
+def test_boxes_below_the_naming_floor_are_named_as_by_the_pipeline(predictor: Predictor, floor: float) -> None:
+    pipeline = predictor.model.pipeline
+    pipeline.ensemble = replace(pipeline.ensemble, naming_floor=floor)
+    rows = rows_of("a.jpg", jpeg(), predictor)["boxes"]
+    expected = pipeline(np.zeros((64, 64, 3), np.uint8))
+    assert [(row["category_id"], row["score"]) for row in rows] == [(row["category_id"], row["score"]) for row in expected]
+    assert sum(row["classifier_category_id"] is not None for row in rows) == {0.0: 2, 0.7: 1, 1.0: 0}[floor]
