@@ -220,7 +220,7 @@ class Pipeline:
         raw, limit = self.detect(photo, allows, failed), self.ensemble.most // max(1, photos)
         image, first = photo.image if isinstance(photo, Canvases) else photo, self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
-        probabilities = attempt("classify", failed, lambda: self._names(image, merged, allows, failed), lambda: None)
+        probabilities = attempt("classify", failed, lambda: self.name(image, merged, allows, failed), lambda: None)
         decided = attempt(
             "gate",
             failed,
@@ -229,7 +229,9 @@ class Pipeline:
         )
         return self.rows(decided)
 
-    def _names(self, image: Image, merged: Detections, allows: PartFilter, failed: OnFailure) -> Floats | None:
+    def name(
+        self, image: Image, merged: Detections, allows: PartFilter = allow_all, failed: OnFailure = raise_error
+    ) -> Floats | None:
         """`classify` of the boxes to name; the rows of the others are NaN, as of crops that no classifier has an answer to."""
         rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
         named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)

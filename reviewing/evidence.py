@@ -15,6 +15,7 @@ from fusion.pipeline import Pipeline, merge
 
 Image = npt.NDArray[np.uint8]
 TOP = 3  # chosen: names of each source that are shown
+UNNAMED = "too faint for the classifier to be asked (the naming floor)"
 
 
 class Box(NamedTuple):
@@ -30,7 +31,7 @@ class Box(NamedTuple):
 def recognised_boxes(pipeline: Pipeline, image: Image, names: Sequence[str]) -> list[Box]:
     """The boxes on a uint8 (H, W, 3) RGB photo, best first, each once; `names` are those of the labels."""
     merged = merge(pipeline.detect(image), pipeline.ensemble)
-    probabilities = pipeline.classify(image, merged.boxes)
+    probabilities = pipeline.name(image, merged)
     gate = pipeline.ensemble.gate
     inputs = gate_input(merged, probabilities, gate)
     if inputs is None:
@@ -46,7 +47,10 @@ def recognised_boxes(pipeline: Pipeline, image: Image, names: Sequence[str]) -> 
     reasons = explain(inputs, chosen, gate, names, sources)
     rows = pipeline.rows(decided)
     detector = [best(row) if sources.detector else [] for row in inputs.detector]
-    classifier = [best(row) if sources.classifier else [] for row in _classifier_rows(inputs, probabilities)]
+    asked = np.zeros(len(merged), bool) if probabilities is None else ~np.isnan(probabilities).any(1)  # (N,)
+    reasons = [reason if of_crop or not sources.classifier else UNNAMED for reason, of_crop in zip(reasons, asked, strict=True)]
+    rows_of_crops = _classifier_rows(inputs, probabilities)
+    classifier = [best(row) if of_crop else [] for row, of_crop in zip(rows_of_crops, asked, strict=True)]
     return [
         Box(row, float(merged.scores[i]), detector[i], classifier[i], reasons[i])
         for row, i in zip(rows, order.tolist(), strict=True)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.boxes import Detections, Floats, usable
-from fusion.ensemble import boxes_to_name
 from fusion.gate import decide
 from fusion.pipeline import merge
 from fusion.reading import decode_photo, photo_header
@@ -75,7 +74,7 @@ def box_rows(image: np.ndarray[Any, np.dtype[np.uint8]], model: Recogniser) -> l
     """A row for each box on a photo uint8 (H, W, 3), best first: what run.py writes, and the best of both evidences."""
     pipeline, ensemble = model.pipeline, model.pipeline.ensemble
     merged = usable(merge(pipeline.detect(pipeline.prepare(image)), ensemble), 0)
-    probabilities = _names(image, merged, model)  # (N, C)
+    probabilities = model.pipeline.name(image, merged)  # (N, C)
     decided = usable(decide(merged, probabilities, ensemble.gate), 0)
     detected = _best(decided.evidence, model, len(decided))
     evidence = zip(detected, _classified(decided, merged, probabilities, model), strict=True)
@@ -86,17 +85,6 @@ def box_rows(image: np.ndarray[Any, np.dtype[np.uint8]], model: Recogniser) -> l
         | {"classifier_category_id": classifier[0], "classifier_probability": classifier[1]}
         for row, label, (detector, classifier) in zip(pipeline.rows(decided), decided.labels.tolist(), evidence, strict=True)
     ]
-
-
-def _names(image: np.ndarray[Any, np.dtype[np.uint8]], merged: Detections, model: Recogniser) -> Floats | None:
-    """The classifiers' probabilities (N, C) of the boxes that ensemble.json has named, as in `Pipeline`; NaN for the others."""
-    named = boxes_to_name(merged.scores, model.pipeline.ensemble.naming_floor)  # (K,)
-    found = model.pipeline.classify(image, merged.boxes[named])  # (K, C)
-    if found is None:
-        return None
-    probabilities = np.full((len(merged), found.shape[1]), np.nan, np.float32)  # (N, C)
-    probabilities[named] = found
-    return probabilities
 
 
 def _classified(

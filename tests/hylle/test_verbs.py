@@ -17,6 +17,7 @@ WRONG_PATHS = {
     "fit": "{none} --minutes 9 --out {none}",
     "data": "{none}",
     "report": "{none}",
+    "review": "{none}",
     "folds": "--data {none} --out {none}",
     "synth": "--out {file}",
     "train-detector": "--data {none} --out {none}",

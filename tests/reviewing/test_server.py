@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from fusion.pipeline import load
+from fusion.gate import MIN_FIRST_SCORE
+from fusion.pipeline import load, merge
 from reviewing.access import Access, is_loopback
+from reviewing.evidence import UNNAMED, recognised_boxes
 from reviewing.server import application
 from reviewing.uploads import Limits
 from reviewing.visitors import Bounds, Visitors
@@ -60,6 +62,25 @@ def test_predictions_are_those_of_the_judged_pipeline(desk: Make, named: Path) -
     assert len(truth) == 2
     assert sorted(rows, key=str) == sorted(truth, key=str)
     assert sum(row["facings"] for row in answer["facings"]) == len(truth)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.5, 1.01])
+def test_boxes_below_the_naming_floor_are_named_as_the_judged_pipeline_names_them(
+    floor: float, desk: Make, named: Path
+) -> None:
+    path = named / "ensemble.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"naming_floor": floor, "min_scores": {"f1": 0.0}}))
+    data = photo()
+    pixels = np.asarray(
+        cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8
+    )
+    pipeline = load(named)
+    merged = merge(pipeline.detect(pixels), pipeline.ensemble)
+    faint = int((merged.scores < floor).sum())
+    boxes = recognised_boxes(pipeline, pixels, ["a"] * len(pipeline.ensemble.categories))
+    assert sum(box.why == UNNAMED and box.classifier == [] for box in boxes) == faint
+    firsts = [row for row in pipeline(pixels) if row["score"] >= MIN_FIRST_SCORE]
+    assert sorted((box.row for box in boxes), key=str) == sorted(firsts, key=str)
 
 
 @pytest.mark.parametrize(
