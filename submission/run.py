@@ -61,9 +61,10 @@ def process(photos: dict[int, Path], path: Path) -> None:
         order = sorted(photos, key=lambda image_id: -file_bytes(photos[image_id]))
         threads = threads_beside({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]})
         reader = ReadAhead([photos[image_id] for image_id in order], pipeline.ensemble.exif, threads, pipeline.prepare)
-        for image_id in order:
+        ids = iter(order)  # a photo that is left out takes no id: the reader hands it out next
+        for _ in order:
             if deadline.next_photo():
-                output.add(predict(pipeline, image_id, reader, deadline))
+                output.add(predict(pipeline, next(ids), reader, deadline))
                 deadline.photo_done()
         reader.close()
         total = {"start": started} | deadline.total

@@ -22,6 +22,7 @@ from experiments.figures.records import Estimate, Measured
 from fusion.ensemble import Ensemble, boxes_to_name
 from fusion.models import read_object
 from fusion.pipeline import Pipeline
+from fusion.reading import ReadAhead
 from photos import folds
 from photos.data import Photo, read
 from photos.folds import Folds
@@ -97,11 +98,16 @@ def measure(runs: Path, ensemble: Ensemble, photos: Sequence[Photo], rounds: int
 def loop(pipeline: Pipeline, photos: Sequence[Photo], path: Path) -> judged.Deadline:
     """run.py on `photos`, from the files on the disk to the JSON on the disk; its record of what took how long."""
     output, deadline = judged.Output(path), judged.Deadline(pipeline, len(photos))
-    for photo in photos:
-        deadline.next_photo()
-        output.add(judged.predict(pipeline, photo.id, photo.path, len(photos), deadline, pipeline.ensemble.exif))
-        deadline.photo_done()
-    output.close()
+    paths = [photo.path for photo in photos]
+    reader = ReadAhead(paths, pipeline.ensemble.exif, threads=1, prepare=pipeline.prepare)
+    try:
+        for photo in photos:
+            deadline.next_photo()
+            output.add(judged.predict(pipeline, photo.id, reader, deadline))
+            deadline.photo_done()
+    finally:
+        reader.close()
+        output.close()
     return deadline
 
 
