@@ -11,7 +11,7 @@ from experiments import ablation, ablation_variants
 from experiments.figures import ablation_table, pictures
 from experiments.performance import parity
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble
+from fusion.ensemble import Ensemble, Member
 from fusion.gate import Gate, choose_labels
 from photos.data import Category, Dataset, Photo, read
 from stage2_classifier.gate.calibrate import true_names
@@ -50,7 +50,8 @@ def test_the_oracle_names_rightly_where_there_is_something_and_leaves_the_rest()
 
 def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_nothing() -> None:
     photos = [evidence()] * 3
-    variants = ablation_variants.policies(photos, photos, Gate("raw", further=2))
+    ensemble = Ensemble([0, 1, 2], [Member("one.onnx")], gate=Gate("raw", further=2))
+    variants = ablation_variants.policies(photos, photos, ensemble)
     truths, boxes = zip(*((e.truth, e.merged.boxes) for e in photos), strict=True)
     rows = {r.variant: r for r in ablation_table.measure(truths, boxes, variants, 3, np.arange(3), 0)}
     assert next(iter(rows)) == "detector"

@@ -142,16 +142,16 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(shop: Place, runs: Path, monke
     assert teach.main(asked) == 0
     whole, log = network(runs / "all"), losses(runs / "all")
     (runs / "all").rename(runs / "whole")
-    say = detector_run.say
+    say = detector_run.say_progress
 
     def stop(line: str) -> None:
         say(line)
         if "epoch 2/3" in line:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(detector_run, "say", stop)
+    monkeypatch.setattr(detector_run, "say_progress", stop)
     assert teach.main(asked) == 130
-    monkeypatch.setattr(detector_run, "say", say)
+    monkeypatch.setattr(detector_run, "say_progress", say)
     torch.manual_seed(99)
     assert teach.main(asked) == 2  # it is stopped: --resume or --force
     assert teach.main([*asked, "--resume"]) == 0
