@@ -121,6 +121,9 @@ def train_ultralytics(job: Any) -> list[float]:
 
 def epoch_seconds(trainer: Any) -> list[float]:
     """Train; the seconds from the end of each epoch to that of the next, what comes between them included."""
+    from stage1_detector.ultralytics_engine import yolo
+
+    yolo.SETTINGS.update(dict.fromkeys(yolo.UNUSED_TRACKERS, False))  # Ray, where it is installed, would be asked each epoch
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
     ends: list[float] = []
     trainer.add_callback("on_fit_epoch_end", partial(_note_end, ends))

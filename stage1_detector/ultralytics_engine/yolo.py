@@ -54,7 +54,7 @@ FIXED_ARGUMENTS = {  # the same for every recipe
     "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
     "cache": "ram", "plots": False, "verbose": False,
 }  # fmt: skip
-_UNUSED_TRACKERS = (
+UNUSED_TRACKERS = (
     "clearml",
     "comet",
     "dvc",
@@ -73,7 +73,7 @@ def fit(job: Job[DetectorConfig]) -> Path:
 
     Where memory runs out, the batch is halved. Raises FloatingPointError at a non-finite loss.
     """
-    SETTINGS.update(dict.fromkeys(_UNUSED_TRACKERS, False))
+    SETTINGS.update(dict.fromkeys(UNUSED_TRACKERS, False))
     arguments = ultralytics_arguments(job)
     if job.resume and has_done_all_epochs(job.last_checkpoint, arguments):
         return job.result
