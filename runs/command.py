@@ -87,8 +87,8 @@ def note_result(**values: Any) -> None:
 def plain(value: Any) -> Any:
     """`value` as JSON holds it: records as objects, arrays as lists, paths as text; a number that is not finite as null.
 
-    >>> plain({3: (Path("a"), float("nan")), "b": {"c"}})
-    {'3': ['a', None], 'b': ['c']}
+    >>> plain({3: (1, float("nan")), "b": {"c"}})
+    {'3': [1, None], 'b': ['c']}
     """
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)

@@ -67,7 +67,9 @@ def job_of(photos: tuple[Photo, ...], out: Path, size: int, epochs: int) -> Any:
     """A class-agnostic training of the default family without a valid score to speak of."""
     from stage1_detector.config import DetectorConfig
     from stage1_detector.engine import Job
+    from stage1_detector.ultralytics_engine import yolo
 
+    yolo.SETTINGS.update(dict.fromkeys(yolo.UNUSED_TRACKERS, False))  # Ray, where it is installed, would be asked each epoch
     config = DetectorConfig(size=size, epochs=epochs, device="cpu")
     parts = {"train": photos, "valid": photos[:1]}
     return Job(config, parts, ["product"], out, progress=lambda line: None, score=lambda network: {"det_map50": 0.0})
@@ -121,9 +123,6 @@ def train_ultralytics(job: Any) -> list[float]:
 
 def epoch_seconds(trainer: Any) -> list[float]:
     """Train; the seconds from the end of each epoch to that of the next, what comes between them included."""
-    from stage1_detector.ultralytics_engine import yolo
-
-    yolo.SETTINGS.update(dict.fromkeys(yolo.UNUSED_TRACKERS, False))  # Ray, where it is installed, would be asked each epoch
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
     ends: list[float] = []
     trainer.add_callback("on_fit_epoch_end", partial(_note_end, ends))
