@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# two processes of one thread each take half the time of one; a file's tests share a process, and so its fixtures
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+# two processes of one thread each take half the time of one; a file's tests share a process, and so its fixtures;
+# tests/conftest.py says in which order
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 JUDGE_READY := .judge/.ready
 
 .DEFAULT_GOAL := help

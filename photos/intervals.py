@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ CONFIDENCE = 0.95
 # measured: at 95 % a gain of 0 over 3 scenes is adopted in 3.0 % of 6,000 simulated runs, at 96 % in 2.4 %: the pseudo-values
 # of a metric on few photos are not quite normal
 FEW_GROUPS_CONFIDENCE = 0.96
+FEW_GROUPS = 8  # derived: of more groups hardly two of 1,000 resamples are equal, of 8 there are 6,435
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,21 @@ def _resamples(groups: NDArray[np.integer], n_photos: int, rng: np.random.Genera
     names, group = np.unique(groups, return_inverse=True)
     for _ in range(n if len(names) else 0):
         yield np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[group]
+
+
+def _of_each(resamples: Iterator[Ints], groups: NDArray[np.integer], figure: Callable[[Ints], Figure]) -> list[Figure]:
+    """What `figure` makes of each of `resamples` of the groups; of equal ones once: of 3 groups only 10 differ, of 5 126."""
+    names, first = np.unique(groups, return_index=True)
+    if len(names) > FEW_GROUPS:
+        return [figure(weights) for weights in resamples]
+    known: dict[bytes, Figure] = {}
+    drawn = []
+    for weights in resamples:
+        key = weights[first].tobytes()
+        if key not in known:
+            known[key] = figure(weights)
+        drawn.append(known[key])
+    return drawn
 
 
 def _interval(value: float, drawn: Sequence[float], groups: NDArray[np.integer]) -> Interval:
@@ -78,9 +97,11 @@ def bootstrap(match_a: Match, match_b: Match, groups: NDArray[np.integer], rng: 
     """
     if match_a.n_photos != match_b.n_photos:
         raise ValueError(f"matches: got {match_a.n_photos} and {match_b.n_photos} photos, must be the same")
-    weights = _resamples(groups, match_a.n_photos, rng, n)
-    drawn = [scores(match_a, weight).score - scores(match_b, weight).score for weight in weights]
-    return _interval(scores(match_a).score - scores(match_b).score, drawn, groups)
+
+    def gain(weights: Ints | None) -> float:
+        return scores(match_a, weights).score - scores(match_b, weights).score
+
+    return _interval(gain(None), _of_each(_resamples(groups, match_a.n_photos, rng, n), groups, gain), groups)
 
 
 def widened(drawn: Interval, match_a: Match, match_b: Match, groups: NDArray[np.integer]) -> Interval:
@@ -110,7 +131,8 @@ def widened(drawn: Interval, match_a: Match, match_b: Match, groups: NDArray[np.
 
 def interval(match: Match, groups: NDArray[np.integer], rng: np.random.Generator, n: int = 1000) -> Intervals:
     """The figures of one set of predictions, each with its interval; arguments as in `bootstrap`."""
-    drawn, whole = [scores(match, weight) for weight in _resamples(groups, match.n_photos, rng, n)], scores(match)
+    drawn = _of_each(_resamples(groups, match.n_photos, rng, n), groups, partial(scores, match))
+    whole = scores(match)
     return Intervals(
         _interval(whole.det_map50, [resample.det_map50 for resample in drawn], groups),
         _interval(whole.cls_map50, [resample.cls_map50 for resample in drawn], groups),

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,23 +109,23 @@ def hand_back_best(path: Path, max_det: int, inputs: Iterable[np.ndarray]) -> in
     Raises ValueError, and leaves no file, where what it hands back is not what the whole output holds.
     """
     canvases, graph = list(inputs), onnx.load(str(path))
-    answers = [answer(path, canvas) for canvas in canvases]
-    count = best_boxes.how_many(max_det, [int(n) for raw in answers for n in (raw[:, 4:].max(1) > best_boxes.CONF).sum(1)])
+    whole = answers(path, canvases)
+    count = best_boxes.how_many(max_det, [int(n) for raw in whole for n in (raw[:, 4:].max(1) > best_boxes.CONF).sum(1)])
     best_boxes.keep_best(graph, count)
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
-    for raw, canvas in zip(answers, canvases, strict=True):
-        pairs = zip(raw, answer(path, canvas), strict=True)
+    for raw, handed_back in zip(whole, answers(path, canvases), strict=True):
+        pairs = zip(raw, handed_back, strict=True)
         largest = max((best_boxes.disagreement(everything, best) for everything, best in pairs), default=0.0)
         refuse_disagreement(path, {"of the best": largest}, {"of the best": best_boxes.SCORE_TOLERANCE})
     return count
 
 
-def answer(path: Path, canvas: np.ndarray) -> np.ndarray:
-    """The first output of the graph in PATH for canvases, uint8 (B, H, W, 3)."""
+def answers(path: Path, canvases: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The first output of the graph in PATH for each batch of canvases, uint8 (B, H, W, 3)."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    output: np.ndarray = session.run(None, {session.get_inputs()[0].name: canvas})[0]
-    return output
+    name = session.get_inputs()[0].name
+    return [session.run(None, {name: canvas})[0] for canvas in canvases]
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ import numpy as np
 import pytest
 from constant_models import CANDIDATES, CATEGORIES, save_model
 from place import IDS, Place, draw_shop, mains, put_models
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where workers share the tests, the files with the most slow ones come first: who begins one last is waited for."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(wrapper=True)

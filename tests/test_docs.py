@@ -26,7 +26,8 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *GUIDES, ROOT / "CONTRIB
 MOST_LINES, MOST_WORDS = 180, 1600  # of the README
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PHOTOS = 16  # as many as `hylle demo --quick` draws
+# The drawn shop of D: as many photos as `hylle demo --quick` draws, a quarter as large, of a third as many products.
+SHOP = {"count": 16, "categories": 20, "families": 5, "sizes": ((320, 240), (240, 320)), "rows": (3, 4), "side": 0.14}
 
 # What makes a command quick: its verb or module, and the flags that it is given besides, or instead of the written ones.
 QUICK: dict[str, dict[str, str | None]] = {
@@ -232,7 +233,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stage1_detector.synthesis import make_photos
 
     folder = tmp_path_factory.mktemp("prepared")
-    make_photos.draw(replace(make_photos.RECIPES["demo"], count=PHOTOS), folder / "D")
+    make_photos.draw(replace(make_photos.RECIPES["demo"], **SHOP), folder / "D")
     shutil.copytree(folder / "D" / "images", folder / "PHOTOS")
     shutil.copytree(next((folder / "D" / STUDIO).iterdir()), folder / "NEW")
     run_all(README, folder)

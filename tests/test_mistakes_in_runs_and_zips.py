@@ -14,6 +14,7 @@ import pytest
 import torch
 from constant_models import CANDIDATES, save_graph
 from place import IDS, READERS, TRAINERS, Place, mains, put_models
+from small_shop import SMALL
 
 from experiments.figures import ablation_table
 from photos import folds
@@ -259,7 +260,7 @@ def test_a_few_unlabelled_photos_are_no_mistake(place: Place) -> None:
 @pytest.mark.slow
 def test_one_class_from_photos_to_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = Place(tmp_path)
-    make_photos.draw(make_photos.recipe("demo", 8), place.data, workers=1)
+    make_photos.draw(replace(SMALL, count=8), place.data, workers=1)
     to_one_class(place.data)
     base = ["--data", str(place.data), "--out", str(place.runs), "--quick"]
     assert folds.main([*place.words("folds")]) == 0

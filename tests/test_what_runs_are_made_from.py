@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from place import IDS, Place, mains
+from small_shop import SMALL
 
 from photos import folds, trained_on
 from photos.data import read
@@ -245,7 +247,7 @@ def test_names_mended_in_the_middle_train_anew_what_depends_on_them_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Place(tmp_path)
-    make_photos.draw(make_photos.recipe("demo", 8), place.data, workers=1)
+    make_photos.draw(replace(SMALL, count=8), place.data, workers=1)
     words = {f"detector {classes}": [*place.words("detector"), "--classes", classes] for classes in ("one", "all")}
     words |= {name: place.words(name) for name in ("folds", "classifier", "gate", "build")}
 

@@ -6,7 +6,8 @@ from scipy.stats import ttest_1samp
 
 from experiments.studies.adoption import equally_good
 from fusion.boxes import Detections
-from photos.intervals import Interval, bootstrap, widened
+from photos import intervals
+from photos.intervals import Interval, bootstrap, tail, widened
 from photos.score import Truth, match, scores
 
 
@@ -50,3 +51,21 @@ def test_one_scene_shows_nothing() -> None:
     a, b, scenes = equally_good(np.random.default_rng(0), 1)
     one = widened(bootstrap(a, b, scenes, np.random.default_rng(0), 5), a, b, scenes)
     assert one.low == -np.inf and one.high == np.inf
+
+
+@pytest.mark.parametrize(
+    ("n_scenes", "different"), [(1, 1), (3, 10), (5, 126), (8, 6435), (9, 300)], ids=lambda value: f"{value}"
+)
+def test_equal_resamples_are_scored_once_and_count_as_often_as_they_were_drawn(
+    n_scenes: int, different: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against each of 300 drawn and scored by itself; of n scenes (2 n - 1 over n) resamples differ."""
+    a, b, scenes = equally_good(np.random.default_rng(0), n_scenes)
+    draw = np.random.default_rng(4)
+    times = [np.bincount(draw.integers(n_scenes, size=n_scenes), minlength=n_scenes)[scenes] for _ in range(300)]
+    gains = [scores(a, weights).score - scores(b, weights).score for weights in times]
+    calls: list[bytes] = []
+    monkeypatch.setattr(intervals, "scores", lambda match, weights=None: calls.append(b"") or scores(match, weights))
+    drawn = bootstrap(a, b, scenes, np.random.default_rng(4), 300)
+    assert (drawn.low, drawn.high) == tuple(np.quantile(gains, [tail(n_scenes), 1 - tail(n_scenes)]))
+    assert len(calls) <= 2 * min(different, 300) + 2  # two for each resample, and two for the photos as they are

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_shop import SMALL
 
 from photos import folds
 from photos.data import Dataset, Photo, read
@@ -78,7 +79,7 @@ def test_without_a_detector_there_are_no_folds(tmp_path: Path) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn shop, its folds by the scenes as drawn, and a rehearsed detector."""
     root = tmp_path_factory.mktemp("oof")
-    make_photos.draw(replace(make_photos.recipe("demo", 14), shots=(1.0,)), root / "data", workers=1)
+    make_photos.draw(replace(SMALL, count=14, shots=(1.0,)), root / "data", workers=1)
     scenes = str(root / "data" / "scenes.csv")
     base = ["--data", str(root / "data"), "--out", str(root)]
     assert folds.main([*base, "--groups", scenes]) == 0

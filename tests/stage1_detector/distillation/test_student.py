@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from processes import RUNTIMES, Runtime, run_in_processes
+from processes import RUNTIMES, run_in_processes
 from small_photos import photo
 from tiny_nets import CONFIGS, network, shaken
 from torchvision_nets import noise, photos_of
@@ -23,7 +23,7 @@ from stage1_detector.distillation.config import MATCHES, StudentConfig
 from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.torch_engine import loop
-from stage1_detector.torch_engine.distributed import Distributed
+from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.ultralytics_engine import yolo
 
 RTDETR = StudentConfig(
@@ -36,6 +36,7 @@ FAMILIES = pytest.mark.parametrize("config", [YOLO, RTDETR], ids=["yolo", "rtdet
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "judging"])
 BOX_HEADS = ("enc_bbox_head", "dec_bbox_head")  # an RT-DETR's, in ultralytics' words
 Targets = list[dict[str, torch.Tensor]]
+Trainings = list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]  # of each case the losses of its steps, the weights
 
 
 def taught(family: str = "retinanet", names: tuple[str, ...] = ("a", "b")) -> Teacher:
@@ -288,17 +289,18 @@ def with_varied_boxes(student: Student) -> Student:
     return student
 
 
-def trained(
-    distributed: Distributed, folder: Path, config: StudentConfig
-) -> list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]:
+def trained(distributed: Distributed, folder: Path, config: StudentConfig) -> Trainings:
     """For each of CASES the losses of five steps, one an epoch, and the weights after them."""
     answers, steps, plain, loader = [], [], loop.TrainingLog.step, loop.load_batches
     loop.load_batches = lambda dataset, device: loader(dataset, device, workers=0)
     loop.TrainingLog.step = lambda self, losses, lr: steps.append(dict(losses)) or plain(self, losses, lr)
+    place = folder / f"{config.family} {distributed.world_size}"
+    photos = place / f"photos of {distributed.rank}"
+    photos.mkdir(parents=True)
     try:
         for i, counts in enumerate(CASES.values()):
-            out, teacher = folder / f"{distributed.world_size}" / str(i), decided()
-            shown = {"train": crowd(folder, counts), "valid": crowd(folder, (2, 0))}
+            out, teacher = place / str(i), decided()
+            shown = {"train": crowd(photos, counts), "valid": crowd(photos, (2, 0))}
             if distributed.is_main:
                 out.mkdir(parents=True)
             distributed.all_gather(None)
@@ -316,30 +318,35 @@ def trained(
     return answers
 
 
-@pytest.fixture(scope="module", params=RUNTIMES, ids=str)
-def runtime(request: pytest.FixtureRequest) -> Runtime:
-    """The processors and numbers of threads on which the comparison must hold."""
-    return request.param
+def shared_and_alone(distributed: Distributed, folder: Path, configs: list[StudentConfig]) -> tuple[list[Trainings], Trainings]:
+    """What the processes make of each of `configs`, and what this one then makes alone of the one of its rank.
 
-
-@pytest.fixture(scope="module", params=[RTDETR, YOLO], ids=["rtdetr", "yolo"])
-def by_one_and_by_two(
-    request: pytest.FixtureRequest, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list, list]:
-    """What one process makes of CASES, and two together: by SGD, as Adam's first steps are of one length however small the
-    gradient is, and make rounding into weights. By AdamW: test_distill.
+    One start of processes for all: it takes seconds.
     """
+    shared = [trained(distributed, folder, config) for config in configs]
+    return shared, trained(SINGLE_PROCESS, folder, configs[distributed.rank])
+
+
+@pytest.fixture(scope="module", params=RUNTIMES, ids=str)
+def by_two_and_by_one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trainings]]:
+    """For each family what two processes make of CASES, and one, on the processors and numbers of threads on which they must
+    agree: by SGD, as Adam's first steps are of one length however small the gradient is, and make rounding into weights. By
+    AdamW: test_teach.
+    """
+    changed = {"optimizer": "SGD", "lr": 0.05, "clip": 0.1, "ema": 0.9, "affine_p": 0.5, "scale": 0.2, "decoder_layers": 1}
+    configs = [replace(config, **changed) for config in (RTDETR, YOLO)]
     folder = tmp_path_factory.mktemp("processes")
-    config = replace(request.param, optimizer="SGD", lr=0.05, clip=0.1, ema=0.9, affine_p=0.5, scale=0.2, decoder_layers=1)
-    one, two = (run_in_processes(trained, folder, config, world_size=n, runtime=runtime)[0] for n in (1, 2))
-    return one, two
+    processes = run_in_processes(shared_and_alone, folder, configs, world_size=2, runtime=request.param, seconds=600.0)
+    two = processes[0][0]
+    return {config.family: [two[i], processes[i][1]] for i, config in enumerate(configs)}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["rtdetr", "yolo"])
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_learn_what_one_does(by_one_and_by_two: tuple[list, list], case: str) -> None:
+def test_two_processes_learn_what_one_does(by_two_and_by_one: dict[str, list[Trainings]], family: str, case: str) -> None:
     """All terms within 1e-4 in each of five steps: an RT-DETR's denoising, batch norm, features, classes and boxes."""
-    (one, alone), (two, shared) = (made[list(CASES).index(case)] for made in by_one_and_by_two)
+    (two, shared), (one, alone) = (made[list(CASES).index(case)] for made in by_two_and_by_one[family])
     assert len(one) == len(two) == 5 and set(one[0]) == {"detection", "feature", "class", "box"}
     for mine, theirs in zip(one, two, strict=True):
         for name, value in mine.items():
