@@ -3,8 +3,10 @@
 import math
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from stage1_detector.distillation import student
 from stage1_detector.distillation.config import MATCHES, StudentConfig
 from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
-from stage1_detector.torch_engine import loop
+from stage1_detector.torch_engine import loop, training_log
 from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.ultralytics_engine import yolo
 
@@ -290,14 +292,18 @@ def with_varied_boxes(student: Student) -> Student:
 
 
 def trained(distributed: Distributed, folder: Path, config: StudentConfig) -> Trainings:
-    """For each of CASES the losses of five steps, one an epoch, and the weights after them."""
-    answers, steps, plain, loader = [], [], loop.TrainingLog.step, loop.load_batches
-    loop.load_batches = lambda dataset, device: loader(dataset, device, workers=0)
-    loop.TrainingLog.step = lambda self, losses, lr: steps.append(dict(losses)) or plain(self, losses, lr)
+    """For each of CASES the losses of five steps, one an epoch, and the weights after them; no curves are drawn."""
+    answers, steps, plain_step = [], [], loop.TrainingLog.step
+
+    def step(log: loop.TrainingLog, losses: dict[str, float], lr: float) -> None:
+        steps.append(dict(losses))
+        plain_step(log, losses, lr)
+
     place = folder / f"{config.family} {distributed.world_size}"
     photos = place / f"photos of {distributed.rank}"
     photos.mkdir(parents=True)
-    try:
+    without_workers = patch.object(loop, "load_batches", partial(loop.load_batches, workers=0))
+    with without_workers, patch.object(loop.TrainingLog, "step", step), patch.object(training_log, "draw"):
         for i, counts in enumerate(CASES.values()):
             out, teacher = place / str(i), decided()
             shown = {"train": crowd(photos, counts), "valid": crowd(photos, (2, 0))}
@@ -313,8 +319,6 @@ def trained(distributed: Distributed, folder: Path, config: StudentConfig) -> Tr
             file = loop.fit(job_of(wanted, shown, out, distributed=distributed), spec)
             answers.append((steps.copy(), torch.load(file, weights_only=True)["network"]))
             steps.clear()
-    finally:
-        loop.load_batches, loop.TrainingLog.step = loader, plain
     return answers
 
 
@@ -336,7 +340,7 @@ def by_two_and_by_one(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     changed = {"optimizer": "SGD", "lr": 0.05, "clip": 0.1, "ema": 0.9, "affine_p": 0.5, "scale": 0.2, "decoder_layers": 1}
     configs = [replace(config, **changed) for config in (RTDETR, YOLO)]
     folder = tmp_path_factory.mktemp("processes")
-    processes = run_in_processes(shared_and_alone, folder, configs, world_size=2, runtime=request.param, seconds=600.0)
+    processes = run_in_processes(shared_and_alone, folder, configs, world_size=2, runtime=request.param, seconds=1200.0)
     two = processes[0][0]
     return {config.family: [two[i], processes[i][1]] for i, config in enumerate(configs)}
 

@@ -15,14 +15,18 @@ from stage2_classifier.gate import choose, fit
 from stage2_classifier.gate.calibrate import fit_policy, score
 
 
-def test_the_gate_adopts_a_classifier_that_names_better() -> None:
-    choice = choose.choose_gate(
-        simulated_photos(np.random.default_rng(0), 15, 0.3, 0.9), np.arange(15), np.random.default_rng(0)
-    )
-    assert choice.gain is not None
-    assert choice.gain.low > 0
-    assert choice.gate.policy == choice.offered.policy == choose.first_of_the_best(choice.scores) != "detector"
-    assert choice.gate.further == choose.FURTHER
+@pytest.fixture(scope="module")
+def adopted() -> choose.Choice:
+    """The choice among 15 photos on which the classifier names far better than the detector."""
+    evidence = simulated_photos(np.random.default_rng(0), 15, 0.3, 0.9)
+    return choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0))
+
+
+def test_the_gate_adopts_a_classifier_that_names_better(adopted: choose.Choice) -> None:
+    assert adopted.gain is not None
+    assert adopted.gain.low > 0
+    assert adopted.gate.policy == adopted.offered.policy == choose.first_of_the_best(adopted.scores) != "detector"
+    assert adopted.gate.further == choose.FURTHER
 
 
 @pytest.mark.slow
@@ -174,11 +178,9 @@ def test_without_a_class_aware_detector_the_classifier_names() -> None:
     assert (alone.gate.policy, alone.turns) == ("raw", [])
 
 
-def test_the_turns_of_a_choice_are_gates_that_did_not_see_their_photos() -> None:
-    evidence = simulated_photos(np.random.default_rng(0), 15, 0.3, 0.9)
-    choice = choose.choose_gate(evidence, np.arange(15), np.random.default_rng(0))
-    assert sorted(photo for turn in choice.turns for photo in turn.photos) == list(range(15))
-    assert choice.gate.policy != "detector"
+def test_the_turns_of_a_choice_are_gates_that_did_not_see_their_photos(adopted: choose.Choice) -> None:
+    assert sorted(photo for turn in adopted.turns for photo in turn.photos) == list(range(15))
+    assert adopted.gate.policy != "detector"
     plain = choose.choose_gate(simulated_photos(np.random.default_rng(0), 9, 0.95, 0.3), np.arange(9), np.random.default_rng(0))
     for turn in plain.turns:
         others = [e for e in simulated_photos(np.random.default_rng(0), 9, 0.95, 0.3) if e.photo.id not in turn.photos]
