@@ -63,9 +63,9 @@ def runs(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def right(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """Everything as it should be."""
+    """Everything as it should be; `place` is a copy, so that no test changes it."""
     from photos.data import read
     from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
 
