@@ -233,7 +233,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stage1_detector.synthesis import make_photos
 
     folder = tmp_path_factory.mktemp("prepared")
-    make_photos.draw(replace(make_photos.RECIPES["demo"], **SHOP), folder / "D")
+    make_photos.draw(replace(make_photos.RECIPES["demo"], **SHOP), folder / "D", workers=1)
     shutil.copytree(folder / "D" / "images", folder / "PHOTOS")
     shutil.copytree(next((folder / "D" / STUDIO).iterdir()), folder / "NEW")
     run_all(README, folder)

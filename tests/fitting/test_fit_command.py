@@ -91,7 +91,7 @@ def test_a_whole_fit_is_planned_carried_out_and_reused(tmp_path: Path, capsys: p
     from stage1_detector.synthesis import make_photos
 
     data, runs = tmp_path / "data", tmp_path / "run"
-    make_photos.draw(replace(SMALL, count=12), data, 0, tell=lambda line: None)
+    make_photos.draw(replace(SMALL, count=12), data, workers=1)
     call = [str(data), "--minutes", "6", "--out", str(runs), "--size", "160", "--crop-size", "32", "--folds", "2"]
     call += ["--epochs", "1", "--crop-epochs", "1", "--groups", str(data / "scenes.csv")]
     assert main([*call, "--plan"]) == 0
