@@ -263,7 +263,7 @@ def test_the_starter_finds_boxes_without_names_and_is_exported_once(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photos = tmp_path / "D"
-    make_photos.draw(SMALL, tmp_path / "shop")
+    make_photos.draw(SMALL, tmp_path / "shop", workers=1)
     shutil.copytree(tmp_path / "shop" / "images", photos)
     assert predict(photos, Path("starter"), tmp_path / "out", "--min-score", "0.1") == 0
     assert "finds boxes without names" in capsys.readouterr().out
