@@ -30,9 +30,8 @@ SIDE = {
 
 
 def network(queries: int = 120, classes: int = 3) -> RTDETRDetectionModel:
-    """Of the small body: the large one's file is held against it where it is trained, below."""
     torch.manual_seed(0)
-    return RTDETRDetectionModel(rtdetr.with_queries("yolov8n-rtdetr.yaml", queries), nc=classes, verbose=False).eval()
+    return RTDETRDetectionModel(rtdetr.with_queries("rtdetr-l.yaml", queries), nc=classes, verbose=False).eval()
 
 
 def test_queries_stand_in_the_models_own_description() -> None:
