@@ -61,7 +61,7 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
 
     Raises ValueError for what the user can mend.
     """
-    started = time.time()
+    started = time.monotonic()
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
     repairs.tell(dataset)

@@ -61,27 +61,27 @@ class Candidate(NamedTuple):
     least_scale: float
 
 
-def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> Plan:
-    """The first of the `candidates` that leaves its trainings enough epochs within so many seconds.
+def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float, spent: float = 0.0) -> Plan:
+    """The first of the `candidates` that leaves its trainings enough epochs within so many seconds, of which some are `spent`.
 
     Raises ValueError, with the minutes that are the least, where the cheapest does not end in time with 1 epoch of each.
     """
-    ways = list(candidates(survey, wishes))
+    ways, left = list(candidates(survey, wishes)), seconds - spent
     for procedure, least in ways:
-        scale = affordable(procedure, survey, speeds, wishes, seconds)
+        scale = affordable(procedure, survey, speeds, wishes, left)
         if scale >= least:
             return planned(procedure, survey, speeds, wishes, scale)
     cheapest = min((planned(way.procedure, survey, speeds, wishes, 0.0) for way in ways), key=lambda plan: plan.total)
-    if cheapest.total > seconds:
-        least_minutes = math.ceil(cheapest.total / 60 / AIM)
+    if cheapest.total > left:
+        least_minutes = math.ceil((cheapest.total + spent) / 60 / AIM)
         raise ValueError(f"--minutes: too few for {survey.photos} photos here, the least is about {least_minutes}")
-    scale = affordable(cheapest.procedure, survey, speeds, wishes, seconds)
+    scale = affordable(cheapest.procedure, survey, speeds, wishes, left)
     return planned(cheapest.procedure, survey, speeds, wishes, scale)
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
     """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases."""
-    folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
+    folds = {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
     aware = {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
     sizes = [wishes.size] if wishes.size else canvases(survey)
     for with_aware in aware:

@@ -27,7 +27,7 @@ SANDBOX = "sandbox.json"  # beside the zip: how long it took there
 
 
 class Order(NamedTuple):
-    """What is asked: the data set, the run folder, the minutes, what the user decides, and when (seconds since 1970)."""
+    """What is asked: the data set, the run folder, the minutes, what the user decides, and when (by `time.monotonic`)."""
 
     dataset: Dataset
     survey: Survey
@@ -60,8 +60,8 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
     order.runs.mkdir(parents=True, exist_ok=True)
     speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
     if not ledger.parts:
-        spent = ledger.spent + time.time() - order.started
-        ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM - spent))
+        spent = ledger.spent + time.monotonic() - order.started
+        ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM, spent))
     return Session(order, ledger, speeds)
 
 

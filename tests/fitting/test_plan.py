@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fitting.plan import READABLE, candidates, canvases, lay_out, procedure_from
+from fitting.plan import AIM, READABLE, candidates, canvases, lay_out, procedure_from
 from fitting.speeds import Curve
 from fitting.wishes import Wishes
 from fitting.workload import scale_for, trainings
@@ -27,6 +27,24 @@ def test_minutes_that_are_too_few_are_refused_with_the_least_that_do() -> None:
     assert lay_out(CONTEST, SPEEDS, Wishes(), least * 60.0).total <= least * 60
     with pytest.raises(ValueError, match="the least"):
         lay_out(CONTEST, SPEEDS, Wishes(), (least - 1) * 60 * 0.95)
+
+
+def test_the_least_minutes_count_what_is_spent_already() -> None:
+    with pytest.raises(ValueError, match="the least") as refused:
+        lay_out(CONTEST, SPEEDS, Wishes(), 60.0, spent=600.0)
+    least = int(str(refused.value).split()[-1])
+    plan = lay_out(CONTEST, SPEEDS, Wishes(), least * 60 * AIM, spent=600.0)
+    assert plan.total + 600.0 <= least * 60 * AIM
+
+
+@pytest.mark.parametrize("photos", [2, 3, 4])
+def test_there_are_never_more_folds_than_photos(photos) -> None:  # type: ignore[no-untyped-def]
+    few = replace(FRIDGE, photos=photos, boxes=9 * photos)
+    plan = lay_out(few, SPEEDS, Wishes(), 90000)
+    entries = list(trainings(plan.procedure, few))
+    assert plan.procedure.folds <= photos
+    assert [entry.name for entry in entries if entry.refit] == ["one", "classifier_shelf"]
+    assert all(entry.photos and entry.held_out for entry in entries if not entry.refit)
 
 
 def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
