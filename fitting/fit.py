@@ -125,6 +125,8 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     ledgers.refuse_other(runs, ledger, made_from, wishes)
     if ledger.minutes != command.minutes:
         say(f"fit: {command.minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
+        if ledger.parts and all(part.decided for part in ledger.parts.values() if part.epochs):
+            say("fit: all trainings were begun, and keep their epochs: for longer ones fit into another folder, by --out")
         ledger.minutes = command.minutes
     return ledger
 

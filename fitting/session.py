@@ -18,7 +18,7 @@ from fitting.time_keeper import TimeKeeper
 from fitting.wishes import Wishes
 from fitting.workload import trainings
 from photos.data import Dataset, Photo
-from runs import record
+from runs import process, record
 from submission import judge_machine, sandbox
 from submission.build import build
 
@@ -53,11 +53,13 @@ class Session(NamedTuple):
 def begin(order: Order, ledger: Ledger, say: Say) -> Session:
     """Measure the machine and lay out the plan, or take both as they were decided.
 
-    Raises ValueError where the minutes are too few, or a network is unknown.
+    Raises ValueError where the minutes are too few, a network is unknown, or another process is at work on the run folder.
     """
     wanted = next(candidates(order.survey, order.wishes)).procedure
     machine.refuse_unknown(wanted)
     order.runs.mkdir(parents=True, exist_ok=True)
+    process.refuse_second(order.runs)
+    process.note(order.runs)
     speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
     if not ledger.parts:
         spent = ledger.spent + time.monotonic() - order.started

@@ -30,6 +30,9 @@ class Clocks(NamedTuple):
     steady: Callable[[], float] = time.monotonic
 
 
+OF_THE_SYSTEM = Clocks()
+
+
 class TimeKeeper(Clock):
     """Decides epochs in the course of a fit and notes all of it in R/plan.json, from which a stopped fit goes on.
 
@@ -38,7 +41,7 @@ class TimeKeeper(Clock):
     """
 
     def __init__(
-        self, runs: Path, ledger: Ledger, entries: Sequence[Training], speeds: Speeds, say: Say, clocks: Clocks = Clocks()
+        self, runs: Path, ledger: Ledger, entries: Sequence[Training], speeds: Speeds, say: Say, clocks: Clocks = OF_THE_SYSTEM
     ) -> None:
         super().__init__()
         self.runs, self.ledger, self.speeds, self.say, self.clocks = runs, ledger, speeds, say, clocks
