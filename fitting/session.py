@@ -81,6 +81,7 @@ def finish(session: Session, say: Say) -> Fitted:
         sha = build(order.runs, order.runs / ZIP)
         say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
         say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
+    (order.runs / process.NAME).unlink(missing_ok=True)  # the process may go on with something else
     return fitted
 
 
