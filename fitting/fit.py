@@ -102,6 +102,7 @@ def with_data_flag(words: Sequence[str]) -> list[str]:
 def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     """The data set and what it holds. Raises ValueError where there is nothing to learn from, or nowhere to write."""
     folds.refuse_file(command.runs)
+    folds.groups_setting(wishes.groups)
     refuse_missing(Path(wishes.pretrained))
     dataset = read(command.data)
     found = survey(dataset)

@@ -9,7 +9,7 @@ from fitting.procedure import Procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.wishes import Wishes
-from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for, trainings
+from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, scale_for, trainings
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import STRIDE, Config, from_settings
 from stage2_classifier import config as classifier_config
@@ -33,6 +33,7 @@ WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rig
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
 REPORT = 15.0  # measured: seconds that the report takes after the zip, on one core; see experiments.performance.report_page
+LONG_ENOUGH = "it may end before them: that longer trainings help was not shown; a larger canvas may (--size)"
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
 
 
@@ -188,7 +189,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     return {
         "scenes": speeds.scenes(survey),
         "evidence": speeds.evidence(size, survey, detectors),
-        "gate": speeds.gate(survey, procedure.aware is not None),
+        "gate": speeds.gate(survey, procedure.aware is not None) + speeds.naming(survey),
         "figures": speeds.figures(size, survey, detectors),
         "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
     }
@@ -203,7 +204,9 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     folds = [entry.name for entry in entries if not entry.refit]
     order = ["scenes", *folds, "evidence", "gate", *refits, "figures", "zip"]
     seconds = {name: (cost | rest)[name] for name in order}
-    return Plan(procedure, epochs, seconds, scale, reasons(procedure, survey, wishes, entries))
+    ends_early = scale >= LONGEST and len(fixed_stages(wishes)) < 2
+    why = reasons(procedure, survey, wishes, entries) | ({"minutes": LONG_ENOUGH} if ends_early else {})
+    return Plan(procedure, epochs, seconds, scale, why)
 
 
 def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[Training]) -> dict[str, str]:

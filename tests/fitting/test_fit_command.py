@@ -44,6 +44,7 @@ def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         pytest.param(
             ["--minutes", "9", "--folds", "3"], "2 photos with boxes to train on, need 3", id="more folds than photos"
         ),
+        pytest.param(["--minutes", "9", "--groups", "no.csv"], "--groups: got no.csv", id="scenes that are not there"),
         pytest.param(["--minutes", "9", "--pretrained", "no.pt"], "--pretrained: got no.pt", id="weights that are not there"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from fitting.plan import AIM, READABLE, candidates, canvases, lay_out, procedure_from
 from fitting.speeds import Curve
 from fitting.wishes import Wishes
-from fitting.workload import scale_for, trainings
+from fitting.workload import LONGEST, scale_for, trainings
 from tests.fitting.sets import CONTEST, FRIDGE, SETS, SPEEDS, VIDEO
 
 
@@ -27,6 +27,17 @@ def test_minutes_that_are_too_few_are_refused_with_the_least_that_do() -> None:
     assert lay_out(CONTEST, SPEEDS, Wishes(), least * 60.0).total <= least * 60
     with pytest.raises(ValueError, match="the least"):
         lay_out(CONTEST, SPEEDS, Wishes(), (least - 1) * 60 * 0.95)
+
+
+def test_only_a_plan_with_the_longest_trainings_says_that_it_ends_early() -> None:
+    longest = lay_out(FRIDGE, SPEEDS, Wishes(), 36000.0)
+    assert longest.scale == LONGEST and "end before" in longest.why["minutes"] and longest.total < 30000
+    assert "minutes" not in lay_out(FRIDGE, SPEEDS, Wishes(), 2700.0).why
+    slow = replace(SPEEDS, learn=Curve(200.0, 0.0))
+    coarse = lay_out(FRIDGE, slow, Wishes(folds=2, crop_epochs=1), 15000.0)  # a second epoch is too long for what is left
+    assert coarse.total < 0.9 * 15000 and coarse.epochs["one"] == 1 and "minutes" not in coarse.why
+    said = Wishes(epochs=7, crop_epochs=3)  # by the user: longer they are not to be
+    assert "minutes" not in lay_out(FRIDGE, SPEEDS, said, 36000.0).why
 
 
 def test_the_least_minutes_count_what_is_spent_already() -> None:

@@ -76,7 +76,7 @@ def test_a_broken_line_is_told_by_its_number(place: Path, capsys: pytest.Capture
 
 
 def test_an_ablation_of_another_ensemble_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs, ensemble = place / "R", Ensemble([1], [Member("one/model.onnx", 640)], naming_floor=0.1)
+    runs, ensemble = place / "R", Ensemble([1], [Member("one/model.onnx", views=[{"size": 64}])], naming_floor=0.1)
     record.write_json(runs / "ensemble.json", asdict(ensemble))
     values = json.loads((runs / "ablation.json").read_text()) | {"measured": measured_of(runs, ensemble)}
     record.write_json(runs / "ablation.json", values)
