@@ -19,6 +19,7 @@ from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
 from photos import fingerprint, folds, repairs
 from photos.data import Dataset, read
+from photos.studio import STUDIO
 from runs.command import note_result, run, say
 from runs.flags import Flag, Help, Settings, parse
 from runs.pretrained import refuse_missing
@@ -117,7 +118,7 @@ def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
 
 def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     """The record of the fit in R, or a new one. Raises ValueError where R is of something else."""
-    runs, made_from = command.runs, fingerprint.of_photos(dataset.photos, dataset.categories)
+    runs, made_from = command.runs, what_it_is_of(dataset, wishes)
     ledger = ledgers.load(runs)
     if ledger is None:
         if (runs / folds.NAME).is_file():
@@ -130,6 +131,13 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
             say("fit: all trainings were begun, and keep their epochs: for longer ones fit into another folder, by --out")
         ledger.minutes = command.minutes
     return ledger
+
+
+def what_it_is_of(dataset: Dataset, wishes: Wishes) -> dict[str, str]:
+    """Fingerprints of the photos and labels, and of the studio photos where they may be learnt from."""
+    studio = dataset.root / STUDIO
+    made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
+    return made_from | ({"studio": fingerprint.of_folder(studio)} if wishes.crops != "shelf" and studio.is_dir() else {})
 
 
 if __name__ == "__main__":

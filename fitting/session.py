@@ -99,6 +99,7 @@ def tried(archive: Path, photos: Sequence[Photo]) -> str:
         python = judge_machine.Machine(judge_machine.judge_python())
         outcome = sandbox.execute(archive, Path(folder), Path(folder) / "predictions.json", python)
     told = {"photos": len(shown), "seconds": outcome.seconds, "peak_mb": outcome.peak_mb, "by_part": outcome.by_part}
+    told |= {"zip": record.fingerprint(archive)}
     record.write_json(archive.with_name(SANDBOX), told)
     if outcome.problems:
         raise ValueError(f"{archive}: in the sandbox: {outcome.problems[0]}")
