@@ -17,12 +17,15 @@ from fitting.survey import Survey
 from fitting.time_keeper import TimeKeeper
 from fitting.wishes import Wishes
 from fitting.workload import trainings
-from photos.data import Dataset, Photo
+from photos.data import Dataset, Photo, read_image
+from photos.photo_file import photo_kind
 from runs import process, record
+from stage1_detector.synthesis.coco_writer import write_jpeg
 from submission import judge_machine, sandbox
 from submission.build import build
 
 ZIP = "submission.zip"
+JPEG_QUALITY = 95  # chosen: of photos of other kinds, where the zip is tried on them
 SANDBOX = "sandbox.json"  # beside the zip: how long it took there
 
 
@@ -85,6 +88,16 @@ def finish(session: Session, say: Say) -> Fitted:
     return fitted
 
 
+def lay_as_the_judge(photos: Sequence[Photo], folder: Path) -> None:
+    """Put the photos into FOLDER under the judge's names, as JPEG: run.py looks at no other kind, as the judge has no other."""
+    for i, photo in enumerate(photos):
+        place = folder / f"img_{i + 1:05d}.jpg"
+        if photo_kind(photo.path) == "JPEG":
+            shutil.copyfile(photo.path, place)
+        else:
+            write_jpeg(place, read_image(photo.path, photo.width, photo.height), JPEG_QUALITY)
+
+
 def tried(archive: Path, photos: Sequence[Photo]) -> str:
     """Run the zip on a few photos in the sandbox, note the times beside it, and say what came of it.
 
@@ -94,8 +107,7 @@ def tried(archive: Path, photos: Sequence[Photo]) -> str:
         return "not run: there is no environment of the judge here; hylle sandbox --set-up makes it"
     shown = [photo for photo in photos if photo.part == "test"][:SANDBOX_PHOTOS] or photos[:SANDBOX_PHOTOS]
     with tempfile.TemporaryDirectory() as folder:
-        for i, photo in enumerate(shown):
-            shutil.copyfile(photo.path, Path(folder) / f"img_{i + 1:05d}{photo.path.suffix}")
+        lay_as_the_judge(shown, Path(folder))
         python = judge_machine.Machine(judge_machine.judge_python())
         outcome = sandbox.execute(archive, Path(folder), Path(folder) / "predictions.json", python)
     told = {"photos": len(shown), "seconds": outcome.seconds, "peak_mb": outcome.peak_mb, "by_part": outcome.by_part}
