@@ -101,6 +101,6 @@ def refuse_other(runs: Path, ledger: Ledger, made_from: Mapping[str, Any], wishe
         raise ValueError(
             f"--out: {runs} holds a fit of another data set, or of other labels or studio photos; take another --out"
         )
-    difference = record.first_difference(ledger.wishes, asdict(wishes))
+    difference = record.first_difference(asdict(Wishes()) | ledger.wishes, asdict(wishes))  # older files have fewer wishes
     if difference:
         raise ValueError(f"--out: {runs} holds a fit begun with {difference}; give the same, or take another --out")
