@@ -70,7 +70,7 @@ def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
     ("survey", "minutes", "folds"),
     [
         pytest.param(
-            CONTEST, (900, 200, 50, 5), [(5, True), (3, True), (2, True), (5, False)], id="photos enough to leave out"
+            CONTEST, (900, 200, 50, 6), [(5, True), (3, True), (2, True), (5, False)], id="photos enough to leave out"
         ),
         pytest.param(
             replace(CONTEST, photos=70), (900, 140, 50, 12), [(5, True), (3, True), (2, True), (2, True)], id="too few"
