@@ -26,6 +26,7 @@ from photos.intervals import Interval
 from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, run, say
+from runs.model_files import measured_of
 from stage2_classifier.gate.calibrate import n_categories
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
@@ -99,7 +100,7 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int
     rows = ablation_table.measure(truths, [e.merged.boxes for e in test], variants, n, groups, seed)
     further = ablation_table.paired(truths, by_name[ablation_variants.ADOPTED], by_name["gate"], n, groups, seed)
     setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
-    report(rows, ensemble.gate, runs, f"{setting}; gate: {ensemble.gate.policy}")
+    report(rows, ensemble, runs, f"{setting}; gate: {ensemble.gate.policy}")
     adopted = by_name[ablation_variants.ADOPTED].predictions
     floor = ensemble.min_scores.get(BEST_F1, SHOWN)
     pictures = write_worst([e.photo for e in test], adopted, names_of(ensemble, dataset), runs / "photos", floor)
@@ -107,10 +108,12 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int
     return AblationResult(rows, ensemble.gate, further, setting, len(test))
 
 
-def report(rows: list[ablation_table.Row], gate: Gate, runs: Path, title: str) -> None:
-    """Print the table and keep it as JSON, markdown and PNG."""
+def report(rows: list[ablation_table.Row], ensemble: Ensemble, runs: Path, title: str) -> None:
+    """Print the table and keep it as JSON, with what it was measured of, as markdown and PNG."""
     ablation_table.show(rows, title)
-    record.write_json(runs / "ablation.json", {"gate": asdict(gate), "rows": [row.as_json() for row in rows]})
+    rows_told = [row.as_json() for row in rows]
+    told = {"gate": asdict(ensemble.gate), "measured": measured_of(runs, ensemble), "rows": rows_told}
+    record.write_json(runs / "ablation.json", told)
     (runs / "ablation.md").write_text(ablation_table.markdown(rows))
     ablation_table.draw(rows, runs / "ablation.png", title)
     say(f"table: {runs}/ablation.json, .md, .png")

@@ -19,6 +19,7 @@ from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
 from photos import fingerprint, folds, repairs
 from photos.data import Dataset, read
+from photos.studio import STUDIO
 from runs.command import note_result, run, say
 from runs.flags import Flag, Help, Settings, parse
 from runs.pretrained import refuse_missing
@@ -61,7 +62,7 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
 
     Raises ValueError for what the user can mend.
     """
-    started = time.time()
+    started = time.monotonic()
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
     repairs.tell(dataset)
@@ -102,6 +103,7 @@ def with_data_flag(words: Sequence[str]) -> list[str]:
 def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     """The data set and what it holds. Raises ValueError where there is nothing to learn from, or nowhere to write."""
     folds.refuse_file(command.runs)
+    folds.groups_setting(wishes.groups)
     refuse_missing(Path(wishes.pretrained))
     dataset = read(command.data)
     found = survey(dataset)
@@ -116,7 +118,7 @@ def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
 
 def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     """The record of the fit in R, or a new one. Raises ValueError where R is of something else."""
-    runs, made_from = command.runs, fingerprint.of_photos(dataset.photos, dataset.categories)
+    runs, made_from = command.runs, what_it_is_of(dataset, wishes)
     ledger = ledgers.load(runs)
     if ledger is None:
         if (runs / folds.NAME).is_file():
@@ -125,8 +127,17 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     ledgers.refuse_other(runs, ledger, made_from, wishes)
     if ledger.minutes != command.minutes:
         say(f"fit: {command.minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
+        if ledger.parts and all(part.decided for part in ledger.parts.values() if part.epochs):
+            say("fit: all trainings were begun, and keep their epochs: for longer ones fit into another folder, by --out")
         ledger.minutes = command.minutes
     return ledger
+
+
+def what_it_is_of(dataset: Dataset, wishes: Wishes) -> dict[str, str]:
+    """Fingerprints of the photos and labels, and of the studio photos where they may be learnt from."""
+    studio = dataset.root / STUDIO
+    made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
+    return made_from | ({"studio": fingerprint.of_folder(studio)} if wishes.crops != "shelf" and studio.is_dir() else {})
 
 
 if __name__ == "__main__":

@@ -98,7 +98,9 @@ def last_sign(runs: Path, since: float) -> float:
 def refuse_other(runs: Path, ledger: Ledger, made_from: Mapping[str, Any], wishes: Wishes) -> None:
     """Raises ValueError where RUNS was begun with other photos, labels or wishes, naming the first that differs."""
     if ledger.made_from != dict(made_from):
-        raise ValueError(f"--out: {runs} holds a fit of another data set, or of other labels; take another --out")
+        raise ValueError(
+            f"--out: {runs} holds a fit of another data set, or of other labels or studio photos; take another --out"
+        )
     difference = record.first_difference(asdict(Wishes()) | ledger.wishes, asdict(wishes))  # older files have fewer wishes
     if difference:
         raise ValueError(f"--out: {runs} holds a fit begun with {difference}; give the same, or take another --out")

@@ -9,7 +9,7 @@ from fitting.procedure import Procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.wishes import Wishes
-from fitting.workload import CLASSIFIER, DETECTOR, Training, left_out, scale_for, trainings
+from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import STRIDE, Config, from_settings
 from stage2_classifier import config as classifier_config
@@ -36,6 +36,7 @@ WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rig
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
 REPORT = 15.0  # measured: seconds that the report takes after the zip, on one core; see experiments.performance.report_page
+LONG_ENOUGH = "it may end before them: that longer trainings help was not shown; a larger canvas may (--size)"
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
 
 
@@ -64,21 +65,21 @@ class Candidate(NamedTuple):
     least_scale: float
 
 
-def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> Plan:
-    """The first of the `candidates` that leaves its trainings enough epochs within so many seconds.
+def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float, spent: float = 0.0) -> Plan:
+    """The first of the `candidates` that leaves its trainings enough epochs within so many seconds, of which some are `spent`.
 
     Raises ValueError, with the minutes that are the least, where the cheapest does not end in time with 1 epoch of each.
     """
-    ways = list(candidates(survey, wishes))
+    ways, left = list(candidates(survey, wishes)), seconds - spent
     for procedure, least in ways:
-        scale = affordable(procedure, survey, speeds, wishes, seconds)
+        scale = affordable(procedure, survey, speeds, wishes, left)
         if scale >= least:
             return planned(procedure, survey, speeds, wishes, scale)
     cheapest = min((planned(way.procedure, survey, speeds, wishes, 0.0) for way in ways), key=lambda plan: plan.total)
-    if cheapest.total > seconds:
-        least_minutes = math.ceil(cheapest.total / 60 / AIM)
+    if cheapest.total > left:
+        least_minutes = math.ceil((cheapest.total + spent) / 60 / AIM)
         raise ValueError(f"--minutes: too few for {survey.photos} photos here, the least is about {least_minutes}")
-    scale = affordable(cheapest.procedure, survey, speeds, wishes, seconds)
+    scale = affordable(cheapest.procedure, survey, speeds, wishes, left)
     return planned(cheapest.procedure, survey, speeds, wishes, scale)
 
 
@@ -87,12 +88,12 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
     if wishes.refit != "no":
         yield from _with_refit(survey, wishes)
     if wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes)):
-        yield from _smaller(survey, wishes, wishes.folds or LEFT_OUT_FOLDS, False)
+        yield from _smaller(survey, wishes, wishes.folds or min(LEFT_OUT_FOLDS, survey.photos), False)
 
 
 def _with_refit(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
     """The candidates that leave each fold out once and train the models that ship on all."""
-    folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
+    folds = {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
     for with_aware in (aware := _aware(survey, wishes)):
         for n_folds, least in folds.items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
@@ -219,7 +220,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     return {
         "scenes": speeds.scenes(survey),
         "evidence": speeds.evidence(size, judged, detectors),
-        "gate": speeds.gate(judged, procedure.aware is not None),
+        "gate": speeds.gate(judged, procedure.aware is not None) + speeds.naming(judged),
         "figures": speeds.figures(size, judged, detectors),
         "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
     }
@@ -234,7 +235,9 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     folds = [entry.name for entry in entries if not entry.refit]
     order = ["scenes", *folds, "evidence", "gate", *refits, "figures", "zip"]
     seconds = {name: (cost | rest)[name] for name in order}
-    return Plan(procedure, epochs, seconds, scale, reasons(procedure, survey, wishes, entries))
+    ends_early = scale >= LONGEST and len(fixed_stages(wishes)) < 2
+    why = reasons(procedure, survey, wishes, entries) | ({"minutes": LONG_ENOUGH} if ends_early else {})
+    return Plan(procedure, epochs, seconds, scale, why)
 
 
 def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[Training]) -> dict[str, str]:

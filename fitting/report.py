@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fitting.ledger import Ledger
-from fitting.plan import AIM
 from fitting.procedure import Fitted, Procedure
 from fitting.speeds import Speeds
 from photos.data import Photo
@@ -13,7 +12,6 @@ from photos.data import Photo
 FEW = 5  # chosen: names with fewer boxes are listed; AP was 0.40 with 1-2, 0.71 with 3-5, 0.74 with more (issue 19)
 LISTED = 6  # chosen: names listed
 ENOUGH_LEFT = 0.01  # chosen: what perfect names or boxes would add must be more than that to be worth a word
-IDLE = 0.9  # chosen: of the minutes; a plan that takes less says that it ends early
 
 
 def speed_lines(speeds: Speeds, procedure: Procedure) -> list[str]:
@@ -35,9 +33,6 @@ def plan_lines(ledger: Ledger) -> list[str]:
         lines.append(f"  {name:{width}}  {part.epochs or '':>6}  {part.foreseen / 60:7.1f}  {taken}".rstrip())
     total, taken = sum(part.foreseen for part in ledger.parts.values()) / 60, ledger.spent / 60
     lines.append(f"  {'all':{width}}  {'':6}  {total:7.1f}  {taken:5.1f} of {ledger.minutes:g}")
-    scaled = not (ledger.wishes.get("epochs") and ledger.wishes.get("crop_epochs"))
-    if scaled and not taken and total < IDLE * AIM * ledger.minutes:
-        lines.append("  it ends before its minutes: that longer trainings help was not shown; a larger canvas may (--size)")
     return lines + [f"  {name}: {reason}" for name, reason in ledger.why.items()]
 
 

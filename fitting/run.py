@@ -25,7 +25,7 @@ from photos.data import Dataset, read
 from photos.folds import Folds
 from photos.intervals import Intervals
 from runs import record
-from runs.model_files import files_of, fingerprints
+from runs.model_files import files_of, fingerprints, method_of
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
 from stage2_classifier.gate.evidence import withheld
@@ -118,7 +118,8 @@ def merged_as_chosen(
 def shipped(runs: Path, gated: Gated) -> Gated:
     """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
     ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
-    record.write_json(runs / "gate.json", reasons(gated.choice, gated.naming, gated.floors, gated.merging))
+    why = reasons(gated.choice, gated.naming, gated.floors, gated.merging)
+    record.write_json(runs / "gate.json", why | {"method": method_of(ensemble)})
     if gated.merging is not None:
         record.write_json(runs / TOPOLOGY, asdict(ensemble))
     write_ensemble(runs, ensemble)

@@ -17,17 +17,20 @@ from fitting.survey import Survey
 from fitting.time_keeper import TimeKeeper
 from fitting.wishes import Wishes
 from fitting.workload import trainings
-from photos.data import Dataset, Photo
-from runs import record
+from photos.data import Dataset, Photo, read_image
+from photos.photo_file import photo_kind
+from runs import process, record
+from stage1_detector.synthesis.coco_writer import write_jpeg
 from submission import judge_machine, sandbox
 from submission.build import build
 
 ZIP = "submission.zip"
+JPEG_QUALITY = 95  # chosen: of photos of other kinds, where the zip is tried on them
 SANDBOX = "sandbox.json"  # beside the zip: how long it took there
 
 
 class Order(NamedTuple):
-    """What is asked: the data set, the run folder, the minutes, what the user decides, and when (seconds since 1970)."""
+    """What is asked: the data set, the run folder, the minutes, what the user decides, and when (by `time.monotonic`)."""
 
     dataset: Dataset
     survey: Survey
@@ -53,15 +56,17 @@ class Session(NamedTuple):
 def begin(order: Order, ledger: Ledger, say: Say) -> Session:
     """Measure the machine and lay out the plan, or take both as they were decided.
 
-    Raises ValueError where the minutes are too few, or a network is unknown.
+    Raises ValueError where the minutes are too few, a network is unknown, or another process is at work on the run folder.
     """
     wanted = next(candidates(order.survey, order.wishes)).procedure
     machine.refuse_unknown(wanted)
     order.runs.mkdir(parents=True, exist_ok=True)
+    process.refuse_second(order.runs)
+    process.note(order.runs)
     speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
     if not ledger.parts:
-        spent = ledger.spent + time.time() - order.started
-        ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM - spent))
+        spent = ledger.spent + time.monotonic() - order.started
+        ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM, spent))
     return Session(order, ledger, speeds)
 
 
@@ -80,7 +85,18 @@ def finish(session: Session, say: Say) -> Fitted:
         sha = build(order.runs, order.runs / ZIP)
         say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
         say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
+    (order.runs / process.NAME).unlink(missing_ok=True)  # the process may go on with something else
     return fitted
+
+
+def lay_as_the_judge(photos: Sequence[Photo], folder: Path) -> None:
+    """Put the photos into FOLDER under the judge's names, as JPEG: run.py looks at no other kind, as the judge has no other."""
+    for i, photo in enumerate(photos):
+        place = folder / f"img_{i + 1:05d}.jpg"
+        if photo_kind(photo.path) == "JPEG":
+            shutil.copyfile(photo.path, place)
+        else:
+            write_jpeg(place, read_image(photo.path, photo.width, photo.height), JPEG_QUALITY)
 
 
 def tried(archive: Path, photos: Sequence[Photo]) -> str:
@@ -92,11 +108,11 @@ def tried(archive: Path, photos: Sequence[Photo]) -> str:
         return "not run: there is no environment of the judge here; hylle sandbox --set-up makes it"
     shown = [photo for photo in photos if photo.part == "test"][:SANDBOX_PHOTOS] or photos[:SANDBOX_PHOTOS]
     with tempfile.TemporaryDirectory() as folder:
-        for i, photo in enumerate(shown):
-            shutil.copyfile(photo.path, Path(folder) / f"img_{i + 1:05d}{photo.path.suffix}")
+        lay_as_the_judge(shown, Path(folder))
         python = judge_machine.Machine(judge_machine.judge_python())
         outcome = sandbox.execute(archive, Path(folder), Path(folder) / "predictions.json", python)
     told = {"photos": len(shown), "seconds": outcome.seconds, "peak_mb": outcome.peak_mb, "by_part": outcome.by_part}
+    told |= {"zip": record.fingerprint(archive)}
     record.write_json(archive.with_name(SANDBOX), told)
     if outcome.problems:
         raise ValueError(f"{archive}: in the sandbox: {outcome.problems[0]}")

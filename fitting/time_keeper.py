@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from fitting.cross_fit import FOLDER
 from fitting.ledger import Ledger
@@ -20,6 +21,18 @@ WORTH_TELLING = 0.1  # chosen: a smaller change of the epochs planned is noted i
 ALIKE = 0.75  # chosen: fold models stay alike, with the epochs of the first, unless time allows less than this share of them
 
 
+class Clocks(NamedTuple):
+    """`wall` tells seconds since 1970, as files are stamped; `steady` tells what passed: whatever the wall clock is set to, and
+    not while the machine sleeps.
+    """
+
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
+
+
+OF_THE_SYSTEM = Clocks()
+
+
 class TimeKeeper(Clock):
     """Decides epochs in the course of a fit and notes all of it in R/plan.json, from which a stopped fit goes on.
 
@@ -28,18 +41,17 @@ class TimeKeeper(Clock):
     """
 
     def __init__(
-        self, runs: Path, ledger: Ledger, entries: Sequence[Training], speeds: Speeds, say: Say,
-        now: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+        self, runs: Path, ledger: Ledger, entries: Sequence[Training], speeds: Speeds, say: Say, clocks: Clocks = OF_THE_SYSTEM
+    ) -> None:
         super().__init__()
-        self.runs, self.ledger, self.speeds, self.say, self.now = runs, ledger, speeds, say, now
+        self.runs, self.ledger, self.speeds, self.say, self.clocks = runs, ledger, speeds, say, clocks
         self.trainings = {entry.name: entry for entry in entries}
-        self.last = now()
+        self.last = clocks.steady()
 
     @property
     def left(self) -> float:
         """Seconds that are left, by now."""
-        return self.ledger.minutes * 60 * AIM - self.ledger.spent - (self.now() - self.last)
+        return self.ledger.minutes * 60 * AIM - self.ledger.spent - (self.clocks.steady() - self.last)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -71,20 +83,21 @@ class TimeKeeper(Clock):
             name for name, entry in self.trainings.items() if not entry.refit and name.rpartition("/")[0] + "/" not in names
         ]
         for name in gone:
-            del self.trainings[name], self.ledger.parts[name]
-        if gone:
-            self._tell(f"{count} folds, as no more scenes have boxes: {len(gone)} trainings fewer")
+            del self.trainings[name]
+        planned = [name for name in gone if self.ledger.parts.pop(name, None)]  # none where an earlier start took them out
+        if planned:
+            self._tell(f"{count} folds, as no more scenes have boxes: {len(planned)} trainings fewer")
 
     def _note(self, running: str, done: str = "") -> None:
         """Count the time since the last note, of the part that was running; `running` is at work from now on."""
-        now = self.now()
+        now = self.clocks.steady()
         worked, self.last = now - self.last, now
         self.ledger.spent += worked
         if self.ledger.running in self.ledger.parts:
             self.ledger.parts[self.ledger.running].seconds += worked
         if done in self.ledger.parts:
             self.ledger.parts[done].done = True
-        self.ledger.running, self.ledger.since = running, now
+        self.ledger.running, self.ledger.since = running, self.clocks.wall()
         self.ledger.write(self.runs)
 
     def _decide(self, step: str) -> None:

@@ -126,8 +126,10 @@ def sources_of(held_out: HeldOut) -> list[Source]:
             "classifier": e.probabilities,
         }
         for name, values in by_source.items():
-            if values is not None and np.isfinite(values[boxes]).all():
-                rows[name].append((values[boxes].max(1), values[boxes].argmax(1) == labels))
+            if values is not None:
+                own, true = values[boxes], labels  # (K, C), (K,)
+                named = np.isfinite(own).all(1)  # boxes below the naming floor are not
+                rows[name].append((own[named].max(1), own[named].argmax(1) == true[named]))
     return [Source(name, *map(np.concatenate, zip(*own, strict=True))) for name, own in rows.items() if own]
 
 

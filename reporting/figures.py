@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.ensemble import Ensemble
 from fusion.models import read_object
 from photos.intervals import Interval, Intervals, interval
 from reporting.charts import Bar, Chart, bars
 from reporting.held_out import HeldOut
 from reporting.verdicts import KINDS
+from runs.model_files import is_stale, method_of
 
 SEED = 0  # of the bootstrap
 WHAT = {
@@ -50,7 +52,8 @@ def worth_of(held_out: HeldOut) -> Worth:
     """The figures of a run: of a fit those that it wrote, else measured now."""
     groups, resampled = held_out.groups
     path = held_out.runs / "fitted.json"
-    told = read_object(path) if held_out.folds.settings.pooled and path.is_file() else {}
+    cross_fitted = held_out.folds.settings.pooled and not held_out.split.flatters  # else ensemble.json was changed since
+    told = read_if_there(path) if cross_fitted else {}
     if told:
         values = told["cross_fitted"]
         found = Intervals(*(Interval(**values[name]) for name in ("det_map50", "cls_map50", "score")))
@@ -67,19 +70,31 @@ def figure_of(found: Intervals, name: str) -> Interval:
     return {"det_map50": found.det_map50, "cls_map50": found.cls_map50, "score": found.score}[name]
 
 
-def ablation_of(runs: Path) -> Ablation:
-    """The variants of RUNS/ablation.json where there is one; else the policies that the gate was chosen among, and oracles."""
-    path = runs / "ablation.json"
-    if path.is_file():
-        rows = [Bar(row["arm"], *triple(row["score"])) for row in read_object(path)["rows"]]
+def ablation_of(runs: Path, ensemble: Ensemble) -> Ablation:
+    """The variants of RUNS/ablation.json where there is one; else the policies that the gate was chosen among, and oracles.
+
+    What was measured of another ensemble than RUNS has now is left out, which `absent` says.
+    """
+    told, gate, fitted = (read_if_there(runs / f"{name}.json") for name in ("ablation", "gate", "fitted"))
+    stale = []
+    if is_stale(told, runs, ensemble):
+        stale, told = ["ablation.json is left out: it was measured before ensemble.json or its models changed"], {}
+    if told:
+        rows = [Bar(row["arm"], *triple(row["score"])) for row in told["rows"]]
         return drawn(rows, "photos of the part test, each variant fitted on the part valid", [])
-    gate = read_object(runs / "gate.json") if (runs / "gate.json").is_file() else {}
-    fitted = read_object(runs / "fitted.json") if (runs / "fitted.json").is_file() else {}
+    if gate.get("method", method_of(ensemble)) != method_of(ensemble):
+        return Ablation(None, [], "", [*stale, "ensemble.json changed since its gate was fitted; fit it again"])
     rows = list(policies(gate, fitted))
     absent = ["only policies of the gate are compared, without intervals: python -m experiments.ablation compares more"]
     if not rows:
-        return Ablation(None, [], "", ["no ways of naming were compared: there is no gate.json of hylle gate or hylle fit"])
-    return drawn(rows, "cross-validated on the photos that the gate was fitted to", absent)
+        absent = ["no ways of naming were compared: there is no gate.json of hylle gate or hylle fit"]
+        return Ablation(None, [], "", [*stale, *absent])
+    return drawn(rows, "cross-validated on the photos that the gate was fitted to", [*stale, *absent])
+
+
+def read_if_there(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is no such file."""
+    return read_object(path) if path.is_file() else {}
 
 
 def policies(gate: Mapping[str, Any], fitted: Mapping[str, Any]) -> Iterator[Bar]:

@@ -27,11 +27,11 @@ from photos.folds import Folds
 from photos.score import Match, match
 from photos.trained_on import seen_by
 from reporting.verdicts import Verdicts, verdicts
-from runs.model_files import files_of
+from runs.model_files import files_of, method_of
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.evidence import Evidence, withheld
 from stage2_classifier.gate.merging_choice import WAYS, kept_views, merged_by
 from stage2_classifier.gate.operating_points import BEST_F1
 
@@ -107,6 +107,8 @@ def gather_held_out(runs: Path, folds: Folds) -> HeldOut:
     ensemble = load_ensemble(runs)
     path = runs / "gate.json"
     told = read_object(path) if path.is_file() else {}
+    if told.get("method", method := method_of(ensemble)) != method:
+        told = {}  # the ensemble was changed since: its reasons, and the gates of its turns, are of another one
     choice = parsed({"turns": []} | told, path) if told else Choice(ensemble.gate, None, ensemble.gate)
     choice = replace(choice, gate=ensemble.gate)
     if folds.settings.pooled:
@@ -118,14 +120,20 @@ def of_a_fit(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice, way: 
     """All photos that were left out, each by the fold's models that did not see it."""
     by_fold = cross_fit.turns(folds)
     found = pooled_evidence(runs, by_fold, ensemble, way)
-    gates, decisions, flatters = decided(found.evidence, choice)
+    evidence = as_judged(found.evidence, ensemble)
+    gates, decisions, flatters = decided(evidence, choice)
     judged = "each photo was judged by models and a gate that had not seen its scene."
     if cross_fit.holds_out(folds):
-        words = f"Held out: {len(found.evidence)} photos of one fold; {judged} The models that ship are trained on the others."
+        words = f"Held out: {len(evidence)} photos of one fold; {judged} The models that ship are trained on the others."
     else:
-        how = f"Cross-fitted: {len(found.evidence)} photos in {len(by_fold)} folds"
+        how = f"Cross-fitted: {len(evidence)} photos in {len(by_fold)} folds"
         words = f"{how}; {judged} The models that ship are trained on all of them."
-    return HeldOut(runs, folds, ensemble, found.evidence, gates, decisions, found.scenes, Split(words, flatters))
+    return HeldOut(runs, folds, ensemble, evidence, gates, decisions, found.scenes, Split(words, flatters))
+
+
+def as_judged(evidence: list[Evidence], ensemble: Ensemble) -> list[Evidence]:
+    """The evidence as run.py has it: boxes below the naming floor are not named."""
+    return withheld(evidence, [ensemble.naming_floor] * len(evidence))
 
 
 def pooled_evidence(runs: Path, by_fold: Sequence[Folds], ensemble: Ensemble, way: str | None) -> Pooled:
@@ -140,7 +148,7 @@ def pooled_evidence(runs: Path, by_fold: Sequence[Folds], ensemble: Ensemble, wa
 def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> HeldOut:
     """The part test; without boxes there the part valid."""
     part = "test" if any(len(photo.boxes) for photo in folds.photos("test")) else "valid"
-    evidence = gather(part, ensemble, runs, folds)
+    evidence = as_judged(gather(part, ensemble, runs, folds), ensemble)
     scenes = scenes_of(evidence, folds)
     if part == "test":
         gates, seen = [ensemble.gate] * len(evidence), trained_on_too(runs, ensemble, evidence)

@@ -13,6 +13,7 @@ from fusion.pipeline import Pipeline, merge
 from photos.data import read_image
 from reporting.held_out import HeldOut
 from reporting.trainings import Training
+from runs import record
 
 PHOTOS = 3  # chosen: timed; the first one warms the models up and does not count where there are more
 MOST_SECONDS = 4.0  # chosen: of timing, after which no further photo is begun
@@ -48,11 +49,21 @@ def speed_of(held_out: HeldOut, trainings: list[Training]) -> Speed:
     zip_bytes = archive.stat().st_size if archive.is_file() else None
     if zip_bytes is None:
         absent.append(f"there is no zip in the run folder: hylle build --runs {runs} --out {runs}/{ZIP} makes one")
-    tried = read_object(runs / "sandbox.json").get("by_part", {}) if (runs / "sandbox.json").is_file() else {}
+    tried = sandbox_times(runs, archive)
     if not tried:
         absent.append("the run folder holds no times of the judge's sandbox: hylle sandbox ZIP --images DIR tells them")
     timed, count = time_photos(held_out)
     return Speed(stages, timed, count, processor(), zip_bytes, tried, absent)
+
+
+def sandbox_times(runs: Path, archive: Path) -> dict[str, float]:
+    """Seconds of each part in the judge's sandbox, by RUNS/sandbox.json; none where that is of another zip than ARCHIVE."""
+    path = runs / "sandbox.json"
+    if not (path.is_file() and archive.is_file()):
+        return {}
+    told = read_object(path)
+    is_of_another = "zip" in told and told["zip"] != record.fingerprint(archive)
+    return {} if is_of_another else dict(told.get("by_part", {}))
 
 
 def processor() -> str:

@@ -1,5 +1,6 @@
 """Our own checkpoints: files of plain tensors and values, which torch reads with `weights_only`."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,9 +14,11 @@ REQUIRED_KEYS = frozenset({"config", "names", "network"})  # of every checkpoint
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint to PATH: a kill leaves the old file or the new one."""
+    """Write a checkpoint to PATH: a kill leaves the old file or the new one. OSError where the disk is full."""
+    whole = io.BytesIO()  # torch's own writing of a file hides why it fails
+    torch.save(content, whole)
     with replacing(path) as (unfinished,):
-        torch.save(content, unfinished)
+        unfinished.write_bytes(whole.getbuffer())
 
 
 def read(path: Path, flag: str, required: frozenset[str] = REQUIRED_KEYS) -> dict[str, Any]:

@@ -4,15 +4,38 @@ A model that was trained again under the same name is another one: a gate that w
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from fusion.ensemble import Ensemble
-from runs.record import fingerprint
+from runs.record import digest, fingerprint
+
+METHOD = ("detectors", "classifiers", "merge", "gate", "naming_floor", "min_scores")  # fields that say how it finds and names
 
 
 def files_of(ensemble: Ensemble) -> list[str]:
     """The model files of an ensemble, each once."""
     return list(dict.fromkeys(model.file for model in (*ensemble.detectors, *ensemble.classifiers)))
+
+
+def method_of(ensemble: Ensemble) -> str:
+    """The fingerprint of how an ensemble finds and names: what is measured of one holds for no other.
+
+    Its models' files count by their names; `made_from` tells whether they are the same.
+    """
+    values = asdict(ensemble)
+    return digest([values[name] for name in METHOD])
+
+
+def measured_of(runs: Path, ensemble: Ensemble) -> dict[str, Any]:
+    """What figures are of, to be kept beside them: the method, and the models of the run folder."""
+    return {"method": method_of(ensemble), "models": fingerprints(runs, files_of(ensemble))}
+
+
+def is_stale(told: Mapping[str, Any], runs: Path, ensemble: Ensemble) -> bool:
+    """Whether figures are of another ensemble than `ensemble`, as `told` says under "measured"; False where it says nothing."""
+    return "measured" in told and told["measured"] != measured_of(runs, ensemble)
 
 
 def fingerprint_of(model: Path) -> str:

@@ -51,4 +51,4 @@ def is_alive(out: Path) -> bool | None:
 def refuse_second(out: Path) -> None:
     """Raises ValueError where another process is making the run in OUT."""
     if is_alive(out) and (pid := read_object(out / NAME)["pid"]) != os.getpid():
-        raise ValueError(f"{out}: process {pid} is training it; wait until it is done (hylle status), or end it first")
+        raise ValueError(f"{out}: process {pid} is making it; wait until it is done (hylle status), or end it first")

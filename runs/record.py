@@ -13,6 +13,7 @@ from typing import Any
 
 from fusion.models import read_object
 from runs import process
+from runs.atomic_write import replacing
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,9 +53,8 @@ def digest(value: Any) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to PATH as JSON: beside it first, then renamed, so that a kill leaves the old file or the new one."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(value, indent=1) + "\n")
-    beside.replace(path)
+    with replacing(path) as (unfinished,):
+        unfinished.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> None:

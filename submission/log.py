@@ -19,8 +19,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from runs.command import Parser, note_result, run, say
+from runs.model_files import is_stale
 
 LOG = Path("submissions.jsonl")
 ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
@@ -90,7 +92,11 @@ def local_score(runs: Path) -> dict[str, float]:
     path = runs / "ablation.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; python -m experiments.ablation --data D --runs {runs} makes it")
-    rows = {row["arm"]: row["score"] for row in read_object(path).get("rows", [])}
+    told = read_object(path)
+    if (runs / "ensemble.json").is_file() and is_stale(told, runs, read_ensemble(runs)):
+        remedy = f"python -m experiments.ablation --data D --runs {runs} measures it anew"
+        raise ValueError(f"{path}: was measured before {runs / 'ensemble.json'} or its models changed; {remedy}")
+    rows = {row["arm"]: row["score"] for row in told.get("rows", [])}
     if ARM not in rows:
         raise ValueError(f"{path}: has no arm {ARM!r}, only {', '.join(rows) or 'none'}")
     return dict(zip(("score", "low", "high"), rows[ARM], strict=True))

@@ -195,6 +195,7 @@ def _cut(job: tuple[Path, Path]) -> float | str:
         image = cv2.cvtColor(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2BGRA)
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_suffix(".part.png")
-        cv2.imwrite(str(beside), image)
+        _, encoded = cv2.imencode(".png", image)
+        beside.write_bytes(encoded.tobytes())  # cv2.imwrite says nothing where the disk is full
         beside.replace(target)
     return float(image.shape[1] / image.shape[0])

@@ -268,7 +268,8 @@ def _link(photo: Photo, link: Path) -> None:
         return
     image = cv2.cvtColor(learnt_image(photo), cv2.COLOR_RGB2BGR)
     suffix = ".jpg" if kind == "JPEG" and not len(photo.ignored) else ".png"
-    cv2.imwrite(str(link.with_suffix(suffix)), image, [cv2.IMWRITE_JPEG_QUALITY, 98] if suffix == ".jpg" else [])
+    _, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 98] if suffix == ".jpg" else [])
+    link.with_suffix(suffix).write_bytes(encoded.tobytes())  # cv2.imwrite says nothing where the disk is full
 
 
 def label_lines(photo: Photo, agnostic: bool) -> str:

@@ -26,7 +26,7 @@ from photos.intervals import Interval
 from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, note_result, run, say, say_progress
-from runs.model_files import files_of, fingerprints
+from runs.model_files import files_of, fingerprints, method_of
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import (
     NAME,
@@ -103,8 +103,9 @@ def fit_gate(
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), naming.floor)
     tell(floors)
     fitted = {"gate": choice.gate, "min_scores": floors.min_scores, "naming_floor": naming.floor}
-    write_ensemble(runs, replace(ensemble, made_from=made_from, **fitted))
-    record.write_json(runs / "gate.json", reasons(choice, naming, floors, why_merging))
+    ensemble = replace(ensemble, made_from=made_from, **fitted)
+    write_ensemble(runs, ensemble)
+    record.write_json(runs / "gate.json", reasons(choice, naming, floors, why_merging) | {"method": method_of(ensemble)})
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
                 naming=naming)  # fmt: skip
     return choice

@@ -3,16 +3,18 @@
 import json
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from small_shop import SMALL
 
 from fitting import ledger as ledgers
-from fitting.fit import main
+from fitting.fit import Command, main, record_of
+from fitting.wishes import Wishes
 from photos import fingerprint
 from photos.data import read
+from photos.studio import STUDIO
 from tests.fitting.test_survey import write
 
 
@@ -46,6 +48,7 @@ def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         pytest.param(
             ["--minutes", "9", "--folds", "3"], "2 photos with boxes to train on, need 3", id="more folds than photos"
         ),
+        pytest.param(["--minutes", "9", "--groups", "no.csv"], "--groups: got no.csv", id="scenes that are not there"),
         pytest.param(["--minutes", "9", "--pretrained", "no.pt"], "--pretrained: got no.pt", id="weights that are not there"),
     ],
 )
@@ -75,8 +78,27 @@ def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, c
     assert "holds a fit begun with" in refused(call, capsys)
     ledgers.Ledger(made_from | {"boxes": "0"}, {}, 9.0).write(runs)
     assert "a fit of another data set, or of other labels" in refused(call, capsys)
+    ledgers.Ledger(made_from, asdict(Wishes()), 9.0).write(runs)
+    (data / STUDIO / "111").mkdir(parents=True)
+    (data / STUDIO / "111" / "front.jpg").write_bytes(b"a photo that came later")
+    assert "or studio photos" in refused(call, capsys)
     (runs / ledgers.NAME).write_text('{"minutes": 9}')
     assert "damaged" in refused(call, capsys)
+
+
+def test_more_minutes_for_a_fit_whose_trainings_were_all_begun_are_said_to_change_nothing(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, dataset = data.parent / "run", read(data)
+    begun = ledgers.Ledger(fingerprint.of_photos(dataset.photos, dataset.categories), asdict(Wishes()), 9.0)
+    begun.parts = {"one": ledgers.Part(3, 60.0, decided=True), "gate": ledgers.Part(0, 5.0)}
+    begun.write(runs)
+    assert record_of(Command(data=data, minutes=90.0, out=runs), dataset, Wishes()).minutes == 90.0
+    assert "keep their epochs" in capsys.readouterr().out
+    begun.parts["classifier_shelf"] = ledgers.Part(3, 60.0)  # not begun: it takes what is left
+    begun.write(runs)
+    record_of(Command(data=data, minutes=90.0, out=runs), dataset, Wishes())
+    assert "keep their epochs" not in capsys.readouterr().out
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

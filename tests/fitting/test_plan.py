@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from fitting.plan import READABLE, candidates, canvases, lay_out, procedure_from
+from fitting.plan import AIM, READABLE, candidates, canvases, lay_out, procedure_from
 from fitting.speeds import Curve
 from fitting.wishes import Wishes
-from fitting.workload import scale_for, trainings
+from fitting.workload import LONGEST, scale_for, trainings
 from tests.fitting.sets import CONTEST, FRIDGE, SETS, SPEEDS, VIDEO
 
 
@@ -29,6 +29,36 @@ def test_minutes_that_are_too_few_are_refused_with_the_least_that_do() -> None:
         lay_out(CONTEST, SPEEDS, Wishes(), (least - 1) * 60 * 0.95)
 
 
+def test_only_a_plan_with_the_longest_trainings_says_that_it_ends_early() -> None:
+    longest = lay_out(FRIDGE, SPEEDS, Wishes(), 36000.0)
+    assert longest.scale == LONGEST and "end before" in longest.why["minutes"] and longest.total < 30000
+    assert "minutes" not in lay_out(FRIDGE, SPEEDS, Wishes(), 2700.0).why
+    slow = replace(SPEEDS, learn=Curve(200.0, 0.0))
+    coarse = lay_out(FRIDGE, slow, Wishes(folds=2, crop_epochs=1), 15000.0)  # a second epoch is too long for what is left
+    assert coarse.total < 0.9 * 15000 and coarse.epochs["one"] == 1 and "minutes" not in coarse.why
+    said = Wishes(epochs=7, crop_epochs=3)  # by the user: longer they are not to be
+    assert "minutes" not in lay_out(FRIDGE, SPEEDS, said, 36000.0).why
+
+
+def test_the_least_minutes_count_what_is_spent_already() -> None:
+    with pytest.raises(ValueError, match="the least") as refused:
+        lay_out(CONTEST, SPEEDS, Wishes(), 60.0, spent=600.0)
+    least = int(str(refused.value).split()[-1])
+    plan = lay_out(CONTEST, SPEEDS, Wishes(), least * 60 * AIM, spent=600.0)
+    assert plan.total + 600.0 <= least * 60 * AIM
+
+
+@pytest.mark.parametrize("photos", [2, 3, 4])
+@pytest.mark.parametrize(("refit", "on_all"), [("yes", ["one", "classifier_shelf"]), ("no", [])])
+def test_there_are_never_more_folds_than_photos(photos: int, refit: str, on_all: list[str]) -> None:
+    few = replace(FRIDGE, photos=photos, boxes=9 * photos)
+    plan = lay_out(few, SPEEDS, Wishes(refit=refit), 90000)
+    entries = list(trainings(plan.procedure, few))
+    assert plan.procedure.folds <= photos
+    assert [entry.name for entry in entries if entry.refit] == on_all
+    assert all(entry.photos and entry.held_out for entry in entries if not entry.refit)
+
+
 def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
     assert canvases(FRIDGE)[0] * FRIDGE.short_share >= READABLE > (canvases(FRIDGE)[0] - 32) * FRIDGE.short_share
     assert canvases(VIDEO) == [320]  # large products: the smallest canvas shows them well
@@ -40,7 +70,7 @@ def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
     ("survey", "minutes", "folds"),
     [
         pytest.param(
-            CONTEST, (900, 200, 50, 5), [(5, True), (3, True), (2, True), (5, False)], id="photos enough to leave out"
+            CONTEST, (900, 200, 50, 6), [(5, True), (3, True), (2, True), (5, False)], id="photos enough to leave out"
         ),
         pytest.param(
             replace(CONTEST, photos=70), (900, 140, 50, 12), [(5, True), (3, True), (2, True), (2, True)], id="too few"

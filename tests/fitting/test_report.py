@@ -51,14 +51,6 @@ def test_a_plan_is_a_table_of_minutes() -> None:
     assert lines[-1] == "  canvas: 320 px"
 
 
-def test_a_plan_that_ends_early_says_so() -> None:
-    early = Ledger({}, {}, 100.0, parts={"one": Part(7, 120.0)})
-    assert any("ends before its minutes" in line for line in report.plan_lines(early))
-    assert not any("ends before" in line for line in report.plan_lines(Ledger({}, {}, 2.0, parts=early.parts)))
-    said = Ledger({}, {"epochs": 7, "crop_epochs": 3}, 100.0, parts=early.parts)  # by the user: longer they are not to be
-    assert not any("ends before" in line for line in report.plan_lines(said))
-
-
 @pytest.mark.parametrize(
     ("resampled", "told"),
     [

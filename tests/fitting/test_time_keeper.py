@@ -12,7 +12,7 @@ from fitting.ledger import Ledger
 from fitting.plan import AIM, lay_out, procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
-from fitting.time_keeper import TimeKeeper
+from fitting.time_keeper import Clocks, TimeKeeper
 from fitting.wishes import Wishes
 from fitting.workload import DETECTOR, LONGEST, trainings
 from tests.fitting.sets import FRIDGE, SETS, SPEEDS, VIDEO
@@ -33,6 +33,11 @@ class Machine:
     def __call__(self) -> float:
         return self.now
 
+    @property
+    def clocks(self) -> Clocks:
+        """Its clocks, which agree."""
+        return Clocks(self, self)
+
 
 def faster(speeds: Speeds, detectors: float, classifiers: float) -> Speeds:
     """The speeds of a machine whose stages take so many times as long."""
@@ -50,7 +55,7 @@ def play(runs: Path, survey: Survey, minutes: float, machine: Machine, kill: int
         ledger.take(lay_out(survey, machine.measured, Wishes(), minutes * 60 * AIM))
     procedure = procedure_from(ledger.procedure)
     entries = {entry.name: entry for entry in trainings(procedure, survey)}
-    keeper = TimeKeeper(runs, ledger, list(entries.values()), machine.measured, lambda line: None, machine)
+    keeper = TimeKeeper(runs, ledger, list(entries.values()), machine.measured, lambda line: None, machine.clocks)
     for number, (name, part) in enumerate(ledger.parts.items()):
         seconds_before, was_done = part.seconds, part.done
         with keeper.timed(name):
@@ -166,7 +171,7 @@ def test_where_not_even_one_epoch_fits_any_more_it_is_told(tmp_path: Path) -> No
     ledger.take(lay_out(FRIDGE, SPEEDS, Wishes(), 600.0))
     procedure = procedure_from(ledger.procedure)
     machine = Machine()
-    keeper = TimeKeeper(tmp_path, ledger, list(trainings(procedure, FRIDGE)), SPEEDS, lines.append, machine)
+    keeper = TimeKeeper(tmp_path, ledger, list(trainings(procedure, FRIDGE)), SPEEDS, lines.append, machine.clocks)
     with keeper.timed("cross_fit/0/one"):
         machine.now += 1200
     with keeper.timed("cross_fit/0/classifier_shelf"):
@@ -182,7 +187,7 @@ def test_epochs_that_the_user_has_said_are_never_changed(tmp_path: Path) -> None
     ledger = Ledger({}, {}, 45.0)
     ledger.take(plan)
     entries = list(trainings(plan.procedure, FRIDGE, (DETECTOR,)))
-    keeper = TimeKeeper(tmp_path, ledger, entries, SPEEDS, refusing, Machine())
+    keeper = TimeKeeper(tmp_path, ledger, entries, SPEEDS, refusing, Machine().clocks)
     with keeper.timed("cross_fit/0/one"):
         assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs == 7
 
@@ -191,7 +196,7 @@ def test_a_part_that_fails_counts_and_is_not_done(tmp_path: Path) -> None:
     ledger, machine = Ledger({}, {}, 45.0), Machine()
     plan = lay_out(FRIDGE, SPEEDS, Wishes(), 45 * 60 * AIM)
     ledger.take(plan)
-    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, refusing, machine)
+    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, refusing, machine.clocks)
     with pytest.raises(KeyboardInterrupt), keeper.timed("cross_fit/0/one"):
         machine.now += 100
         raise KeyboardInterrupt
@@ -204,12 +209,41 @@ def test_folds_that_there_are_no_scenes_for_leave_their_time_to_the_others(tmp_p
     ledger, machine, lines = Ledger({}, {}, 45.0), Machine(), []
     plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 45 * 60 * AIM)
     ledger.take(plan)
-    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, lines.append, machine)
+    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, lines.append, machine.clocks)
     keeper.keep_folds(3)
     assert [name for name in ledger.parts if name.endswith("one")] == [*(f"cross_fit/{k}/one" for k in range(3)), "one"]
     assert "4 trainings fewer" in lines[0]
     with keeper.timed("cross_fit/0/one"):
         assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs > plan.epochs["cross_fit/0/one"]
+
+
+def test_folds_that_were_taken_out_of_the_plan_stay_out_where_a_stopped_fit_goes_on(tmp_path: Path) -> None:
+    ledger, lines = Ledger({}, {}, 45.0), []
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 45 * 60 * AIM)
+    ledger.take(plan)
+    entries = list(trainings(plan.procedure, FRIDGE))
+    TimeKeeper(tmp_path, ledger, entries, SPEEDS, lines.append, Machine().clocks).keep_folds(3)
+    ledger.write(tmp_path)
+    stopped = ledgers.load(tmp_path)
+    assert stopped is not None and lines
+    keeper = TimeKeeper(tmp_path, stopped, entries, SPEEDS, refusing, Machine().clocks)
+    keeper.keep_folds(3)
+    assert set(keeper.trainings) <= set(stopped.parts) == set(ledger.parts)
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 8 * 3600.0], ids=["set back", "set forward, or the machine slept"])
+def test_a_clock_that_is_set_in_the_middle_of_a_part_costs_and_gains_nothing(tmp_path: Path, jump: float) -> None:
+    ledger, wall, steady = Ledger({}, {}, 45.0), Machine(), Machine(now=5.0)
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(), 45 * 60 * AIM)
+    ledger.take(plan)
+    entries = list(trainings(plan.procedure, FRIDGE))
+    keeper = TimeKeeper(tmp_path, ledger, entries, SPEEDS, refusing, Clocks(wall, steady))
+    with keeper.timed("cross_fit/0/one"):
+        steady.now += 100.0
+        wall.now += 100.0 + jump
+    assert ledger.spent == ledger.parts["cross_fit/0/one"].seconds == 100.0
+    assert keeper.left == 45 * 60 * AIM - 100.0
+    assert ledger.since == wall.now  # files are stamped by this clock
 
 
 def test_no_refit_is_longer_than_the_longest(tmp_path: Path) -> None:

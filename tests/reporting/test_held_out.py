@@ -1,7 +1,7 @@
 """A fit is judged on every photo by what did not see it, from outputs that are there, with the score that the fit told."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,17 @@ from fitting.run import Gated, fit_gate, shipped
 from fitting.trainings import Clock
 from photos import folds
 from photos.data import read
+from photos.intervals import Interval, Intervals
 from photos.score import scores
+from reporting.figures import ablation_of, worth_of
 from reporting.held_out import gather_held_out
+from reporting.page import write_page
 from reporting.report import after_fit
+from runs import record
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate import choose, merging_choice
+from stage2_classifier.gate.ensemble import write_ensemble
 
 PROCEDURE = Procedure(DetectorConfig(), ClassifierConfig(), groups="photo")
 
@@ -55,6 +60,34 @@ def test_all_photos_are_judged_with_the_score_of_the_fit(fitted: tuple[Path, Gat
     assert scores(held_out.match).score == pytest.approx(told.score.value)
     assert "Cross-fitted" in held_out.split.words and not held_out.split.flatters
     assert cached == {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}  # nothing ran again
+
+
+def test_boxes_below_the_naming_floor_have_no_name_in_a_report(fitted: tuple[Path, Gated], copied: Place) -> None:
+    runs, gated = fitted
+    floor = float(np.median(np.concatenate([e.merged.scores for e in gated.pooled.evidence])))
+    write_ensemble(runs, replace(gated.ensemble, naming_floor=floor))
+    parts = folds.load(runs / folds.NAME, read(copied.data))
+    held_out = gather_held_out(runs, parts)
+    unnamed = [np.isnan(e.probabilities).all(1) for e in held_out.evidence if e.probabilities is not None]
+    assert [own.tolist() for own in unnamed] == [(e.merged.scores < floor).tolist() for e in held_out.evidence]
+    assert any(own.any() for own in unnamed)
+    write_page(held_out, runs / "report.html")  # shows what there is
+
+
+def test_figures_of_an_ensemble_that_was_changed_since_are_not_told_of_the_new_one(
+    fitted: tuple[Path, Gated], copied: Place
+) -> None:
+    runs, gated = fitted
+    parts, told = folds.load(runs / folds.NAME, read(copied.data)), Interval(0.123, 0.1, 0.2, 5)
+    record.write_json(runs / "fitted.json", {"cross_fitted": asdict(Intervals(told, told, told)), "name_oracle": 0.5})
+    held_out = gather_held_out(runs, parts)
+    assert worth_of(held_out).figures[0].interval == told and ablation_of(runs, held_out.ensemble).rows
+    write_ensemble(runs, replace(gated.ensemble, merge=replace(gated.ensemble.merge, method="nms", iou=0.9)))  # hylle search
+    held_out = gather_held_out(runs, parts)
+    assert held_out.ensemble.merge.method == "nms" and "very photos" in held_out.split.flatters
+    assert worth_of(held_out).figures[0].interval.value != told.value
+    shown = ablation_of(runs, held_out.ensemble)
+    assert not shown.rows and "changed since" in shown.absent[0]
 
 
 def test_without_a_refit_the_photos_of_the_fold_that_was_left_out_are_judged(fitted: tuple[Path, Gated], copied: Place) -> None:

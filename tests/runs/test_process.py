@@ -29,7 +29,7 @@ def test_a_killed_training_is_stopped_at_once_and_a_second_one_is_refused_before
         assert training.stdout is not None and training.stdout.readline() == "begun\n"
         assert state(out) == state(out, 2 * status.QUIET) == "running"
         for force in (True, False):
-            with pytest.raises(ValueError, match=rf"one: process {training.pid} is training it; wait until it is done"):
+            with pytest.raises(ValueError, match=rf"one: process {training.pid} is making it; wait until it is done"):
                 record.refuse_unfinished(out, False, force)
         training.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, training.pid, os.WEXITED | os.WNOWAIT)  # a zombie, as long as nobody asks how it ended

@@ -1,10 +1,14 @@
 """The log of submissions keeps every line, knows a zip by its bytes, and puts the judge's score beside the local one."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from fusion.ensemble import Ensemble, Member
+from runs import record
+from runs.model_files import measured_of
 from submission import log
 
 SCORE = [0.9, 0.85, 0.95]
@@ -69,6 +73,17 @@ def test_a_broken_line_is_told_by_its_number(place: Path, capsys: pytest.Capture
     (place / "log.jsonl").write_text('{"a": 1}\n[1\n')
     assert call(place) == 2
     assert "log.jsonl:2: not a JSON object" in capsys.readouterr().err
+
+
+def test_an_ablation_of_another_ensemble_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, ensemble = place / "R", Ensemble([1], [Member("one/model.onnx", views=[{"size": 64}])], naming_floor=0.1)
+    record.write_json(runs / "ensemble.json", asdict(ensemble))
+    values = json.loads((runs / "ablation.json").read_text()) | {"measured": measured_of(runs, ensemble)}
+    record.write_json(runs / "ablation.json", values)
+    assert call(place, "add", "@a.zip", "--runs", "@R") == 0
+    record.write_json(runs / "ensemble.json", asdict(replace(ensemble, naming_floor=0.2)))
+    assert call(place, "add", "@b.zip", "--runs", "@R") == 2
+    assert "was measured before" in capsys.readouterr().err
 
 
 def test_another_ablation_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
