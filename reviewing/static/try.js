@@ -1,9 +1,9 @@
 // First tab: a photo in; boxes, evidence, facings and a planogram out.
 
 import { ask, attempt, colour, element, tell } from "./server.js";
+import { get } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
-const get = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 export function begin(state) {
@@ -27,6 +27,7 @@ export function begin(state) {
     get("hover").textContent = "Point at a box, or reach it with the Tab key, to see why it has its name.";
     viewer.show(`/photos/${photo.id}/shown.jpg`, [0, 0, photo.shelf.width, photo.shelf.height], `photo ${photo.shelf.photo}`);
     show(photo.shelf);
+    get("result").dataset.photo = photo.id;
   }
 
   function explain(box, name) {
