@@ -168,10 +168,10 @@ def _by_agreement(inputs: GateInput, gate: Gate) -> list[str]:
     sure = inputs.classifier.max(1, initial=0.0)
     own = inputs.detector.max(1, initial=0.0) * np.minimum(inputs.classifier.sum(1), 1)
     sentence = (
-        "to the detector the names above the classifier's hold {:.2f} (allowed {:.2f}); "
-        "the classifier is {:.2f} sure, the detector {:.2f}"
+        "the classifier is {:.0%} sure, the detector {:.0%}; names that the detector finds more probable than the classifier's "
+        "hold {:.0%} (up to {:.0%} is let pass)"
     )
-    return [sentence.format(a, gate.plausible, s, o) for a, s, o in zip(above, sure, own, strict=True)]
+    return [sentence.format(s, o, a, gate.plausible) for a, s, o in zip(above, sure, own, strict=True)]
 
 
 def _by_thresholds(inputs: GateInput, gate: Gate) -> list[str]:

@@ -21,7 +21,10 @@ import numpy.typing as npt
 from experiments.figures import records
 from experiments.performance import browser
 from experiments.performance.review_server import review_server
+from fitting import ledger
 from fusion.boxes import iou, xywh_to_xyxy
+from fusion.models import read_object
+from photos import folds
 from photos.data import Dataset, Photo, read
 from runs.command import Parser, run, say
 
@@ -214,6 +217,18 @@ def rightly_confirmed(photo: Photo, confirmed: Dataset, truth: Dataset) -> int:
     return sum(any(same[t, j] and other == name for j, other in enumerate(names[1])) for t, name in enumerate(names[0]))
 
 
+def how_made(model: Path) -> str:
+    """How a run folder was fitted, by its own records.
+
+    >>> how_made(Path("nowhere"))
+    'a model of unknown making'
+    """
+    plan, parts = (read_object(path) if (path := model / name).is_file() else None for name in (ledger.NAME, folds.NAME))
+    if plan is None or parts is None:
+        return "a model of unknown making"
+    return f"a model of hylle fit --minutes {plan['minutes']:g} on {len(parts['photos'])} other labelled photos of the set"
+
+
 def per_box(results: Sequence[Labelled], of: str) -> records.Estimate:
     """Actions for each box of the truth, with a 95 % interval by a bootstrap over photos."""
     sums = np.array([(getattr(result, of), result.boxes) for result in results], np.float64)  # (N, 2)
@@ -250,7 +265,7 @@ def body(argv: list[str] | None) -> None:
     kept = sum(len(photo.boxes) for photo in confirmed.photos)
     right = sum(rightly_confirmed(photo, confirmed, dataset) for photo in confirmed.photos)
     say(f"labelling: {kept} boxes confirmed, {right} of {sum(result.boxes for result in results)} true ones among them")
-    setting = f"{args.data.resolve().name}, {args.model.resolve().name}, a script in chromium, interval over photos"
+    setting = f"{args.data.resolve().name}, {how_made(args.model)}; a script in chromium, interval over photos"
     figures = [
         records.Measured("review.actions_per_box", per_box(results, "actions"), "clicks and keys", setting),
         records.Measured("review.actions_per_box_by_hand", per_box(results, "by_hand"), "clicks and keys", setting),

@@ -3,6 +3,7 @@
 import { ask, attempt, colour, element, send, tell } from "./server.js";
 import { askName } from "./naming.js";
 import { PhotoBoxes } from "./photo_boxes.js";
+import { shortNames } from "./short_names.js";
 import { bindButtons, get, openTab } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
@@ -13,6 +14,7 @@ export async function begin(state) {
   if (!openTab("confirm", state)) return () => {};
   get("confirmed-fit").textContent = `hylle fit ${state.confirmed} --minutes 30`;
   let products = state.products;
+  let short = shortNames(products.map((product) => product.name));
   let photo = null;
   let shelf = new PhotoBoxes([], []);
   let selected = null; // by a click: keys act on it until Escape or another click
@@ -93,7 +95,7 @@ export async function begin(state) {
 
   function labelOf(box) {
     if (!box.counts) return "";
-    return box.name ? `${box.name}${!box.given && box.doubt > UNSURE ? "?" : ""}` : "…";
+    return box.name ? `${short.get(box.name) ?? box.name}${!box.given && box.doubt > UNSURE ? "?" : ""}` : "…";
   }
 
   function show() {
@@ -120,8 +122,9 @@ export async function begin(state) {
     const box = active();
     viewer.mark(box);
     get("box-name").textContent = !box ? "Point at a box, or tap it." : box.counts ? box.name || "looking for its name …" : `not counted: ${box.name}`;
-    const button = (key, text, action) => element("button", { type: "button", onclick: action }, element("kbd", {}, key), ` ${text}`);
-    const picks = (box?.guesses || []).map(([category_id, name], k) => button(String(k + 1), name, () => giveName(box, { category_id, name })));
+    const button = (key, text, action, isOwn = false) => element("button", { type: "button", class: isOwn && "main", onclick: action }, element("kbd", {}, key), ` ${text}`);
+    const pick = ([category_id, name], k) => button(String(k + 1), name, () => giveName(box, { category_id, name }), name === box.name);
+    const picks = (box?.guesses || []).map(pick);
     const again = box && last ? [button("0", `${last.name} again`, () => giveName(box, last))] : [];
     const others = box ? [button("A–Z", "other name", () => askFor(box, "")), button("Del", "remove", () => remove(box))] : [];
     get("box-names").replaceChildren(...picks, ...again, ...others);
@@ -177,6 +180,7 @@ export async function begin(state) {
       const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
       const answer = await send("/labelling/photo", { name: photo.name, boxes: rows });
       products = answer.products;
+      short = shortNames(products.map((product) => product.name));
       tell("");
       await advance();
     }),

@@ -6,6 +6,7 @@ import { bindButtons, get, openTab } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
 const NOW = "#e61e1e", THEN = "#1ec83c";
+const DOUBT = { mislabelled: "perhaps another product", shifted: "perhaps its box is off", missing: "perhaps a box is missing", duplicate: "perhaps one box too many" };
 const SAID = { accept: "accepted", reject: "rejected", rename: "renamed", redraw: "redrawn" };
 
 export async function begin(state) {
@@ -37,9 +38,9 @@ export async function begin(state) {
       ...(doubt.current ? [{ bbox: doubt.current.bbox, stroke: NOW }] : []),
       ...(then ? [{ bbox: then.bbox, stroke: THEN, kind: "faint" }] : []),
     ]);
-    get("label-title").textContent = `${at + 1} of ${doubts.length}: ${doubt.kind}, ${doubt.score.toFixed(2)}`;
-    get("label-sides").textContent = `now: ${doubt.current?.name ?? "no box"} → proposed: ${then?.name ?? "no box"}`;
-    get("label-why").textContent = `${doubt.why ?? ""} (${doubt.file_name})`;
+    get("label-title").textContent = `${at + 1} of ${doubts.length}: ${DOUBT[doubt.kind] ?? doubt.kind}`;
+    get("label-sides").textContent = `Now: ${doubt.current?.name ?? "no box"} → proposed: ${then?.name ?? "no box"}`;
+    get("label-why").textContent = `Suspicion ${doubt.score.toFixed(2)} of 1: ${doubt.why ?? ""} (${doubt.file_name})`;
     get("label-decision").textContent = doubt.decision ? SAID[doubt.decision.action] : "";
     get("references").replaceChildren(...doubt.references.map((reference) => {
       const pictures = [];

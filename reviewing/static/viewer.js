@@ -1,9 +1,13 @@
 // A picture with boxes over it. Boxes are [x, y, width, height] in pixels of the photo; `frame` is the part that the picture shows.
 
+import { wrapped } from "./short_names.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const LEAST = 3; // pixels on the screen; a shorter drag is a click
-const LETTERS = 13; // pixels on the screen: the size of a name's letters
+const LETTERS = [10, 13]; // pixels on the screen: the size of a name's letters, on a narrow picture and on a wide one
+const WIDE = 600; // pixels on the screen
 const WIDTH = 0.58; // of a letter, as a share of its size
+const LINES = 3; // of a name, at most
 
 function shape(tag, attributes) {
   const node = document.createElementNS(SVG, tag);
@@ -46,7 +50,8 @@ export class Viewer {
     this.boxes = boxes;
     const focused = [...this.nodes].find(([, node]) => node === document.activeElement)?.[0];
     this.nodes.clear();
-    const size = (LETTERS * this.frame[2]) / (this.svg.clientWidth || this.frame[2]);
+    const shown = this.svg.clientWidth || WIDE;
+    const size = (LETTERS[Number(shown >= WIDE)] * this.frame[2]) / shown;
     const ordered = [...boxes].sort((a, b) => b.bbox[2] * b.bbox[3] - a.bbox[2] * a.bbox[3]);
     const nodes = ordered.map((box) => {
       const node = rectangle(box.bbox, { class: `${box.kind || ""} ${box.selected ? "selected" : ""}` });
@@ -68,14 +73,21 @@ export class Viewer {
       if (box.key) this.nodes.set(box.key, node);
       return node;
     });
-    const labels = ordered.filter((box) => box.label).map((box) => {
-      const text = shape("text", { x: box.bbox[0] + size / 4, y: box.bbox[1] + size * 1.1, "font-size": size, "stroke-width": size / 5 });
-      const room = Math.max(2, Math.floor(box.bbox[2] / (size * WIDTH)));
-      text.textContent = box.label.length > room ? `${box.label.slice(0, room - 1)}…` : box.label;
-      return text;
-    });
+    const labels = ordered.filter((box) => box.label).map((box) => this.label(box, size));
     this.svg.replaceChildren(...nodes, ...labels);
     this.nodes.get(focused)?.focus();
+  }
+
+  // The name of a box, at its top, in as many lines as its width asks for and its height allows.
+  label({ bbox: [x, y, width, height], label }, size) {
+    const text = shape("text", { "font-size": size, "stroke-width": size / 5 });
+    const lines = wrapped(label, Math.max(2, Math.floor(width / (size * WIDTH))), Math.min(LINES, Math.floor(height / size)));
+    text.replaceChildren(...lines.map((line, k) => {
+      const span = shape("tspan", { x: x + size / 4, y: y + size * (k + 1.05) });
+      span.textContent = line;
+      return span;
+    }));
+    return text;
   }
 
   // Emphasises the box with this key, and no other.
