@@ -45,7 +45,7 @@ export async function begin(state) {
     selected = null;
     const box = shelf.faintAt(point);
     tell(box ? "" : "the models see no product there; drag to draw its box");
-    if (box) pointed = shelf.add(box);
+    pointed = box && shelf.add(box);
     show();
     if (box && !box.name) suggest(box);
   }

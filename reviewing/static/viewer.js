@@ -3,7 +3,7 @@
 import { wrapped } from "./short_names.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEAST = 3; // pixels on the screen; a shorter drag is a click
+const LEAST = 3; // pixels on the screen; a shorter drag is a click, and a mouse that moved less is still
 const LETTERS = [10, 13]; // pixels on the screen: the size of a name's letters, on a narrow picture and on a wide one
 const WIDE = 600; // pixels on the screen
 const WIDTH = 0.58; // of a letter, as a share of its size
@@ -61,7 +61,7 @@ export class Viewer {
       if (box.onpoint) {
         node.setAttribute("tabindex", "0");
         node.addEventListener("pointermove", (event) => {
-          const isStill = event.clientX === this.still?.[0] && event.clientY === this.still?.[1];
+          const isStill = this.still && Math.hypot(event.clientX - this.still[0], event.clientY - this.still[1]) < LEAST;
           if (isStill || this.over === node) return;
           this.over = node;
           box.onpoint();
