@@ -110,7 +110,7 @@ export async function begin(state) {
       selected: box === active(),
       onpoint: () => { pointed = box; showActive(); },
       onclick: () => select(box),
-      oncontextmenu: (event) => { event.preventDefault(); remove(box); },
+      oncontextmenu: (event) => { if (event.pointerType !== "touch") remove(box); }, // a long touch is no right click
     })));
     get("confirm-title").textContent = photo.name;
     get("confirm-boxes").textContent = `${shelf.counted.length} boxes count${photo.confirmed ? "; confirmed before" : ""}`;
