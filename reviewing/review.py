@@ -112,6 +112,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # who asks while the models are loaded waits, and is not refused
         except OSError as error:
             raise ValueError(f"--host {host} --port {port}: {error.strerror or error}; pass another --port, or 0") from None
         yield listener

@@ -274,10 +274,13 @@ def served(words: list[str], environment: dict[str, str]) -> int:
     """Start a server, ask it for its page, and stop it as Ctrl-C does; its exit code."""
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         if address := next((found[1] for line in process.stdout if (found := re.search(r"open (http://\S+) ", line))), ""):
-            assert urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(address).status == 200
-            process.send_signal(signal.SIGINT)
-            process.stdout.read()
+            try:
+                assert opener.open(address, timeout=60).status == 200
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.stdout.read()
         return process.wait()
 
 
