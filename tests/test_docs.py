@@ -253,8 +253,7 @@ def run_all(page: Path, folder: Path) -> None:
 
 def run(command: Command) -> int:
     """Run one command in its quick form; its exit code."""
-    alone = command.words[0] == "torchrun" or command.called in {"scale", *SERVERS}  # in a process of its own
-    if command in OURS and not alone:
+    if command in OURS and not {command.words[0], command.called} & {"torchrun", "scale", *SERVERS}:  # these start processes
         return call(command, quick(command))
     before = command.words[: len(command.words) - len(command.arguments)]
     words = [*before, *quick(command)]
