@@ -206,14 +206,17 @@ def serve(desk: "Desk", access: "object", listener: socket.socket) -> None:
         timeout_graceful_shutdown=3,
     )  # fmt: skip
     stopped = threading.Event()
-    if desk.labelling:
-        task = (desk.recognise_file, stopped.is_set)
-        threading.Thread(target=desk.labelling.predict, args=task, daemon=True).start()
+    task = (desk.recognise_file, stopped.is_set)
+    predicting = [threading.Thread(target=desk.labelling.predict, args=task, daemon=True)] if desk.labelling else []
+    for thread in predicting:
+        thread.start()
     try:
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         stopped.set()
+        for thread in predicting:  # until its photo is done: a process that ends while a model runs is aborted
+            thread.join()
 
 
 if __name__ == "__main__":
