@@ -121,7 +121,9 @@ class Labelling:
         Raises KeyError for one that is not predicted yet.
         """
         guess, confirmed = self.guesses[name], self.confirmed.get(name)
-        predicted = [{"bbox": box.bbox, "score": box.score, "doubt": box.doubt} | self.named(box.labels) for box in guess.boxes]
+        predicted: list[dict[str, Any]] = [
+            {"bbox": box.bbox, "score": box.score, "doubt": box.doubt} | self.named(box.labels) for box in guess.boxes
+        ]
         shown = [box for box in predicted if box["score"] >= FAINT * self.floor] if confirmed is None else confirmed["boxes"]
         hidden = [box for box in predicted if box["score"] < FAINT * self.floor]
         return {"name": name, "size": guess.size, "floor": self.floor, "boxes": shown, "hidden": hidden,

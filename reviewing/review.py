@@ -20,7 +20,7 @@ from runs.command import Parser, run, say
 
 if TYPE_CHECKING:
     from recognition.prediction_run import Job
-    from reviewing.server import Desk
+    from reviewing.desk import Desk
 
 PORT = 8000  # taken: the usual port of a server on one's own machine
 CONNECTIONS = 100  # chosen: at once; more are answered 503
@@ -134,7 +134,7 @@ def loaded(args: Namespace, scratch: Path) -> "Job":
 
 def desk_for(args: Namespace, job: "Job") -> "Desk":
     """What the server works with: the model, the doubtful labels and the photos without labels, where there are any."""
-    from reviewing.server import Desk
+    from reviewing.desk import Desk
     from reviewing.visitors import Bounds, Visitors
 
     desk, out = Desk(job, Visitors(Bounds())), out_of(args)
