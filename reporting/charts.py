@@ -62,7 +62,7 @@ def precision_recall(curves: Sequence[Curve], points: Mapping[str, tuple[float, 
             axes.plot(curve.x[keep], curve.y[keep], color=colour, label=curve.name)
         for (name, (recall, precision)), marker in zip(points.items(), "osD^", strict=False):
             axes.plot(recall, precision, marker, color=ORANGE, markeredgecolor=INK, label=f"shown, cut for {name}")
-        axes.legend(loc="lower left")
+        axes.legend(loc="best")
         return finished(axes, alt)
 
 

@@ -4,28 +4,36 @@ Runs the same functions in the same order as `fusion.pipeline.Pipeline`, so boxe
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fusion.boxes import Detections
-from fusion.gate import Gate, GateInput, change_features, final_scores, gate_input, mass_above, posterior
-from fusion.pipeline import Pipeline, merge
+from fusion.ensemble import Member, Part
+from fusion.gate import Gate, GateInput, change_features, final_scores, gate_input, mass_above, posterior, product
+from fusion.pipeline import Pipeline, RawViews, merge
 
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 TOP = 3  # chosen: names of each source that are shown
+GUESSES = 5  # chosen: names to pick from by one key
 UNNAMED = "too faint for the classifier to be asked (the naming floor)"
 
 
 class Box(NamedTuple):
-    """One box: a row as `Pipeline` returns it, the best names of both sources with their probabilities, and why this name."""
+    """One box: a row as `Pipeline` returns it, the best names of both sources with their probabilities, and why this name.
+
+    `guesses` are the labels that it most probably has by both sources, the row's own first; none where no source was asked.
+    """
 
     row: dict[str, Any]
     objectness: float
     detector: list[tuple[int, float]]
     classifier: list[tuple[int, float]]
     why: str
+    guesses: list[int] = []  # noqa: RUF012 (never changed)
 
 
 def recognised_boxes(pipeline: Pipeline, image: Image, names: Sequence[str]) -> list[Box]:
@@ -51,8 +59,9 @@ def recognised_boxes(pipeline: Pipeline, image: Image, names: Sequence[str]) -> 
     reasons = [reason if of_crop or not sources.classifier else UNNAMED for reason, of_crop in zip(reasons, asked, strict=True)]
     rows_of_crops = _classifier_rows(inputs, probabilities)
     classifier = [best(row) if of_crop else [] for row, of_crop in zip(rows_of_crops, asked, strict=True)]
+    guesses = guesses_of(merged, probabilities, chosen, gate)
     return [
-        Box(row, float(merged.scores[i]), detector[i], classifier[i], reasons[i])
+        Box(row, float(merged.scores[i]), detector[i], classifier[i], reasons[i], guesses[i])
         for row, i in zip(rows, order.tolist(), strict=True)
     ]
 
@@ -76,6 +85,54 @@ def best(row: npt.NDArray[np.floating]) -> list[tuple[int, float]]:
     [(1, 0.75), (0, 0.25)]
     """
     return [(int(k), round(float(row[k]), 4)) for k in np.argsort(-row, kind="stable")[:TOP]]
+
+
+# -- names to pick from ----------------------------------------------------------------------------------------------------
+
+
+def guesses_of(merged: Detections, probabilities: Floats | None, chosen: Floats, gate: Gate) -> list[list[int]]:
+    """For each merged box up to GUESSES labels, the gate's own by its posterior `chosen` (N, C) first.
+
+    The others are the most probable by the product of both sources. Empty where neither source says anything of a box: the
+    classifier was not asked (a row of NaN) and no detector that tells products apart has a box there.
+    """
+    inputs = gate_input(merged, probabilities, replace(gate, policy="product"))
+    if inputs is None:
+        return [[] for _ in range(len(merged))]
+    order = np.argsort(-product(inputs, gate), axis=1, kind="stable")[:, :GUESSES]  # (N, GUESSES)
+    known = np.zeros(len(merged), bool) if probabilities is None else np.isfinite(probabilities).all(1)  # (N,)
+    if merged.evidence is not None:
+        known |= merged.evidence.any(1)
+    firsts = chosen.argmax(1).tolist()
+    ranked = [list(dict.fromkeys([first, *rest]))[:GUESSES] for first, rest in zip(firsts, order.tolist(), strict=True)]
+    return [labels if is_known else [] for labels, is_known in zip(ranked, known.tolist(), strict=True)]
+
+
+def naming_views(pipeline: Pipeline, image: Image) -> RawViews:
+    """The raw outputs of those detectors alone that tell products apart, on a uint8 (H, W, 3) RGB photo."""
+    members = pipeline.ensemble.detectors
+
+    def tells_apart(part: Part) -> bool:
+        return part.kind == "detectors" and members[part.model].evidence_weight > 0
+
+    return pipeline.detect(image, tells_apart)
+
+
+def guesses_of_drawn_box(pipeline: Pipeline, image: Image, views: RawViews, box: Floats) -> list[int]:
+    """The labels that a box (4,) most probably has that a person drew, best first; none where no model tells products apart.
+
+    `views` are the photo's `naming_views`. The box is merged like one that the models found, with certainty: it is the only one
+    that forms a box, so that it gets the evidence of the detectors' boxes that it overlaps.
+    """
+    ensemble = pipeline.ensemble
+    members = [*(replace(member, weight=0.0) for member in ensemble.detectors), Member("drawn", views=[{}])]
+    drawn = Detections(np.asarray(box, np.float32)[None], np.ones(1, np.float32), np.zeros(1, np.int64))
+    merged = merge([*views, [drawn]], replace(ensemble, detectors=members))
+    probabilities = pipeline.classify(image, merged.boxes)
+    inputs = gate_input(merged, probabilities, ensemble.gate)
+    if inputs is None:
+        return []
+    return guesses_of(merged, probabilities, posterior(inputs, ensemble.gate), ensemble.gate)[0]
 
 
 # -- why -------------------------------------------------------------------------------------------------------------------
@@ -111,10 +168,10 @@ def _by_agreement(inputs: GateInput, gate: Gate) -> list[str]:
     sure = inputs.classifier.max(1, initial=0.0)
     own = inputs.detector.max(1, initial=0.0) * np.minimum(inputs.classifier.sum(1), 1)
     sentence = (
-        "to the detector the names above the classifier's hold {:.2f} (allowed {:.2f}); "
-        "the classifier is {:.2f} sure, the detector {:.2f}"
+        "the classifier is {:.0%} sure, the detector {:.0%}; names that the detector finds more probable than the classifier's "
+        "hold {:.0%} (up to {:.0%} is let pass)"
     )
-    return [sentence.format(a, gate.plausible, s, o) for a, s, o in zip(above, sure, own, strict=True)]
+    return [sentence.format(s, o, a, gate.plausible) for a, s, o in zip(above, sure, own, strict=True)]
 
 
 def _by_thresholds(inputs: GateInput, gate: Gate) -> list[str]:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from fusion.boxes import xywh_to_xyxy
 from photos.data import product_key
-from photos.photo_file import same_name
 from recognition.inputs import Input
 from recognition.tables import Products
 from reviewing.decision_log import DecisionLog
 from reviewing.doubts import checked_bbox
+from reviewing.evidence import UNNAMED, Box
 from reviewing.recognised import Recognised
 from runs import record
 from runs.link import link_or_copy
@@ -23,18 +27,30 @@ from runs.link import link_or_copy
 LOG, SET = "confirmed.jsonl", "confirmed"
 LONGEST_NAME = 200  # chosen: letters
 FAINT = 0.25  # chosen: of the floor; boxes from there on are offered, unconfirmed
+HIDDEN = 200  # chosen: boxes of a photo below that, which the page shows where a person clicks
+PAUSE = 0.01  # chosen: seconds between two photos, so that who asks in the browser meanwhile comes first
+
+
+class Offered(NamedTuple):
+    """A predicted box as it is kept: x, y, width, height, score, the labels it may have (none: not asked), its doubt."""
+
+    bbox: tuple[float, ...]
+    score: float
+    labels: tuple[int, ...]
+    doubt: float
 
 
 class Guess(NamedTuple):
-    """What is known of one photo: its size, its boxes for the page, its doubt, or why it cannot be read."""
+    """What is known of one photo: its size, its boxes by descending score, its doubt, or why it cannot be read."""
 
     size: tuple[int, int] = (0, 0)
-    boxes: list[dict[str, Any]] = []  # noqa: RUF012 (never changed)
+    boxes: list[Offered] = []  # noqa: RUF012 (never changed)
     doubt: float = 0.0
     problem: str = ""
 
 
 Recognise = Callable[[Input], Recognised]
+NameBox = Callable[[Input, npt.NDArray[np.float32]], list[int]]
 
 
 class Labelling:
@@ -44,6 +60,7 @@ class Labelling:
         """Raises ValueError where OUT holds confirmations of photos in another folder."""
         self.photos = {photo.name: photo for photo in photos}
         self.products, self.floor, self.folder = products, floor, out / SET
+        self.label = {number: k for k, number in enumerate(products.ids)}
         self.guesses: dict[str, Guess] = {}
         self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names})
         self._lock = threading.Lock()
@@ -58,6 +75,7 @@ class Labelling:
                 return
             if name not in self.guesses:
                 self.guesses[name] = self.guess(recognise, photo)
+                time.sleep(PAUSE)
 
     def guess(self, recognise: Recognise, photo: Input) -> Guess:
         """What the models find on a photo."""
@@ -65,31 +83,51 @@ class Labelling:
             found = recognise(photo)
         except (ValueError, OSError, MemoryError) as error:
             return Guess(problem=" ".join(str(error).split()))
-        names = dict(zip(self.products.ids, self.products.names, strict=True))
-        boxes = [
-            {"bbox": box.row["bbox"], "category_id": box.row["category_id"], "name": names[box.row["category_id"]],
-             "guesses": [[self.products.ids[k], self.products.names[k]] for k, _ in box.classifier],
-             "score": box.row["score"], "doubt": round(doubt_of(box.row["score"], self.floor, sureness(box.classifier)), 3)}
-            for box in found.boxes
-            if box.row["score"] >= FAINT * self.floor
-        ]  # fmt: skip
-        return Guess(found.size, boxes, photo_doubt(boxes))
+        boxes = sorted((self.offered(box) for box in found.boxes), key=lambda box: -box.score)
+        shown = [box for box in boxes if box.score >= FAINT * self.floor]
+        return Guess(found.size, boxes[: len(shown) + HIDDEN], photo_doubt([box.doubt for box in shown]))
+
+    def offered(self, box: Box) -> Offered:
+        """A box with the labels to pick from; where nobody was asked for its name, none, else its own at least."""
+        unknown = box.why == UNNAMED and not box.guesses
+        own = () if unknown else (self.label[box.row["category_id"]],)
+        doubt = doubt_of(box.row["score"], self.floor, sureness(box.classifier))
+        return Offered(tuple(box.row["bbox"]), box.row["score"], tuple(box.guesses) or own, round(doubt, 3))
+
+    def named(self, labels: Sequence[int]) -> dict[str, Any]:
+        """A box's most probable name, and all that there are to pick from, as [category id, name]; "" where none is known."""
+        guesses = [[self.products.ids[k], self.products.names[k]] for k in labels]
+        own = {"category_id": guesses[0][0], "name": guesses[0][1]} if guesses else {"name": ""}
+        return own | {"guesses": guesses}
+
+    def guesses_of_box(self, name_box: NameBox, name: str, bbox: Any) -> dict[str, Any]:
+        """Names for a box that a person drew. Raises KeyError for no such photo, ValueError for no box on it."""
+        box = checked_bbox(bbox, self.guesses[name].size)
+        return self.named(name_box(self.photos[name], xywh_to_xyxy(np.array([box], np.float32))[0]))
 
     def queue(self) -> list[dict[str, Any]]:
         """The photos in the order in which to look at them: predicted and not confirmed ones first, the most doubtful first."""
         confirmed = self.confirmed
         rows = [
-            {"name": name, "doubt": round(guess.doubt, 4), "boxes": sum(box["score"] >= self.floor for box in guess.boxes),
+            {"name": name, "doubt": round(guess.doubt, 4), "boxes": sum(box.score >= self.floor for box in guess.boxes),
              "problem": guess.problem, "confirmed": name in confirmed}
             for name, guess in list(self.guesses.items())
         ]  # fmt: skip
         return sorted(rows, key=lambda row: (row["confirmed"], bool(row["problem"]), -row["doubt"], row["name"]))
 
     def photo_as_json(self, name: str) -> dict[str, Any]:
-        """One photo: what was confirmed, else what was predicted. Raises KeyError for one that is not predicted yet."""
+        """One photo: the boxes that were confirmed, else predicted; `hidden` are those too faint to be shown unasked.
+
+        Raises KeyError for one that is not predicted yet.
+        """
         guess, confirmed = self.guesses[name], self.confirmed.get(name)
-        boxes = guess.boxes if confirmed is None else confirmed["boxes"]
-        return {"name": name, "size": guess.size, "floor": self.floor, "boxes": boxes, "confirmed": confirmed is not None}
+        predicted: list[dict[str, Any]] = [
+            {"bbox": box.bbox, "score": box.score, "doubt": box.doubt} | self.named(box.labels) for box in guess.boxes
+        ]
+        shown = [box for box in predicted if box["score"] >= FAINT * self.floor] if confirmed is None else confirmed["boxes"]
+        hidden = [box for box in predicted if box["score"] < FAINT * self.floor]
+        return {"name": name, "size": guess.size, "floor": self.floor, "boxes": shown, "hidden": hidden,
+                "confirmed": confirmed is not None}  # fmt: skip
 
     # -- what is confirmed -------------------------------------------------------------------------------------------------
 
@@ -160,11 +198,6 @@ class Labelling:
             )
 
 
-def unlabelled(photos: Sequence[Input], labelled: set[str]) -> list[Input]:
-    """The photos that are not among those with labels, by their names."""
-    return [photo for photo in photos if not photo.is_video and same_name(photo.name) not in labelled]
-
-
 def sureness(names: Sequence[tuple[int, float]]) -> float:
     """How sure the classifier is of its best name; 1 where there is none to doubt."""
     return names[0][1] if names else 1.0
@@ -182,6 +215,6 @@ def doubt_of(score: float, floor: float, sure: float) -> float:
     return max(near, 1 - sure) if score >= floor else near
 
 
-def photo_doubt(boxes: Sequence[Mapping[str, Any]]) -> float:
+def photo_doubt(doubts: Sequence[float]) -> float:
     """The mean doubt of a photo's boxes; 1 where there are none, since every shelf holds something."""
-    return sum(box["doubt"] for box in boxes) / len(boxes) if boxes else 1.0
+    return sum(doubts) / len(doubts) if doubts else 1.0

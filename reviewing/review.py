@@ -20,7 +20,7 @@ from runs.command import Parser, run, say
 
 if TYPE_CHECKING:
     from recognition.prediction_run import Job
-    from reviewing.server import Desk
+    from reviewing.desk import Desk
 
 PORT = 8000  # taken: the usual port of a server on one's own machine
 CONNECTIONS = 100  # chosen: at once; more are answered 503
@@ -112,6 +112,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # who asks while the models are loaded waits, and is not refused
         except OSError as error:
             raise ValueError(f"--host {host} --port {port}: {error.strerror or error}; pass another --port, or 0") from None
         yield listener
@@ -133,7 +134,7 @@ def loaded(args: Namespace, scratch: Path) -> "Job":
 
 def desk_for(args: Namespace, job: "Job") -> "Desk":
     """What the server works with: the model, the doubtful labels and the photos without labels, where there are any."""
-    from reviewing.server import Desk
+    from reviewing.desk import Desk
     from reviewing.visitors import Bounds, Visitors
 
     desk, out = Desk(job, Visitors(Bounds())), out_of(args)
@@ -205,14 +206,17 @@ def serve(desk: "Desk", access: "object", listener: socket.socket) -> None:
         timeout_graceful_shutdown=3,
     )  # fmt: skip
     stopped = threading.Event()
-    if desk.labelling:
-        task = (desk.recognise_file, stopped.is_set)
-        threading.Thread(target=desk.labelling.predict, args=task, daemon=True).start()
+    task = (desk.recognise_file, stopped.is_set)
+    predicting = [threading.Thread(target=desk.labelling.predict, args=task, daemon=True)] if desk.labelling else []
+    for thread in predicting:
+        thread.start()
     try:
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         stopped.set()
+        for thread in predicting:  # until its photo is done: a process that ends while a model runs is aborted
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +41,7 @@ QUICK: dict[str, dict[str, str | None]] = {
     "distill": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
     "stage1_detector.distillation": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
     "experiments.gpu": {"--only": "provider"},
+    "review": {"--port": "0"},
     "experiments.studies.number_strips": {"--count": "12"},
     "experiments.studies.digits": {"--models": "v1", "--seeds": "0", "--size": "64", "--epochs": "1"},
 }
@@ -50,6 +53,7 @@ POINTERS = [
     ("stage2_classifier/fit.py", "train_epoch"),
     ("stage2_classifier/config.py", "ClassifierConfig"),
 ]
+SERVERS = {"review"}  # run until they are stopped: here as soon as they listen
 # Run by other tests, or running until it is stopped.
 NOT_RUN = {"make", "tensorboard"}
 
@@ -250,7 +254,7 @@ def run_all(page: Path, folder: Path) -> None:
 
 def run(command: Command) -> int:
     """Run one command in its quick form; its exit code."""
-    if command in OURS and command.words[0] != "torchrun" and command.called != "scale":  # both start processes of their own
+    if command in OURS and not {command.words[0], command.called} & {"torchrun", "scale", *SERVERS}:  # these start processes
         return call(command, quick(command))
     before = command.words[: len(command.words) - len(command.arguments)]
     words = [*before, *quick(command)]
@@ -260,7 +264,24 @@ def run(command: Command) -> int:
         "torchrun": [sys.executable, "-m", "torch.distributed.run"],
     }
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*programs.get(words[0], [words[0]]), *words[1:]], env=environment, check=False).returncode
+    called = [*programs.get(words[0], [words[0]]), *words[1:]]
+    if command.called in SERVERS:
+        return served(called, environment)
+    return subprocess.run(called, env=environment, check=False).returncode
+
+
+def served(words: list[str], environment: dict[str, str]) -> int:
+    """Start a server, ask it for its page, and stop it as Ctrl-C does; its exit code."""
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        if address := next((found[1] for line in process.stdout if (found := re.search(r"open (http://\S+) ", line))), ""):
+            try:
+                assert opener.open(address, timeout=60).status == 200
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.stdout.read()
+        return process.wait()
 
 
 @pytest.mark.slow

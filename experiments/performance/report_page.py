@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 WIDTHS, SCHEMES = (1280, 400), ("light", "dark")
-SHOT_HEIGHT = 1500  # chosen: pixels of the page that a picture for the docs shows, from its top
-COLOURS = 128  # chosen: of a picture for the docs, so that it stays under 300 kB
+SHOT_HEIGHT = 1200  # chosen: pixels of the page that a picture for the docs shows, from its top
+COLOURS = 64  # chosen: of a picture for the docs, so that it stays under 200 kB
 
 
 class Looked(NamedTuple):
@@ -112,7 +112,7 @@ def save_picture(window: "Page", path: Path) -> None:
     window.set_viewport_size({"width": window.evaluate("innerWidth"), "height": SHOT_HEIGHT})
     window.screenshot(path=path)
     with Image.open(path) as shot:
-        few = shot.convert("RGB").quantize(COLOURS)
+        few = shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 

@@ -4,24 +4,27 @@
 
 R was fitted on a few photos; D holds the labels of others. A script plays the person: it opens the page in Debian's chromium,
 confirms what is right and mends the rest by mouse and keyboard until the boxes of each photo are those of D (overlap 0.5 or
-more, and the name). By hand a box costs 4 clicks and its name, typed as on the page: the first letters that tell it, and Enter.
+more, and the name). A product without a box it clicks first; where the box that appears does not fit, it deletes that and draws
+one, and all of it counts. By hand a box costs 4 clicks and its name, typed as on the page: the first letters that tell it, and
+Enter.
 """
 
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from experiments.figures import records
+from experiments.performance import browser
+from experiments.performance.review_server import review_server
+from fitting import ledger
 from fusion.boxes import iou, xywh_to_xyxy
+from fusion.models import read_object
+from photos import folds
 from photos.data import Dataset, Photo, read
 from runs.command import Parser, run, say
 
@@ -30,7 +33,13 @@ CLICKS_BY_HAND = 4  # taken: the corners of a box
 DRAWS = 2000  # chosen: of the bootstrap over photos
 VIEWPORT = {"width": 1500, "height": 1500}  # chosen: the whole photo can be seen
 POINTS = np.linspace(0.08, 0.92, 9)  # chosen: shares of a box at which the mouse looks for its topmost place
-TOPMOST = "([x, y]) => { const r = document.elementFromPoint(x, y); return r ? ['x','y'].map(k => +r.getAttribute(k)) : null; }"
+TOPMOST = """([x, y]) => { const node = document.elementFromPoint(x, y);
+  return node?.tagName === "rect" ? ["x", "y"].map((key) => +node.getAttribute(key)) : null; }"""
+ACTIVE = """() => { const node = document.querySelector("#confirm-view rect.selected");
+  return node && ["x", "y", "width", "height"].map((key) => +node.getAttribute(key)); }"""
+NAMED = "() => !document.getElementById('box-name').textContent.startsWith('looking')"
+PICKS = """() => [...document.querySelectorAll("#box-names button")].map((button) => [button.querySelector("kbd").textContent,
+  button.lastChild.textContent.trim().replace(/ again$/, "")]).filter(([key]) => /^[0-9]$/.test(key))"""
 
 
 class Labelled(NamedTuple):
@@ -76,6 +85,26 @@ class Person:
                     self.page.mouse.move(*point)
                     return True
         return False
+
+    def click_at(self, x: float, y: float) -> bool:
+        """Click the photo where no box is; False where one is."""
+        point = self.at(x, y)
+        if self.page.evaluate(TOPMOST, list(point)) is not None:
+            return False
+        self.page.mouse.click(*point)
+        self.actions += 1
+        return True
+
+    def active_box(self) -> list[float] | None:
+        """The box that keys act on, x, y, width, height; None where there is none."""
+        box: list[float] | None = self.page.evaluate(ACTIVE)
+        return box
+
+    def names(self) -> tuple[str, dict[str, str]]:
+        """What the page says of the box that keys act on: its name, and the key of each name to pick from."""
+        self.page.wait_for_function(NAMED)
+        picks = {name: key for key, name in reversed(self.page.evaluate(PICKS))}
+        return self.page.inner_text("#box-name").removeprefix("not counted: "), picks
 
     def drag(self, bbox: Sequence[float]) -> None:
         """Draw a box."""
@@ -129,15 +158,32 @@ def label_photo(person: Person, shown: dict[str, Any], photo: Photo, names: list
     for t, name in enumerate(names):
         box = boxes[taken[t]] if t in taken else None
         if box is None or not person.point(box["bbox"]):
-            x0, y0, x1, y1 = photo.boxes[t].tolist()
-            person.drag([x0, y0, x1 - x0, y1 - y0])
-            person.press(*keys_of(name, products))
+            add_box(person, photo.boxes[t])
+            give_name(person, name, products)
         elif box["name"] != name:
-            guesses = [guess for _, guess in box["guesses"]]
-            person.press(*([str(guesses.index(name) + 1)] if name in guesses else keys_of(name, products)))
+            give_name(person, name, products)
         elif box["score"] < floor:
             person.click(box["bbox"])
     person.press("Enter")
+
+
+def add_box(person: Person, box: npt.NDArray[np.float32]) -> None:
+    """A box for a product at `box` (4,) that has none: one click, where the page shows a box that fits; else draw it."""
+    x0, y0, x1, y1 = box.tolist()
+    if person.click_at((x0 + x1) / 2, (y0 + y1) / 2):
+        shown = person.active_box()
+        if shown is not None and iou(box[None], xywh_to_xyxy(np.array([shown], np.float32)))[0, 0] >= SAME:
+            return
+        if shown is not None:
+            person.press("Delete")
+    person.drag([x0, y0, x1 - x0, y1 - y0])
+
+
+def give_name(person: Person, name: str, products: list[str]) -> None:
+    """Give the box that keys act on this name, by the fewest keys; none where it has the name already."""
+    shown, picks = person.names()
+    if shown != name:
+        person.press(*([picks[name]] if name in picks else keys_of(name, products)))
 
 
 def label_all(page: Any, dataset: Dataset, base: str, total: int) -> list[Labelled]:
@@ -171,19 +217,16 @@ def rightly_confirmed(photo: Photo, confirmed: Dataset, truth: Dataset) -> int:
     return sum(any(same[t, j] and other == name for j, other in enumerate(names[1])) for t, name in enumerate(names[0]))
 
 
-@contextmanager
-def server(model: Path, photos: Path, out: Path) -> Iterator[str]:
-    """`hylle review` on the photos; its address."""
-    command = [sys.executable, "-m", "hylle", "review", str(model), "--photos", str(photos), "--out", str(out), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = next((found[1] for line in process.stdout if (found := re.search(r"open (http://\S+?)/ ", line))), "")
-        if not address:
-            raise ValueError(f"hylle review ended before it listened; try: {' '.join(command[1:])}")
-        try:
-            yield address
-        finally:
-            process.terminate()
+def how_made(model: Path) -> str:
+    """How a run folder was fitted, by its own records.
+
+    >>> how_made(Path("nowhere"))
+    'a model of unknown making'
+    """
+    plan, parts = (read_object(path) if (path := model / name).is_file() else None for name in (ledger.NAME, folds.NAME))
+    if plan is None or parts is None:
+        return "a model of unknown making"
+    return f"a model of hylle fit --minutes {plan['minutes']:g} on {len(parts['photos'])} other labelled photos of the set"
 
 
 def per_box(results: Sequence[Labelled], of: str) -> records.Estimate:
@@ -207,28 +250,22 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--photos", type=int, default=20, help="how many [default 20]")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
-    browser = shutil.which("chromium")
-    if browser is None:
-        raise ValueError("needs Debian's chromium: make browser")
-    from playwright.sync_api import sync_playwright
-
+    browser.executable()  # before the work
     dataset = read(args.data)
     if not 1 <= args.photos <= len(dataset.photos):
         raise ValueError(f"--photos: got {args.photos}, must be in [1, {len(dataset.photos)}], the photos of {args.data}")
-    with (
-        tempfile.TemporaryDirectory() as out,
-        server(args.model, args.data / "images", Path(out)) as base,
-        sync_playwright() as playwright,
-    ):
-        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(viewport=VIEWPORT)  # type: ignore[arg-type]
-        page.goto(base)
-        page.click("[data-tab=confirm]")
-        results = label_all(page, dataset, base, args.photos)
+    with tempfile.TemporaryDirectory() as out:
+        words = [str(args.model), "--photos", str(args.data / "images"), "--out", out]
+        with review_server(words) as base, browser.launched() as chromium:
+            page = chromium.new_page(viewport=VIEWPORT)  # type: ignore[arg-type]  # a TypedDict there
+            page.goto(base)
+            page.click("[data-tab=confirm]")
+            results = label_all(page, dataset, base, args.photos)
         confirmed = read(Path(out) / "confirmed")
     kept = sum(len(photo.boxes) for photo in confirmed.photos)
     right = sum(rightly_confirmed(photo, confirmed, dataset) for photo in confirmed.photos)
     say(f"labelling: {kept} boxes confirmed, {right} of {sum(result.boxes for result in results)} true ones among them")
-    setting = f"{args.data.resolve().name}, {args.model.resolve().name}, a script in chromium, interval over photos"
+    setting = f"{args.data.resolve().name}, {how_made(args.model)}; a script in chromium, interval over photos"
     figures = [
         records.Measured("review.actions_per_box", per_box(results, "actions"), "clicks and keys", setting),
         records.Measured("review.actions_per_box_by_hand", per_box(results, "by_hand"), "clicks and keys", setting),

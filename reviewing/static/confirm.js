@@ -2,90 +2,154 @@
 
 import { ask, attempt, colour, element, send, tell } from "./server.js";
 import { askName } from "./naming.js";
+import { PhotoBoxes } from "./photo_boxes.js";
+import { shortNames } from "./short_names.js";
+import { bindButtons, get, openTab } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
-const get = (id) => document.getElementById(id);
 const WAIT = 1500; // ms between two looks at what is predicted meanwhile
+const UNSURE = 0.5; // doubt from which a name is shown with a question mark
 
 export async function begin(state) {
-  if (state.notes.confirm) {
-    get("confirm-note").textContent = state.notes.confirm;
-    get("confirm-note").hidden = false;
-    return () => {};
-  }
-  get("confirm-work").hidden = false;
+  if (!openTab("confirm", state)) return () => {};
   get("confirmed-fit").textContent = `hylle fit ${state.confirmed} --minutes 30`;
   let products = state.products;
+  let short = shortNames(products.map((product) => product.name));
   let photo = null;
-  let boxes = [];
-  let selected = null;
-  let pointed = null; // the box under the mouse: keys act on it where none is selected
+  let shelf = new PhotoBoxes([], []);
+  let selected = null; // by a click: keys act on it until Escape or another click
+  let pointed = null; // under the mouse, or just drawn: keys act on it where none is selected
+  let last = null; // the name that was given last
+  const naming = new Set(); // requests for names that are under way
   const skipped = new Set();
 
-  const viewer = new Viewer(get("confirm-view"), (bbox, event) => {
-    if (event.shiftKey && selected) {
-      selected.bbox = bbox;
-      show();
-      return;
-    }
-    const box = { bbox, counts: true, guesses: [], name: "" };
-    boxes.push(box);
-    selected = box;
-    show();
-    name(box, "");
-  });
+  const active = () => selected || (shelf.boxes.includes(pointed) ? pointed : null);
+  const viewer = new Viewer(get("confirm-view"), drawn, clicked);
 
-  // Asks for a name; a new box that gets none is taken away again.
-  function name(box, first) {
-    askName(get("confirm-name"), products, true, first, (given) => {
-      if (given) { delete box.category_id; Object.assign(box, given, { counts: true }); }
-      else if (!box.name) remove(box);
+  function drawn(bbox, event) {
+    if (event.shiftKey && selected) {
+      const box = selected;
+      shelf.change(box, box.given ? { bbox } : { bbox, name: "", guesses: [] });
       selected = null;
+      pointed = box;
+    } else {
+      pointed = shelf.add({ bbox, counts: true, guesses: [], name: "" });
+      selected = null;
+    }
+    show();
+    suggest(pointed);
+  }
+
+  // A click where no box is: the box that the models see there, were it ever so faintly.
+  function clicked(point) {
+    selected = null;
+    const box = shelf.faintAt(point);
+    tell(box ? "" : "the models see no product there; drag to draw its box");
+    pointed = box && shelf.add(box);
+    show();
+    if (box && !box.name) suggest(box);
+  }
+
+  // Asks the models for a box's names; where they have none, the person.
+  function suggest(box) {
+    const { bbox } = box, asked = photo.name;
+    const request = attempt(async () => {
+      const found = await send("/labelling/guesses", { name: asked, bbox });
+      if (photo?.name !== asked || box.bbox !== bbox) return;
+      Object.assign(box, { guesses: found.guesses }, box.name ? {} : { name: found.name, category_id: found.category_id });
       show();
+      if (!box.name && shelf.boxes.includes(box) && get("confirm-name").hidden) askFor(box, "");
+    }).finally(() => naming.delete(request));
+    naming.add(request);
+  }
+
+  function giveName(box, given) {
+    const { category_id, name } = given;
+    shelf.change(box, { category_id, name, counts: true, given: true });
+    last = { category_id, name };
+    selected = null;
+    show();
+  }
+
+  // Asks the person for a name; a new box that gets none is taken away again.
+  function askFor(box, first) {
+    askName(get("confirm-name"), products, true, first, (given) => {
+      if (given) giveName(box, given);
+      else if (!box.name) remove(box);
     });
   }
 
   function remove(box) {
-    boxes = boxes.filter((own) => own !== box);
+    shelf.remove(box);
     if (selected === box) selected = null;
     show();
   }
 
+  function select(box) {
+    if (!box.counts) shelf.change(box, { counts: true });
+    else selected = box === selected ? null : box;
+    pointed = box;
+    show();
+    if (!box.guesses?.length) suggest(box);
+  }
+
+  function labelOf(box) {
+    if (!box.counts) return "";
+    return box.name ? `${short.get(box.name) ?? box.name}${!box.given && box.doubt > UNSURE ? "?" : ""}` : "…";
+  }
+
   function show() {
     if (!photo) return;
-    viewer.draw(boxes.map((box) => ({
+    viewer.draw(shelf.boxes.map((box) => ({
+      key: box,
       bbox: box.bbox,
       stroke: box.counts ? colour(box.category_id ?? 0) : "#fff",
       kind: box.counts ? "" : "faint",
-      label: box.counts ? box.name : "",
+      label: labelOf(box),
       title: `${box.name}${box.counts ? "" : ", not counted"}`,
-      selected: box === selected,
-      onpoint: () => { pointed = box; },
-      onclick: () => { if (box.counts) selected = box === selected ? null : box; else box.counts = true; show(); },
-      oncontextmenu: (event) => { event.preventDefault(); remove(box); },
+      selected: box === active(),
+      onpoint: () => { pointed = box; showActive(); },
+      onclick: () => select(box),
+      oncontextmenu: (event) => { if (event.pointerType !== "touch") remove(box); }, // a long touch is no right click
     })));
-    const counted = boxes.filter((box) => box.counts).length;
-    const guesses = selected?.guesses?.length ? `; ${selected.guesses.map(([, own], k) => `${k + 1}: ${own}`).join(", ")}` : "";
-    get("confirm-title").textContent = photo.name + (photo.confirmed ? " (confirmed before)" : "");
-    get("confirm-boxes").textContent = `${counted} boxes${selected ? `; selected: ${selected.name}${guesses}` : ""}`;
+    get("confirm-title").textContent = photo.name;
+    get("confirm-boxes").textContent = `${shelf.counted.length} boxes count${photo.confirmed ? "; confirmed before" : ""}`;
+    showActive();
+  }
+
+  // The box that keys act on: its name, the names to pick from, and what else can be done.
+  function showActive() {
+    const box = active();
+    viewer.mark(box);
+    get("box-name").textContent = !box ? "Point at a box, or tap it." : box.counts ? box.name || "looking for its name …" : `not counted: ${box.name}`;
+    const button = (key, text, action, isOwn = false) => element("button", { type: "button", class: isOwn && "main", onclick: action }, element("kbd", {}, key), ` ${text}`);
+    const pick = ([category_id, name], k) => button(String(k + 1), name, () => giveName(box, { category_id, name }), name === box.name);
+    const picks = (box?.guesses || []).map(pick);
+    const again = box && last ? [button("0", `${last.name} again`, () => giveName(box, last))] : [];
+    const others = box ? [button("A–Z", "other name", () => askFor(box, "")), button("Del", "remove", () => remove(box))] : [];
+    get("box-names").replaceChildren(...picks, ...again, ...others);
   }
 
   async function queue() {
     const { total, queue: rows } = await ask("/labelling");
     const left = total - rows.filter((row) => row.confirmed).length;
     get("confirm-count").textContent = `(${left})`;
+    const said = (row) => row.problem ? `cannot be read (${row.problem})` : `${row.boxes} boxes, ${row.confirmed ? "confirmed" : `doubt ${row.doubt.toFixed(2)}`}`;
     get("queue").replaceChildren(...rows.map((row) => element("li",
-      { class: `${row.name === photo?.name ? "now" : ""} ${row.confirmed ? "done" : ""}`, onclick: () => attempt(() => open(row.name)) },
-      row.problem ? `${row.name}: cannot be read (${row.problem})` : `${row.name}: ${row.boxes} boxes${row.confirmed ? ", confirmed" : `, doubt ${row.doubt.toFixed(2)}`}`)));
+      { class: `${row.name === photo?.name ? "now" : ""} ${row.confirmed ? "done" : ""}` },
+      element("button", { type: "button", class: "plain", onclick: () => attempt(() => open(row.name)) }, row.name), `: ${said(row)}`)));
     return { total, rows };
   }
 
   async function open(next) {
     photo = await ask(`/labelling/photo?name=${encodeURIComponent(next)}`);
-    boxes = photo.boxes.map((box) => ({ ...box, counts: photo.confirmed || box.score >= photo.floor }));
-    selected = null;
+    const boxes = photo.boxes.map((box) => ({ ...box, counts: photo.confirmed || box.score >= photo.floor, given: photo.confirmed }));
+    shelf = new PhotoBoxes(boxes, photo.hidden);
+    selected = pointed = null;
+    get("confirm-view").hidden = false;
     viewer.show(`/labelling/photo.jpg?name=${encodeURIComponent(next)}`, [0, 0, ...photo.size], `photo ${next}`);
     show();
+    for (const box of shelf.counted) if (!box.name) suggest(box);
     await queue();
   }
 
@@ -102,20 +166,21 @@ export async function begin(state) {
       get("confirm-title").textContent = "";
       get("confirm-boxes").textContent = skipped.size ? `${skipped.size} photos were skipped; click them in the queue` : "all photos are confirmed";
       get("confirm-view").hidden = true;
+      get("box-name").textContent = "";
+      get("box-names").replaceChildren();
     }
   }
-
-  const named = (box, values) => {
-    Object.assign(box, values, { counts: true });
-    show();
-  };
 
   const actions = {
     confirm: () => attempt(async () => {
       if (!photo) return;
-      const rows = boxes.filter((box) => box.counts).map(({ bbox, category_id, name: own }) => ({ bbox, category_id, name: own }));
+      await Promise.all(naming);
+      const nameless = shelf.counted.find((box) => !box.name);
+      if (nameless) { selected = nameless; show(); tell("this box has no name yet"); askFor(nameless, ""); return; }
+      const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
       const answer = await send("/labelling/photo", { name: photo.name, boxes: rows });
       products = answer.products;
+      short = shortNames(products.map((product) => product.name));
       tell("");
       await advance();
     }),
@@ -123,21 +188,27 @@ export async function begin(state) {
       if (photo) skipped.add(photo.name);
       await advance();
     }),
+    undo: () => {
+      if (!shelf.undo()) tell("nothing to undo on this photo");
+      if (!shelf.boxes.includes(selected)) selected = null;
+      show();
+    },
   };
-  for (const button of document.querySelectorAll("#tab-confirm [data-action]")) {
-    button.addEventListener("click", () => { button.blur(); actions[button.dataset.action](); });
-  }
+  bindButtons("confirm", actions);
   await attempt(advance);
 
   return (event) => {
-    const box = selected || (boxes.includes(pointed) ? pointed : null);
+    const box = active();
     const guess = box?.guesses?.[Number(event.key) - 1];
-    if (event.key === "Enter") actions.confirm();
+    if (event.ctrlKey && event.key === "z") actions.undo();
+    else if (event.ctrlKey) return;
+    else if (event.key === "Enter") actions.confirm();
     else if (event.key === "ArrowRight") actions.skip();
     else if (event.key === "Escape") { selected = null; show(); }
     else if (box && ["Delete", "Backspace"].includes(event.key)) remove(box);
-    else if (guess) named(box, { category_id: guess[0], name: guess[1] });
-    else if (box && event.key.length === 1 && /\p{L}/u.test(event.key)) name(box, event.key);
+    else if (guess) giveName(box, { category_id: guess[0], name: guess[1] });
+    else if (box && last && event.key === "0") giveName(box, last);
+    else if (box && event.key.length === 1 && /\p{L}/u.test(event.key)) askFor(box, event.key);
     else return;
     event.preventDefault();
   };

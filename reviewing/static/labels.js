@@ -2,18 +2,15 @@
 
 import { ask, attempt, element, send, tell } from "./server.js";
 import { askName } from "./naming.js";
+import { bindButtons, get, openTab } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
-const get = (id) => document.getElementById(id);
 const NOW = "#e61e1e", THEN = "#1ec83c";
+const DOUBT = { mislabelled: "perhaps another product", shifted: "perhaps its box is off", missing: "perhaps a box is missing", duplicate: "perhaps one box too many" };
 const SAID = { accept: "accepted", reject: "rejected", rename: "renamed", redraw: "redrawn" };
 
 export async function begin(state) {
-  if (state.notes.labels) {
-    get("labels-note").textContent = state.notes.labels;
-    get("labels-note").hidden = false;
-    return () => {};
-  }
+  if (!openTab("labels", state)) return () => {};
   let doubts = await ask("/doubts");
   let at = Math.max(0, doubts.findIndex((doubt) => !doubt.decision));
   const viewer = new Viewer(get("label-view"), (bbox) => decide({ action: "redraw", bbox }));
@@ -41,9 +38,9 @@ export async function begin(state) {
       ...(doubt.current ? [{ bbox: doubt.current.bbox, stroke: NOW }] : []),
       ...(then ? [{ bbox: then.bbox, stroke: THEN, kind: "faint" }] : []),
     ]);
-    get("label-title").textContent = `${at + 1} of ${doubts.length}: ${doubt.kind}, ${doubt.score.toFixed(2)}`;
-    get("label-sides").textContent = `now: ${doubt.current?.name ?? "no box"} → proposed: ${then?.name ?? "no box"}`;
-    get("label-why").textContent = `${doubt.why ?? ""} (${doubt.file_name})`;
+    get("label-title").textContent = `${at + 1} of ${doubts.length}: ${DOUBT[doubt.kind] ?? doubt.kind}`;
+    get("label-sides").textContent = `Now: ${doubt.current?.name ?? "no box"} → proposed: ${then?.name ?? "no box"}`;
+    get("label-why").textContent = `Suspicion ${doubt.score.toFixed(2)} of 1: ${doubt.why ?? ""} (${doubt.file_name})`;
     get("label-decision").textContent = doubt.decision ? SAID[doubt.decision.action] : "";
     get("references").replaceChildren(...doubt.references.map((reference) => {
       const pictures = [];
@@ -79,13 +76,11 @@ export async function begin(state) {
     previous: () => { at = Math.max(0, at - 1); show(); },
     next: () => { at = Math.min(doubts.length - 1, at + 1); show(); },
   };
-  for (const button of document.querySelectorAll("#tab-labels [data-action]")) {
-    button.addEventListener("click", () => { button.blur(); actions[button.dataset.action](); });
-  }
+  bindButtons("labels", actions);
   show();
   const keys = { a: "accept", r: "reject", n: "rename", u: "undo", ArrowLeft: "previous", ArrowRight: "next" };
   return (event) => {
-    const action = keys[event.key];
+    const action = event.ctrlKey ? null : keys[event.key];
     if (!action || !doubts.length) return;
     event.preventDefault();
     actions[action]();

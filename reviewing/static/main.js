@@ -20,7 +20,7 @@ function open(name) {
 for (const tab of tabs) tab.addEventListener("click", () => { tab.blur(); open(tab.dataset.tab); });
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, button, a")) return;
+  if (event.metaKey || event.altKey || event.target.closest("input, button, a")) return;
   onKey[shown]?.(event);
 });
 

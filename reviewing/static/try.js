@@ -1,13 +1,15 @@
 // First tab: a photo in; boxes, evidence, facings and a planogram out.
 
 import { ask, attempt, colour, element, tell } from "./server.js";
+import { shortNames } from "./short_names.js";
+import { get } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
-const get = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 export function begin(state) {
   const viewer = new Viewer(get("try-view"));
+  const short = shortNames(state.products.map((product) => product.name));
   const floor = get("floor");
   let photo = null;
   let timer = 0;
@@ -20,13 +22,14 @@ export function begin(state) {
     tell(`looking at ${file.name} …`);
     const started = performance.now();
     photo = await ask("/photos", { method: "POST", body: file, headers: { "x-photo-name": encodeURIComponent(file.name) } });
-    get("seconds").textContent = `${((performance.now() - started) / 1000).toFixed(1)} s`;
+    get("seconds").textContent = `found and named in ${((performance.now() - started) / 1000).toFixed(1)} s`;
     tell(photo.remark);
     floor.value = state.floor;
     get("result").hidden = false;
     get("hover").textContent = "Point at a box, or reach it with the Tab key, to see why it has its name.";
     viewer.show(`/photos/${photo.id}/shown.jpg`, [0, 0, photo.shelf.width, photo.shelf.height], `photo ${photo.shelf.photo}`);
     show(photo.shelf);
+    get("result").dataset.photo = photo.id;
   }
 
   function explain(box, name) {
@@ -36,7 +39,7 @@ export function begin(state) {
       element("dl", {},
         element("dt", {}, "detector"), element("dd", {}, list(box.detector)),
         element("dt", {}, "classifier"), element("dd", {}, list(box.classifier)),
-        element("dt", {}, "a product"), element("dd", {}, percent(box.objectness)),
+        element("dt", {}, "a product at all"), element("dd", {}, percent(box.objectness)),
         element("dt", {}, "why"), element("dd", {}, box.why)),
     );
   }
@@ -48,7 +51,7 @@ export function begin(state) {
     get("floor-value").textContent = least.toFixed(3);
     viewer.draw(photo.candidates.filter((box) => box.score >= least).map((box) => {
       const name = nameOf(box.category_id);
-      return { bbox: box.bbox, stroke: colour(box.category_id), title: `${name}, ${box.score.toFixed(2)}`, onpoint: () => explain(box, name) };
+      return { bbox: box.bbox, stroke: colour(box.category_id), label: short.get(name), title: `${name}, ${box.score.toFixed(2)}`, onpoint: () => explain(box, name) };
     }));
   }
 

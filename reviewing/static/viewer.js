@@ -1,7 +1,13 @@
 // A picture with boxes over it. Boxes are [x, y, width, height] in pixels of the photo; `frame` is the part that the picture shows.
 
+import { wrapped } from "./short_names.js";
+
 const SVG = "http://www.w3.org/2000/svg";
-const LEAST = 3; // pixels on the screen; a shorter drag is a click
+const LEAST = 3; // pixels on the screen; a shorter drag is a click, and a mouse that moved less is still
+const LETTERS = [10, 13]; // pixels on the screen: the size of a name's letters, on a narrow picture and on a wide one
+const WIDE = 600; // pixels on the screen
+const WIDTH = 0.58; // of a letter, as a share of its size
+const LINES = 3; // of a name, at most
 
 function shape(tag, attributes) {
   const node = document.createElementNS(SVG, tag);
@@ -12,12 +18,18 @@ function shape(tag, attributes) {
 const rectangle = ([x, y, width, height], attributes) => shape("rect", { x, y, width, height, ...attributes });
 
 export class Viewer {
-  // onDraw(bbox, event) is called when a person has drawn a box.
-  constructor(place, onDraw = null) {
+  // onDraw(bbox, event) is called when a person has drawn a box, onClick(point) when one has clicked where no box is.
+  constructor(place, onDraw = null, onClick = null) {
     this.image = document.createElement("img");
     this.svg = shape("svg", { preserveAspectRatio: "none" });
     place.replaceChildren(this.image, this.svg);
     this.onDraw = onDraw;
+    this.onClick = onClick;
+    this.boxes = [];
+    this.nodes = new Map();
+    this.still = null; // where the mouse was when a box was drawn: what is laid under it since was not pointed at
+    this.over = null; // the box that the mouse points at
+    new ResizeObserver(() => this.draw(this.boxes)).observe(this.svg);
     if (onDraw) this.svg.addEventListener("pointerdown", (event) => this.begin(event));
     this.svg.addEventListener("contextmenu", (event) => event.preventDefault());
   }
@@ -29,12 +41,17 @@ export class Viewer {
     this.image.width = Math.round(frame[2]);
     this.image.height = Math.round(frame[3]);
     this.image.src = url;
-    this.svg.replaceChildren();
+    this.draw([]);
   }
 
-  // Each box: {bbox, stroke, kind, label, title, onclick, oncontextmenu, onpoint, selected}; larger boxes lie below smaller ones.
+  // Each box: {key, bbox, stroke, kind, label, title, onclick, oncontextmenu, onpoint, selected}; larger ones lie below smaller.
   draw(boxes) {
-    const size = this.frame[2] / 60;
+    if (!this.frame) return;
+    this.boxes = boxes;
+    const focused = [...this.nodes].find(([, node]) => node === document.activeElement)?.[0];
+    this.nodes.clear();
+    const shown = this.svg.clientWidth || WIDE;
+    const size = (LETTERS[Number(shown >= WIDE)] * this.frame[2]) / shown;
     const ordered = [...boxes].sort((a, b) => b.bbox[2] * b.bbox[3] - a.bbox[2] * a.bbox[3]);
     const nodes = ordered.map((box) => {
       const node = rectangle(box.bbox, { class: `${box.kind || ""} ${box.selected ? "selected" : ""}` });
@@ -43,20 +60,39 @@ export class Viewer {
       if (box.title) node.setAttribute("aria-label", box.title);
       if (box.onpoint) {
         node.setAttribute("tabindex", "0");
-        node.addEventListener("pointerenter", box.onpoint);
+        node.addEventListener("pointermove", (event) => {
+          const isStill = this.still && Math.hypot(event.clientX - this.still[0], event.clientY - this.still[1]) < LEAST;
+          if (isStill || this.over === node) return;
+          this.over = node;
+          box.onpoint();
+        });
         node.addEventListener("focus", box.onpoint);
       }
       node.onBoxClick = box.onclick;
       if (box.oncontextmenu) node.addEventListener("contextmenu", box.oncontextmenu);
+      if (box.key) this.nodes.set(box.key, node);
       return node;
     });
-    const labels = ordered.filter((box) => box.label).map((box) => {
-      const text = shape("text", { x: box.bbox[0] + size / 5, y: box.bbox[1] + size, "font-size": size, "stroke-width": size / 6 });
-      const room = Math.max(3, Math.floor(box.bbox[2] / (size * 0.55)));
-      text.textContent = box.label.length > room ? `${box.label.slice(0, room - 1)}…` : box.label;
-      return text;
-    });
+    const labels = ordered.filter((box) => box.label).map((box) => this.label(box, size));
     this.svg.replaceChildren(...nodes, ...labels);
+    this.nodes.get(focused)?.focus();
+  }
+
+  // The name of a box, at its top, in as many lines as its width asks for and its height allows.
+  label({ bbox: [x, y, width, height], label }, size) {
+    const text = shape("text", { "font-size": size, "stroke-width": size / 5 });
+    const lines = wrapped(label, Math.max(2, Math.floor(width / (size * WIDTH))), Math.min(LINES, Math.floor(height / size)));
+    text.replaceChildren(...lines.map((line, k) => {
+      const span = shape("tspan", { x: x + size / 4, y: y + size * (k + 1.05) });
+      span.textContent = line;
+      return span;
+    }));
+    return text;
+  }
+
+  // Emphasises the box with this key, and no other.
+  mark(key) {
+    for (const [own, node] of this.nodes) node.classList.toggle("selected", own === key);
   }
 
   point(event) {
@@ -83,8 +119,11 @@ export class Viewer {
       drawn.remove();
       const far = Math.abs(later.clientX - event.clientX) > LEAST && Math.abs(later.clientY - event.clientY) > LEAST;
       if (later.type === "pointercancel") return;
+      this.still = [later.clientX, later.clientY];
+      this.over = null;
       if (far) this.onDraw(bbox(this.point(later)), event);
-      else target.onBoxClick?.(event);
+      else if (target !== this.svg) target.onBoxClick?.(event);
+      else this.onClick?.(this.point(later));
     };
     this.svg.addEventListener("pointermove", move);
     this.svg.addEventListener("pointerup", end, { once: true });

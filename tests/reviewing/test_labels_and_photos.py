@@ -104,6 +104,54 @@ def test_what_is_confirmed_is_a_data_set(desk: Make, named: Path) -> None:
     assert len(again.get("/labelling/photo", params={"name": "img_3.png"}).json()["boxes"]) == 4
 
 
+@pytest.mark.parametrize("policy", ["raw", "detector", "product", "agree"])
+def test_a_box_that_is_drawn_as_the_models_would_gets_their_names(desk: Make, named: Path, policy: str) -> None:
+    path = named / "ensemble.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"gate": {"policy": policy}}))
+    visitor = client(desk())
+    shown = visitor.get("/labelling/photo", params={"name": "img_3.png"}).json()
+    predicted = [*shown["boxes"], *shown["hidden"]]
+    asked = [{"name": "img_3.png", "bbox": box["bbox"]} for box in predicted]
+    answers = [visitor.post("/labelling/guesses", json=body).json() for body in asked]
+    assert len(answers) == 2
+    assert answers == [{key: box[key] for key in ("category_id", "name", "guesses")} for box in predicted]
+    assert {len(answer["guesses"]) for answer in answers} == {3}
+    assert len({answer["name"] for answer in answers}) == (2 if policy == "detector" else 1)
+
+
+def test_a_drawn_box_has_no_name_where_no_model_knows_names(desk: Make, named: Path) -> None:
+    path = named / "ensemble.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"classifiers": [], "detectors": values["detectors"][:1]}))
+    answer = client(desk()).post("/labelling/guesses", json={"name": "img_3.png", "bbox": [8, 16, 20, 24]})
+    assert (answer.status_code, answer.json()) == (200, {"name": "", "guesses": []})
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({}, 404, id="no photo"),
+        pytest.param({"name": "other.png", "bbox": [0, 0, 9, 9]}, 404, id="no such photo"),
+        pytest.param({"name": "img_3.png"}, 422, id="no box"),
+        pytest.param({"name": "img_3.png", "bbox": [70, 0, 5, 5]}, 422, id="a box beside the photo"),
+    ],
+)
+def test_names_of_what_is_no_box_are_refused(desk: Make, body: dict, status: int) -> None:
+    answer = client(desk()).post("/labelling/guesses", json=body)
+    assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
+
+
+def test_a_box_that_the_classifier_was_not_asked_about_has_no_name_yet(desk: Make, named: Path) -> None:
+    path = named / "ensemble.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"naming_floor": 1.01, "detectors": values["detectors"][:1]}))
+    visitor = client(desk())
+    boxes = visitor.get("/labelling/photo", params={"name": "img_3.png"}).json()["boxes"]
+    assert boxes and [(box["name"], box["guesses"]) for box in boxes] == [("", [])] * len(boxes)
+    answer = visitor.post("/labelling/guesses", json={"name": "img_3.png", "bbox": boxes[0]["bbox"]}).json()
+    assert answer["name"] == "Blåbær"
+
+
 def test_a_confirmation_of_no_sense_is_refused(desk: Make) -> None:
     visitor = client(desk())
     for boxes in ("x", [3], [{"bbox": [0, 0, 9, 9]}], [{"bbox": [0, 0, 9, 9], "name": " "}]):

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -157,15 +158,53 @@ def test_boxes_of_a_photo_without_labels_are_confirmed(visit: Callable[[], "sync
     before = page.locator("#confirm-view rect").count()
     page.locator("#confirm-view rect").first.click(button="right")
     assert page.locator("#confirm-view rect").count() == before - 1
+    page.keyboard.press("Control+z")
+    assert page.locator("#confirm-view rect").count() == before
+    page.locator("#confirm-view rect").first.click(button="right")
     drag(page, "#confirm-view", (0.7, 0.05), (0.95, 0.3))
+    sync_api.expect(page.locator("#box-name")).to_have_text("Blåbær")  # what the classifier is sure of
+    page.keyboard.press("2")
+    second = page.inner_text("#box-name")
+    assert second != "Blåbær"
+    drag(page, "#confirm-view", (0.05, 0.7), (0.2, 0.95))
+    sync_api.expect(page.locator("#box-name")).to_have_text("Blåbær")
+    page.keyboard.press("0")  # the name that was given last
+    drag(page, "#confirm-view", (0.75, 0.75), (0.98, 0.98))
     page.keyboard.type("Saft")
     page.keyboard.press("Enter")
     page.wait_for_selector("#confirm-name", state="hidden")
     page.keyboard.press("Enter")
     sync_api.expect(page.locator("#confirm-count")).to_have_text("(0)")
     dataset = read(named / "review" / "confirmed")
-    assert len(dataset.photos[0].boxes) == before
-    assert [dataset.categories[label].name for label in dataset.photos[0].labels][-1] == "Saft"
+    names = [dataset.categories[label].name for label in dataset.photos[0].labels]
+    assert (len(names), names[-3:]) == (before + 2, [second, second, "Saft"])
+
+
+def test_a_click_where_the_models_see_nothing_says_so(visit: Callable[[], "sync_api.Page"]) -> None:
+    page = visit()
+    page.click("[data-tab=confirm]")
+    page.wait_for_selector("#confirm-view rect")
+    before = page.locator("#confirm-view rect").count()
+    place = page.locator("#confirm-view svg").bounding_box()
+    page.mouse.click(place["x"] + 0.97 * place["width"], place["y"] + 0.03 * place["height"])
+    sync_api.expect(page.locator("#message")).to_contain_text("drag to draw")
+    assert page.locator("#confirm-view rect").count() == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_is_wider_than_the_window(
+    visit: Callable[[], "sync_api.Page"], data: Path, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page = visit()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    page.set_input_files("#file", str(data / "images" / "img_1.png"))
+    page.wait_for_selector("#try-view rect")
+    for tab in ("try", "labels", "confirm"):
+        page.click(f"[data-tab={tab}]")
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, tab
+        assert page.locator(f"#tab-{tab}").is_visible()
 
 
 def test_what_does_harm_is_refused_on_the_page(visit: Callable[[], "sync_api.Page"], served: Served, tmp_path: Path) -> None:

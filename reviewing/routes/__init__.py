@@ -1,0 +1,1 @@
+"""The routes of each tab: from addresses to what the other modules do."""
