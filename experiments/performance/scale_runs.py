@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -15,20 +15,22 @@ from runs.record import ROOT
 
 WORKER = "PartWorker"  # in the title that Ray gives to a worker's process
 PATIENCE = 300.0  # chosen: seconds after which something that should happen has failed
+MOMENT = 3.0  # chosen: seconds after a finished part within which a kill comes, about as long as a part takes
 
 
 class ScaleRun(NamedTuple):
-    """What a run is of, and the flags besides."""
+    """What a run is of, the flags besides, and what the command is started with."""
 
     photos: Path
     model: str
     out: Path
     flags: Sequence[str] = ()
+    prefix: Sequence[str] = ()
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it; its output is left out."""
         words = ["--photos", str(self.photos), "--model", self.model, "--out", str(self.out), *self.flags]
-        command = [sys.executable, "-m", "scaling.scale", *words]
+        command = [*self.prefix, sys.executable, "-m", "scaling.scale", *words]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def finish(self) -> float:
@@ -98,14 +100,16 @@ def kill_driver(driver: subprocess.Popen[bytes]) -> None:
 
 
 def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> int:
-    """kill -9 `count` workers and `count` drivers at random moments of one run, resume to its end; how many were killed."""
+    """kill -9 `count` workers and `count` drivers at random moments of one run, resume to its end; how many were killed.
+
+    The driver may be killed before Ray has restarted the worker, and at the latest two MOMENTs after it was killed.
+    """
     tried = 0
     for _ in range(count):
         driver = run.start()
-        tried += kill_worker(run, driver, float(rng.uniform(0, 0.5)))
-        if wait_for_parts(run, driver, run.finished_parts() + 1):
-            time.sleep(float(rng.uniform(0, 0.5)))
-            tried += driver.poll() is None
+        tried += kill_worker(run, driver, float(rng.uniform(0, MOMENT)))
+        time.sleep(float(rng.uniform(0, 2 * MOMENT)))
+        tried += driver.poll() is None
         kill_driver(driver)
     run.finish()
     return tried
@@ -113,21 +117,36 @@ def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> int:
 
 def accounted(out: Path) -> Counter[str]:
     """How often each photo stands in the photos and the dead letters of OUT."""
+    return Counter(row["photo"] for table in ("photos", "dead_letters") for row in rows(out, table, ["photo"]))
+
+
+def rows(out: Path, table: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of one of the tables of OUT, part by part."""
     import pyarrow.parquet as pq
 
-    files = [file for table in ("photos", "dead_letters") for file in sorted((out / table).rglob("*.parquet"))]
-    return Counter(name for file in files for name in pq.ParquetFile(file).read(["photo"])["photo"].to_pylist())
+    files = sorted((out / table).rglob("*.parquet"))
+    return [row for file in files for row in pq.ParquetFile(file).read(list(columns)).to_pylist()]
 
 
-def peak_rss_mb(run: ScaleRun) -> float:
-    """The most memory that driver and workers had together, in MB, five looks a second. Raises ValueError where it fails."""
-    driver, peak = run.start(), 0
+class Peak(NamedTuple):
+    """The most memory, in MB: that driver and workers had together, and that Ray's own processes had."""
+
+    ours: float
+    of_ray: float
+
+
+def peak_memory(run: ScaleRun) -> Peak:
+    """The resident memory of a run at its peaks, by five looks a second. Raises ValueError where it fails."""
+    driver, ours, of_ray = run.start(), 0, 0
     while driver.poll() is None:
-        peak = max(peak, sum(rss(process) for process in [*workers(driver), psutil.Process(driver.pid)]))
+        started = processes(driver)
+        predicting = [process for process in started if WORKER in title(process)]
+        ours = max(ours, sum(map(rss, [*predicting, psutil.Process(driver.pid)])))
+        of_ray = max(of_ray, sum(rss(process) for process in started if process not in predicting))
         time.sleep(0.2)
     if driver.returncode:
         raise ValueError(f"hylle scale of {run.photos}: exit code {driver.returncode}")
-    return peak / 1e6
+    return Peak(ours / 1e6, of_ray / 1e6)
 
 
 def rss(process: psutil.Process) -> int:
