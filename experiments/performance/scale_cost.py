@@ -20,7 +20,7 @@ from experiments.performance import scale_inputs
 from experiments.performance.agreement import agreement, predict_by_run_py
 from experiments.performance.scale_inputs import linked, model_for_both, photo_files, scratch_folder
 from experiments.performance.scale_runs import ScaleRun, accounted, kills, peak_memory, rows
-from runs.command import Parser, run, say
+from runs.command import Parser, run, say, say_progress
 
 SIMULATED = 64  # taken: from the question, how many workers one driver keeps busy
 PARTS_EACH = 12  # chosen: for each simulated worker; the first ones pass while others start
@@ -82,8 +82,11 @@ def killed(args: Namespace, scratch: Path) -> Iterator[Measured]:
     """kill -9 of workers and drivers at random moments of one run, which is resumed each time; its rows beside run.py's."""
     photos = linked(photo_files(args.photos), scratch / "photos", args.count)
     code, rng = model_for_both(args.zip, scratch / "model", 1, args.fast), np.random.default_rng(0)
-    of = job(args, scratch, code)
-    tried, held = kills(of, args.kills, rng), accounted(of.out)
+    of, tried = job(args, scratch, code), 0
+    for tried in kills(of, args.kills, rng):
+        say_progress(f"{tried} of {2 * args.kills} killed; {of.finished_parts()} parts of {args.part} photos are finished")
+    of.finish()
+    held = accounted(of.out)
     names = sorted(photos.iterdir())
     lost, twice = sum(held[str(path)] == 0 for path in names), sum(times - 1 for times in held.values())
     setting = told(args, args.count, f"kill -9 of worker and driver in turns, {COUNTED}")

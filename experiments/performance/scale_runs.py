@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from runs.record import ROOT
 
 WORKER = "PartWorker"  # in the title that Ray gives to a worker's process
 PATIENCE = 300.0  # chosen: seconds after which something that should happen has failed
-MOMENT = 3.0  # chosen: seconds after a finished part within which a kill comes, about as long as a part takes
 
 
 class ScaleRun(NamedTuple):
@@ -99,20 +98,28 @@ def kill_driver(driver: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> int:
-    """kill -9 `count` workers and `count` drivers at random moments of one run, resume to its end; how many were killed.
+def part_seconds(run: ScaleRun, driver: subprocess.Popen[bytes]) -> float:
+    """How long the part after the next one takes; 0 where the run ends before."""
+    wait_for_parts(run, driver, run.finished_parts() + 1)
+    started = time.monotonic()
+    return time.monotonic() - started if wait_for_parts(run, driver, run.finished_parts() + 1) else 0.0
 
-    The driver may be killed before Ray has restarted the worker, and at the latest two MOMENTs after it was killed.
+
+def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> Iterator[int]:
+    """kill -9 a worker and a driver at random moments of one run, `count` times; yields how many were killed after each time.
+
+    The worker is killed at any moment of a part; the driver up to three parts' time later, perhaps before Ray has restarted the
+    worker. Then the run is resumed. The last one is left to be finished.
     """
     tried = 0
     for _ in range(count):
         driver = run.start()
-        tried += kill_worker(run, driver, float(rng.uniform(0, MOMENT)))
-        time.sleep(float(rng.uniform(0, 2 * MOMENT)))
+        part = part_seconds(run, driver)
+        tried += kill_worker(run, driver, float(rng.uniform(0, part)))
+        time.sleep(float(rng.uniform(0, 3 * part)))
         tried += driver.poll() is None
         kill_driver(driver)
-    run.finish()
-    return tried
+        yield tried
 
 
 def accounted(out: Path) -> Counter[str]:

@@ -8,7 +8,7 @@ for name in ("ray", "pyarrow"):
     pytest.importorskip(name, reason="the extra [scale] is not installed")
 
 from experiments.figures import records  # noqa: E402
-from experiments.performance import bad_photos, scale_cost, scale_runs  # noqa: E402
+from experiments.performance import bad_photos, scale_cost  # noqa: E402
 from submission import build  # noqa: E402
 
 SAMPLE = ("different", "most_px", "most_score")
@@ -22,7 +22,6 @@ def words(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
     for i in (1, 2):
         bad_photos.jpeg(tmp_path / "photos" / f"{i}.jpg", bad_photos.picture(64 * i, 48))
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(scale_runs, "MOMENT", 0.1)
     return ["--zip", str(tmp_path / "a.zip"), "--photos", str(tmp_path / "photos"), "--record"]
 
 

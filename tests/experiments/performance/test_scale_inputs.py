@@ -82,5 +82,5 @@ def test_the_model_is_that_of_the_zip_without_limits(runs: Path, tmp_path: Path,
     code = scale_inputs.model_for_both(tmp_path / "a.zip", tmp_path / "model", 3, fast)
     ensemble = json.loads((code / "ensemble.json").read_text())
     assert (ensemble["threads"], ensemble["gate"]["further"], ensemble["gate"]["policy"]) == (3, 0, "raw")
-    assert {view["size"] for member in ensemble["detectors"] for view in member["views"]} == {160 if fast else 64}
+    assert {view["size"] for member in ensemble["detectors"] for view in member["views"]} == {scale_inputs.CANVAS if fast else 64}
     assert (code / "run.py").is_file() and (code / "fusion" / "gate.py").is_file()
