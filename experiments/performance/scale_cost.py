@@ -19,7 +19,7 @@ from experiments.figures.records import Estimate, Measured
 from experiments.performance import scale_inputs
 from experiments.performance.agreement import agreement, predict_by_run_py
 from experiments.performance.scale_inputs import linked, model_for_both, photo_files, scratch_folder
-from experiments.performance.scale_runs import ScaleRun, accounted, kills, peak_memory, rows
+from experiments.performance.scale_runs import ScaleRun, accounted, kills, peak_memory, resume_to_end, rows
 from runs.command import Parser, run, say, say_progress
 
 SIMULATED = 64  # taken: from the question, how many workers one driver keeps busy
@@ -85,7 +85,7 @@ def killed(args: Namespace, scratch: Path) -> Iterator[Measured]:
     of, tried = job(args, scratch, code), 0
     for tried in kills(of, args.kills, rng):
         say_progress(f"{tried} of {2 * args.kills} killed; {of.finished_parts()} parts of {args.part} photos are finished")
-    of.finish()
+    resume_to_end(of)
     held = accounted(of.out)
     names = sorted(photos.iterdir())
     lost, twice = sum(held[str(path)] == 0 for path in names), sum(times - 1 for times in held.values())
@@ -118,7 +118,7 @@ def broken(args: Namespace, scratch: Path) -> Iterator[Measured]:
     expected = scale_inputs.break_six(photos)
     code = model_for_both(args.zip, scratch / "model", 1, args.fast)
     of = job(args, scratch, code)._replace(prefix=scale_inputs.bound_by_permissions())
-    of.finish()
+    resume_to_end(of)
     reasons = {row["photo"]: row["reason"] for row in rows(of.out, "dead_letters", ["photo", "reason"])}
     right = sum(reasons.get(photo) == reason for photo, reason in expected.items())
     setting = told(args, count, f"{', '.join(expected.values())}, {COUNTED}")

@@ -15,6 +15,7 @@ from runs.record import ROOT
 
 WORKER = "PartWorker"  # in the title that Ray gives to a worker's process
 PATIENCE = 300.0  # chosen: seconds after which something that should happen has failed
+UNSTARTED = 10  # chosen: runs that may fail before they have finished two parts
 
 
 class ScaleRun(NamedTuple):
@@ -27,17 +28,28 @@ class ScaleRun(NamedTuple):
     prefix: Sequence[str] = ()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it; its output is left out."""
+        """Start it; what it says goes to a file beside OUT."""
         words = ["--photos", str(self.photos), "--model", self.model, "--out", str(self.out), *self.flags]
         command = [*self.prefix, sys.executable, "-m", "scaling.scale", *words]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    @property
+    def log(self) -> Path:
+        """What all its calls have said."""
+        return self.out.with_name(self.out.name + ".log")
 
     def finish(self) -> float:
         """Run it to its end; the seconds that took. Raises ValueError where it fails."""
         started = time.monotonic()
         if code := self.start().wait():
-            raise ValueError(f"hylle scale of {self.photos}: exit code {code}")
+            raise ValueError(f"hylle scale of {self.photos}: exit code {code}: {self.last_line()}")
         return time.monotonic() - started
+
+    def last_line(self) -> str:
+        """The last that it said."""
+        return self.log.read_text(errors="replace").strip().rpartition("\n")[2]
 
     def finished_parts(self) -> int:
         """How many parts the manifest holds."""
@@ -109,17 +121,32 @@ def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> Iterator[int]:
     """kill -9 a worker and a driver at random moments of one run, `count` times; yields how many were killed after each time.
 
     The worker is killed at any moment of a part; the driver up to three parts' time later, perhaps before Ray has restarted the
-    worker. Then the run is resumed. The last one is left to be finished.
+    worker. Then the run is resumed. The last one is left to be finished. A time at which Ray did not start, as on a
+    machine that is very busy, is not counted. Raises ValueError where that is the tenth.
     """
-    tried = 0
-    for _ in range(count):
+    tried = unstarted = 0
+    while count and unstarted < UNSTARTED:
         driver = run.start()
         part = part_seconds(run, driver)
+        if driver.poll():
+            unstarted += 1
+            continue
         tried += kill_worker(run, driver, float(rng.uniform(0, part)))
         time.sleep(float(rng.uniform(0, 3 * part)))
         tried += driver.poll() is None
         kill_driver(driver)
+        count -= 1
         yield tried
+    if count:
+        raise ValueError(f"hylle scale of {run.photos}: {unstarted} runs failed, {tried} were killed: {run.last_line()}")
+
+
+def resume_to_end(run: ScaleRun) -> None:
+    """Call it until it ends well, UNSTARTED times at most. Raises ValueError after that."""
+    for _ in range(UNSTARTED):
+        if run.start().wait() == 0:
+            return
+    raise ValueError(f"hylle scale of {run.photos}: failed {UNSTARTED} times: {run.last_line()}")
 
 
 def accounted(out: Path) -> Counter[str]:
@@ -152,7 +179,7 @@ def peak_memory(run: ScaleRun) -> Peak:
         of_ray = max(of_ray, sum(rss(process) for process in started if process not in predicting))
         time.sleep(0.2)
     if driver.returncode:
-        raise ValueError(f"hylle scale of {run.photos}: exit code {driver.returncode}")
+        raise ValueError(f"hylle scale of {run.photos}: exit code {driver.returncode}: {run.last_line()}")
     return Peak(ours / 1e6, of_ray / 1e6)
 
 

@@ -77,10 +77,14 @@ def test_what_is_left_behind_goes_with_the_scratch_folder(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("fast", [False, True])
-def test_the_model_is_that_of_the_zip_without_limits(runs: Path, tmp_path: Path, fast: bool) -> None:
+def test_the_model_is_that_of_the_zip_without_limits(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr(scale_inputs, "CANVAS", 32)
     build.build(runs, tmp_path / "a.zip")
     code = scale_inputs.model_for_both(tmp_path / "a.zip", tmp_path / "model", 3, fast)
     ensemble = json.loads((code / "ensemble.json").read_text())
     assert (ensemble["threads"], ensemble["gate"]["further"], ensemble["gate"]["policy"]) == (3, 0, "raw")
-    assert {view["size"] for member in ensemble["detectors"] for view in member["views"]} == {scale_inputs.CANVAS if fast else 64}
+    assert {view["size"] for member in ensemble["detectors"] for view in member["views"]} == {32 if fast else 64}
+    assert ensemble.get("naming_floor", 0.0) == (scale_inputs.NAMED_ABOVE if fast else 0.0)
     assert (code / "run.py").is_file() and (code / "fusion" / "gate.py").is_file()
