@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,15 @@ class ScaleRun(NamedTuple):
         with self.log.open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it; it is killed in the end where it still runs, also where this process is stopped."""
+        driver = self.start()
+        try:
+            yield driver
+        finally:
+            kill_driver(driver)
+
     @property
     def log(self) -> Path:
         """What all its calls have said."""
@@ -43,7 +53,9 @@ class ScaleRun(NamedTuple):
     def finish(self) -> float:
         """Run it to its end; the seconds that took. Raises ValueError where it fails."""
         started = time.monotonic()
-        if code := self.start().wait():
+        with self.running() as driver:
+            code = driver.wait()
+        if code:
             raise ValueError(f"hylle scale of {self.photos}: exit code {code}: {self.last_line()}")
         return time.monotonic() - started
 
@@ -57,9 +69,9 @@ class ScaleRun(NamedTuple):
 
 
 def processes(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The driver's descendants: Ray's own processes and the workers."""
+    """The driver's descendants: Ray's own processes and the workers; none where it has ended."""
     try:
-        return psutil.Process(driver.pid).children(recursive=True)
+        return psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
     except psutil.NoSuchProcess:
         return []
 
@@ -126,15 +138,14 @@ def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> Iterator[int]:
     """
     tried = unstarted = 0
     while count and unstarted < UNSTARTED:
-        driver = run.start()
-        part = part_seconds(run, driver)
-        if driver.poll():
-            unstarted += 1
-            continue
-        tried += kill_worker(run, driver, float(rng.uniform(0, part)))
-        time.sleep(float(rng.uniform(0, 3 * part)))
-        tried += driver.poll() is None
-        kill_driver(driver)
+        with run.running() as driver:  # the driver is killed where this ends
+            part = part_seconds(run, driver)
+            if driver.poll():
+                unstarted += 1
+                continue
+            tried += kill_worker(run, driver, float(rng.uniform(0, part)))
+            time.sleep(float(rng.uniform(0, 3 * part)))
+            tried += driver.poll() is None
         count -= 1
         yield tried
     if count:
@@ -144,8 +155,9 @@ def kills(run: ScaleRun, count: int, rng: np.random.Generator) -> Iterator[int]:
 def resume_to_end(run: ScaleRun) -> None:
     """Call it until it ends well, UNSTARTED times at most. Raises ValueError after that."""
     for _ in range(UNSTARTED):
-        if run.start().wait() == 0:
-            return
+        with run.running() as driver:
+            if driver.wait() == 0:
+                return
     raise ValueError(f"hylle scale of {run.photos}: failed {UNSTARTED} times: {run.last_line()}")
 
 
@@ -171,13 +183,14 @@ class Peak(NamedTuple):
 
 def peak_memory(run: ScaleRun) -> Peak:
     """The resident memory of a run at its peaks, by five looks a second. Raises ValueError where it fails."""
-    driver, ours, of_ray = run.start(), 0, 0
-    while driver.poll() is None:
-        started = processes(driver)
-        predicting = [process for process in started if WORKER in title(process)]
-        ours = max(ours, sum(map(rss, [*predicting, psutil.Process(driver.pid)])))
-        of_ray = max(of_ray, sum(rss(process) for process in started if process not in predicting))
-        time.sleep(0.2)
+    ours = of_ray = 0
+    with run.running() as driver:
+        while driver.poll() is None:
+            started = processes(driver)
+            predicting = [process for process in started if WORKER in title(process)]
+            ours = max(ours, sum(map(rss, [*predicting, psutil.Process(driver.pid)])))
+            of_ray = max(of_ray, sum(rss(process) for process in started if process not in predicting))
+            time.sleep(0.2)
     if driver.returncode:
         raise ValueError(f"hylle scale of {run.photos}: exit code {driver.returncode}: {run.last_line()}")
     return Peak(ours / 1e6, of_ray / 1e6)
