@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
@@ -26,6 +27,7 @@ SIMULATED = 64  # taken: from the question, how many workers one driver keeps bu
 PARTS_EACH = 12  # chosen: for each simulated worker; the first ones pass while others start
 COMPARED = 500  # taken: from the question, photos of a run that are predicted by run.py as well
 WITH_BROKEN = 1000  # taken: from the question, photos among which six are broken
+SLEEPER_GB = 0.15  # chosen: memory of a process that has imported Ray Data and sleeps
 TIMED = 200  # chosen: photos whose steps are timed
 NO_INTERVAL = "one run, no interval"
 COUNTED = "counted, no interval"
@@ -137,6 +139,9 @@ def simulated(args: Namespace, scratch: Path) -> Iterator[Measured]:
     from scaling.cluster import Workers, connected, mapped_parts
     from scaling.listing import deal
 
+    free, needed = psutil.virtual_memory().available / 1e9, args.sleeping * SLEEPER_GB
+    if free < needed:
+        raise ValueError(f"--sleeping {args.sleeping}: got {free:.1f} GB of free memory, need {needed:.1f} GB")
     code = model_for_both(args.zip, scratch / "model", 1, args.fast)
     seconds = worker_steps(photo_files(args.photos)[:TIMED], code, scratch, args.part).cpu
     workers = Workers(args.sleeping)
