@@ -66,6 +66,7 @@ def test_memory_is_seen_at_a_tenth_and_at_all(words: list[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # Ray's own, in this process
 def test_sleeping_workers_are_kept_busy(words: list[str]) -> None:
     found = recorded(words, "--only", "simulated", "--sleeping", "2", "--part", "50")
     assert 0 < found["scale.simulated_2.busy"] <= 1
