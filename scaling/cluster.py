@@ -44,12 +44,18 @@ def connected(workers: Workers, model_bytes: int = 0) -> Iterator[None]:
     }
     try:
         ray.init(address=workers.address or "local", **quiet, **({} if workers.address else local))
-    except (ConnectionError, RuntimeError) as error:
-        raise ValueError(f"--address {workers.address}: no Ray cluster answers there ({error})") from None
+    except Exception as error:  # where its own processes do not answer in time, Ray raises no narrower one
+        raise ValueError(_not_connected(workers.address, error)) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _not_connected(address: str, error: Exception) -> str:
+    if address:
+        return f"--address {address}: no Ray cluster answers there ({error})"
+    return f"Ray did not start on this machine ({error}); call again, when it is less busy"
 
 
 def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, workers: Workers) -> Iterator[dict[str, int]]:

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
+
 from scaling.destination import SCHEMAS, Destination
 from scaling.listing import Part, filesystem
 from scaling.packed_model import PackedModel, load_packed
@@ -59,8 +61,10 @@ def read_ahead(uris: tuple[str, ...]) -> Iterator[tuple[str, Future[bytes]]]:
 
 
 def read_bytes(uri: str) -> bytes:
-    """The bytes of a file anywhere."""
+    """The bytes of a file anywhere. Raises OSError also for a local pipe or device: reading one could wait forever."""
     files, path = filesystem(uri)
+    if isinstance(files, LocalFileSystem) and Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"{path}: not a file")
     return bytes(files.cat_file(path))
 
 

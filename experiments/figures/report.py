@@ -12,7 +12,7 @@ from experiments.figures.figure_text import Figures, lines, span
 from runs.command import Parser, run, say
 from runs.record import ROOT
 
-PAGES = (Path("README.md"), Path("docs/results.md"))
+PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/guide/scale.md"))
 POLICIES = ("detector", "raw", "agree", "gate", "oracle")
 ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
 STAGE2 = (
@@ -156,6 +156,11 @@ def robustness(figures: Figures) -> str:
     return lines({key: f for key, f in figures.items() if re.match(r"(faults|checker|sandbox|exif|scenes)\.", key)})
 
 
+def scale(figures: Figures) -> str:
+    """What `hylle scale` costs, loses and holds: a line for each figure."""
+    return lines({key: f for key, f in figures.items() if re.match(r"(scale|cost)\.", key)})
+
+
 def detectors(figures: Figures) -> str:
     """det mAP50 of every way of training a detector, a row for each set."""
     matches = [match for key in figures if (match := re.fullmatch(r"det\.(\w+)\.([\w-]+)\.map50", key))]
@@ -280,7 +285,7 @@ def stage1(figures: Figures) -> str:
 
 _TABLES = (
     gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
-    merging, stage1, stage2, runtime, robustness, own_data, fitting, single,
+    merging, stage1, stage2, runtime, robustness, own_data, fitting, single, scale,
 )  # fmt: skip
 TABLES = {table.__name__: table for table in _TABLES}
 

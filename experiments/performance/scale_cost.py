@@ -1,30 +1,36 @@
 """What `hylle scale` costs over run.py, loses when it is killed, and holds in memory; how busy a driver keeps 64 workers.
 
-    python -m experiments.performance.scale_cost --zip ZIP --photos DIR [--only overhead] [--record]
+    python -m experiments.performance.scale_cost --zip ZIP --photos DIR [--only overhead] [--fast] [--record]
 
-The photos of DIR are repeated under `count` names. `simulated` needs neither models nor cores: its workers sleep for
---seconds a photo, as long as `overhead` measured, say.
+The photos of DIR are repeated under `count` names. `kills` and `broken` compare rows with what run.py predicts, too.
+`simulated` needs 64 processes of a hundred MB, and hardly a core: its workers sleep as long as photos were measured to take.
 """
 
-import subprocess
-import sys
-import tempfile
-import time
-import zipfile
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import psutil
 
 from experiments.figures import records
+from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Estimate, Measured
-from experiments.performance.scale_runs import ScaleRun, accounted, kills, peak_rss_mb
-from runs.command import Parser, run, say
+from experiments.performance import scale_inputs
+from experiments.performance.agreement import agreement, predict_by_run_py
+from experiments.performance.scale_inputs import linked, model_for_both, photo_files, scratch_folder
+from experiments.performance.scale_runs import ScaleRun, accounted, kills, peak_memory, resume_to_end, rows
+from runs.command import Parser, run, say, say_progress
 
 SIMULATED = 64  # taken: from the question, how many workers one driver keeps busy
+PARTS_EACH = 12  # chosen: for each simulated worker; the first ones pass while others start
+COMPARED = 500  # taken: from the question, photos of a run that are predicted by run.py as well
+WITH_BROKEN = 1000  # taken: from the question, photos among which six are broken
+SLEEPER_GB = 0.15  # chosen: memory of a process that has imported Ray Data and sleeps
+TIMED = 200  # chosen: photos whose steps are timed
 NO_INTERVAL = "one run, no interval"
+COUNTED = "counted, no interval"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,124 +38,156 @@ def main(argv: list[str] | None = None) -> int:
     return run(body, argv)
 
 
-def body(argv: list[str] | None) -> None:
-    """Measure, print, record. Raises ValueError where a run fails."""
+def parser() -> Parser:
+    """The command's arguments."""
     p = Parser(prog="python -m experiments.performance.scale_cost", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--zip", type=Path, required=True, help="a submission zip")
+    p.add_argument("--zip", type=Path, required=True, help="a submission zip; its code is not run")
     p.add_argument("--photos", type=Path, required=True, help="a folder of photos")
-    p.add_argument("--only", choices=list(PARTS), help="measure this alone")
+    p.add_argument("--only", choices=list(MEASURED), help="measure this alone")
+    p.add_argument("--fast", action="store_true", help=scale_inputs.FASTER)
     p.add_argument("--count", type=int, default=10_000, help="names that the photos are repeated under [default 10000]")
     p.add_argument("--kills", type=int, default=10, help="of workers, and of drivers [default 10]")
-    p.add_argument("--seconds", type=float, default=1.0, help="that a photo takes a simulated worker [default 1]")
     p.add_argument("--part", type=int, default=100, help="photos a part [default 100]")
+    p.add_argument("--sleeping", type=int, default=SIMULATED, help=f"workers that are simulated [default {SIMULATED}]")
     p.add_argument("--record", action="store_true", help="write experiments/results/scale.json")
-    args = p.parse_args(argv)
-    figures = []
-    for name in [args.only] if args.only else PARTS:
-        for measured in PARTS[name](args):
-            say(f"{measured.key}: {measured.estimate} {measured.unit} ({measured.setting})")
-            figures.append(records.figure(*measured, records.command("performance.scale_cost", argv)))
-    if args.record:
-        say(f"recorded: {records.write('scale', figures)}")
+    return p
 
 
-def repeated(photos: Path, count: int, folder: Path) -> Path:
-    """A folder of `count` links to the photos, under names of their own. Raises ValueError where there is no photo."""
-    originals = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
-    if not originals:
-        raise ValueError(f"--photos {photos}: no .jpg in it")
-    folder.mkdir(parents=True)
-    for i in range(count):
-        (folder / f"img_{i + 1:06d}.jpg").symlink_to(originals[i % len(originals)].resolve())
-    return folder
+def body(argv: list[str] | None) -> None:
+    """Measure, print, record. Raises ValueError where a run fails."""
+    args = parser().parse_args(argv)
+    sizes = {"--count": args.count, "--kills": args.kills, "--part": args.part, "--sleeping": args.sleeping}
+    if wrong := [f"{flag} {size}" for flag, size in sizes.items() if size < 1]:
+        raise ValueError(f"{', '.join(wrong)}: must be at least 1")
+    for name in [args.only] if args.only else MEASURED:
+        with scratch_folder() as scratch:
+            measured = list(MEASURED[name](args, scratch))
+        for figure in measured:
+            say(f"{figure.key}: {figure.estimate} {figure.unit} ({figure.setting})")
+        if args.record:  # each part for itself: the next one may fail, or be stopped
+            command = records.command("performance.scale_cost", argv)
+            say(f"recorded: {records.write('scale', [records.figure(*figure, command) for figure in measured])}")
 
 
-def overhead(args: Namespace) -> Iterator[Measured]:
-    """Wall time over that of run.py on the same photos, from start to end, with 1 and 2 workers; core hours of a million."""
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        photos = repeated(args.photos, args.count, place / "photos")
-        with zipfile.ZipFile(args.zip) as archive:
-            archive.extractall(place / "code")
-        started = time.monotonic()
-        words = ["run.py", "--input", str(photos), "--output", str(place / "out.json")]
-        subprocess.run([sys.executable, *words], cwd=place / "code", check=True, capture_output=True)
-        by_run_py = time.monotonic() - started
-        for workers in (1, 2):
-            out = place / f"out{workers}"
-            seconds = ScaleRun(photos, str(args.zip), out, ["--workers", str(workers), "--part", str(args.part)]).finish()
-            setting = f"{args.count} photos; run.py {by_run_py:.1f} s, hylle scale {seconds:.1f} s; {NO_INTERVAL}"
-            key = f"scale.overhead_over_run_py.{workers}worker{'s' * (workers > 1)}"
-            yield Measured(key, Estimate(seconds / by_run_py, args.count), "ratio", setting)
-        hours = core_seconds(place / "out1") / args.count * 1e6 / 3600
-        setting = f"{args.count} photos by 1 worker: read, decoded, predicted; {NO_INTERVAL}"
-        yield Measured("cost.core_hours_per_million", Estimate(hours, args.count), "h", setting)
+def job(args: Namespace, scratch: Path, model: Path, *flags: str) -> ScaleRun:
+    """A run of `hylle scale` over the photos in SCRATCH, with tables of its own."""
+    return ScaleRun(scratch / "photos", str(model), scratch / f"{model.parent.name}-out", ["--part", str(args.part), *flags])
 
 
-def core_seconds(out: Path) -> float:
-    """The seconds that the photos of OUT took their worker, in all; core seconds where it had one core."""
-    import pyarrow.parquet as pq
-
-    files = sorted((out / "photos").rglob("*.parquet"))
-    return float(sum(sum(pq.ParquetFile(file).read(["seconds"])["seconds"].to_pylist()) for file in files))
+def told(args: Namespace, names: int, *words: str) -> str:
+    """The setting of a figure."""
+    fast = [scale_inputs.FASTER] if args.fast else []
+    return "; ".join([f"{len(photo_files(args.photos))} photos under {names:,} names, parts of {args.part}", *fast, *words])
 
 
-def killed(args: Namespace) -> Iterator[Measured]:
-    """kill -9 of workers and drivers at random moments of one run, which is resumed each time."""
-    with tempfile.TemporaryDirectory() as name:
-        photos = repeated(args.photos, args.count, Path(name) / "photos")
-        job = ScaleRun(photos, str(args.zip), Path(name) / "out", ["--part", str(args.part)])
-        tried, held = kills(job, args.kills, np.random.default_rng(0)), accounted(job.out)
-        lost, twice = args.count - len(held), sum(times - 1 for times in held.values())
-    setting = f"{args.count} photos, kill -9 of worker and driver in turns, resumed; a count, no interval"
+def killed(args: Namespace, scratch: Path) -> Iterator[Measured]:
+    """kill -9 of workers and drivers at random moments of one run, which is resumed each time; its rows beside run.py's."""
+    photos = linked(photo_files(args.photos), scratch / "photos", args.count)
+    code, rng = model_for_both(args.zip, scratch / "model", 1, args.fast), np.random.default_rng(0)
+    of, tried = job(args, scratch, code), 0
+    for tried in kills(of, args.kills, rng):
+        say_progress(f"{tried} of {2 * args.kills} killed; {of.finished_parts()} parts of {args.part} photos are finished")
+    resume_to_end(of)
+    held = accounted(of.out)
+    names = sorted(photos.iterdir())
+    lost, twice = sum(held[str(path)] == 0 for path in names), sum(times - 1 for times in held.values())
+    setting = told(args, args.count, f"kill -9 of worker and driver in turns, {COUNTED}")
     for key, value in (("tried", tried), ("rows_lost", lost), ("rows_twice", twice)):
-        yield Measured(f"scale.kills.{key}", Estimate(value, tried), "kills" if key == "tried" else "photos", setting)
+        yield Measured(f"scale.kills.{key}", Estimate(value, tried), "count", setting)
+    chosen = [names[i] for i in sorted(rng.choice(len(names), min(COMPARED, len(names)), replace=False))]
+    met = agreement(chosen, of.out, code, scratch / "compared")
+    setting = told(args, args.count, f"after the kills; {met.boxes:,} boxes of {met.photos} photos beside run.py's, {COUNTED}")
+    yield Measured("scale.sample.different", Estimate(met.different, met.photos), "count", setting)
+    yield Measured("scale.sample.most_px", Estimate(met.most_px, met.photos), "px", setting)
+    yield Measured("scale.sample.most_score", Estimate(met.most_score, met.photos), "score", setting)
 
 
-def memory(args: Namespace) -> Iterator[Measured]:
+def memory(args: Namespace, scratch: Path) -> Iterator[Measured]:
     """The most memory of driver and worker together, at a tenth of the photos and at all."""
+    code = model_for_both(args.zip, scratch / "model", 1, args.fast)
     for count in (max(1, args.count // 10), args.count):
-        with tempfile.TemporaryDirectory() as name:
-            photos = repeated(args.photos, count, Path(name) / "photos")
-            peak = peak_rss_mb(ScaleRun(photos, str(args.zip), Path(name) / "out", ["--part", str(args.part)]))
-        yield Measured(f"scale.rss_mb.{count}", Estimate(peak, count), "MB", f"driver and 1 worker; {NO_INTERVAL}")
+        place = scratch / str(count)
+        linked(photo_files(args.photos), place / "photos", count)
+        peak = peak_memory(job(args, place, code))
+        setting = told(args, count, f"driver and 1 worker; Ray's own processes {peak.of_ray:.0f} MB besides; {NO_INTERVAL}")
+        yield Measured(f"scale.rss_mb.{count}", Estimate(peak.ours, count), "MB", setting)
 
 
-class SleepingWorker:
-    """Takes parts as a PartWorker does and sleeps in place of predicting; yields when it began and ended."""
+def broken(args: Namespace, scratch: Path) -> Iterator[Measured]:
+    """Six broken photos among good ones: their reasons, and whether the rows of all others are those of run.py."""
+    count = min(args.count, WITH_BROKEN)
+    photos = linked(photo_files(args.photos), scratch / "photos", count)
+    expected = scale_inputs.break_six(photos)
+    code = model_for_both(args.zip, scratch / "model", 1, args.fast)
+    of = job(args, scratch, code)._replace(prefix=scale_inputs.bound_by_permissions())
+    resume_to_end(of)
+    reasons = {row["photo"]: row["reason"] for row in rows(of.out, "dead_letters", ["photo", "reason"])}
+    right = sum(reasons.get(photo) == reason for photo, reason in expected.items())
+    setting = told(args, count, f"{', '.join(expected.values())}, {COUNTED}")
+    yield Measured("scale.dead_letters.right", Estimate(right, len(expected)), "count", setting)
+    good = [path for path in sorted(photos.iterdir()) if str(path) not in expected]
+    met, held = agreement(good, of.out, code, scratch / "compared"), accounted(of.out)
+    touched = met.different + sum(str(path) in reasons or held[str(path)] != 1 for path in good)
+    setting = told(args, count, f"{met.boxes:,} boxes of the {met.photos} good ones beside run.py's, {COUNTED}")
+    yield Measured("scale.dead_letters.others_touched", Estimate(touched, len(good)), "count", setting)
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        """Sleep for all photos of the part."""
-        began = time.time()
-        time.sleep(self.seconds * sum(len(uris) for uris in batch["uris"]))
-        return {"began": [began], "ended": [time.time()]}
-
-
-def simulated(args: Namespace, count: int = SIMULATED) -> Iterator[Measured]:
-    """The share of their time that sleeping workers sleep, from the first part's begin to the end of the last.
-
-    Each has ten parts, so that the time in which the last ones end counts for what it is.
-    """
+def simulated(args: Namespace, scratch: Path) -> Iterator[Measured]:
+    """The share of their time that sleeping workers sleep, once all have begun and while parts are left."""
+    from experiments.performance.sleeping_worker import SleepingWorker, busy
+    from experiments.performance.worker_steps import worker_steps
     from scaling.cluster import Workers, connected, mapped_parts
     from scaling.listing import deal
 
-    workers, parts = Workers(count), deal([str(i) for i in range(10 * count * args.part)], args.part)
+    free, needed = psutil.virtual_memory().available / 1e9, args.sleeping * SLEEPER_GB
+    if free < needed:
+        raise ValueError(f"--sleeping {args.sleeping}: got {free:.1f} GB of free memory, need {needed:.1f} GB")
+    code = model_for_both(args.zip, scratch / "model", 1, args.fast)
+    seconds = worker_steps(photo_files(args.photos)[:TIMED], code, scratch, args.part).cpu
+    workers = Workers(args.sleeping)
+    parts = deal([str(i) for i in range(PARTS_EACH * workers.count * args.part)], args.part)
     with connected(workers):
-        rows = list(mapped_parts(parts, SleepingWorker, (args.seconds,), workers).iter_rows())
-    slept = sum(row["ended"] - row["began"] for row in rows)
-    span = max(row["ended"] for row in rows) - min(row["began"] for row in rows)
-    setting = f"{count} workers, {len(parts)} parts of {args.part} photos, {args.seconds} s a photo; {NO_INTERVAL}"
-    yield Measured(f"scale.simulated_{count}.busy", Estimate(slept / (span * count), len(parts)), "share", setting)
+        slept = busy(list(mapped_parts(parts, SleepingWorker, (seconds,), workers).iter_rows()), workers.count)
+    measured = f"{workers.count} workers, {len(parts)} parts, {np.mean(seconds):.3f} s a photo in the mean of {len(seconds)}"
+    setting = told(args, len(parts) * args.part, measured, f"{slept.seconds:.0f} s without start and end, {NO_INTERVAL}")
+    yield Measured(f"scale.simulated_{workers.count}.busy", Estimate(slept.share, len(parts)), "share", setting)
 
 
-PARTS: dict[str, Callable[[Namespace], Iterator[Measured]]] = {
-    "overhead": overhead,
+def cost(args: Namespace, scratch: Path) -> Iterator[Measured]:
+    """Core hours of a million photos, and the share of each step in them, of a worker with one thread."""
+    from experiments.performance.worker_steps import worker_steps
+
+    photos = photo_files(args.photos)[:TIMED]
+    steps = worker_steps(photos, model_for_both(args.zip, scratch / "model", 1, args.fast), scratch, args.part)
+    setting = told(args, len(photos), "one worker with one thread, without Ray")
+    hours = over_seeds([seconds / 3600 * 1e6 for seconds in steps.cpu])
+    yield Measured("cost.core_hours_per_million", hours, "h", f"{setting}; processor time, interval over photos")
+    for step, share in steps.shares.items():
+        key, of = f"cost.share.{step}", f"{setting}; share of the time by the clock, {NO_INTERVAL}"
+        yield Measured(key, Estimate(share, len(photos)), "share", of)
+
+
+def overhead(args: Namespace, scratch: Path) -> Iterator[Measured]:
+    """Wall time over that of run.py on the same photos, from start to end, with 1 and 2 workers; all use every core."""
+    photos, cores = linked(photo_files(args.photos), scratch / "photos", args.count), os.cpu_count() or 1
+    code = model_for_both(args.zip, scratch / "run_py", cores, args.fast)
+    by_run_py = predict_by_run_py(code, photos, scratch / "predictions.json")
+    for workers in (1, 2):
+        model = model_for_both(args.zip, scratch / f"by{workers}", max(1, cores // workers), args.fast)
+        seconds = job(args, scratch, model, "--workers", str(workers)).finish()
+        threads = f"{max(1, cores // workers)} threads a worker, {cores} for run.py"
+        took = f"hylle scale {seconds:.1f} s, run.py {by_run_py:.1f} s, each with its start; {NO_INTERVAL}"
+        key = f"scale.overhead_over_run_py.{workers}worker{'s' * (workers > 1)}"
+        yield Measured(key, Estimate(seconds / by_run_py, args.count), "ratio", told(args, args.count, threads, took))
+
+
+MEASURED: dict[str, Callable[[Namespace, Path], Iterator[Measured]]] = {
     "kills": killed,
     "memory": memory,
+    "broken": broken,
     "simulated": simulated,
+    "cost": cost,
+    "overhead": overhead,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A photo's rows, and the reasons of those that have none."""
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,12 @@ def test_a_part_with_broken_and_missing_photos_accounts_for_all(predictor: Predi
     part = Part(0, tuple(str(tmp_path / f"{i}.jpg") for i in range(1, 6)))
     entry = predict_part(part, predictor, Destination(str(tmp_path / "out")))
     assert entry == {"part": 0, "photos": 2, "boxes": 4, "dead_letters": {"empty": 1, "truncated": 1, "unreadable": 1}}
+
+
+def test_a_pipe_named_as_a_photo_is_not_waited_for(predictor: Predictor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.jpg")
+    entry = predict_part(Part(0, (str(tmp_path / "1.jpg"),)), predictor, Destination(str(tmp_path / "out")))
+    assert entry["dead_letters"] == {"unreadable": 1}
 
 
 def test_another_model_or_rule_has_another_sha256(runs: Path) -> None:

@@ -1,6 +1,7 @@
 """`hylle scale` as a user runs it, with a Ray of one worker: the same as run.py, and each photo once whatever is killed."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,23 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(scale.importlib.util, "find_spec", lambda name: None)
     assert scale.main(["--photos", "p", "--model", "starter", "--out", "o"]) == 2
     assert "pip install 'hylle[scale]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        pytest.param("", Exception("timed out during startup"), "Ray did not start on this machine (timed out", id="too busy"),
+        pytest.param("1.2.3.4:5", ConnectionError("no answer"), "--address 1.2.3.4:5: no Ray cluster answers", id="no cluster"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception, words: str
+) -> None:
+    from scaling import cluster
+
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cluster.ray, "init", fail)
+    with pytest.raises(ValueError, match=re.escape(words)), cluster.connected(cluster.Workers(1, address=address)):
+        pass
