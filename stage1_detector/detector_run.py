@@ -24,8 +24,8 @@ from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 
 if TYPE_CHECKING:
+    from runs.distributed import Distributed
     from stage1_detector.families import Family
-    from stage1_detector.torch_engine.distributed import Distributed
 
 CLASSES = ("one", "all")
 COCO_FILE = "annotations.json"  # of a set of synthetic photos
@@ -69,7 +69,10 @@ def train_detector(
     `family` comes in place of the one that `config` names, `also` is further settings, `teachers` are further weights that it
     learns from; of a `distributed` training, the main process alone writes. Raises ValueError for what the user can mend.
     """
-    parts, leads = read_parts(request, config), distributed is None or distributed.is_main
+    leads = distributed is None or distributed.is_main
+    if distributed is not None:
+        refuse_small_batch(config, distributed)
+    parts = read_parts(request, config)
     if leads:
         repairs.tell(parts.dataset)
     request = with_weights_file(request, config, leads)
@@ -104,6 +107,12 @@ def train_detector(
         record.write_run(out, settings, metrics | length)
         note_result(out=out, metrics=metrics | length, reused=False)
     return out / "model.onnx"
+
+
+def refuse_small_batch(config: Config, distributed: "Distributed") -> None:
+    """Raises ValueError for fewer photos in a batch than processes that share it."""
+    if config.batch < distributed.world_size:
+        raise ValueError(f"--batch: got {config.batch} photos for {distributed.world_size} processes, need one for each")
 
 
 def photos_of(parts: folds.Folds, request: DetectorRun) -> dict[str, tuple[Photo, ...]]:

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import torch
 
 from photos.data import Photo
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import Config
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 
 VALIDATIONS_PER_RUN = 10  # chosen: in a run that keeps its last epoch
 PROGRESS_SECONDS = 30.0  # chosen: from one progress line to the next within an epoch

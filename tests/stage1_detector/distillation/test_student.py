@@ -17,13 +17,13 @@ from training_jobs import job_of
 
 from photos.data import Photo
 from runs.checkpoint import write
+from runs.distributed import Distributed
 from stage1_detector import families
 from stage1_detector.distillation import student
 from stage1_detector.distillation.config import MATCHES, StudentConfig
 from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.torch_engine import loop
-from stage1_detector.torch_engine.distributed import Distributed
 from stage1_detector.ultralytics_engine import yolo
 
 RTDETR = StudentConfig(
