@@ -71,7 +71,7 @@ def train_detector(
     """
     leads = distributed is None or distributed.is_main
     if distributed is not None:
-        refuse_small_batch(config, distributed)
+        refuse_batch(config, distributed)
     parts = read_parts(request, config)
     if leads:
         repairs.tell(parts.dataset)
@@ -109,10 +109,13 @@ def train_detector(
     return out / "model.onnx"
 
 
-def refuse_small_batch(config: Config, distributed: "Distributed") -> None:
-    """Raises ValueError for fewer photos in a batch than processes that share it."""
-    if config.batch < distributed.world_size:
-        raise ValueError(f"--batch: got {config.batch} photos for {distributed.world_size} processes, need one for each")
+def refuse_batch(config: Config, distributed: "Distributed") -> None:
+    """Raises ValueError for a batch that the processes cannot share; ultralytics gives each as many photos."""
+    size, n_processes = config.batch, distributed.world_size
+    if size < n_processes:
+        raise ValueError(f"--batch: got {size} photos for {n_processes} processes, need one for each")
+    if isinstance(config, DetectorConfig) and size % n_processes:
+        raise ValueError(f"--batch: got {size} photos for {n_processes} processes, must be a multiple of {n_processes}")
 
 
 def photos_of(parts: folds.Folds, request: DetectorRun) -> dict[str, tuple[Photo, ...]]:

@@ -34,7 +34,7 @@ class Job(Generic[ConfigT]):
         pretrained: a file of weights to start from.
         resume: go on from OUT/weights/last.pt.
         synthetic: photos of which so many join in each epoch as `config.synthetic_ratio` says, others each time.
-        distributed: the processes that train together; ultralytics' families train in a single one.
+        distributed: the processes that train together.
     """
 
     config: ConfigT

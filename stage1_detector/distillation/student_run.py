@@ -11,7 +11,7 @@ from runs import checkpoint, record
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import refuse_untrusted
 from stage1_detector.config import Config, DetectorConfig
-from stage1_detector.detector_run import DetectorRun, refuse_small_batch, train_detector
+from stage1_detector.detector_run import DetectorRun, refuse_batch, train_detector
 from stage1_detector.distillation import student, teacher
 from stage1_detector.distillation.config import NONE, StudentConfig, refuse_teacher
 from stage1_detector.families import FAMILIES
@@ -27,7 +27,7 @@ def train_student(
 
     `taught_by` is a finished run, a file of weights, a recipe or none, as the command's --teacher.
     """
-    refuse_small_batch(config, distributed)
+    refuse_batch(config, distributed)
     dataset = read(request.data)
     categories = None if request.classes == "one" else [category.id for category in dataset.categories]
     where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)
