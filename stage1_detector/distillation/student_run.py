@@ -27,7 +27,7 @@ def train_student(
 
     `taught_by` is a finished run, a file of weights, a recipe or none, as the command's --teacher.
     """
-    refuse_batch(config, distributed)
+    refuse_batch(config, distributed.world_size)
     dataset = read(request.data)
     categories = None if request.classes == "one" else [category.id for category in dataset.categories]
     where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)

@@ -12,7 +12,7 @@ from torchvision_nets import noise
 from training_jobs import job_of
 
 from photos.data import Photo
-from runs.distributed import SINGLE_PROCESS, Distributed
+from runs.distributed import Distributed
 from stage1_detector.config import DetectorConfig
 from stage1_detector.detector_run import refuse_batch
 from stage1_detector.ultralytics_engine import yolo
@@ -130,8 +130,8 @@ def test_processes_share_an_epoch_of_real_and_synthetic_photos(n_processes: int)
 )
 def test_a_batch_that_two_cannot_share_is_refused(batch: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        refuse_batch(replace(CONFIG, batch=batch), Distributed(0, 2))
-    refuse_batch(replace(CONFIG, batch=batch), SINGLE_PROCESS)
+        refuse_batch(replace(CONFIG, batch=batch), 2)
+    refuse_batch(replace(CONFIG, batch=batch), 1)
 
 
 def test_on_a_cpu_each_process_has_the_device_that_was_asked_for(tmp_path: Path) -> None:
