@@ -14,7 +14,7 @@ from ultralytics.data.augment import BaseMixTransform, Compose
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.torch_utils import TORCH_2_13, unwrap_model
 
 from runs import weights_file
 from runs.atomic_write import replacing
@@ -143,9 +143,8 @@ class ExtendedTrainer(DetectionTrainer):
         if n_processes > 1 and not isinstance(self.model, DistributedDataParallel):
             self.world_size = n_processes  # by which ultralytics divides the batch, and multiplies the loss
             devices = None if self.device.type == "cpu" else [self.device]
-            self.model = DistributedDataParallel(
-                self.model, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
-            )
+            own_buffers = {"forward_sync_buffers" if TORCH_2_13 else "broadcast_buffers": False}  # batch norm's, as ultralytics
+            self.model = DistributedDataParallel(self.model, device_ids=devices, find_unused_parameters=True, **own_buffers)
         super()._build_train_pipeline()
 
     def validate(self) -> tuple[dict[str, float], float]:
