@@ -24,8 +24,9 @@ from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 
 if TYPE_CHECKING:
+    from runs.distributed import Distributed
+    from stage1_detector.engine import Job
     from stage1_detector.families import Family
-    from stage1_detector.torch_engine.distributed import Distributed
 
 CLASSES = ("one", "all")
 COCO_FILE = "annotations.json"  # of a set of synthetic photos
@@ -69,6 +70,7 @@ def train_detector(
     `family` comes in place of the one that `config` names, `also` is further settings, `teachers` are further weights that it
     learns from; of a `distributed` training, the main process alone writes. Raises ValueError for what the user can mend.
     """
+    refuse_batch(config, 1 if distributed is None else distributed.world_size)
     parts, leads = read_parts(request, config), distributed is None or distributed.is_main
     if leads:
         repairs.tell(parts.dataset)
@@ -96,14 +98,29 @@ def train_detector(
     job = engine.Job(config, photos, names, out, progress, scorer, request.pretrained, resume, synthetic, distributed)
     weights = family.fit(job)
     if leads:
-        if request.refit:
-            metrics = validation.finish_unscored(family.load(weights), out, config, described, photos["train"])
-        else:
-            metrics = validation.finish(family.load(weights), out, config, described, photos["valid"], n_categories)
-        length = {"epochs": engine.epochs(config, len(photos["train"])), "minutes": (time.time() - started) / 60}
-        record.write_run(out, settings, metrics | length)
-        note_result(out=out, metrics=metrics | length, reused=False)
+        metrics = exported(job, family.load(weights), described, n_categories)
+        metrics |= {"epochs": engine.epochs(config, len(photos["train"])), "minutes": (time.time() - started) / 60}
+        record.write_run(out, settings, metrics)
+        note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
+
+
+def exported(job: "Job[Config]", network: Any, described: dict[str, Any], n_categories: int) -> dict[str, Any]:
+    """The metrics of the trained `network`, written to model.onnx; with none on valid where nothing is held out."""
+    from stage1_detector import validation
+
+    if job.score is None:
+        return validation.finish_unscored(network, job.out, job.config, described, job.photos["train"])
+    return validation.finish(network, job.out, job.config, described, job.photos["valid"], n_categories)
+
+
+def refuse_batch(config: Config, n_processes: int) -> None:
+    """Raises ValueError for a batch that so many processes cannot share; ultralytics gives each as many photos."""
+    size = config.batch
+    if size < n_processes:
+        raise ValueError(f"--batch: got {size} photos for {n_processes} processes, need one for each")
+    if isinstance(config, DetectorConfig) and size % n_processes:
+        raise ValueError(f"--batch: got {size} photos for {n_processes} processes, must be a multiple of {n_processes}")
 
 
 def photos_of(parts: folds.Folds, request: DetectorRun) -> dict[str, tuple[Photo, ...]]:

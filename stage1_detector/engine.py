@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import torch
 
 from photos.data import Photo
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import Config
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 
 VALIDATIONS_PER_RUN = 10  # chosen: in a run that keeps its last epoch
 PROGRESS_SECONDS = 30.0  # chosen: from one progress line to the next within an epoch
@@ -34,7 +34,7 @@ class Job(Generic[ConfigT]):
         pretrained: a file of weights to start from.
         resume: go on from OUT/weights/last.pt.
         synthetic: photos of which so many join in each epoch as `config.synthetic_ratio` says, others each time.
-        distributed: the processes that train together; ultralytics' families train in a single one.
+        distributed: the processes that train together.
     """
 
     config: ConfigT

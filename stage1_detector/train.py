@@ -1,8 +1,10 @@
 """Train one detector on the folds of a run folder, export it, and score it on the valid part.
 
     python -m stage1_detector.train --data D --out R --classes one|all [--recipe NAME] [--quick] [--pretrained FILE] [--resume]
+    torchrun --nproc-per-node N -m stage1_detector.train --data D --out R --classes one|all ...
 
-`--classes one` is class-agnostic and goes to R/one; `--classes all` keeps the class scores and goes to R/all.
+`--classes one` is class-agnostic and goes to R/one; `--classes all` keeps the class scores and goes to R/all. Several processes
+share every batch.
 """
 
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from typing import Annotated, Any
 
 from runs.command import run
 from runs.flags import Flag, Help, Settings, parse
+from runs.torchrun import is_torchrun
 from stage1_detector.config import GROUPS, Config, override
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
@@ -35,7 +38,14 @@ def main(argv: list[str] | None = None, prog: str = "python -m stage1_detector.t
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     command, given = read_arguments(argv, prog)
-    train_detector(command, config_of(command, given))
+    config = config_of(command, given)
+    if not is_torchrun():
+        train_detector(command, config)
+        return
+    from runs.distributed import distributed_training  # here: it loads torch, which takes seconds
+
+    with distributed_training(config.device) as distributed:
+        train_detector(command, config, distributed=distributed)
 
 
 def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str, Any]]:

@@ -4,6 +4,7 @@ Studio crops can be bridged to the shelf's domain first: another background, per
 Without tilt a crop is cut by `fusion.views.crop`, as at judgment. Knows nothing about networks.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -30,11 +31,11 @@ RGB = np.linalg.inv(YIQ)
 
 def augmented(
     regions: list[Region], picks: npt.NDArray[np.int64], error: npt.NDArray[np.float64], config: ClassifierConfig,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
 ) -> Image:  # fmt: skip
-    """Crops of `regions[picks]`, each with draws of its own: uint8 (len(picks), size, size, 3)."""
+    """Crops of `regions[picks]`, each drawn by the generator in its place of `rngs`: uint8 (len(picks), size, size, 3)."""
     crops = np.empty((len(picks), config.size, config.size, 3), np.uint8)
-    for i, pick in enumerate(picks):
+    for i, (pick, rng) in enumerate(zip(picks, rngs, strict=True)):
         region = regions[pick]
         if region.studio and config.bridge:
             region = bridged(region, config, regions[rng.integers(len(regions))], rng)

@@ -5,11 +5,11 @@ What a user can mend is refused before torch is loaded, which takes seconds.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from fusion.models import Model
-from photos import fingerprint, folds, trained_on
-from photos.repairs import read_and_tell
+from photos import fingerprint, folds, repairs, trained_on
+from photos.data import read
 from photos.studio import studio_folder
 from runs import fetched, record
 from runs.command import note_result, say
@@ -17,6 +17,9 @@ from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
 from stage2_classifier.config import ClassifierConfig, columns
 from stage2_classifier.pretrained import start
+
+if TYPE_CHECKING:
+    from runs.distributed import Distributed
 
 CROPS = ("shelf", "studio", "both")
 # Of a run that is replaced.
@@ -66,43 +69,67 @@ class ClassifierRun:
         return f"classifier {self.name or self.crops}"
 
 
-def train_classifier(request: ClassifierRun, config: ClassifierConfig) -> Path:
+def train_classifier(request: ClassifierRun, config: ClassifierConfig, distributed: "Distributed | None" = None) -> Path:
     """Train into RUNS/NAME (default: classifier_CROPS) and return the exported model's path; a finished run is reused.
 
-    Raises ValueError for what the user can mend.
+    Of a `distributed` training the main process alone writes and speaks. Raises ValueError for what the user can mend.
     """
-    if request.detector_weights and not request.folds:
-        raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
-    if request.refit and request.folds:
-        raise ValueError(f"--folds: got {request.folds} with --refit, which takes the boxes of its own folds")
-    if request.crops != "shelf":
-        refuse_without_studio_photos(request)
-    refuse_missing(request.pretrained)
-    parts, out = folds.load(request.runs / folds.NAME, read_and_tell(request.data)), request.out
-    request = with_weights_file(request, config.model)
+    refuse_combination(request, 1 if distributed is None else distributed.world_size)
+    leads = distributed is None or distributed.is_main
+    parts, out = folds.load(request.runs / folds.NAME, read(request.data)), request.out
+    if leads:
+        repairs.tell(parts.dataset)
+    request = with_weights_file(request, config.model, leads)
     settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):
-        say(f"{request.title}: reuses {out}")
-        note_result(out=out, reused=True)
-        return out / "model.onnx"
+        return reused(request, leads)
     record.refuse_unfinished(out, request.resume, request.force)
     starts = [] if request.pretrained is None else [request.pretrained]
     for weights in starts:
         trained_on.refuse_held_out("--pretrained", weights, request.runs / folds.NAME, parts)
-    from stage2_classifier import learning, model  # here: they take seconds to load
+    from runs.distributed import SINGLE_PROCESS  # here: they take seconds to load
+    from stage2_classifier import learning, model
 
     outputs = columns(config, [category.name for category in parts.dataset.categories])
     network = model.build(config, outputs, request.pretrained)
     refuse_unmeasured(request, config, parts)
     if (detector := request.runs / "one" / "model.onnx").is_file():
         Model(detector)  # refuses one that cannot be loaded, likewise
-    record.begin(out, settings, request.resume, [out / file for file in OLD])
-    if not (request.resume and (out / trained_on.NAME).is_file()):
-        trained_on.write(out, parts.photos("train"), parts.photos("valid"), starts)
-    metrics = learning.learn(network, request, config, parts)
-    record.write_run(out, settings, metrics)
-    note_result(out=out, metrics=metrics, reused=False)
+    distributed = distributed or SINGLE_PROCESS
+    distributed.all_gather(None)  # all have looked before the first writes
+    if leads:
+        record.begin(out, settings, request.resume, [out / file for file in OLD])
+        if not (request.resume and (out / trained_on.NAME).is_file()):
+            trained_on.write(out, parts.photos("train"), parts.photos("valid"), starts)
+    metrics = learning.learn(network, request, config, parts, distributed)
+    if leads:
+        record.write_run(out, settings, metrics)
+        note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
+
+
+def refuse_combination(request: ClassifierRun, n_processes: int) -> None:
+    """Raises ValueError for flags that exclude each other, or several processes, and for files that are not there."""
+    if request.detector_weights and not request.folds:
+        raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
+    if request.refit and request.folds:
+        raise ValueError(f"--folds: got {request.folds} with --refit, which takes the boxes of its own folds")
+    if request.folds and n_processes > 1:
+        raise ValueError(
+            f"--folds: got {request.folds} in {n_processes} processes, must be 0: the folds' detectors are trained by one "
+            "process; call it without torchrun"
+        )
+    if request.crops != "shelf":
+        refuse_without_studio_photos(request)
+    refuse_missing(request.pretrained)
+
+
+def reused(request: ClassifierRun, leads: bool) -> Path:
+    """The model of a run that is finished already; says so."""
+    if leads:
+        say(f"{request.title}: reuses {request.out}")
+        note_result(out=request.out, reused=True)
+    return request.out / "model.onnx"
 
 
 def refuse_unmeasured(request: ClassifierRun, config: ClassifierConfig, parts: folds.Folds) -> None:
@@ -118,10 +145,10 @@ def refuse_unmeasured(request: ClassifierRun, config: ClassifierConfig, parts: f
     pooled_folds.read(request.refit, request.out.name, parts, width)
 
 
-def with_weights_file(request: ClassifierRun, model: str) -> ClassifierRun:
+def with_weights_file(request: ClassifierRun, model: str, leads: bool = True) -> ClassifierRun:
     """`request` with the file that its `pretrained` means for the backbone `model`; says which where that was left open."""
     chosen = start(request.pretrained, model)
-    if chosen.why:
+    if leads and chosen.why:
         say(f"{request.title}: {chosen.why}")
     fetched.refuse_changed(chosen.path)
     return replace(request, pretrained=chosen.path)

@@ -1,7 +1,8 @@
 """The training loop of the classifier: crops drawn anew each epoch, AdamW, one warm-up and a cosine, averaged weights kept.
 
 A thread cuts the next batch while the network learns from the current one. A run depends on its seed alone, also when it was
-stopped and resumed: each epoch begins with generators of its own.
+stopped and resumed: each epoch begins with generators of its own, and each crop has its own. So several processes that share
+every step's crops learn what one does.
 """
 
 import math
@@ -19,6 +20,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from runs import checkpoint, normalisation
+from runs.distributed import SINGLE_PROCESS, Distributed, with_sync_batch_norm
 from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_non_finite
 from stage1_detector.engine import modified_at
 from stage2_classifier.augment import augmented
@@ -34,10 +36,14 @@ CHECKPOINT_KEYS = frozenset({"epoch", "config"})
 
 
 class TrainingCrops(NamedTuple):
-    """What a classifier learns from: regions of photos, and the error of detected boxes (4,) that their boxes are shaken by."""
+    """What a classifier learns from: regions of photos, and the error of detected boxes (4,) that their boxes are shaken by.
+
+    `distributed`: the processes that share the crops of every step; each has all regions.
+    """
 
     regions: list[Region]
     box_error: np.ndarray
+    distributed: Distributed = SINGLE_PROCESS
 
 
 class Fitted(NamedTuple):
@@ -74,20 +80,23 @@ def fit(
 ) -> Fitted:
     """Train `model` on `crops`, whose boxes are shaken by their error x config.jitter.
 
-    After each epoch the whole state goes to the checkpoint LAST, from which `resume` goes on. Where memory runs out, training
-    goes on from there with a smaller batch and accumulates more of them, so that a step stays of as many crops.
-    Raises FloatingPointError at a non-finite loss.
+    After each epoch the whole state goes to the checkpoint LAST, from which `resume` goes on. Where memory runs out, a single
+    process goes on from there with a smaller batch and accumulates more of them, so that a step stays of as many crops.
+    Raises FloatingPointError at a non-finite loss, ValueError for fewer crops in a step than processes.
     """
     start = {name: values.clone() for name, values in model.state_dict().items()}
     step_size, at_start = BatchesPerStep(config.batch, 1), modified_at(last)
     epochs, steps = schedule_of(crops, model.columns, config)
+    n_processes = crops.distributed.world_size
+    if config.batch < n_processes:
+        raise ValueError(f"--batch: got {config.batch} crops for {n_processes} processes, need one for each")
     while True:
         try:
             with torch.random.fork_rng():
-                training = Training(model, config, epochs * steps, step_size)
+                training = Training(model, config, epochs * steps, step_size, crops.distributed)
                 return run_epochs(training, crops, last, progress, resume or modified_at(last) != at_start)
         except RuntimeError as error:
-            if step_size.batch == 1 or not is_out_of_memory(error):
+            if step_size.batch == 1 or n_processes > 1 or not is_out_of_memory(error):
                 raise
         training = None  # its memory is needed by the next one
         model.zero_grad()
@@ -105,7 +114,8 @@ def run_epochs(training: "Training", crops: TrainingCrops, last: Path, progress:
     for epoch in range(first, epochs):
         torch.manual_seed(config.seed + 1_000_003 * epoch)
         loss = training.train_epoch(epoch, batches(crops, config, columns, steps, epoch))
-        training.save(last, epoch + 1)
+        if crops.distributed.is_main:
+            training.save(last, epoch + 1)
         left = (time.time() - started) / (epoch + 1 - first) * (epochs - epoch - 1) / 60
         if (epoch + 1) % max(1, epochs // PROGRESS_LINES) == 0:
             share = training.clock.share
@@ -129,19 +139,40 @@ def schedule(n_products: int, config: ClassifierConfig) -> tuple[int, int]:
 
 
 def batches(crops: TrainingCrops, config: ClassifierConfig, columns: Columns, steps: int, epoch: int) -> Iterator[Batch]:
-    """Crops (B, size, size, 3) and labels (B,) for each step of one epoch, cut one step ahead by a thread."""
-    regions, error = crops.regions, crops.box_error * config.jitter
+    """This process's crops (B, size, size, 3) and labels (B,) for each step of one epoch, cut one step ahead by a thread.
+
+    All processes draw the same crops for a step, as one process does, and each cuts its shard: `own_crops`.
+    """
+    regions, error, own = crops.regions, crops.box_error * config.jitter, own_crops(crops.distributed, config)
     rng, labels = np.random.default_rng((config.seed, epoch)), np.array([region.label for region in regions])
     picks = draw_order(labels, columns, config.balance, config.background, steps * config.batch, rng)
     with ThreadPoolExecutor(1) as thread:
         ahead = None
-        for step in picks.reshape(steps, config.batch):
-            coming = thread.submit(augmented, regions, step, error, config, rng), labels[step]
+        for step, all_of_step in enumerate(picks.reshape(steps, config.batch)):
+            chosen, rngs = all_of_step[own], [np.random.default_rng((config.seed, epoch, step, i)) for i in own]
+            coming = thread.submit(augmented, regions, chosen, error, config, rngs), labels[chosen]
             if ahead is not None:
                 yield ahead[0].result(), ahead[1]
             ahead = coming
         if ahead is not None:
             yield ahead[0].result(), ahead[1]
+
+
+def own_crops(distributed: Distributed, config: ClassifierConfig) -> list[int]:
+    """Which of a step's crops this process cuts: its shard, and the one before where crops are mixed.
+
+    MixUp and CutMix of torchvision mix each crop with the one before it, the first with the last.
+
+    >>> [own_crops(Distributed(rank, 2), ClassifierConfig(batch=5, mixup=0.2)) for rank in (0, 1)]
+    [[4, 0, 1, 2], [2, 3, 4]]
+    """
+    shard = list(distributed.shard(config.batch))
+    return [(i - 1) % config.batch for i in shard[: mixed_before(distributed, config)]] + shard
+
+
+def mixed_before(distributed: Distributed, config: ClassifierConfig) -> int:
+    """How many crops are cut only for the first one of a shard to be mixed with: 1 or none."""
+    return int(distributed.world_size > 1 and bool(config.mixup or config.cutmix))
 
 
 def mixer(config: ClassifierConfig, width: int) -> Callable[..., tuple[torch.Tensor, torch.Tensor]] | None:
@@ -155,21 +186,28 @@ class Training:
     """The model, its optimiser and learning rate, its averaged weights and the clock: what a checkpoint holds."""
 
     def __init__(
-        self, model: Classifier, config: ClassifierConfig, total_steps: int, step_size: BatchesPerStep | None = None
+        self,
+        model: Classifier,
+        config: ClassifierConfig,
+        total_steps: int,
+        step_size: BatchesPerStep | None = None,
+        distributed: Distributed = SINGLE_PROCESS,
     ) -> None:
-        self.step_size = step_size or BatchesPerStep(config.batch, 1)
+        model = with_sync_batch_norm(model, distributed)
+        self.step_size, self.distributed = step_size or BatchesPerStep(config.batch, 1), distributed
         self.device, self.config, self.clock = torch.device("cuda" if torch.cuda.is_available() else "cpu"), config, Clock()
         self.model = model.to(self.device).train()
         self.mix = mixer(config, model.columns.width)
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        warmup = 0.0 if config.warmup * total_steps == 1 else config.warmup  # torch divides by 0 where one step is to rise
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, config.lr, total_steps=total_steps, pct_start=config.warmup
+            self.optimizer, config.lr, total_steps=total_steps, pct_start=warmup
         )
         self.average = timm.utils.ModelEmaV3(model, decay=config.ema, use_warmup=True)  # so that no random start is averaged in
 
     def train_epoch(self, epoch: int, batches: Iterator[Batch]) -> float:
-        """One pass over `batches`; returns the mean loss. Raises FloatingPointError for one that is not finite."""
-        width, losses = self.model.columns.width, []
+        """One pass over `batches`, of `own_crops`; returns the mean loss. Raises FloatingPointError for one not finite."""
+        width, losses, extra = self.model.columns.width, [], mixed_before(self.distributed, self.config)
         step_started = time.perf_counter()
         for crops, labels in batches:
             self.clock.waits += time.perf_counter() - step_started
@@ -178,7 +216,7 @@ class Training:
             if self.mix is None:
                 targets = functional.one_hot(targets, width).float()  # (B, C)
             else:
-                inputs, targets = self.mix(inputs, targets)  # (B, 3, H, W), (B, C)
+                inputs, targets = (mixed[extra:] for mixed in self.mix(inputs, targets))  # (B, 3, H, W), (B, C)
             self.optimizer.zero_grad()
             losses.append(self._backward(inputs, targets))
             refuse_non_finite(losses[-1], epoch, self.config.lr)
@@ -188,17 +226,22 @@ class Training:
         return float(np.mean(losses))
 
     def _backward(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
-        """Add the gradients of a step's crops (B, 3, H, W) and targets (B, C), a batch at a time; returns their mean loss."""
+        """Add the gradients of this process's crops of a step (B, 3, H, W) and targets (B, C), a batch at a time.
+
+        Returns the mean loss of the step's crops in all processes, which the gradients of all add up to.
+        """
         total, size = 0.0, self.step_size.batch
+        own_share = self.distributed.share_of_mean(len(inputs))
         for some, true in zip(inputs.split(size), targets.split(size), strict=True):
             loss = functional.cross_entropy(self.model(some, true), true, label_smoothing=self.config.smoothing)
-            share = loss * (len(some) / len(inputs))
+            share = loss * (own_share * len(some) / len(inputs))
             share.backward()
             total += share.item()
-        return total
+        return self.distributed.all_reduce_sums({"loss": total})["loss"]
 
     def _step(self) -> None:
-        """One step of the optimiser."""
+        """One step of the optimiser, on the gradients of all processes."""
+        self.distributed.all_reduce_gradients(list(self.model.parameters()))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.scheduler.step()

@@ -14,6 +14,7 @@ from photos.folds import Folds
 from photos.studio import studio_folder
 from runs import record
 from runs.command import say, say_progress
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling, studio_prototypes
 from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
@@ -35,29 +36,38 @@ from stage2_classifier.out_of_fold import (
 PARITY_CROPS = 16  # chosen: on which ONNX and torch are compared
 
 
-def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, parts: Folds) -> dict[str, Any]:
-    """Train `model`, export it to model.onnx in the folder of `request`, and return the metrics."""
+def learn(
+    model: Classifier,
+    request: ClassifierRun,
+    config: ClassifierConfig,
+    parts: Folds,
+    distributed: Distributed = SINGLE_PROCESS,
+) -> dict[str, Any]:
+    """Train `model`, export it to model.onnx in the folder of `request`, and return the metrics.
+
+    Of several processes the main one reads the boxes, speaks, calibrates and writes; the others return no metrics.
+    """
     started, title, out = time.time(), request.title, request.out
-    if request.refit:
-        photos = photos_of_refit(request.refit, parts, model.columns, config)
-    else:
-        photos = photos_with_detections(out.parent, parts, model.columns, config, request.plan)
-    regions = gather(request, parts.dataset, photos.train, config)
-    error = np.round(photos.error, 3).tolist()
-    say(f"{title}: cached {len(regions)} crops, {megabytes(regions):.0f} MB; box error {error}")
+    photos = distributed.broadcast(photos_to_learn_from(request, config, parts, model) if distributed.is_main else NO_PHOTOS)
+    crops = TrainingCrops(gather(request, parts.dataset, photos.train, config), photos.error, distributed)
 
     def progress(line: str) -> None:
-        say_progress(f"{title}: {line}")
-        record.note(out, line)
+        if distributed.is_main:
+            say_progress(f"{title}: {line}")
+            record.note(out, line)
 
-    crops = TrainingCrops(regions, photos.error)
+    if distributed.is_main:
+        size = f"{len(crops.regions)} crops, {megabytes(crops.regions):.0f} MB"
+        say(f"{title}: cached {size}{in_each(distributed)}; box error {np.round(photos.error, 3).tolist()}")
     fitted = fit(model, crops, config, out / "last.pt", progress, request.resume)
+    if not distributed.is_main:
+        return {}
     if request.refit:
         metrics = finish_refit(fitted.model, request, config, parts, crops)
     else:
         metrics = finish(fitted.model, out, config, parts, photos.valid, photos.error)
     if request.crops == "both":
-        keep_prototypes(out, photos, regions, config, model.columns.names)
+        keep_prototypes(out, photos, crops.regions, config, model.columns.names)
     say(
         f"{title}: {accuracy_in_words(metrics)}, calibrated by {metrics['calibration']}, "
         f"{fitted.loader_share:.1%} of the steps' time spent on waiting for crops"
@@ -68,12 +78,31 @@ def learn(model: Classifier, request: ClassifierRun, config: ClassifierConfig, p
     return metrics | {"minutes": (time.time() - started) / 60}
 
 
+def in_each(distributed: Distributed) -> str:
+    """What a line about memory adds where several processes train.
+
+    >>> in_each(Distributed()), in_each(Distributed(0, 2))
+    ('', ' in each of 2 processes')
+    """
+    return f" in each of {distributed.world_size} processes" if distributed.world_size > 1 else ""
+
+
 class TrainingPhotos(NamedTuple):
     """The photos to learn from and to calibrate on, with the boxes that detectors add to them, and the box error (4,)."""
 
     train: Sequence[Photo]
     valid: Sequence[Photo]
     error: np.ndarray
+
+
+NO_PHOTOS = TrainingPhotos((), (), np.zeros(4))
+
+
+def photos_to_learn_from(request: ClassifierRun, config: ClassifierConfig, parts: Folds, model: Classifier) -> TrainingPhotos:
+    """The photos, with detectors' boxes, of a training that `request` asks for: a refit or one with a valid part."""
+    if request.refit:
+        return photos_of_refit(request.refit, parts, model.columns, config)
+    return photos_with_detections(request.out.parent, parts, model.columns, config, request.plan)
 
 
 def photos_with_detections(runs: Path, parts: Folds, outputs: Columns, config: ClassifierConfig, plan: Plan) -> TrainingPhotos:

@@ -119,7 +119,7 @@ def one_recall(trunk: torch.nn.Module, number: int, seed: int) -> float:
     last = {region.label: i for i, region in enumerate(regions)}  # the old print
     studio = np.stack([crop(r.image, r.box, CONFIG.size, CONFIG.margin) for r in (regions[i] for i in last.values())])
     shown = np.setdiff1d(np.arange(len(regions)), list(last.values()))
-    shelf = augmented(regions, shown, np.array(TYPICAL_ERROR), CONFIG, rng)
+    shelf = augmented(regions, shown, np.array(TYPICAL_ERROR), CONFIG, [rng] * len(shown))
     nearest = (directions(trunk, shelf) @ directions(trunk, studio).T).argmax(1)
     return float(np.mean(np.array(list(last))[nearest] == [regions[i].label for i in shown]))
 

@@ -1,8 +1,10 @@
 """Train the crop classifier on the folds of a run folder, calibrate its temperature on held-out crops, and export it.
 
     python -m stage2_classifier.train --crops shelf|studio|both --data D --out R [--recipe NAME] [--studio DIR] [--resume]
+    torchrun --nproc-per-node N -m stage2_classifier.train --crops shelf|studio|both --data D --out R ...
 
-It goes to R/classifier_shelf, R/classifier_studio or R/classifier_both, or to R/NAME with `--name NAME`.
+It goes to R/classifier_shelf, R/classifier_studio or R/classifier_both, or to R/NAME with `--name NAME`. Several processes
+share the crops of every step, and learn what one does.
 """
 
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Annotated, Any
 from runs.command import run
 from runs.flags import Flag, Help, Settings, parse
 from runs.pretrained import word_of
+from runs.torchrun import is_torchrun
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.config import RECIPES, ClassifierConfig, override, recipe
 from stage2_classifier.pretrained import with_best_backbone
@@ -34,7 +37,14 @@ def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     command, given = read_arguments(argv, prog)
-    train_classifier(command, config_of(command, given))
+    config = config_of(command, given)
+    if not is_torchrun():
+        train_classifier(command, config)
+        return
+    from runs.distributed import distributed_training  # here: it loads torch, which takes seconds
+
+    with distributed_training("") as distributed:
+        train_classifier(command, config, distributed)
 
 
 def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str, Any]]:

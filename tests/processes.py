@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 
-from stage1_detector.torch_engine.distributed import distributed_training
+from runs.distributed import distributed_training
 
 
 class Runtime(NamedTuple):

@@ -39,6 +39,8 @@ QUICK: dict[str, dict[str, str | None]] = {
     "synth": {"--count": "12"},
     "search": {"--trials": "2", "--folds": "2"},
     "distill": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
+    "stage1_detector.train": {"--quick": None, "--device": "cpu"},
+    "stage2_classifier.train": {"--quick": None},
     "stage1_detector.distillation": {"--epochs": "1", "--min-steps": "0", "--size": "160", "--device": "cpu"},
     "experiments.gpu": {"--only": "provider"},
     "review": {"--port": "0"},

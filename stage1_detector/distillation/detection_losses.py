@@ -8,8 +8,8 @@ from ultralytics.models.utils.loss import RTDETRDetectionLoss
 from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
+from runs.distributed import Distributed
 from stage1_detector.distillation.losses import LossSum
-from stage1_detector.torch_engine.distributed import Distributed
 
 Predictions = tuple[torch.Tensor, torch.Tensor]
 

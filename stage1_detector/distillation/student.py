@@ -16,6 +16,7 @@ from torchvision.ops import box_convert
 from ultralytics.cfg import get_cfg
 
 from photos.data import Photo
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.distillation import losses
 from stage1_detector.distillation.config import StudentConfig
 from stage1_detector.distillation.detection_losses import DETECTION_LOSSES, SharedDecoder, SharedRtdetrLoss
@@ -23,7 +24,6 @@ from stage1_detector.distillation.losses import LossSum
 from stage1_detector.distillation.teacher import Teacher, TeacherOutput
 from stage1_detector.engine import max_det
 from stage1_detector.families import FAMILIES
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.training_state import Targets
 from stage1_detector.ultralytics_engine import rtdetr, yolo
 from stage1_detector.ultralytics_engine.detection_trainer import load_pretrained

@@ -8,15 +8,15 @@ from pathlib import Path
 from photos import folds, trained_on
 from photos.data import read
 from runs import checkpoint, record
+from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import refuse_untrusted
 from stage1_detector.config import Config, DetectorConfig
-from stage1_detector.detector_run import DetectorRun, train_detector
+from stage1_detector.detector_run import DetectorRun, refuse_batch, train_detector
 from stage1_detector.distillation import student, teacher
 from stage1_detector.distillation.config import NONE, StudentConfig, refuse_teacher
 from stage1_detector.families import FAMILIES
 from stage1_detector.recipes import recipe
 from stage1_detector.torch_engine import loop
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.ultralytics_engine import yolo
 
 
@@ -27,8 +27,7 @@ def train_student(
 
     `taught_by` is a finished run, a file of weights, a recipe or none, as the command's --teacher.
     """
-    if config.batch < distributed.world_size:
-        raise ValueError(f"--batch: got {config.batch} photos for {distributed.world_size} processes, need one for each")
+    refuse_batch(config, distributed.world_size)
     dataset = read(request.data)
     categories = None if request.classes == "one" else [category.id for category in dataset.categories]
     where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)

@@ -47,8 +47,8 @@ def body(argv: list[str] | None, prog: str) -> None:
     config = config_of(command, given)
     refuse_teacher(command.teacher)
     read_parts(command, config)  # refuses what is not there before the slow imports
+    from runs.distributed import distributed_training
     from stage1_detector.distillation.student_run import train_student
-    from stage1_detector.torch_engine.distributed import distributed_training
 
     with distributed_training(config.device) as distributed:
         train_student(command, config, command.teacher, distributed)

@@ -20,6 +20,7 @@ from torchvision.ops import box_convert, sigmoid_focal_loss
 
 from photos.data import Photo
 from runs import checkpoint, normalisation, weights_file
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import HEADS, STRIDE, TransformerConfig
 from stage1_detector.nets import backbones
 from stage1_detector.nets.rcnn import Targets
@@ -43,6 +44,8 @@ class Net(nn.Module):
 
     `losses` to train it; `predictions`, which another network may learn from; called, the output of its export. A Learner.
     """
+
+    distributed: Distributed = SINGLE_PROCESS
 
     def __init__(self, config: TransformerConfig, names: list[str]) -> None:
         super().__init__()
@@ -70,8 +73,14 @@ class Net(nn.Module):
         """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each.
 
         Each, summed over the decoder's layers: focal loss, L1 of cx cy w h as fractions of the photo, GIoU; as in the paper
-        per box of the batch, 2, 5 and 2 times. Not a number where a predicted box is not.
+        per box of the batch of all processes, 2, 5 and 2 times. Not a number where a predicted box is not.
         """
+        sharers = self.distributed if self.training else SINGLE_PROCESS
+        share = sharers.share_of_mean(sum(len(target["labels"]) for target in targets))
+        return {name: share * value for name, value in self._own_losses(images, targets).items()}
+
+    def _own_losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+        """The losses per box of this process's photos."""
         logits, boxes = self._layers(images)
         with torch.autocast(images.device.type, enabled=False):  # the matching is numpy's, which has no bf16
             if not torch.isfinite(boxes).all():

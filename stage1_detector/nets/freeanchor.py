@@ -14,6 +14,8 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
+from runs.distributed import SINGLE_PROCESS, Distributed
+
 BAG = 50  # taken: the paper's n, anchors in an object's bag
 ALPHA = 0.5  # taken: the paper's, weight of the positive bags
 GAMMA = 2.0  # taken: the paper's, power of the focal form
@@ -29,16 +31,17 @@ def losses(
     deltas: torch.Tensor,
     anchors: list[torch.Tensor],
     coder: BoxCoder,
-    bag: int = BAG,
+    distributed: Distributed = SINGLE_PROCESS,
 ) -> dict[str, torch.Tensor]:
     """The two terms of the paper's loss of a batch, weighted: a / |B| sum -log Mean-max, (1 - a) / (n |B|) sum FL.
 
     Of each photo: `targets` "boxes" (N, 4) and "labels" int64 (N,) below C, `logits` (A, C), `deltas` (A, 4) as `coder`
-    writes them, `anchors` (A, 4). |B| counts the objects of the batch (1 if there are none), n the anchors in a bag.
+    writes them, `anchors` (A, 4). |B| counts the objects of the batch (1 if there are none), n the anchors in a bag. The sums
+    are over this process's photos, |B| counts those of all `distributed` processes.
     """
     logits, deltas = logits.float(), deltas.float()
-    bag = min(bag, logits.shape[1])
-    objects = max(1, sum(len(target["boxes"]) for target in targets))
+    bag, own = min(BAG, logits.shape[1]), sum(len(target["boxes"]) for target in targets)
+    objects = max(1, own) / distributed.share_of_mean(own)
     photos = list(zip(targets, logits, deltas, anchors, strict=True))
     positive = torch.stack([positive_bag_losses(*photo, coder, bag).sum() for photo in photos]).sum()
     negative = torch.stack([negative_bag_losses(*photo, coder).sum() for photo in photos]).sum()

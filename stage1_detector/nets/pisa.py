@@ -13,6 +13,8 @@ from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
+from runs.distributed import SINGLE_PROCESS, Distributed
+
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.4  # taken: RetinaNet's; anchors in between are left out
 ALPHA, GAMMA = 0.25, 2.0  # taken: RetinaNet's focal loss
 ISR_POWER, ISR_BIAS = 2.0, 0.0  # taken: mmdetection's config for RetinaNet
@@ -26,11 +28,13 @@ def losses(
     deltas: torch.Tensor,
     anchors: list[torch.Tensor],
     coder: BoxCoder,
+    distributed: Distributed = SINGLE_PROCESS,
 ) -> dict[str, torch.Tensor]:
     """Focal loss under ISR-P, L1 of deltas, and CARL, of a batch; each is a sum over anchors / positives (or 1).
 
     Of each photo: `targets` "boxes" (N, 4) and "labels" int64 (N,) below C, `logits` (A, C), `deltas` (A, 4) as `coder`
-    writes them, `anchors` (A, 4).
+    writes them, `anchors` (A, 4). The sums are over this process's photos; positives are counted, ranked and weighed among
+    those of all `distributed` processes.
     """
     logits, deltas = logits.float(), deltas.float()
     matched = torch.stack([matches(target["boxes"], own) for target, own in zip(targets, anchors, strict=True)])  # (B, A)
@@ -44,15 +48,16 @@ def losses(
     one_hot[positive] = functional.one_hot(labels, logits.shape[2]).to(logits)
     focal = sigmoid_focal_loss(logits, one_hot, ALPHA, GAMMA).sum(-1)  # (B, A)
     l1 = (deltas[positive] - coder.encode_single(boxes, bases)).abs().sum(-1)  # (P,)
-    ranks = iou_hlr(paired_iou(coder.decode_single(deltas[positive].detach(), bases), boxes), objects, labels)
-    weights = isr_p_weights(ranks, focal[positive])  # (P,)
+    ious = paired_iou(coder.decode_single(deltas[positive].detach(), bases), boxes)
+    ranks = ranks_of_all(ious, objects, labels, distributed)
+    weights = isr_p_weights(ranks, focal[positive], distributed=distributed)  # (P,)
     background = focal[matched == Matcher.BELOW_LOW_THRESHOLD].sum()
     scores = logits[positive].gather(1, labels[:, None])[:, 0].sigmoid()  # (P,)
-    scale = 1 / max(1, len(objects))
+    scale = distributed.share_of_mean(len(objects)) / max(1, len(objects))
     return {
         "classification": scale * (background + (weights * focal[positive]).sum()),
         "box": scale * l1.sum(),
-        "carl": scale * carl(scores, l1),
+        "carl": scale * carl(scores, l1, distributed=distributed),
     }
 
 
@@ -102,26 +107,54 @@ def ranks_within(groups: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     return ranks
 
 
+def ranks_of_all(ious: torch.Tensor, objects: torch.Tensor, labels: torch.Tensor, distributed: Distributed) -> torch.Tensor:
+    """`iou_hlr` of this process's positives among those of all processes; all (P,)."""
+    if distributed.world_size == 1:
+        return iou_hlr(ious, objects, labels)
+    parts = distributed.all_gather((ious.cpu(), objects.cpu(), labels.cpu()))
+    first = 0  # of the indices of a process's objects, so that no two processes' objects have one
+    all_objects = []
+    for _, own, _ in parts:
+        all_objects.append(own + first)
+        first += int(own.max()) + 1 if len(own) else 0
+    ranks = iou_hlr(torch.cat([part[0] for part in parts]), torch.cat(all_objects), torch.cat([part[2] for part in parts]))
+    return ranks.split([len(own) for own in all_objects])[distributed.rank].to(ious.device)
+
+
 @torch.no_grad()
-def isr_p_weights(ranks: torch.Tensor, terms: torch.Tensor, power: float = ISR_POWER, bias: float = ISR_BIAS) -> torch.Tensor:
+def isr_p_weights(
+    ranks: torch.Tensor,
+    terms: torch.Tensor,
+    power: float = ISR_POWER,
+    bias: float = ISR_BIAS,
+    distributed: Distributed = SINGLE_PROCESS,
+) -> torch.Tensor:
     """Importance-based sample reweighting of positives: weights by rank that leave the sum of loss `terms` as it is; all (P,).
 
-    u = (n - rank) / n, where n counts the positives of the largest class; w = ((1 - bias) u + bias)^power, then scaled.
+    u = (n - rank) / n, where n counts the positives of the largest class; w = ((1 - bias) u + bias)^power, then scaled; n and
+    the sum are over all processes.
     """
-    if not len(ranks):
-        return torch.zeros_like(terms)
-    n = ranks.max() + 1
+    n = max(1, *distributed.all_gather(int(ranks.max()) + 1 if len(ranks) else 0))
     weights = ((1 - bias) * (n - ranks) / n + bias) ** power
-    return weights * terms.sum() / (weights * terms).sum().clamp(min=EPS)
+    sums = distributed.sum_with_gradient(torch.stack([terms.sum(), (weights * terms).sum()]))
+    return weights * sums[0] / sums[1].clamp(min=EPS)
 
 
-def carl(scores: torch.Tensor, terms: torch.Tensor, power: float = CARL_POWER, bias: float = CARL_BIAS) -> torch.Tensor:
+def carl(
+    scores: torch.Tensor,
+    terms: torch.Tensor,
+    power: float = CARL_POWER,
+    bias: float = CARL_BIAS,
+    distributed: Distributed = SINGLE_PROCESS,
+) -> torch.Tensor:
     """Classification-aware regression loss: the sum of box loss `terms`, weighted by the scores of the right class; both (P,).
 
-    v = ((1 - bias) score + bias)^power, over its mean. The gradient reaches the scores: of a good box the score rises.
+    v = ((1 - bias) score + bias)^power, over its mean in all processes. The gradient reaches the scores: of a good box the
+    score rises.
     """
     weights = ((1 - bias) * scores + bias) ** power
-    return (weights * terms).sum() * len(weights) / weights.sum().clamp(min=EPS)
+    totals = distributed.sum_with_gradient(torch.stack([weights.sum(), weights.new_tensor(float(len(weights)))]))
+    return (weights * terms).sum() * totals[1] / totals[0].clamp(min=EPS)
 
 
 def paired_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,11 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image, nms, roi_align
 from torchvision.ops.poolers import initLevelMapper
 
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.nets.anchors import Anchors
 from stage1_detector.nets.backbones import Backbone, norm_of
+from stage1_detector.nets.sampling import PhotoSampler
 
 POOLED = 7  # taken: torchvision's, side of the maps that RoIAlign gives
 LEVELS = 4  # taken: likewise, levels that boxes are pooled from; proposals also come from the fifth
@@ -44,21 +46,32 @@ class Net(nn.Module):
             box_batch_size_per_image=config.rois,
         )
         self.backbone, self.rpn, self.roi_heads = backbone, parts.rpn, parts.roi_heads
+        for part in (self.rpn, self.roi_heads):
+            part.fg_bg_sampler = PhotoSampler(part.fg_bg_sampler.batch_size_per_image, part.fg_bg_sampler.positive_fraction)
         self.strides, self.n_classes, self.proposals = backbone.strides, n_classes, config.proposals
         self.level_of = initLevelMapper(2, 2 + LEVELS - 1)
 
-    def losses(self, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
-        """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each."""
+    def losses(
+        self, images: torch.Tensor, targets: Targets, distributed: Distributed = SINGLE_PROCESS
+    ) -> dict[str, torch.Tensor]:
+        """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each.
+
+        Summed over the `distributed` processes they are the losses of one process on the photos of all.
+        """
+        samplers = self.rpn.fg_bg_sampler, self.roi_heads.fg_bg_sampler
+        for sampler in samplers:
+            sampler.distributed = distributed
         features, sizes = self.backbone(images), [(images.shape[2], images.shape[3])] * len(images)
         targets = [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in targets]  # 0 is background
         with torch.autocast(images.device.type, enabled=False):  # torchvision would round boxes to bf16: 2 pixels from 256 on
             features = {name: x.float() for name, x in features.items()}
             proposals, anchor = self.rpn(ImageList(images, sizes), features, targets)
             _, box = self.roi_heads(features, proposals, sizes, targets)
+        of_anchors, of_proposals = (distributed.share_of_mean(sampler.sampled) for sampler in samplers)
         return {
-            "classification": box["loss_classifier"],
-            "box": box["loss_box_reg"],
-            "anchor": anchor["loss_objectness"] + anchor["loss_rpn_box_reg"],
+            "classification": of_proposals * box["loss_classifier"],
+            "box": of_proposals * box["loss_box_reg"],
+            "anchor": of_anchors * (anchor["loss_objectness"] + anchor["loss_rpn_box_reg"]),
         }
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

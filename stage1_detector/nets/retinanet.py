@@ -11,6 +11,7 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops import clip_boxes_to_image
 
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.nets import freeanchor, pisa
 from stage1_detector.nets.anchors import Anchors
@@ -18,8 +19,8 @@ from stage1_detector.nets.backbones import Backbone, norm_of
 from stage1_detector.nets.rcnn import Targets, at_most
 
 Losses = dict[str, torch.Tensor]
-# Targets, logits (B, A, C), deltas (B, A, 4), anchors (A, 4) of each photo, coder -> named losses.
-LossFunction = Callable[[Targets, torch.Tensor, torch.Tensor, list[torch.Tensor], BoxCoder], Losses]
+# Targets, logits (B, A, C), deltas (B, A, 4), anchors (A, 4) of each photo, coder, processes -> this process's named losses.
+LossFunction = Callable[[Targets, torch.Tensor, torch.Tensor, list[torch.Tensor], BoxCoder, Distributed], Losses]
 FREEANCHOR_CODER = (10.0, 10.0, 5.0, 5.0)  # taken: mmdetection's, so that its losses distinguish a good box from a fair one
 LOSS_FUNCTIONS: dict[str, LossFunction] = {"freeanchor": freeanchor.losses, "pisa": pisa.losses}
 
@@ -38,15 +39,20 @@ class Net(nn.Module):
         self.strides, self.n_classes, self.candidates = backbone.strides, n_classes, config.proposals
         self.loss_name = config.head
 
-    def losses(self, images: torch.Tensor, targets: Targets) -> Losses:
-        """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each."""
+    def losses(self, images: torch.Tensor, targets: Targets, distributed: Distributed = SINGLE_PROCESS) -> Losses:
+        """Of photos (B, 3, H, W), normalised; `targets` hold boxes (N, 4) in their pixels and labels (N,) in 0..C-1 each.
+
+        Summed over the `distributed` processes they are the losses of one process on the photos of all.
+        """
         maps = list(self.backbone(images).values())
         outputs = self.head(maps)
         anchors = [torch.cat(self.anchor_generator.by_level(images, maps))] * len(images)
         if self.loss_name == "plain":
-            losses: Losses = self.plain_losses(targets, outputs, anchors)
-            return {"classification": losses["classification"], "box": losses["bbox_regression"]}
-        return LOSS_FUNCTIONS[self.loss_name](targets, outputs["cls_logits"], outputs["bbox_regression"], anchors, self.coder)
+            losses: Losses = self.plain_losses(targets, outputs, anchors)  # means over photos
+            share = distributed.share_of_mean(len(images))
+            return {"classification": share * losses["classification"], "box": share * losses["bbox_regression"]}
+        logits, deltas = outputs["cls_logits"], outputs["bbox_regression"]
+        return LOSS_FUNCTIONS[self.loss_name](targets, logits, deltas, anchors, self.coder, distributed)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Photos (B, 3, H, W), normalised -> (B, 4 + C, K): x0 y0 x1 y1 in their pixels, then sigmoid scores.

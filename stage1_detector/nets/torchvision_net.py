@@ -9,6 +9,7 @@ from torch import nn
 
 from photos.data import Photo
 from runs import checkpoint, normalisation, weights_file
+from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.weights_file import REQUIRED_SHARE
 from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
 from stage1_detector.engine import device_of
@@ -21,6 +22,8 @@ NETS = {"rcnn": rcnn.Net, "retinanet": retinanet.Net}
 
 class Detector(nn.Module):
     """A network and its `description`: settings, names and anchors, all that is needed to build it again. A Learner."""
+
+    distributed: Distributed = SINGLE_PROCESS
 
     def __init__(self, config: TorchvisionConfig, names: list[str], boxes: Anchors, pretrained: Path | None = None) -> None:
         super().__init__()
@@ -50,8 +53,8 @@ class Detector(nn.Module):
             self.net.rpn.training = self.net.roi_heads.training = on
 
     def losses(self, images: torch.Tensor, targets: rcnn.Targets) -> dict[str, torch.Tensor]:
-        """As those of the nets in NETS."""
-        return self.net.losses(images, targets)
+        """As those of the nets in NETS: of the batch of all processes in training, of this one's photos in evaluation mode."""
+        return self.net.losses(images, targets, self.distributed if self.training else SINGLE_PROCESS)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised photos (B, 3, H, W) -> (B, 4 + C, K); see the nets in NETS."""

@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 from fusion.views import Image, Shape, View, letterbox
 from photos.data import Photo, read_image
 from photos.learnt import learnt_image
+from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation, of_backbone
 from runs.training_errors import refuse_lost_worker
 from stage1_detector.config import STRIDE, Config, LoopConfig, TorchvisionConfig, TransformerConfig
 from stage1_detector.engine import synthetic_per_epoch
 from stage1_detector.torch_engine.augment import augmented, transform, visible_boxes
 from stage1_detector.torch_engine.canvas_cache import CanvasCache
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
 WORKERS = min(4, cv2.getNumberOfCPUs())

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from runs.distributed import with_sync_batch_norm
 from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_lost_worker, refuse_non_finite
 from stage1_detector.config import LoopConfig
 from stage1_detector.engine import Job, device_of, epochs, modified_at, validation_interval
 from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, InputFormat, load_batches
-from stage1_detector.torch_engine.distributed import with_sync_batch_norm
 from stage1_detector.torch_engine.training_log import TrainingLog, means
 from stage1_detector.torch_engine.training_state import TrainingState
 
@@ -83,6 +83,7 @@ class Run:
         self.device = device_of(config.device)
         learner = network.build(config, photos["train"], job.names, None if job.resume else job.pretrained)
         learner = with_sync_batch_norm(learner, self.distributed).to(self.device)
+        learner.distributed = self.distributed
         self.state = TrainingState(learner, config, self.epochs, self.steps)
         if job.resume:
             self.state.restore(job.last_checkpoint)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from runs import checkpoint
+from runs.distributed import Distributed
 from runs.normalisation import refuse_other
 from stage1_detector.config import LoopConfig
-from stage1_detector.torch_engine.distributed import Distributed
 from stage1_detector.torch_engine.optimizers import make_optimizer
 from stage1_detector.torch_engine.schedules import SCHEDULES, factor
 
@@ -27,9 +27,13 @@ class Learner(Protocol):
 
     `feature_extractor` has a learning rate of its own. `description` and the state of `inference_network`, which is what is
     scored on valid, make a checkpoint that can be loaded. `enable_eval_losses` is called around losses in evaluation mode.
+
+    `distributed` are the processes that share each batch in training; the loop sets it. There `losses` are this process's part:
+    summed over the processes, those of one process on the whole batch.
     """
 
     description: dict[str, Any]
+    distributed: Distributed
 
     @property
     def feature_extractor(self) -> nn.Module: ...

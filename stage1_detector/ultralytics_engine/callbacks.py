@@ -10,6 +10,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from ultralytics.engine.trainer import BaseTrainer
 
+from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.training_errors import refuse_non_finite
 from stage1_detector.engine import PROGRESS_SECONDS, Progress, progress_line
 
@@ -18,10 +19,13 @@ BOARD = "events.out.tfevents.*"
 
 
 class TrainingCallbacks:
-    """The callbacks of one training in the folder `out`; `progress` is called with each line."""
+    """The callbacks of one training in the folder `out`; `progress` is called with each line.
 
-    def __init__(self, out: Path, progress: Progress) -> None:
-        self.out, self.progress = out, progress
+    Of several processes all stop at a loss that is no number, and the main one shows and writes.
+    """
+
+    def __init__(self, out: Path, progress: Progress, distributed: Distributed = SINGLE_PROCESS) -> None:
+        self.out, self.progress, self.distributed = out, progress, distributed
         self.board: SummaryWriter | None = None
         self.last_line = self.epoch_started = time.monotonic()
         self.batch_size = self.batches_done = 0
@@ -29,10 +33,12 @@ class TrainingCallbacks:
     def attach(self, trainer: BaseTrainer) -> None:
         """Register with `trainer`."""
         self.batch_size = trainer.batch_size
-        trainer.add_callback("on_train_start", self._begin_training)
         trainer.add_callback("on_train_epoch_start", self._begin_epoch)
         trainer.add_callback("on_train_batch_end", self._end_batch)
-        trainer.add_callback("on_fit_epoch_end", self._end_epoch)
+        trainer.add_callback("on_train_epoch_end", self._average_losses)
+        if self.distributed.is_main:
+            trainer.add_callback("on_train_start", self._begin_training)
+            trainer.add_callback("on_fit_epoch_end", self._end_epoch)
 
     def close(self) -> None:
         """Write what is still to be written."""
@@ -58,6 +64,11 @@ class TrainingCallbacks:
         if time.monotonic() - self.last_line >= PROGRESS_SECONDS and self.batches_done < n_batches:
             self.last_line = time.monotonic()
             self.progress(f"epoch {trainer.epoch + 1}/{trainer.epochs}  batch {self.batches_done}/{n_batches}")
+
+    def _average_losses(self, trainer: BaseTrainer) -> None:
+        """Make the epoch's losses the mean of those of all processes, which have as many photos each."""
+        sums = self.distributed.all_reduce_sums({name: float(value) for name, value in trainer.tloss.items()})
+        trainer.tloss = {name: value / self.distributed.world_size for name, value in sums.items()}
 
     def _end_epoch(self, trainer: BaseTrainer) -> None:
         """Write the epoch's losses, its metrics on valid and photos per second, and show them with the time left."""

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 from ultralytics.data.augment import BaseMixTransform, Compose
 from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.torch_utils import TORCH_2_13, unwrap_model
 
 from runs import weights_file
 from runs.atomic_write import replacing
+from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import note_written
 from stage1_detector.config import STARTER
 from stage1_detector.engine import Score, validation_interval
@@ -38,6 +40,7 @@ class TrainerOptions(NamedTuple):
         score: metrics of a network, of which the first one counts; None: nothing is scored.
         selects_epoch: whether it selects the epoch; else the last one is taken.
         weights: a file of tensors alone to start from.
+        distributed: the processes that share each batch.
     """
 
     folders: dict[str, Path]
@@ -47,37 +50,56 @@ class TrainerOptions(NamedTuple):
     score: Score | None
     selects_epoch: bool = False
     weights: Path | None = None
+    distributed: Distributed = SINGLE_PROCESS
 
 
 class MixedSampler(torch.utils.data.Sampler[int]):
     """Indices of one epoch in random order: all of `real`, and `count` of `synthetic`, drawn anew each time.
+
+    Of several processes each takes its part of them, all parts of one length: the first indices are there twice where the parts
+    would differ, as in torch's DistributedSampler.
 
     >>> sampler = MixedSampler([0, 4], [1, 2, 3, 5, 6], 3)
     >>> len(sampler), {0, 4} <= set(sampler), len(set(sampler))
     (5, True, 5)
     """
 
-    def __init__(self, real: list[int], synthetic: list[int], count: int) -> None:
+    def __init__(self, real: list[int], synthetic: list[int], count: int, distributed: Distributed = SINGLE_PROCESS) -> None:
         self.real, self.synthetic, self.count = real, synthetic, min(count, len(synthetic))
+        self.distributed, self.epoch = distributed, 0
 
     def __len__(self) -> int:
-        return len(self.real) + self.count
+        return -(-(len(self.real) + self.count) // self.distributed.world_size)
 
     def __iter__(self) -> Iterator[int]:
-        chosen = torch.randperm(len(self.synthetic))[: self.count].tolist()
+        n_processes, generator = self.distributed.world_size, self._generator()
+        chosen = torch.randperm(len(self.synthetic), generator=generator)[: self.count].tolist()
         indices = [*self.real, *(self.synthetic[i] for i in chosen)]
-        yield from (indices[i] for i in torch.randperm(len(indices)).tolist())
+        order = torch.randperm(len(indices), generator=generator).tolist()
+        order += order[: len(self) * n_processes - len(order)]
+        yield from (indices[i] for i in order[self.distributed.rank :: n_processes])
+
+    def _generator(self) -> torch.Generator | None:
+        """Of several processes the same in all, another each epoch; a single one draws from torch's own."""
+        if self.distributed.world_size == 1:
+            return None
+        self.epoch += 1  # here, as a loader begins the next epoch ahead of its time
+        return torch.Generator().manual_seed(self.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on from `epoch`, counted from 0; ultralytics calls it where several processes train."""
+        self.epoch = max(self.epoch, epoch)
 
     def partners(self, count: int) -> list[int]:
         """`count` photos to be shown beside another, as mosaic does: real and synthetic ones in an epoch's proportion."""
-        share = self.count / max(1, len(self))
+        share = self.count / max(1, len(self.real) + self.count)
         return [random.choice(self.synthetic if random.random() < share else self.real) for _ in range(count)]
 
 
-def mixed_sampler(files: list[str], count: int) -> MixedSampler:
+def mixed_sampler(files: list[str], count: int, distributed: Distributed = SINGLE_PROCESS) -> MixedSampler:
     """The sampler for photos in the order of `files`, of which those whose names begin with SYNTHETIC are synthetic."""
     synthetic = [i for i, file in enumerate(files) if Path(file).name.startswith(SYNTHETIC)]
-    return MixedSampler(sorted(set(range(len(files))) - set(synthetic)), synthetic, count)
+    return MixedSampler(sorted(set(range(len(files))) - set(synthetic)), synthetic, count, distributed)
 
 
 class ExtendedTrainer(DetectionTrainer):
@@ -106,17 +128,32 @@ class ExtendedTrainer(DetectionTrainer):
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
         if mode != "train" or not self.options.n_synthetic:
             return loader
-        sampler = mixed_sampler(loader.dataset.im_files, self.options.n_synthetic)
+        sampler = mixed_sampler(loader.dataset.im_files, self.options.n_synthetic, self.options.distributed)
         for transform in multi_photo_transforms(loader.dataset.transforms):
             n_partners = getattr(transform, "n", 2) - 1
             transform.get_indexes = lambda n=n_partners: sampler.partners(n)
         return with_sampler(loader, sampler)
 
+    def _build_train_pipeline(self) -> None:
+        """Loaders and optimiser. Of several processes each loads its part of a batch, and torch averages their gradients.
+
+        ultralytics wraps a network just before this, but on several GPUs of one call only: neither on CPUs nor with a GPU each.
+        """
+        n_processes = self.options.distributed.world_size
+        if n_processes > 1 and not isinstance(self.model, DistributedDataParallel):
+            self.world_size = n_processes  # by which ultralytics divides the batch, and multiplies the loss
+            devices = None if self.device.type == "cpu" else [self.device]
+            own_buffers = {"forward_sync_buffers" if TORCH_2_13 else "broadcast_buffers": False}  # batch norm's, as ultralytics
+            self.model = DistributedDataParallel(self.model, device_ids=devices, find_unused_parameters=True, **own_buffers)
+        super()._build_train_pipeline()
+
     def validate(self) -> tuple[dict[str, float], float]:
         """Our score of the averaged weights: after every epoch if it selects one of them, else VALIDATIONS_PER_RUN times.
 
-        Where nothing is scored, all epochs are alike.
+        Where nothing is scored, all epochs are alike. Of several processes the main one scores, and the others wait for it.
         """
+        if not self.options.distributed.is_main:
+            return {}, 0.0
         if self.options.score is None:
             self.metrics, self.fitness, self.best_fitness = {}, 0.0, 0.0
             return self.metrics, self.fitness

@@ -47,6 +47,7 @@ class DisabledProgressBar(TQDM):
 data_base.TQDM = DisabledProgressBar
 HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the last layer of a model YAML of the family
 NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
+TABLE = "results.csv"  # taken: ultralytics' table of an epoch's losses and scores
 WORKERS = 4  # chosen: processes that load photos
 LINKED = ("JPEG", "PNG", "BMP")  # kinds that ultralytics decodes as `read_image` does
 RESUME_SETTINGS = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
@@ -55,30 +56,22 @@ FIXED_ARGUMENTS = {  # the same for every recipe
     "cache": "ram", "plots": False, "verbose": False,
 }  # fmt: skip
 UNUSED_TRACKERS = (
-    "clearml",
-    "comet",
-    "dvc",
-    "mlflow",
-    "raytune",
-    "tensorboard",
-    "wandb",
-    "sync",
-    "vscode_msg",
-    "openvino_msg",
-)
+    "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb", "sync", "vscode_msg", "openvino_msg",
+)  # fmt: skip
 
 
 def fit(job: Job[DetectorConfig]) -> Path:
     """Train on `job.photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
 
-    Where memory runs out, the batch is halved. Raises FloatingPointError at a non-finite loss.
+    Where memory runs out, a single process halves the batch. Several share each batch by torch's DistributedDataParallel, with
+    batch norm over a process's own photos. Raises FloatingPointError at a non-finite loss.
     """
     SETTINGS.update(dict.fromkeys(UNUSED_TRACKERS, False))
     arguments = ultralytics_arguments(job)
     if job.resume and has_done_all_epochs(job.last_checkpoint, arguments):
         return job.result
     trainer_type = trainer_class(job.config.family, trainer_options(job))
-    callbacks, at_start = TrainingCallbacks(job.out, job.progress), modified_at(job.last_checkpoint)
+    callbacks, at_start = TrainingCallbacks(job.out, job.progress, job.distributed), modified_at(job.last_checkpoint)
     batch, resume = job.config.batch, job.resume
     while True:
         resumed = {"resume": str(job.last_checkpoint), "save_dir": str(job.out.resolve())} if resume else {}
@@ -90,7 +83,7 @@ def fit(job: Job[DetectorConfig]) -> Path:
             return job.result
         except RuntimeError as error:
             refuse_lost_worker(error)
-            if batch == 1 or not is_out_of_memory(error):
+            if batch == 1 or job.distributed.world_size > 1 or not is_out_of_memory(error):
                 raise
             batch, resume = batch // 2, resume or modified_at(job.last_checkpoint) != at_start
             job.progress(f"out of memory: goes on with a batch of {batch}")
@@ -108,21 +101,33 @@ def loader_workers(batch: int, job: Job[DetectorConfig]) -> int:
 
 def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
     """What the trainer takes beyond ultralytics' arguments; lays the photos out in OUT/photos."""
-    photos, folder, agnostic = job.photos, job.out / "photos", job.is_class_agnostic
+    photos, folder = job.photos, job.out / "photos"
     n_synthetic = synthetic_per_epoch(job.config, len(photos["train"]), len(job.synthetic))
-    linked = photos | {"valid": photos["valid"] or photos["train"][:1]}  # ultralytics loads some; without a score none is used
-    folders = {part: link_photos(linked[part], folder / part, agnostic) for part in ("train", "valid")}
-    if job.config.synthetic_ratio:
-        link_photos(job.synthetic, folder / "train", agnostic, prefix=SYNTHETIC)
+    if job.distributed.is_main:
+        lay_photos_out(job, folder)
+    job.distributed.all_gather(None)  # all is there
     return TrainerOptions(
-        folders=folders,
+        folders={part: folder / part / "images" for part in ("train", "valid")},
         names=job.names,
         max_det=max_det([*photos["train"], *photos["valid"]]),
         n_synthetic=n_synthetic,
         score=job.score,
         selects_epoch=job.config.patience > 0,
         weights=job.pretrained if job.pretrained is not None and is_plain_tensors(job.pretrained) else None,
+        distributed=job.distributed,
     )
+
+
+def lay_photos_out(job: Job[DetectorConfig], folder: Path) -> None:
+    """Link the photos of `job` in FOLDER/train and FOLDER/valid; remove ultralytics' table of an older training."""
+    agnostic = job.is_class_agnostic
+    linked = job.photos | {"valid": job.photos["valid"] or job.photos["train"][:1]}  # ultralytics loads some, scored or not
+    for part in ("train", "valid"):
+        link_photos(linked[part], folder / part, agnostic)
+    if job.config.synthetic_ratio:
+        link_photos(job.synthetic, folder / "train", agnostic, prefix=SYNTHETIC)
+    if not job.resume:
+        (job.out / TABLE).unlink(missing_ok=True)  # which each process would remove, and only one finds
 
 
 def is_plain_tensors(pretrained: Path) -> bool:
@@ -195,9 +200,15 @@ def ultralytics_arguments(job: Job[DetectorConfig]) -> dict[str, object]:
         "copy_paste": config.copy_paste, "fliplr": config.flip_lr, "hsv_h": config.hue, "hsv_s": config.saturation,
         "hsv_v": config.value, "freeze": config.freeze or None, "patience": config.patience or 10**6,
         "distill_model": str(Path(config.distill_model).resolve()) if config.distill_model else None, "dis": config.dis,
-        "val": True, "seed": config.seed, "device": config.device, "rect": same_shape and not config.mosaic,
+        "val": True, "seed": config.seed, "device": own_device(job), "rect": same_shape and not config.mosaic,
         "max_det": max_det([*photos["train"], *photos["valid"]]), "amp": "bf16" if bf16 else False, "deterministic": not cuda,
     }  # fmt: skip
+
+
+def own_device(job: Job[DetectorConfig]) -> str:
+    """The device of this process, as ultralytics names it: of several processes each has the GPU of its own number."""
+    has_own_gpu = job.distributed.world_size > 1 and job.config.device != "cpu" and torch.cuda.is_available()
+    return str(torch.cuda.current_device()) if has_own_gpu else job.config.device
 
 
 def load(weights: Path) -> torch.nn.Module:

@@ -27,7 +27,7 @@ def studio(side: int = 100) -> crops.Region:
 
 
 def test_no_picks_give_no_crops() -> None:
-    made = augment.augmented([], np.zeros(0, np.int64), NONE, STILL, np.random.default_rng(0))
+    made = augment.augmented([], np.zeros(0, np.int64), NONE, STILL, [])
     assert made.shape == (0, 48, 48, 3)
 
 
@@ -35,7 +35,7 @@ def test_no_picks_give_no_crops() -> None:
 def test_nothing_shaken_is_exactly_the_judges_crop(fit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "TILT_PROBABILITY", 0.0)
     region = crops.cut(NOISE, BOX, 0, 48)
-    made = augment.augmented([region], np.array([0]), NONE, replace(STILL, fit=fit), np.random.default_rng(0))
+    made = augment.augmented([region], np.array([0]), NONE, replace(STILL, fit=fit), [np.random.default_rng(0)])
     np.testing.assert_array_equal(made[0], crop(NOISE, BOX, 48, STILL.margin, fit))
 
 
@@ -64,7 +64,10 @@ def test_a_box_without_area_is_grey() -> None:
 def test_crops_differ_between_draws_and_not_between_runs() -> None:
     region, config = crops.cut(NOISE, BOX, 0, 48), ClassifierConfig(size=48)
     runs = [
-        augment.augmented([region], np.zeros(4, np.int64), np.full(4, 0.05), config, np.random.default_rng(1)) for _ in "ab"
+        augment.augmented(
+            [region], np.zeros(4, np.int64), np.full(4, 0.05), config, [np.random.default_rng(i) for i in range(4)]
+        )
+        for _ in "ab"
     ]
     np.testing.assert_array_equal(*runs)
     assert len({crop.tobytes() for crop in runs[0]}) == 4
@@ -121,6 +124,6 @@ def test_behind_a_product_are_two_of_another(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_a_shelf_goods_are_made_up() -> None:
     config, rng = replace(STILL, bridge=1.0), np.random.default_rng(0)
-    made = [augment.augmented([studio()], np.array([0]), NONE, config, rng)[0] for _ in range(6)]
+    made = [augment.augmented([studio()], np.array([0]), NONE, config, [rng])[0] for _ in range(6)]
     assert len({one.tobytes() for one in made}) == 6
     assert all((one == 255).all(2).mean() < 0.3 for one in made), "the white ground is gone"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fusion.models import Model, normalise
+from runs.distributed import Distributed
 from runs.normalisation import of_backbone
 from runs.pretrained import pretrained_file
 from stage2_classifier import fit as fitting
@@ -164,6 +165,32 @@ def test_batches_hold_the_labels_of_their_crops_and_all_steps() -> None:
     for crops, labels in steps:
         assert crops.shape == (8, 24, 24, 3)
         assert [int(crop[12, 12].argmax() == 2) for crop in crops] == labels.tolist()
+
+
+@pytest.mark.parametrize("n_processes", [2, 3])
+@pytest.mark.parametrize("config", [CONFIG, MIXED], ids=["plain", "mixed"])
+def test_processes_cut_the_very_crops_of_one_each_once(config: ClassifierConfig, n_processes: int) -> None:
+    """Also those that are drawn more often for their name's balance, and studio crops with other goods behind them."""
+    studio = [replace(region, studio=True, label=2) for region in regions(4)]
+    config, columns = replace(config, balance=1.0, bridge=1.0), Columns(3)
+    all_regions = [*regions(), *studio]
+    whole = list(fitting.batches(TrainingCrops(all_regions, ERROR), config, columns, 3, 1))
+    processes = [Distributed(rank, n_processes) for rank in range(n_processes)]
+    parts = [list(fitting.batches(TrainingCrops(all_regions, ERROR, own), config, columns, 3, 1)) for own in processes]
+    for step, (crops, labels) in enumerate(whole):
+        for own, rank in zip((part[step] for part in parts), processes, strict=True):
+            before = fitting.mixed_before(rank, config)
+            np.testing.assert_array_equal(own[0][:before], crops[[rank.shard(8).start - 1]][:before])
+        own_crops = [part[step][0][fitting.mixed_before(processes[0], config) :] for part in parts]
+        own_labels = [part[step][1][fitting.mixed_before(processes[0], config) :] for part in parts]
+        np.testing.assert_array_equal(np.concatenate(own_crops), crops)
+        np.testing.assert_array_equal(np.concatenate(own_labels), labels)
+
+
+def test_a_step_of_fewer_crops_than_processes_is_refused(tmp_path: Path) -> None:
+    crops = TrainingCrops(regions(), ERROR, Distributed(0, 9))
+    with pytest.raises(ValueError, match="--batch: got 8 crops for 9 processes, need one for each"):
+        fitting.fit(small(), crops, CONFIG, tmp_path / "last.pt", lambda _: None)
 
 
 def test_an_error_in_the_loading_thread_reaches_the_caller(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from torchvision_nets import noise
 from training_jobs import job_of
 
 from photos.data import Photo
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector import families
 from stage1_detector.distillation import student
 from stage1_detector.distillation.config import StudentConfig
 from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
 from stage1_detector.torch_engine import loop, training_log
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 
 BOX_HEADS = ("enc_bbox_head", "dec_bbox_head")  # an RT-DETR's, in ultralytics' words
 Trainings = list[tuple[list[dict[str, float]], dict[str, torch.Tensor]]]  # of each case the losses of its steps, the weights

@@ -13,11 +13,11 @@ from tiny_students import RTDETR, YOLO
 from torchvision_nets import photos_of
 
 from runs.checkpoint import write
+from runs.distributed import Distributed
 from stage1_detector.distillation import student
 from stage1_detector.distillation.config import MATCHES, StudentConfig
 from stage1_detector.distillation.student import Student
 from stage1_detector.distillation.teacher import Teacher
-from stage1_detector.torch_engine.distributed import Distributed
 from stage1_detector.ultralytics_engine import yolo
 
 YOLO26 = replace(YOLO, model="yolo26n.yaml")  # without NMS: it has two losses

@@ -19,6 +19,8 @@ from tiny_nets import CONFIGS, run_of
 from fusion.models import Model
 from photos import folds
 from photos.data import read
+from runs import distributed
+from runs.distributed import Distributed
 from runs.record import weights_of
 from stage1_detector import detector_run, recipes
 from stage1_detector.detector_run import DetectorRun
@@ -26,8 +28,7 @@ from stage1_detector.distillation import student_run, teach
 from stage1_detector.distillation.config import StudentConfig
 from stage1_detector.distillation.student_run import train_student
 from stage1_detector.families import FAMILIES
-from stage1_detector.torch_engine import distributed, training_log
-from stage1_detector.torch_engine.distributed import Distributed
+from stage1_detector.torch_engine import training_log
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = [

@@ -101,10 +101,11 @@ def slow(targets: list[Target], logits: Any, deltas: Any, anchors: Any, coder: B
 
 
 @pytest.mark.parametrize("counts", [[0], [0, 0], [0, 2]], ids=["one", "all", "one of two"])
-def test_a_photo_without_objects(counts: list[int]) -> None:
+def test_a_photo_without_objects(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeanchor, "BAG", 5)
     targets, logits, deltas, anchors = random_batch(counts, 3, 0)
     logits.requires_grad_(), deltas.requires_grad_()
-    out = freeanchor.losses(targets, logits, deltas, anchors, CODER, 5)
+    out = freeanchor.losses(targets, logits, deltas, anchors, CODER)
     assert {k: v.item() for k, v in out.items()} == pytest.approx(slow(targets, logits, deltas, anchors, CODER, 5), rel=1e-4)
     sum(out.values()).backward()
     assert logits.grad.isfinite().all() and deltas.grad.isfinite().all()
@@ -129,10 +130,13 @@ def test_two_anchors_by_hand() -> None:
     ("counts", "classes", "bag"), [([1], 1, 50), ([4], 1, 6), ([3, 0, 5], 4, 7), ([6, 2], 2, 500)],
     ids=["one object", "one class", "several photos", "bag of all"],
 )  # fmt: skip
-def test_as_the_papers_equations(counts: list[int], classes: int, bag: int, coder: BoxCoder) -> None:
+def test_as_the_papers_equations(
+    counts: list[int], classes: int, bag: int, coder: BoxCoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freeanchor, "BAG", bag)
     for seed in range(3):
         batch = random_batch(counts, classes, seed)
-        out = freeanchor.losses(*batch, coder, bag)
+        out = freeanchor.losses(*batch, coder)
         assert {k: v.item() for k, v in out.items()} == pytest.approx(slow(*batch, coder, bag), rel=2e-4)
 
 
@@ -173,12 +177,13 @@ def test_a_better_prediction_costs_less() -> None:
     assert freeanchor.losses(targets, logits - 1, deltas, anchors, CODER)["negative"] < ours["negative"]
 
 
-def test_a_step_down_the_gradient_costs_less() -> None:
+def test_a_step_down_the_gradient_costs_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeanchor, "BAG", 5)
     targets, logits, deltas, anchors = random_batch([3, 2], 2, 2)
     before = []
     for _ in range(5):
         logits, deltas = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
-        total = sum(freeanchor.losses(targets, logits, deltas, anchors, CODER, 5).values())
+        total = sum(freeanchor.losses(targets, logits, deltas, anchors, CODER).values())
         total.backward()
         before.append(total.item())
         logits, deltas = logits - 0.1 * logits.grad, deltas - 0.01 * deltas.grad

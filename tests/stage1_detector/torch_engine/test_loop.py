@@ -15,12 +15,12 @@ from training_jobs import job_of
 
 from photos.data import Photo
 from runs import checkpoint
+from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.families import TORCHVISION
 from stage1_detector.nets import torchvision_net
 from stage1_detector.torch_engine import loop, optimizers, training_log
 from stage1_detector.torch_engine.canvases import IMAGENET_FORMAT, load_batches
-from stage1_detector.torch_engine.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.torch_engine.schedules import SCHEDULES
 from stage1_detector.torch_engine.training_state import TrainingState
 

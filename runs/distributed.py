@@ -12,7 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
+from timm.layers import BatchNormAct2d
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from runs.torchrun import is_torchrun
 
 TIMEOUT_HOURS = 2.0  # chosen: how long the others wait while the main process validates or writes
 CONNECTION_LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "timeout", "nccl", "gloo")
@@ -38,6 +42,21 @@ class Distributed(NamedTuple):
         """
         return range(-(-count * self.rank // self.world_size), -(-count * (self.rank + 1) // self.world_size))
 
+    def share_of_mean(self, count: float) -> float:
+        """The factor by which a mean over this process's `count` items becomes its part of the mean over all processes' items.
+
+        A process without items counts as one where its mean is a sum over 1, as losses have it; all processes must call.
+
+        >>> SINGLE_PROCESS.share_of_mean(0), SINGLE_PROCESS.share_of_mean(5)
+        (1.0, 1.0)
+        """
+        total = self.all_reduce_sums({"count": float(count)})["count"]
+        return max(1.0, count) / max(1.0, total)
+
+    def count_before(self, count: int) -> int:
+        """How many items the processes of lower rank have, where this one has `count`."""
+        return sum(self.all_gather(count)[: self.rank])
+
     def all_gather(self, value: T) -> list[T]:
         """The `value` of each process, in order of rank."""
         if self.world_size == 1:
@@ -61,6 +80,10 @@ class Distributed(NamedTuple):
         sums = torch.tensor(list(values.values()), dtype=torch.float64, device=communication_device())
         dist.all_reduce(sums)
         return dict(zip(values, sums.tolist(), strict=True))
+
+    def sum_with_gradient(self, value: torch.Tensor) -> torch.Tensor:
+        """`value` (any shape) summed over all processes, through which each process's gradient reaches those of all."""
+        return value if self.world_size == 1 else AllReduceSum.apply(value)
 
     def all_reduce_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Give every process the sum of all gradients; a gradient that is None in all processes stays None."""
@@ -90,9 +113,12 @@ def distributed_training(device: str) -> Iterator[Distributed]:
 
     NCCL where there are GPUs and `device` is not cpu, else gloo. Raises ConnectionError where another process is gone.
     """
-    if "RANK" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+    if not is_torchrun():
         yield SINGLE_PROCESS
         return
+    if device not in ("", "cpu", "cuda"):
+        raise ValueError(f"--device: got {device!r} in {os.environ['WORLD_SIZE']} processes, must be left out, or cpu: each "
+                         "takes the GPU of its own number")  # fmt: skip
     cuda = torch.cuda.is_available() and device != "cpu"
     if cuda:
         local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
@@ -157,10 +183,36 @@ class SyncBatchNorm(nn.BatchNorm2d):
         return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(dtype)
 
 
+class SyncBatchNormAct(SyncBatchNorm):
+    """timm's batch norm with an activation (`BatchNormAct2d`), over the batch of all processes."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> the same, normalised and activated."""
+        return self.act(self.drop(super().forward(x)))  # type: ignore[no-any-return]
+
+
+SYNC_BATCH_NORMS: dict[type[nn.Module], type[SyncBatchNorm]] = {
+    nn.BatchNorm2d: SyncBatchNorm, BatchNormAct2d: SyncBatchNormAct, SyncBatchNorm: SyncBatchNorm,
+    SyncBatchNormAct: SyncBatchNormAct,
+}  # fmt: skip
+
+
 def with_sync_batch_norm(network: nn.Module, distributed: Distributed) -> nn.Module:
-    """`network` with batch norms over the batch of all processes, changed in place; unchanged in a single process."""
+    """`network` with batch norms over the batch of all processes, changed in place; unchanged in a single process.
+
+    Raises ValueError for a kind of batch norm that would see this process's part of the batch alone.
+    """
     if distributed.world_size > 1:
-        for module in network.modules():
-            if type(module) is nn.BatchNorm2d:
-                module.__class__ = SyncBatchNorm  # the same parameters and buffers
+        for name, module in network.named_modules():
+            if type(module) in SYNC_BATCH_NORMS:
+                module.__class__ = SYNC_BATCH_NORMS[type(module)]  # the same parameters and buffers
+            elif isinstance(module, _BatchNorm):
+                allowed = ", ".join(kind.__name__ for kind in (nn.BatchNorm2d, BatchNormAct2d))
+                raise ValueError(
+                    f"batch norm of {distributed.world_size} processes: got {type(module).__name__} in {name}, "
+                    f"must be {allowed}; train this network in one process"
+                )
     return network
