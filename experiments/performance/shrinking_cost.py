@@ -1,4 +1,4 @@
-"""Milliseconds of one processor to shrink a decoded photo to a detector's canvas, in each way of `experiments.studies.shrunk_photos`.
+"""Processor milliseconds to shrink a decoded photo to a detector's canvas, in each way of `experiments.studies.shrunk_photos`.
 
     python -m experiments.performance.shrinking_cost [--rounds 15] [--record]
 
@@ -54,7 +54,7 @@ def measured(rounds: int) -> Iterator[Measured]:
             size = canvas, round(height * canvas / width)
             for way, values in in_turns(photo, size, rounds).items():
                 estimate = Estimate(float(np.median(values)), rounds, min(values), max(values))
-                setting = f"{width} x {height} to {size[0]} x {size[1]}, one thread; median and range of rounds, in turns"
+                setting = f"{width} x {height} to {size[0]} x {size[1]}, one thread, processor time; median and range of rounds, in turns"
                 yield Measured(f"shrinking.ms.{name}.{canvas}px.{way}", estimate, "ms", setting)
 
 
@@ -63,9 +63,9 @@ def in_turns(photo: np.ndarray, size: Size, rounds: int) -> dict[str, list[float
     spent: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(rounds + 1):
         for way, shrunk in WAYS.items():
-            started = time.perf_counter()
+            started = time.process_time()
             shrunk(photo, size)
-            spent[way].append(1000 * (time.perf_counter() - started))
+            spent[way].append(1000 * (time.process_time() - started))
     return {way: values[1:] for way, values in spent.items()}
 
 
