@@ -2,7 +2,7 @@
 
     python -m experiments.performance.shrinking_cost [--rounds 15] [--record]
 
-Photos of 12, 2 and 0.5 megapixels, random pixels, to canvases of 640 and 1280 px; ways in turns. Figures shrinking.ms.PHOTO.CANVAS.WAY.
+Photos of 12, 2 and 0.5 megapixels, of random pixels, to canvases of 640 and 1280 px. Figures shrinking.ms.PHOTO.CANVAS.WAY.
 """
 
 import time
@@ -54,7 +54,7 @@ def measured(rounds: int) -> Iterator[Measured]:
             size = canvas, round(height * canvas / width)
             for way, values in in_turns(photo, size, rounds).items():
                 estimate = Estimate(float(np.median(values)), rounds, min(values), max(values))
-                setting = f"{width} x {height} to {size[0]} x {size[1]}, one thread, processor time; median and range of rounds, in turns"
+                setting = f"{width} x {height} to {size[0]} x {size[1]}, one thread, processor time; median and range"
                 yield Measured(f"shrinking.ms.{name}.{canvas}px.{way}", estimate, "ms", setting)
 
 

@@ -9,7 +9,17 @@ import pytest
 from labelled_set import content, write
 
 from experiments.studies import shrinking
-from experiments.studies.shrunk_photos import WAYS, Size, area, area_then_linear, linear, resized, shrunk, size_on_canvas, write_set
+from experiments.studies.shrunk_photos import (
+    WAYS,
+    Size,
+    area,
+    area_then_linear,
+    linear,
+    resized,
+    shrunk,
+    size_on_canvas,
+    write_set,
+)
 from fusion.views import letterbox
 from photos.data import Dataset, read, read_image
 
@@ -77,6 +87,14 @@ def test_a_shrunk_photo_is_the_canvas(dataset: Dataset) -> None:
     )
     boxes = resized(photo, size_on_canvas(photo, 32), photo.path).boxes
     np.testing.assert_allclose(boxes, view.to_canvas(photo.boxes) - (0, 5, 0, 5), atol=1e-5)  # 21 of 32 pixels: 5 above
+
+
+def test_averaged_canvases_are_those_of_area_then_linear(dataset: Dataset) -> None:
+    photo = dataset.photos[0]
+    view, copy = replace(letterbox(48, 32, 20), averaged=True), shrunk(photo, 20, "area_then_linear")
+    np.testing.assert_array_equal(
+        letterbox(*copy.shape[1::-1], 20).warp(copy), view.warp(read_image(photo.path, photo.width, photo.height))
+    )
 
 
 def test_the_copy_of_a_set_holds_the_same_photos_and_boxes_smaller(dataset: Dataset, tmp_path: Path) -> None:
