@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fitting.cross_fit import FOLDER
+from fitting.cross_fit import folders
 from fitting.procedure import Procedure, Say
 from fitting.trainings import classifier_name
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.gate import Gate
-from photos.data import Dataset
 from photos.exif import convention
 from photos.folds import Folds
 from runs.model_files import files_of
@@ -40,7 +39,8 @@ class Unmerged(NamedTuple):
 
 def unmerged(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Unmerged:
     """What the detectors of each fold's run folder, those of `ensemble`, say of the photos that the fold leaves out."""
-    outputs = [detector_outputs("valid", ensemble, runs / FOLDER / str(k), fold) for k, fold in enumerate(by_fold)]
+    of_folds = zip(folders(runs, by_fold), by_fold, strict=True)
+    outputs = [detector_outputs("valid", ensemble, folder, fold) for folder, fold in of_folds]
     scenes = [fold.scene[photo.id] for own, fold in zip(outputs, by_fold, strict=True) for photo in own.photos]
     return Unmerged(outputs, np.array(scenes, np.int64))
 
@@ -50,13 +50,13 @@ def pool(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Pooled:
     return unmerged(ensemble, runs, by_fold).named(ensemble, [list(range(len(m.views))) for m in ensemble.detectors])
 
 
-def wanted_ensemble(runs: Path, procedure: Procedure, dataset: Dataset, own: bool, say: Say) -> Ensemble:
+def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], own: bool, say: Say) -> Ensemble:
     """How models are joined: as RUNS/ensemble.json says, unless it is the procedure's `own`; by default one/, all/ if trained,
     and the classifier. It has no gate yet.
 
     Raises ValueError where RUNS/ensemble.json names a model that the folds do not train, so that nothing could be fitted to it.
     """
-    first = runs / FOLDER / "0"
+    first, dataset = folders(runs, by_fold)[0], by_fold[0].dataset
     default = default_ensemble(first, [classifier_name(procedure)], dataset)
     if own or not (runs / NAME).is_file():
         return default
