@@ -171,18 +171,19 @@ def trained(args: argparse.Namespace) -> list[Measured]:
     dataset, ways = read(args.data), list(dict.fromkeys([BASE, *args.ways]))
     photos = held_out(args, dataset)
     by_seed = {seed: matches_of(args, dataset, photos, ways, seed) for seed in args.seeds}
-    setting = f"{args.epochs} epochs at {args.sizes[0]} px, {len(args.seeds)} seeds, {photos.in_words(grouped=True)}"
-    setting += "; one seed, so no interval" * (len(args.seeds) == 1)
+    alone = len(args.seeds) == 1
+    setting = f"{args.epochs} epochs at {args.sizes[0]} px, {len(args.seeds)} seeds, {len(photos.photos)} photos"
     figures = []
     for way, judged_by in pairs_of(ways):
         key = f"shrinking.{args.set}.{way}" + (f".judged_{judged_by}" if judged_by != way else "")
         values = [scores(matches[way, judged_by]).det_map50 for matches in by_seed.values()]
-        figures.append(Measured(f"{key}.map50", over_seeds(values), "mAP50", setting))
+        figures.append(Measured(f"{key}.map50", over_seeds(values), "mAP50", setting + "; one seed, so no interval" * alone))
         if way != BASE:
             gains = [paired(m[way, judged_by], m[BASE, BASE], photos.scenes) for m in by_seed.values()]
             say(f"{key}: gain by seed over scenes: {', '.join(map(str, gains))}")
-            gain = over_seeds([gain.value for gain in gains])
-            figures.append(Measured(f"{key}.gain", gain, "mAP50", f"minus {BASE}, paired by seed; {setting}"))
+            gain = gains[0] if alone else over_seeds([gain.value for gain in gains])
+            over = f"one seed, interval over {len(np.unique(photos.scenes))} scenes" if alone else "paired by seed"
+            figures.append(Measured(f"{key}.gain", gain, "mAP50", f"minus {BASE}, {over}; {setting}"))
     return figures
 
 
