@@ -28,6 +28,9 @@ class Sidecar:
     rectangle, `stride` what a rectangle's sides are multiples of. `mean` and `std` are those of the training, per RGB
     channel, for pixels in 0..1.
 
+    Detector only: `shrinking` is how photos were shrunk to canvases in its training (`fusion.views.SHRINKINGS`), and are at
+    judgment; sidecars written before there was a choice do not have it.
+
     Classifier only: `margin` is the context around a box as a fraction of its sides, `fit` is how a crop fills its square
     (`fusion.views.FITS`), `background` says that the last output, after those of `categories`, is for "no product".
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
@@ -62,6 +65,7 @@ class Sidecar:
     best: int | None = None
     prototype_temperature: float = 0.0
     prototype_weights: list[float] | None = None
+    shrinking: str = "linear"
 
     @property
     def columns(self) -> int:

@@ -62,7 +62,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
     """
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
-    views, full_before = make_views(spec, width, height), model.full_answers
+    views, full_before = make_views(spec, width, height, model.sidecar.shrinking), model.full_answers
     each = [_detect_on_canvas(model, member, canvases, view) for view in views]
     if len(views) > 1:
         each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
@@ -167,7 +167,9 @@ class Pipeline:
 
     def prepare(self, image: Image) -> Canvases:
         """The photo with the canvases of all views of the whole of it, those that several detectors share made once."""
-        by_spec = (make_views(spec, *image.shape[1::-1]) for member in self.ensemble.detectors for spec in member.views)
+        height, width = image.shape[:2]
+        shown = zip(self.ensemble.detectors, self.detectors, strict=True)
+        by_spec = (make_views(spec, width, height, model.sidecar.shrinking) for member, model in shown for spec in member.views)
         return Canvases(image, (views[0] for views in by_spec if len(views) == 1))
 
     def detect(self, photo: Image | Canvases, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ Image = NDArray[np.uint8]
 Shape = Literal["square", "rectangle", "stretch"]
 SHAPES = ("square", "rectangle", "stretch")
 FITS = ("letterbox", "squash")
+SHRINKINGS = ("linear", "average")  # how a photo is shrunk to a canvas: linear interpolation alone, or `average` before
 DEFAULTS: dict[str, Any] = {"shape": "square", "flip": False, "stride": 32, "tiles": [1, 1], "overlap": 0.2, "weight": 1.0}
 
 
@@ -36,6 +37,8 @@ class View:
         matrix: float64 (2, 3), photo to canvas in edge coordinates, pixels.
         width: canvas width in pixels.
         height: canvas height in pixels.
+        averaged: whether a photo that becomes half as large or smaller is averaged first (`average`): the linear interpolation
+            that follows looks at two by two pixels and leaves the others out.
 
     Raises:
         ValueError: a matrix of another shape, or one that cannot be inverted.
@@ -44,6 +47,7 @@ class View:
     matrix: NDArray[np.float64]
     width: int
     height: int
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         m = self.matrix
@@ -55,15 +59,24 @@ class View:
         """The canvas as a box (1, 4), in its own pixels."""
         return np.array([[0, 0, self.width, self.height]], np.float32)
 
-    def warp(self, image: NDArray[np.uint8], interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.uint8]:
+    @property
+    def whole_shrink(self) -> int:
+        """By which whole number the photo is averaged: the largest that leaves a pixel for each of the canvas; 1: it is not."""
+        return max(1, int(1 / np.linalg.norm(self.matrix[:, :2], axis=0).max() + SNAP)) if self.averaged else 1
+
+    def warp(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The photo, uint8 (H, W, 3), on its canvas, uint8 (height, width, 3), grey where there is no photo.
 
         A photo that lands upright on whole pixels is resized and pasted, which equals ultralytics' LetterBox bit for bit.
         """
+        if self.whole_shrink > 1:
+            smaller = average(image, self.whole_shrink)
+            per_pixel = image.shape[1] / smaller.shape[1], image.shape[0] / smaller.shape[0], 1.0
+            return View(self.matrix * per_pixel, self.width, self.height).warp(smaller)
         if self.matrix[0, 0] < 0:
-            return np.asarray(cv2.flip(flip(self).warp(image, interpolation), 1), np.uint8)
+            return np.asarray(cv2.flip(flip(self).warp(image), 1), np.uint8)
         corners = self._whole_rectangle(image.shape[1], image.shape[0])
-        return self._warp_affine(image, interpolation) if corners is None else self._paste(image, corners, interpolation)
+        return self._warp_affine(image) if corners is None else self._paste(image, corners)
 
     def to_canvas(self, boxes: Floats) -> NDArray[np.float32]:
         """Boxes (N, 4) on the photo -> float32 (N, 4) on the canvas, each the smallest upright box around its image."""
@@ -86,18 +99,18 @@ class View:
         x0, y0, x1, y1 = (int(edge) for edge in rounded)
         return x0, y0, x1, y1
 
-    def _paste(self, image: NDArray[np.uint8], corners: tuple[int, int, int, int], interpolation: int) -> NDArray[np.uint8]:
+    def _paste(self, image: NDArray[np.uint8], corners: tuple[int, int, int, int]) -> NDArray[np.uint8]:
         x0, y0, x1, y1 = corners
         canvas = np.full((self.height, self.width, image.shape[2]), PADDING, np.uint8)
-        canvas[y0:y1, x0:x1] = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=interpolation)
+        canvas[y0:y1, x0:x1] = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
         return canvas
 
-    def _warp_affine(self, image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    def _warp_affine(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """OpenCV's matrix maps centres of pixels, ours maps edges: the centre of the first pixel lies at 0.5."""
         m = self.matrix.copy()
         m[:, 2] += m[:, :2] @ (0.5, 0.5) - 0.5
         size, grey = (self.width, self.height), (PADDING, PADDING, PADDING)
-        canvas = cv2.warpAffine(image, m, size, flags=interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
+        canvas = cv2.warpAffine(image, m, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
         return np.asarray(canvas, np.uint8)
 
 
@@ -109,7 +122,7 @@ class Canvases:
 
     def __init__(self, image: NDArray[np.uint8], views: Iterable[View] = ()) -> None:
         self.image = image
-        self.made: dict[tuple[bytes, int, int], NDArray[np.uint8]] = {}
+        self.made: dict[tuple[bytes, int, int, int], NDArray[np.uint8]] = {}
         with suppress(Exception):
             for view in views:
                 self.made[_key(view)] = self.on(view)
@@ -124,8 +137,18 @@ class Canvases:
         return view.warp(self.image)
 
 
-def _key(view: View) -> tuple[bytes, int, int]:
-    return (view.matrix + 0.0).tobytes(), view.width, view.height  # + 0.0: mirroring twice makes -0.0 of 0.0
+def _key(view: View) -> tuple[bytes, int, int, int]:
+    return (view.matrix + 0.0).tobytes(), view.width, view.height, view.whole_shrink  # + 0.0: mirroring twice makes -0.0 of 0.0
+
+
+def average(image: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    """`image` (H, W, 3) at 1 / `number` of its sides, (H // number, W // number, 3): each pixel the mean of all that it covers.
+
+    >>> average(np.array([[[0] * 3, [100] * 3, [200] * 3, [250] * 3]] * 2, np.uint8), 2)[..., 0].tolist()
+    [[50, 225]]
+    """
+    size = max(1, image.shape[1] // number), max(1, image.shape[0] // number)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _map_boxes(matrix: NDArray[np.float64], boxes: Floats) -> NDArray[np.float32]:
@@ -187,7 +210,7 @@ def flip(view: View) -> View:
     """The same view of the photo with its canvas mirrored left to right."""
     matrix = view.matrix * [[-1.0], [1.0]]  # (2, 3)
     matrix[0, 2] += view.width
-    return View(matrix, view.width, view.height)
+    return replace(view, matrix=matrix)
 
 
 def tile(region: tuple[int, int, int, int], size: int, shape: Shape = "square", stride: int = 32) -> View:
@@ -215,7 +238,7 @@ def spans(length: int, count: int, overlap: float) -> list[tuple[int, int]]:
     return [(floor(start + SNAP), min(length, ceil(start + span - SNAP))) for start in starts]
 
 
-def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
+def make_views(spec: dict[str, Any], width: int, height: int, shrinking: str = "linear") -> list[View]:
     """The views of a width x height photo that one entry of ensemble.json asks for; several when it asks for tiles.
 
     Args:
@@ -223,6 +246,7 @@ def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
             "overlap" (of neighbouring tiles, as a share of a tile's side) and "weight" (of this view's detections in merging).
         width: of the photo, pixels.
         height: of the photo, pixels.
+        shrinking: one of SHRINKINGS, that of the detector's sidecar.
 
     Raises:
         ValueError: an unknown field, no size, or a value out of its range.
@@ -231,12 +255,15 @@ def make_views(spec: dict[str, Any], width: int, height: int) -> list[View]:
     unknown = sorted(set(spec) - set(known))
     if unknown or "size" not in spec:
         raise ValueError(f"view: got fields {sorted(spec)}, must have size and nothing but {', '.join(known)}")
+    if shrinking not in SHRINKINGS:
+        raise ValueError(f"shrinking of a sidecar: got {shrinking!r}, must be one of {', '.join(SHRINKINGS)}")
     full = {**DEFAULTS, **spec}
     rows, columns = full["tiles"]
     regions = [
         (x0, y0, x1, y1) for y0, y1 in spans(height, rows, full["overlap"]) for x0, x1 in spans(width, columns, full["overlap"])
     ]
-    views = [tile(region, full["size"], full["shape"], full["stride"]) for region in regions]
+    plain = (tile(region, full["size"], full["shape"], full["stride"]) for region in regions)
+    views = [replace(view, averaged=shrinking == "average") for view in plain]
     return [flip(view) for view in views] if full["flip"] else views
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from fusion.views import SHRINKINGS
 from runs.flags import Flag, check
 from stage1_detector.torch_engine.schedules import SCHEDULES
 
@@ -30,9 +31,9 @@ TORCH_OPTIMIZERS = ("AdamW", "Adam", "SGD")
 class Config:
     """The settings of every family; each field is a flag of `stage1_detector.train`, its range beside it.
 
-    `size` is also the canvas at judgment. `epochs` become more where the photos are so few that fewer than `min_steps`
-    optimiser steps of `batch` photos would come out. With `patience` > 0 the best of all epochs by valid det mAP50 is
-    kept; with 0 the last one is.
+    `size` is also the canvas at judgment, and photos are shrunk to it then by the same `shrinking`. `epochs` become more where
+    the photos are so few that fewer than `min_steps` optimiser steps of `batch` photos would come out. With `patience` > 0 the
+    best of all epochs by valid det mAP50 is kept; with 0 the last one is.
     """
 
     family: Annotated[str, Flag("family of detectors", choices=FAMILY_NAMES, common=True)]
@@ -52,6 +53,9 @@ class Config:
     saturation: Annotated[float, Flag("augmentation: largest gain in saturation", 0.0, 1.0)] = 0.6
     value: Annotated[float, Flag("augmentation: largest gain in brightness", 0.0, 1.0)] = 0.4
     patience: Annotated[int, Flag("epochs without gain before it stops; 0: the last epoch counts", 0, 10**6, common=True)] = 0
+    shrinking: Annotated[
+        str, Flag("photos of more than twice the canvas: averaged before they are interpolated, or not", choices=SHRINKINGS)
+    ] = "average"
     synthetic_ratio: Annotated[float, Flag("synthetic photos an epoch for each real one, others each time", 0.0, 1000.0)] = 0.0
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1, common=True)] = 0
     device: Annotated[str, Flag("as torch names it; empty: the GPU if there is one", common=True)] = ""
@@ -235,8 +239,8 @@ def kind_of(family: str) -> type[Config]:
 
 def from_settings(settings: Mapping[str, Any]) -> Config:
     """The settings that a run.json tells of, whatever else it tells."""
-    kind = kind_of(settings["family"])
-    return kind(**{field.name: settings[field.name] for field in fields(kind) if field.name in settings})
+    kind, known = kind_of(settings["family"]), {"shrinking": "linear"} | settings  # so it was before there was a choice
+    return kind(**{field.name: known[field.name] for field in fields(kind) if field.name in known})
 
 
 SETTINGS = {field.name for kind in (DetectorConfig, TorchvisionConfig, TransformerConfig) for field in fields(kind)}

@@ -171,6 +171,8 @@ def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dic
         "synthetic": synthetic and [record.fingerprint(synthetic / COCO_FILE), fingerprint.of_folder(synthetic / "images")],
     }
     made_from |= {"refit": True} if request.refit else {}
+    if config.shrinking == "linear":
+        del settings["shrinking"]  # as in runs made before there was a choice
     categories = None if request.classes == "one" else parts.dataset.categories
     return settings | made_from | fingerprint.of_training(parts.photos("train"), parts.photos("valid"), categories)
 

@@ -145,7 +145,8 @@ def detector_inputs(photos: tuple[Photo, ...], sidecar: dict[str, object], n: in
         image = read_image(photo.path, photo.width, photo.height)
         for shape in shapes:
             spec = {"size": sidecar["size"], "shape": shape, "stride": sidecar["stride"]}
-            canvas = make_views(spec, photo.width, photo.height)[0].warp(image)
+            (view,) = make_views(spec, photo.width, photo.height, str(sidecar.get("shrinking", Sidecar.shrinking)))
+            canvas = view.warp(image)
             yield canvas[None]
     if photos[:n]:
         yield np.stack([canvas, *[np.roll(canvas, 8 * k, 1) for k in range(1, 8)]])

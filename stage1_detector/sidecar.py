@@ -19,6 +19,7 @@ def sidecar(config: Config, categories: list[int] | None, photos: dict[str, tupl
         "size": config.size,
         "shape": input_format.shape,
         "stride": STRIDE,
+        "shrinking": config.shrinking,
         "mean": list(input_format.mean),
         "std": list(input_format.std),
         "max_det": max_det([*photos["train"], *photos["valid"]]),

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from fusion.ensemble import parse
+from fusion.models import Sidecar
 from fusion.reading import read_photo
-from fusion.views import Image, crop_batches, letterbox
+from fusion.views import Image, crop_batches, make_views
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
@@ -141,7 +142,8 @@ def model_input(image: Image, side: dict[str, Any]) -> Image:
     """Input for a model from a photo: its canvas, uint8 (1, H, W, 3), or a grid of crops (B, H, W, 3)."""
     height, width = image.shape[:2]
     if side["task"] == "detector":
-        return letterbox(width, height, side["size"]).warp(image)[None]
+        (view,) = make_views({"size": side["size"]}, width, height, side.get("shrinking", Sidecar.shrinking))
+        return view.warp(image)[None]
     corners = np.stack(np.meshgrid(np.arange(CROPS), np.arange(CROPS)), 2).reshape(-1, 2) / CROPS  # (B, 2)
     boxes = np.concatenate([corners, corners + 1 / CROPS], 1) * [width, height, width, height]
     crops, _ = next(crop_batches(image, boxes, side["size"], side.get("margin", 0.0), len(boxes)))

@@ -16,7 +16,7 @@ from fusion.ensemble import ClassifierMember, CropView, Ensemble, Member, parse_
 from fusion.gate import POLICIES, decide
 from fusion.merge import METHODS, merge
 from fusion.models import Sidecar
-from fusion.views import FITS, SHAPES, View, make_views
+from fusion.views import FITS, SHAPES, SHRINKINGS, View, make_views
 from submission.judge_machine import JUDGE_LIMITS
 
 PHOTOS = ((640, 480), (480, 640))  # width and height of the photos that views are tried on
@@ -117,6 +117,8 @@ def sidecar_problems(side: Sidecar, task: str) -> Iterator[str]:
         yield f"family: got {side.family!r}, allowed: {', '.join(FAMILIES)}"
     if side.shape not in SHAPES or side.fit not in FITS:
         yield f"shape and fit: got {side.shape!r} and {side.fit!r}, allowed: {', '.join(SHAPES)} and {', '.join(FITS)}"
+    if side.shrinking not in SHRINKINGS:
+        yield f"shrinking: got {side.shrinking!r}, allowed: {', '.join(SHRINKINGS)}"
     yield from _out_of_range("size", side.size, 1, MAX_SIDE)
     if len(side.mean) != 3 or len(side.std) != 3 or min(side.std) <= 0:
         yield f"mean and std: got {side.mean} and {side.std}, need three numbers each, std > 0"

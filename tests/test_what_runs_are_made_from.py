@@ -153,6 +153,15 @@ def test_studio_photos_and_synthetic_photos_count_by_their_bytes(place: Place) -
     assert after[0] != before[0] and after[1] != before[1]
 
 
+def test_runs_made_before_shrinking_was_a_choice_are_those_of_linear(place: Place) -> None:
+    parts, request = folds.load(place.runs / folds.NAME, read(place.data)), DetectorRun(data=place.data, runs=place.runs)
+    before, now = (
+        detector_run.settings_of(request, replace(recipes.recipe("small"), shrinking=shrinking), parts)
+        for shrinking in ("linear", "average")
+    )
+    assert "shrinking" not in before and now == before | {"shrinking": "average"}
+
+
 def test_out_of_fold_detectors_depend_on_photos_and_boxes(trained: Place) -> None:
     def made_from() -> dict:
         return out_of_fold.fold_settings(trained.runs, Plan(2), folds.load(trained.runs / folds.NAME, read(trained.data)))

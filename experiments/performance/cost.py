@@ -42,7 +42,7 @@ class Counted(NamedTuple):
 
 def canvas_of(model: Model, image: np.ndarray) -> np.ndarray:
     """The canvas that run.py would show `model` of a uint8 RGB photo (H, W, 3): uint8 (1, H', W', 3)."""
-    (view,) = make_views(validation.member(model).views[0], image.shape[1], image.shape[0])
+    (view,) = make_views(validation.member(model).views[0], image.shape[1], image.shape[0], model.sidecar.shrinking)
     return view.warp(image)[None]
 
 

@@ -16,6 +16,7 @@ from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.models import Model
 from fusion.pipeline import merge, run_detector
+from fusion.views import average, make_views
 from photos.data import read, read_image
 from runs.command import Parser, run, say
 from runs.record import weights_of
@@ -69,9 +70,17 @@ def compare(folder: Path, images: list[np.ndarray]) -> list[tuple[Detections, np
     }
     pairs = []
     for image in images:
-        theirs = net.predict(image[..., ::-1], rect=model.sidecar.shape == "rectangle", **options)[0].boxes
-        pairs.append((merge([run_detector(model, member, image)], ensemble), theirs.xyxy.numpy(), theirs.conf.numpy()))
+        shown = before_interpolation(model, member, image)
+        theirs = net.predict(shown[..., ::-1], rect=model.sidecar.shape == "rectangle", **options)[0].boxes
+        boxes = theirs.xyxy.numpy() * np.tile(np.divide(image.shape[1::-1], shown.shape[1::-1]), 2)  # (N, 4)
+        pairs.append((merge([run_detector(model, member, image)], ensemble), boxes, theirs.conf.numpy()))
     return pairs
+
+
+def before_interpolation(model: Model, member: Member, image: np.ndarray) -> np.ndarray:
+    """The photo as it is interpolated: averaged where the detector sees it so, since `predict` does not."""
+    (view,) = make_views(member.views[0], image.shape[1], image.shape[0], model.sidecar.shrinking)
+    return average(image, view.whole_shrink)
 
 
 def difference(ours: Detections, boxes: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -29,7 +29,7 @@ from photos.scenes import groups
 from runs.command import Parser, run, say
 from stage1_detector.torch_engine.canvases import Canvases
 from stage1_detector.torch_engine.loop import LoopConfig
-from stage1_detector.ultralytics_engine import yolo
+from stage1_detector.ultralytics_engine import photo_layout
 from stage2_classifier.crops import shelf_regions
 
 MAX_PX = 2.0  # chosen: a box that is found further off is somewhere else; JPEG and resizing move edges by a pixel
@@ -112,7 +112,7 @@ def readings(dataset: Dataset, folder: Path) -> Iterator[Reading]:
 
 def _by_ultralytics(dataset: Dataset, folder: Path) -> Reading:
     """The file and the label that ultralytics is given; it turns photos by EXIF, as OpenCV does."""
-    (path,) = yolo.link_photos(dataset.photos, folder, agnostic=True).iterdir()
+    (path,) = photo_layout.link_photos(dataset.photos, folder, agnostic=True).iterdir()
     image = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     _, cx, cy, w, h = map(float, (folder / "labels" / f"{path.stem}.txt").read_text().split())
     box = np.array([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]) * np.tile(image.shape[1::-1], 2)

@@ -1,6 +1,7 @@
 """Photos as canvases for training: the View of judgment, then augmentation, in batches that worker processes prepare."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -85,7 +86,8 @@ class Canvases:
     def view(self, index: int, size: int) -> View:
         """How photo `index` fills a canvas of long side `size`."""
         photo = self.photos[index]
-        return letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
+        view = letterbox(photo.width, photo.height, size, self.input_format.shape, STRIDE)
+        return replace(view, averaged=self.config.shrinking == "average")
 
     def __len__(self) -> int:
         """Photos of an epoch."""
@@ -138,7 +140,7 @@ def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
     if shrink == 1 or len(photo.ignored):
         return view.warp(learnt_image(photo))
     image = read_image(photo.path, photo.width, photo.height, shrink)
-    return View(view.matrix * (shrink, shrink, 1), view.width, view.height).warp(image)
+    return replace(view, matrix=view.matrix * (shrink, shrink, 1)).warp(image)
 
 
 class EpochBatches(Dataset[PixelBatch]):

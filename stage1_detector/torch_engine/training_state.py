@@ -112,7 +112,7 @@ class TrainingState:
     def restore(self, last: Path) -> None:
         """Go on from the checkpoint LAST. Raises ValueError where it is damaged or was begun with other settings."""
         content = checkpoint.read(last, "--resume")
-        checkpoint.refuse_other_settings(last, content["config"], asdict(self.config))
+        checkpoint.refuse_other_settings(last, {"shrinking": "linear"} | content["config"], asdict(self.config))
         if "normalisation" in self.learner.description:
             refuse_other("--resume", last, content, self.learner.description["normalisation"])
         for name, part in self._parts().items():

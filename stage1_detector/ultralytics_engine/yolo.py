@@ -5,22 +5,16 @@ would make it look for a font), and a model is built from the YAML that the pack
 """
 
 import pickle
-import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from ultralytics.data import base as data_base
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, load_checkpoint, yaml_model_load
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
-from photos.data import Photo
-from photos.learnt import learnt_image
-from photos.photo_file import SUFFIXES, photo_kind, read_header
 from runs import checkpoint
-from runs.link import link_or_copy
 from runs.pickled_file import needs_code
 from runs.training_errors import is_out_of_memory, refuse_lost_worker
 from stage1_detector.config import DetectorConfig
@@ -34,6 +28,7 @@ from stage1_detector.ultralytics_engine.detection_trainer import (
     trainer_class,
     unwrapped,
 )
+from stage1_detector.ultralytics_engine.photo_layout import link_photos, shrink_of
 from stage1_detector.ultralytics_engine.shared_memory import workers_that_fit
 
 
@@ -49,7 +44,6 @@ HEADS = {"yolo": ("Detect", "v10Detect"), "rtdetr": ("RTDETRDecoder",)}  # the l
 NETWORKS = {"yolo": DetectionModel, "rtdetr": RTDETRDetectionModel}
 TABLE = "results.csv"  # taken: ultralytics' table of an epoch's losses and scores
 WORKERS = 4  # chosen: processes that load photos
-LINKED = ("JPEG", "PNG", "BMP")  # kinds that ultralytics decodes as `read_image` does
 RESUME_SETTINGS = ("imgsz", "epochs", "optimizer", "lr0", "lrf", "freeze", "patience")  # a stopped run goes on with the same
 FIXED_ARGUMENTS = {  # the same for every recipe
     "task": "detect", "mode": "train", "data": "", "exist_ok": True, "cos_lr": True, "warmup_bias_lr": 0.0, "erasing": 0.0,
@@ -120,12 +114,12 @@ def trainer_options(job: Job[DetectorConfig]) -> TrainerOptions:
 
 def lay_photos_out(job: Job[DetectorConfig], folder: Path) -> None:
     """Link the photos of `job` in FOLDER/train and FOLDER/valid; remove ultralytics' table of an older training."""
-    agnostic = job.is_class_agnostic
+    agnostic, shrunk = job.is_class_agnostic, shrink_of(job.config)
     linked = job.photos | {"valid": job.photos["valid"] or job.photos["train"][:1]}  # ultralytics loads some, scored or not
     for part in ("train", "valid"):
-        link_photos(linked[part], folder / part, agnostic)
+        link_photos(linked[part], folder / part, agnostic, shrink=shrunk)
     if job.config.synthetic_ratio:
-        link_photos(job.synthetic, folder / "train", agnostic, prefix=SYNTHETIC)
+        link_photos(job.synthetic, folder / "train", agnostic, SYNTHETIC, shrunk)
     if not job.resume:
         (job.out / TABLE).unlink(missing_ok=True)  # which each process would remove, and only one finds
 
@@ -250,48 +244,3 @@ def for_export(model: torch.nn.Module, config: DetectorConfig) -> torch.nn.Modul
     if hasattr(head, "_end2end"):
         head.end2end = False
     return model
-
-
-def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix: str = "") -> Path:
-    """Lay `photos` out as ultralytics reads them, FOLDER/images + FOLDER/labels, and return FOLDER/images.
-
-    Without a `prefix` what is there is removed: photos of other folds, or ultralytics' cache of other labels.
-    """
-    if not prefix:
-        shutil.rmtree(folder, ignore_errors=True)
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for photo in photos:
-        _link(photo, folder / "images" / f"{prefix}{photo.id:08d}")
-        (folder / "labels" / f"{prefix}{photo.id:08d}.txt").write_text(label_lines(photo, agnostic))
-    return folder / "images"
-
-
-def _link(photo: Photo, link: Path) -> None:
-    """A link named LINK and the suffix of the photo's kind, which ultralytics goes by; or a copy with the pixels to learn from.
-
-    A copy is made of a photo that ultralytics would turn or mirror by EXIF (a JPEG of quality 98), of one with regions to
-    ignore, and of kinds that ultralytics reads in other ways than we do (PNG, without loss).
-    """
-    kind, is_turned = photo_kind(photo.path), read_header(photo.path).orientation != 1
-    if kind in LINKED and not is_turned and not len(photo.ignored):
-        link_or_copy(photo.path, link.with_suffix(SUFFIXES[kind]))
-        return
-    image = cv2.cvtColor(learnt_image(photo), cv2.COLOR_RGB2BGR)
-    suffix = ".jpg" if kind == "JPEG" and not len(photo.ignored) else ".png"
-    _, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 98] if suffix == ".jpg" else [])
-    link.with_suffix(suffix).write_bytes(encoded.tobytes())  # cv2.imwrite says nothing where the disk is full
-
-
-def label_lines(photo: Photo, agnostic: bool) -> str:
-    """The annotations of `photo` in YOLO's text format: a line for each box, class, centre and size as fractions of it."""
-    lines = []
-    for (x0, y0, x1, y1), label in zip(photo.boxes.astype(float), photo.labels, strict=True):
-        cx, cy, w, h = (
-            (x0 + x1) / 2 / photo.width,
-            (y0 + y1) / 2 / photo.height,
-            (x1 - x0) / photo.width,
-            (y1 - y0) / photo.height,
-        )
-        lines.append(f"{0 if agnostic else label} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n")
-    return "".join(lines)

@@ -304,6 +304,27 @@ def test_a_classifier_sees_each_view_of_a_crop(runs: Path, monkeypatch: pytest.M
         load(runs).classify(PHOTO, box)
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_each_detector_sees_canvases_shrunk_as_its_sidecar_says(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, prepared: bool
+) -> None:
+    """`one` was trained on averaged canvases, `all` before there was a choice; both have the same view."""
+    side = json.loads((runs / "one" / "model.json").read_text())
+    (runs / "one" / "model.json").write_text(json.dumps(side | {"shrinking": "average"}))
+    photo = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    pipeline, seen, plain = load(runs), {}, Model.__call__
+
+    def watching(self: Model, canvases: np.ndarray, output: str = "") -> np.ndarray:
+        seen[self.path.parent.name] = canvases[0]
+        return plain(self, canvases, output)
+
+    monkeypatch.setattr(Model, "__call__", watching)
+    pipeline.detect(pipeline.prepare(photo) if prepared else photo)
+    means = photo.reshape(64, 4, 64, 4, 3).mean((1, 3))
+    assert np.abs(seen["one"] - means).max() <= 1
+    assert np.abs(seen["all"] - means).mean() > 10
+
+
 def test_a_sliver_that_would_be_written_as_nothing_is_no_box(tmp_path: Path) -> None:
     found = np.array([[32.0, 63.9998], [32.0, 32.0], [16.0, 0.001], [32.0, 20.0], [0.9, 0.8]])
     save_model(tmp_path / "thin", found, task="detector")

@@ -1,12 +1,13 @@
 """Views: the letterbox is ultralytics', a mark in a photo lands where its box says, and every view can be undone."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 
-from fusion.views import PADDING, Canvases, View, flip, letterbox, make_views, spans, tile
+from fusion.views import PADDING, Canvases, View, average, flip, letterbox, make_views, spans, tile
 
 SIZES = [
     pytest.param((640, 640), id="as large as the canvas"),
@@ -56,11 +57,81 @@ def test_letterbox_is_ultralytics_bit_for_bit(size, canvas, shape):
     np.testing.assert_array_equal(flip(view).warp(image), want[:, ::-1])
 
 
-def test_letterbox_enlarges_with_ultralytics_when_asked_for_another_interpolation():
+def block_means(image: np.ndarray, number: int) -> np.ndarray:
+    """Slow oracle: the mean of each number x number pixels."""
+    height, width = image.shape[0] // number, image.shape[1] // number
+    return image.reshape(height, number, width, number, 3).mean((1, 3))
+
+
+def averaging(view: View) -> View:
+    return replace(view, averaged=True)
+
+
+@pytest.mark.parametrize(("size", "number"), [((400, 200), 4), ((300, 210), 3)], ids=["by a half twice", "by a third"])
+def test_an_averaged_canvas_is_the_mean_of_what_a_pixel_covers(size, number):
+    image, view = photo(*size), averaging(letterbox(*size, 100, "rectangle", 1))
+    assert view.whole_shrink == number
+    assert np.abs(view.warp(image) - block_means(image, number)).max() <= 1
+    assert np.abs(replace(view, averaged=False).warp(image) - block_means(image, number)).mean() > 10
+
+
+def test_what_is_left_of_a_fraction_is_interpolated():
     from ultralytics.data.augment import LetterBox
 
-    want = LetterBox(64, interpolation=cv2.INTER_AREA)(image=photo(300, 200))
-    np.testing.assert_array_equal(letterbox(300, 200, 64).warp(photo(300, 200), cv2.INTER_AREA), want)
+    image, view = photo(500, 300), averaging(letterbox(500, 300, 200))
+    assert view.whole_shrink == 2
+    assert np.abs(average(image, 2) - block_means(image, 2)).max() <= 1
+    np.testing.assert_array_equal(view.warp(image), LetterBox(200)(image=average(image, 2)))
+    np.testing.assert_array_equal(flip(view).warp(image), view.warp(image)[:, ::-1])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_photos_of_less_than_twice_the_canvas_are_not_averaged(size):
+    view = letterbox(*size, 720)
+    np.testing.assert_array_equal(averaging(view).warp(photo(*size)), view.warp(photo(*size)))
+
+
+@pytest.mark.parametrize("size", [(1001, 703), (1000, 700)], ids=["no multiples", "multiples"])
+@pytest.mark.parametrize("shape", ["square", "stretch"])
+@pytest.mark.parametrize("mirrored", [False, True], ids=["plain", "mirrored"])
+def test_a_block_on_an_averaged_canvas_lands_where_its_box_says(size, shape, mirrored):
+    image = np.full((size[1], size[0], 3), PADDING, np.uint8)
+    image[600:690, 900:990] = 255
+    view = averaging(letterbox(*size, 160, shape))
+    view = flip(view) if mirrored else view
+    weight = view.warp(image)[:, :, 0].astype(float) - PADDING
+    rows, columns = np.indices(weight.shape) + 0.5
+    centre = [(weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()]
+    box = view.to_canvas(np.array([[900, 600, 990, 690]], np.float32))[0]
+    np.testing.assert_allclose(centre, [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], atol=0.05)
+
+
+def test_tiles_between_pixels_are_averaged_too():
+    smooth = cv2.GaussianBlur(photo(1000, 800), (0, 0), 6)
+    plain = tile((101, 53, 804, 700), 160)
+    inner = np.s_[20:-20, 4:-4]
+    assert np.abs(averaging(plain).warp(smooth)[inner].astype(int) - plain.warp(smooth)[inner]).max() <= 4
+    noisy = photo(1000, 800)
+    assert averaging(plain).warp(noisy)[inner].std() < 0.5 * plain.warp(noisy)[inner].std()
+
+
+def test_averaged_and_other_canvases_of_one_photo_are_told_apart():
+    image, view = photo(300, 200), letterbox(300, 200, 100)
+    canvases = Canvases(image, [view, averaging(view)])
+    assert (
+        len(canvases.made) == 2
+        and len(Canvases(image, [letterbox(300, 200, 200), averaging(letterbox(300, 200, 200))]).made) == 1
+    )
+    np.testing.assert_array_equal(canvases.on(averaging(view)), averaging(view).warp(image))
+    assert not np.array_equal(canvases.on(view), canvases.on(averaging(view)))
+
+
+@pytest.mark.parametrize("shrinking", ["linear", "average"])
+def test_views_of_a_spec_shrink_as_the_sidecar_says(shrinking):
+    views = make_views({"size": 64, "tiles": [1, 2], "flip": True}, 300, 200, shrinking)
+    assert [view.averaged for view in views] == [shrinking == "average"] * 2
+    with pytest.raises(ValueError, match="shrinking of a sidecar: got 'cubic', must be one of linear, average"):
+        make_views({"size": 64}, 300, 200, "cubic")
 
 
 def test_boxes_come_back(boxes):

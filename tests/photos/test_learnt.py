@@ -14,7 +14,7 @@ from photos.learnt import learnt_image
 from photos.photo_file import read_image
 from stage1_detector.config import LoopConfig
 from stage1_detector.torch_engine.canvases import Canvases
-from stage1_detector.ultralytics_engine.yolo import link_photos
+from stage1_detector.ultralytics_engine.photo_layout import link_photos
 from stage2_classifier.crops import away
 
 

@@ -81,6 +81,10 @@ SPOILT: dict[str, tuple[Callable[[Files], object], str]] = {
     "idle weights": (lambda files: _json(files, "ensemble.json", classifiers=[]), "shelf.onnx:0: not named in"),
     "narrow class map": (lambda files: _json(files, "all.json", categories=[7, 3]), "all.onnx:0: puts out 3 classes"),
     "class map that is not the first": (lambda files: _json(files, "all.json", categories=[3, 40]), "all.json:0: 2 categories"),
+    "unknown shrinking": (
+        lambda files: _json(files, "one.json", shrinking="cubic"),
+        "one.json:0: shrinking: got 'cubic', allowed: linear, average",
+    ),
     "no background": (lambda files: _json(files, "all.json", background=True), "all.onnx:0: puts out 3 classes"),
     "order of the class map": (lambda files: _json(files, "shelf.json", categories=[3, 7, 40]), "shelf.json:0: 3 categories"),
     "no class map": (lambda files: _json(files, "all.json", categories=None), "all.onnx:0: puts out 3 classes"),

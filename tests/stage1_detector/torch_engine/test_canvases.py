@@ -16,9 +16,10 @@ from small_photos import photo
 from torchvision_nets import SMALL, noise
 
 from fusion.models import normalise
-from fusion.views import letterbox
-from photos.data import Photo
+from fusion.views import letterbox, make_views
+from photos.data import Photo, read_image
 from runs.normalisation import IMAGENET
+from stage1_detector.sidecar import sidecar
 from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, load_batches
 
 PLAIN = replace(SMALL, size=64)
@@ -36,6 +37,18 @@ def test_a_plain_sample_is_what_run_py_sees(photos: tuple[Photo, ...]) -> None:
     assert canvas.shape == (view.height, view.width, 3) == (64, 64, 3)
     np.testing.assert_array_equal(boxes, view.to_canvas(photos[2].boxes))
     assert labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("shrinking", ["average", "linear"])
+def test_a_photo_of_several_times_the_canvas_is_shrunk_as_at_judgment(photos: tuple[Photo, ...], shrinking: str) -> None:
+    config = replace(PLAIN, size=32, shrinking=shrinking)
+    one = replace(photos[2], width=150, height=100)
+    noise(one)
+    canvas, _, _ = Canvases((one,), (), config, False).sample(0, 32, True, 0)
+    side = sidecar(config, None, {"train": (), "valid": ()})
+    (view,) = make_views({"size": 32, "shape": side["shape"]}, 150, 100, side["shrinking"])
+    np.testing.assert_array_equal(canvas, view.warp(read_image(one.path, 150, 100)))
+    assert view.averaged == (shrinking == "average")
 
 
 def test_one_name_is_all_that_an_agnostic_detector_learns(photos: tuple[Photo, ...]) -> None:

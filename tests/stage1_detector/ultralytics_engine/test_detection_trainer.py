@@ -16,7 +16,7 @@ from runs.pickled_file import is_ours
 from stage1_detector import starter
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import epochs
-from stage1_detector.ultralytics_engine import detection_trainer, yolo
+from stage1_detector.ultralytics_engine import detection_trainer, photo_layout, yolo
 from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
 from stage1_detector.ultralytics_engine.detection_trainer import MixedSampler, TrainerOptions
 
@@ -60,8 +60,11 @@ def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_p
         path.rename(path.with_suffix(".keep.jpg"))
     made = tuple(replace(photo(tmp_path, i, [[0, 0, 9, 9]])) for i in range(90))
     real = tuple(replace(one, path=one.path.with_suffix(".keep.jpg")) for one in real)
-    folders = {"train": yolo.link_photos(real, tmp_path / "t", True), "valid": yolo.link_photos(real[:2], tmp_path / "v", True)}
-    yolo.link_photos(made, tmp_path / "t", True, prefix=yolo.SYNTHETIC)
+    folders = {
+        "train": photo_layout.link_photos(real, tmp_path / "t", True),
+        "valid": photo_layout.link_photos(real[:2], tmp_path / "v", True),
+    }
+    photo_layout.link_photos(made, tmp_path / "t", True, prefix=yolo.SYNTHETIC)
     config = DetectorConfig(size=64, mosaic=mosaic)
     words = yolo.ultralytics_arguments(job_of(config, {"train": real, "valid": real[:2]}, tmp_path / "one", synthetic=made))
     assert words["rect"] is (mosaic == 0)
@@ -206,8 +209,8 @@ def test_other_failures_are_not_hidden(tmp_path: Path, monkeypatch: pytest.Monke
 def test_synthetic_photos_come_after_real_ones_and_count_in_the_steps(tmp_path: Path) -> None:
     config = DetectorConfig(epochs=1, min_steps=10, batch=2, synthetic_ratio=1.0)
     assert epochs(config, 4) == 3  # 4 real and 4 synthetic photos are 4 steps
-    folder = yolo.link_photos((photo(tmp_path, 9, []),), tmp_path / "t", agnostic=True)
-    yolo.link_photos((photo(tmp_path, 1, []),), tmp_path / "t", agnostic=True, prefix=yolo.SYNTHETIC)
+    folder = photo_layout.link_photos((photo(tmp_path, 9, []),), tmp_path / "t", agnostic=True)
+    photo_layout.link_photos((photo(tmp_path, 1, []),), tmp_path / "t", agnostic=True, prefix=yolo.SYNTHETIC)
     assert sorted(path.name for path in folder.iterdir()) == ["00000009.jpg", "synthetic_00000001.jpg"]
 
 
