@@ -31,7 +31,7 @@ from runs.model_files import files_of
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.evidence import Evidence, as_judged
 from stage2_classifier.gate.merging_choice import WAYS, kept_views, merged_by
 from stage2_classifier.gate.operating_points import BEST_F1
 
@@ -118,7 +118,7 @@ def of_a_fit(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice, way: 
     """All photos, each by the fold's models that did not see it."""
     by_fold = [cross_fit.left_out(folds, k) for k in range(cross_fit.count_of(folds))]
     found = pooled_evidence(runs, by_fold, ensemble, way)
-    gates, decisions, flatters = decided(found.evidence, choice)
+    gates, decisions, flatters = decided(pooled.as_judged(found, by_fold, ensemble), choice)
     words = (
         f"Cross-fitted: {len(found.evidence)} photos in {len(by_fold)} folds; each photo was judged by models and a gate that "
         "had not seen its scene. The models that ship are trained on all of them."
@@ -144,8 +144,9 @@ def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> H
         gates, seen = [ensemble.gate] * len(evidence), trained_on_too(runs, ensemble, evidence)
         unseen = "" if seen else ", which neither the models nor the gate had seen"
         words = f"Held out: {len(evidence)} photos of the part test{unseen}."
-        return HeldOut(runs, folds, ensemble, evidence, gates, predictions(evidence, gates), scenes, Split(words, seen))
-    gates, decisions, flatters = decided(evidence, choice)
+        decisions = predictions(as_judged(evidence, ensemble), gates)
+        return HeldOut(runs, folds, ensemble, evidence, gates, decisions, scenes, Split(words, seen))
+    gates, decisions, flatters = decided(as_judged(evidence, ensemble), choice)
     words = (
         f"Held out: {len(evidence)} photos of the part valid, as no photo of the part test has boxes. Detectors "
         "chose their epoch on these photos, which flatters them a little."
