@@ -184,17 +184,17 @@ def uncut(boxes: Floats, width: float, height: float) -> NDArray[np.bool_]:
     return np.asarray((boxes[:, :2] > edge).all(1) & (boxes[:, 2:] < np.array([width, height]) - edge).all(1))
 
 
-def nearness(boxes: Floats, reach: float) -> NDArray[np.float64]:
-    """How much each box counts as a neighbour of each: float64 (N, N) in [0, 1 + FAR], 0 for itself and for others on its pack.
+def nearness(boxes: Floats, reach: float) -> Floats:
+    """How much each box counts as a neighbour of each: (N, N) in [0, 1 + FAR], 0 for itself and for others on its pack.
 
     A Gaussian of the distance, whose standard deviation is `reach` sides of a usual box; at least FAR.
     """
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]  # (N, 2)
     usual = max(float(np.median(np.sqrt(area(boxes)))) if len(boxes) else 0.0, 1.0)
-    x, y = (np.abs(np.subtract.outer(middles[:, k], middles[:, k])) for k in (0, 1))  # (N, N)
-    near = np.exp(-(x * x + y * y) / (2 * (reach * usual) ** 2)) + FAR
-    near[(2 * x <= sides[:, :1]) & (2 * y <= sides[:, 1:])] = 0.0
-    return np.asarray(near, np.float64)
+    x, y = (middles[:, k, None] - middles[:, k] for k in (0, 1))  # (N, N)
+    near = np.exp((x * x + y * y) * (-0.5 / (reach * usual) ** 2)) + FAR
+    near[(np.abs(x) <= sides[:, :1] / 2) & (np.abs(y) <= sides[:, 1:] / 2)] = 0.0
+    return near
 
 
 def scale_around(near: Floats, offsets: Floats, precisions: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

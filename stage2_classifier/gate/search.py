@@ -196,9 +196,7 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     record.write_json(
         path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0, sizes=Sizes()))
     )
-    say(
-        f"wrote {path}; its gate was fitted on other boxes, without naming floor, sizes or scores to cut at: hylle gate fits anew"
-    )
+    say(f"wrote {path}; the gate is of other boxes, without naming floor, sizes or scores to cut at: hylle gate fits them")
 
 
 def _with_chosen_views(member: Member, chosen: Member | None) -> Member:

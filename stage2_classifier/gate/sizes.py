@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion.boxes import nearness, scale_around, uncut
+from fusion.boxes import NO_SCALE, nearness, scale_around, uncut
 from fusion.models import MEASURES, Sizes, log_sizes
 from photos.data import Photo
 from photos.intervals import Interval, bootstrap, widened
@@ -26,6 +26,7 @@ WEIGHTS = (0.25, 0.5, 1.0)  # chosen: powers of the likelihood that are tried be
 ROUNDS = 6  # chosen: of scale and sizes in turns; later ones change a size by less than a hundredth
 PRIOR_BOXES = 10.0  # chosen: boxes of a name at which its own spread counts as much as that of all names
 START = (0.05, 0.2)  # chosen: variances within a name and between names before the first round; about those of real shelves
+MOST_PAIRS = 50_000_000  # chosen: pairs of boxes of one photo, in all photos that a table is fitted on; they take 200 MB
 LEAST_SPREAD = 0.02  # chosen: of a log size: boxes are not drawn more exactly than that
 
 
@@ -34,12 +35,13 @@ class SizesChoice:
     """The sizes as they are judged by (weight 0: not at all), the weight on offer, and what it gains.
 
     `gain` is nested: neither gate nor weight saw the scenes they decide. None where no classifier names boxes, where sizes are
-    not known, and with fewer than LEAST scenes. `clearest` is how many times farther apart names are than boxes of one name.
+    not known, and with fewer than LEAST scenes. `n_photos` and `clearest` as in `FittedSizes`.
     """
 
     sizes: Sizes = field(default_factory=Sizes)
     offered: float = 0.0
     gain: Interval | None = None
+    n_photos: int = 0
     clearest: float = 0.0
 
     @property
@@ -53,13 +55,14 @@ class SizesChoice:
             return "not used: no classifier that names boxes, no names of known size, or too few scenes to measure it"
         gain = f"{self.gain.value:+.4f} [{self.gain.low:+.4f}, {self.gain.high:+.4f}], {self.gain.n_groups} scenes"
         verdict = f"count by {self.sizes.weight}" if self.sizes.weight else "not used: a gain is not shown"
-        return f"{verdict}; nested gain {gain}; by {self.sizes.measure} names are {self.clearest:.1f} spreads apart"
+        apart = f"by {self.sizes.measure} names are {self.clearest:.1f} spreads apart, on {self.n_photos} photos"
+        return f"{verdict}; nested gain {gain}; {apart}"
 
 
 class LabelledBoxes(NamedTuple):
-    """The boxes of one photo that the photo's edge does not cut: log sizes and labels (N,), and how near they are (N, N)."""
+    """The boxes (N, 4) of one photo that its edge does not cut, their labels (N,), and how near each is to each (N, N)."""
 
-    log_sizes: np.ndarray
+    boxes: np.ndarray
     labels: np.ndarray
     near: np.ndarray
 
@@ -73,44 +76,56 @@ class NameSizes(NamedTuple):
     between: float
 
 
-def fit_sizes(photos: Sequence[Photo], n_names: int) -> tuple[Sizes, float]:
-    """The sizes of `n_names` names on labelled `photos`, by the measure that tells names apart most clearly, and how clearly.
+class FittedSizes(NamedTuple):
+    """A table of sizes, how many photos it comes from, and how clear it is: the spread between names over that within one."""
 
-    How clearly: the spread between names over that within a name. Without a photo of two boxes or more: no sizes, and 0. The
-    weight is 0.
+    sizes: Sizes
+    n_photos: int
+    clearest: float
+
+
+def fit_sizes(photos: Sequence[Photo], n_names: int) -> FittedSizes:
+    """The sizes of `n_names` names on labelled `photos`, by the measure that is the clearest; the weight is 0.
+
+    Of more photos than MOST_PAIRS allows every second, third or so on is looked at. Without a photo of two boxes: no sizes.
     """
+    boxes = [own for photo in evenly(photos) if len((own := labelled_boxes(photo)).labels) > 1]
     fitted = []
-    for measure in MEASURES:
-        boxes = [b for photo in photos if len((b := labelled_boxes(photo, measure)).labels) > 1]
-        if boxes:
-            names = sizes_of_names(boxes, n_names)
-            spreads = np.sqrt(names.variances).round(4).tolist()
-            sizes = Sizes(measure=measure, means=names.means.round(4).tolist(), spreads=spreads)
-            fitted.append((sizes, float(np.sqrt(names.between / names.within))))
-    return max(fitted, key=lambda pair: pair[1], default=(Sizes(), 0.0))
+    for measure in MEASURES if boxes else ():
+        names = sizes_of_names(boxes, measure, n_names)
+        spreads = np.sqrt(names.variances).round(4).tolist()
+        sizes = Sizes(measure=measure, means=names.means.round(4).tolist(), spreads=spreads)
+        fitted.append(FittedSizes(sizes, len(boxes), float(np.sqrt(names.between / names.within))))
+    return max(fitted, key=lambda own: own.clearest, default=FittedSizes(Sizes(), 0, 0.0))
 
 
-def labelled_boxes(photo: Photo, measure: str) -> LabelledBoxes:
+def evenly(photos: Sequence[Photo]) -> Sequence[Photo]:
+    """So many of `photos`, spread evenly, that their pairs of boxes are MOST_PAIRS at most, or one photo."""
+    pairs = sum(len(photo.boxes) ** 2 for photo in photos)
+    return photos[:: max(1, -(-pairs // MOST_PAIRS))]
+
+
+def labelled_boxes(photo: Photo) -> LabelledBoxes:
     """The boxes of a photo that its edge does not cut."""
     whole = uncut(photo.boxes, photo.width, photo.height)
     boxes = photo.boxes[whole]
-    return LabelledBoxes(log_sizes(boxes, measure), photo.labels[whole], nearness(boxes, Sizes.reach))
+    return LabelledBoxes(boxes, photo.labels[whole], nearness(boxes, Sizes.reach))
 
 
-def sizes_of_names(photos: Sequence[LabelledBoxes], n_names: int) -> NameSizes:
+def sizes_of_names(photos: Sequence[LabelledBoxes], measure: str, n_names: int) -> NameSizes:
     """Sizes of names and scales of photos, each fitted to the other in turns; names of few boxes are drawn to the mean."""
     names = NameSizes(np.zeros(n_names), np.full(n_names, sum(START)), *START)
     labels = np.concatenate([photo.labels for photo in photos])
     for _ in range(ROUNDS):
-        names = refitted(names, np.concatenate([beside_neighbours(photo, names) for photo in photos]), labels)
+        names = refitted(names, np.concatenate([beside_neighbours(photo, measure, names) for photo in photos]), labels)
     return names
 
 
-def beside_neighbours(photo: LabelledBoxes, names: NameSizes) -> np.ndarray:
+def beside_neighbours(photo: LabelledBoxes, measure: str, names: NameSizes) -> np.ndarray:
     """The size of each box less the scale around it, (N,); nan where no neighbour tells that."""
-    offsets, precisions = photo.log_sizes - names.means[photo.labels], 1 / names.variances[photo.labels]
-    scale, _ = scale_around(photo.near, offsets, precisions)
-    return np.where((photo.near * precisions).sum(1) > 0, photo.log_sizes - scale, np.nan)
+    sizes, precisions = log_sizes(photo.boxes, measure), 1 / names.variances[photo.labels]
+    scale, variance = scale_around(photo.near, sizes - names.means[photo.labels], precisions)
+    return np.where(variance < NO_SCALE, sizes - scale, np.nan)
 
 
 def refitted(names: NameSizes, relative: np.ndarray, labels: np.ndarray) -> NameSizes:
@@ -131,11 +146,10 @@ def refitted(names: NameSizes, relative: np.ndarray, labels: np.ndarray) -> Name
 
 
 class Tables(NamedTuple):
-    """The sizes to judge each photo by, by its id, of photos it is not among; those that ship, and how clear these are."""
+    """The sizes to judge each photo by, by its id, of photos it is not among; and those that ship."""
 
     by_photo: Mapping[int, Sizes]
-    shipped: Sizes
-    clearest: float
+    shipped: FittedSizes
 
     def under(self, evidence: Sequence[Evidence], weights: Sequence[float]) -> list[Evidence]:
         """`evidence` judged by size, under a weight for each photo."""
@@ -147,9 +161,9 @@ def tables_of(groups: Sequence[tuple[Sequence[Photo], Sequence[Photo]]], shipped
     """The tables from `groups`, pairs of the photos to fit on and those to judge, and the one that ships from `shipped`."""
     by_photo = {}
     for fitted_on, judged in groups:
-        sizes, _ = fit_sizes(fitted_on, n_names)
+        sizes = fit_sizes(fitted_on, n_names).sizes
         by_photo |= {photo.id: sizes for photo in judged}
-    return Tables(by_photo, *fit_sizes(shipped, n_names))
+    return Tables(by_photo, fit_sizes(shipped, n_names))
 
 
 def choose_sizes(
@@ -165,8 +179,9 @@ def choose_sizes(
         rng: draws the bootstrap.
     """
     names = choice.gate.policy != "detector" and any(e.probabilities is not None for e in evidence)
-    if not names or not tables.shipped.means or len(np.unique(scenes)) < LEAST or len(choice.turns) < 2:
-        return SizesChoice(tables.shipped, clearest=tables.clearest)
+    sizes, n_photos, clearest = tables.shipped
+    if not names or not sizes.means or len(np.unique(scenes)) < LEAST or len(choice.turns) < 2:
+        return SizesChoice(sizes, n_photos=n_photos, clearest=clearest)
     gates, turn = gates_of_turns(evidence, choice)
 
     def under(weights: Sequence[float]) -> Match:
@@ -177,7 +192,7 @@ def choose_sizes(
     nested = under([by_turn[int(k)] for k in turn])
     gain = widened(bootstrap(nested, matches[0.0], scenes, rng), nested, matches[0.0], scenes)
     offered = best_weight(matches, np.ones(len(turn), bool))
-    return SizesChoice(replace(tables.shipped, weight=offered if gain.low > 0 else 0.0), offered, gain, tables.clearest)
+    return SizesChoice(replace(sizes, weight=offered if gain.low > 0 else 0.0), offered, gain, n_photos, clearest)
 
 
 def best_weight(matches: Mapping[float, Match], photos: np.ndarray) -> float:

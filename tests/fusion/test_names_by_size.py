@@ -106,7 +106,10 @@ def slowly(given: np.ndarray, merged: Detections, sizes: Sizes) -> np.ndarray:
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_it_is_the_definition(weight: float) -> None:
     rng = np.random.default_rng(0)
-    merged, given = shelf(rng.uniform(80, 130, 7).tolist()), rng.dirichlet(np.ones(3), 7).astype(np.float32) * np.float32(0.9)
+    merged, given = (
+        shelf(rng.uniform(80, 130, 7).tolist()),
+        rng.dirichlet(np.full(3, 3.0), 7).astype(np.float32) * np.float32(0.9),
+    )
     own = replace(SIZES, weight=weight)
     np.testing.assert_allclose(sized(given, merged, own, WIDTH, HEIGHT), slowly(given, merged, own), rtol=1e-4)
 

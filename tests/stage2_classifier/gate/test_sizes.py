@@ -10,6 +10,7 @@ from fusion.boxes import Detections
 from fusion.gate import Gate
 from fusion.models import Sizes
 from photos.data import Photo
+from stage2_classifier.gate import sizes
 from stage2_classifier.gate.choose import Choice, only_policy, turns
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.sizes import SizesChoice, choose_sizes, fit_sizes, tables_of
@@ -68,24 +69,31 @@ def shelves(seed: int, heights: np.ndarray = LOG_HEIGHTS) -> list[Photo]:
     ],
 )  # fmt: skip
 def test_without_neighbours_no_sizes_are_known(photos: list[Photo]) -> None:
-    assert fit_sizes(photos, NAMES) == (Sizes(), 0.0)
+    assert fit_sizes(photos, NAMES) == (Sizes(), 0, 0.0)
 
 
 def test_the_sizes_are_those_that_the_shelves_were_made_with() -> None:
-    sizes, clearest = fit_sizes(shelves(1), NAMES)
-    means = np.array(sizes.means)
+    table, n_photos, clearest = fit_sizes(shelves(1), NAMES)
+    means = np.array(table.means)
     np.testing.assert_allclose(means - means.mean(), LOG_HEIGHTS - LOG_HEIGHTS.mean(), atol=0.02)
-    assert sizes.weight == 0 and all(0.02 < spread < 0.06 for spread in sizes.spreads) and clearest > 2
+    assert table.weight == 0 and all(0.02 < spread < 0.06 for spread in table.spreads) and clearest > 2 and n_photos == PHOTOS
 
 
 def test_a_name_that_no_photo_shows_is_of_any_size() -> None:
-    sizes, _ = fit_sizes(shelves(1), NAMES + 1)
-    assert sizes.spreads[NAMES] > 2 * max(sizes.spreads[:NAMES]) and abs(sizes.means[NAMES]) < 0.1
+    table = fit_sizes(shelves(1), NAMES + 1).sizes
+    assert table.spreads[NAMES] > 2 * max(table.spreads[:NAMES]) and abs(table.means[NAMES]) < 0.1
 
 
 def test_packs_that_lie_in_any_direction_are_measured_by_their_side() -> None:
     rng = np.random.default_rng(0)
-    assert fit_sizes([photo_of(i, rng, lying=0.5) for i in range(PHOTOS)], NAMES)[0].measure == "side"
+    assert fit_sizes([photo_of(i, rng, lying=0.5) for i in range(PHOTOS)], NAMES).sizes.measure == "side"
+
+
+def test_of_many_boxes_every_other_photo_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = shelves(1)
+    monkeypatch.setattr(sizes, "MOST_PAIRS", PHOTOS * PER_PHOTO**2 - 1)
+    assert fit_sizes(photos, NAMES).n_photos == PHOTOS // 2
+    assert [photo.id for photo in sizes.evenly(photos)] == [photo.id for photo in photos[::2]]
 
 
 def test_sizes_count_where_twins_are_told_apart_by_them() -> None:
