@@ -42,7 +42,7 @@ from stage1_detector.synthesis.catalogue import Catalogue
 from stage1_detector.synthesis.shelf import ShelfConfig, arrange, paint
 from stage2_classifier.gate.calibrate import n_categories, predictions, true_names
 from stage2_classifier.gate.choose import OUTER, only_policy, turns
-from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
+from stage2_classifier.gate.ensemble import NAME, gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence, judged_by_size
 from stage2_classifier.gate.sizes import SizesChoice, choose_sizes, fit_sizes, tables_of
 
@@ -120,6 +120,8 @@ def body(argv: list[str] | None) -> None:
 def of_run(data: Path, runs: Path) -> Material:
     """The photos of a run folder with a fitted gate."""
     parts, ensemble = folds.load(runs / folds.NAME, read(data)), load_ensemble(runs)
+    if not ensemble.classifiers:
+        raise ValueError(f"--run: {runs / NAME} has no classifier, need one")
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
     return Material(
         parts.photos("train"), [*valid, *test], scenes_of([*valid, *test], parts), len(valid), len(ensemble.categories)
