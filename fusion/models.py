@@ -283,7 +283,7 @@ def sized(probabilities: Floats, merged: Detections, sizes: Sizes, width: float,
     means, variances = (values[names] for values in sizes.of_names(probabilities.shape[1]))  # (P,)
 
     def per_box(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.bincount(rows, values, len(named))  # (K,)
+        return np.asarray(np.bincount(rows, values, len(named)), np.float64)  # (K,)
 
     mass, log_size = per_box(p), log_sizes(boxes, sizes.measure)
     expected = per_box(p * means) / mass
