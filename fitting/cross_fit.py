@@ -1,9 +1,11 @@
 """All photos dealt into folds, each left out once: R/folds.json, and a run folder R/cross_fit/K for each fold.
 
 R/folds.json has every photo in train but those of a test part that the set came with, which stay out of everything;
-R/cross_fit/K/folds.json has fold K in valid and the other folds in train. No scene is in two folds.
+R/cross_fit/K/folds.json has fold K in valid and the other folds in train. No scene is in two folds. Without a refit fold 0
+alone is left out: R/folds.json has it in valid, and R is its run folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ FOLDER = "cross_fit"
 
 
 def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[Folds]:
-    """Make or reuse RUNS/folds.json and those of the folds, and say what they hold: the whole, then one for each fold.
+    """Make or reuse RUNS/folds.json and those of the folds, and say what they hold: the whole, then one for each fold left out.
 
     DataError where RUNS/folds.json is of `hylle folds` or of other settings, or the photos have too few scenes.
     """
@@ -31,13 +33,32 @@ def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[F
     else:
         runs.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
         whole = all_in_train(dataset, folds.find_scenes(dataset, procedure.groups), settings)
+        whole = whole if procedure.refit else left_out(whole, 0)
         folds.save(path, whole)
-    by_fold = [left_out(whole, k) for k in range(count_of(whole))]
-    for k, fold in enumerate(by_fold):
-        write_if_other(runs / FOLDER / str(k) / folds.NAME, fold)
+    if holds_out(whole) == procedure.refit:
+        raise DataError(f"fit: {path} was made with{'out' * holds_out(whole)} a refit; fit into another folder, by --out")
+    (runs / FOLDER).mkdir(exist_ok=True)  # also without a refit: what is chosen on the folds is kept there
+    by_fold = turns(whole)
+    for folder, fold in zip(folders(runs, by_fold), by_fold, strict=True):
+        write_if_other(folder / folds.NAME, fold)
     for line in in_words(whole, procedure.folds):
         say(line)
     return [whole, *by_fold]
+
+
+def turns(whole: Folds) -> list[Folds]:
+    """The same photos with each fold in valid in turn; only `whole` itself where one fold is left out for good."""
+    return [whole] if holds_out(whole) else [left_out(whole, k) for k in range(count_of(whole))]
+
+
+def folders(runs: Path, by_fold: Sequence[Folds]) -> list[Path]:
+    """The run folder of the models that leave each fold out: RUNS/cross_fit/K, or RUNS where it is a single one."""
+    return [runs / FOLDER / str(k) for k in range(len(by_fold))] if len(by_fold) > 1 else [runs]
+
+
+def holds_out(whole: Folds) -> bool:
+    """Whether one fold is left out for good."""
+    return "valid" in whole.part.values()
 
 
 def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
@@ -90,10 +111,12 @@ def write_if_other(path: Path, fold: Folds) -> None:
 
 def in_words(whole: Folds, wanted: int) -> list[str]:
     """How the photos are used, and what of it the user may not expect."""
-    photos, test, count = whole.photos("train"), whole.photos("test"), count_of(whole)
+    held_out, test, count = whole.photos("valid"), whole.photos("test"), count_of(whole)
+    photos = [*whole.photos("train"), *held_out]
     scenes = len({whole.scene[photo.id] for photo in photos})
     given = sorted({photo.part for photo in photos if photo.part})
-    lines = [f"fit: {len(photos)} photos of {scenes} scenes in {count} folds, each left out once, then all trained on"]
+    used = f"one left out for good, {len(held_out)} photos" if held_out else "each left out once, then all trained on"
+    lines = [f"fit: {len(photos)} photos of {scenes} scenes in {count} folds, {used}"]
     lines += [f"fit: {count} folds and not {wanted}, as no more scenes have boxes"] if count < wanted else []
     lines += [f"fit: the given parts {' and '.join(given)} are dealt anew, together"] if len(given) > 1 else []
     lines += [f"fit: the given test part, {len(test)} photos, stays out of everything"] if test else []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fitting.cross_fit import FOLDER
+from fitting.cross_fit import folders
 from fitting.pooled import Pooled
 from fusion.boxes import Detections, join
 from fusion.ensemble import Ensemble
@@ -79,7 +79,7 @@ def name_oracle(evidence: Sequence[Evidence]) -> float:
 def box_oracle(pooled: Pooled, ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> float:
     """The score if the boxes were the true ones, named by the fold's classifier that did not see the photo."""
     perfect: list[Evidence] = []
-    for k, fold in enumerate(by_fold):
+    for folder, fold in zip(folders(runs, by_fold), by_fold, strict=True):
         own = {photo.id for photo in fold.photos("valid")}
-        perfect += on_true_boxes(runs / FOLDER / str(k), ensemble, [e for e in pooled.evidence if e.photo.id in own])
+        perfect += on_true_boxes(folder, ensemble, [e for e in pooled.evidence if e.photo.id in own])
     return score(perfect, [ON_TRUE_BOXES] * len(perfect))

@@ -99,6 +99,6 @@ def refuse_other(runs: Path, ledger: Ledger, made_from: Mapping[str, Any], wishe
     """Raises ValueError where RUNS was begun with other photos, labels or wishes, naming the first that differs."""
     if ledger.made_from != dict(made_from):
         raise ValueError(f"--out: {runs} holds a fit of another data set, or of other labels; take another --out")
-    difference = record.first_difference(ledger.wishes, asdict(wishes))
+    difference = record.first_difference(asdict(Wishes()) | ledger.wishes, asdict(wishes))  # older files have fewer wishes
     if difference:
         raise ValueError(f"--out: {runs} holds a fit begun with {difference}; give the same, or take another --out")

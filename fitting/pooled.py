@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fitting.cross_fit import FOLDER
+from fitting.cross_fit import folders
 from fitting.procedure import Procedure, Say
 from fitting.trainings import classifier_name
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.gate import Gate
 from fusion.models import Sizes
-from photos.data import Dataset
+from photos.data import Photo
 from photos.exif import convention
 from photos.folds import Folds
 from runs.model_files import files_of
@@ -42,7 +42,8 @@ class Unmerged(NamedTuple):
 
 def unmerged(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Unmerged:
     """What the detectors of each fold's run folder, those of `ensemble`, say of the photos that the fold leaves out."""
-    outputs = [detector_outputs("valid", ensemble, runs / FOLDER / str(k), fold) for k, fold in enumerate(by_fold)]
+    of_folds = zip(folders(runs, by_fold), by_fold, strict=True)
+    outputs = [detector_outputs("valid", ensemble, folder, fold) for folder, fold in of_folds]
     scenes = [fold.scene[photo.id] for own, fold in zip(outputs, by_fold, strict=True) for photo in own.photos]
     return Unmerged(outputs, np.array(scenes, np.int64))
 
@@ -53,9 +54,10 @@ def pool(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Pooled:
 
 
 def size_tables(by_fold: Sequence[Folds], n_names: int) -> Tables:
-    """The sizes of names: for the photos of each fold those of its train photos, for the models that ship those of all."""
+    """The sizes of names: for the photos of each fold those on its train photos; those that ship are of all these."""
     groups = [(fold.photos("train"), fold.photos("valid")) for fold in by_fold]
-    return tables_of(groups, [photo for _, left_out in groups for photo in left_out], n_names)
+    shipped: dict[int, Photo] = {photo.id: photo for fitted_on, _ in groups for photo in fitted_on}
+    return tables_of(groups, list(shipped.values()), n_names)
 
 
 def as_judged(whole: Pooled, by_fold: Sequence[Folds], ensemble: Ensemble) -> list[Evidence]:
@@ -66,13 +68,13 @@ def as_judged(whole: Pooled, by_fold: Sequence[Folds], ensemble: Ensemble) -> li
     return size_tables(by_fold, len(ensemble.categories)).under(named, [ensemble.sizes.weight] * len(named))
 
 
-def wanted_ensemble(runs: Path, procedure: Procedure, dataset: Dataset, own: bool, say: Say) -> Ensemble:
+def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], own: bool, say: Say) -> Ensemble:
     """How models are joined: as RUNS/ensemble.json says, unless it is the procedure's `own`; by default one/, all/ if trained,
     and the classifier. It has no gate yet.
 
     Raises ValueError where RUNS/ensemble.json names a model that the folds do not train, so that nothing could be fitted to it.
     """
-    first = runs / FOLDER / "0"
+    first, dataset = folders(runs, by_fold)[0], by_fold[0].dataset
     default = default_ensemble(first, [classifier_name(procedure)], dataset)
     if own or not (runs / NAME).is_file():
         return default

@@ -26,7 +26,9 @@ class Procedure:
         aware: the class-aware detector's; None: there is none, and the gate does without its evidence.
         crops: what the classifier learns from, "shelf" or "both" (shelf and studio photos).
         pretrained: what both stages start from, as `--pretrained` takes it: a name, a file, or "none".
-        folds: into how many folds the scenes are dealt; each is left out once.
+        folds: into how many folds the scenes are dealt.
+        refit: whether each fold is left out once and the models that ship learn from all; else one fold is left out for good,
+            and the models that learned from the others are those that ship.
         seed: of the deal, and of the gate's turns and bootstrap. The trainings have seeds of their own.
         groups: how scenes are found, as `hylle folds --groups` takes it.
     """
@@ -37,6 +39,7 @@ class Procedure:
     crops: str = "shelf"
     pretrained: str = "starter"
     folds: int = 3
+    refit: bool = True
     seed: int = 0
     groups: str = "auto"
 

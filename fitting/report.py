@@ -45,8 +45,10 @@ def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
     """What the fit is worth, and what it took."""
     score, figures = fitted.score, fitted.figures
     interval = f"[{score.low:.3f}, {score.high:.3f}] over {score.n_groups} {fitted.resampled}"
+    whole = ledger.procedure.get("refit", True)
+    photos = "cross-fitted: each photo" if whole else "held out: each photo of the fold that was left out"
     lines = [
-        f"score {score.value:.3f} {interval}, cross-fitted: each photo "
+        f"score {score.value:.3f} {interval}, {photos} "
         f"by models and a gate that did not see its scene; det {figures.det_map50.value:.3f}, cls {figures.cls_map50.value:.3f}"
     ]
     if fitted.resampled == "photos":

@@ -4,7 +4,7 @@
 
 Nothing is fitted on what its models were trained on: the gate, the classifier's calibration and the figures come from the
 folds' models on the photos left out. The models of R itself are trained on all of them, so nothing there is scored but on a
-test part.
+test part. Without a refit one fold alone is left out, for the gate and the figures, and its models are those of R.
 """
 
 from collections.abc import Sequence
@@ -75,14 +75,15 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     repairs.tell(dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
-    for k in range(len(by_fold)):
-        say(f"fit: fold {k + 1} of {len(by_fold)}, in {runs / cross_fit.FOLDER / str(k)}")
-        trainings.train_fold(data, runs, k, procedure, clock)
+    for k, folder in enumerate(cross_fit.folders(runs, by_fold)):
+        say(f"fit: fold {k + 1} of {len(by_fold)}, in {folder}")
+        trainings.train_fold(data, runs, folder, procedure, clock)
     blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
-    say(f"fit: the models that ship, on all photos, in {runs}")
-    trainings.refit(data, runs, procedure, clock)
-    studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
+    if procedure.refit:
+        say(f"fit: the models that ship, on all photos, in {runs}")
+        trainings.refit(data, runs, procedure, clock)
+        studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
     gated = shipped(runs, gated)
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
@@ -93,10 +94,10 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
 
 
 def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Gated:
-    """The gate and the scores to cut at from all photos, each looked at by the models that did not see it."""
+    """The gate and the scores to cut at from all photos left out, each looked at by the models that did not see it."""
     dataset = by_fold[0].dataset
     own = has_own_ensemble(runs)
-    ensemble, merging = pooled.wanted_ensemble(runs, procedure, dataset, own, say), None
+    ensemble, merging = pooled.wanted_ensemble(runs, procedure, by_fold, own, say), None
     with clock.timed("evidence"):
         if own or not (runs / NAME).is_file():
             ensemble, merging, evidence = merged_as_chosen(ensemble, runs, by_fold, procedure.seed)
@@ -186,7 +187,8 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
         resampled=figures.resampled(evidence),
     )
     n_photos = len(evidence.evidence)
-    say(f"fit: cross-fitted, {n_photos} photos that neither models nor gate saw: {figures_in_words(fitted.figures)}")
+    how = "cross-fitted" if procedure.refit else "held out"
+    say(f"fit: {how}, {n_photos} photos that neither models nor gate saw: {figures_in_words(fitted.figures)}")
     if fitted.test is not None:
         say(f"fit: on the test part, {len(whole.photos('test'))} photos: {figures_in_words(fitted.test)}")
     return fitted

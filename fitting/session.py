@@ -73,7 +73,8 @@ def finish(session: Session, say: Say) -> Fitted:
     keeper.last = order.started
     with keeper.timed("scenes"):
         _, *by_fold = cross_fit.deal(order.dataset, order.runs, procedure, lambda line: None)  # told when it is dealt again
-    keeper.keep_folds(len(by_fold))
+    if procedure.refit:
+        keeper.keep_folds(len(by_fold))
     fitted = run_procedure(order.dataset.root, order.runs, procedure, say, keeper)
     with keeper.timed("zip"):
         sha = build(order.runs, order.runs / ZIP)

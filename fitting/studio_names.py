@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fitting.cross_fit import FOLDER
+from fitting import cross_fit
 from fitting.procedure import Procedure, Say
 from fitting.trainings import Clock, classifier_name
 from fusion.models import calibrated, read_sidecar
@@ -19,14 +19,14 @@ from runs import record
 from stage2_classifier import held_out, studio_prototypes
 from stage2_classifier.prototype_blend import Blend, HeldOutCrops, choose_blend, in_words
 
-RECORD = f"{FOLDER}/prototypes.json"
+RECORD = f"{cross_fit.FOLDER}/prototypes.json"
 
 
 def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Blend | None:
     """Choose, write RUNS/cross_fit/prototypes.json, and let the folds' classifiers do so; None without studio crops."""
     if procedure.crops != "both":
         return None
-    folders = [runs / FOLDER / str(k) / classifier_name(procedure) for k in range(len(by_fold))]
+    folders = [folder / classifier_name(procedure) for folder in cross_fit.folders(runs, by_fold)]
     scene_of = {photo: scene for fold in by_fold for photo, scene in fold.scene.items()}
     with clock.timed("prototypes"):
         crops = [held_out_crops(folder) for folder in folders]

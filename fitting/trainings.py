@@ -48,9 +48,9 @@ def classifier_name(procedure: Procedure) -> str:
     return run_name(None, procedure.crops)
 
 
-def train_fold(data: Path, runs: Path, number: int, procedure: Procedure, clock: Clock) -> None:
-    """The detectors and the classifier of fold `number`, in RUNS/cross_fit/NUMBER."""
-    folder, prefix = runs / FOLDER / str(number), f"{FOLDER}/{number}/"
+def train_fold(data: Path, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
+    """The detectors and the classifier that leave a fold out, in its run FOLDER, which is RUNS or below it."""
+    prefix = "" if folder == runs else f"{folder.relative_to(runs).as_posix()}/"
     with clock.timed(f"{prefix}one"):
         config = clock.detector(f"{prefix}one", procedure.detector)
         train_detector(detector_request(data, folder, "one", procedure.pretrained_path), config)

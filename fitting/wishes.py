@@ -21,6 +21,7 @@ class Wishes:
     aware: Annotated[str, Flag("a detector of names besides", choices=("auto", "yes", "no"), common=True)] = "auto"
     crops: Annotated[str, Flag("what the classifier learns from", choices=("auto", "shelf", "both"), common=True)] = "auto"
     folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
+    refit: Annotated[str, Flag("train on all at last; no: one part never learned from", choices=("auto", "yes", "no"))] = "auto"
     pretrained: Annotated[str, Flag(HELP, common=True)] = "auto"
     groups: Annotated[str, Flag("photos of one shelf: auto (found), photo (each alone), FILE.csv (file_name,scene)")] = "auto"
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0

@@ -1,6 +1,7 @@
 """The trainings of a fit as entries with a cost: what each takes with so many epochs, and how many epochs fit into a time."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from fitting.procedure import Procedure
@@ -79,10 +80,21 @@ class Training(NamedTuple):
 
 def trainings(procedure: Procedure, survey: Survey, fixed: Iterable[str] = ()) -> Iterator[Training]:
     """The trainings of a procedure in the order they come; `fixed` are the stages whose epochs the user has said."""
+    if not procedure.refit:
+        yield from _of_a_folder("", procedure, survey, left_out(survey, procedure).photos, tuple(fixed))
+        return
     for fold in range(procedure.folds):
         held_out = survey.photos * (fold + 1) // procedure.folds - survey.photos * fold // procedure.folds
         yield from _of_a_folder(f"cross_fit/{fold}/", procedure, survey, held_out, tuple(fixed))
     yield from _of_a_folder("", procedure, survey, 0, tuple(fixed))
+
+
+def left_out(survey: Survey, procedure: Procedure) -> Survey:
+    """What is left out of some training: all photos once, or one fold for good."""
+    if procedure.refit:
+        return survey
+    share = survey.photos // procedure.folds
+    return replace(survey, photos=share, boxes=round(survey.boxes * share / survey.photos))
 
 
 def _of_a_folder(

@@ -115,14 +115,16 @@ def gather_held_out(runs: Path, folds: Folds) -> HeldOut:
 
 
 def of_a_fit(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice, way: str | None) -> HeldOut:
-    """All photos, each by the fold's models that did not see it."""
-    by_fold = [cross_fit.left_out(folds, k) for k in range(cross_fit.count_of(folds))]
+    """All photos that were left out, each by the fold's models that did not see it."""
+    by_fold = cross_fit.turns(folds)
     found = pooled_evidence(runs, by_fold, ensemble, way)
     gates, decisions, flatters = decided(pooled.as_judged(found, by_fold, ensemble), choice)
-    words = (
-        f"Cross-fitted: {len(found.evidence)} photos in {len(by_fold)} folds; each photo was judged by models and a gate that "
-        "had not seen its scene. The models that ship are trained on all of them."
-    )
+    judged = "each photo was judged by models and a gate that had not seen its scene."
+    if cross_fit.holds_out(folds):
+        words = f"Held out: {len(found.evidence)} photos of one fold; {judged} The models that ship are trained on the others."
+    else:
+        how = f"Cross-fitted: {len(found.evidence)} photos in {len(by_fold)} folds"
+        words = f"{how}; {judged} The models that ship are trained on all of them."
     return HeldOut(runs, folds, ensemble, found.evidence, gates, decisions, found.scenes, Split(words, flatters))
 
 
@@ -131,7 +133,7 @@ def pooled_evidence(runs: Path, by_fold: Sequence[Folds], ensemble: Ensemble, wa
     if way not in WAYS:
         return pooled.pool(ensemble, runs, by_fold)
     names = [str(Path(namer.file).parent) for namer in ensemble.classifiers]
-    default = default_ensemble(runs / cross_fit.FOLDER / "0", names, by_fold[0].dataset)
+    default = default_ensemble(cross_fit.folders(runs, by_fold)[0], names, by_fold[0].dataset)
     return pooled.unmerged(default, runs, by_fold).named(merged_by(default, way), kept_views(default, way))
 
 

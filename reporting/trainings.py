@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fitting.cross_fit import holds_out
 from fusion.models import read_object
 from photos.folds import Folds
 from reporting.held_out import HeldOut
@@ -75,7 +76,8 @@ def training(folder: str, job: str, run: Mapping[str, Any]) -> Training:
 
 def parts_of(folds: Folds) -> list[tuple[str, int, int, int]]:
     """(part, photos, boxes, scenes) of each part that has photos."""
-    words = {"train": "all but test, in folds" if folds.settings.pooled else "train", "valid": "valid", "test": "test"}
+    in_turn = folds.settings.pooled and not holds_out(folds)
+    words = {"train": "all but test, in folds" if in_turn else "train", "valid": "valid", "test": "test"}
     rows = []
     for part, word in words.items():
         photos = folds.photos(part)

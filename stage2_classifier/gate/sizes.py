@@ -35,14 +35,14 @@ class SizesChoice:
     """The sizes as they are judged by (weight 0: not at all), the weight on offer, and what it gains.
 
     `gain` is nested: neither gate nor weight saw the scenes they decide. None where no classifier names boxes, where sizes are
-    not known, and with fewer than LEAST scenes. `n_photos` and `clearest` as in `FittedSizes`.
+    not known, and with fewer than LEAST scenes. `n_photos` and `spread` as in `FittedSizes`.
     """
 
     sizes: Sizes = field(default_factory=Sizes)
     offered: float = 0.0
     gain: Interval | None = None
     n_photos: int = 0
-    clearest: float = 0.0
+    spread: float = 0.0
 
     @property
     def adopted(self) -> Sizes:
@@ -55,8 +55,8 @@ class SizesChoice:
             return "not used: no classifier that names boxes, no names of known size, or too few scenes to measure it"
         gain = f"{self.gain.value:+.4f} [{self.gain.low:+.4f}, {self.gain.high:+.4f}], {self.gain.n_groups} scenes"
         verdict = f"count by {self.sizes.weight}" if self.sizes.weight else "not used: a gain is not shown"
-        apart = f"by {self.sizes.measure} names are {self.clearest:.1f} spreads apart, on {self.n_photos} photos"
-        return f"{verdict}; nested gain {gain}; {apart}"
+        known = f"the {self.sizes.measure} of a name varies by {self.spread:.0%}, on {self.n_photos} photos"
+        return f"{verdict}; nested gain {gain}; {known}"
 
 
 class LabelledBoxes(NamedTuple):
@@ -77,16 +77,17 @@ class NameSizes(NamedTuple):
 
 
 class FittedSizes(NamedTuple):
-    """A table of sizes, how many photos it comes from, and how clear it is: the spread between names over that within one."""
+    """A table of sizes, how many photos it comes from, and the standard deviation of a log size within a name."""
 
     sizes: Sizes
     n_photos: int
-    clearest: float
+    spread: float
 
 
 def fit_sizes(photos: Sequence[Photo], n_names: int) -> FittedSizes:
-    """The sizes of `n_names` names on labelled `photos`, by the measure that is the clearest; the weight is 0.
+    """The sizes of `n_names` names on labelled `photos`, by the measure that spreads least within a name; the weight is 0.
 
+    One print in two sizes differs as much by either measure; so the one that varies less otherwise tells them apart best.
     Of more photos than MOST_PAIRS allows every second, third or so on is looked at. Without a photo of two boxes: no sizes.
     """
     boxes = [own for photo in evenly(photos) if len((own := labelled_boxes(photo)).labels) > 1]
@@ -95,8 +96,8 @@ def fit_sizes(photos: Sequence[Photo], n_names: int) -> FittedSizes:
         names = sizes_of_names(boxes, measure, n_names)
         spreads = np.sqrt(names.variances).round(4).tolist()
         sizes = Sizes(measure=measure, means=names.means.round(4).tolist(), spreads=spreads)
-        fitted.append(FittedSizes(sizes, len(boxes), float(np.sqrt(names.between / names.within))))
-    return max(fitted, key=lambda own: own.clearest, default=FittedSizes(Sizes(), 0, 0.0))
+        fitted.append(FittedSizes(sizes, len(boxes), float(np.sqrt(names.within))))
+    return min(fitted, key=lambda own: own.spread, default=FittedSizes(Sizes(), 0, 0.0))
 
 
 def evenly(photos: Sequence[Photo]) -> Sequence[Photo]:
@@ -179,9 +180,9 @@ def choose_sizes(
         rng: draws the bootstrap.
     """
     names = choice.gate.policy != "detector" and any(e.probabilities is not None for e in evidence)
-    sizes, n_photos, clearest = tables.shipped
+    sizes, n_photos, spread = tables.shipped
     if not names or not sizes.means or len(np.unique(scenes)) < LEAST or len(choice.turns) < 2:
-        return SizesChoice(sizes, n_photos=n_photos, clearest=clearest)
+        return SizesChoice(sizes, n_photos=n_photos, spread=spread)
     gates, turn = gates_of_turns(evidence, choice)
 
     def under(weights: Sequence[float]) -> Match:
@@ -192,7 +193,7 @@ def choose_sizes(
     nested = under([by_turn[int(k)] for k in turn])
     gain = widened(bootstrap(nested, matches[0.0], scenes, rng), nested, matches[0.0], scenes)
     offered = best_weight(matches, np.ones(len(turn), bool))
-    return SizesChoice(replace(sizes, weight=offered if gain.low > 0 else 0.0), offered, gain, n_photos, clearest)
+    return SizesChoice(replace(sizes, weight=offered if gain.low > 0 else 0.0), offered, gain, n_photos, spread)
 
 
 def best_weight(matches: Mapping[float, Match], photos: np.ndarray) -> float:

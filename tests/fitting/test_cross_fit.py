@@ -100,6 +100,7 @@ def test_folds_are_written_and_reused(place: Place) -> None:
     [
         pytest.param({"folds": 4}, r"--folds 3 \(now asked: 4\)", id="another number of folds"),
         pytest.param({"seed": 1}, r"--seed 0 \(now asked: 1\)", id="another seed"),
+        pytest.param({"refit": False}, "was made with a refit", id="no refit"),
     ],
 )
 def test_folds_of_other_settings_are_refused(place: Place, values: dict, message: str) -> None:
@@ -107,6 +108,19 @@ def test_folds_of_other_settings_are_refused(place: Place, values: dict, message
     cross_fit.deal(dataset, runs, procedure(), lambda line: None)
     with pytest.raises(DataError, match=message):
         cross_fit.deal(dataset, runs, procedure(**values), lambda line: None)
+
+
+def test_without_a_refit_one_fold_is_left_out_for_good(place: Place) -> None:
+    runs, dataset, told = place.root / "fit", read(place.data), []
+    whole, *by_fold = cross_fit.deal(dataset, runs, procedure(refit=False), told.append)
+    assert by_fold == [whole] and cross_fit.folders(runs, by_fold) == [runs]
+    held_out = {photo.id for photo in whole.photos("valid")}
+    assert held_out == {i for i, fold in whole.fold.items() if fold == 0}
+    assert held_out.isdisjoint(photo.id for photo in whole.photos("train")) and not any((runs / cross_fit.FOLDER).iterdir())
+    assert any(f"one left out for good, {len(held_out)} photos" in line for line in told)
+    assert [fold.part for fold in cross_fit.deal(dataset, runs, procedure(refit=False), told.append)] == [whole.part] * 2
+    with pytest.raises(DataError, match="was made without a refit"):
+        cross_fit.deal(dataset, runs, procedure(), told.append)
 
 
 def test_folds_that_hold_photos_out_are_refused(place: Place) -> None:

@@ -36,11 +36,30 @@ def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
     assert canvases(replace(FRIDGE, short_share=0.001, long_side=9000.0))[0] == 1280
 
 
-def test_little_time_means_fewer_folds_then_a_smaller_canvas() -> None:
-    plans = [lay_out(CONTEST, SPEEDS, Wishes(), minutes * 60).procedure for minutes in (900, 200, 50, 12)]
-    assert [plan.folds for plan in plans] == [5, 3, 2, 2]
-    assert [plan.detector.size for plan in plans[:3]] == [canvases(CONTEST)[0]] * 3
+@pytest.mark.parametrize(
+    ("survey", "minutes", "folds"),
+    [
+        pytest.param(
+            CONTEST, (900, 200, 50, 5), [(5, True), (3, True), (5, False), (5, False)], id="photos enough to leave out"
+        ),
+        pytest.param(
+            replace(CONTEST, photos=70), (900, 140, 50, 12), [(5, True), (3, True), (2, True), (2, True)], id="too few"
+        ),
+    ],
+)
+def test_little_time_means_fewer_folds_then_no_refit_then_a_smaller_canvas(survey, minutes, folds) -> None:  # type: ignore[no-untyped-def]
+    plans = [lay_out(survey, SPEEDS, Wishes(), several * 60).procedure for several in minutes]
+    assert [(plan.folds, plan.refit) for plan in plans] == folds
+    assert [plan.detector.size for plan in plans[:3]] == [canvases(survey)[0]] * 3
     assert plans[3].detector.size < plans[2].detector.size
+
+
+def test_without_a_refit_each_training_is_planned_once_and_a_fold_is_judged() -> None:
+    once, twice = (lay_out(CONTEST, SPEEDS, Wishes(refit=refit, size=640), 2000) for refit in ("no", "yes"))
+    assert list(once.epochs) == ["one", "classifier_both"] and "cross_fit/0/one" in twice.epochs
+    assert once.epochs["classifier_both"] > 2 * twice.epochs["classifier_both"]
+    assert once.seconds["evidence"] == pytest.approx(twice.seconds["evidence"] / 5, rel=0.01)
+    assert Wishes(refit="no") != Wishes() and not lay_out(FRIDGE, SPEEDS, Wishes(refit="no", folds=3), 9000).procedure.refit
 
 
 def test_more_minutes_never_mean_fewer_epochs_of_the_same_procedure() -> None:
@@ -92,6 +111,7 @@ def test_every_choice_can_be_the_users() -> None:
     [
         ({"size": 500}, "--size: got 500, must be a multiple of 32"),
         ({"folds": 1}, "--folds: got 1, need 2 or more"),
+        ({"refit": "once"}, "--refit: got 'once', allowed: auto, yes, no"),
         ({"aware": "perhaps"}, "--aware: got 'perhaps', allowed: auto, yes, no"),
         ({"crop_epochs": -1}, "--crop-epochs: got -1"),
     ],
@@ -102,7 +122,7 @@ def test_a_wish_that_is_not_allowed_is_refused(wishes, line) -> None:  # type: i
 
 
 def test_a_procedure_survives_being_written_down() -> None:
-    for wishes in (Wishes(), Wishes(aware="yes", folds=5)):
+    for wishes in (Wishes(), Wishes(aware="yes", folds=5), Wishes(refit="no")):
         procedure = lay_out(FRIDGE, SPEEDS, wishes, 90000).procedure
         assert procedure_from(procedure.settings()) == procedure
 

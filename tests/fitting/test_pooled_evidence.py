@@ -129,18 +129,17 @@ def test_an_ensemble_that_is_there_is_kept_and_one_of_other_models_refused(place
     runs, by_fold = dealt(place)
     for folder in (runs, *(runs / "cross_fit" / str(k) for k in range(3))):
         put_models(folder, IDS)
-    dataset = by_fold[0].dataset
-    default = pooled.wanted_ensemble(runs, PROCEDURE, dataset, False, silent)
+    default = pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent)
     assert default.gate == Gate() and not default.made_from
     chosen = replace(default, merge=replace(default.merge, method="nms"), gate=Gate("raw"))
     write_ensemble(runs, chosen)
-    assert pooled.wanted_ensemble(runs, PROCEDURE, dataset, False, silent) == replace(chosen, gate=Gate())
-    assert pooled.wanted_ensemble(runs, PROCEDURE, dataset, True, silent) == default
+    assert pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent) == replace(chosen, gate=Gate())
+    assert pooled.wanted_ensemble(runs, PROCEDURE, by_fold, True, silent) == default
     values = json.loads((runs / "ensemble.json").read_text())
     values["detectors"][0]["file"] = "second/model.onnx"
     (runs / "ensemble.json").write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"names second/model\.onnx, which no fold is trained with"):
-        pooled.wanted_ensemble(runs, PROCEDURE, dataset, False, silent)
+        pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0], ids=["sizes do not count", "sizes count"])

@@ -69,5 +69,5 @@ def test_a_plan_that_ends_early_says_so() -> None:
 def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> None:
     figure = Interval(0.5, 0.4, 0.6, 6)
     result = SimpleNamespace(score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled)
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))

@@ -28,7 +28,7 @@ from stage1_detector.recipes import recipe, rehearsal
 from stage2_classifier.config import recipe as classifier_recipe
 
 detector = replace(rehearsal(recipe("small")), size=96, device="cpu")
-procedure = Procedure(detector, classifier_recipe("demo", quick=True), folds=2, groups="photo")
+procedure = Procedure(detector, classifier_recipe("demo", quick=True), folds=2, refit={refit}, groups="photo")
 run_procedure(Path({data!r}), Path({runs!r}), procedure, say)
 """
 
@@ -48,8 +48,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def fit(data: Path, runs: Path) -> "subprocess.Popen[bytes]":
-    code = FIT.format(data=str(data), runs=str(runs))
+def fit(data: Path, runs: Path, refit: bool = True) -> "subprocess.Popen[bytes]":
+    code = FIT.format(data=str(data), runs=str(runs), refit=refit)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env=environment)
 
@@ -82,6 +82,23 @@ def test_killed_and_resumed_it_gives_what_it_gives_when_left_alone(shop: Path, t
         assert results[0][name] == results[1][name]
     assert results[0]["policy"] == "raw" and results[0]["test"] is not None
     check_refit(alone)
+
+
+@pytest.mark.slow
+def test_without_a_refit_the_models_that_ship_never_saw_the_photos_of_the_gate(shop: Path, tmp_path: Path) -> None:
+    with fit(shop, tmp_path, refit=False) as process:
+        assert process.wait(PATIENCE) == 0
+    parts = {row["image_id"]: row["part"] for row in read_object(tmp_path / "folds.json")["photos"]}
+    assert sorted(parts.values()) == ["test"] * 2 + ["train"] * 3 + ["valid"] * 3
+    taught = read_object(tmp_path / "one/trained_on.json")
+    assert len(taught["train"]) == 3 and not set(taught["train"]) & set(taught["valid"])
+    turns = read_object(tmp_path / "gate.json")["turns"]
+    assert sorted(photo for turn in turns for photo in turn["photos"]) == sorted(
+        i for i, part in parts.items() if part == "valid"
+    )
+    assert not (tmp_path / "cross_fit/0").exists()
+    assert set(read_object(tmp_path / "ensemble.json")["made_from"]) == {"one/model.onnx", "classifier_shelf/model.onnx"}
+    assert read_object(tmp_path / "fitted.json")["test"] is not None
 
 
 def check_refit(runs: Path) -> None:

@@ -1,6 +1,7 @@
 """A fit is judged on every photo by what did not see it, from outputs that are there, with the score that the fit told."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,22 @@ def test_all_photos_are_judged_with_the_score_of_the_fit(fitted: tuple[Path, Gat
     assert scores(held_out.match).score == pytest.approx(told.score.value)
     assert "Cross-fitted" in held_out.split.words and not held_out.split.flatters
     assert cached == {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}  # nothing ran again
+
+
+def test_without_a_refit_the_photos_of_the_fold_that_was_left_out_are_judged(fitted: tuple[Path, Gated], copied: Place) -> None:
+    runs, dataset = copied.root / "once", read(copied.data)
+    shutil.copytree(fitted[0], runs, ignore=shutil.ignore_patterns("*.json", "raw", cross_fit.FOLDER))
+    for path in fitted[0].rglob("model.json"):
+        if cross_fit.FOLDER not in path.parts:
+            shutil.copy(path, runs / path.relative_to(fitted[0]))
+    procedure = replace(PROCEDURE, refit=False)
+    _, *by_fold = cross_fit.deal(dataset, runs, procedure, silent)
+    gated = shipped(runs, fit_gate(runs, procedure, by_fold, Clock(), silent))
+    held_out = gather_held_out(runs, folds.load(runs / folds.NAME, dataset))
+    assert {photo.id for photo in held_out.photos} == {photo.id for photo in by_fold[0].photos("valid")}
+    told = figures.cross_fitted(gated.pooled, gated.choice, np.random.default_rng(0))
+    assert scores(held_out.match).score == pytest.approx(told.score.value)
+    assert held_out.split.words.startswith("Held out: ") and not held_out.split.flatters
 
 
 def test_the_page_of_a_fit_is_written(fitted: tuple[Path, Gated], copied: Place, capsys: pytest.CaptureFixture[str]) -> None:
