@@ -47,6 +47,7 @@ from stage2_classifier.gate.evidence import Evidence, judged_by_size
 from stage2_classifier.gate.sizes import SizesChoice, choose_sizes, fit_sizes, tables_of
 
 LARGER = 1.26  # derived: the cube root of 2
+SIDE = 0.75  # chosen: all packs are drawn so much smaller; else most large ones were cut to the shelf's height, as no shop does
 NOISE = 0.5  # chosen: standard deviation of the log odds of the two names of a pair
 TRIED_SEEDS = 10  # chosen: of the drawn shop that D may be of
 FAINT = 0.05  # chosen: boxes of lower objectness are left out of the shares
@@ -138,12 +139,13 @@ def deal(material: Material, rng: np.random.Generator) -> Material:
 
 def two_sizes(args: Namespace) -> Material:
     """Drawn shelves on which some products stand in two sizes."""
-    config, (data, runs) = make_photos.recipe(args.recipe), args.run
+    recipe, (data, runs) = make_photos.recipe(args.recipe), args.run
+    config = replace(recipe, side=SIDE * recipe.side)
     names = [category.name for category in read(data).categories]
-    seeds = [s for s in range(TRIED_SEEDS) if [p.name for p in make_photos.catalogue(config, s).products] == names]
+    seeds = [s for s in range(TRIED_SEEDS) if [p.name for p in make_photos.catalogue(recipe, s).products] == names]
     if not seeds:
         raise ValueError(f"--recipe: got {args.recipe}, and {data} is of no shop that it draws with a seed below {TRIED_SEEDS}")
-    shop, pairs = with_pairs(make_photos.catalogue(config, seeds[0]), args.pairs, np.random.default_rng(args.seed))
+    shop, pairs = with_pairs(make_photos.catalogue(recipe, seeds[0]), args.pairs, np.random.default_rng(args.seed))
     pipeline, tell = load(runs), ticker("shelves")
     folder = args.out / f"{args.recipe}-{args.pairs:g}-{args.shelves}-{args.seed}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -142,8 +142,8 @@ def refitted(names: NameSizes, relative: np.ndarray, labels: np.ndarray) -> Name
     usual = float(own[seen].mean()) if seen.any() else 0.0
     precision = counts / within + 1 / between  # (C,)
     means = (counts * own / within + usual / between) / precision
-    spread = (np.bincount(labels, squares, len(counts)) + PRIOR_BOXES * within) / (np.maximum(counts - 1, 0) + PRIOR_BOXES)
-    return NameSizes(means - (counts @ means) / max(1, counts.sum()), spread + 1 / precision, within, between)
+    variances = (np.bincount(labels, squares, len(counts)) + PRIOR_BOXES * within) / (np.maximum(counts - 1, 0) + PRIOR_BOXES)
+    return NameSizes(means - (counts @ means) / max(1, counts.sum()), variances + 1 / precision, within, between)
 
 
 class Tables(NamedTuple):
