@@ -44,7 +44,7 @@ from stage2_classifier.gate.calibrate import n_categories, predictions, true_nam
 from stage2_classifier.gate.choose import OUTER, only_policy, turns
 from stage2_classifier.gate.ensemble import NAME, gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence, judged_by_size
-from stage2_classifier.gate.sizes import SizesChoice, choose_sizes, fit_sizes, tables_of
+from stage2_classifier.gate.sizes import RESAMPLES, SizesChoice, choose_sizes, fit_sizes, tables_of
 
 LARGER = 1.26  # derived: the cube root of 2
 SIDE = 0.75  # chosen: all packs are drawn so much smaller; else most large ones were cut to the shelf's height, as no shop does
@@ -233,7 +233,7 @@ def measure(material: Material, rng: np.random.Generator) -> Measured:
 
     def change(own: Sizes) -> Interval:
         after, before = matched(own), matched(Sizes())
-        return widened(bootstrap(after, before, scenes[n:], rng), after, before, scenes[n:])
+        return widened(bootstrap(after, before, scenes[n:], rng, RESAMPLES), after, before, scenes[n:])
 
     return Measured(sizes, change(sizes.adopted), change(in_full), *favours(test, in_full))
 

@@ -23,6 +23,7 @@ from stage2_classifier.gate.evidence import Evidence, judged_by_size
 from stage2_classifier.gate.naming_floor import gates_of_turns, matched
 
 WEIGHTS = (0.25, 0.5, 1.0)  # chosen: powers of the likelihood that are tried beside 0
+RESAMPLES = 200  # chosen: of the bootstrap, which is widened; 1000 of 50 photos with 356 names take a minute
 ROUNDS = 6  # chosen: of scale and sizes in turns; later ones change a size by less than a hundredth
 PRIOR_BOXES = 10.0  # chosen: boxes of a name at which its own spread counts as much as that of all names
 START = (0.05, 0.2)  # chosen: variances within a name and between names before the first round; about those of real shelves
@@ -191,7 +192,7 @@ def choose_sizes(
     matches = {weight: under([weight] * len(evidence)) for weight in (0.0, *WEIGHTS)}
     by_turn = {int(k): best_weight(matches, turn != k) for k in np.unique(turn)}
     nested = under([by_turn[int(k)] for k in turn])
-    gain = widened(bootstrap(nested, matches[0.0], scenes, rng), nested, matches[0.0], scenes)
+    gain = widened(bootstrap(nested, matches[0.0], scenes, rng, RESAMPLES), nested, matches[0.0], scenes)
     offered = best_weight(matches, np.ones(len(turn), bool))
     return SizesChoice(replace(sizes, weight=offered if gain.low > 0 else 0.0), offered, gain, n_photos, spread)
 
