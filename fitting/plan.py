@@ -28,8 +28,8 @@ HALF, QUARTER = 0.5, 0.25  # chosen: of the recipes' epochs; what the costlier c
 # drawn contest crops rightly; a larger canvas was worth more (experiments/LOG.md)
 FEW = 0.14
 LEAST_SCALES = {5: 1.0, 3: HALF, 2: QUARTER}  # chosen: by folds; the more there are, the more photos their models learn from
-# Derived: where a fifth is left out for good, 0.8 of the photos are learned from once; with 2 folds and a refit, twice: so the
-# same minutes are 2.5 times the epochs. Chosen: from so many photos left out, as the gate needs; where it pays is in LOG.md
+# Chosen: one in five is left out for good where no refit leaves FEW, if that is photos enough for the gate. It is 2.5 times the
+# epochs, as 0.8 of the photos are learned from once; with 2 folds and a refit all of them are, twice
 LEFT_OUT_FOLDS, LEFT_OUT_PHOTOS = 5, 15
 BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
@@ -83,17 +83,28 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> P
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, no refit, smaller crops, smaller canvases."""
-    aware = {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
-    sizes = [wishes.size] if wishes.size else canvases(survey)
-    ways = {"yes": (True,), "no": (False,), "auto": (True, False) if can_leave_out(survey, wishes) else (True,)}[wishes.refit]
-    for with_aware in aware:
-        for n_folds, least in folds_to_refit(wishes, ways).items():
+    """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases, no refit."""
+    if wishes.refit != "no":
+        yield from _with_refit(survey, wishes)
+    if wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes)):
+        yield from _smaller(survey, wishes, wishes.folds or LEFT_OUT_FOLDS, False)
+
+
+def _with_refit(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
+    """The candidates that leave each fold out once and train the models that ship on all."""
+    folds = {wishes.folds: QUARTER} if wishes.folds else LEAST_SCALES
+    for with_aware in (aware := _aware(survey, wishes)):
+        for n_folds, least in folds.items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
-            yield Candidate(_procedure(survey, wishes, sizes[0], n_folds, with_aware), least_here)
+            yield Candidate(_procedure(survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware), least_here)
+    yield from _smaller(survey, wishes, min(folds), True)
+
+
+def _smaller(survey: Survey, wishes: Wishes, folds: int, refit: bool) -> Iterator[Candidate]:
+    """The candidates with smaller canvases and crops."""
+    sizes, aware = _sizes(survey, wishes), _aware(survey, wishes)[-1]
     halfway = sum(size >= sizes[0] / 2 for size in sizes)  # canvases on which boxes have half of the pixels that are wanted
-    folds = wishes.folds or (min(LEAST_SCALES) if ways[-1] else LEFT_OUT_FOLDS)
-    procedures = [replace(_procedure(survey, wishes, size, folds, aware[-1]), refit=ways[-1]) for size in sizes]
+    procedures = [replace(_procedure(survey, wishes, size, folds, aware), refit=refit) for size in sizes]
     for procedure in procedures[:halfway]:
         yield Candidate(procedure, QUARTER)
         yield Candidate(with_small_crops(procedure, wishes), QUARTER)
@@ -101,23 +112,19 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
         yield Candidate(with_small_crops(procedure, wishes), FEW)
 
 
+def _aware(survey: Survey, wishes: Wishes) -> list[bool]:
+    """Whether there is a class-aware detector, in the order in which it is tried."""
+    return {"yes": [True], "no": [False], "auto": [True, False] if pays(survey) else [False]}[wishes.aware]
+
+
+def _sizes(survey: Survey, wishes: Wishes) -> list[int]:
+    """The canvases to try."""
+    return [wishes.size] if wishes.size else canvases(survey)
+
+
 def can_leave_out(survey: Survey, wishes: Wishes) -> bool:
     """Whether one fold is enough for the gate, so that it can be left out for good where time is short."""
     return not wishes.folds and survey.photos // LEFT_OUT_FOLDS >= LEFT_OUT_PHOTOS
-
-
-def folds_to_refit(wishes: Wishes, ways: tuple[bool, ...]) -> dict[int, float]:
-    """The folds to try with a refit, and the least scale of each; not 2, of half the photos each, where one can be left out.
-
-    >>> from fitting.wishes import Wishes
-    >>> folds_to_refit(Wishes(), (True, False)), folds_to_refit(Wishes(), (False,)), folds_to_refit(Wishes(folds=4), (True,))
-    ({5: 1.0, 3: 0.5}, {}, {4: 0.25})
-    """
-    if True not in ways:
-        return {}
-    if wishes.folds:
-        return {wishes.folds: QUARTER}
-    return {folds: least for folds, least in LEAST_SCALES.items() if least >= HALF or False not in ways}
 
 
 def with_small_crops(procedure: Procedure, wishes: Wishes) -> Procedure:

@@ -40,14 +40,14 @@ def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:
     ("survey", "minutes", "folds"),
     [
         pytest.param(
-            CONTEST, (900, 200, 50, 5), [(5, True), (3, True), (5, False), (5, False)], id="photos enough to leave out"
+            CONTEST, (900, 200, 50, 5), [(5, True), (3, True), (2, True), (5, False)], id="photos enough to leave out"
         ),
         pytest.param(
             replace(CONTEST, photos=70), (900, 140, 50, 12), [(5, True), (3, True), (2, True), (2, True)], id="too few"
         ),
     ],
 )
-def test_little_time_means_fewer_folds_then_no_refit_then_a_smaller_canvas(survey, minutes, folds) -> None:  # type: ignore[no-untyped-def]
+def test_little_time_means_fewer_folds_then_a_smaller_canvas_then_no_refit(survey, minutes, folds) -> None:  # type: ignore[no-untyped-def]
     plans = [lay_out(survey, SPEEDS, Wishes(), several * 60).procedure for several in minutes]
     assert [(plan.folds, plan.refit) for plan in plans] == folds
     assert [plan.detector.size for plan in plans[:3]] == [canvases(survey)[0]] * 3
