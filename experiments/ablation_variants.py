@@ -19,7 +19,7 @@ from runs.command import say
 from stage2_classifier import neighbours
 from stage2_classifier.crops import shelf_regions, studio_regions
 from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policies, fit_policy, named_boxes, predictions
-from stage2_classifier.gate.evidence import Evidence, cached, no_progress, withheld
+from stage2_classifier.gate.evidence import Evidence, as_judged, cached, no_progress
 from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
 
 ADOPTED = "gate + further names"
@@ -37,13 +37,13 @@ def variant(title: str, test: Sequence[Evidence], gate: Gate) -> Variant:
 def policies(valid: Sequence[Evidence], test: Sequence[Evidence], ensemble: Ensemble) -> list[Variant]:
     """Every policy, `detector` first, then the gate of `ensemble`, without and with further names.
 
-    The policies name every box, the gate those above the ensemble's naming floor, as it does at judgment.
+    The policies name every box, whatever its size; the gate has the ensemble's naming floor and sizes, as at judgment.
 
     Without class evidence all policies give the classifier's names, and `raw` stands for them.
     """
     tried = list(POLICIES) if any(e.merged.evidence is not None for e in valid) else ["raw"]
     fitted = [variant(policy, test, gate) for policy, gate in fit_policies(tried, valid).items()]
-    judged, gate = withheld(test, [ensemble.naming_floor] * len(test)), ensemble.gate
+    judged, gate = as_judged(test, ensemble), ensemble.gate
     return [*fitted, variant("gate", judged, replace(gate, further=0)), variant(ADOPTED, judged, gate)]
 
 

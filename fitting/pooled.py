@@ -12,11 +12,14 @@ from fitting.procedure import Procedure, Say
 from fitting.trainings import classifier_name
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.gate import Gate
+from fusion.models import Sizes
+from photos.data import Photo
 from photos.exif import convention
 from photos.folds import Folds
 from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import NAME, default_ensemble, detector_outputs, product_names
-from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, named
+from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, named, withheld
+from stage2_classifier.gate.sizes import Tables, tables_of
 
 
 class Pooled(NamedTuple):
@@ -50,6 +53,21 @@ def pool(ensemble: Ensemble, runs: Path, by_fold: Sequence[Folds]) -> Pooled:
     return unmerged(ensemble, runs, by_fold).named(ensemble, [list(range(len(m.views))) for m in ensemble.detectors])
 
 
+def size_tables(by_fold: Sequence[Folds], n_names: int) -> Tables:
+    """The sizes of names: for the photos of each fold those on its train photos; those that ship are of all these."""
+    groups = [(fold.photos("train"), fold.photos("valid")) for fold in by_fold]
+    shipped: dict[int, Photo] = {photo.id: photo for fitted_on, _ in groups for photo in fitted_on}
+    return tables_of(groups, list(shipped.values()), n_names)
+
+
+def as_judged(whole: Pooled, by_fold: Sequence[Folds], ensemble: Ensemble) -> list[Evidence]:
+    """The evidence as it is judged under `ensemble`, each photo by the sizes of the other folds' boxes."""
+    named = withheld(whole.evidence, [ensemble.naming_floor] * len(whole.evidence))
+    if not ensemble.sizes.weight:
+        return named
+    return size_tables(by_fold, len(ensemble.categories)).under(named, [ensemble.sizes.weight] * len(named))
+
+
 def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], own: bool, say: Say) -> Ensemble:
     """How models are joined: as RUNS/ensemble.json says, unless it is the procedure's `own`; by default one/, all/ if trained,
     and the classifier. It has no gate yet.
@@ -68,5 +86,5 @@ def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], 
         raise ValueError(f"fit: {runs / NAME} names {what}, which no fold is trained with; {remedy}")
     say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
     names = product_names(first, ensemble, dataset)
-    unfitted: dict[str, Any] = {"gate": Gate(), "made_from": {}, "min_scores": {}, "naming_floor": 0.0}
+    unfitted: dict[str, Any] = {"gate": Gate(), "made_from": {}, "min_scores": {}, "naming_floor": 0.0, "sizes": Sizes()}
     return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, **unfitted)

@@ -28,20 +28,23 @@ from runs import record
 from runs.model_files import files_of, fingerprints, method_of
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
-from stage2_classifier.gate.evidence import withheld
+from stage2_classifier.gate.evidence import as_judged, withheld
 from stage2_classifier.gate.fit import in_words, reasons, tell
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
 from stage2_classifier.gate.merging_choice import in_words as merging_in_words
 from stage2_classifier.gate.naming_floor import NamingChoice, fit_naming_floor
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
+from stage2_classifier.gate.sizes import SizesChoice, choose_sizes
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
-OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor")  # fields that are no part of how models are joined
+# fields that are no part of how models are joined
+OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "sizes")
 RECORD = "fitted.json"
 
 
 class Gated(NamedTuple):
-    """The ensemble with its gate, why it has that, the evidence of both, which boxes are named, and the scores to cut at.
+    """The ensemble with its gate, why it has that, the evidence of both, that evidence as it is judged (by the naming floor and
+    the sizes that did not see it), which boxes are named, whether sizes count, and the scores to cut at.
 
     `merging` is why boxes are merged as they are; None where a user's or a search's ensemble.json says how.
     """
@@ -49,7 +52,9 @@ class Gated(NamedTuple):
     ensemble: Ensemble
     choice: Choice
     pooled: Pooled
+    judged: Pooled
     naming: NamingChoice
+    sizes: SizesChoice
     floors: OperatingPoints
     merging: MergingChoice | None
 
@@ -97,12 +102,26 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
         rngs = [np.random.default_rng(procedure.seed) for _ in range(2)]
         naming = fit_naming_floor(evidence.evidence, choice, evidence.scenes, rngs[0])
-        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, rngs[1], naming.floor)
+        named = evidence._replace(evidence=withheld(evidence.evidence, [naming.floor] * len(evidence.evidence)))
+        sizes, judged = sizes_for(named, by_fold, choice, len(ensemble.categories), np.random.default_rng(procedure.seed))
+        floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, rngs[1], judged.evidence)
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
     say(f"fit: names: {naming}")
+    say(f"fit: sizes: {sizes}")
     tell(floors)
-    ensemble = replace(ensemble, gate=choice.gate, min_scores=floors.min_scores, naming_floor=naming.floor)
-    return Gated(ensemble, choice, evidence, naming, floors, merging)
+    fitted = {"gate": choice.gate, "naming_floor": naming.floor, "sizes": sizes.adopted}
+    ensemble = replace(ensemble, min_scores=floors.min_scores, **fitted)
+    return Gated(ensemble, choice, evidence, judged, naming, sizes, floors, merging)
+
+
+def sizes_for(
+    named: Pooled, by_fold: Sequence[Folds], choice: Choice, n_names: int, rng: np.random.Generator
+) -> tuple[SizesChoice, Pooled]:
+    """Whether sizes count, and the evidence under that; each photo is judged by the sizes of the other folds' boxes."""
+    tables = pooled.size_tables(by_fold, n_names)
+    sizes = choose_sizes(named.evidence, tables, choice, named.scenes, rng)
+    judged = tables.under(named.evidence, [sizes.sizes.weight] * len(named.evidence))
+    return sizes, named._replace(evidence=judged)
 
 
 def merged_as_chosen(
@@ -118,7 +137,7 @@ def merged_as_chosen(
 def shipped(runs: Path, gated: Gated) -> Gated:
     """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
     ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
-    why = reasons(gated.choice, gated.naming, gated.floors, gated.merging)
+    why = reasons(gated.choice, gated.naming, gated.sizes, gated.floors, gated.merging)
     record.write_json(runs / "gate.json", why | {"method": method_of(ensemble)})
     if gated.merging is not None:
         record.write_json(runs / TOPOLOGY, asdict(ensemble))
@@ -152,8 +171,7 @@ def chosen(runs: Path, procedure: Procedure, ensemble: Ensemble, evidence: Poole
 def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Folds], say: Say) -> Fitted:
     """What it is worth; `parts` are the whole and the folds."""
     whole, *by_fold = parts
-    ensemble, choice, evidence, *_ = gated
-    judged = evidence._replace(evidence=withheld(evidence.evidence, [ensemble.naming_floor] * len(evidence.evidence)))
+    ensemble, choice, evidence, judged, *_ = gated
     fitted = Fitted(
         ensemble,
         choice,
@@ -175,8 +193,7 @@ def tested(runs: Path, procedure: Procedure, ensemble: Ensemble, whole: Folds) -
     """The figures on the test part that the set came with; None where it has none with boxes."""
     if not any(len(photo.boxes) for photo in whole.photos("test")):
         return None
-    evidence = gather("test", ensemble, runs, whole)
-    evidence = withheld(evidence, [ensemble.naming_floor] * len(evidence))
+    evidence = as_judged(gather("test", ensemble, runs, whole), ensemble)
     rng = np.random.default_rng(procedure.seed)
     return figures.on_test(evidence, scenes_of(evidence, whole), ensemble.gate, rng)
 

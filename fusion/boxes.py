@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 NMS_BLOCK = 1000  # chosen: boxes that nms compares at a time
+EDGE = 0.004  # chosen: share of the photo's long side; a box that ends this near to the photo's edge may have been cut by it
+FAR = 0.01  # chosen: how much a neighbour counts that is as far away as can be, beside one that is right here
+NO_SCALE = 1e6  # chosen: the variance of a scale that nothing tells; any size is then as likely as any other
 TOLERANCE = 1e-3  # derived: share of a box's side; far above the rounding of float32
 
 
@@ -169,6 +172,41 @@ def intersections(a: Floats, b: Floats) -> Floats:
     np.maximum(sides, 0, out=sides)
     shared: Floats = sides[:, 0] * sides[:, 1]
     return shared
+
+
+def uncut(boxes: Floats, width: float, height: float) -> NDArray[np.bool_]:
+    """Which boxes (N, 4) do not touch an edge of the photo, which may have cut them: bool (N,).
+
+    >>> uncut(np.array([[0.0, 9.0, 30.0, 90.0], [9.0, 9.0, 30.0, 90.0]]), 200, 100).tolist()
+    [False, True]
+    """
+    edge = EDGE * max(width, height)
+    return np.asarray((boxes[:, :2] > edge).all(1) & (boxes[:, 2:] < np.array([width, height]) - edge).all(1))
+
+
+def nearness(boxes: Floats, reach: float) -> Floats:
+    """How much each box counts as a neighbour of each: (N, N) in [0, 1 + FAR], 0 for itself and for others on its pack.
+
+    A Gaussian of the distance, whose standard deviation is `reach` sides of a usual box; at least FAR.
+    """
+    middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]  # (N, 2)
+    usual = max(float(np.median(np.sqrt(area(boxes)))) if len(boxes) else 0.0, 1.0)
+    x, y = (middles[:, k, None] - middles[:, k] for k in (0, 1))  # (N, N)
+    near = np.exp((x * x + y * y) * (-0.5 / (reach * usual) ** 2)) + FAR
+    near[(np.abs(x) <= sides[:, :1] / 2) & (np.abs(y) <= sides[:, 1:] / 2)] = 0.0
+    return near
+
+
+def scale_around(near: Floats, offsets: Floats, precisions: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of the neighbours' `offsets` (N,) around each box and its variance, (N,) and (N,).
+
+    `near` as `nearness` gives it, `precisions` (N,) are 1 / variance of each offset, 0 for boxes that tell nothing. Where no
+    neighbour tells anything the mean is 0 and the variance NO_SCALE.
+    """
+    weights = near * precisions  # (N, N)
+    total = weights.sum(1)
+    known = np.maximum(total, 1 / NO_SCALE)
+    return weights @ offsets / known, np.where(total > 1 / NO_SCALE, (near * weights).sum(1) / known**2, NO_SCALE)
 
 
 def nms(boxes: Floats, scores: Floats, iou: float, limit: int | None = None) -> Ints:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fusion.gate import Gate
 from fusion.merge import Merge
-from fusion.models import Sidecar, read_object, read_sidecar
+from fusion.models import MEASURES, Sidecar, Sizes, read_object, read_sidecar
 from fusion.reading import EXIF
 
 Record = TypeVar("Record")
@@ -78,7 +78,8 @@ class Ensemble:
     empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
     not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Boxes with a
     merged score below `naming_floor` are not shown to the classifiers and keep the detectors' evidence; without any they get
-    every name alike (`fusion.gate.gate_input`). 0 names all boxes, and a floor above 1 none.
+    every name alike (`fusion.gate.gate_input`). 0 names all boxes, and a floor above 1 none. `sizes` let the classifiers' names
+    be judged by the boxes' sizes (`fusion.models.sized`).
     """
 
     categories: list[int]
@@ -95,6 +96,7 @@ class Ensemble:
     names: list[str] = field(default_factory=list)
     min_scores: dict[str, float] = field(default_factory=dict)
     naming_floor: float = 0.0
+    sizes: Sizes = field(default_factory=Sizes)
 
     def name(self, part: "Part | str") -> str:
         """The name of a part of the work in a log; a word stays as it is."""
@@ -260,7 +262,7 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
         checked[name] = [parse_record(kind, member, f"{where}: {name}[{i}]") for i, member in enumerate(members)]
     if not checked["detectors"]:
         raise ValueError(f"{where}: detectors: got none, need at least 1")
-    for name, part in (("merge", Merge), ("gate", Gate)):
+    for name, part in (("merge", Merge), ("gate", Gate), ("sizes", Sizes)):
         if checked.get(name) is not None:
             checked[name] = parse_record(part, checked[name], f"{where}: {name}")
     ensemble = parse_record(Ensemble, checked, where)
@@ -269,6 +271,12 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
             raise ValueError(f"{where}: {name}: got none of weight > 0 with a view, need at least 1")
     if unknown := [name for name in ensemble.shed if name not in SHED_GROUPS]:
         raise ValueError(f"{where}: shed: got {unknown[0]!r}, known: {', '.join(SHED_GROUPS)}")
+    sizes = ensemble.sizes
+    if sizes.measure not in MEASURES or len(sizes.means) != len(sizes.spreads) or min([sizes.reach, *sizes.spreads]) <= 0:
+        got = f"{sizes.measure!r} with {len(sizes.means)} means and {len(sizes.spreads)} spreads"
+        raise ValueError(
+            f"{where}: sizes: got {got}, need one of {', '.join(MEASURES)}, as many of both, spreads and reach > 0"
+        )
     if ensemble.exif not in EXIF:
         raise ValueError(f"{where}: exif: got {ensemble.exif!r}, known: {', '.join(EXIF)}")
     if len(ensemble.names) not in (0, len(ensemble.categories)):

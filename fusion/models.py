@@ -1,11 +1,12 @@
 """A model as a callable: an ONNX file, and its sidecar, the JSON beside it that describes input and output.
 
-Knows nothing about boxes or categories: uint8 canvases in, the graph's raw output out.
+A model knows nothing about boxes or categories: uint8 canvases in, the graph's raw output out. What is made of a classifier's
+answers before the gate sees them is here too: calibrated, blended with prototypes, and judged by the sizes of the boxes.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from fusion.boxes import Detections, area, nearness, scale_around, uncut
+
 Floats = npt.NDArray[np.float32]
 
+MOST_DEVIATION = 9.0  # chosen: squared deviations of a size beyond 3 spreads count as 3, as a box may be drawn wrongly
+LIKELY = 1e-3  # chosen: a name that is less probable than this is not judged by size, which takes a tenth of the time then
+MEASURES = ("height", "side")  # of a box, for `Sizes`
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
@@ -93,7 +99,7 @@ def read_sidecar(path: Path) -> Sidecar:
     if not path.is_file():
         raise ValueError(f"{path}: sidecar not found; it is written beside the model by the export")
     values = read_object(path)
-    known = [field.name for field in fields(Sidecar)]
+    known = [known_field.name for known_field in fields(Sidecar)]
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"{path}: unknown field {unknown[0]!r}, known: {', '.join(known)}")
@@ -233,3 +239,64 @@ def mean(probabilities: list[Floats], weights: list[float]) -> Floats:
         known = [(p[row], w) for p, w in zip(probabilities, weights, strict=True) if w > 0 and not np.isnan(p[row]).any()]
         total[row] = sum(p * w for p, w in known) / sum(w for _, w in known) if known else np.nan
     return total
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the packs of each name are beside their neighbours: evidence between look-alikes that differ in size.
+
+    A pack's size is the log of its box's `measure` in pixels: "height", or "side", the root of the area, for packs that lie in
+    any direction. `means` and `spreads` (C,) are those of each name's sizes less the scale around them (`scale_around`); a name
+    after the last is of any size. `reach` as in `nearness`. The likelihood counts to the power `weight`; 0: not at all.
+    """
+
+    weight: float = 0.0
+    measure: str = "height"
+    reach: float = 3.0
+    means: list[float] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
+
+    def of_names(self, count: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Means and variances of `count` names, (count,) and (count,)."""
+        means, variances = np.array(self.means[:count]), np.array(self.spreads[:count]) ** 2
+        unknown = (0, count - len(means))
+        any_size = float(variances.mean() + means.var())
+        return np.pad(means, unknown, constant_values=means.mean()), np.pad(variances, unknown, constant_values=any_size)
+
+
+def log_sizes(boxes: npt.NDArray[np.floating[Any]], measure: str) -> npt.NDArray[np.float64]:
+    """The size (N,) of each box (N, 4), by one of MEASURES; of a box below a pixel that of one pixel."""
+    side = boxes[:, 3] - boxes[:, 1] if measure == "height" else np.sqrt(area(boxes))
+    return np.log(np.maximum(side, 1.0), dtype=np.float64)
+
+
+def sized(probabilities: Floats, merged: Detections, sizes: Sizes, width: float, height: float) -> Floats:
+    """Probabilities (N, C) times the likelihood of each box's size under each name, on a photo of `width` and `height` pixels.
+
+    The scale around a box is what its neighbours are larger than expected of their names; the surer those are, the more it
+    counts. The names of a box above LIKELY keep their sum, and others stay as they are, as do rows of NaN and boxes that the
+    photo's edge may have cut, which do not count as neighbours either.
+    """
+    if not sizes.weight or not sizes.means:
+        return probabilities
+    with np.errstate(invalid="ignore"):  # NaN
+        likely = (probabilities > LIKELY) & uncut(merged.boxes, width, height)[:, None]  # (N, C)
+    named = np.flatnonzero(likely.any(1))  # (K,), the boxes that have a say
+    rows, names = np.divmod(np.flatnonzero(likely[named]), probabilities.shape[1])  # (P,), (P,); np.nonzero is slower
+    p, boxes = probabilities[named[rows], names].astype(np.float64), merged.boxes[named]  # (P,), (K, 4)
+    means, variances = (values[names] for values in sizes.of_names(probabilities.shape[1]))  # (P,)
+
+    def per_box(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.bincount(rows, values, len(named)), np.float64)  # (K,)
+
+    mass, log_size = per_box(p), log_sizes(boxes, sizes.measure)
+    expected = per_box(p * means) / mass
+    variance = per_box(p * (variances + (means - expected[rows]) ** 2)) / mass
+    precisions = merged.scores[named] * mass / variance
+    scale, doubt = scale_around(nearness(boxes, sizes.reach), log_size - expected, precisions)
+    total = variances + doubt[rows]
+    deviation = ((log_size - scale)[rows] - means) ** 2 / total
+    weighed = p * np.exp(-0.5 * sizes.weight * (np.minimum(deviation, MOST_DEVIATION) + np.log(total)))
+    result = probabilities.copy()
+    result[named[rows], names] = weighed * (mass / per_box(weighed))[rows]
+    return result

@@ -31,7 +31,7 @@ from fusion.ensemble import (
 )
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
-from fusion.models import Model, calibrated, mean
+from fusion.models import Model, calibrated, mean, sized
 from fusion.reading import one_ahead
 from fusion.views import PADDING, Canvases, View, crop_batches, make_views
 
@@ -234,14 +234,14 @@ class Pipeline:
     def name(
         self, image: Image, merged: Detections, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> Floats | None:
-        """`classify` of the boxes to name; the rows of the others are NaN, as of crops that no classifier has an answer to."""
+        """`classify` of the boxes to name, `sized`; others have rows of NaN, as crops that no classifier has an answer to."""
         rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
         named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)
         if named is None:
             return None
         probabilities = np.full((len(merged), named.shape[1]), np.nan, np.float32)  # (N, C)
         probabilities[rows] = named
-        return probabilities
+        return sized(probabilities, merged, self.ensemble.sizes, *image.shape[1::-1])
 
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""

@@ -31,7 +31,7 @@ from runs.model_files import files_of, method_of
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
-from stage2_classifier.gate.evidence import Evidence, withheld
+from stage2_classifier.gate.evidence import Evidence, as_judged
 from stage2_classifier.gate.merging_choice import WAYS, kept_views, merged_by
 from stage2_classifier.gate.operating_points import BEST_F1
 
@@ -120,7 +120,7 @@ def of_a_fit(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice, way: 
     """All photos that were left out, each by the fold's models that did not see it."""
     by_fold = cross_fit.turns(folds)
     found = pooled_evidence(runs, by_fold, ensemble, way)
-    evidence = as_judged(found.evidence, ensemble)
+    evidence = pooled.as_judged(found, by_fold, ensemble)
     gates, decisions, flatters = decided(evidence, choice)
     judged = "each photo was judged by models and a gate that had not seen its scene."
     if cross_fit.holds_out(folds):
@@ -129,11 +129,6 @@ def of_a_fit(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice, way: 
         how = f"Cross-fitted: {len(evidence)} photos in {len(by_fold)} folds"
         words = f"{how}; {judged} The models that ship are trained on all of them."
     return HeldOut(runs, folds, ensemble, evidence, gates, decisions, found.scenes, Split(words, flatters))
-
-
-def as_judged(evidence: list[Evidence], ensemble: Ensemble) -> list[Evidence]:
-    """The evidence as run.py has it: boxes below the naming floor are not named."""
-    return withheld(evidence, [ensemble.naming_floor] * len(evidence))
 
 
 def pooled_evidence(runs: Path, by_fold: Sequence[Folds], ensemble: Ensemble, way: str | None) -> Pooled:
@@ -154,7 +149,8 @@ def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> H
         gates, seen = [ensemble.gate] * len(evidence), trained_on_too(runs, ensemble, evidence)
         unseen = "" if seen else ", which neither the models nor the gate had seen"
         words = f"Held out: {len(evidence)} photos of the part test{unseen}."
-        return HeldOut(runs, folds, ensemble, evidence, gates, predictions(evidence, gates), scenes, Split(words, seen))
+        decisions = predictions(evidence, gates)
+        return HeldOut(runs, folds, ensemble, evidence, gates, decisions, scenes, Split(words, seen))
     gates, decisions, flatters = decided(evidence, choice)
     words = (
         f"Held out: {len(evidence)} photos of the part valid, as no photo of the part test has boxes. Detectors "

@@ -11,7 +11,15 @@ from typing import Any
 from fusion.ensemble import Ensemble
 from runs.record import digest, fingerprint
 
-METHOD = ("detectors", "classifiers", "merge", "gate", "naming_floor", "min_scores")  # fields that say how it finds and names
+METHOD = (
+    "detectors",
+    "classifiers",
+    "merge",
+    "gate",
+    "naming_floor",
+    "sizes",
+    "min_scores",
+)  # fields that say how it finds and names
 
 
 def files_of(ensemble: Ensemble) -> list[str]:

@@ -32,7 +32,7 @@ from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
-from stage2_classifier.gate.evidence import Evidence, withheld
+from stage2_classifier.gate.evidence import Evidence, as_judged
 from submission import run as judged
 
 
@@ -152,8 +152,8 @@ def difference(name: str, ensemble: Ensemble, test: Sequence[Evidence], parts: F
 def change(test: Sequence[Evidence], ensemble: Ensemble, groups: np.ndarray) -> Interval:
     """How much higher the gate scores with the floor than with every box named."""
     truths, gates, n = [e.truth for e in test], [ensemble.gate] * len(test), n_categories(test)
-    after = match(truths, predictions(withheld(test, [ensemble.naming_floor] * len(test)), gates), n)
-    before = match(truths, predictions(test, gates), n)
+    arms = (ensemble, replace(ensemble, naming_floor=0.0))
+    after, before = (match(truths, predictions(as_judged(test, arm), gates), n) for arm in arms)
     return widened(bootstrap(after, before, groups, np.random.default_rng(0)), after, before, groups)
 
 

@@ -42,6 +42,7 @@ from stage2_classifier.fit import schedule
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
+from stage2_classifier.gate.evidence import as_judged
 from stage2_classifier.gate.fit import fit_gate
 
 SCENES = "scenes.csv"  # of the split set, so that both ways know the same scenes
@@ -165,7 +166,7 @@ def cut_epochs(found: Survey, fitted: Path, minutes: float) -> dict[str, int]:
 def tested(data: Path, runs: Path) -> Tested:
     """What R/ensemble.json says of the test photos, matched with their labels."""
     ensemble, parts = load_ensemble(runs), folds.load(runs / folds.NAME, read(data))
-    evidence = gather("test", ensemble, runs, parts)
+    evidence = as_judged(gather("test", ensemble, runs, parts), ensemble)
     decided = predictions(evidence, [ensemble.gate] * len(evidence))
     groups, _ = resampling_groups(scenes_of(evidence, parts))
     return Tested(match([e.truth for e in evidence], decided, n_categories(evidence)), groups)

@@ -14,7 +14,7 @@ import numpy as np
 
 from fusion.boxes import Detections
 from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
-from fusion.models import Model, mean
+from fusion.models import Model, Sizes, mean, sized
 from fusion.pipeline import merge, run_classifier, run_detector
 from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
@@ -69,6 +69,23 @@ def _withheld(e: Evidence, floor: float) -> Evidence:
     rows = boxes_to_name(e.merged.scores, floor)
     probabilities[rows] = e.probabilities[rows]
     return replace(e, probabilities=probabilities)
+
+
+def judged_by_size(evidence: Sequence[Evidence], sizes: Sequence[Sizes]) -> list[Evidence]:
+    """The evidence as `Pipeline` has it under `Ensemble.sizes`, here one for each photo; names are withheld before."""
+    return [_judged_by_size(e, own) for e, own in zip(evidence, sizes, strict=True)]
+
+
+def _judged_by_size(e: Evidence, own: Sizes) -> Evidence:
+    if e.probabilities is None:
+        return e
+    return replace(e, probabilities=sized(e.probabilities, e.merged, own, e.photo.width, e.photo.height))
+
+
+def as_judged(evidence: Sequence[Evidence], ensemble: Ensemble) -> list[Evidence]:
+    """The evidence as `Pipeline` has it before the gate: names withheld below the floor, the others judged by size."""
+    count = len(evidence)
+    return judged_by_size(withheld(evidence, [ensemble.naming_floor] * count), [ensemble.sizes] * count)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fit the gate, which boxes are named, and the scores to cut at, on the valid part of the folds; write R/ensemble.json.
+"""Fit the gate, which boxes are named, whether their sizes count, and the scores to cut at, on valid; write R/ensemble.json.
 
     python -m stage2_classifier.gate --data D --runs R [--classifiers NAME ...] [--merging keep|auto]
                                      [--naming-floor F] [--seed 0]
@@ -7,8 +7,8 @@ Without --classifiers the gate is fitted to the ensemble that R/ensemble.json ho
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
 finds boxes, R/all, if there is one, gives evidence, the classifiers name. With --merging auto the default ensemble's way of
 merging boxes is chosen on valid too (`merging_choice`). Raw outputs are cached in R/raw, so that a second run takes seconds.
-run.py decides by the gate, shows its classifiers no box below the naming floor (`naming_floor`), and cuts nowhere; the scores
-to cut at (`operating_points`) are for those who look at predictions.
+run.py decides by the gate, shows its classifiers no box below the naming floor (`naming_floor`), lets sizes count where that is
+shown to gain (`sizes`), and cuts nowhere; the scores to cut at (`operating_points`) are for those who look at predictions.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,12 @@ from stage2_classifier.gate.ensemble import (
     scenes_of,
     write_ensemble,
 )
-from stage2_classifier.gate.evidence import Evidence, named
+from stage2_classifier.gate.evidence import Evidence, as_judged, named, withheld
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
 from stage2_classifier.gate.merging_choice import in_words as merging_in_words
 from stage2_classifier.gate.naming_floor import NamingChoice, fit_naming_floor
 from stage2_classifier.gate.operating_points import OperatingPoints, fit_operating_points
+from stage2_classifier.gate.sizes import SizesChoice, choose_sizes, tables_of
 
 CLASSIFIER = "classifier_shelf"  # the folder in R of the default classifier
 MERGING = ("keep", "auto")  # what --merging takes
@@ -78,8 +79,8 @@ def fit_gate(
     chooses_merging: bool = False,
     naming_floor: float | None = None,
 ) -> Choice:
-    """Choose the gate, the naming floor and the scores to cut at on the valid photos; into RUNS/ensemble.json, and why into
-    RUNS/gate.json.
+    """Choose the gate, the naming floor, whether sizes count and the scores to cut at on the valid photos; into
+    RUNS/ensemble.json, and why into RUNS/gate.json.
 
     With `chooses_merging` the default ensemble is asked for, and how it merges boxes is chosen first. `naming_floor` takes the
     place of the fitted one.
@@ -100,20 +101,32 @@ def fit_gate(
     say(f"gate: {in_words(choice)}")
     naming = fit_naming_floor(valid, choice, scenes, np.random.default_rng(seed), naming_floor)
     say(f"gate: names: {naming}")
-    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), naming.floor)
+    groups = [(parts.photos("train"), [e.photo for e in valid])]
+    tables = tables_of(groups, parts.photos("train"), len(ensemble.categories))
+    sizes = choose_sizes(withheld(valid, [naming.floor] * len(valid)), tables, choice, scenes, np.random.default_rng(seed))
+    say(f"gate: sizes: {sizes}")
+    ensemble = replace(ensemble, made_from=made_from, gate=choice.gate, naming_floor=naming.floor, sizes=sizes.adopted)
+    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
     tell(floors)
-    fitted = {"gate": choice.gate, "min_scores": floors.min_scores, "naming_floor": naming.floor}
-    ensemble = replace(ensemble, made_from=made_from, **fitted)
+    ensemble = replace(ensemble, min_scores=floors.min_scores)
     write_ensemble(runs, ensemble)
-    record.write_json(runs / "gate.json", reasons(choice, naming, floors, why_merging) | {"method": method_of(ensemble)})
+    why = reasons(choice, naming, sizes, floors, why_merging)
+    record.write_json(runs / "gate.json", why | {"method": method_of(ensemble)})
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
-                naming=naming)  # fmt: skip
+                naming=naming, sizes=sizes)  # fmt: skip
     return choice
 
 
-def reasons(choice: Choice, naming: NamingChoice, floors: OperatingPoints, merging: MergingChoice | None) -> dict[str, object]:
+def reasons(
+    choice: Choice, naming: NamingChoice, sizes: SizesChoice, floors: OperatingPoints, merging: MergingChoice | None
+) -> dict[str, object]:
     """What gate.json tells: why the fitted numbers of ensemble.json are what they are."""
-    beside = {"naming": asdict(naming), "operating_points": asdict(floors), "merging": merging and asdict(merging)}
+    beside = {
+        "naming": asdict(naming),
+        "sizes": asdict(sizes),
+        "operating_points": asdict(floors),
+        "merging": merging and asdict(merging),
+    }
     return asdict(choice) | beside
 
 

@@ -127,11 +127,16 @@ def within_allowed(replays: Replays) -> tuple[float, Match]:
 
 def replayed(evidence: Sequence[Evidence], choice: Choice, floors: np.ndarray) -> Replays:
     """The decisions on every photo, by the gate of its turn with further names, under each of `floors`."""
-    of_photo = {photo: (k, turn.gate) for k, turn in enumerate(choice.turns) for photo in turn.photos}
-    turn = np.array([of_photo[e.photo.id][0] for e in evidence])
-    gates = [with_further(of_photo[e.photo.id][1]) for e in evidence]
+    gates, turn = gates_of_turns(evidence, choice)
     matches = [matched(withheld(evidence, [floor] * len(evidence)), gates, turn) for floor in floors]
     return Replays(evidence, gates, turn, floors, matches)
+
+
+def gates_of_turns(evidence: Sequence[Evidence], choice: Choice) -> tuple[list[Gate], np.ndarray]:
+    """The gate of each photo, with further names, which did not see it, and the photo's turn (P,)."""
+    of_photo = {photo: (k, turn.gate) for k, turn in enumerate(choice.turns) for photo in turn.photos}
+    gates = [with_further(of_photo[e.photo.id][1]) for e in evidence]
+    return gates, np.array([of_photo[e.photo.id][0] for e in evidence])
 
 
 def matched(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:

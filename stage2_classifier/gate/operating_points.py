@@ -24,7 +24,7 @@ from photos.intervals import Interval
 from photos.score import Truth, counted, greedy_hits
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.choose import LEAST, OUTER, by_turns, turns
-from stage2_classifier.gate.evidence import Evidence, withheld
+from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.quantiles import scores_of_same_rank
 
 BEST_F1 = "f1"
@@ -81,7 +81,11 @@ class OperatingPoints:
 
 
 def fit_operating_points(
-    evidence: Sequence[Evidence], gate: Gate, scenes: np.ndarray, rng: np.random.Generator, naming_floor: float = 0.0
+    evidence: Sequence[Evidence],
+    gate: Gate,
+    scenes: np.ndarray,
+    rng: np.random.Generator,
+    judged: Sequence[Evidence] | None = None,
 ) -> OperatingPoints:
     """The floors for `gate`, which was fitted on `evidence`.
 
@@ -90,13 +94,13 @@ def fit_operating_points(
         gate: as it will decide.
         scenes: (P,), the scene of each photo.
         rng: deals the turns.
-        naming_floor: boxes below it are decided without a classifier, as `Ensemble.naming_floor` says.
+        judged: `evidence` as it is judged, by a naming floor and by sizes; None: as it is.
     """
     count = len(np.unique(scenes))
     groups = scenes if count >= LEAST else np.arange(len(evidence))
     if len(np.unique(groups)) < LEAST:
         return nothing_fitted(f"{len(evidence)} photos, need {LEAST} to fit on some and measure on others")
-    fitted = cut(ranked_boxes(evidence, cross_fitted_decisions(evidence, gate, groups, rng, naming_floor), groups))
+    fitted = cut(ranked_boxes(evidence, cross_fitted_decisions(evidence, gate, groups, rng, judged), groups))
     if count >= LEAST:
         return fitted
     why = f"{count} scene{'s' * (count != 1)}, need {LEAST} to show that it holds on others"
@@ -110,12 +114,16 @@ def nothing_fitted(why: str) -> OperatingPoints:
 
 
 def cross_fitted_decisions(
-    evidence: Sequence[Evidence], gate: Gate, scenes: np.ndarray, rng: np.random.Generator, naming_floor: float = 0.0
+    evidence: Sequence[Evidence],
+    gate: Gate,
+    scenes: np.ndarray,
+    rng: np.random.Generator,
+    judged: Sequence[Evidence] | None = None,
 ) -> list[Detections]:
     """Each photo as a gate of the same policy decides that was fitted without its scene, on the scale of `gate`."""
     turn = turns(scenes, OUTER, rng)
     gates = by_turns(lambda others, _: fit_policy(gate.policy, others), evidence, scenes, turn)
-    judged = withheld(evidence, [naming_floor] * len(evidence))
+    judged = evidence if judged is None else judged
     return scores_of_same_rank(first_names(judged, gates), first_names(judged, [gate] * len(judged)), turn)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.merge import Merge
-from fusion.models import read_object
+from fusion.models import Sizes, read_object
 from fusion.pipeline import merge
 from photos import folds
 from photos.data import Photo
@@ -193,8 +193,10 @@ def apply(runs: Path, chosen: Ensemble) -> None:
         raise ValueError(f"--apply: {path} finds boxes with other detectors than those that were searched; give them all")
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
-    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0)))
-    say(f"wrote {path}; its gate was fitted on other boxes, with no naming floor or scores to cut at: hylle gate fits all anew")
+    record.write_json(
+        path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0, sizes=Sizes()))
+    )
+    say(f"wrote {path}; the gate is of other boxes, without naming floor, sizes or scores to cut at: hylle gate fits them")
 
 
 def _with_chosen_views(member: Member, chosen: Member | None) -> Member:

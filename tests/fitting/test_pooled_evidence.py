@@ -13,6 +13,7 @@ from place import IDS, Place, put_models
 from fitting import cross_fit, figures, pooled
 from fitting.procedure import Procedure
 from fusion.gate import Gate
+from fusion.models import Sizes
 from photos import folds
 from photos.data import read
 from photos.folds import Folds
@@ -22,7 +23,8 @@ from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.calibrate import n_categories, predictions, score
 from stage2_classifier.gate.choose import choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of, write_ensemble
-from stage2_classifier.gate.evidence import models_of
+from stage2_classifier.gate.evidence import as_judged, models_of
+from stage2_classifier.gate.sizes import fit_sizes
 
 PROCEDURE = Procedure(DetectorConfig(), ClassifierConfig(), groups="photo")
 
@@ -138,3 +140,21 @@ def test_an_ensemble_that_is_there_is_kept_and_one_of_other_models_refused(place
     (runs / "ensemble.json").write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"names second/model\.onnx, which no fold is trained with"):
         pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0], ids=["sizes do not count", "sizes count"])
+def test_every_photo_is_judged_by_the_sizes_of_the_other_folds_boxes(place: Place, weight: float) -> None:
+    runs, by_fold = dealt(place)
+    put_same_models(runs, aware=False)
+    ensemble = default_ensemble(runs / "cross_fit" / "0", ["classifier_shelf"], by_fold[0].dataset)
+    n = len(ensemble.categories)
+    ensemble = replace(ensemble, naming_floor=0.7, sizes=Sizes(weight=weight, means=[0.0] * n, spreads=[1.0] * n))
+    whole = pooled.pool(ensemble, runs, by_fold)
+    whole = whole._replace(evidence=[replace(e, probabilities=np.full_like(e.probabilities, 1 / n)) for e in whole.evidence])
+    judged = {e.photo.id: e.probabilities for e in pooled.as_judged(whole, by_fold, ensemble)}
+    for fold in by_fold:
+        own = {photo.id for photo in fold.photos("valid")}
+        table = replace(fit_sizes(fold.photos("train"), n).sizes, weight=weight)
+        for e in as_judged([e for e in whole.evidence if e.photo.id in own], replace(ensemble, sizes=table)):
+            np.testing.assert_array_equal(judged[e.photo.id], e.probabilities)
+    assert all(np.isnan(rows).any() for rows in judged.values())  # below the naming floor

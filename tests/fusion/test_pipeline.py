@@ -14,7 +14,8 @@ from fusion.ensemble import Ensemble, Member, parse
 from fusion.gate import decide
 from fusion.models import Model
 from fusion.pipeline import Pipeline, load, merge, run_detector
-from stage2_classifier.gate.evidence import Evidence, withheld
+from photos.data import Photo
+from stage2_classifier.gate.evidence import Evidence, as_judged, withheld
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
@@ -78,6 +79,22 @@ def test_decisions_of_the_pipeline_are_those_of_withheld_evidence(runs: Path) ->
     (e,) = withheld([Evidence(None, merged, everything)], [0.7])
     assert np.isnan(e.probabilities[merged.scores < 0.7]).all() and not np.isnan(e.probabilities[merged.scores >= 0.7]).any()
     assert pipeline(PHOTO) == pipeline.rows(decide(e.merged, e.probabilities, pipeline.ensemble.gate, pipeline.ensemble.most))
+
+
+def test_decisions_of_the_pipeline_are_those_of_evidence_judged_by_size(runs: Path) -> None:
+    """Whether sizes count is fitted by what is judged: the same rows from the saved arrays, and other ones than without."""
+    sizes = {"weight": 1.0, "means": [-0.5, 0.5, 0.0], "spreads": [0.1, 0.1, 0.1]}
+    plain, pipeline = (load(with_values(runs, gate={"policy": "raw", "name_exponent": 1.0}, sizes=s)) for s in ({}, sizes))
+    for model in (plain.classifiers[0], pipeline.classifiers[0]):
+        model.sidecar = replace(model.sidecar, temperature=20.0)  # so that it is not sure
+    merged = merge(pipeline.detect(PHOTO), pipeline.ensemble)
+    height, width = PHOTO.shape[:2]
+    nothing = np.zeros(0, np.int64)
+    photo = Photo(0, Path(), width, height, np.zeros((0, 4), np.float32), nothing, nothing, None)
+    (e,) = as_judged([Evidence(photo, merged, pipeline.classify(PHOTO, merged.boxes))], pipeline.ensemble)
+    by_size = pipeline(PHOTO)
+    assert by_size == pipeline.rows(decide(e.merged, e.probabilities, pipeline.ensemble.gate, pipeline.ensemble.most))
+    assert [row["score"] for row in by_size] != [row["score"] for row in plain(PHOTO)]
 
 
 @pytest.mark.parametrize(("share", "crops"), [(0.5, 1), (0.25, 1), (1.0, 2)])

@@ -11,7 +11,7 @@ from simulated_evidence import simulated_photos
 from fusion.boxes import Detections
 from fusion.ensemble import Member, read_ensemble
 from fusion.gate import Gate
-from fusion.models import read_object
+from fusion.models import Sizes, read_object
 from photos import folds
 from photos.data import read
 from photos.intervals import Interval
@@ -21,6 +21,7 @@ from stage2_classifier.gate import fit
 from stage2_classifier.gate.choose import Choice
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.merging_choice import DEFAULT, MergingChoice, Offer
+from stage2_classifier.gate.sizes import SizesChoice
 
 
 @pytest.fixture
@@ -63,6 +64,25 @@ def test_the_naming_floor_is_stored_and_told_and_a_new_fit_replaces_it(
     assert "gate: names: boxes of objectness 0.7500 and more are named; not measured: " in capsys.readouterr().out
     fitted(photos)
     assert read_ensemble(place.runs).naming_floor == 0
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"), [(0.5, "count by 0.5"), (0.0, "a gain is not shown")], ids=["adopted", "not shown"]
+)
+def test_sizes_are_stored_where_they_count_and_told(
+    place: Place,
+    fitted: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    weight: float,
+    told: str,
+) -> None:
+    sizes = Sizes(weight=weight, means=[0.1, -0.1], spreads=[0.05, 0.05])
+    monkeypatch.setattr(fit, "choose_sizes", lambda *_: SizesChoice(sizes, 0.5, Interval(0.01, weight - 0.1, 0.02, 9), 7, 2.0))
+    fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97))
+    assert read_ensemble(place.runs).sizes == (sizes if weight else Sizes())
+    assert read_object(place.runs / "gate.json")["sizes"]["offered"] == 0.5
+    assert f"gate: sizes: {'not used: ' * (not weight)}{told}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("floor", ["-0.1", "nan", "inf"])
