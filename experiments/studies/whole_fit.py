@@ -130,6 +130,7 @@ def outer_split(data: Path, out: Path, groups: str, seed: int) -> Path:
     if not sources:
         raise ValueError(f"--data: got {data}, must hold annotations.json or train.json ..., as hylle data --to coco writes it")
     joined = {key: [row for source in sources for row in source[key]] for key in ("images", "annotations")}
+    joined["annotations"] = [row | {"id": number} for number, row in enumerate(joined["annotations"], 1)]  # unique in each file
     for part in ("train", "test"):
         own = {photo.id for photo in dataset.photos if (whole.part[photo.id] == "test") == (part == "test")}
         images = [row for row in joined["images"] if row["id"] in own]

@@ -1,6 +1,7 @@
 """The study of cross-fitting and refitting: its outer split, its figures, and mistakes in its flags."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ def test_the_outer_split_holds_whole_scenes_out(place: Place, tmp_path: Path) ->
     assert sorted(photo.name for photo in split.photos) == sorted(names)
     assert all((names[i] in test) == (names[i + 1] in test) for i in range(0, 10, 2))
     assert sum(len(photo.boxes) for photo in split.photos) == 20
+
+
+def test_parts_whose_boxes_have_the_same_ids_are_joined(place: Place, tmp_path: Path) -> None:
+    content = json.loads((place.data / "annotations.json").read_text())
+    (place.data / "annotations.json").unlink()
+    for part, is_even in (("train", True), ("valid", False)):
+        images = [image for image in content["images"] if (image["id"] % 2 == 0) == is_even]
+        own = {image["id"] for image in images}
+        boxes = [box for box in content["annotations"] if box["image_id"] in own]
+        boxes = [box | {"id": number} for number, box in enumerate(boxes, 1)]
+        (place.data / f"{part}.json").write_text(json.dumps(content | {"images": images, "annotations": boxes}))
+    split = read(whole_fit.outer_split(place.data, tmp_path / "out", "photo", 0))
+    assert sum(len(photo.boxes) for photo in split.photos) == len(content["annotations"])
 
 
 @pytest.mark.parametrize("flags", [["--record"], ["--record", "--name", "drawn", "--quick"]])
