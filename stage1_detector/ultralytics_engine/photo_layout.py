@@ -72,7 +72,11 @@ def _link(photo: Photo, link: Path, shrink: int = 1) -> None:
     suffix = ".jpg" if kind == "JPEG" and not len(photo.ignored) and shrink == 1 else ".png"
     quality = [cv2.IMWRITE_JPEG_QUALITY, 98] if suffix == ".jpg" else []
     _, encoded = cv2.imencode(suffix, image if shrink == 1 else average(image, shrink), quality)
-    link.with_suffix(suffix).write_bytes(encoded.tobytes())  # cv2.imwrite says nothing where the disk is full
+    path = link.with_suffix(suffix)
+    try:  # cv2.imwrite says nothing where the disk is full
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
 
 
 def label_lines(photo: Photo, agnostic: bool) -> str:

@@ -92,6 +92,10 @@ def test_an_averaged_photo_keeps_its_labels(tmp_path: Path) -> None:
 
 def test_a_photo_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = large(tmp_path, 250, 100)
-    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
-    with pytest.raises(OSError, match="cannot be written; is the disk full"):
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"out/images/.*\.png: cannot be written \(No space left on device\); is the disk full"):
         link_photos((original,), tmp_path / "out", True, shrink=shrink_of(DetectorConfig(size=64)))
