@@ -120,11 +120,14 @@ def figures(parts: Folds, first: Written, second: Written, external: int, call: 
     """The records; single values, so without intervals."""
     photos, boxes = len(parts.dataset.photos), sum(len(photo.boxes) for photo in parts.dataset.photos)
     setting = f"{photos} drawn photos, {boxes} boxes, {len(parts.dataset.categories)} products"
-    seconds = f"{setting}; the models' outputs there, as after a fit ({first.seconds:.1f} s with models to run); one call"
+    seconds = f"{setting}; the models' outputs there, as after a fit ({first.seconds:.1f} s with models to run); no interval"
     measured = [
         records.Measured(f"report.seconds_{photos}", records.Estimate(second.seconds, photos), "s", seconds),
         records.Measured(
-            f"report.megabytes_{photos}", records.Estimate(second.bytes / 1e6, photos), "MB", f"{setting}; one page"
+            f"report.megabytes_{photos}",
+            records.Estimate(second.bytes / 1e6, photos),
+            "MB",
+            f"{setting}; one page, no interval",
         ),
         records.Measured(
             "report.external_requests",
