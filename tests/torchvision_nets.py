@@ -1,8 +1,12 @@
 """Small torchvision detectors of random weights, and photos to show them."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
+from small_photos import photo
 
 from photos.data import Photo
 from stage1_detector.config import TorchvisionConfig
@@ -30,6 +34,16 @@ def noise(of: Photo) -> Photo:
     """The photo's file filled with noise, so that no two places look alike."""
     cv2.imwrite(str(of.path), np.random.default_rng(of.id).integers(0, 256, (of.height, of.width, 3), np.uint8))
     return of
+
+
+def crowd(folder: Path, counts: Sequence[int], reach: tuple[int, int], sides: tuple[int, int]) -> tuple[Photo, ...]:
+    """Photos of noise with so many boxes each, their corners within `reach` and their sides between `sides` pixels."""
+    made = []
+    for number, n in enumerate(counts):
+        rng = np.random.default_rng(number)
+        corner, side = rng.uniform(0, reach, (n, 2)), rng.uniform(*sides, (n, 2))
+        made.append(noise(photo(folder, number, np.concatenate([corner, corner + side], 1).tolist())))
+    return tuple(made)
 
 
 def decided(net: Detector) -> Detector:

@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 import torch
 from processes import RUNTIMES, run_in_processes
-from small_photos import photo
 from tiny_nets import CONFIGS, network, shaken
 from tiny_students import RTDETR, YOLO
-from torchvision_nets import noise
+from torchvision_nets import crowd
 from training_jobs import job_of
 
-from photos.data import Photo
 from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector import families
 from stage1_detector.distillation import student
@@ -32,16 +29,6 @@ CASES = {  # boxes in each photo of the one batch of an epoch
     "one process sees no box": (0, 3, 6), "three photos and two, one empty": (2, 5, 0, 1, 3), "no box at all": (0, 0),
     "more than are denoised, and than queries": (120, 40, 3),
 }  # fmt: skip
-
-
-def crowd(folder: Path, counts: tuple[int, ...]) -> tuple[Photo, ...]:
-    """Photos of noise with so many boxes."""
-    made = []
-    for number, n in enumerate(counts):
-        rng = np.random.default_rng(number)
-        corner, side = rng.uniform(0, (40, 25), (n, 2)), rng.uniform(4, 15, (n, 2))
-        made.append(noise(photo(folder, number, np.concatenate([corner, corner + side], 1).tolist())))
-    return tuple(made)
 
 
 def decided() -> Teacher:
@@ -86,7 +73,7 @@ def trained(distributed: Distributed, folder: Path, config: StudentConfig) -> Tr
     with without_workers, patch.object(loop.TrainingLog, "step", step), patch.object(training_log, "draw"):
         for i, counts in enumerate(CASES.values()):
             out, teacher = place / str(i), decided()
-            shown = {"train": crowd(photos, counts), "valid": crowd(photos, (2, 0))}
+            shown = {part: crowd(photos, n, (40, 25), (4, 15)) for part, n in (("train", counts), ("valid", (2, 0)))}
             if distributed.is_main:
                 out.mkdir(parents=True)
             distributed.all_gather(None)

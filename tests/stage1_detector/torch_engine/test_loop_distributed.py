@@ -4,13 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from processes import run_in_processes
-from small_photos import photo
 from tiny_nets import CONFIGS, shaken
-from torchvision_nets import SMALL, decided, noise
+from torchvision_nets import SMALL, crowd, decided
 from training_jobs import job_of
 
 from photos.data import Photo
@@ -34,16 +32,6 @@ CASES: dict[str, LoopConfig] = {
 }
 COUNTS = (2, 5, 0, 1, 3)  # boxes of each photo of the one batch of an epoch: three photos and two, one of them empty
 StepLosses = list[dict[str, float]]
-
-
-def crowd(folder: Path) -> tuple[Photo, ...]:
-    """Photos of noise with COUNTS boxes."""
-    made = []
-    for number, n in enumerate(COUNTS):
-        rng = np.random.default_rng(number)
-        corner, side = rng.uniform(0, (40, 20), (n, 2)), rng.uniform(8, 20, (n, 2))
-        made.append(noise(photo(folder, number, np.concatenate([corner, corner + side], 1).tolist())))
-    return tuple(made)
 
 
 def build(config: Any, *given: Any) -> Any:
@@ -77,7 +65,7 @@ def step_losses(distributed: Distributed, photos: tuple[Photo, ...], out: Path) 
 def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[StepLosses], list[list[StepLosses]]]:
     """What one process logs, and what each of two does."""
     folder = tmp_path_factory.mktemp("processes")
-    photos, threads = crowd(folder), torch.get_num_threads()
+    photos, threads = crowd(folder, COUNTS, (40, 20), (8, 20)), torch.get_num_threads()
     torch.set_num_threads(1)
     alone = step_losses(SINGLE_PROCESS, photos, folder / "one")
     torch.set_num_threads(threads)

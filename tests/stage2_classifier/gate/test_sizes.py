@@ -10,6 +10,7 @@ from fusion.boxes import Detections
 from fusion.gate import Gate
 from fusion.models import Sizes
 from photos.data import Photo
+from photos.intervals import Interval
 from stage2_classifier.gate import sizes
 from stage2_classifier.gate.choose import Choice, only_policy, turns
 from stage2_classifier.gate.evidence import Evidence
@@ -114,6 +115,24 @@ def test_sizes_do_not_count_where_they_gain_nothing(heights: np.ndarray, twins: 
     choice = chosen(shelves(1, heights), shelves(2, heights), twins)
     assert choice.gain is not None and choice.gain.low <= 0
     assert choice.sizes.weight == 0 and choice.adopted == Sizes() and "not used" in str(choice)
+
+
+@pytest.mark.parametrize(("low", "counts"), [(-0.001, False), (0.0, False), (0.001, True)])
+def test_a_gain_counts_where_its_whole_interval_is_above_zero(
+    low: float, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "widened", lambda *_: Interval(0.05, low, 0.1, PHOTOS))
+    choice = chosen(shelves(1), shelves(2), 0.5)
+    assert choice.offered > 0 and choice.sizes.weight == (choice.offered if counts else 0.0)
+
+
+def test_the_weight_of_a_turn_is_fitted_without_its_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted_on: list[np.ndarray] = []
+    monkeypatch.setattr(sizes, "best_weight", lambda _, photos: fitted_on.append(photos) or 0.0)
+    chosen(shelves(1), shelves(2), 0.5)
+    *of_turns, shipped = fitted_on
+    assert shipped.all() and len(of_turns) > 1
+    np.testing.assert_array_equal(np.sum(~np.array(of_turns), 0), 1)  # each photo is left out of one turn's fit
 
 
 @pytest.mark.parametrize(
