@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion.views import PADDING, Canvases, View, average, flip, letterbox, make_views, spans, tile
+from fusion.reading import Canvases
+from fusion.views import PADDING, View, average, flip, letterbox, make_views, spans, tile
 
 SIZES = [
     pytest.param((640, 640), id="as large as the canvas"),
