@@ -20,6 +20,10 @@ WHAT = {
     "det_map50": "Detection mAP@0.5: are the products found, whatever they are called",
     "cls_map50": "Classification mAP@0.5: are they found under their names, every product counting alike",
 }
+POLICIES = (
+    "cross-validated on the photos that the gate was fitted to; each policy with one name a box, while the score above "
+    "counts the less probable names too that are handed in below them"
+)
 
 
 class Figure(NamedTuple):
@@ -89,7 +93,7 @@ def ablation_of(runs: Path, ensemble: Ensemble) -> Ablation:
     if not rows:
         absent = ["no ways of naming were compared: there is no gate.json of hylle gate or hylle fit"]
         return Ablation(None, [], "", [*stale, *absent])
-    return drawn(rows, "cross-validated on the photos that the gate was fitted to", [*stale, *absent])
+    return drawn(rows, POLICIES, [*stale, *absent])
 
 
 def read_if_there(path: Path) -> dict[str, Any]:
