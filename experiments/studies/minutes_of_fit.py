@@ -102,7 +102,7 @@ def one_set(data: Path, out: Path, minutes: float) -> Result:
     taken = by_fit(data, out / "fit", minutes)
     by_five_commands(data, out, minutes)
     fitted, five = tested(data, out / "fit"), tested(data, out / "five")
-    score = interval(fitted.matched, fitted.groups, np.random.default_rng(0)).score
+    score = interval(fitted.matched, fitted.groups).score
     gain = bootstrap(fitted.matched, five.matched, fitted.groups, np.random.default_rng(0))
     result = Result(score, gain, taken, fitted.matched.n_photos)
     intervals = {"score": vars(score), "gain": vars(gain)}
