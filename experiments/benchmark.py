@@ -153,8 +153,8 @@ def of_large(args: argparse.Namespace) -> list[Measured]:
         folder, rows = endurance.code(Path(name) / "code"), []
         for count in (max(len(photos), args.count // 10), args.count):
             peak = endurance.peak_mb(folder, photos, count)
-            what = f"{count} photos, a tenth of them 8160 x 6120, constant models"
-            setting = f"peak resident memory of run.py on {what}; one run, so no interval"
+            photos_told = f"peak resident memory of run.py on {count} photos, a tenth of them 8160 x 6120"
+            setting = f"{photos_told}, constant models; one run, so no interval"
             rows.append(Measured(f"runtime.large_rss_mb.{count}", records.Estimate(peak, 1), "MB", setting))
         return rows
 
