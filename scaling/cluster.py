@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: nothing is told to other hosts
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of losing what `predict_parts` holds to the end
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -62,7 +63,7 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     """Predict the parts, in any order; yields photos, boxes and dead letters of each as it is finished.
 
     Ray restarts workers that are killed and gives them their part again. Raises ValueError where a part kills one worker after
-    the other.
+    the other, and OSError where a worker cannot write.
     """
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
     mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
@@ -70,11 +71,15 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
         yield from mapped.iter_rows()
     except ray.exceptions.RayActorError as error:
         raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, OSError):  # as a text Ray's error is the whole traceback of the worker
+            raise OSError(error.cause.errno, error.cause.strerror, error.cause.filename) from None
+        raise
 
 
 def mapped_parts(parts: Sequence[Part], kind: type, arguments: tuple[Any, ...], workers: Workers) -> ray.data.Dataset:
     """What Ray is to do: a block for each part, which any worker of class `kind`, made with `arguments`, takes whole."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what ends a run is raised here too
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     rows = [{"part": part.number, "uris": list(part.uris)} for part in parts]

@@ -82,6 +82,19 @@ def test_the_same_run_goes_on_and_another_is_refused(out: Destination) -> None:
         out.claim(JOB | {"model": "9"})
 
 
+def test_a_damaged_record_is_told_and_not_taken_for_none(tmp_path: Path) -> None:
+    out = Destination(str(tmp_path))
+    out.claim(JOB)
+    out.finish(PART, TABLES)
+    for damage in ("", "{", "[]", "{}"):
+        (tmp_path / "manifest" / "part=000003.json").write_text(damage)
+        with pytest.raises(ValueError, match=r"manifest/part=000003\.json is damaged; remove it"):
+            out.finished()
+        (tmp_path / "job.json").write_text(damage)
+        with pytest.raises(ValueError, match=r"job\.json is damaged"):
+            out.claim(JOB)
+
+
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"no job\.json"):
