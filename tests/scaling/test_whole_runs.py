@@ -137,3 +137,38 @@ def test_a_ray_that_does_not_start_is_one_line(
     monkeypatch.setattr(cluster.ray, "init", fail)
     with pytest.raises(ValueError, match=re.escape(words)), cluster.connected(cluster.Workers(1, address=address)):
         pass
+
+
+def test_what_a_worker_cannot_write_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ray
+
+    from scaling import cluster
+    from scaling.destination import Destination
+    from scaling.packed_model import PackedModel
+
+    class Stopped:
+        def iter_rows(self) -> None:
+            cause = OSError(28, "No space left on device", "/out/photos")
+            raise ray.exceptions.RayTaskError(
+                "worker", "Traceback\n of many lines", cause, "worker", 1, "host"
+            ).as_instanceof_cause()
+
+    monkeypatch.setattr(cluster.ray, "put", lambda model: model)
+    monkeypatch.setattr(cluster, "mapped_parts", lambda *_: Stopped())
+    with pytest.raises(OSError, match="No space left") as told:
+        list(cluster.predict_parts([], PackedModel({}, None), Destination(str(tmp_path)), cluster.Workers(1)))
+    assert not isinstance(told.value, ray.exceptions.RayError) and told.value.filename == "/out/photos"
+
+
+def test_photos_of_which_none_can_be_predicted_are_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As where a list names photos of another folder."""
+    from scaling.destination import SCHEMAS, Destination
+    from scaling.listing import Part
+    from scaling.scale import _account
+
+    out, part = Destination(str(tmp_path)), Part(0, ("a.jpg",))
+    dead = {"photo": "a.jpg", "reason": "unreadable", "detail": "no such file"}
+    out.finish(part, {table: [] for table in SCHEMAS} | {"dead_letters": [dead]})
+    with pytest.raises(ValueError, match="none of the photos could be predicted; the detail column of dead_letters"):
+        _account(out, [part], 1.0)
+    assert "0 photos, 0 boxes; dead letters: 1 unreadable" in capsys.readouterr().out
