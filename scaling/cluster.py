@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: nothing is told to other hosts
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of losing what `predict_parts` holds to the end
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -17,7 +16,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from scaling.destination import Destination
 from scaling.listing import Part
 from scaling.packed_model import PackedModel
-from scaling.worker import PartWorker
+from scaling.worker import CannotWrite, PartWorker
 
 LOCAL_STORE = (
     128 * 2**20
@@ -63,7 +62,7 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     """Predict the parts, in any order; yields photos, boxes and dead letters of each as it is finished.
 
     Ray restarts workers that are killed and gives them their part again. Raises ValueError where a part kills one worker after
-    the other, and OSError where a worker cannot write.
+    the other, or where a worker cannot write.
     """
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
     mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
@@ -72,8 +71,8 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     except ray.exceptions.RayActorError as error:
         raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, OSError):  # as a text Ray's error is the whole traceback of the worker
-            raise OSError(error.cause.errno, error.cause.strerror, error.cause.filename) from None
+        if isinstance(error.cause, CannotWrite):
+            raise ValueError(f"{str(error.cause).splitlines()[0]}; make room or give rights, and call again to go on") from None
         raise
 
 

@@ -72,7 +72,9 @@ class Destination:
         other = [name for name in job if held.get(name) != job[name]]
         if other:
             what = "; ".join(f"{name} {held.get(name)}, now {job[name]}" for name in other)
-            raise ValueError(f"--out {self.uri}: made from another {what}; give another --out, or what it was made from")
+            raise ValueError(
+                f"--out {self.uri}: made from something else: {what}; give another --out, or what it was made from"
+            )
 
     def finished(self) -> dict[int, dict[str, Any]]:
         """The manifest: what is recorded of each finished part, by its number; one whose tables are gone is not finished."""

@@ -65,7 +65,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     _tell_of_listing(listing, args.photos)
     model = _packed(args.model)
     parts, out = deal(listing.uris, args.part), Destination(absolute(args.out))
-    photos = f"{len(listing.uris)} of digest {listing.digest[:16]}"
+    photos = f"{len(listing.uris)} (digest of names, sizes and times: {listing.digest[:16]})"
     with client_errors("--out", args.out):
         out.claim({"model": model.sha256, "photos": photos, "photos a part": args.part, "code of fusion": _code()})
         done = out.finished()

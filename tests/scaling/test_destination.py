@@ -78,7 +78,7 @@ def test_a_part_that_was_killed_before_its_manifest_is_not_finished(tmp_path: Pa
 def test_the_same_run_goes_on_and_another_is_refused(out: Destination) -> None:
     out.claim(JOB)
     out.claim(JOB)
-    with pytest.raises(ValueError, match="made from another model 1, now 9"):
+    with pytest.raises(ValueError, match="made from something else: model 1, now 9;"):
         out.claim(JOB | {"model": "9"})
 
 

@@ -142,22 +142,31 @@ def test_a_ray_that_does_not_start_is_one_line(
 def test_what_a_worker_cannot_write_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import ray
 
-    from scaling import cluster
+    from scaling import cluster, worker
     from scaling.destination import Destination
     from scaling.packed_model import PackedModel
 
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/out/photos")
+
     class Stopped:
         def iter_rows(self) -> None:
-            cause = OSError(28, "No space left on device", "/out/photos")
+            with pytest.raises(worker.CannotWrite) as told:
+                list(worker.PartWorker.__call__(part_worker, {"part": [0], "uris": [["a.jpg"]]}))
+            cause = worker.CannotWrite(f"{told.value}\nFailed to apply it after 1/1 attempts.")
             raise ray.exceptions.RayTaskError(
-                "worker", "Traceback\n of many lines", cause, "worker", 1, "host"
+                "worker", "Traceback\n of lines", cause, "worker", 1, "host"
             ).as_instanceof_cause()
 
+    part_worker = object.__new__(worker.PartWorker)
+    part_worker.predictor, part_worker.out = None, Destination(str(tmp_path))
+    monkeypatch.setattr(worker, "predict_part", full)
     monkeypatch.setattr(cluster.ray, "put", lambda model: model)
     monkeypatch.setattr(cluster, "mapped_parts", lambda *_: Stopped())
-    with pytest.raises(OSError, match="No space left") as told:
-        list(cluster.predict_parts([], PackedModel({}, None), Destination(str(tmp_path)), cluster.Workers(1)))
-    assert not isinstance(told.value, ray.exceptions.RayError) and told.value.filename == "/out/photos"
+    with pytest.raises(
+        ValueError, match=r"^/out/photos: No space left on device; make room or give rights, and call again to go on$"
+    ):
+        list(cluster.predict_parts([], PackedModel({}, None), part_worker.out, cluster.Workers(1)))
 
 
 def test_photos_of_which_none_can_be_predicted_are_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
