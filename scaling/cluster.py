@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from scaling.worker import CannotWrite, PartWorker
 LOCAL_STORE = (
     128 * 2**20
 )  # chosen: bytes of the object store of a local Ray, besides the model's; it holds lists of URIs, no photos
+ANSWER_SECONDS = 20.0  # chosen: for a cluster's head to take a connection; Ray itself asks for minutes
 RESTARTS, RETRIES = 1000, 5  # chosen: of a killed worker, and of the part it was at; a part that kills six workers ends the run
 
 
@@ -36,6 +39,7 @@ class Workers:
 @contextmanager
 def connected(workers: Workers, model_bytes: int = 0) -> Iterator[None]:
     """Join the cluster, or start one here with room for the model; leave or end it. Raises ValueError where there is none."""
+    _refuse_silent(workers.address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     local: dict[str, Any] = {
         "num_cpus": workers.count,
@@ -50,6 +54,17 @@ def connected(workers: Workers, model_bytes: int = 0) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silent(address: str) -> None:
+    """Raises ValueError for a HOST:PORT where nobody takes a connection."""
+    named = re.fullmatch(r"(?:ray://)?\[?(.+?)\]?:(\d+)", address)
+    if named is None:
+        return
+    try:
+        socket.create_connection((named[1], int(named[2])), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(_not_connected(address, error)) from None
 
 
 def _not_connected(address: str, error: Exception) -> str:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from experiments.figures import records
+from experiments.figures.ddp_table import ddp
 from experiments.figures.figure_text import Figures, lines, span
 from runs.command import Parser, run, say
 from runs.record import ROOT
@@ -285,7 +286,7 @@ def stage1(figures: Figures) -> str:
 
 _TABLES = (
     gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
-    merging, stage1, stage2, runtime, robustness, own_data, fitting, single, scale,
+    merging, stage1, stage2, runtime, robustness, own_data, fitting, single, scale, ddp,
 )  # fmt: skip
 TABLES = {table.__name__: table for table in _TABLES}
 

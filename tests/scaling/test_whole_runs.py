@@ -123,15 +123,18 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     ("address", "error", "words"),
     [
         pytest.param("", Exception("timed out during startup"), "Ray did not start on this machine (timed out", id="too busy"),
-        pytest.param("1.2.3.4:5", ConnectionError("no answer"), "--address 1.2.3.4:5: no Ray cluster answers", id="no cluster"),
+        pytest.param("auto", ConnectionError("none"), "--address auto: no Ray cluster answers there (none)", id="no cluster"),
+        pytest.param("127.0.0.1:1", None, "--address 127.0.0.1:1: no Ray cluster answers there (", id="nobody at the port"),
+        pytest.param("ray://127.0.0.1:70000", None, "no Ray cluster answers there (", id="no port"),
     ],
 )
 def test_a_ray_that_does_not_start_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception, words: str
+    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception | None, words: str
 ) -> None:
     from scaling import cluster
 
     def fail(**_: object) -> None:
+        assert error is not None, "Ray is not asked"
         raise error
 
     monkeypatch.setattr(cluster.ray, "init", fail)
