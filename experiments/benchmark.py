@@ -153,7 +153,8 @@ def of_large(args: argparse.Namespace) -> list[Measured]:
         folder, rows = endurance.code(Path(name) / "code"), []
         for count in (max(len(photos), args.count // 10), args.count):
             peak = endurance.peak_mb(folder, photos, count)
-            setting = f"peak resident memory of run.py on {count} photos, a tenth of them 8160 x 6120, constant models; one run"
+            photos_told = f"peak resident memory of run.py on {count} photos, a tenth of them 8160 x 6120"
+            setting = f"{photos_told}, constant models; one run, so no interval"
             rows.append(Measured(f"runtime.large_rss_mb.{count}", records.Estimate(peak, 1), "MB", setting))
         return rows
 

@@ -16,6 +16,8 @@ import pytest
 from constant_models import CANDIDATES, CATEGORIES, save_model
 from place import IDS, Place, draw_shop, mains, put_models
 
+collect_ignore_glob = ["*/conftest.py"]  # two folders' have no doctests, but one name: both on one command line would clash
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where workers share the tests, the files with the most slow ones come first: who begins one last is waited for."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scipy.stats import ttest_1samp
 
 from fusion.boxes import Detections, iou, xyxy_to_xywh
 from photos import intervals as subject
@@ -213,15 +214,31 @@ def test_a_photo_of_weight_k_is_k_photos(seed):
     same(scores(match(truths, predictions, n), weights), want)
 
 
-def test_interval_holds_the_value_and_follows_the_generator():
+def test_an_interval_is_scipys_t_interval_over_pseudo_values_around_the_value():
     truths, predictions, n = case(np.random.default_rng(1), n_photos=30)
     whole, groups = match(truths, predictions, n), np.repeat([7, 3, 9, 1, 4, 2], 5)
-    first, second = (interval(whole, groups, np.random.default_rng(0), 200) for _ in range(2))
-    assert first == second
+    found = interval(whole, groups)
     for name in ("det_map50", "cls_map50", "score"):
-        one = getattr(first, name)
-        assert one.value == getattr(scores(whole), name)
-        assert one.low < one.value < one.high and one.n_groups == 6
+        one, value = getattr(found, name), getattr(scores(whole), name)
+        pseudo = [6 * value - 5 * getattr(scores(whole, groups != group), name) for group in np.unique(groups)]
+        expected = ttest_1samp(pseudo, 0).confidence_interval(0.95)
+        assert one.value == value and one.n_groups == 6
+        half = (expected.high - expected.low) / 2
+        assert (one.low, one.high) == pytest.approx((max(value - half, 0), min(value + half, 1)))
+        assert one.low < one.value < one.high
+
+
+@pytest.mark.parametrize("n_photos", [0, 2], ids=["no photo", "one scene"])
+def test_of_fewer_than_two_scenes_nothing_is_known(n_photos):
+    one = interval(match([on_one([0], [A])] * n_photos, [Detections.empty()] * n_photos, 1), np.zeros(n_photos, int)).score
+    assert (one.value, one.low, one.high) == (0, 0, 1)
+
+
+def test_more_scenes_than_are_left_out_one_by_one_are_pooled(monkeypatch):
+    monkeypatch.setattr(subject, "MOST_LEFT_OUT", 5)
+    whole, scenes = match(*case(np.random.default_rng(1), n_photos=12)), np.arange(12) * 7
+    pooled, five = interval(whole, scenes).score, interval(whole, np.arange(12) % 5).score
+    assert (pooled.low, pooled.high, pooled.n_groups) == (five.low, five.high, 12)
 
 
 def test_bootstrap_draws_whole_groups():
@@ -245,7 +262,7 @@ def test_bootstrap_is_paired():
     itself = bootstrap(a, a, groups, rng, 50)
     assert itself.value == itself.low == itself.high == 0
     other = bootstrap(a, b, groups, np.random.default_rng(0), 300)
-    alone = interval(a, groups, np.random.default_rng(0), 300).score
+    alone = interval(a, groups).score
     assert other.value == scores(a).score - scores(b).score
     assert other.low <= other.value <= other.high
     assert other.high - other.low < 0.7 * (alone.high - alone.low)
@@ -257,7 +274,7 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     hit, miss = with_scores(on_one([0], [A]), [0.9]), Detections.empty()
     for _ in range(60):
         found = match([on_one([0], [A])] * 40, [hit if rng.random() < 0.5 else miss for _ in range(40)], 1)
-        one = interval(found, np.arange(40), rng, 100).score
+        one = interval(found, np.arange(40)).score
         held += one.low <= 0.505 and one.high >= 0.495  # 101 recalls: steps of 1 %
     assert 51 <= held <= 60
 
@@ -270,7 +287,7 @@ def test_a_thousand_resamples_of_a_full_test_part_are_fast(n_names):
     predictions = [guess(rng, truth, 356, False) for truth in truths]
     predictions = [p.take(np.tile(np.arange(len(p)), n_names)) for p in predictions]
     whole, start = match(truths, predictions, 356), time.process_time()
-    interval(whole, np.arange(30), rng, 1000)
+    bootstrap(whole, whole, np.arange(30), rng, 500)
     assert time.process_time() - start < 10
 
 
@@ -297,7 +314,7 @@ def test_what_does_not_fit_is_refused(change, said):
 def test_groups_that_do_not_fit_are_refused():
     whole = match(*case(np.random.default_rng(0)))
     with pytest.raises(ValueError, match="groups: got 3, must be one for each of 5 photos"):
-        interval(whole, np.arange(3), np.random.default_rng(0), 5)
+        interval(whole, np.arange(3))
     with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
         bootstrap(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5), np.random.default_rng(0), 5)
 
