@@ -1,6 +1,6 @@
 """OUT: three Parquet tables, each partitioned by part, and the manifest of the parts that are finished.
 
-    OUT/job.json                                   what the run is of: model, photos, photos a part
+    OUT/job.json                                   what the run is of: model, photos, photos a part, code
     OUT/boxes/part=000012/boxes.parquet            one row a box
     OUT/photos/part=000012/photos.parquet          one row a photo that was predicted, with boxes or without
     OUT/dead_letters/part=000012/dead_letters.parquet    one row a photo that could not be, and why
