@@ -31,9 +31,9 @@ from experiments.performance import detector_table, endurance, runtime, standin
 from experiments.performance.runtime import ratio
 from fusion.ensemble import parse
 from fusion.merge import weighted_boxes_fusion
+from fusion.reading import find_photos
 from runs.command import Parser, run, say
 from submission import build
-from submission.run import find_photos
 
 EQUAL = 1e-6  # taken: the issue's
 LARGE = (8160, 6120)  # chosen: width and height of a photo of 50 megapixels, as phones store them
