@@ -8,7 +8,7 @@ It keeps within the minutes, which count over all starts: a stopped fit goes on 
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +21,9 @@ from photos import fingerprint, folds, repairs
 from photos.data import Dataset, read
 from photos.studio import STUDIO
 from runs.command import note_result, run, say
-from runs.flags import Flag, Help, Settings, parse
+from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
 from runs.pretrained import refuse_missing
+from runs.refusal import Refusal
 
 EXAMPLE = "D --minutes 90"
 Ending = Callable[[Path, Dataset], None]  # what comes after a fit, given its run folder and its data set
@@ -52,7 +53,10 @@ def main(argv: list[str] | None = None, prog: str = "python -m fitting.fit", end
 def body(argv: list[str] | None, prog: str, ending: Ending | None = None) -> None:
     """Read the arguments and fit. Raises ValueError for what the user can mend."""
     command, wishes = read_arguments(argv, prog)
-    dataset = fit(command, wishes)
+    try:
+        dataset = fit(command, wishes)
+    except ValueError as error:
+        raise ValueError(in_own_words(error)) from error
     if ending is not None and not command.plan:
         ending(command.runs, dataset)
 
@@ -81,6 +85,19 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
     note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
     note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)
     return dataset
+
+
+def in_own_words(error: ValueError) -> str:
+    """What a step of the fit refuses, without flags of that step's own command that this one has not."""
+    message = error.told_by("fit into another folder, by --out") if isinstance(error, Refusal) else str(error)
+    flag, colon, rest = message.partition(": ")
+    return rest if colon and flag.startswith("--") and flag not in flags() else message
+
+
+def flags() -> set[str]:
+    """All flags of the command."""
+    by_field = [(field, flag_of(field)) for kind in (Command, Wishes) for field in fields(kind)]
+    return {name_of(field, flag) for field, flag in by_field if flag is not None}
 
 
 def read_arguments(argv: Sequence[str] | None, prog: str) -> tuple[Command, Wishes]:

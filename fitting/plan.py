@@ -84,33 +84,50 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float, spen
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases, no refit."""
+    """What may be done, the best first: all that helps, then fewer folds, then smaller crops, then smaller canvases.
+
+    A canvas comes after all that a larger one allows, and a refit is not had by smaller crops where one fold can be left out
+    for good: so more minutes never mean a smaller canvas or smaller crops.
+    """
     if wishes.refit != "no":
-        yield from _with_refit(survey, wishes)
-    if wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes)):
-        yield from _smaller(survey, wishes, wishes.folds or min(LEFT_OUT_FOLDS, survey.photos), False)
+        yield from _with_folds(survey, wishes)
+    for size in _sizes(survey, wishes):
+        yield from _on_canvas(survey, wishes, size)
 
 
-def _with_refit(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """The candidates that leave each fold out once and train the models that ship on all."""
-    folds = {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
+def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
+    """Those on the largest canvas that leave each fold out once and train the models that ship on all."""
     for with_aware in (aware := _aware(survey, wishes)):
-        for n_folds, least in folds.items():
+        for n_folds, least in _least_scales(survey, wishes).items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             yield Candidate(_procedure(survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware), least_here)
-    yield from _smaller(survey, wishes, min(folds), True)
 
 
-def _smaller(survey: Survey, wishes: Wishes, folds: int, refit: bool) -> Iterator[Candidate]:
-    """The candidates with smaller canvases and crops."""
-    sizes, aware = _sizes(survey, wishes), _aware(survey, wishes)[-1]
-    halfway = sum(size >= sizes[0] / 2 for size in sizes)  # canvases on which boxes have half of the pixels that are wanted
-    procedures = [replace(_procedure(survey, wishes, size, folds, aware), refit=refit) for size in sizes]
-    for procedure in procedures[:halfway]:
+def _on_canvas(survey: Survey, wishes: Wishes, size: int) -> Iterator[Candidate]:
+    """Those on one canvas: with the fewest folds and a refit, or else one fold left out for good, where that may be."""
+    aware = _aware(survey, wishes)[-1]
+    may_leave_out = wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes))
+    if wishes.refit != "no":
+        procedure = _procedure(survey, wishes, size, min(_least_scales(survey, wishes)), aware)
         yield Candidate(procedure, QUARTER)
-        yield Candidate(with_small_crops(procedure, wishes), QUARTER)
-    for procedure in procedures:
-        yield Candidate(with_small_crops(procedure, wishes), FEW)
+        if not may_leave_out:
+            yield from _with_small_crops(procedure, wishes)
+    if may_leave_out:
+        folds = wishes.folds or min(LEFT_OUT_FOLDS, survey.photos)
+        procedure = replace(_procedure(survey, wishes, size, folds, aware), refit=False)
+        yield Candidate(procedure, QUARTER)
+        yield from _with_small_crops(procedure, wishes)
+
+
+def _with_small_crops(procedure: Procedure, wishes: Wishes) -> Iterator[Candidate]:
+    """The same with small crops, which leave time for a larger canvas."""
+    for least in (QUARTER, FEW):
+        yield Candidate(with_small_crops(procedure, wishes), least)
+
+
+def _least_scales(survey: Survey, wishes: Wishes) -> dict[int, float]:
+    """How many folds may be had, and of each the least scale of epochs."""
+    return {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
 
 
 def _aware(survey: Survey, wishes: Wishes) -> list[bool]:
@@ -217,10 +234,13 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     """Seconds of what is no training."""
     size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
     judged = left_out(survey, procedure)
+    of_studio = {"prototypes": speeds.prototypes(judged)} if procedure.crops == "both" else {}
+    naming = speeds.naming(judged) + speeds.sizes(judged)
     return {
         "scenes": speeds.scenes(survey),
+        **of_studio,
         "evidence": speeds.evidence(size, judged, detectors),
-        "gate": speeds.gate(judged, procedure.aware is not None) + speeds.naming(judged),
+        "gate": speeds.gate(judged, procedure.aware is not None) + naming,
         "figures": speeds.figures(size, judged, detectors),
         "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
     }
@@ -233,8 +253,8 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
     refits = [entry.name for entry in entries if entry.refit]
     folds = [entry.name for entry in entries if not entry.refit]
-    order = ["scenes", *folds, "evidence", "gate", *refits, "figures", "zip"]
-    seconds = {name: (cost | rest)[name] for name in order}
+    order = ["scenes", *folds, "prototypes", "evidence", "gate", *refits, "figures", "zip"]
+    seconds = {name: (cost | rest)[name] for name in order if name in cost or name in rest}
     ends_early = scale >= LONGEST and len(fixed_stages(wishes)) < 2
     why = reasons(procedure, survey, wishes, entries) | ({"minutes": LONG_ENOUGH} if ends_early else {})
     return Plan(procedure, epochs, seconds, scale, why)

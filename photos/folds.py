@@ -205,7 +205,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
         rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
         known_bytes = {name: row[BYTES] for name, row in listed.items() if BYTES in row}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
+        raise DataError(f"folds: {path} is damaged ({error!r}); {_remedy(path, dataset)}") from error
     _check(path, dataset, rows, settings.pooled)
     _check_bytes(path, dataset, known_bytes)
     by_id = ({image_id: row[k] for image_id, *row in rows.values()} for k in range(3))
@@ -220,7 +220,7 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
     if wrong:
         raise DataError(
             f"folds: {path} does not match {dataset.root}: {len(wrong)} photos differ, the first is {wrong[0]}; "
-            f"pass the data set that it was made for, or make it again: {_made_by(path, dataset)} --force"
+            f"pass the data set that it was made for, or {_remedy(path, dataset)}"
         )
 
 
@@ -235,6 +235,13 @@ def _made_by(path: Path, dataset: Dataset) -> str:
     return f"hylle folds --data {dataset.root} --out {path.parent}"
 
 
+def _remedy(path: Path, dataset: Dataset) -> str:
+    """How to get folds that fit the photos: those of a fit cannot be made again without its models."""
+    if _is_of_a_fit(path) or (path.parent / "plan.json").is_file():
+        return f"fit into another folder: hylle fit {dataset.root} --minutes M --out R"
+    return f"make it again: {_made_by(path, dataset)} --force"
+
+
 def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     """DataError where a photo has other bytes than when its scene was found: it may show another shelf now."""
     photos = {photo.name: photo for photo in dataset.photos}
@@ -242,7 +249,7 @@ def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     if changed:
         raise DataError(
             f"folds: {len(changed)} photos changed since {path} was made, the first is {changed[0]}: its scenes may be others "
-            f"now; make it again: {_made_by(path, dataset)} --force"
+            f"now; {_remedy(path, dataset)}"
         )
 
 
