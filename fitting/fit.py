@@ -17,10 +17,11 @@ from fitting import ledger as ledgers
 from fitting.ledger import Ledger
 from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
-from photos import fingerprint, folds, repairs
+from photos import exif, fingerprint, folds, judge_ids, repairs
 from photos.data import Dataset, read
 from photos.studio import STUDIO
 from runs.command import note_result, run, say
+from runs.counted import counted
 from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
 from runs.pretrained import refuse_missing
 from runs.refusal import Refusal
@@ -70,7 +71,8 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
     repairs.tell(dataset)
-    say(f"fit: {command.data}: {found.summary}")
+    for line in [f"{command.data}: {found.summary}", *exif.summary(dataset.photos), *judge_ids.compare(dataset).lines()]:
+        say(f"fit: {line}")
     from fitting import report, session  # here: they take seconds to load
 
     begun = session.begin(session.Order(dataset, found, command.runs, command.minutes, wishes, started), ledger, say)
@@ -124,12 +126,13 @@ def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     refuse_missing(Path(wishes.pretrained))
     dataset = read(command.data)
     found = survey(dataset)
+    exif.convention(dataset)  # else refused only after the folds are trained
     if wishes.crops == "both" and not found.studio_photos:
         raise ValueError(f"--crops both: {command.data} has no studio photos of its products; --crops shelf needs none")
     with_boxes = sum(len(photo.boxes) > 0 for photo in dataset.photos if photo.part != "test")
     if with_boxes < (wishes.folds or 2):
         need = f"need {wishes.folds or 2} or more, to leave some out in turn"
-        raise ValueError(f"{command.data}: {with_boxes} photos with boxes to train on, {need}")
+        raise ValueError(f"{command.data}: {counted(with_boxes, 'photo')} with boxes to train on, {need}")
     return dataset, found
 
 

@@ -10,6 +10,7 @@ from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
+from runs.counted import counted
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import STRIDE, Config, from_settings
 from stage2_classifier import config as classifier_config
@@ -35,7 +36,6 @@ BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
-REPORT = 15.0  # measured: seconds that the report takes after the zip, on one core; see experiments.performance.report_page
 LONG_ENOUGH = "it may end before them: that longer trainings help was not shown; a larger canvas may (--size)"
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
 
@@ -78,7 +78,7 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float, spen
     cheapest = min((planned(way.procedure, survey, speeds, wishes, 0.0) for way in ways), key=lambda plan: plan.total)
     if cheapest.total > left:
         least_minutes = math.ceil((cheapest.total + spent) / 60 / AIM)
-        raise ValueError(f"--minutes: too few for {survey.photos} photos here, the least is about {least_minutes}")
+        raise ValueError(f"--minutes: too few for {counted(survey.photos, 'photo')} here, the least is about {least_minutes}")
     scale = affordable(cheapest.procedure, survey, speeds, wishes, left)
     return planned(cheapest.procedure, survey, speeds, wishes, scale)
 
@@ -242,7 +242,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
         "evidence": speeds.evidence(size, judged, detectors),
         "gate": speeds.gate(judged, procedure.aware is not None) + naming,
         "figures": speeds.figures(size, judged, detectors),
-        "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
+        "zip": speeds.ending(size, SANDBOX_PHOTOS) + speeds.report(judged),
     }
 
 
@@ -265,10 +265,12 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     size = procedure.detector.size
     small = survey.short_share * size
     canvas = f"{size} px: nine boxes in ten have a short side of {small:.0f} px or more on it; readable is {READABLE}"
-    few = f"the median of {survey.names} names has {survey.median_boxes:.0f} boxes; it pays from {ENOUGH}"
-    studio = f"{survey.studio_photos} studio photos of {survey.studio_names} of {survey.categories} names"
+    median = counted(round(survey.median_boxes), "box", "boxes")
+    few = f"the median of {counted(survey.names, 'name')} has {median}; it pays from {ENOUGH}"
+    studio = f"{counted(survey.studio_photos, 'studio photo')} of {survey.studio_names} of {counted(survey.categories, 'name')}"
     steps = sum(not entry.refit for entry in entries) // (procedure.folds if procedure.refit else 1)
-    folds = f"{procedure.folds}, of {steps} trainings each; every photo is judged by models that did not see its scene"
+    each = counted(steps, "training")
+    folds = f"{procedure.folds}, of {each} each; every photo is judged by models that did not see its scene"
     refit = "on all photos: its models are those that ship"
     if not procedure.refit:
         folds = f"{procedure.folds}, of which one is left out for good: the gate and the score are of its photos"

@@ -14,6 +14,7 @@ from fitting.procedure import Say
 from fitting.speeds import Speeds
 from fitting.trainings import Clock
 from fitting.workload import Training, scale_for, with_epochs
+from runs.counted import counted
 from stage1_detector.config import Config
 from stage2_classifier.config import ClassifierConfig
 
@@ -89,7 +90,7 @@ class TimeKeeper(Clock):
             del self.trainings[name]
         planned = [name for name in gone if self.ledger.parts.pop(name, None)]  # none where an earlier start took them out
         if planned:
-            self._tell(f"{count} folds, as no more scenes have boxes: {len(planned)} trainings fewer")
+            self._tell(f"{counted(count, 'fold')}, as no more scenes have boxes: {counted(len(planned), 'training')} fewer")
 
     def _note(self, running: str, done: str = "") -> None:
         """Count the time since the last note, of the part that was running; `running` is at work from now on."""
@@ -109,7 +110,7 @@ class TimeKeeper(Clock):
         scale = scale_for(self._undecided(), self.left - self._rest(), self._cost)
         epochs = self._alike(entry, entry.epochs(scale))
         if abs(epochs - part.epochs) > WORTH_TELLING * part.epochs:
-            self._tell(f"{step}: {epochs} epochs, planned {part.epochs}: {self._reason(step)}")
+            self._tell(f"{step}: {counted(epochs, 'epoch')}, planned {part.epochs}: {self._reason(step)}")
         if scale == 0.0 and (over := self._overrun()) > 0:
             self._tell(
                 f"{step}: what is still to come takes about {over / 60:.1f} minutes more than there are, with 1 epoch each"

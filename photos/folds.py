@@ -20,6 +20,7 @@ from photos.fingerprint import of_file
 from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
+from runs.counted import counted
 
 NAME = "folds.json"
 BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
@@ -121,7 +122,7 @@ def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int
         raise DataError(f"folds: got --folds {wanted}, need >= {held_out + 1} (held out: {held_out}, and one to train on)")
     scenes_with_boxes = len(np.unique(scene[boxes > 0]))
     if not scenes_with_boxes:
-        raise DataError(f"folds: none of {len(boxes)} photos to train on has a box")
+        raise DataError(f"folds: none of {counted(len(boxes), 'photo')} to train on has a box")
     if scenes_with_boxes < held_out + 1:
         plural = "s" * (scenes_with_boxes != 1)
         raise DataError(
@@ -156,7 +157,8 @@ def leaks(folds: Folds) -> Iterator[str]:
         photos = folds.photos(part)
         shared = sum(folds.scene[photo.id] in other_scenes for photo in photos)
         if shared:
-            yield f"leak: {shared} of {len(photos)} {part} photos show a scene that is also in {other}"
+            show = "shows" if shared == 1 else "show"
+            yield f"leak: {shared} of {counted(len(photos), f'{part} photo')} {show} a scene that is also in {other}"
 
 
 def summary(folds: Folds) -> str:
@@ -219,7 +221,7 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
     wrong += [name for name in rows if name not in photos]
     if wrong:
         raise DataError(
-            f"folds: {path} does not match {dataset.root}: {len(wrong)} photos differ, the first is {wrong[0]}; "
+            f"folds: {path} does not match {dataset.root} in {counted(len(wrong), 'photo')}, the first is {wrong[0]}; "
             f"pass the data set that it was made for, or {_remedy(path, dataset)}"
         )
 
@@ -248,8 +250,8 @@ def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     changed = [name for name, value in known.items() if of_file(photos[name].path) != value]
     if changed:
         raise DataError(
-            f"folds: {len(changed)} photos changed since {path} was made, the first is {changed[0]}: its scenes may be others "
-            f"now; {_remedy(path, dataset)}"
+            f"folds: {counted(len(changed), 'photo')} changed since {path} was made, the first is {changed[0]}: its scenes may "
+            f"be others now; {_remedy(path, dataset)}"
         )
 
 

@@ -171,7 +171,7 @@ def test_no_file(tmp_path: Path) -> None:
 )
 def test_file_of_another_set(tmp_path: Path, other: tuple[Photo, ...]) -> None:
     save(tmp_path / "folds.json", deal(dataset(photos([4] * 20)), np.arange(20), settings()))
-    with pytest.raises(DataError, match=r"does not match shop: \d+ photos differ, the first is \d+.jpg") as caught:
+    with pytest.raises(DataError, match=r"does not match shop in \d+ photos, the first is \d+.jpg") as caught:
         load(tmp_path / "folds.json", dataset(other))
     assert "\n" not in str(caught.value)
 
@@ -234,7 +234,7 @@ def test_photos_of_other_bytes_have_no_scenes(command: Command, shop: Path) -> N
     path.write_bytes(path.read_bytes() + b"\0")
     code, _, err = command()
     assert (code, err.count("\n")) == (2, 1)
-    assert "1 photos changed since " in err and "the first is 4.jpg" in err and "--force" in err
+    assert "1 photo changed since " in err and "the first is 4.jpg" in err and "--force" in err
     assert command("--force")[0] == 0
     assert command("--groups", "photo", "--force")[0] == 0
     path.write_bytes(path.read_bytes() + b"\0")
