@@ -7,7 +7,7 @@ It keeps within the minutes, which count over all starts: a stopped fit goes on 
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
 from photos import exif, fingerprint, folds, judge_ids, repairs
 from photos.data import Dataset, read
+from photos.overview.unlabelled import without_boxes
 from photos.studio import STUDIO
 from runs.command import note_result, run, say
 from runs.counted import counted
@@ -71,7 +72,7 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
     repairs.tell(dataset)
-    for line in [f"{command.data}: {found.summary}", *exif.summary(dataset.photos), *judge_ids.compare(dataset).lines()]:
+    for line in (f"{command.data}: {found.summary}", *remarks(dataset)):
         say(f"fit: {line}")
     from fitting import report, session  # here: they take seconds to load
 
@@ -82,7 +83,8 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
         return dataset
     fitted = session.finish(begun, say)
     names = [category.name for category in dataset.categories]
-    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, dataset.photos, names)]:
+    learnt_from = [photo for photo in dataset.photos if photo.part != "test"]
+    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, learnt_from, names)]:
         say(f"fit: {line}")
     note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
     note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)
@@ -134,6 +136,17 @@ def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
         need = f"need {wishes.folds or 2} or more, to leave some out in turn"
         raise ValueError(f"{command.data}: {counted(with_boxes, 'photo')} with boxes to train on, {need}")
     return dataset, found
+
+
+def remarks(dataset: Dataset) -> Iterator[str]:
+    """What of the set its user may not know, and what the fit makes of it."""
+    bare = without_boxes([photo for photo in dataset.photos if photo.part != "test"])
+    if bare.guess in ("empty", "unlabelled"):
+        looks = f"; they look unlabelled, as {bare.why}: label them, or take them out" if bare.guess == "unlabelled" else ""
+        photos = counted(len(bare.names), "photo")
+        yield f"{photos} without boxes (the first is {bare.names[0]}), taken for shelves without products{looks}"
+    yield from exif.summary(dataset.photos)
+    yield from judge_ids.compare(dataset).lines()
 
 
 def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:

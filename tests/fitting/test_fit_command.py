@@ -11,7 +11,7 @@ from small_shop import SMALL
 
 from experiments.performance.exif_photos import labelled
 from fitting import ledger as ledgers
-from fitting.fit import Command, main, record_of
+from fitting.fit import Command, main, record_of, remarks
 from fitting.wishes import Wishes
 from photos import fingerprint
 from photos.data import read
@@ -78,6 +78,18 @@ def test_how_exif_is_read_and_what_the_judge_makes_of_the_names_is_told(
     told = capsys.readouterr().out
     assert "fit: EXIF: 1 of 2 photos is read turned" in told
     assert "fit: judge's ids: 1 of 2 photos would be skipped" in told
+
+
+def test_photos_without_boxes_are_told_and_whether_they_look_unlabelled(tmp_path: Path) -> None:
+    full, bare = (64, 48, [(0, 20, 20)] * 6), (64, 48, [])
+    write(tmp_path / "data", "annotations", [full, full, bare])
+    unlabelled = "; they look unlabelled, as of the photos with boxes 95 % have 6 or more: label them, or take them out"
+    line = f"1 photo without boxes (the first is 3.jpg), taken for shelves without products{unlabelled}"
+    assert next(remarks(read(tmp_path / "data"))) == line
+    write(tmp_path / "other", "annotations", [(64, 48, [(0, 20, 20)]), bare])
+    assert next(remarks(read(tmp_path / "other"))).endswith("shelves without products")
+    write(tmp_path / "whole", "annotations", [full])
+    assert list(remarks(read(tmp_path / "whole"))) == []
 
 
 def test_a_run_folder_that_is_a_file_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
