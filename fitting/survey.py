@@ -25,7 +25,7 @@ class Survey:
         names: products that have a box.
         silent_names: products of the list that have none.
         median_boxes: boxes of the median name, among those that have one.
-        long_side: pixels, of the median photo.
+        long_side: pixels, of the photo that a box is on; a tenth of the boxes is on larger ones.
         short_share: the short side of a box as a share of its photo's long side; a tenth of the boxes is smaller.
         crop_side: pixels, the long side of the median box.
         studio_names: names of the list that have studio photos.
@@ -83,7 +83,7 @@ def survey(dataset: Dataset, studio: Path | None = None) -> Survey:
         names=int((counts > 0).sum()),
         silent_names=int((counts == 0).sum()),
         median_boxes=float(np.median(counts[counts > 0])),
-        long_side=float(np.median(longest)),
+        long_side=float(np.quantile(per_box, 1 - SMALL)),
         short_share=float(np.quantile(sides.min(1) / per_box, SMALL)),
         crop_side=float(np.median(sides.max(1))),
         studio_names=len(pictures),
