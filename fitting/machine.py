@@ -19,6 +19,7 @@ from fitting.speeds import Curve, Speeds
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
 from runs import record
+from runs.counted import counted
 from runs.pickled_file import refuse_untrusted
 from stage1_detector import engine, sidecar
 from stage1_detector.config import Config
@@ -135,7 +136,7 @@ def device_name() -> str:
     """The GPU's name, or cpu with the count of its threads."""
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name(0))
-    return f"cpu, {torch.get_num_threads()} threads"
+    return f"cpu, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def detector_times(config: Config, photos: Sequence[Photo], runs: Path) -> DetectorTimes:

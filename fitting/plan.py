@@ -220,7 +220,14 @@ def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfi
     if wishes.pretrained == "auto" and not wishes.classifier:
         config = with_best_backbone(config)
         config = replace(config, epochs=WARM_EPOCHS) if config.model != classifier_config.small().model else config
+    if one_name(survey, both):
+        config = replace(config, epochs=1, min_steps=0)
     return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config
+
+
+def one_name(survey: Survey, both: bool) -> bool:
+    """Whether crops show one product alone: then there is nothing to learn about names, and the time is the detector's."""
+    return survey.names == 1 and not (both and survey.studio_names > 1)
 
 
 def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> float:
@@ -269,6 +276,8 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     few = f"the median of {counted(survey.names, 'name')} has {median}; it pays from {ENOUGH}"
     studio = f"{counted(survey.studio_photos, 'studio photo')} of {survey.studio_names} of {counted(survey.categories, 'name')}"
     steps = sum(not entry.refit for entry in entries) // (procedure.folds if procedure.refit else 1)
+    crops = f"the median product is {survey.crop_side:.0f} px long on its photo"
+    crops = "there is one name, so it learns nothing" if one_name(survey, procedure.crops == "both") else crops
     each = counted(steps, "training")
     folds = f"{procedure.folds}, of {each} each; every photo is judged by models that did not see its scene"
     refit = "on all photos: its models are those that ship"
@@ -278,8 +287,7 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     return {
         "canvas": canvas + ("" if small >= READABLE or wishes.size else ", for which there is no time, or no pixels"),
         "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {procedure.pretrained}",
-        "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; the median product is "
-        f"{survey.crop_side:.0f} px long on its photo",
+        "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; {crops}",
         "names by a detector too": f"{'yes' if procedure.aware else 'no'}: {few}",
         "crops": f"{procedure.crops}: {studio}" if survey.studio_photos else f"{procedure.crops}: no studio photos",
         "folds": folds,

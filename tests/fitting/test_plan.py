@@ -228,3 +228,13 @@ def test_all_that_is_chosen_on_the_photos_left_out_is_foreseen() -> None:
     both, shelf = (lay_out(measured, SPEEDS, Wishes(crops=crops), 18000).seconds for crops in ("auto", "shelf"))
     assert both["prototypes"] == SPEEDS.prototypes(measured) and "prototypes" not in shelf
     assert list(both).index("prototypes") + 1 == list(both).index("evidence")
+
+
+def test_where_there_is_one_name_the_time_is_the_detectors() -> None:
+    single = replace(VIDEO, names=1, median_boxes=575.0)
+    alone, among_others = (lay_out(survey, SPEEDS, Wishes(), 1800) for survey in (single, VIDEO))
+    assert alone.epochs["one"] > 1.3 * among_others.epochs["one"]
+    assert alone.epochs["cross_fit/0/classifier_shelf"] == 1 and "one name" in alone.why["classifier"]
+    assert lay_out(single, SPEEDS, Wishes(crop_epochs=7), 1800).epochs["classifier_shelf"] == 7
+    with_studio = replace(single, silent_names=5, studio_names=6, studio_photos=12)
+    assert lay_out(with_studio, SPEEDS, Wishes(), 1800).epochs["classifier_both"] > 1
