@@ -31,9 +31,9 @@ from experiments.performance import detector_table, endurance, runtime, standin
 from experiments.performance.runtime import ratio
 from fusion.ensemble import parse
 from fusion.merge import weighted_boxes_fusion
+from fusion.reading import find_photos
 from runs.command import Parser, run, say
 from submission import build
-from submission.run import find_photos
 
 EQUAL = 1e-6  # taken: the issue's
 LARGE = (8160, 6120)  # chosen: width and height of a photo of 50 megapixels, as phones store them
@@ -153,7 +153,8 @@ def of_large(args: argparse.Namespace) -> list[Measured]:
         folder, rows = endurance.code(Path(name) / "code"), []
         for count in (max(len(photos), args.count // 10), args.count):
             peak = endurance.peak_mb(folder, photos, count)
-            setting = f"peak resident memory of run.py on {count} photos, a tenth of them 8160 x 6120, constant models; one run"
+            photos_told = f"peak resident memory of run.py on {count} photos, a tenth of them 8160 x 6120"
+            setting = f"{photos_told}, constant models; one run, so no interval"
             rows.append(Measured(f"runtime.large_rss_mb.{count}", records.Estimate(peak, 1), "MB", setting))
         return rows
 

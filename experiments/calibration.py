@@ -8,17 +8,16 @@ cross-validation on valid picks. Logits are kept in R/raw. Writes R/calibration.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 from scipy.special import expit
 
-from experiments.figures import records
+from experiments.figures import calibration_table, records
+from experiments.figures.ablation_table import Triple
+from experiments.figures.calibration_table import SOURCES, Line
 from fusion.ensemble import Ensemble
 from fusion.gate import Gate, detector_probabilities
 from fusion.models import Model, Sidecar, read_sidecar
@@ -34,13 +33,11 @@ from stage2_classifier.gate.calibrate import first_hits, named_boxes
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, refuse_other_models, scenes_of
 from stage2_classifier.gate.evidence import Evidence, cached
-from stage2_classifier.reliability import Bin, calibration_error, reliability
+from stage2_classifier.reliability import calibration_error, reliability
 from stage2_classifier.scaling import METHODS, Scaling
 
-SOURCES = ("classifier", "detector", "objectness")
 MAPS = ("none", "platt", "isotonic")  # of objectness, from the simplest
 DRAWS = 1000  # chosen: resamples of an interval
-Triple = tuple[float, float, float]
 Apply = Callable[[np.ndarray], np.ndarray]  # a source's outputs, (N, C) or (N,) -> probabilities of the same shape
 
 
@@ -58,23 +55,6 @@ class Answers(NamedTuple):
     confidence: np.ndarray
     right: np.ndarray
     given: np.ndarray
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table, intervals of 95 %; `loss` is the mean of -log(probability given to what is true)."""
-
-    source: str
-    method: str
-    picked: bool
-    n: int
-    accuracy: float
-    ece: Triple
-    ece_equal_count: float
-    ece_minus_none: Triple
-    loss: Triple
-    loss_minus_none: Triple
-    bins: list[Bin]
 
 
 def parser() -> Parser:
@@ -103,7 +83,7 @@ def body(argv: list[str] | None) -> None:
     lines, setting = calibration(args.data, args.runs, args.classifier, args.seed)
     if args.record:
         command = records.command("calibration", argv)
-        say(f"figures: {records.write('ece', as_records(lines, args.name, args.headline, setting, command))}")
+        say(f"figures: {records.write('ece', calibration_table.as_records(lines, args.name, args.headline, setting, command))}")
 
 
 def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[list[Line], str]:
@@ -122,9 +102,9 @@ def calibration(data: Path, runs: Path, classifier: str, seed: int) -> tuple[lis
         methods, picked = fitted(source, rows, side), pick(source, rows, side, seed)
         lines += measure(source, methods, picked, held_out[source], len(dataset.categories), seed)
     setting = f"fitted on {len(valid)} valid photos, measured on {len(test)} test photos, over {resampled[1]}, seed {seed}"
-    show(lines, setting)
+    calibration_table.show(lines, setting)
     record.write_json(runs / "calibration.json", {"setting": setting, "lines": [asdict(line) for line in lines]})
-    draw(lines, runs / "calibration.png")
+    calibration_table.draw(lines, runs / "calibration.png")
     say(f"table: {runs}/calibration.json, .png")
     return lines, setting
 
@@ -259,48 +239,6 @@ def triples(values: np.ndarray, drawn: np.ndarray) -> list[Triple]:
     """(value, low, high) of each of `values` (K,): percentiles of `drawn` (DRAWS, K), less their mean error (ECE grows so)."""
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0) - (drawn.mean(0) - values)
     return [(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)]
-
-
-def show(lines: Sequence[Line], title: str) -> None:
-    """Print the table; the method that valid picks has a star."""
-    columns = ("source", "method", "n", "right", "ECE", "equal count", "ECE minus none", "log loss", "loss minus none")
-    table = Table(*columns, title=title)
-    for line in lines:
-        cells = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in (line.ece, line.loss)]
-        gains = [f"{v:+.3f} [{low:+.3f}, {high:+.3f}]" for v, low, high in (line.ece_minus_none, line.loss_minus_none)]
-        table.add_row(line.source, line.method + " *" * line.picked, str(line.n), f"{line.accuracy:.3f}", cells[0],
-                      f"{line.ece_equal_count:.3f}", gains[0], cells[1], gains[1])  # fmt: skip
-    Console(width=180).print(table)
-
-
-def draw(lines: Sequence[Line], path: Path) -> None:
-    """Reliability diagrams to the PNG at PATH: a panel for each source, before and after the method that valid picks."""
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    for axes, source in zip(figure.subplots(1, len(SOURCES)), SOURCES, strict=True):
-        own = [line for line in lines if line.source == source]
-        shown = [line for line in own if line.method == "none"] + [line for line in own if line.picked]
-        axes.plot([0, 1], [0, 1], color="black", linewidth=0.8)
-        for line, colour in zip(shown, ("tab:grey", "tab:blue"), strict=True):
-            _, _, n, x, y = zip(*line.bins, strict=True)
-            axes.plot(x, y, color=colour, label=f"{line.method}: ECE {line.ece[0]:.3f}")
-            axes.scatter(x, y, s=8 + 300 * np.array(n) / line.n, color=colour, alpha=0.6)
-        axes.set(title=f"{source}, n = {own[0].n}", xlabel="how sure", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(loc="upper left", fontsize=8)
-    figure.savefig(path, dpi=110)
-
-
-def as_records(lines: Sequence[Line], name: str, headline: bool, setting: str, command: str) -> list[dict[str, Any]]:
-    """ece.NAME.SOURCE.METHOD and its difference to none; with `headline` the classifier's as ece.before and ece.after."""
-    rows = []
-    for line in lines:
-        key = f"ece.{name}.{line.source}.{line.method.replace(' ', '_')}"
-        text = f"{name}: {line.method}, {line.n} boxes, {setting}" + ", picked on valid" * line.picked
-        keys = {key: line.ece} if line.method == "none" else {key: line.ece, f"{key}_minus_none": line.ece_minus_none}
-        if headline and line.source == "classifier":
-            keys |= dict.fromkeys(["ece.before"] * (line.method == "none") + ["ece.after"] * line.picked, line.ece)
-        for row_key, (value, low, high) in keys.items():
-            rows.append(records.figure(row_key, records.Estimate(value, line.n, low, high), "ECE", text, command))
-    return rows
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 from fitting.procedure import MIN_FOLDS, Procedure, Say
 from photos import folds
 from photos.data import DataError, Dataset
+from photos.dealing import balanced
 from photos.folds import Folds, Settings
 from runs.counted import counted
 
@@ -74,7 +75,7 @@ def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Fol
         )
     weight = boxes[free] + 1 / (1 + len(free))  # photos without boxes come last, so that no fold is of them alone
     count = min(settings.folds, scenes_with_boxes)
-    dealt = folds.balanced(weight, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
+    dealt = balanced(weight, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
     fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
     fold |= {dataset.photos[i].id: number for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True)}
     part = {photo.id: "test" if photo.part == "test" else "train" for photo in dataset.photos}

@@ -21,14 +21,14 @@ from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_tr
 from stage2_classifier.gate.quantiles import scores_of_same_rank
 
 
-def cross_fitted(pooled: Pooled, choice: Choice, rng: np.random.Generator) -> Intervals:
+def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:
     """det, cls and score of the whole procedure: each photo by models and a gate that did not see it, over scenes.
 
     How boxes are merged, which of them are named, how prototypes count, and whether the gate changes names at all, was decided
     on all photos; all else is nested. The photos are one ranking, as at judgment; objectness of the folds' models is compared
     as it is, which costs a little where their scales differ.
     """
-    return intervals(pooled.evidence, nested_decisions(pooled.evidence, choice), pooled.scenes, rng)
+    return intervals(pooled.evidence, nested_decisions(pooled.evidence, choice), pooled.scenes)
 
 
 def resampled(pooled: Pooled) -> str:
@@ -36,17 +36,15 @@ def resampled(pooled: Pooled) -> str:
     return resampling_groups(pooled.scenes)[1]
 
 
-def on_test(evidence: Sequence[Evidence], scenes: np.ndarray, gate: Gate, rng: np.random.Generator) -> Intervals:
+def on_test(evidence: Sequence[Evidence], scenes: np.ndarray, gate: Gate) -> Intervals:
     """The same figures of the models and the gate that ship, on the test part that the set came with."""
-    return intervals(evidence, predictions(evidence, [gate] * len(evidence)), scenes, rng)
+    return intervals(evidence, predictions(evidence, [gate] * len(evidence)), scenes)
 
 
-def intervals(
-    evidence: Sequence[Evidence], decisions: Sequence[Detections], scenes: np.ndarray, rng: np.random.Generator
-) -> Intervals:
+def intervals(evidence: Sequence[Evidence], decisions: Sequence[Detections], scenes: np.ndarray) -> Intervals:
     """The figures of `decisions` on the photos of `evidence`."""
     matched = match([e.truth for e in evidence], decisions, n_categories(evidence))
-    return interval(matched, resampling_groups(scenes)[0], rng)
+    return interval(matched, resampling_groups(scenes)[0])
 
 
 def nested_decisions(evidence: Sequence[Evidence], choice: Choice) -> list[Detections]:

@@ -176,7 +176,7 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
     fitted = Fitted(
         ensemble,
         choice,
-        figures.cross_fitted(judged, choice, np.random.default_rng(procedure.seed)),
+        figures.cross_fitted(judged, choice),
         figures.name_oracle(evidence.evidence),
         figures.box_oracle(evidence, ensemble, runs, by_fold),
         tested(runs, procedure, ensemble, whole),
@@ -195,8 +195,7 @@ def tested(runs: Path, procedure: Procedure, ensemble: Ensemble, whole: Folds) -
     if not any(len(photo.boxes) for photo in whole.photos("test")):
         return None
     evidence = as_judged(gather("test", ensemble, runs, whole), ensemble)
-    rng = np.random.default_rng(procedure.seed)
-    return figures.on_test(evidence, scenes_of(evidence, whole), ensemble.gate, rng)
+    return figures.on_test(evidence, scenes_of(evidence, whole), ensemble.gate)
 
 
 def figures_in_words(found: Intervals) -> str:

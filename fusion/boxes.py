@@ -18,6 +18,7 @@ NMS_BLOCK = 1000  # chosen: boxes that nms compares at a time
 EDGE = 0.004  # chosen: share of the photo's long side; a box that ends this near to the photo's edge may have been cut by it
 FAR = 0.01  # chosen: how much a neighbour counts that is as far away as can be, beside one that is right here
 NO_SCALE = 1e6  # chosen: the variance of a scale that nothing tells; any size is then as likely as any other
+MEASURES = ("height", "side")  # of a box, for `log_sizes`
 TOLERANCE = 1e-3  # derived: share of a box's side; far above the rounding of float32
 
 
@@ -182,6 +183,12 @@ def uncut(boxes: Floats, width: float, height: float) -> NDArray[np.bool_]:
     """
     edge = EDGE * max(width, height)
     return np.asarray((boxes[:, :2] > edge).all(1) & (boxes[:, 2:] < np.array([width, height]) - edge).all(1))
+
+
+def log_sizes(boxes: Floats, measure: str) -> NDArray[np.float64]:
+    """The size (N,) of each box (N, 4), by one of MEASURES; of a box below a pixel that of one pixel."""
+    side = boxes[:, 3] - boxes[:, 1] if measure == "height" else np.sqrt(area(boxes))
+    return np.log(np.maximum(side, 1.0), dtype=np.float64)
 
 
 def nearness(boxes: Floats, reach: float) -> Floats:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 import numpy as np
 import numpy.typing as npt
 
+from fusion.boxes import MEASURES
 from fusion.gate import Gate
 from fusion.merge import Merge
-from fusion.models import MEASURES, Sidecar, Sizes, read_object, read_sidecar
+from fusion.models import Sidecar, Sizes, read_object, read_sidecar
 from fusion.reading import EXIF
 
 Record = TypeVar("Record")

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from fusion.boxes import Detections, area, nearness, scale_around, uncut
+from fusion.boxes import Detections, log_sizes, nearness, scale_around, uncut
 
 Floats = npt.NDArray[np.float32]
 
 MOST_DEVIATION = 9.0  # chosen: squared deviations of a size beyond 3 spreads count as 3, as a box may be drawn wrongly
 LIKELY = 1e-3  # chosen: a name that is less probable than this is not judged by size, which takes a tenth of the time then
-MEASURES = ("height", "side")  # of a box, for `Sizes`
 SELECT = "select"  # the first input of a graph with several branches: the number of the branch that runs
 
 
@@ -262,12 +261,6 @@ class Sizes:
         unknown = (0, count - len(means))
         any_size = float(variances.mean() + means.var())
         return np.pad(means, unknown, constant_values=means.mean()), np.pad(variances, unknown, constant_values=any_size)
-
-
-def log_sizes(boxes: npt.NDArray[np.floating[Any]], measure: str) -> npt.NDArray[np.float64]:
-    """The size (N,) of each box (N, 4), by one of MEASURES; of a box below a pixel that of one pixel."""
-    side = boxes[:, 3] - boxes[:, 1] if measure == "height" else np.sqrt(area(boxes))
-    return np.log(np.maximum(side, 1.0), dtype=np.float64)
 
 
 def sized(probabilities: Floats, merged: Detections, sizes: Sizes, width: float, height: float) -> Floats:

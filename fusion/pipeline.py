@@ -32,8 +32,8 @@ from fusion.ensemble import (
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
 from fusion.models import Model, calibrated, mean, sized
-from fusion.reading import one_ahead
-from fusion.views import PADDING, Canvases, View, crop_batches, make_views
+from fusion.reading import Canvases, one_ahead
+from fusion.views import PADDING, View, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -123,12 +123,6 @@ def run_classifier_view(
         parts.append(model(np.ascontiguousarray(batch[:, :, ::-1]) if view.flip else batch)[:n])
     logits = np.concatenate(parts)  # (N, side.columns)
     return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
-
-
-def run_classifier(model: Model, member: ClassifierMember, image: Image, boxes: Floats, width: int) -> Floats:
-    """The mean of `run_classifier_view` over all views of `member`."""
-    each = [run_classifier_view(model, member, spec, image, boxes, width) for spec in member.views]
-    return mean(each, [1.0] * len(each))
 
 
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:

@@ -1,10 +1,12 @@
-"""A photo from its file: decoded under one rule for EXIF and one limit of pixels, and read ahead of its turn in threads."""
+"""The photos of a folder: decoded under one rule for EXIF and one limit of pixels, and put on canvases ahead of their turn."""
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.views import Canvases
+from fusion.views import View, flip
 
 MAX_PIXELS = 250_000_000  # chosen: of a photo, for training and judging alike; phones store up to 200 megapixels
 EXIF = ("stored", "turned")  # how photos are read: see `decode_photo`
@@ -35,6 +37,33 @@ class Reading(NamedTuple):
     photo: Canvases | None
     error: BaseException | None
     seconds: float
+
+
+class Canvases:
+    """A photo, uint8 (H, W, 3), and its canvases: those of `views` are made once, any other each time it is asked for.
+
+    Where making one fails here, it is left to whoever asks for it.
+    """
+
+    def __init__(self, image: Image, views: Iterable[View] = ()) -> None:
+        self.image = image
+        self.made: dict[tuple[bytes, int, int, int], Image] = {}
+        with suppress(Exception):
+            for view in views:
+                self.made[_key(view)] = self.on(view)
+
+    def on(self, view: View) -> Image:
+        """The canvas of `view`, uint8 (height, width, 3); one that mirrors another is made from that."""
+        if _key(view) in self.made:
+            return self.made[_key(view)]
+        straight = flip(view)
+        if view.matrix[0, 0] < 0 and _key(straight) in self.made:
+            return np.asarray(cv2.flip(self.made[_key(straight)], 1), np.uint8)
+        return view.warp(self.image)
+
+
+def _key(view: View) -> tuple[bytes, int, int, int]:
+    return (view.matrix + 0.0).tobytes(), view.width, view.height, view.whole_shrink  # + 0.0: mirroring twice makes -0.0 of 0.0
 
 
 class ReadAhead:
@@ -116,6 +145,22 @@ def threads_beside(providers: set[str]) -> int:
     One beside models on the CPU, whose own threads need the processors, otherwise half as many as there are processors.
     """
     return 1 if "CPUExecutionProvider" in providers else max(1, cv2.getNumberOfCPUs() // 2)
+
+
+def find_photos(folder: Path) -> dict[int, Path]:
+    """Photos by image id (the last number in the name), in the order of their names; of two with one id the first counts."""
+    photos: dict[int, Path] = {}
+    if not folder.is_dir():
+        logging.warning("%s: not a folder", folder)
+    for path in sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in {".jpg", ".jpeg"}):
+        numbers = re.findall(r"[0-9]+", path.stem)
+        if not path.is_file():  # reading a pipe could block forever
+            logging.warning("%s: skipped: not a file", path.name)
+        elif numbers and int(numbers[-1]) not in photos:
+            photos[int(numbers[-1])] = path
+        else:
+            logging.warning("%s: skipped: %s", path.name, "its number came before" if numbers else "no number in its name")
+    return photos
 
 
 def file_bytes(path: Path) -> int:

@@ -6,8 +6,7 @@ the classifier's input, is the view of the part of a photo under a box.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Any, Literal
@@ -112,33 +111,6 @@ class View:
         size, grey = (self.width, self.height), (PADDING, PADDING, PADDING)
         canvas = cv2.warpAffine(image, m, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
         return np.asarray(canvas, np.uint8)
-
-
-class Canvases:
-    """A photo, uint8 (H, W, 3), and its canvases: those of `views` are made once, any other each time it is asked for.
-
-    Where making one fails here, it is left to whoever asks for it.
-    """
-
-    def __init__(self, image: NDArray[np.uint8], views: Iterable[View] = ()) -> None:
-        self.image = image
-        self.made: dict[tuple[bytes, int, int, int], NDArray[np.uint8]] = {}
-        with suppress(Exception):
-            for view in views:
-                self.made[_key(view)] = self.on(view)
-
-    def on(self, view: View) -> NDArray[np.uint8]:
-        """The canvas of `view`, uint8 (height, width, 3); one that mirrors another is made from that."""
-        if _key(view) in self.made:
-            return self.made[_key(view)]
-        straight = flip(view)
-        if view.matrix[0, 0] < 0 and _key(straight) in self.made:
-            return np.asarray(cv2.flip(self.made[_key(straight)], 1), np.uint8)
-        return view.warp(self.image)
-
-
-def _key(view: View) -> tuple[bytes, int, int, int]:
-    return (view.matrix + 0.0).tobytes(), view.width, view.height, view.whole_shrink  # + 0.0: mirroring twice makes -0.0 of 0.0
 
 
 def average(image: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:

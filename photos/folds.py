@@ -16,6 +16,7 @@ import numpy as np
 
 from photos import exif, judge_ids, repairs, scenes
 from photos.data import PARTS, DataError, Dataset, Photo, read
+from photos.dealing import balanced, fold_count
 from photos.fingerprint import of_file
 from photos.photo_file import same_name
 from runs import command, record
@@ -94,7 +95,7 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
         raise DataError(f"folds: {dataset.root} has no part train, so there is nothing to train on")
     missing = [part for part in HELD_OUT if part not in given]
     boxes = np.array([len(photo.boxes) for photo in dataset.photos])[free]  # (F,)
-    count = _fold_count(boxes, scene[free], len(missing), settings.folds)
+    count = fold_count(boxes, scene[free], len(missing), settings.folds)
     dealt = balanced(boxes + 1, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
     fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
     part = {photo.id: photo.part or "train" for photo in dataset.photos}
@@ -103,51 +104,6 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
         part[dataset.photos[i].id] = missing[number] if number < len(missing) else "train"
     scene_of = {photo.id: int(number) for photo, number in zip(dataset.photos, scene, strict=True)}
     return Folds(settings, dataset, part, scene_of, fold)
-
-
-def allowed_turns(n_scenes: int, what: str) -> str:
-    """How many turns the scenes of `what` can be dealt into, in words.
-
-    >>> allowed_turns(4, "part valid"), allowed_turns(1, "part valid")
-    ('allowed 2 to 4, the scenes of part valid', 'but part valid has 1 scene, need 2 or more; add photos of other shelves')
-    """
-    if n_scenes >= 2:
-        return f"allowed 2 to {n_scenes}, the scenes of {what}"
-    return f"but {what} has {n_scenes} scene{'s' * (n_scenes != 1)}, need 2 or more; add photos of other shelves"
-
-
-def _fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int) -> int:
-    """The number of folds, `wanted` at most: each needs a scene with boxes, and one at least is for training."""
-    if wanted < held_out + 1:
-        raise DataError(f"folds: got --folds {wanted}, need >= {held_out + 1} (held out: {held_out}, and one to train on)")
-    scenes_with_boxes = len(np.unique(scene[boxes > 0]))
-    if not scenes_with_boxes:
-        raise DataError(f"folds: none of {counted(len(boxes), 'photo')} to train on has a box")
-    if scenes_with_boxes < held_out + 1:
-        plural = "s" * (scenes_with_boxes != 1)
-        raise DataError(
-            f"folds: {(boxes > 0).sum()} photos form {scenes_with_boxes} scene{plural}, need >= {held_out + 1} to hold "
-            f"{'one' if held_out == 1 else held_out} out; pass --groups photo or --groups FILE.csv (columns file_name,scene) "
-            "if they are different shelves"
-        )
-    return min(wanted, scenes_with_boxes)
-
-
-def balanced(weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties at random.
-
-    The heaviest fold gets the last number, so that one scene that outweighs all others is trained on, not held out.
-    """
-    names, index = np.unique(scene, return_inverse=True)  # (S,), (n,)
-    size = np.bincount(index, weight, len(names))  # (S,)
-    filled, fold_of = np.zeros(count), np.zeros(len(names), np.int64)  # (F,), (S,)
-    for k in np.lexsort((rng.random(len(names)), -size)):
-        fold_of[k] = np.lexsort((rng.random(count), filled))[0]
-        filled[fold_of[k]] += size[k]
-    heaviest, last = int(filled.argmax()), count - 1
-    swap = np.arange(count)
-    swap[[heaviest, last]] = last, heaviest
-    return swap[fold_of][index]  # (S,) -> (n,)
 
 
 def leaks(folds: Folds) -> Iterator[str]:

@@ -9,7 +9,7 @@ from fusion.boxes import iou
 from photos.data import Dataset
 from photos.folds import Folds
 from photos.overview.anomalies import Anomaly, anomalies
-from photos.overview.summary import SMALL, Summary, summarise
+from photos.overview.summary import Summary, summarise
 from reporting.charts import Chart, histogram, long_tail
 from reporting.held_out import HeldOut
 from reporting.pictures import View, crop_of
@@ -81,7 +81,7 @@ def sizes_of(dataset: Dataset) -> Chart | None:
         return None
     values = np.concatenate(relative)
     alt = f"Box sizes: the shorter side is {np.median(values):.1f} % of the photo's long side in the median."
-    return histogram(values, f"shorter side, % of the photo ({SMALL} px on a canvas of 640 are {SMALL / 6.4:g} %)", alt)
+    return histogram(values, "shorter side, % of the photo's long side", alt)
 
 
 def scenes(folds: Folds) -> list[str]:

@@ -168,10 +168,11 @@ def _by_agreement(inputs: GateInput, gate: Gate) -> list[str]:
     sure = inputs.classifier.max(1, initial=0.0)
     own = inputs.detector.max(1, initial=0.0) * np.minimum(inputs.classifier.sum(1), 1)
     sentence = (
-        "the classifier is {:.0%} sure, the detector {:.0%}; names that the detector finds more probable than the classifier's "
-        "hold {:.0%} (up to {:.0%} is let pass)"
+        "the classifier is {:.0f} % sure of its name, the detector {:.0f} % of its own; the names that the detector prefers to "
+        "the classifier's have {:.0f} % together, and the gate allows up to {:.0f} %"
     )
-    return [sentence.format(s, o, a, gate.plausible) for a, s, o in zip(above, sure, own, strict=True)]
+    percent = 100 * np.stack([sure, own, above, np.full(len(sure), gate.plausible)], axis=1)  # (n, 4)
+    return [sentence.format(*row) for row in percent]
 
 
 def _by_thresholds(inputs: GateInput, gate: Gate) -> list[str]:

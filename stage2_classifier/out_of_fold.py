@@ -18,8 +18,9 @@ from fusion.models import Model, read_object
 from fusion.pipeline import run_detector
 from photos import trained_on
 from photos.data import Photo, read_image
+from photos.dealing import allowed_turns
 from photos.fingerprint import of_file, of_training
-from photos.folds import Folds, allowed_turns
+from photos.folds import Folds
 from runs import record
 from runs.counted import counted
 from runs.first_command import train

@@ -23,7 +23,7 @@ import numpy as np
 
 from fusion.ensemble import parse
 from fusion.models import Sidecar
-from fusion.reading import read_photo
+from fusion.reading import find_photos, read_photo
 from fusion.views import Image, crop_batches, make_views
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
@@ -126,7 +126,6 @@ def quantise(files: dict[str, bytes], ensemble: dict[str, Any], runs: Path, int8
 def halve(files: dict[str, bytes], flat: dict[str, str], photos: Path) -> None:
     """Replace each model's graph by its FP16 form. Raises ValueError where their outputs on `photos` differ."""
     from submission import graphs
-    from submission.run import find_photos  # here: it loads torch, for the GPU
 
     images = [read_photo(path) for path in list(find_photos(photos).values())[:COMPARED]]
     for file, name in flat.items():

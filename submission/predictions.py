@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion.boxes import Detections, xywh_to_xyxy
+from fusion.reading import find_photos
 from photos.photo_file import DataError, read_header
 from photos.score import Scores, Truth, evaluate
 
@@ -19,8 +20,6 @@ Sizes = Mapping[int, tuple[int, int] | None]
 
 def sizes_of(folder: Path, exif: str = "stored") -> dict[int, tuple[int, int] | None]:
     """Width and height in pixels of each photo, by image id, read by the rule `exif` of the ensemble; None for no photo."""
-    from submission.run import find_photos  # here: it loads torch, for the GPU
-
     return {image_id: _size(path, exif) for image_id, path in find_photos(folder).items()}
 
 

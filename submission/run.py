@@ -27,7 +27,7 @@ import cv2  # noqa: E402
 
 from fusion.ensemble import Part, Plan, plans_of  # noqa: E402
 from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
-from fusion.reading import ReadAhead, file_bytes, threads_beside  # noqa: E402
+from fusion.reading import ReadAhead, file_bytes, find_photos, threads_beside  # noqa: E402
 
 MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
 OTHER_WORK = "rest"  # the name of all work on a photo but its parts: waiting for it, merging, the gate, writing
@@ -100,22 +100,6 @@ def start(folder: Path) -> Pipeline:
     except Exception as error:  # it will occur again at the first photo, and be logged as an error
         logging.warning("warming up: %r", error)
     return pipeline
-
-
-def find_photos(folder: Path) -> dict[int, Path]:
-    """Photos by image id (the last number in the name), in the order of their names; of two with one id the first counts."""
-    photos: dict[int, Path] = {}
-    if not folder.is_dir():
-        logging.warning("%s: not a folder", folder)
-    for path in sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in {".jpg", ".jpeg"}):
-        numbers = re.findall(r"[0-9]+", path.stem)
-        if not path.is_file():  # reading a pipe could block forever
-            logging.warning("%s: skipped: not a file", path.name)
-        elif numbers and int(numbers[-1]) not in photos:
-            photos[int(numbers[-1])] = path
-        else:
-            logging.warning("%s: skipped: %s", path.name, "its number came before" if numbers else "no number in its name")
-    return photos
 
 
 class Deadline:

@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
 from runs.counted import counted
 from submission import own_ids
@@ -217,8 +218,6 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path) -> None:
     """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails."""
-    from submission.run import find_photos  # here: it loads torch, for the GPU
-
     numbers = find_photos(folder)
     try:
         own, notes = own_ids.join(numbers, folder, truth["images"])

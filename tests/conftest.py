@@ -5,6 +5,7 @@ What takes long to import (torch, ultralytics, our commands) is imported by the 
 
 import json
 import shutil
+import socket
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from constant_models import CANDIDATES, CATEGORIES, save_model
 from place import IDS, Place, draw_shop, mains, put_models
+
+collect_ignore_glob = ["*/conftest.py"]  # two folders' have no doctests, but one name: both on one command line would clash
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -100,3 +103,19 @@ def refused(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., N
         assert {file: after.get(file) for file in before} == before
 
     return call
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is looked up and nobody called; processes of this machine may talk, whose addresses are paths."""
+    connect = socket.socket.connect
+
+    def local(self: socket.socket, address: object) -> None:
+        assert isinstance(address, str), f"network: {address}"
+        connect(self, address)
+
+    def refused(*args: object, **options: object) -> None:
+        raise AssertionError(f"network: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", local)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)

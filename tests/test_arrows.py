@@ -54,8 +54,8 @@ ROOMS = {
 OUTSIDE = {
     "fusion": {
         *("numpy", "cv2", "onnxruntime"),
-        *("collections", "contextlib", "dataclasses", "functools", "json", "logging", "math", "pathlib", "time", "typing"),
-        *("__future__", "concurrent"),
+        *("collections", "contextlib", "dataclasses", "functools", "json", "logging", "math", "pathlib", "re"),
+        *("__future__", "concurrent", "time", "typing"),
     },
     "submission/run.py": {
         *("cv2", "torch?"),

@@ -242,7 +242,7 @@ def to_one_class(data: Path) -> None:
 
 
 def test_one_class_is_enough_for_ablation_and_zip(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((ablation_table, "interval"), (ablation_table, "bootstrap"), (choose, "bootstrap")):
+    for module, name in ((ablation_table, "bootstrap"), (choose, "bootstrap")):
         monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
     to_one_class(place.data)
     put_models(place.runs, IDS[:1])

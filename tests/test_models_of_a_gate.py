@@ -30,7 +30,7 @@ from submission import judge
 @pytest.fixture
 def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A place whose gate is fitted."""
-    for module, name in ((ablation_table, "interval"), (ablation_table, "bootstrap"), (choose, "bootstrap")):
+    for module, name in ((ablation_table, "bootstrap"), (choose, "bootstrap")):
         monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
     assert mains()["gate"](place.words("gate")) == 0
     return place

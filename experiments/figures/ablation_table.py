@@ -69,7 +69,7 @@ def paired(truths: Sequence[Truth], a: Variant, b: Variant, n: int, groups: np.n
 
 
 def _row(name: str, own: Match, first: Match, counts: tuple[int, int, int], groups: np.ndarray, seed: int) -> Row:
-    scores = interval(own, groups, np.random.default_rng(seed))
+    scores = interval(own, groups)
     gain = bootstrap(own, first, groups, np.random.default_rng(seed))
     triples = [(i.value, i.low, i.high) for i in (scores.det_map50, scores.cls_map50, scores.score, gain)]
     return Row(name, *triples, *counts)

@@ -142,13 +142,16 @@ def stage2(figures: Figures) -> str:
 
 def single(figures: Figures) -> str:
     """The figures that stand alone: one line each."""
-    alone = (key for key in figures if re.match(r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house)\b", key))
+    kinds = r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house|review|report)\b"
+    alone = (key for key in figures if re.match(kinds, key))
     return lines({key: figures[key] for key in alone})
 
 
 def runtime(figures: Figures) -> str:
     """What run.py costs and survives: a line for each figure."""
-    return lines({key: f for key, f in figures.items() if re.match(r"(runtime|wbf|badphotos|kills)\.", key)})
+    return lines(
+        {key: f for key, f in figures.items() if re.match(r"(runtime|wbf|badphotos|kills|int8|naming|openvino)\.", key)}
+    )
 
 
 def robustness(figures: Figures) -> str:
@@ -158,7 +161,7 @@ def robustness(figures: Figures) -> str:
 
 def scale(figures: Figures) -> str:
     """What `hylle scale` costs, loses and holds: a line for each figure."""
-    return lines({key: f for key, f in figures.items() if re.match(r"(scale|cost)\.", key)})
+    return lines({key: f for key, f in figures.items() if re.match(r"(scale|cost|ddp)\.", key)})
 
 
 def detectors(figures: Figures) -> str:
@@ -274,7 +277,7 @@ def own_data(figures: Figures) -> str:
 
 def fitting(figures: Figures) -> str:
     """`hylle fit` and what it is made of: a line for each figure."""
-    kinds = r"(fit|refit|crossfit|unseen|backbone|adoption|train)\.|gate\.seconds"
+    kinds = r"(fit|refit|crossfit|unseen|backbone|adoption|coverage|shrinking|train)\.|gate\.seconds"
     return lines({key: f for key, f in figures.items() if re.match(kinds, key)})
 
 

@@ -20,9 +20,9 @@ from experiments.gpu.scale import Work
 from experiments.performance import runtime
 from fusion.ensemble import Ensemble, default_ensemble
 from fusion.models import read_sidecar
+from fusion.reading import find_photos
 from submission.judge_machine import JUDGE_LIMITS
 from submission.packed_code import packed_code
-from submission.run import find_photos
 
 FLOOR_PHOTOS, FLOOR_ROUNDS = 8, 3  # chosen: photos whose tensors are prepared, and how often they are run
 

@@ -129,7 +129,7 @@ def compared(before: Path, after: Path, photos: Held) -> Scored:
     """The scores of both folders on the valid photos."""
     plain, smaller = (matched(folder, photos, ticker("photos predicted")) for folder in (before, after))
     drawn = bootstrap(smaller, plain, photos.scenes, np.random.default_rng(0))
-    each = [interval(match, photos.scenes, np.random.default_rng(0)) for match in (plain, smaller)]
+    each = [interval(match, photos.scenes) for match in (plain, smaller)]
     return Scored(each[0], each[1], widened(drawn, smaller, plain, photos.scenes))
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Measured
+from fusion.reading import find_photos
 from runs.command import Parser, run, say
 from runs.record import ROOT
-from submission.run import find_photos
 
 KEY = "predict.photos_per_second_over_run_py"
 ARMS: dict[str, list[str]] = {"": [], "_without_pictures": ["--no-pictures"]}

@@ -29,8 +29,7 @@ from fusion import pipeline
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import Model, read_object
 from fusion.pipeline import Pipeline, merge
-from fusion.reading import ReadAhead, read_photo
-from fusion.views import Canvases
+from fusion.reading import Canvases, ReadAhead, read_photo
 from runs.record import weights_of
 from submission import run
 

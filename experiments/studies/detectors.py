@@ -22,7 +22,7 @@ from runs.command import Parser, run, say
 from stage1_detector import validation
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import RECIPES, recipe
-from stage1_detector.synthesis import make_photos
+from stage1_detector.synthesis import composition
 
 STEPS = 300  # chosen: the usual budget
 BASE = "small"  # the recipe that the changed variants are compared with
@@ -112,11 +112,11 @@ def synthetic_photos(name: str, data: Path, runs: Path, seed: int, args: argpars
     """The synthetic photos of a variant and seed, drawn unless they exist."""
     out = runs / "synthetic"
     studio = None if name == "paste" else args.studio or data / STUDIO
-    request = make_photos.Composition(
+    request = composition.Composition(
         out=out, studio=studio, paste=name == "paste", data=data, runs=runs, size=2 * args.size, count=SYNTHETIC_COUNT,
         seed=seed,
     )  # fmt: skip
-    make_photos.draw_from_photos(request)
+    composition.draw_from_photos(request)
     return out
 
 

@@ -19,7 +19,7 @@ from experiments.figures import records
 from photos.data import read
 from photos.studio import STUDIO
 from runs.command import Parser, run, say
-from stage1_detector.synthesis import camera, coco_writer, composed_dataset, make_photos, shelf
+from stage1_detector.synthesis import camera, coco_writer, composed_dataset, composition, make_photos, shelf
 from stage1_detector.synthesis.cutouts import Backgrounds, Studio, cut_all
 from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.synthesis.pack import Image
@@ -49,8 +49,8 @@ def body(argv: list[str] | None) -> None:
     make_photos.draw(config, args.out / "shop", tell=say)
     shop = read(args.out / "shop")
     products = cut_all(args.out / "shop" / STUDIO, args.out / "cutouts", 2, say)
-    categories, labels = make_photos.match_categories(products, make_photos.categories_of(args.out / "shop"))
-    source, look = Studio(args.out / "cutouts", labels, Backgrounds()), make_photos.appearance_of(shop.photos, SIZE)
+    categories, labels = composition.match_categories(products, composition.categories_of(args.out / "shop"))
+    source, look = Studio(args.out / "cutouts", labels, Backgrounds()), composition.appearance_of(shop.photos, SIZE)
     rates = []
     for k in range(args.rounds):
         out, started = args.out / f"composed{k}", time.perf_counter()

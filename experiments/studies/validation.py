@@ -63,9 +63,9 @@ def measure(random: list[Path], grouped: list[Path], classifier: str, seed: int)
     """The three figures with intervals over what each test part resamples, and a text on what each was scored on."""
     by_photo, by_scene = open_runs(*random, classifier, "photo"), open_runs(*grouped, classifier, None)
     return {
-        "random": scored(by_photo, best_on_itself(by_photo["test"]), seed),
-        "grouped": scored(by_scene, best_on_itself(by_scene["test"]), seed),
-        "nested": scored(by_scene, chosen(by_scene, seed), seed),
+        "random": scored(by_photo, best_on_itself(by_photo["test"])),
+        "grouped": scored(by_scene, best_on_itself(by_scene["test"])),
+        "nested": scored(by_scene, chosen(by_scene, seed)),
     }
 
 
@@ -94,13 +94,13 @@ def chosen(runs: dict[str, Any], seed: int) -> Gate:
     return replace(choose_gate(runs["valid"], runs["valid_scenes"], np.random.default_rng(seed)).gate, further=0)
 
 
-def scored(runs: dict[str, Any], gate: Gate, seed: int) -> tuple[Interval, str]:
+def scored(runs: dict[str, Any], gate: Gate) -> tuple[Interval, str]:
     """The score of `gate` on the test part, with its interval, and a text on n and the policy."""
     test = runs["test"]
     matched = match([e.truth for e in test], predictions(test, [gate] * len(test)), n_categories(test))
     groups, resampled = resampling_groups(runs["test_scenes"])
     resampled = "photos" if len(np.unique(groups)) == len(test) else resampled
-    own = interval(matched, groups, np.random.default_rng(seed)).score
+    own = interval(matched, groups).score
     return own, f"{len(test)} test photos, over {resampled}; gate: {gate.policy}"
 
 

@@ -212,3 +212,18 @@ def _text(canvas: Image, text: str, box: Box, background: Colour, font: int) -> 
     x = ((box[0] + box[2]) * width - long * scale) / 2
     y = ((box[1] + box[3]) * height + tall * scale) / 2
     cv2.putText(canvas, text, (round(x), round(y)), font, scale, _ink(background), max(1, round(scale * 2.4)), cv2.LINE_AA)
+
+
+def with_border(picture: Image, width: int) -> Image:
+    """An RGBA picture (h, w, 4) with `width` transparent pixels around it, of the colours at its edge."""
+    framed = cv2.copyMakeBorder(picture, *(width,) * 4, cv2.BORDER_REPLICATE)  # (h + 2 width, w + 2 width, 4)
+    framed[:width, :, 3] = framed[-width:, :, 3] = framed[:, :width, 3] = framed[:, -width:, 3] = 0
+    return framed
+
+
+def cut_to_scene(picture: Image, x: int, y: int, scene: Image) -> tuple[tuple[slice, slice], Image]:
+    """Where in `scene` (H, W, 3) a picture lies whose corner is at x, y, and the part of it that does not lie outside."""
+    picture = picture[max(0, -y) :, max(0, -x) :]
+    inside = (slice(max(0, y), max(0, y) + picture.shape[0]), slice(max(0, x), max(0, x) + picture.shape[1]))
+    height, width = scene[inside].shape[:2]
+    return inside, picture[:height, :width]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stage1_detector.synthesis.camera import BLUR_LONG_SIDE, Shot, growth, viewpoint, visible_boxes
 from stage1_detector.synthesis.layout import PlacedPackage, Scene, ShelfAppearance, arrange
-from stage1_detector.synthesis.pack import Image
+from stage1_detector.synthesis.pack import Image, cut_to_scene, with_border
 
 PAD = 8  # chosen: pixels around a package, for its shadow
 SHADE = 0.45  # chosen: share of the light that the shadow of a package takes
@@ -151,8 +151,7 @@ def _package_picture(
     row, column = (int(np.clip(8 * a / b, 0, 7)) for a, b in ((package.y, size[1]), (package.x, size[0])))
     gain = np.clip(tones[row, column], 0.4, 1.4) ** MATCH * rng.uniform(0.8, 1.1) * (BEHIND if package.behind else 1)  # (3,)
     picture = cv2.multiply(picture, (*gain.tolist(), 1.0))
-    picture = cv2.copyMakeBorder(picture, PAD, PAD, PAD, PAD, cv2.BORDER_REPLICATE)
-    picture[:PAD, :, 3] = picture[-PAD:, :, 3] = picture[:, :PAD, 3] = picture[:, -PAD:, 3] = 0
+    picture = with_border(picture, PAD)
     return picture if package.angle == 0 else _turned(picture, package.angle)
 
 
@@ -170,10 +169,8 @@ def _turned(picture: Image, angle: float) -> Image:
 def _paste(flat: Image, owner: npt.NDArray[np.uint16], package: PlacedPackage, number: int, picture: Image) -> None:
     """Paste a package with its shadow onto the scene and mark the pixels it owns; what lies outside the scene is cut off."""
     x, y = round(package.x - picture.shape[1] / 2), round(package.y - picture.shape[0] / 2)
-    picture = picture[max(0, -y) :, max(0, -x) :]
-    inside = (slice(max(0, y), max(0, y) + picture.shape[0]), slice(max(0, x), max(0, x) + picture.shape[1]))
+    inside, picture = cut_to_scene(picture, x, y, flat)
     part = flat[inside]
-    picture = picture[: part.shape[0], : part.shape[1]]
     if not picture.size:
         return
     alpha = picture[..., 3]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stage1_detector.synthesis.catalogue import Catalogue
-from stage1_detector.synthesis.pack import Family, Image, Product, draw_pack
+from stage1_detector.synthesis.pack import Family, Image, Product, cut_to_scene, draw_pack, with_border
 
 MARGIN = 0.18  # derived: share of the photo painted beyond each of its edges, so that no viewpoint shows the end of the shelf
 FINE = 1.25  # chosen: pixels of the flat painting per pixel of the photo
@@ -172,8 +172,7 @@ def _pack(product: Product, facing: Facing, rng: np.random.Generator) -> Image:
     x = np.linspace(0, 1, size[0])
     shine = np.exp(-(((x - rng.uniform(0.1, 0.9)) / rng.uniform(0.03, 0.12)) ** 2)) * max(0, rng.uniform(-200, 110))  # (w,)
     image[..., :3] = np.clip(image[..., :3] * rng.uniform(0.75, 1.05) + shine[None, :, None], 0, 255)
-    image = cv2.copyMakeBorder(image, PAD, PAD, PAD, PAD, cv2.BORDER_REPLICATE)
-    image[:PAD, :, 3] = image[-PAD:, :, 3] = image[:, :PAD, 3] = image[:, -PAD:, 3] = 0
+    image = with_border(image, PAD)
     middle = (image.shape[1] / 2 - 0.5, image.shape[0] / 2 - 0.5)
     return cv2.warpAffine(image, cv2.getRotationMatrix2D(middle, facing.lean, 1), image.shape[1::-1])
 
@@ -189,10 +188,8 @@ def _sticker(image: Image, rng: np.random.Generator) -> None:
 def _paste(flat: Image, owner: npt.NDArray[np.uint16], facing: Facing, number: int, pack: Image) -> None:
     """Paste a pack with its shadow onto the shelf and mark the pixels it owns; what lies outside the shelf is cut off."""
     x, y = round(facing.left) - PAD, round(facing.bottom - facing.height) - PAD
-    pack = pack[max(0, -y) :, max(0, -x) :]
-    inside = (slice(max(0, y), max(0, y) + pack.shape[0]), slice(max(0, x), max(0, x) + pack.shape[1]))
+    inside, pack = cut_to_scene(pack, x, y, flat)
     part = flat[inside]
-    pack = pack[: part.shape[0], : part.shape[1]]
     if not pack.size:
         return
     alpha = pack[..., 3:] / np.float32(255)  # (h, w, 1)

@@ -15,7 +15,7 @@ import numpy as np
 from fusion.boxes import Detections
 from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
 from fusion.models import Model, Sizes, mean, sized
-from fusion.pipeline import merge, run_classifier, run_detector
+from fusion.pipeline import merge, run_classifier_view, run_detector
 from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
 from photos.score import Truth
@@ -182,6 +182,12 @@ def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, 
 
     arrays = cached(cache.folder / f"names-{key}", to_name.photos, compute, cache.progress)
     return [by_name["probabilities"] for by_name in arrays]
+
+
+def run_classifier(model: Model, member: ClassifierMember, image: np.ndarray, boxes: np.ndarray, width: int) -> np.ndarray:
+    """The mean of `run_classifier_view` over all views of `member`, (N, `width`)."""
+    each = [run_classifier_view(model, member, spec, image, boxes, width) for spec in member.views]
+    return mean(each, [1.0] * len(each))
 
 
 def calibrated_models(file: Path) -> tuple[Model, dict[int, Model]]:

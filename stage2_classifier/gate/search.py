@@ -23,6 +23,7 @@ from fusion.models import Sizes, read_object
 from fusion.pipeline import merge
 from photos import folds
 from photos.data import Photo
+from photos.dealing import allowed_turns
 from photos.intervals import Interval, bootstrap, widened
 from photos.repairs import read_and_tell
 from photos.score import Truth, match
@@ -99,7 +100,7 @@ def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: 
     photos = [photo for part in parts for photo in split.photos(part)]
     scenes = np.array([split.scene[photo.id] for photo in photos])
     if len(np.unique(scenes)) < effort.turns:
-        allowed = folds.allowed_turns(len(np.unique(scenes)), f"part {' and '.join(parts)}")
+        allowed = allowed_turns(len(np.unique(scenes)), f"part {' and '.join(parts)}")
         raise ValueError(f"--folds: got {effort.turns}, {allowed}")
     ensemble = ensemble_of([folder / "model.onnx" for folder in detectors or [runs / "one"]], photos)
     raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker("photos"))

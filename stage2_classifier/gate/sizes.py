@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion.boxes import NO_SCALE, nearness, scale_around, uncut
-from fusion.models import MEASURES, Sizes, log_sizes
+from fusion.boxes import MEASURES, NO_SCALE, log_sizes, nearness, scale_around, uncut
+from fusion.models import Sizes
 from photos.data import Photo
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, scores

@@ -101,7 +101,7 @@ def test_one_gate_in_all_turns_is_one_ranking(place: Place) -> None:
     expected = predictions(found.evidence, [choice.gate] * len(truths))
     for a, b in zip(figures.nested_decisions(found.evidence, same), expected, strict=True):
         assert np.array_equal(a.scores, b.scores) and np.array_equal(a.labels, b.labels)
-    measured = figures.cross_fitted(found, same, np.random.default_rng(0))
+    measured = figures.cross_fitted(found, same)
     assert measured.score.value == scores(match(truths, expected, n)).score
     assert measured.score.n_groups == 10 and figures.resampled(found) == "scenes"
     assert figures.resampled(found._replace(scenes=np.arange(10) % 4)) == "photos"

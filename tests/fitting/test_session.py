@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from fitting.session import lay_as_the_judge
+from fusion.reading import find_photos
 from photos.data import Photo, read, read_image
-from submission.run import find_photos
 from tests.fitting.test_survey import write
 
 

@@ -1,124 +1,16 @@
-"""Merging: nms is torchvision's, fusion is ensemble-boxes' bit for bit, soft nms and evidence are those of slow loops."""
+"""Merging: fusion is ensemble-boxes' bit for bit, evidence is that of a slow loop, and every method keeps what merging says."""
 
 import time
 
 import ensemble_boxes
 import numpy as np
 import pytest
-import torch
-from torchvision import ops
+from random_boxes import LAYOUTS, jittered, random_detections, scattered, some_scores
 
-from fusion.boxes import Detections, iou, nms
-from fusion.merge import METHODS, Merge, evidence, merge, soft_nms, weighted_boxes_fusion
+from fusion.boxes import Detections, iou
+from fusion.merge import METHODS, Merge, evidence, merge, weighted_boxes_fusion
 
 NONE = Detections.empty()
-
-
-def scattered(rng: np.random.Generator, n: int) -> np.ndarray:
-    start = rng.uniform(0, 0.7, (n, 2))
-    return np.concatenate([start, start + rng.uniform(0.02, 0.3, (n, 2))], axis=1).astype(np.float32)
-
-
-def on_a_grid(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Boxes on few points: many touch, many are the same, and overlaps hit round limits exactly."""
-    start = rng.integers(0, 6, (n, 2))
-    return (np.concatenate([start, start + rng.integers(1, 4, (n, 2))], axis=1) / 10).astype(np.float32)
-
-
-def jittered(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Few products, each seen many times."""
-    return np.clip(scattered(rng, 5)[rng.integers(0, 5, n)] + rng.normal(0, 0.002, (n, 4)), 0, 1).astype(np.float32)
-
-
-LAYOUTS = [pytest.param(f, id=f.__name__) for f in (scattered, on_a_grid, jittered)]
-
-
-def some_scores(rng: np.random.Generator, n: int, tied: bool) -> np.ndarray:
-    return (rng.integers(1, 9, n) / 8 if tied else rng.uniform(0.01, 1, n)).astype(np.float32)
-
-
-def random_detections(rng: np.random.Generator, n: int, n_classes: int | None = None) -> Detections:
-    vectors = None if n_classes is None else rng.uniform(0, 1, (n, n_classes)).astype(np.float32)
-    return Detections(jittered(rng, n) * 1000, some_scores(rng, n, False), rng.integers(0, 3, n), vectors)
-
-
-# nms
-
-
-def test_nms_of_nothing():
-    keep = nms(NONE.boxes, NONE.scores, 0.5)
-    assert keep.shape == (0,) and keep.dtype == np.int64
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("tied", [False, True], ids=["scores differ", "scores tie"])
-@pytest.mark.parametrize("limit", [0.0, 0.3, 0.5, 0.9, 1.0])
-def test_nms_is_torchvisions(layout, tied, limit):
-    rng = np.random.default_rng(0)
-    for n in range(1, 100, 4):
-        boxes, scores = layout(rng, n), some_scores(rng, n, tied)
-        scores[rng.random(n) < 0.1] = 0
-        want = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), limit).numpy()
-        np.testing.assert_array_equal(nms(boxes, scores, limit), want)
-
-
-@pytest.mark.parametrize(
-    ("boxes", "limit"),
-    [
-        pytest.param([[0, 0, 0, 4], [0, 0, 0, 4], [0, 0, 4, 4], [2, 2, 2, 2]], 0.5, id="no area"),
-        pytest.param([[0, 0, 10, 1], [0, 0, 3, 1]], 0.3, id="overlap of 0.3, which float32 rounds up"),
-        pytest.param([[0, 0, 10, 1], [0, 0, 5, 1]], 0.5, id="overlap of exactly one half"),
-    ],
-)
-def test_nms_is_torchvisions_at_the_limits(boxes, limit):
-    boxes, scores = np.array(boxes, np.float32), np.linspace(0.9, 0.1, len(boxes), dtype=np.float32)
-    want = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), limit).numpy()
-    np.testing.assert_array_equal(nms(boxes, scores, limit), want)
-
-
-@pytest.mark.parametrize("most", [1, 5, 300])
-def test_nms_of_the_best_few_is_the_beginning_of_all(most):
-    rng = np.random.default_rng(0)
-    for layout in (scattered, jittered):
-        boxes, scores = layout(rng, 3000), some_scores(rng, 3000, False)  # more than nms looks at together
-        whole = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.6).numpy()
-        np.testing.assert_array_equal(nms(boxes, scores, 0.6), whole)
-        np.testing.assert_array_equal(nms(boxes, scores, 0.6, most), whole[:most])
-
-
-# soft nms
-
-
-def test_soft_nms_of_nothing():
-    keep, faded = soft_nms(NONE.boxes, NONE.scores, 0.5, 0.0)
-    assert keep.shape == faded.shape == (0,) and keep.dtype == np.int64 and faded.dtype == np.float32
-
-
-def slow_soft_nms(boxes: np.ndarray, scores: np.ndarray, sigma: float, min_score: float) -> tuple[list, list]:
-    """The paper's figure 2, line by line."""
-    left, kept = {i: float(s) for i, s in enumerate(scores)}, []
-    while left:
-        best = max(left, key=lambda i: left[i])
-        kept.append((best, left.pop(best)))
-        for i in left:
-            left[i] *= np.exp(-(iou(boxes[[best]], boxes[[i]])[0, 0] ** 2) / sigma)
-    return [i for i, s in kept if s > min_score], [s for _, s in kept if s > min_score]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("sigma", "min_score"), [(0.5, 0.0), (0.1, 0.2)], ids=["keep all", "drop faded"])
-def test_soft_nms_is_the_papers(layout, sigma, min_score):
-    rng = np.random.default_rng(0)
-    boxes, scores = layout(rng, 40), some_scores(rng, 40, False)
-    keep, faded = soft_nms(boxes, scores, sigma, min_score)
-    want, want_faded = slow_soft_nms(boxes, scores, sigma, min_score)
-    np.testing.assert_array_equal(keep, want)
-    np.testing.assert_allclose(faded, want_faded, rtol=1e-5)
-
-
-def test_soft_nms_refuses_sigma_0():
-    with pytest.raises(ValueError, match="sigma of soft nms: got 0, must be > 0"):
-        soft_nms(NONE.boxes, NONE.scores, 0, 0.0)
 
 
 # weighted boxes fusion

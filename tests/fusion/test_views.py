@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion.views import PADDING, Canvases, View, average, flip, letterbox, make_views, spans, tile
+from fusion.reading import Canvases
+from fusion.views import PADDING, View, average, flip, letterbox, make_views, spans, tile
 
 SIZES = [
     pytest.param((640, 640), id="as large as the canvas"),
@@ -277,25 +278,3 @@ def test_a_spec_that_cannot_be_is_refused(spec, said):
 def test_a_matrix_that_is_no_view_is_refused(matrix):
     with pytest.raises(ValueError, match=r"must be \(2, 3\) and invertible"):
         View(matrix, 10, 10)
-
-
-@pytest.mark.parametrize("prepared", [0, 1, 2], ids=["none", "the straight one", "the mirrored one too"])
-@pytest.mark.parametrize("spec", [{"size": 64}, {"size": 96, "shape": "rectangle"}, {"size": 64, "tiles": [2, 2]}], ids=str)
-def test_canvases_made_before_are_those_of_the_views(spec: dict[str, object], prepared: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (77, 130, 3), np.uint8)
-    views = [*make_views(spec, 130, 77), *make_views(spec | {"flip": True}, 130, 77)]
-    half = len(views) // 2
-    canvases = Canvases(image, views[: half * prepared])
-    for view in views:
-        np.testing.assert_array_equal(canvases.on(view), view.warp(image))
-    assert len(canvases.made) == half * prepared
-
-
-def test_a_canvas_that_several_views_share_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    views = [view for flipped in (False, True) for view in make_views({"size": 64, "flip": flipped}, 130, 77)] * 3
-    plain, warped = View.warp, []
-    monkeypatch.setattr(View, "warp", lambda self, image: warped.append(self) or plain(self, image))
-    canvases = Canvases(np.zeros((77, 130, 3), np.uint8), views)
-    for view in views:
-        canvases.on(view)
-    assert len(warped) == 1

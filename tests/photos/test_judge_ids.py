@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fusion.reading import find_photos
 from photos.data import Category, Dataset, Photo
 from photos.judge_ids import Merged, OtherId, compare, judge_id
-from submission.run import find_photos
 
 NAMES = [
     "img_00042.jpg", "IMG-20240501-WA0003.jpeg", "0.jpg", "00.JPG", "oslo_2024.jpg", "bergen_2024.jpg", "shelf.jpg", "7.png",

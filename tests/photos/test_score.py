@@ -1,48 +1,20 @@
-"""The contest's metric is pycocotools' to 1e-9, and a resample is what scoring the drawn photos again would say."""
+"""The contest's metric is pycocotools' to 1e-9, also of photos that count several times."""
 
 import contextlib
 import io
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from random_truths import FAR, NO_BOXES, NO_LABELS, A, B, boxes_of, case, on_one, truth_of, with_scores
 
 from fusion.boxes import Detections, iou, xyxy_to_xywh
-from photos import intervals as subject
-from photos.intervals import bootstrap, interval
+from photos.intervals import bootstrap
 from photos.score import Scores, Truth, average_precisions, counted, evaluate, greedy_hits, match, scores
 
-NO_BOXES, NO_LABELS = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
 UNCAPPED = 100_000
-
-
-def boxes_of(rng: np.random.Generator, n: int) -> np.ndarray:
-    start = rng.uniform(0, 80, (n, 2))
-    return np.concatenate([start, start + rng.uniform(5, 30, (n, 2))], axis=1).astype(np.float32)
-
-
-def truth_of(rng: np.random.Generator, n: int, n_categories: int) -> Truth:
-    return Truth(boxes_of(rng, n), rng.integers(0, n_categories, n))
-
-
-def guess(rng: np.random.Generator, truth: Truth, n_categories: int, tied: bool) -> Detections:
-    """Some of the truth, shifted, some of it twice or renamed, and some boxes of nothing."""
-    pick = rng.integers(0, len(truth.boxes), rng.integers(0, 2 * len(truth.boxes))) if len(truth.boxes) else NO_LABELS
-    extra = int(rng.integers(0, 6))
-    boxes = np.concatenate([truth.boxes[pick] + rng.normal(0, 2, (len(pick), 4)), boxes_of(rng, extra)]).astype(np.float32)
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2])
-    labels = np.concatenate([truth.labels[pick], rng.integers(0, n_categories, extra)])
-    labels = np.where(rng.random(len(labels)) < 0.3, rng.integers(0, n_categories, len(labels)), labels)
-    values = rng.integers(0, 5, len(labels)) / 4 if tied else rng.uniform(0, 1, len(labels))
-    return Detections(boxes, values.astype(np.float32), labels)
-
-
-def case(rng: np.random.Generator, n_photos: int = 5, n_categories: int = 4, tied: bool = False) -> tuple[list, list, int]:
-    truths = [truth_of(rng, int(rng.integers(0, 12)), n_categories) for _ in range(n_photos)]
-    return truths, [guess(rng, truth, n_categories, tied) for truth in truths], n_categories
 
 
 def coco(photos: list, labels: list, n_categories: int) -> dict:
@@ -65,9 +37,9 @@ def coco(photos: list, labels: list, n_categories: int) -> dict:
     return {"images": images, "categories": [{"id": c + 1} for c in range(n_categories)], "annotations": records}
 
 
-def coco_map(truths: list, predictions: list, n_categories: int, max_dets: int, named: bool, maker=COCO, judge=COCOeval):
-    """AP of each category by COCO's own code, nan where there is no truth."""
-    sides = []
+def coco_map(truths: list, predictions: list, n_categories: int, max_dets: int, named: bool, code=(COCO, COCOeval)):
+    """AP of each category by COCO's own `code`, which reads and judges; nan where there is no truth."""
+    (maker, judge), sides = code, []
     for photos in (truths, predictions):
         labels = [photo.labels if named else np.zeros_like(photo.labels) for photo in photos]
         sides.append(maker())
@@ -133,15 +105,6 @@ def test_a_box_half_in_a_region_to_ignore_counts_as_nothing() -> None:
     assert counted(truth, found, greedy_hits(truth, found)).tolist() == [False, True, True]
 
 
-def on_one(labels: list[int], boxes: list[list[float]]) -> Truth:
-    return Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
-
-
-def with_scores(truth: Truth, values: list[float]) -> Detections:
-    return Detections(truth.boxes, np.array(values, np.float32), truth.labels)
-
-
-A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [60, 60, 70, 70]
 HALF = [0, 0, 10, 5]  # overlaps A by exactly 0.5
 EMPTY = on_one([], [])
 
@@ -186,9 +149,9 @@ def test_average_precisions_of_each_category_are_pycocotools():
 def test_scores_are_faster_coco_evals():
     faster = pytest.importorskip("faster_coco_eval")
     truths, predictions, n = case(np.random.default_rng(7), n_photos=20, n_categories=6)
-    kind = {"maker": faster.COCO, "judge": faster.COCOeval_faster}
+    code = (faster.COCO, faster.COCOeval_faster)
     with contextlib.redirect_stdout(io.StringIO()):
-        parts = [coco_map(truths, predictions, n, UNCAPPED, named, **kind) for named in (False, True)]
+        parts = [coco_map(truths, predictions, n, UNCAPPED, named, code) for named in (False, True)]
     same(evaluate(truths, predictions, n), Scores(*(float(np.nanmean(part)) for part in parts)))
 
 
@@ -213,67 +176,6 @@ def test_a_photo_of_weight_k_is_k_photos(seed):
     same(scores(match(truths, predictions, n), weights), want)
 
 
-def test_interval_holds_the_value_and_follows_the_generator():
-    truths, predictions, n = case(np.random.default_rng(1), n_photos=30)
-    whole, groups = match(truths, predictions, n), np.repeat([7, 3, 9, 1, 4, 2], 5)
-    first, second = (interval(whole, groups, np.random.default_rng(0), 200) for _ in range(2))
-    assert first == second
-    for name in ("det_map50", "cls_map50", "score"):
-        one = getattr(first, name)
-        assert one.value == getattr(scores(whole), name)
-        assert one.low < one.value < one.high and one.n_groups == 6
-
-
-def test_bootstrap_draws_whole_groups():
-    """Two groups, one all found and one all missed: half the resamples hold both, and the rest hold one of them twice."""
-    truths = [on_one([0], [A])] * 6
-    predictions = [with_scores(on_one([0], [box]), [0.9]) for box in [A] * 3 + [FAR] * 3]
-    found, nothing = match(truths, predictions, 1), match(truths, [Detections.empty()] * 6, 1)
-    values = {
-        round(scores(found, w).score, 6) for w in subject._resamples(np.repeat([0, 1], 3), 6, np.random.default_rng(0), 99)
-    }
-    assert len(values) == 3 and {0.0, 1.0} < values
-    assert bootstrap(found, nothing, np.repeat([0, 1], 3), np.random.default_rng(0), 99).high == pytest.approx(1)
-
-
-def test_bootstrap_is_paired():
-    """Against itself there is no difference in any resample; against a slightly worse one it is far from its own spread."""
-    rng = np.random.default_rng(2)
-    truths, predictions, n = case(rng, n_photos=40)
-    worse = [p.take(np.arange(len(p)) % 7 != 0) for p in predictions]
-    a, b, groups = match(truths, predictions, n), match(truths, worse, n), np.arange(40)
-    itself = bootstrap(a, a, groups, rng, 50)
-    assert itself.value == itself.low == itself.high == 0
-    other = bootstrap(a, b, groups, np.random.default_rng(0), 300)
-    alone = interval(a, groups, np.random.default_rng(0), 300).score
-    assert other.value == scores(a).score - scores(b).score
-    assert other.low <= other.value <= other.high
-    assert other.high - other.low < 0.7 * (alone.high - alone.low)
-
-
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    """60 samples of 40 photos, of which half are found on average: 95 intervals in 100 should hold that half."""
-    rng, held = np.random.default_rng(3), 0
-    hit, miss = with_scores(on_one([0], [A]), [0.9]), Detections.empty()
-    for _ in range(60):
-        found = match([on_one([0], [A])] * 40, [hit if rng.random() < 0.5 else miss for _ in range(40)], 1)
-        one = interval(found, np.arange(40), rng, 100).score
-        held += one.low <= 0.505 and one.high >= 0.495  # 101 recalls: steps of 1 %
-    assert 51 <= held <= 60
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n_names", [1, 3], ids=["one name a box", "three names a box"])
-def test_a_thousand_resamples_of_a_full_test_part_are_fast(n_names):
-    rng = np.random.default_rng(0)
-    truths = [truth_of(rng, 100, 356) for _ in range(30)]
-    predictions = [guess(rng, truth, 356, False) for truth in truths]
-    predictions = [p.take(np.tile(np.arange(len(p)), n_names)) for p in predictions]
-    whole, start = match(truths, predictions, 356), time.process_time()
-    interval(whole, np.arange(30), rng, 1000)
-    assert time.process_time() - start < 10
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -292,14 +194,6 @@ def test_what_does_not_fit_is_refused(change, said):
     truths, predictions, _ = case(np.random.default_rng(0))
     with pytest.raises(ValueError, match=said):
         match(*change(truths, predictions))
-
-
-def test_groups_that_do_not_fit_are_refused():
-    whole = match(*case(np.random.default_rng(0)))
-    with pytest.raises(ValueError, match="groups: got 3, must be one for each of 5 photos"):
-        interval(whole, np.arange(3), np.random.default_rng(0), 5)
-    with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
-        bootstrap(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5), np.random.default_rng(0), 5)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -56,7 +56,7 @@ def test_all_photos_are_judged_with_the_score_of_the_fit(fitted: tuple[Path, Gat
     cached = {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}
     held_out = gather_held_out(runs, folds.load(runs / folds.NAME, dataset))
     assert sorted(photo.id for photo in held_out.photos) == sorted(photo.id for photo in dataset.photos)
-    told = figures.cross_fitted(gated.pooled, gated.choice, np.random.default_rng(0))
+    told = figures.cross_fitted(gated.pooled, gated.choice)
     assert scores(held_out.match).score == pytest.approx(told.score.value)
     assert "Cross-fitted" in held_out.split.words and not held_out.split.flatters
     assert cached == {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}  # nothing ran again
@@ -101,7 +101,7 @@ def test_without_a_refit_the_photos_of_the_fold_that_was_left_out_are_judged(fit
     gated = shipped(runs, fit_gate(runs, procedure, by_fold, Clock(), silent))
     held_out = gather_held_out(runs, folds.load(runs / folds.NAME, dataset))
     assert {photo.id for photo in held_out.photos} == {photo.id for photo in by_fold[0].photos("valid")}
-    told = figures.cross_fitted(gated.pooled, gated.choice, np.random.default_rng(0))
+    told = figures.cross_fitted(gated.pooled, gated.choice)
     assert scores(held_out.match).score == pytest.approx(told.score.value)
     assert held_out.split.words.startswith("Held out: ") and not held_out.split.flatters
 

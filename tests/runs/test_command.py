@@ -175,3 +175,26 @@ def test_every_verb_tells_of_both_flags(verb: str, capsys: pytest.CaptureFixture
         words(["--help"])
     out = capsys.readouterr().out
     assert QUIET in out and JSON in out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        pytest.param(ValueError("seed: got -1"), 2, "error: seed: got -1\n", id="value"),
+        pytest.param(NotADirectoryError(20, "Not a directory", "run/x"), 2, "error: run/x: Not a directory\n", id="system"),
+        pytest.param(FileNotFoundError("folds: none"), 2, "error: folds: none\n", id="own words"),
+        pytest.param(ValueError(), 2, "error: ValueError\n", id="no words"),
+        pytest.param(KeyboardInterrupt(), INTERRUPTED, "interrupted\n", id="ctrl-c"),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def body(argv: list[str] | None) -> None:
+        raise error
+
+    assert run(body, None) == code
+    assert capsys.readouterr().err == line
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with pytest.raises(TypeError):
+        run(lambda argv: len(3), None)  # type: ignore[arg-type]

@@ -9,9 +9,9 @@ from cosine_models import BLUE, GREEN, RED, SIZE, flat, save_classifier
 
 from fusion.ensemble import ClassifierMember
 from fusion.models import Model, calibrated
-from fusion.pipeline import run_classifier
 from stage2_classifier import studio_prototypes as studio
 from stage2_classifier.crops import Region
+from stage2_classifier.gate.evidence import run_classifier
 from stage2_classifier.prototype_blend import Blend
 from stage2_classifier.studio_prototypes import Prototypes
 

@@ -9,11 +9,11 @@ import pytest
 from place import Place
 
 from fusion.boxes import xyxy_to_xywh
+from fusion.reading import find_photos
 from photos import folds
 from photos.data import Dataset, read
 from submission import judge, judge_machine, sandbox
 from submission.outcome import Outcome
-from submission.run import find_photos
 
 
 def perfect_rows(dataset: Dataset) -> dict[bytes, list[dict]]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fusion.reading import find_photos
 from submission.own_ids import join, with_own_ids
-from submission.run import find_photos
 
 
 def test_no_photos_join_nothing(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def test_every_table_is_on_a_page() -> None:
     assert [name for name in report.TABLES if f"<!-- figures:{name} -->" not in text] == []
 
 
+def test_every_kind_of_figure_is_in_a_table() -> None:
+    def tables(figures: report.Figures) -> list[str]:
+        return [table(figures) for table in report.TABLES.values()]
+
+    known = records.load()
+    whole, kinds = tables(known), sorted({key.partition(".")[0] for key in known})
+    untold = [kind for kind in kinds if tables({k: f for k, f in known.items() if k.partition(".")[0] != kind}) == whole]
+    assert untold == []
+
+
 def test_check_changes_nothing_and_names_the_page_out_of_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("by hand\n<!-- figures:naming -->\nold\n<!-- end -->\n")

@@ -1,9 +1,7 @@
-"""Conditional DETR: transformers' network and losses where they are the paper's, ours where not; saved, exported, refused."""
+"""Conditional DETR: transformers' network and losses where they are the paper's, ours where not; exported, trained, refused."""
 
 import json
-import socket
 import sys
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +9,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from conditional_nets import SMALL, built
 from place import Place, draw_shop
-from safetensors.torch import save_file
 from small_photos import photo
 from tiny_nets import shaken
 from torchvision_nets import noise, photos_of
@@ -21,9 +19,8 @@ from fusion.models import Model
 from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read_image
-from runs.checkpoint import write
 from stage1_detector import families, train
-from stage1_detector.config import STARTER, TransformerConfig, override
+from stage1_detector.config import override
 from stage1_detector.export import export_detector
 from stage1_detector.nets import conditional_detr
 from stage1_detector.nets.conditional_detr import Net
@@ -32,33 +29,8 @@ from stage1_detector.sidecar import sidecar
 from stage1_detector.torch_engine.optimizers import parameter_groups
 from stage1_detector.validation import member
 
-SMALL = TransformerConfig(
-    backbone="test_resnet", width=16, queries=20, encoder_layers=1, decoder_layers=3, size=96, epochs=1, dropout=0.0
-)
+pytestmark = pytest.mark.usefixtures("offline")
 Targets = list[dict[str, torch.Tensor]]
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No name is looked up and nobody called; processes of this machine may talk, whose addresses are paths."""
-    connect = socket.socket.connect
-
-    def local(self: socket.socket, address: object) -> None:
-        assert isinstance(address, str), f"network: {address}"
-        connect(self, address)
-
-    def refused(*args: object, **options: object) -> None:
-        raise AssertionError(f"network: {args}")
-
-    monkeypatch.setattr(socket.socket, "connect", local)
-    monkeypatch.setattr(socket, "getaddrinfo", refused)
-
-
-def built(config: TransformerConfig = SMALL, names: tuple[str, ...] = ("a", "b")) -> Net:
-    """The same network each time."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return conditional_detr.build(config, (), list(names))
 
 
 def targets(*counts: int) -> Targets:
@@ -193,62 +165,6 @@ def test_the_body_keeps_its_activations_and_what_its_norms_are() -> None:
     assert all(value.ndim > 1 for value in kinds["frozen"].parameters())
 
 
-def test_a_saved_network_is_loaded_whole(tmp_path: Path) -> None:
-    net = shaken(built(replace(SMALL, norm="group")))
-    write(tmp_path / "w.pt", net.description | {"network": net.inference_network.state_dict()})
-    again = conditional_detr.load(tmp_path / "w.pt")
-    assert again.description == net.description
-    with torch.no_grad():
-        assert torch.equal(net(photos_of(2)), again(photos_of(2)))
-
-
-@pytest.mark.parametrize("kind", ["ours", "other names", "transformers', old names of tensors"])
-def test_weights_of_the_whole_network_are_taken(tmp_path: Path, kind: str) -> None:
-    """transformers writes files with the names that its public weights have; 91 classes there stay behind."""
-    giver = shaken(built())
-    if kind.startswith("transformers"):
-        giver.net.save_pretrained(tmp_path)
-        path = tmp_path / "model.safetensors"
-        assert "ca_qpos_sine_proj" in str(path.read_bytes()[:20_000])
-    else:
-        path = tmp_path / "w.pt"
-        write(path, giver.description | {"network": giver.state_dict()})
-    names = ["a", "b"] if kind == "ours" else ["product"]
-    taker = conditional_detr.build(SMALL, (), names, path)
-    mine, given = taker.net.state_dict(), giver.net.state_dict()
-    differ = {name for name in given if mine[name].shape != given[name].shape or not torch.equal(mine[name], given[name])}
-    assert differ == (set() if kind == "ours" else {f"{conditional_detr.HEAD}weight", f"{conditional_detr.HEAD}bias"})
-
-
-@pytest.mark.parametrize("norm", ["batch", "frozen", "group"])
-def test_weights_of_the_body_alone_are_taken(tmp_path: Path, norm: str) -> None:
-    body = timm.create_model("test_resnet")
-    torch.nn.init.constant_(body.conv1[0].weight, 0.25)
-    save_file(body.state_dict(), tmp_path / "body.safetensors")
-    net = conditional_detr.build(replace(SMALL, norm=norm), (), ["a"], tmp_path / "body.safetensors")
-    assert any(torch.equal(value, body.conv1[0].weight) for value in net.feature_extractor.state_dict().values())
-    assert torch.isfinite(net(photos_of(1))).all()
-
-
-def wrong_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files that hold no weights of the network, and what is said of each."""
-    (folder / "none.pt").write_bytes(b"no weights")
-    yield folder / "none.pt", "must be a file of tensors"
-    save_file({"conv1.0.weight": torch.zeros(3)}, folder / "shape.safetensors")
-    yield folder / "shape.safetensors", "which does not fit test_resnet"
-    other = built(replace(SMALL, width=32))
-    write(folder / "wider.pt", other.description | {"network": other.state_dict()})
-    yield folder / "wider.pt", "fills "
-    yield STARTER, "fills 0 of the backbone's"
-
-
-def test_wrong_weights_are_refused_with_one_line(tmp_path: Path) -> None:
-    for path, message in wrong_files(tmp_path):
-        with pytest.raises(ValueError, match=message) as caught:
-            conditional_detr.refuse(SMALL, path, None)
-        assert str(caught.value).startswith("--pretrained: got") and "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -262,12 +178,6 @@ def test_wrong_weights_are_refused_with_one_line(tmp_path: Path) -> None:
 def test_what_training_cannot_begin_with_is_refused(changed: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         conditional_detr.refuse(replace(SMALL, **changed), None, None)
-
-
-def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "last.pt").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="--resume: got"):
-        conditional_detr.refuse(SMALL, None, tmp_path / "last.pt")
 
 
 def test_fewer_queries_than_a_photo_has_boxes_are_refused(tmp_path: Path) -> None:

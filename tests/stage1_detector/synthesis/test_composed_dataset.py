@@ -15,12 +15,12 @@ from photos.data import read
 from photos.folds import train_photos
 from photos.studio import STUDIO
 from stage1_detector import detector_run, train
-from stage1_detector.synthesis import coco_writer, composed_dataset, cutouts, make_photos
+from stage1_detector.synthesis import coco_writer, composed_dataset, composition, cutouts, make_photos
 from stage1_detector.synthesis.composed_dataset import ComposedSet
 from stage1_detector.synthesis.layout import ShelfAppearance
 from stage1_detector.ultralytics_engine import callbacks
 
-APPEARANCE = replace(make_photos.ShelfAppearance(), sizes=((160, 120),), rows=(2, 3))
+APPEARANCE = replace(ShelfAppearance(), sizes=((160, 120),), rows=(2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +126,18 @@ def test_photos_without_folds_are_refused(shop: tuple[Path, Path]) -> None:
 
 def test_names_are_the_data_sets_only_where_most_products_have_one() -> None:
     known = [{"id": 3, "name": "Tea "}, {"id": 9, "name": "rye"}]
-    assert make_photos.match_categories({"a": "tea", "b": "Rye", "c": "oil"}, known) == (known, (("a", 3), ("b", 9)))
-    own, labels = make_photos.match_categories({"a": "tea", "b": "oil", "c": "egg"}, known)
+    assert composition.match_categories({"a": "tea", "b": "Rye", "c": "oil"}, known) == (known, (("a", 3), ("b", 9)))
+    own, labels = composition.match_categories({"a": "tea", "b": "oil", "c": "egg"}, known)
     assert [category["name"] for category in own] == ["tea", "oil", "egg"] and labels == (("a", 0), ("b", 1), ("c", 2))
 
 
 def test_an_appearance_is_as_dense_as_the_photos(shop: tuple[Path, Path]) -> None:
-    look = make_photos.appearance_of(train_photos(*shop), 320)
+    look = composition.appearance_of(train_photos(*shop), 320)
     assert all(max(size) == 320 for size in look.sizes)
     assert 1 <= look.rows[0] <= look.rows[1] <= 6  # the shop has two or three shelves to a photo
     assert (
-        make_photos.appearance_of((), 640).sizes == ((640, 480), (480, 640))
-        and make_photos.appearance_of((), 640).rows == ShelfAppearance().rows
+        composition.appearance_of((), 640).sizes == ((640, 480), (480, 640))
+        and composition.appearance_of((), 640).rows == ShelfAppearance().rows
     )
 
 
