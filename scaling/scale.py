@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runs.command import Parser, note_result, run, say, say_progress
+from runs.counted import counted
 
 if TYPE_CHECKING:
     from scaling.destination import Destination
@@ -71,18 +72,20 @@ def body(argv: list[str] | None, prog: str) -> int:
         done = out.finished()
     left = [part for part in parts if part.number not in done]
     if done:
-        say(f"scale: {len(done)} of {len(parts)} parts were finished before, and are kept")
+        say(f"scale: {len(done)} of {counted(len(parts), 'part')} finished before, and kept")
     seconds = _predict(left, model, out, args) if left else 0.0
     return _account(out, parts, seconds)
 
 
 def _tell_of_listing(listing: "Listing", uri: str) -> None:
     """Say how many photos there are, and what of them is not seen."""
-    say(f"scale: {len(listing.uris)} photos in {uri}; {listing.others} other files passed over")
+    say(f"scale: {counted(len(listing.uris), 'photo')} in {uri}; {counted(listing.others, 'other file')} passed over")
     if listing.linked_folders:
-        say(f"scale: {listing.linked_folders} links to folders are not entered; photos in them are not predicted")
+        say(f"scale: {counted(listing.linked_folders, 'link')} to folders not entered; photos behind are not predicted")
     if listing.unversioned:
-        say(f"scale: {listing.unversioned} remote photos are listed by name alone: if one changes, a later call keeps its rows")
+        say(
+            f"scale: {counted(listing.unversioned, 'remote photo')} listed by name alone: if one changes, a later call keeps its rows"
+        )
 
 
 def _packed(model: str) -> "PackedModel":
@@ -119,7 +122,8 @@ def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", a
             photos += row["photos"] + row["dead_letters"]
             rate = photos / (time.monotonic() - started)
             say_progress(f"scale: {photos}/{total} photos, {rate:.2f} photos/s, {(total - photos) / rate:.0f} s left")
-    say(f"scale: {photos} photos now, {photos / (time.monotonic() - started):.2f} photos/s with {args.workers} workers")
+    rate = photos / (time.monotonic() - started)
+    say(f"scale: {counted(photos, 'photo')} now, {rate:.2f} photos/s with {counted(args.workers, 'worker')}")
     return time.monotonic() - started
 
 
@@ -129,12 +133,15 @@ def _account(out: "Destination", parts: "Sequence[Part]", seconds: float) -> int
 
     done = out.finished()
     if missing := [part.name for part in parts if part.number not in done]:
-        raise ValueError(f"--out {out.uri}: {len(missing)} parts are not finished, such as {missing[0]}; call again to go on")
+        raise ValueError(
+            f"--out {out.uri}: {counted(len(missing), 'part')} not finished, such as {missing[0]}; call again to go on"
+        )
     if leftover := out.clear_unfinished():
-        say(f"scale: removed {leftover} files that were half written when a worker was killed")
+        say(f"scale: removed {counted(leftover, 'file')} half written when a worker was killed")
     result = totals(done.values())
     dead = ", ".join(f"{count} {reason}" for reason, count in sorted(result["dead_letters"].items())) or "none"
-    say(f"scale: {result['photos']} photos, {result['boxes']} boxes; dead letters: {dead}; see {out.uri}")
+    in_all = f"{counted(result['photos'], 'photo')}, {counted(result['boxes'], 'box', 'boxes')}"
+    say(f"scale: {in_all}; dead letters: {dead}; see {out.uri}")
     note_result(out=out.uri, seconds=seconds, **result)
     if not result["photos"]:
         raise ValueError(f"--out {out.uri}: none of the photos could be predicted; the detail column of dead_letters says why")

@@ -54,8 +54,8 @@ class NamingChoice:
         if self.loss is None:
             why = "no classifier, or too few scenes to measure it"
             return f"every box is named: {why}" if self.floor == 0 else f"{self.boxes}; not measured: {why}"
-        low, high = -self.loss.high, -self.loss.low
-        change = f"{-self.loss.value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
+        value, low, high = (0.0 - loss for loss in (self.loss.value, self.loss.high, self.loss.low))  # 0.0, never -0.0
+        change = f"{value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
         if self.floor == 0:
             return f"every box is named: that fewer do is not shown; under fitted floors the score would change by {change}"
         return f"{self.boxes}, which saves {self.unnamed:.0%} of the crops; the score changes by {change}"
