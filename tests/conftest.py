@@ -18,13 +18,28 @@ from constant_models import CANDIDATES, CATEGORIES, save_model
 from place import IDS, Place, draw_shop, mains, put_models
 
 collect_ignore_glob = ["*/conftest.py"]  # two folders' have no doctests, but one name: both on one command line would clash
+# Measured: seconds of the files that take longest, where two workers share two processors.
+SECONDS = {
+    "test_docs.py": 250, "distillation/test_several_processes.py": 90, "distillation/test_teach.py": 85,
+    "fitting/test_whole_fit.py": 60, "fitting/test_fit_command.py": 55, "gpu/test_gpu_command.py": 50,
+    "experiments/test_demo.py": 45, "studies/test_digits.py": 35, "studies/test_distill.py": 35,
+    "ultralytics_engine/test_rtdetr.py": 35, "test_what_runs_are_made_from.py": 27, "studies/test_backbones.py": 25,
+    "submission/test_bad_zips.py": 25, "ultralytics_engine/test_distributed_training.py": 25,
+    "torch_engine/test_loop_distributed.py": 25, "studies/test_detectors.py": 23, "studies/test_retinanets.py": 23,
+    "submission/test_faults.py": 23, "test_mistakes_in_runs_and_zips.py": 23, "studies/test_gates.py": 20,
+    "stage2_classifier/test_train_distributed.py": 18,
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where workers share the tests, the files with the most slow ones come first: who begins one last is waited for."""
+    """Where workers share the tests, the files that take longest come first: who begins one last is waited for.
+
+    Those that SECONDS does not know are taken by how many slow tests they have.
+    """
     if hasattr(config, "workerinput"):
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[item.path])
+        known = {path: value for path in {item.path for item in items} for end, value in SECONDS.items() if path.match(end)}
+        items.sort(key=lambda item: -known.get(item.path, slow[item.path]))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,12 +1,16 @@
 """Processes of this machine that train together, as torchrun starts them: what a function returns in each of them."""
 
+import io
 import multiprocessing
 import os
 import pickle
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -31,6 +35,11 @@ class Runtime(NamedTuple):
         return limits | {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}  # no thread waits busily
 
 
+# What the process that others are forked from has loaded.
+LIBRARIES = [
+    "torch", "timm", "transformers.models.conditional_detr.modeling_conditional_detr", "stage1_detector.families",
+    "stage1_detector.validation", "torch.utils.tensorboard", "stage2_classifier.learning",
+]  # fmt: skip
 RUNTIMES = (Runtime(), Runtime(2, "AVX2"))  # all that a processor has, and what every one has that torch is fast on
 
 
@@ -53,13 +62,53 @@ def run_in_processes(
     function: Callable[..., Any], *arguments: Any, world_size: int = 2, seconds: float = 300.0, runtime: Runtime = RUNTIMES[0]
 ) -> list[Any]:
     """What `function(distributed, *arguments)`, a function of a module, returns in each of `world_size` processes."""
-    context, port = multiprocessing.get_context("spawn"), free_port()
+    return _results(_distributed, (runtime.threads, function, arguments), world_size, seconds, runtime)
+
+
+def main_in_processes(main: Callable[[list[str]], int], words: list[str], seconds: float = 300.0) -> list[tuple[int, str]]:
+    """The exit code of a command, and what it says, in each of two processes."""
+    return _results(_said, (main, words), 2, seconds, RUNTIMES[0])
+
+
+def forked(function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] = MappingProxyType({})) -> BaseProcess:
+    """Start a process, and a group of processes, that calls a function of a module.
+
+    It is forked from one that has loaded the libraries and has computed nothing: loading them takes most of a short test.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    process = context.Process(target=_group, args=(dict(environment), function, arguments))
+    process.start()
+    return process
+
+
+def _group(environment: dict[str, str], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.setsid()
+    os.environ |= environment
+    function(*arguments)
+
+
+def _started(runtime: Runtime, environment: dict[str, str], function: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """The process of a function; a new one where the instructions are limited, which libraries read as they are loaded."""
+    if runtime.isa == "DEFAULT":
+        return forked(function, *arguments, environment=environment | runtime.environment)
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    with patch.dict(os.environ, environment | runtime.environment):
+        process.start()
+    return process
+
+
+def _results(
+    function: Callable[..., None], arguments: tuple[Any, ...], world_size: int, seconds: float, runtime: Runtime
+) -> list[Any]:
+    """What `function(file, *arguments)` pickles into its file in each process."""
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / str(rank) for rank in range(world_size)]
-        processes = [context.Process(target=_run, args=(file, runtime.threads, function, arguments)) for file in files]
-        for rank, process in enumerate(processes):
-            with patch.dict(os.environ, torchrun_environment(rank, world_size, port) | runtime.environment):
-                process.start()
+        processes = [
+            _started(runtime, torchrun_environment(rank, world_size, port), function, file, *arguments)
+            for rank, file in enumerate(files)
+        ]
         for process in processes:
             process.join(seconds)
         hanging = [process for process in processes if process.is_alive()]
@@ -70,7 +119,14 @@ def run_in_processes(
         return [pickle.loads(file.read_bytes()) for file in files]
 
 
-def _run(file: Path, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _distributed(file: Path, threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(threads)
     with distributed_training("cpu") as distributed:
         file.write_bytes(pickle.dumps(function(distributed, *arguments)))
+
+
+def _said(file: Path, main: Callable[[list[str]], int], words: list[str]) -> None:
+    torch.set_num_threads(1)
+    with redirect_stdout(io.StringIO()) as said:
+        code = main(words)
+    file.write_bytes(pickle.dumps((code, said.getvalue())))

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import GeneratorType
 from typing import Any, NamedTuple
@@ -21,10 +21,17 @@ class Fault(NamedTuple):
 
 
 class Calls:
-    """How often each site was called in a run, the fault that is injected, if any, and whether it was."""
+    """How often each site was called in a run, the fault that is injected, if any, and whether it was; of a run without one,
+    which could have been.
+    """
 
     def __init__(self, fault: Fault | None) -> None:
         self.fault, self.applied, self.count = fault, False, Counter[str]()
+        self.possible: set[Fault] = set()
+
+    def note(self, site: str, call: int, kinds: Iterable[str]) -> None:
+        """Faults of `kinds` make sense for this call of `site`."""
+        self.possible |= {Fault(site, call, kind) for kind in kinds}
 
     def upcoming(self, site: str) -> str | None:
         """The kind of fault that the next call of `site` shall have, if any."""
@@ -102,25 +109,38 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "nothing": emptied,
     "another shape": misshapen,
 }
-KINDS = ("raises", "out of memory", "slow", *CHANGES)
+ANYWHERE = ("raises", "out of memory", "slow")
+KINDS = (*ANYWHERE, *CHANGES)
 
 
 def faulty(site: str, plain: Callable[..., Any], calls: Calls) -> Callable[..., Any]:
     """`plain`, whose calls are counted, and of which one has the fault of `calls`."""
 
     def call(*arguments: Any, **options: Any) -> Any:
-        kind = calls.kind(site)
+        number, kind = calls.count[site], calls.kind(site)
         if kind in ("raises", "out of memory"):
             calls.applied = True
             raise MemoryError if kind == "out of memory" else OSError("injected")
         begun = time.perf_counter()
         result = plain(*arguments, **options)
+        if calls.fault is None:
+            calls.note(site, number, (*ANYWHERE, *(name for name, change in CHANGES.items() if _applies(change, result))))
         if kind == "slow":
             calls.applied = True
             time.sleep(9 * (time.perf_counter() - begun))
         return result if kind not in CHANGES else _changed(result, CHANGES[kind], calls)
 
     return call
+
+
+def _applies(change: Callable[[Any], Any], result: Any) -> bool:
+    try:
+        change(result)
+    except NotApplicable:
+        return False
+    except Exception:  # such as a record that refuses NaN: a fault like any other
+        return True
+    return True
 
 
 def _changed(result: Any, change: Callable[[Any], Any], calls: Calls) -> Any:
@@ -130,6 +150,9 @@ def _changed(result: Any, change: Callable[[Any], Any], calls: Calls) -> Any:
         return result
     calls.applied = True
     return changed
+
+
+SHARES = {"nothing": 0.0, "another shape": 0.5}  # of its data that a faulty file writes
 
 
 class FaultyFile:
@@ -149,6 +172,8 @@ class FaultyFile:
 
     def write(self, data: bytes) -> int:
         """As `write` of a file, but for the fault."""
-        share = {"nothing": 0.0, "another shape": 0.5}.get(self.calls.upcoming("write") or "", 1.0)
+        share = SHARES.get(self.calls.upcoming("write") or "", 1.0)
         self.calls.applied |= share < 1
+        if self.calls.fault is None:
+            self.calls.note("write", self.calls.count["write"], SHARES)
         return int(faulty("write", self.file.write, self.calls)(data[: int(len(data) * share)]))

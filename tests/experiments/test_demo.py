@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from small_shop import SMALL
 
 from experiments import demo
 from runs import record
+from stage1_detector.synthesis import make_photos
 from submission.build import build
 
 
@@ -16,9 +18,12 @@ def test_recording_needs_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-def test_photos_in_judged_zip_out_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_photos_in_judged_zip_out_and_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not (record.ROOT / ".judge" / ".ready").is_file():
         pytest.skip("the judge's environment is absent: make judge")
+    monkeypatch.setitem(make_photos.RECIPES, "demo", SMALL)  # but for their number
     out = tmp_path / "demo"
     assert demo.main(["--out", str(out), "--quick"]) == 0
     said = capsys.readouterr().out

@@ -16,6 +16,7 @@ from fitting.wishes import Wishes
 from photos import fingerprint
 from photos.data import read
 from photos.studio import STUDIO
+from tests.fitting.sets import SPEEDS
 from tests.fitting.test_survey import write
 
 
@@ -144,9 +145,14 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_fit_is_planned_carried_out_and_reused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_fit_is_planned_carried_out_and_reused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine of known speeds; one that it measures: `README.md`, whose commands are run."""
+    from fitting import machine
     from stage1_detector.synthesis import make_photos
 
+    monkeypatch.setattr(machine, "measure", lambda *_: SPEEDS)
     data, runs = tmp_path / "data", tmp_path / "run"
     make_photos.draw(replace(SMALL, count=12), data, workers=1)
     call = [str(data), "--minutes", "6", "--out", str(runs), "--size", "160", "--crop-size", "32", "--folds", "2"]

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,25 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import forked
 from small_shop import SMALL
 
-from fusion.models import read_object
-from stage1_detector.synthesis import make_photos
-
-PATIENCE = 600.0  # seconds
-FIT = """
-from dataclasses import replace
-from pathlib import Path
 from fitting.procedure import Procedure
 from fitting.run import run_procedure
+from fusion.models import read_object
 from runs.command import say
 from stage1_detector.recipes import recipe, rehearsal
+from stage1_detector.synthesis import make_photos
 from stage2_classifier.config import recipe as classifier_recipe
 
-detector = replace(rehearsal(recipe("small")), size=96, device="cpu")
-procedure = Procedure(detector, classifier_recipe("demo", quick=True), folds=2, refit={refit}, groups="photo")
-run_procedure(Path({data!r}), Path({runs!r}), procedure, say)
-"""
+PATIENCE = 600.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -48,34 +39,33 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def fit(data: Path, runs: Path, refit: bool = True) -> "subprocess.Popen[bytes]":
-    code = FIT.format(data=str(data), runs=str(runs), refit=refit)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env=environment)
+def fit(data: Path, runs: Path, refit: bool = True) -> None:
+    """The whole procedure, as small as it can be."""
+    detector = replace(rehearsal(recipe("small")), size=96, device="cpu")
+    classifier = classifier_recipe("demo", quick=True)
+    run_procedure(data, runs, Procedure(detector, classifier, folds=2, refit=refit, groups="photo"), say)
 
 
 def kill_when(due: Callable[[], bool], data: Path, runs: Path) -> None:
-    """Start the procedure and kill -9 it once it is due."""
-    started = time.monotonic()
-    with fit(data, runs) as process:
-        while not due():
-            assert process.poll() is None and time.monotonic() - started < PATIENCE, "it was over before it could be killed"
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
+    """Start the procedure in a process of its own, and kill -9 that and all that it began once it is due."""
+    started, process = time.monotonic(), forked(fit, data, runs)
+    while not due():
+        assert process.is_alive() and time.monotonic() - started < PATIENCE, "it was over before it could be killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_gives_what_it_gives_when_left_alone(shop: Path, tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    with fit(shop, alone) as process:
-        assert process.wait(PATIENCE) == 0
+    fit(shop, alone)
     kill_when((killed / "cross_fit/0/classifier_shelf/begun.json").is_file, shop, killed)
     first = killed / "cross_fit/0/one/model.onnx"
     written = first.stat().st_mtime_ns
     kill_when((killed / "one/begun.json").is_file, shop, killed)
     assert not (killed / "ensemble.json").exists()
-    with fit(shop, killed) as process:
-        assert process.wait(PATIENCE) == 0
+    fit(shop, killed)
     assert first.stat().st_mtime_ns == written  # what is finished is not made again
     results = [read_object(runs / "fitted.json") for runs in (alone, killed)]
     for name in ("cross_fitted", "test", "name_oracle", "box_oracle", "policy"):
@@ -86,8 +76,7 @@ def test_killed_and_resumed_it_gives_what_it_gives_when_left_alone(shop: Path, t
 
 @pytest.mark.slow
 def test_without_a_refit_the_models_that_ship_never_saw_the_photos_of_the_gate(shop: Path, tmp_path: Path) -> None:
-    with fit(shop, tmp_path, refit=False) as process:
-        assert process.wait(PATIENCE) == 0
+    fit(shop, tmp_path, refit=False)
     parts = {row["image_id"]: row["part"] for row in read_object(tmp_path / "folds.json")["photos"]}
     assert sorted(parts.values()) == ["test"] * 2 + ["train"] * 3 + ["valid"] * 3
     taught = read_object(tmp_path / "one/trained_on.json")

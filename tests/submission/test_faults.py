@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.performance.faults import SITES, inject
-from experiments.performance.spoiling import Fault
+from experiments.performance.spoiling import KINDS, Fault
 
 # What a photo cannot do without: its bytes, its pixels, and that its predictions are put into words and written.
 INDISPENSABLE = {"read", "decode photo", "convert photo", "rows", "write"}
@@ -23,6 +23,7 @@ def test_a_fault_of_each_kind_at_one_call_of_each_site(tmp_path: Path) -> None:
     faults = check(tmp_path, every_call=False)
     not_reached = {"copy", "stitch"}  # called only where another call has failed; with tiles that share no box
     assert {fault.site for fault in faults} >= {*SITES, "open", "write"} - not_reached
+    assert {fault.kind for fault in faults} == set(KINDS)
     assert len(faults) > 80
 
 

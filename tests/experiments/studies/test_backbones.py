@@ -8,7 +8,7 @@ from place import draw_shop
 
 from experiments.studies import backbones
 from experiments.studies.backbones import Scored
-from runs import local_weights
+from runs import local_weights, record
 from stage1_detector.config import DetectorConfig, TorchvisionConfig
 
 
@@ -50,6 +50,9 @@ def test_a_rehearsal_runs_both_and_reuses_them(tmp_path: Path, capsys: pytest.Ca
     draw_shop(tmp_path / "D")
     words = ["--set", "s", "--data", str(tmp_path / "D"), "--out", str(tmp_path / "X"), "--minutes", "0.01"]
     words += ["--seeds", "0", "--size", "64"]
+    # that of one of both is measured
+    known = {"settings": {"size": 64, "set": "s"}, "pace": {"epoch": 1.0, "once": 1.0}}
+    record.write_json(tmp_path / "X" / "yolov8n" / "pace.json", known)
     assert backbones.main(words) == 0
     first = (tmp_path / "X" / "retinanet" / "0" / "one" / "run.json").read_bytes()
     assert backbones.main(words) == 0

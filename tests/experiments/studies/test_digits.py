@@ -72,20 +72,22 @@ def test_rows_are_averaged_over_seeds() -> None:
 @pytest.mark.slow
 def test_models_are_trained_searched_compared_and_written(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
-    words = ["--data", str(drawn), "--out", str(tmp_path / "X"), "--models", "v1", "v2-resfpn", "--seeds", "0", "1"]
-    words += ["--size", "96", "--epochs", "1", "--synthetic", str(drawn), "--record"]
-    assert run(digits.body, words) == 0
+    words = ["--data", str(drawn), "--out", str(tmp_path / "X"), "--size", "96", "--epochs", "1", "--synthetic", str(drawn)]
+    words += ["--record", "--models", "v1"]
+    assert run(digits.body, [*words, "--seeds", "0", "1"]) == 0
     known = records.load()
+    assert all(known[f"digits.v1.{kind}"]["n"] == 2 for kind in digits.KINDS)
+    assert (tmp_path / "X" / "thresholds.png").stat().st_size > 5000
+    at = (tmp_path / "X" / "v1" / "0" / "all" / "run.json").stat().st_mtime_ns
+    again = [*words, "v2-resfpn", "--seeds", "0", "--views", "96", "128", "--beside", str(tmp_path / "X"), "--name", ".fused"]
+    assert run(digits.body, again) == 0
+    assert (tmp_path / "X" / "v1" / "0" / "all" / "run.json").stat().st_mtime_ns == at  # reused
+    assert "views of [96, 128] px of 2 models" in records.load()["digits.v1.fused.map"]["setting"]
+    assert "digits.v2-resfpn.fused.map_minus_v1" in records.load()
     for model in ("v1", "v2-resfpn"):
-        for kind in digits.KINDS:
-            assert known[f"digits.{model}.{kind}"]["n"] == 2
         runs = tmp_path / "X" / model / "0"
         photos = folds.load(runs / folds.NAME, read(drawn)).photos("valid")
         with (runs / "pred.csv").open(newline="") as file:
             rows = list(csv.reader(file))
         assert rows[0] == ["image_id", "pred_label"] and [int(row[0]) for row in rows[1:]] == [p.id for p in photos]
         assert isinstance(json.loads((runs / "pred.json").read_text()), list)
-    assert "digits.v2-resfpn.map_minus_v1" in known and (tmp_path / "X" / "thresholds.png").stat().st_size > 5000
-    again = [*words, "--views", "96", "128", "--beside", str(tmp_path / "X"), "--name", ".fused"]
-    assert run(digits.body, again) == 0  # finished runs are reused
-    assert "views of [96, 128] px of 2 models" in records.load()["digits.v1.fused.map"]["setting"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_shop import SMALL
 
 from experiments.figures import report
 from experiments.figures.over_seeds import over_seeds
@@ -82,7 +83,7 @@ def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_every_variant_is_trained_scored_and_reused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_photos.main(["--out", str(tmp_path / "data"), "--recipe", "demo", "--count", "10"])
+    make_photos.draw(replace(SMALL, count=10), tmp_path / "data", workers=1)
     words = ["--set", "tiny", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--size", "64", "--seeds", "0"]
     words += ["--epochs", "1", "--teacher-epochs", "1", "--variants", *VARIANTS]
     assert distill.main(words) == 0

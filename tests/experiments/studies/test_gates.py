@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_shop import SMALL
 
 from experiments.studies import gates, validation
 from photos.data import read
+from stage1_detector.synthesis import make_photos
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,8 @@ def test_shuffled_names_are_the_same_names_on_other_boxes(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_seed_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_seed_from_nothing_and_again(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(make_photos.RECIPES, "demo", SMALL)  # but for their number
     out = tmp_path / "s"
     assert gates.main(["--set", "few", "--out", str(out), "--seeds", "1", "--quick"]) == 0
     capsys.readouterr()

@@ -77,6 +77,7 @@ def trained_family(distributed: Distributed, out: Path, config: DetectorConfig, 
     job = job_of(config, {"train": photos, "valid": photos[:2]}, out, distributed=distributed, progress=progress)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ExtendedTrainer, "_build_train_pipeline", watch)
+        patched.setattr(yolo, "WORKERS", 1)  # that load photos: each is started four times
         with pytest.raises(Stopped):
             yolo.fit(job)
         weights = yolo.fit(replace(job, resume=True))
