@@ -83,9 +83,8 @@ def _tell_of_listing(listing: "Listing", uri: str) -> None:
     if listing.linked_folders:
         say(f"scale: {counted(listing.linked_folders, 'link')} to folders not entered; photos behind are not predicted")
     if listing.unversioned:
-        say(
-            f"scale: {counted(listing.unversioned, 'remote photo')} listed by name alone: if one changes, a later call keeps its rows"
-        )
+        remote = counted(listing.unversioned, "remote photo")
+        say(f"scale: {remote} listed by name alone: if one changes, a later call keeps its rows")
 
 
 def _packed(model: str) -> "PackedModel":

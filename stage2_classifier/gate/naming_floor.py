@@ -29,7 +29,7 @@ SHOWN = 0.002  # taken: stage2_classifier.gate.choose.WITHIN; a loss over few sc
 BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score may fall on the photos that a floor is fitted on
 # Candidates leave these shares of all boxes unnamed, or none, or all.
 SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9]])  # chosen: finer where products begin
-# chosen: in a shop that training has not seen a detector is less sure of its products, and what falls below the floor has no name.
+# chosen: in a shop that training has not seen a detector is less sure of its products, and what is below the floor has no name.
 # On photos of another video (snacks) leaving boxes below the undivided floor unnamed cost 0.024 of the score, below a fifth of
 # it 0.005; where nothing changed (fridge, digits, contest) a fifth costs 3 to 7 in a hundred more crops.
 MARGIN = 5.0
