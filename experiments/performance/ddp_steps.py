@@ -80,7 +80,7 @@ def body(argv: list[str] | None) -> None:
 def in_float64() -> Iterator[None]:
     """Networks are built, and all is computed, in 64 bits, also what code asks 32 bits for by `Tensor.float`."""
     single, default = torch.Tensor.float, torch.get_default_dtype()
-    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign, assignment]
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     torch.set_default_dtype(torch.float64)
     try:
         yield
