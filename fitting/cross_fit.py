@@ -16,6 +16,7 @@ from photos import folds
 from photos.data import DataError, Dataset
 from photos.dealing import balanced
 from photos.folds import Folds, Settings
+from runs.counted import counted
 
 FOLDER = "cross_fit"
 
@@ -66,11 +67,11 @@ def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Fol
     """Every photo in train but those of a given test part; `scene` (P,) of each decides its fold. DataError for one scene."""
     free = np.array([photo.part != "test" for photo in dataset.photos], bool)  # (P,)
     boxes = np.array([len(photo.boxes) for photo in dataset.photos], np.int64)  # (P,)
-    scenes_with_boxes = len(np.unique(scene[free & (boxes > 0)]))
+    labelled, scenes_with_boxes = int((boxes[free] > 0).sum()), len(np.unique(scene[free & (boxes > 0)]))
     if scenes_with_boxes < MIN_FOLDS:
         raise DataError(
-            f"fit: {(boxes[free] > 0).sum()} labelled photos form {scenes_with_boxes} scenes, need {MIN_FOLDS} or more, so "
-            "that one can be left out; pass --groups photo or --groups FILE.csv if they are different shelves"
+            f"fit: {counted(labelled, 'labelled photo')}, of {counted(scenes_with_boxes, 'scene')}: need {MIN_FOLDS} or more, "
+            "so that one can be left out; pass --groups photo or --groups FILE.csv if they are different shelves"
         )
     weight = boxes[free] + 1 / (1 + len(free))  # photos without boxes come last, so that no fold is of them alone
     count = min(settings.folds, scenes_with_boxes)
@@ -116,9 +117,11 @@ def in_words(whole: Folds, wanted: int) -> list[str]:
     photos = [*whole.photos("train"), *held_out]
     scenes = len({whole.scene[photo.id] for photo in photos})
     given = sorted({photo.part for photo in photos if photo.part})
-    used = f"one left out for good, {len(held_out)} photos" if held_out else "each left out once, then all trained on"
-    lines = [f"fit: {len(photos)} photos of {scenes} scenes in {count} folds, {used}"]
+    used = (
+        f"one left out for good, {counted(len(held_out), 'photo')}" if held_out else "each left out once, then all trained on"
+    )
+    lines = [f"fit: {counted(len(photos), 'photo')} of {counted(scenes, 'scene')} in {count} folds, {used}"]
     lines += [f"fit: {count} folds and not {wanted}, as no more scenes have boxes"] if count < wanted else []
     lines += [f"fit: the given parts {' and '.join(given)} are dealt anew, together"] if len(given) > 1 else []
-    lines += [f"fit: the given test part, {len(test)} photos, stays out of everything"] if test else []
+    lines += [f"fit: the given test part, {counted(len(test), 'photo')}, stays out of everything"] if test else []
     return lines + list(folds.leaks(whole))

@@ -7,8 +7,8 @@ It keeps within the minutes, which count over all starts: a stopped fit goes on 
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +17,15 @@ from fitting import ledger as ledgers
 from fitting.ledger import Ledger
 from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
-from photos import fingerprint, folds, repairs
+from photos import exif, fingerprint, folds, judge_ids, repairs
 from photos.data import Dataset, read
+from photos.overview.unlabelled import without_boxes
 from photos.studio import STUDIO
 from runs.command import note_result, run, say
-from runs.flags import Flag, Help, Settings, parse
+from runs.counted import counted
+from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
 from runs.pretrained import refuse_missing
+from runs.refusal import Refusal
 
 EXAMPLE = "D --minutes 90"
 Ending = Callable[[Path, Dataset], None]  # what comes after a fit, given its run folder and its data set
@@ -52,7 +55,10 @@ def main(argv: list[str] | None = None, prog: str = "python -m fitting.fit", end
 def body(argv: list[str] | None, prog: str, ending: Ending | None = None) -> None:
     """Read the arguments and fit. Raises ValueError for what the user can mend."""
     command, wishes = read_arguments(argv, prog)
-    dataset = fit(command, wishes)
+    try:
+        dataset = fit(command, wishes)
+    except ValueError as error:
+        raise ValueError(in_own_words(error)) from error
     if ending is not None and not command.plan:
         ending(command.runs, dataset)
 
@@ -66,7 +72,8 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
     dataset, found = examined(command, wishes)
     ledger = record_of(command, dataset, wishes)
     repairs.tell(dataset)
-    say(f"fit: {command.data}: {found.summary}")
+    for line in (f"{command.data}: {found.summary}", *remarks(dataset)):
+        say(f"fit: {line}")
     from fitting import report, session  # here: they take seconds to load
 
     begun = session.begin(session.Order(dataset, found, command.runs, command.minutes, wishes, started), ledger, say)
@@ -76,11 +83,25 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
         return dataset
     fitted = session.finish(begun, say)
     names = [category.name for category in dataset.categories]
-    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, dataset.photos, names)]:
+    learnt_from = [photo for photo in dataset.photos if photo.part != "test"]
+    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, learnt_from, names)]:
         say(f"fit: {line}")
     note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
     note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)
     return dataset
+
+
+def in_own_words(error: ValueError) -> str:
+    """What a step of the fit refuses, without flags of that step's own command that this one has not."""
+    message = error.told_by("fit into another folder, by --out") if isinstance(error, Refusal) else str(error)
+    flag, colon, rest = message.partition(": ")
+    return rest if colon and flag.startswith("--") and flag not in flags() else message
+
+
+def flags() -> set[str]:
+    """All flags of the command."""
+    by_field = [(field, flag_of(field)) for kind in (Command, Wishes) for field in fields(kind)]
+    return {name_of(field, flag) for field, flag in by_field if flag is not None}
 
 
 def read_arguments(argv: Sequence[str] | None, prog: str) -> tuple[Command, Wishes]:
@@ -107,13 +128,25 @@ def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     refuse_missing(Path(wishes.pretrained))
     dataset = read(command.data)
     found = survey(dataset)
+    exif.convention(dataset)  # else refused only after the folds are trained
     if wishes.crops == "both" and not found.studio_photos:
         raise ValueError(f"--crops both: {command.data} has no studio photos of its products; --crops shelf needs none")
     with_boxes = sum(len(photo.boxes) > 0 for photo in dataset.photos if photo.part != "test")
     if with_boxes < (wishes.folds or 2):
         need = f"need {wishes.folds or 2} or more, to leave some out in turn"
-        raise ValueError(f"{command.data}: {with_boxes} photos with boxes to train on, {need}")
+        raise ValueError(f"{command.data}: {counted(with_boxes, 'photo')} with boxes to train on, {need}")
     return dataset, found
+
+
+def remarks(dataset: Dataset) -> Iterator[str]:
+    """What of the set its user may not know, and what the fit makes of it."""
+    bare = without_boxes([photo for photo in dataset.photos if photo.part != "test"])
+    if bare.guess in ("empty", "unlabelled"):
+        looks = f"; they look unlabelled, as {bare.why}: label them, or take them out" if bare.guess == "unlabelled" else ""
+        photos = counted(len(bare.names), "photo")
+        yield f"{photos} without boxes (the first is {bare.names[0]}), taken for shelves without products{looks}"
+    yield from exif.summary(dataset.photos)
+    yield from judge_ids.compare(dataset).lines()
 
 
 def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:

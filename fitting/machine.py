@@ -19,6 +19,8 @@ from fitting.speeds import Curve, Speeds
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
 from runs import record
+from runs.counted import counted
+from runs.pickled_file import refuse_untrusted
 from stage1_detector import engine, sidecar
 from stage1_detector.config import Config
 from stage1_detector.export import export_detector
@@ -74,12 +76,17 @@ def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds:
 
 def refuse_unknown(procedure: Procedure) -> None:
     """Raises ValueError for networks that could not be built, weights that do not fit them, or a device that is not there."""
-    detector_start(procedure.pretrained_path, procedure.detector)
-    classifier_start(procedure.pretrained_path, procedure.classifier.model)
-    for config in (procedure.detector, procedure.aware):
-        if config is not None:
-            FAMILIES[config.family].refuse(config, None, None)
-    model.build_trunk(procedure.classifier)
+    detector, start = procedure.detector, detector_start(procedure.pretrained_path, procedure.detector).path
+    start_of_crops = classifier_start(procedure.pretrained_path, procedure.classifier.model).path
+    if start is not None:
+        refuse_untrusted("--pretrained", start, None)
+    FAMILIES[detector.family].refuse(detector, start, None)
+    try:
+        trunk = model.build_trunk(procedure.classifier)
+    except ValueError as error:  # what trains the classifier alone calls it its --model
+        raise ValueError(str(error).replace("--model", "--classifier", 1)) from None
+    if start_of_crops is not None:
+        model.load_pretrained(trunk, start_of_crops)
 
 
 def made_from(procedure: Procedure) -> dict[str, Any]:
@@ -129,7 +136,7 @@ def device_name() -> str:
     """The GPU's name, or cpu with the count of its threads."""
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name(0))
-    return f"cpu, {torch.get_num_threads()} threads"
+    return f"cpu, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def detector_times(config: Config, photos: Sequence[Photo], runs: Path) -> DetectorTimes:

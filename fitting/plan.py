@@ -10,6 +10,7 @@ from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
+from runs.counted import counted
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import STRIDE, Config, from_settings
 from stage2_classifier import config as classifier_config
@@ -35,7 +36,6 @@ BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
-REPORT = 15.0  # measured: seconds that the report takes after the zip, on one core; see experiments.performance.report_page
 LONG_ENOUGH = "it may end before them: that longer trainings help was not shown; a larger canvas may (--size)"
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
 
@@ -78,39 +78,56 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float, spen
     cheapest = min((planned(way.procedure, survey, speeds, wishes, 0.0) for way in ways), key=lambda plan: plan.total)
     if cheapest.total > left:
         least_minutes = math.ceil((cheapest.total + spent) / 60 / AIM)
-        raise ValueError(f"--minutes: too few for {survey.photos} photos here, the least is about {least_minutes}")
+        raise ValueError(f"--minutes: too few for {counted(survey.photos, 'photo')} here, the least is about {least_minutes}")
     scale = affordable(cheapest.procedure, survey, speeds, wishes, left)
     return planned(cheapest.procedure, survey, speeds, wishes, scale)
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, smaller crops, smaller canvases, no refit."""
+    """What may be done, the best first: all that helps, then fewer folds, then smaller crops, then smaller canvases.
+
+    A canvas comes after all that a larger one allows, and a refit is not had by smaller crops where one fold can be left out
+    for good: so more minutes never mean a smaller canvas or smaller crops.
+    """
     if wishes.refit != "no":
-        yield from _with_refit(survey, wishes)
-    if wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes)):
-        yield from _smaller(survey, wishes, wishes.folds or min(LEFT_OUT_FOLDS, survey.photos), False)
+        yield from _with_folds(survey, wishes)
+    for size in _sizes(survey, wishes):
+        yield from _on_canvas(survey, wishes, size)
 
 
-def _with_refit(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """The candidates that leave each fold out once and train the models that ship on all."""
-    folds = {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
+def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
+    """Those on the largest canvas that leave each fold out once and train the models that ship on all."""
     for with_aware in (aware := _aware(survey, wishes)):
-        for n_folds, least in folds.items():
+        for n_folds, least in _least_scales(survey, wishes).items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             yield Candidate(_procedure(survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware), least_here)
-    yield from _smaller(survey, wishes, min(folds), True)
 
 
-def _smaller(survey: Survey, wishes: Wishes, folds: int, refit: bool) -> Iterator[Candidate]:
-    """The candidates with smaller canvases and crops."""
-    sizes, aware = _sizes(survey, wishes), _aware(survey, wishes)[-1]
-    halfway = sum(size >= sizes[0] / 2 for size in sizes)  # canvases on which boxes have half of the pixels that are wanted
-    procedures = [replace(_procedure(survey, wishes, size, folds, aware), refit=refit) for size in sizes]
-    for procedure in procedures[:halfway]:
+def _on_canvas(survey: Survey, wishes: Wishes, size: int) -> Iterator[Candidate]:
+    """Those on one canvas: with the fewest folds and a refit, or else one fold left out for good, where that may be."""
+    aware = _aware(survey, wishes)[-1]
+    may_leave_out = wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes))
+    if wishes.refit != "no":
+        procedure = _procedure(survey, wishes, size, min(_least_scales(survey, wishes)), aware)
         yield Candidate(procedure, QUARTER)
-        yield Candidate(with_small_crops(procedure, wishes), QUARTER)
-    for procedure in procedures:
-        yield Candidate(with_small_crops(procedure, wishes), FEW)
+        if not may_leave_out:
+            yield from _with_small_crops(procedure, wishes)
+    if may_leave_out:
+        folds = wishes.folds or min(LEFT_OUT_FOLDS, survey.photos)
+        procedure = replace(_procedure(survey, wishes, size, folds, aware), refit=False)
+        yield Candidate(procedure, QUARTER)
+        yield from _with_small_crops(procedure, wishes)
+
+
+def _with_small_crops(procedure: Procedure, wishes: Wishes) -> Iterator[Candidate]:
+    """The same with small crops, which leave time for a larger canvas."""
+    for least in (QUARTER, FEW):
+        yield Candidate(with_small_crops(procedure, wishes), least)
+
+
+def _least_scales(survey: Survey, wishes: Wishes) -> dict[int, float]:
+    """How many folds may be had, and of each the least scale of epochs."""
+    return {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
 
 
 def _aware(survey: Survey, wishes: Wishes) -> list[bool]:
@@ -203,7 +220,14 @@ def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfi
     if wishes.pretrained == "auto" and not wishes.classifier:
         config = with_best_backbone(config)
         config = replace(config, epochs=WARM_EPOCHS) if config.model != classifier_config.small().model else config
+    if one_name(survey, both):
+        config = replace(config, epochs=1, min_steps=0)
     return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config
+
+
+def one_name(survey: Survey, both: bool) -> bool:
+    """Whether crops show one product alone: then there is nothing to learn about names, and the time is the detector's."""
+    return survey.names == 1 and not (both and survey.studio_names > 1)
 
 
 def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> float:
@@ -217,12 +241,15 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     """Seconds of what is no training."""
     size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
     judged = left_out(survey, procedure)
+    of_studio = {"prototypes": speeds.prototypes(judged)} if procedure.crops == "both" else {}
+    naming = speeds.naming(judged) + speeds.sizes(judged)
     return {
         "scenes": speeds.scenes(survey),
+        **of_studio,
         "evidence": speeds.evidence(size, judged, detectors),
-        "gate": speeds.gate(judged, procedure.aware is not None) + speeds.naming(judged),
+        "gate": speeds.gate(judged, procedure.aware is not None) + naming,
         "figures": speeds.figures(size, judged, detectors),
-        "zip": speeds.ending(size, SANDBOX_PHOTOS) + REPORT,
+        "zip": speeds.ending(size, SANDBOX_PHOTOS) + speeds.report(judged),
     }
 
 
@@ -233,8 +260,8 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
     refits = [entry.name for entry in entries if entry.refit]
     folds = [entry.name for entry in entries if not entry.refit]
-    order = ["scenes", *folds, "evidence", "gate", *refits, "figures", "zip"]
-    seconds = {name: (cost | rest)[name] for name in order}
+    order = ["scenes", *folds, "prototypes", "evidence", "gate", *refits, "figures", "zip"]
+    seconds = {name: (cost | rest)[name] for name in order if name in cost or name in rest}
     ends_early = scale >= LONGEST and len(fixed_stages(wishes)) < 2
     why = reasons(procedure, survey, wishes, entries) | ({"minutes": LONG_ENOUGH} if ends_early else {})
     return Plan(procedure, epochs, seconds, scale, why)
@@ -245,10 +272,14 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     size = procedure.detector.size
     small = survey.short_share * size
     canvas = f"{size} px: nine boxes in ten have a short side of {small:.0f} px or more on it; readable is {READABLE}"
-    few = f"the median of {survey.names} names has {survey.median_boxes:.0f} boxes; it pays from {ENOUGH}"
-    studio = f"{survey.studio_photos} studio photos of {survey.studio_names} of {survey.categories} names"
+    median = counted(round(survey.median_boxes), "box", "boxes")
+    few = f"the median of {counted(survey.names, 'name')} has {median}; it pays from {ENOUGH}"
+    studio = f"{counted(survey.studio_photos, 'studio photo')} of {survey.studio_names} of {counted(survey.categories, 'name')}"
     steps = sum(not entry.refit for entry in entries) // (procedure.folds if procedure.refit else 1)
-    folds = f"{procedure.folds}, of {steps} trainings each; every photo is judged by models that did not see its scene"
+    crops = f"the median product is {survey.crop_side:.0f} px long on its photo"
+    crops = "there is one name, so it learns nothing" if one_name(survey, procedure.crops == "both") else crops
+    each = counted(steps, "training")
+    folds = f"{procedure.folds}, of {each} each; every photo is judged by models that did not see its scene"
     refit = "on all photos: its models are those that ship"
     if not procedure.refit:
         folds = f"{procedure.folds}, of which one is left out for good: the gate and the score are of its photos"
@@ -256,8 +287,7 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     return {
         "canvas": canvas + ("" if small >= READABLE or wishes.size else ", for which there is no time, or no pixels"),
         "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {procedure.pretrained}",
-        "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; the median product is "
-        f"{survey.crop_side:.0f} px long on its photo",
+        "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; {crops}",
         "names by a detector too": f"{'yes' if procedure.aware else 'no'}: {few}",
         "crops": f"{procedure.crops}: {studio}" if survey.studio_photos else f"{procedure.crops}: no studio photos",
         "folds": folds,

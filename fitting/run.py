@@ -25,6 +25,7 @@ from photos.data import Dataset, read
 from photos.folds import Folds
 from photos.intervals import Intervals
 from runs import record
+from runs.counted import counted
 from runs.model_files import files_of, fingerprints, method_of
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
@@ -181,11 +182,11 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
         tested(runs, procedure, ensemble, whole),
         resampled=figures.resampled(evidence),
     )
-    n_photos = len(evidence.evidence)
+    unseen = counted(len(evidence.evidence), "photo")
     how = "cross-fitted" if procedure.refit else "held out"
-    say(f"fit: {how}, {n_photos} photos that neither models nor gate saw: {figures_in_words(fitted.figures)}")
+    say(f"fit: {how}, {unseen} that neither models nor gate saw: {figures_in_words(fitted.figures)}")
     if fitted.test is not None:
-        say(f"fit: on the test part, {len(whole.photos('test'))} photos: {figures_in_words(fitted.test)}")
+        say(f"fit: on the test part, {counted(len(whole.photos('test')), 'photo')}: {figures_in_words(fitted.test)}")
     return fitted
 
 
@@ -200,7 +201,8 @@ def tested(runs: Path, procedure: Procedure, ensemble: Ensemble, whole: Folds) -
 def figures_in_words(found: Intervals) -> str:
     """The figures as text."""
     score = f"score {found.score.value:.3f} [{found.score.low:.3f}, {found.score.high:.3f}]"
-    return f"{score} (det {found.det_map50.value:.3f}, cls {found.cls_map50.value:.3f}), {found.score.n_groups} groups"
+    groups = counted(found.score.n_groups, "group")
+    return f"{score} (det {found.det_map50.value:.3f}, cls {found.cls_map50.value:.3f}), {groups}"
 
 
 def as_json(fitted: Fitted) -> dict[str, object]:

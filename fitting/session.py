@@ -20,6 +20,7 @@ from fitting.workload import trainings
 from photos.data import Dataset, Photo, read_image
 from photos.photo_file import photo_kind
 from runs import process, record
+from runs.counted import counted
 from stage1_detector.synthesis.coco_writer import write_jpeg
 from submission import judge_machine, sandbox
 from submission.build import build
@@ -116,4 +117,5 @@ def tried(archive: Path, photos: Sequence[Photo]) -> str:
     record.write_json(archive.with_name(SANDBOX), told)
     if outcome.problems:
         raise ValueError(f"{archive}: in the sandbox: {outcome.problems[0]}")
-    return f"run in the sandbox: {outcome.predictions} predictions on {len(shown)} photos in {outcome.seconds:.1f} s"
+    came_of_it = f"{counted(outcome.predictions, 'prediction')} on {counted(len(shown), 'photo')}"
+    return f"run in the sandbox: {came_of_it} in {outcome.seconds:.1f} s"

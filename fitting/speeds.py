@@ -8,12 +8,19 @@ VALIDATIONS = 11  # derived: stage1_detector.engine.VALIDATIONS_PER_RUN, and onc
 VIEWS = 2  # taken: stage2_classifier.gate.ensemble.default_ensemble looks at each photo and at its mirror image
 FOUND = 1.5  # chosen: boxes found and named on a photo, for each product on it
 # of the gate's fits, one thread: measured 91 s on 50 photos of 4,250 boxes with a detector that names, 18 s on 17,804 boxes
-# where the classifier alone names and only the order is fitted; the fixed part is chosen
-GATE_SECONDS, GATE_BOX_SECONDS, ORDER_BOX_SECONDS = 5.0, 0.02, 0.001
-NAMING_PHOTO_SECONDS = 0.26  # measured: fitting the naming floor, one thread: 50 s on 194 photos, 6.2 s on 24
+# where the classifier alone names and only the order is fitted, 2 s on 20 photos of 180 boxes
+GATE_SECONDS, GATE_BOX_SECONDS, ORDER_BOX_SECONDS = 2.0, 0.02, 0.001
+# measured, one thread: fitting the naming floor took 50 s on 194 photos of 17,804 boxes, 2.4 s on 38 of 115, 0.6 s on 20 of
+# 180; whether sizes count 14 s, 0.5 s and 0.2 s
+NAMING_PHOTO_SECONDS, NAMING_BOX_SECONDS = 0.06, 0.0022
+SIZES_PHOTO_SECONDS, SIZES_BOX_SECONDS = 0.012, 0.0007
+# measured, one thread: whether prototypes count took 14.5 s on 17,804 held-out crops, 2.0 s on 921
+PROTOTYPE_SECONDS, PROTOTYPE_BOX_SECONDS = 1.0, 0.0008
 FIGURES_SECONDS = 4.0  # measured: 5 s in all on 20 photos, two busy cores; the bootstrap of what it is worth
 SCENE_SECONDS = 0.15  # chosen: comparing a photo with its likes
-ENDING_SECONDS = 8.0  # measured: 6 s in all on 3 photos of 1 MP, two busy cores; packing, checking, the sandbox's start
+ENDING_SECONDS = 4.0  # measured: 3.3 s and 5.3 s in all on 3 photos, one core; packing, checking, the sandbox's start
+# measured: 3 s on 38 judged photos, 8 s on 50 of many boxes, 12 s on 194 of 17,804, one core (experiments.performance)
+REPORT_SECONDS, REPORT_PHOTO_SECONDS = 3.0, 0.06
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,15 @@ class Speeds:
 
     def naming(self, found: Survey) -> float:
         """Fitting which boxes are named: all photos are decided anew under each candidate."""
-        return NAMING_PHOTO_SECONDS * found.photos
+        return NAMING_PHOTO_SECONDS * found.photos + NAMING_BOX_SECONDS * found.boxes
+
+    def sizes(self, found: Survey) -> float:
+        """Whether the sizes of boxes may change names: likewise, under each weight."""
+        return SIZES_PHOTO_SECONDS * found.photos + SIZES_BOX_SECONDS * found.boxes
+
+    def prototypes(self, found: Survey) -> float:
+        """Whether prototypes of names count: all held-out crops are decided anew under each blend."""
+        return PROTOTYPE_SECONDS + PROTOTYPE_BOX_SECONDS * found.boxes
 
     def figures(self, size: int, found: Survey, detectors: int) -> float:
         """What the whole is worth: names of the true boxes, and the models that ship on the test part."""
@@ -98,6 +113,10 @@ class Speeds:
     def ending(self, size: int, photos: int) -> float:
         """Packing and checking the zip, and running it on so many photos in the sandbox."""
         return ENDING_SECONDS + photos * (self.read + VIEWS * self.find.at(size))
+
+    def report(self, judged: Survey) -> float:
+        """The page that comes after the zip, of so many photos judged."""
+        return REPORT_SECONDS + REPORT_PHOTO_SECONDS * judged.photos
 
     def scenes(self, found: Survey) -> float:
         """Finding which photos show one shelf."""

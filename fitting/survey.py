@@ -8,6 +8,7 @@ import numpy as np
 
 from photos.data import DataError, Dataset, Photo, product_key
 from photos.studio import STUDIO, studio_names, studio_photos
+from runs.counted import counted
 
 SMALL = 0.1  # chosen: the share of boxes that may be smaller than a plan counts on: nine in ten are larger
 
@@ -24,7 +25,7 @@ class Survey:
         names: products that have a box.
         silent_names: products of the list that have none.
         median_boxes: boxes of the median name, among those that have one.
-        long_side: pixels, of the median photo.
+        long_side: pixels, of the photo that a box is on; a tenth of the boxes is on larger ones.
         short_share: the short side of a box as a share of its photo's long side; a tenth of the boxes is smaller.
         crop_side: pixels, the long side of the median box.
         studio_names: names of the list that have studio photos.
@@ -52,12 +53,13 @@ class Survey:
     @property
     def summary(self) -> str:
         """All of it that a user wants to see, in one line."""
-        silent = f" ({self.silent_names} more have none)" if self.silent_names else ""
-        test = f"; {self.test_photos} test photos, kept out of everything" if self.test_photos else ""
-        studio = f"; {self.studio_photos} studio photos of {self.studio_names} names" if self.studio_photos else ""
+        silent = f" ({self.silent_names} more without)" if self.silent_names else ""
+        test = f"; {counted(self.test_photos, 'test photo')}, kept out of everything" if self.test_photos else ""
+        of_names = f" of {counted(self.studio_names, 'name')}"
+        studio = f"; {counted(self.studio_photos, 'studio photo')}{of_names}" if self.studio_photos else ""
         return (
-            f"{self.photos} photos, {self.boxes} boxes, {self.names} names with boxes{silent}, the median one with "
-            f"{self.median_boxes:.0f}{studio}{test}"
+            f"{counted(self.photos, 'photo')}, {counted(self.boxes, 'box', 'boxes')}, "
+            f"{counted(self.names, 'name')} with boxes{silent}, the median one with {self.median_boxes:.0f}{studio}{test}"
         )
 
 
@@ -69,7 +71,7 @@ def survey(dataset: Dataset, studio: Path | None = None) -> Survey:
     photos = [photo for photo in dataset.photos if photo.part != "test"]
     sides, longest = box_sides(photos), np.array([max(photo.width, photo.height) for photo in photos])
     if not len(sides):
-        raise DataError(f"{dataset.root}: {len(photos)} photos to train on and 0 boxes, need labels to learn from")
+        raise DataError(f"{dataset.root}: {counted(len(photos), 'photo')} to train on and 0 boxes, need labels to learn from")
     counts = np.bincount(np.concatenate([photo.labels for photo in photos]), minlength=len(dataset.categories))  # (C,)
     per_box = np.repeat(longest, [len(photo.boxes) for photo in photos])  # (N,)
     pictures = studio_counts(dataset, studio)
@@ -81,7 +83,7 @@ def survey(dataset: Dataset, studio: Path | None = None) -> Survey:
         names=int((counts > 0).sum()),
         silent_names=int((counts == 0).sum()),
         median_boxes=float(np.median(counts[counts > 0])),
-        long_side=float(np.median(longest)),
+        long_side=float(np.quantile(per_box, 1 - SMALL)),
         short_share=float(np.quantile(sides.min(1) / per_box, SMALL)),
         crop_side=float(np.median(sides.max(1))),
         studio_names=len(pictures),

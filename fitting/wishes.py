@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from runs.flags import Flag, check
-from runs.pretrained import HELP
 from stage1_detector.config import STRIDE
+
+SMALLEST_CROP = 16  # taken: of stage2_classifier.config.ClassifierConfig
+PRETRAINED = "both stages start from: auto, starter or none; or a local weights file that fits both"
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,15 @@ class Wishes:
     crops: Annotated[str, Flag("what the classifier learns from", choices=("auto", "shelf", "both"), common=True)] = "auto"
     folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
     refit: Annotated[str, Flag("train on all at last; no: one part never learned from", choices=("auto", "yes", "no"))] = "auto"
-    pretrained: Annotated[str, Flag(HELP, common=True)] = "auto"
+    pretrained: Annotated[str, Flag(PRETRAINED, common=True)] = "auto"
     groups: Annotated[str, Flag("photos of one shelf: auto (found), photo (each alone), FILE.csv (file_name,scene)")] = "auto"
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""
         check(self)
+        if 0 < self.crop_size < SMALLEST_CROP:
+            raise ValueError(f"--crop-size: got {self.crop_size}, must be {SMALLEST_CROP} or more; 0: planned")
         if self.size % STRIDE:
             raise ValueError(f"--size: got {self.size}, must be a multiple of {STRIDE}")
         if self.folds == 1:

@@ -11,6 +11,7 @@ import numpy as np
 
 from photos.data import DataError, Dataset, Photo
 from photos.photo_file import read_header
+from runs.counted import counted
 
 
 class Turned(NamedTuple):
@@ -87,7 +88,7 @@ def refuse_other(photos: Sequence[Photo], exif: str) -> None:
     other = groups.turned if exif == "stored" else groups.stored
     if other:
         raise DataError(
-            f'exif: ensemble.json has "{exif}", but the labels of {len(other)} photos that EXIF turns (the first is '
+            f'exif: ensemble.json has "{exif}", but the labels of {counted(len(other), "photo")} that EXIF turns (the first is '
             f"{other[0].path.name}) mean other pixels; `hylle gate` on this data set sets the rule"
         )
 
@@ -100,7 +101,11 @@ def summary(photos: Sequence[Photo]) -> Iterator[str]:
         "read turned: the JSON has the size of the turned pixels": groups.turned,
         "read as stored, since the JSON's size does not tell (half turned, mirrored or square)": groups.undecided,
     }
-    yield from (f"EXIF: {len(of_rule)} of {len(photos)} photos are {rule}" for rule, of_rule in rules.items() if of_rule)
+    yield from (
+        f"EXIF: {len(of_rule)} of {counted(len(photos), 'photo')} {'is' if len(of_rule) == 1 else 'are'} {rule}"
+        for rule, of_rule in rules.items()
+        if of_rule
+    )
     if groups.turned and groups.undecided:
         name = groups.undecided[0].path.name
         yield f"EXIF: look at {name}: if its labels are for turned pixels too, store it turned, without EXIF; and all like it"

@@ -21,6 +21,7 @@ from photos.fingerprint import of_file
 from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
+from runs.counted import counted
 
 NAME = "folds.json"
 BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
@@ -112,7 +113,8 @@ def leaks(folds: Folds) -> Iterator[str]:
         photos = folds.photos(part)
         shared = sum(folds.scene[photo.id] in other_scenes for photo in photos)
         if shared:
-            yield f"leak: {shared} of {len(photos)} {part} photos show a scene that is also in {other}"
+            show = "shows" if shared == 1 else "show"
+            yield f"leak: {shared} of {counted(len(photos), f'{part} photo')} {show} a scene that is also in {other}"
 
 
 def summary(folds: Folds) -> str:
@@ -161,7 +163,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
         rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
         known_bytes = {name: row[BYTES] for name, row in listed.items() if BYTES in row}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"folds: {path} is damaged ({error!r}); make it again with --force") from error
+        raise DataError(f"folds: {path} is damaged ({error!r}); {_remedy(path, dataset)}") from error
     _check(path, dataset, rows, settings.pooled)
     _check_bytes(path, dataset, known_bytes)
     by_id = ({image_id: row[k] for image_id, *row in rows.values()} for k in range(3))
@@ -175,8 +177,8 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
     wrong += [name for name in rows if name not in photos]
     if wrong:
         raise DataError(
-            f"folds: {path} does not match {dataset.root}: {len(wrong)} photos differ, the first is {wrong[0]}; "
-            f"pass the data set that it was made for, or make it again: {_made_by(path, dataset)} --force"
+            f"folds: {path} does not match {dataset.root} in {counted(len(wrong), 'photo')}, the first is {wrong[0]}; "
+            f"pass the data set that it was made for, or {_remedy(path, dataset)}"
         )
 
 
@@ -191,14 +193,21 @@ def _made_by(path: Path, dataset: Dataset) -> str:
     return f"hylle folds --data {dataset.root} --out {path.parent}"
 
 
+def _remedy(path: Path, dataset: Dataset) -> str:
+    """How to get folds that fit the photos: those of a fit cannot be made again without its models."""
+    if _is_of_a_fit(path) or (path.parent / "plan.json").is_file():
+        return f"fit into another folder: hylle fit {dataset.root} --minutes M --out R"
+    return f"make it again: {_made_by(path, dataset)} --force"
+
+
 def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     """DataError where a photo has other bytes than when its scene was found: it may show another shelf now."""
     photos = {photo.name: photo for photo in dataset.photos}
     changed = [name for name, value in known.items() if of_file(photos[name].path) != value]
     if changed:
         raise DataError(
-            f"folds: {len(changed)} photos changed since {path} was made, the first is {changed[0]}: its scenes may be others "
-            f"now; make it again: {_made_by(path, dataset)} --force"
+            f"folds: {counted(len(changed), 'photo')} changed since {path} was made, the first is {changed[0]}: its scenes may "
+            f"be others now; {_remedy(path, dataset)}"
         )
 
 

@@ -13,6 +13,7 @@ from photos.data import Photo
 from photos.fingerprint import of_file
 from photos.folds import Folds
 from runs import record
+from runs.counted import counted
 
 NAME = "trained_on.json"
 PARTS = ("train", "valid")  # valid photos choose the epoch
@@ -55,7 +56,9 @@ def refuse_held_out(flag: str, weights: Path, path: Path, parts: Folds) -> None:
     held_out = test | {of_file(photo.path) for photo in parts.photos("valid")}
     known = (seen["train"] & held_out) | (seen["valid"] & test)
     if known:
-        raise ValueError(f"{flag}: {weights} has seen {len(known)} photos that {path} holds out now; start from other weights")
+        raise ValueError(
+            f"{flag}: {weights} has seen {counted(len(known), 'photo')} that {path} holds out now; start from other weights"
+        )
 
 
 def _refuse_other_folds(flag: str, weights: Path, path: Path) -> None:

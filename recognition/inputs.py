@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from recognition.file_kind import file_kind
 from recognition.journal import NAME as JOURNAL
+from runs.counted import counted
 
 SHOWN = 3  # chosen: names of files that a note lists
 PATTERN = set("*?[")
@@ -58,12 +59,12 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     items = [Input(file, _name(file, root), kinds[file] == "video") for file in once if kinds[file] != "other"]
     if not items:
         raise ValueError(f"{', '.join(words)}: no photo and no video in it; {len(others)} other files")
-    notes = [f"{len(files) - len(once)} files were named twice and are taken once"] if len(files) > len(once) else []
+    notes = [f"{counted(len(files) - len(once), 'file')} named twice, taken once"] if len(files) > len(once) else []
     if left_out:
-        notes.append(f"{len(left_out)} files and folders of predictions are left out, the first is {left_out[0]}")
+        notes.append(f"files and folders of predictions, left out: {len(left_out)}, the first is {left_out[0]}")
     if others:
         names = ", ".join(_name(file, root) for file in others[:SHOWN])
-        notes.append(f"{len(others)} files are neither photo nor video, such as {names}")
+        notes.append(f"{counted(len(others), 'file')} neither photo nor video, such as {names}")
     return Inputs(sorted(items, key=lambda item: item.name), root, notes)
 
 

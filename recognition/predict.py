@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runs.command import Parser, note_result, run, say, say_progress
+from runs.counted import counted
 
 if TYPE_CHECKING:
     from recognition.prediction_run import Finished
@@ -74,7 +75,8 @@ def body(argv: list[str] | None, prog: str) -> int:
             raise ValueError(str(error).replace(str(folder), args.model)) from None
         floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, args.precision)
         videos = sum(item.is_video for item in inputs.items)
-        for line in (*inputs.notes, f"{len(inputs.items) - videos} photos, {videos} videos", *_of_model(model, floor)):
+        named = f"{counted(len(inputs.items) - videos, 'photo')}, {counted(videos, 'video')}"
+        for line in (*inputs.notes, named, *_of_model(model, floor)):
             say(f"predict: {line}")
         job = prediction_run.Job(model, floor.score, args.fps, not args.no_pictures)
         if args.force:
@@ -84,7 +86,7 @@ def body(argv: list[str] | None, prog: str) -> int:
         for line in _of_result(finished, model, args):
             say(f"predict: {line}")
         now = finished.now
-        say(f"predict: {now} photos predicted now, {progress.per_second(now):.2f} photos/s; see {args.out}")
+        say(f"predict: {counted(now, 'photo')} predicted now, {progress.per_second(now):.2f} photos/s; see {args.out}")
         note_result(out=args.out, floor=floor.score, **finished.totals._asdict())
     return 0 if finished.totals.photos else 1
 
@@ -106,22 +108,24 @@ def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
 def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> list[str]:
     """What came out, and what was not as it should be."""
     totals = finished.totals
-    products = f" of {len(totals.facings)} products" if model.knows_names else ""
-    lines = [f"{totals.photos} photos, {totals.boxes} facings{products}; {totals.below} boxes scored too low to count"]
+    products = f" of {counted(len(totals.facings), 'product')}" if model.knows_names else ""
+    below = f"{counted(totals.below, 'box', 'boxes')} scored too low to count"
+    lines = [f"{counted(totals.photos, 'photo')}, {counted(totals.boxes, 'facing')}{products}; {below}"]
     if totals.failed or totals.remarks:
-        lines.append(f"{totals.failed} failed, {totals.remarks} remarks: {args.out / 'problems.csv'}")
+        lines.append(f"{totals.failed} failed, {counted(totals.remarks, 'remark')}: {args.out / 'problems.csv'}")
     if finished.changed:
-        lines.append(f"{finished.changed} photos changed since they were predicted, and were predicted again")
+        lines.append(f"{counted(finished.changed, 'photo')} changed since the last prediction, and predicted again")
     if finished.earlier:
-        lines.append(f"{finished.earlier} photos were predicted before and are not named now; they stay in the tables")
+        lines.append(f"{counted(finished.earlier, 'photo')} predicted before and not named now, kept in the tables")
     for file, count in model.pipeline.not_finite().items():
         lines.append(f"{file}: left out {count} numbers that are not finite")
     for file, count in model.pipeline.full_answers().items():
-        lines.append(f"{file}: handed back as many boxes as it may on {count} canvases, and may have kept faint ones")
+        canvases = counted(count, "canvas", "canvases")
+        lines.append(f"{file}: handed back as many boxes as it may on {canvases}, and may have kept faint ones")
     if totals.turned:
         rule = model.pipeline.ensemble.exif
         other = {"stored": "turned", "turned": "stored"}[rule]
-        lines.append(f"EXIF turns {totals.turned} photos; they were read as {rule}; --exif {other} reads them the other way")
+        lines.append(f"EXIF turns {counted(totals.turned, 'photo')}, read as {rule}; --exif {other} reads them the other way")
     return lines
 
 

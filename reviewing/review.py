@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runs.command import Parser, run, say
+from runs.counted import counted
 
 if TYPE_CHECKING:
     from recognition.prediction_run import Job
@@ -190,7 +191,7 @@ def add_labelling(desk: "Desk", args: Namespace, dataset: "object | None", out: 
     desk.labelling = Labelling(photos, desk.job.products, desk.job.min_score, out)
     if desk.labelling.log.dropped:
         say("review: 1 confirmation was cut off by a kill and is dropped; it had not been answered")
-    say(f"review: {len(desk.labelling.confirmed)} of {len(photos)} photos confirmed, in {desk.labelling.folder}")
+    say(f"review: {len(desk.labelling.confirmed)} of {counted(len(photos), 'photo')} confirmed, in {desk.labelling.folder}")
 
 
 def serve(desk: "Desk", access: "object", listener: socket.socket) -> None:

@@ -27,7 +27,8 @@ def read(path: Path, flag: str, required: frozenset[str] = REQUIRED_KEYS) -> dic
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         assert required <= set(checkpoint)
     except Exception as error:  # unpickling raises nearly anything
-        raise ValueError(f"{flag}: got {path}, must be a whole checkpoint of this kind of network, of ours") from error
+        what = f"{flag}: got {path}, must be a whole checkpoint of this kind of network, of ours"
+        raise ValueError(f"{what}; remove it to start again") from error
     return cast(dict[str, Any], checkpoint)
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any, NoReturn
 
 from runs.bars import Bars, step_of
+from runs.torchrun import refuse_torchrun
 
 MISTAKE = 2  # exit code: the user can mend it (a file, a flag, a label)
 INTERRUPTED = 130  # exit code of a shell for Ctrl-C: 128 + SIGINT
@@ -44,9 +45,10 @@ class Output:
 _outputs = [Output()]  # of the commands that run now: one may call another
 
 
-def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str) -> int:
+def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str, distributed: bool = False) -> int:
     """Call `body(argv, *prog)` and return the exit code: what it returns (None: 0), 2 or 130.
 
+    `distributed`: the processes that torchrun starts share its work; any other command is refused there, before it writes.
     2 is the user's mistake, told as `error: ...` on stderr, 130 is Ctrl-C. `prog` is what the user typed to call the command.
 
     ValueError, OSError (a missing file or folder, no permission, no space) and FloatingPointError (a loss that is no number:
@@ -57,7 +59,7 @@ def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str)
     _outputs.append(output)
     try:
         with contextlib.redirect_stdout(sys.stderr) if output.json else contextlib.nullcontext():
-            code, error = _outcome(body, [word for word in words if word not in (QUIET, JSON)], *prog)
+            code, error = _outcome(body, [word for word in words if word not in (QUIET, JSON)], prog, distributed)
     finally:
         output.bars.stop()
         _outputs.pop()
@@ -69,9 +71,11 @@ def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str)
     return code
 
 
-def _outcome(body: Callable[..., int | None], words: list[str], *prog: str) -> tuple[int, str]:
+def _outcome(body: Callable[..., int | None], words: list[str], prog: tuple[str, ...], distributed: bool) -> tuple[int, str]:
     """The exit code of `body`, and what to tell where it failed."""
     try:
+        if not distributed:
+            refuse_torchrun(prog[0] if prog else "this command")
         return body(words, *prog) or 0, ""
     except (ValueError, OSError, FloatingPointError) as error:
         return MISTAKE, f"error: {_line(error)}"

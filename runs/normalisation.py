@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runs.refusal import Refusal
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # taken: those of most of timm's and torchvision's
 
 
@@ -35,7 +37,6 @@ def refuse_other(flag: str, path: Path, checkpoint: dict[str, Any], now: tuple[A
     """
     begun = Normalisation(*(tuple(values) for values in checkpoint.get("normalisation", IMAGENET)))
     if begun != now:
-        raise ValueError(
-            f"{flag}: {path} was trained on images normalised by mean {begun.mean} and spread {begun.std}, its backbone's own "
-            f"are {now[0]} and {now[1]}; train it anew, with --force"
-        )
+        was = f"was trained on images normalised by mean {begun.mean} and spread {begun.std}"
+        what = f"{flag}: {path} {was}, its backbone's own are {now[0]} and {now[1]}"
+        raise Refusal(what, "train it anew, with --force", f"remove {path} to train it anew")

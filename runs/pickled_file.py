@@ -11,6 +11,7 @@ import torch
 
 from fusion.models import read_object
 from runs import record
+from runs.refusal import Refusal
 
 RECORD = "written.json"
 VERSIONS = 2  # of a file that the record knows: a kill may leave the last one in place of the one that was to replace it
@@ -25,9 +26,11 @@ def refuse_untrusted(flag: str, path: Path, trusted: Path | None) -> None:
         return
     if trusted is not None and trusted.resolve() in (path.resolve(), *path.resolve().parents):
         return
-    raise ValueError(
-        f"{flag}: got {path}, must be a file of tensors alone, or one that our runs wrote; ultralytics' own .pt files run "
-        f"code that is pickled in them: where you know who made it, pass --trust {path}"
+    own = "ultralytics' own .pt files run code that is pickled in them"
+    raise Refusal(
+        f"{flag}: got {path}, must be a file of tensors alone, or one that our runs wrote; {own}",
+        f"where you know who made it, pass --trust {path}",
+        "give its tensors alone, as a .safetensors file",
     )
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from runs.refusal import Refusal
+
 WORDS = ("auto", "imagenet", "coco", "starter", "none")
 HELP = "start from: auto, imagenet, coco, starter, none, or a local weights file; nothing is ever downloaded"
 
@@ -55,6 +57,7 @@ def imagenet_or_refuse(model: str) -> Path:
 
 
 def refuse_word(word: str, network: str, allowed: tuple[str, ...], hint: str = "") -> None:
-    """Raises ValueError for a word that `network` has no weights of."""
+    """Raises ValueError for a word that `network` has no weights of; `hint` is how another network has some."""
     if word and word not in allowed:
-        raise ValueError(f"--pretrained: got {word}, allowed for {network}: {', '.join(allowed)}, or a file{hint}")
+        what = f"--pretrained: got {word}, allowed for {network}: {', '.join(allowed)}, or a file"
+        raise Refusal(what, hint, "auto takes the best for each stage") if hint else ValueError(what)

@@ -14,6 +14,7 @@ from typing import Any
 from fusion.models import read_object
 from runs import process
 from runs.atomic_write import replacing
+from runs.refusal import Refusal
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,9 +89,10 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
         return False
     difference = first_difference(read_object(path).get("settings", {}), settings)
     if difference:
-        raise ValueError(f"{out} holds a finished run with {difference}; pass --force to replace it, or another --out")
+        raise Refusal(f"{out} holds a finished run with {difference}", "pass --force to replace it, or another --out")
     if not (out / "model.onnx").is_file():
-        raise ValueError(f"{out} holds run.json of a finished run, but no model.onnx; pass --force to train again")
+        what = f"{out} holds run.json of a finished run, but no model.onnx"
+        raise Refusal(what, "pass --force to train again", f"remove {out} to train it again")
     return True
 
 
@@ -141,7 +143,7 @@ def refuse_other_settings(where: Path, begun: Mapping[str, Any], now: Mapping[st
     """Raises ValueError where the stopped run in `where` was begun with other settings than it is to go on with."""
     difference = first_difference(begun, now)
     if difference:
-        raise ValueError(f"--resume: {where} was begun with {difference}; pass the same, or --force")
+        raise Refusal(f"--resume: {where} was begun with {difference}", "pass the same, or --force")
 
 
 def is_stopped(out: Path) -> bool:
@@ -157,7 +159,7 @@ def refuse_unfinished(out: Path, resume: bool, force: bool) -> None:
     process.refuse_second(out)
     stopped = is_stopped(out)
     if stopped and not resume and not force:
-        raise ValueError(f"{out} holds a stopped run: pass --resume to go on with it, or --force to start again")
+        raise Refusal(f"{out} holds a stopped run", "pass --resume to go on with it, or --force to start again")
     if resume and not stopped:
         raise ValueError(f"--resume: {out} holds no stopped run (weights, but no run.json)")
 

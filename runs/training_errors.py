@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from runs.refusal import NonFiniteLoss
+
 NAMED = 8  # chosen: photos of a batch that a message names
 
 
@@ -39,11 +41,12 @@ def refuse_non_finite(loss: float, epoch: int, lr: float, photos: Sequence[str] 
 
     >>> refuse_non_finite(float("nan"), 2, 0.5)
     Traceback (most recent call last):
-    FloatingPointError: loss of epoch 3: got nan, must be finite; lower --lr (now 0.5)
+    runs.refusal.NonFiniteLoss: loss of epoch 3: got nan, must be finite; lower --lr (now 0.5)
     """
     if not math.isfinite(loss):
-        batch = f", or mend the boxes of this batch: {listed(photos)}" if photos else ""
-        raise FloatingPointError(f"loss of epoch {epoch + 1}: got {loss}, must be finite; lower --lr (now {lr}){batch}")
+        batch = f"mend the boxes of this batch: {listed(photos)}" if photos else ""
+        what = f"loss of epoch {epoch + 1}: got {loss}, must be finite"
+        raise NonFiniteLoss(what, f"lower --lr (now {lr}){batch and f', or {batch}'}", batch or "another --seed may help")
 
 
 def listed(names: Sequence[str]) -> str:

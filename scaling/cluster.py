@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +18,12 @@ from ray.data import ActorPoolStrategy, DataContext
 from scaling.destination import Destination
 from scaling.listing import Part
 from scaling.packed_model import PackedModel
-from scaling.worker import PartWorker
+from scaling.worker import CannotWrite, PartWorker
 
 LOCAL_STORE = (
     128 * 2**20
 )  # chosen: bytes of the object store of a local Ray, besides the model's; it holds lists of URIs, no photos
+ANSWER_SECONDS = 20.0  # chosen: for a cluster's head to take a connection; Ray itself asks for minutes
 RESTARTS, RETRIES = 1000, 5  # chosen: of a killed worker, and of the part it was at; a part that kills six workers ends the run
 
 
@@ -36,6 +39,7 @@ class Workers:
 @contextmanager
 def connected(workers: Workers, model_bytes: int = 0) -> Iterator[None]:
     """Join the cluster, or start one here with room for the model; leave or end it. Raises ValueError where there is none."""
+    _refuse_silent(workers.address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     local: dict[str, Any] = {
         "num_cpus": workers.count,
@@ -52,6 +56,17 @@ def connected(workers: Workers, model_bytes: int = 0) -> Iterator[None]:
         ray.shutdown()
 
 
+def _refuse_silent(address: str) -> None:
+    """Raises ValueError for a HOST:PORT where nobody takes a connection."""
+    named = re.fullmatch(r"(?:ray://)?\[?(.+?)\]?:(\d+)", address)
+    if named is None:
+        return
+    try:
+        socket.create_connection((named[1], int(named[2])), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(_not_connected(address, error)) from None
+
+
 def _not_connected(address: str, error: Exception) -> str:
     if address:
         return f"--address {address}: no Ray cluster answers there ({error})"
@@ -62,7 +77,7 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     """Predict the parts, in any order; yields photos, boxes and dead letters of each as it is finished.
 
     Ray restarts workers that are killed and gives them their part again. Raises ValueError where a part kills one worker after
-    the other.
+    the other, or where a worker cannot write.
     """
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
     mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
@@ -70,11 +85,15 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
         yield from mapped.iter_rows()
     except ray.exceptions.RayActorError as error:
         raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, CannotWrite):
+            raise ValueError(f"{str(error.cause).splitlines()[0]}; make room or give rights, and call again to go on") from None
+        raise
 
 
 def mapped_parts(parts: Sequence[Part], kind: type, arguments: tuple[Any, ...], workers: Workers) -> ray.data.Dataset:
     """What Ray is to do: a block for each part, which any worker of class `kind`, made with `arguments`, takes whole."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what ends a run is raised here too
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     rows = [{"part": part.number, "uris": list(part.uris)} for part in parts]

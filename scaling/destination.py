@@ -1,6 +1,6 @@
 """OUT: three Parquet tables, each partitioned by part, and the manifest of the parts that are finished.
 
-    OUT/job.json                                   what the run is of: model, photos, photos a part
+    OUT/job.json                                   what the run is of: model, photos, photos a part, code
     OUT/boxes/part=000012/boxes.parquet            one row a box
     OUT/photos/part=000012/photos.parquet          one row a photo that was predicted, with boxes or without
     OUT/dead_letters/part=000012/dead_letters.parquet    one row a photo that could not be, and why
@@ -61,24 +61,36 @@ class Destination:
     def claim(self, job: dict[str, Any]) -> None:
         """Make OUT that of `job`, or go on with it. Raises ValueError where it is another run's, or of other things."""
         names = self._names()
-        held = self._read("job.json")
+        held = self._object("job.json")
         if held is None:
             if names:
                 raise ValueError(f"--out {self.uri}: holds files and no job.json; need a new or empty folder")
             self.write("job.json", json.dumps(job, indent=1).encode())
             return
-        other = [name for name in job if json.loads(held).get(name) != job[name]]
+        if not held:
+            raise ValueError(f"--out {self.uri}: job.json is damaged, so what the folder is of is unknown; give another --out")
+        other = [name for name in job if held.get(name) != job[name]]
         if other:
-            was = json.loads(held).get(other[0])
-            what = f"{other[0]} {was}, now {job[other[0]]}"
-            raise ValueError(f"--out {self.uri}: made from another {what}; give another --out, or what it was made from")
+            what = "; ".join(f"{name} {held.get(name)}, now {job[name]}" for name in other)
+            raise ValueError(
+                f"--out {self.uri}: made from something else: {what}; give another --out, or what it was made from"
+            )
 
     def finished(self) -> dict[int, dict[str, Any]]:
         """The manifest: what is recorded of each finished part, by its number; one whose tables are gone is not finished."""
         names = self._names()
         parts = [name.split("/")[1].removesuffix(".json") for name in names if name.startswith("manifest/part=")]
         whole = [part for part in parts if all(f"{table}/{part}/{table}.parquet" in names for table in SCHEMAS)]
-        return {int(part.removeprefix("part=")): json.loads(self._read(f"manifest/{part}.json") or b"{}") for part in whole}
+        return {int(part.removeprefix("part=")): self._entry(part) for part in whole}
+
+    def _entry(self, part: str) -> dict[str, Any]:
+        """The line of the manifest of a finished part. Raises ValueError where it is damaged."""
+        entry = self._object(f"manifest/{part}.json") or {}
+        if not {"part", "photos", "boxes", "dead_letters"} <= entry.keys():
+            raise ValueError(
+                f"--out {self.uri}: manifest/{part}.json is damaged; remove it, and call again: its part is redone"
+            )
+        return entry
 
     def finish(self, part: Part, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         """Write the tables of a part, then its line of the manifest, which is returned.
@@ -120,12 +132,16 @@ class Destination:
             path.unlink()
         return len(left)
 
-    def _read(self, name: str) -> bytes | None:
+    def _object(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in a file of OUT, {} where it is damaged; None where there is no such file."""
         files, root = filesystem(self.uri)
         try:
-            return bytes(files.cat_file(f"{root}/{name}"))
+            content = json.loads(files.cat_file(f"{root}/{name}"))
         except FileNotFoundError:
             return None
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
 
     def _names(self) -> set[str]:
         """The files below OUT, by their paths in it, without those that are half written."""

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runs.command import Parser, note_result, run, say, say_progress
+from runs.counted import counted
 
 if TYPE_CHECKING:
     from scaling.destination import Destination
-    from scaling.listing import Part
+    from scaling.listing import Listing, Part
     from scaling.packed_model import PackedModel
 
 PART = 100  # chosen: photos a part: the most that a kill costs, and one file of each table
@@ -42,10 +43,12 @@ def parser(prog: str) -> Parser:
 
 
 def checked(args: Namespace) -> Namespace:
-    """`args`; raises ValueError for a number out of its range, or where Ray is not installed."""
+    """`args`; raises ValueError for a number out of its range, a useless --out, or where Ray is not installed."""
     for flag, value, least in (("--workers", args.workers, 1), ("--gpus", args.gpus, 0), ("--part", args.part, 1)):
         if not least <= value < 1e6:
             raise ValueError(f"{flag}: got {value}, must be at least {least}")
+    if args.out.startswith("memory://"):
+        raise ValueError(f"--out {args.out}: got the memory of one process; need a place that every worker sees")
     missing = [name for name in ("ray", "pyarrow", "fsspec") if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f"hylle scale needs {', '.join(missing)}, not installed; pip install 'hylle[scale]'")
@@ -55,28 +58,56 @@ def checked(args: Namespace) -> Namespace:
 def body(argv: list[str] | None, prog: str) -> int:
     """Read the arguments, predict what is left, and account for every photo. Raises ValueError for what the user can mend."""
     args = checked(parser(prog).parse_args(argv))
-    from recognition import recogniser
     from scaling.destination import Destination
-    from scaling.listing import absolute, deal, list_photos
-    from scaling.packed_model import load_packed, pack_model
+    from scaling.listing import absolute, client_errors, deal, list_photos
 
-    listing = list_photos(args.photos)
-    say(f"scale: {len(listing.uris)} photos in {args.photos}; {listing.others} other files passed over")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = recogniser.model_folder(args.model, Path(scratch))
-        try:
-            model = pack_model(folder, "turned" if args.model == recogniser.STARTER else None)
-            load_packed(model, Path(scratch) / "trial")  # a broken model is told here, not by every worker
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(folder), args.model)) from None
+    with client_errors("--photos", args.photos):
+        listing = list_photos(args.photos)
+    _tell_of_listing(listing, args.photos)
+    model = _packed(args.model)
     parts, out = deal(listing.uris, args.part), Destination(absolute(args.out))
-    out.claim({"model": model.sha256, "photos": listing.digest, "photos a part": args.part})
-    done = out.finished()
+    photos = f"{len(listing.uris)} (digest of names, sizes and times: {listing.digest[:16]})"
+    with client_errors("--out", args.out):
+        out.claim({"model": model.sha256, "photos": photos, "photos a part": args.part, "code of fusion": _code()})
+        done = out.finished()
     left = [part for part in parts if part.number not in done]
     if done:
-        say(f"scale: {len(done)} of {len(parts)} parts were finished before, and are kept")
+        say(f"scale: {len(done)} of {counted(len(parts), 'part')} finished before, and kept")
     seconds = _predict(left, model, out, args) if left else 0.0
     return _account(out, parts, seconds)
+
+
+def _tell_of_listing(listing: "Listing", uri: str) -> None:
+    """Say how many photos there are, and what of them is not seen."""
+    say(f"scale: {counted(len(listing.uris), 'photo')} in {uri}; {counted(listing.others, 'other file')} passed over")
+    if listing.linked_folders:
+        say(f"scale: {counted(listing.linked_folders, 'link')} to folders not entered; photos behind are not predicted")
+    if listing.unversioned:
+        remote = counted(listing.unversioned, "remote photo")
+        say(f"scale: {remote} listed by name alone: if one changes, a later call keeps its rows")
+
+
+def _packed(model: str) -> "PackedModel":
+    """The model's files in memory; a broken model is told here, not by every worker. Raises ValueError."""
+    from recognition import recogniser
+    from scaling.packed_model import load_packed, pack_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = recogniser.model_folder(model, Path(scratch))
+        try:
+            packed = pack_model(folder, "turned" if model == recogniser.STARTER else None)
+            load_packed(packed, Path(scratch) / "trial")
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(folder), model)) from None
+        return packed
+
+
+def _code() -> str:
+    """The fingerprint of the code that predicts: parts by two versions of it are not joined."""
+    import fusion
+    from runs.record import fingerprint
+
+    return fingerprint(*sorted(Path(fusion.__path__[0]).glob("*.py")))
 
 
 def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", args: Namespace) -> float:
@@ -90,23 +121,29 @@ def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", a
             photos += row["photos"] + row["dead_letters"]
             rate = photos / (time.monotonic() - started)
             say_progress(f"scale: {photos}/{total} photos, {rate:.2f} photos/s, {(total - photos) / rate:.0f} s left")
-    say(f"scale: {photos} photos now, {photos / (time.monotonic() - started):.2f} photos/s with {args.workers} workers")
+    rate = photos / (time.monotonic() - started)
+    say(f"scale: {counted(photos, 'photo')} now, {rate:.2f} photos/s with {counted(args.workers, 'worker')}")
     return time.monotonic() - started
 
 
 def _account(out: "Destination", parts: "Sequence[Part]", seconds: float) -> int:
-    """Say what OUT holds now. Raises ValueError where a part is missing."""
+    """Say what OUT holds now. Raises ValueError where a part is missing, or where all photos are dead letters."""
     from scaling.destination import totals
 
     done = out.finished()
     if missing := [part.name for part in parts if part.number not in done]:
-        raise ValueError(f"--out {out.uri}: {len(missing)} parts are not finished, such as {missing[0]}; call again to go on")
+        raise ValueError(
+            f"--out {out.uri}: {counted(len(missing), 'part')} not finished, such as {missing[0]}; call again to go on"
+        )
     if leftover := out.clear_unfinished():
-        say(f"scale: removed {leftover} files that were half written when a worker was killed")
+        say(f"scale: removed {counted(leftover, 'file')} half written when a worker was killed")
     result = totals(done.values())
     dead = ", ".join(f"{count} {reason}" for reason, count in sorted(result["dead_letters"].items())) or "none"
-    say(f"scale: {result['photos']} photos, {result['boxes']} boxes; dead letters: {dead}; see {out.uri}")
+    in_all = f"{counted(result['photos'], 'photo')}, {counted(result['boxes'], 'box', 'boxes')}"
+    say(f"scale: {in_all}; dead letters: {dead}; see {out.uri}")
     note_result(out=out.uri, seconds=seconds, **result)
+    if not result["photos"]:
+        raise ValueError(f"--out {out.uri}: none of the photos could be predicted; the detail column of dead_letters says why")
     return 0
 
 

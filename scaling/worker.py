@@ -16,6 +16,13 @@ from scaling.photo_rows import DeadLetter, Predictor, Rows, rows_of
 AHEAD = 2  # chosen: photos read while one is predicted; their bytes are all that a worker holds besides rows of one part
 
 
+class CannotWrite(Exception):
+    """A worker could not write, to OUT or to its folder for temporary files; the message is one line.
+
+    Ray appends lines of its own to what a worker raises, and to an OSError in the place of the file's name.
+    """
+
+
 class PartWorker:
     """A callable for `map_batches`, whose batches are parts."""
 
@@ -29,9 +36,15 @@ class PartWorker:
         self.predictor = Predictor(load_packed(packed, folder / "model"), packed.sha256, folder)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[int]]]:
-        """Predict and write each part of the batch; yields how many photos, boxes and dead letters it gave."""
+        """Predict and write each part of the batch; yields how many photos, boxes and dead letters it gave.
+
+        Raises CannotWrite.
+        """
         for number, uris in zip(batch["part"], batch["uris"], strict=True):
-            entry = predict_part(Part(int(number), tuple(uris)), self.predictor, self.out)
+            try:
+                entry = predict_part(Part(int(number), tuple(uris)), self.predictor, self.out)
+            except OSError as error:
+                raise CannotWrite(f"{error.filename or self.out.uri}: {error.strerror or error}") from None
             dead = sum(entry["dead_letters"].values())
             yield {"photos": [entry["photos"]], "boxes": [entry["boxes"]], "dead_letters": [dead]}
 

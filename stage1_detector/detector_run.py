@@ -17,6 +17,7 @@ from photos import fingerprint, folds, repairs, trained_on
 from photos.data import Dataset, Photo, read
 from runs import fetched, record
 from runs.command import note_result, say, say_progress
+from runs.counted import counted
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
 from stage1_detector.config import Config, DetectorConfig
@@ -152,7 +153,7 @@ def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:
     from stage1_detector.ultralytics_engine import rtdetr
 
     network, n_photos = getattr(config, "model", config.family), len(photos)
-    plan = f"{network} on {n_photos} photos at {config.size} px, {epochs(config, n_photos)} epochs"
+    plan = f"{network} on {counted(n_photos, 'photo')} at {config.size} px, {counted(epochs(config, n_photos), 'epoch')}"
     fullest = max((len(photo.boxes) for photo in photos), default=0)
     limit = rtdetr.limit_in_words(config.size, fullest) if config.family == "rtdetr" else ""
     return [plan, limit] if limit else [plan]

@@ -12,7 +12,7 @@ TORCHVISION_DETECTORS = {  # torchvision's detectors of our families' shapes, by
     ("rcnn", "v2"): "fasterrcnn_resnet50_fpn_v2",
     ("retinanet", "plain"): "retinanet_resnet50_fpn",
 }
-OF_BODIES = "; a --family retinanet or rcnn has ImageNet bodies, such as --backbone tf_efficientnet_lite0"
+OF_BODIES = "a --family retinanet or rcnn has ImageNet bodies, such as --backbone tf_efficientnet_lite0"
 
 
 def start(given: Path | None, config: Config) -> Start:

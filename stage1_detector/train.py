@@ -32,7 +32,7 @@ class Command(DetectorRun):
 
 def main(argv: list[str] | None = None, prog: str = "python -m stage1_detector.train") -> int:
     """The command; returns the exit code."""
-    return run(body, argv, prog)
+    return run(body, argv, prog, distributed=True)
 
 
 def body(argv: list[str] | None, prog: str) -> None:

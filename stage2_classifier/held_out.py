@@ -33,7 +33,7 @@ def write(folder: Path, held_out: HeldOut) -> None:
 def read(folder: Path) -> HeldOut:
     """What `write` wrote. Raises ValueError where there is no such file."""
     if not (folder / NAME).is_file():
-        raise ValueError(f"{folder / NAME}: no such file; train {folder} again, with --force")
+        raise ValueError(f"{folder / NAME}: no such file; remove {folder} and train it again")
     with np.load(folder / NAME) as arrays:
         return HeldOut(*(arrays[field] for field in HeldOut._fields))
 

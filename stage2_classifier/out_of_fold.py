@@ -22,6 +22,7 @@ from photos.dealing import allowed_turns
 from photos.fingerprint import of_file, of_training
 from photos.folds import Folds
 from runs import record
+from runs.counted import counted
 from runs.first_command import train
 from stage1_detector import config as detector_config
 from stage1_detector.pretrained import start
@@ -103,7 +104,7 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     for k, (rest, own) in enumerate(GroupKFold(plan.folds).split(scenes, groups=scenes)):
         path = runs / "oof" / record.digest(settings) / f"fold_{k}.json"
         if not path.is_file():
-            progress(f"fold {k + 1} of {plan.folds}: a detector on {len(rest)} photos")
+            progress(f"fold {k + 1} of {plan.folds}: a detector on {counted(len(rest), 'photo')}")
             model = train_fold(path.with_suffix(""), [photos[i] for i in rest], parts, settings, plan, progress)
             boxes = detected_boxes(model, [photos[i] for i in own])
             values = {str(photos[i].id): box.round(2).tolist() for i, box in zip(own, boxes, strict=True)}

@@ -17,6 +17,7 @@ from fusion.boxes import Detections
 from fusion.models import blended
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, Truth, match, scores
+from runs.counted import counted
 from stage2_classifier.gate.choose import LEAST, OUTER, turns
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
@@ -158,7 +159,8 @@ def best(matches: Mapping[Blend | None, Match], chosen_on: np.ndarray) -> Blend 
 
 def in_words(choice: BlendChoice) -> str:
     """The choice as text, in one line."""
-    seen = f"{choice.crops_without} held-out crops of {choice.names_without} names without a box in training"
+    crops = counted(choice.crops_without, "held-out crop")
+    seen = f"{crops} of {counted(choice.names_without, 'name')} without a box in training"
     if choice.gain is None:
         return f"prototypes not used: fewer than {LEAST} scenes to choose on; {seen}"
     gain = f"{choice.gain.value:+.4f} [{choice.gain.low:+.4f}, {choice.gain.high:+.4f}], {choice.gain.n_groups} scenes"

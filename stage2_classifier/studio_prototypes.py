@@ -108,7 +108,7 @@ def write(folder: Path, prototypes: Prototypes) -> None:
 def read(folder: Path) -> Prototypes:
     """What `write` wrote. Raises ValueError where there is no such file."""
     if not (folder / NAME).is_file():
-        raise ValueError(f"{folder / NAME}: no such file; train {folder} again, with --force")
+        raise ValueError(f"{folder / NAME}: no such file; remove {folder} and train it again")
     with np.load(folder / NAME) as arrays:
         return Prototypes(*(arrays[field] for field in Prototypes._fields))
 
@@ -142,7 +142,7 @@ def with_cosines(graph: onnx.ModelProto, path: Path, vectors: Floats) -> onnx.Mo
     new.CopyFrom(graph)
     outputs = [output.name for output in new.graph.output]
     if "embedding" not in outputs:
-        raise ValueError(f"{path}: got outputs {', '.join(outputs)}, need 'embedding'; train it again with --force")
+        raise ValueError(f"{path}: got outputs {', '.join(outputs)}, need 'embedding'; remove {path.parent} and train it again")
     for node in new.graph.node:
         node.input[:] = ["head" if name == outputs[0] else name for name in node.input]
         node.output[:] = ["head" if name == outputs[0] else name for name in node.output]

@@ -31,7 +31,7 @@ class Command(ClassifierRun):
 
 def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier.train") -> int:
     """The command; returns the exit code."""
-    return run(body, argv, prog)
+    return run(body, argv, prog, distributed=True)
 
 
 def body(argv: list[str] | None, prog: str) -> None:

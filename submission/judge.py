@@ -26,6 +26,7 @@ from photos.repairs import read_and_tell
 from photos.score import Scores, Truth, evaluate
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
+from runs.counted import counted
 from runs.model_files import refuse_changed
 from submission import judge_machine, sandbox
 from submission.outcome import Outcome
@@ -80,7 +81,8 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
     truths = [Truth.of(photo) for photo in photos]
     result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
     say(
-        f"judge: {len(photos)} photos, {len(rows)} predictions in {outcome.seconds:.1f} s, {outcome.peak_mb:.0f} MB; "
+        f"judge: {counted(len(photos), 'photo')}, {counted(len(rows), 'prediction')} in {outcome.seconds:.1f} s, "
+        f"{outcome.peak_mb:.0f} MB; "
         f"det mAP50 {result.det_map50:.3f}, cls mAP50 {result.cls_map50:.3f}, score {result.score:.3f}"
     )
     for line in compare(photos).lines():

@@ -18,6 +18,7 @@ from typing import Any
 
 from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
+from runs.counted import counted
 from submission import own_ids
 from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
@@ -226,7 +227,7 @@ def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Pat
         return
     outcome.notes += notes
     if len(own) < len(numbers):
-        outcome.notes.append(f"scored on {len(own)} of {len(numbers)} photos, of which there are annotations")
+        outcome.notes.append(f"scored on {len(own)} of {counted(len(numbers), 'photo')}, of which there are annotations")
 
 
 def _truth(path: Path | None) -> dict[str, Any] | None:
@@ -254,13 +255,13 @@ def report(outcome: Outcome, output: Path) -> None:
     for name, seconds in outcome.by_part.items():
         print(f"  {seconds:8.2f} s  {name}")
     if outcome.predictions is not None:
-        print(f"predictions: {outcome.predictions} on {outcome.photos} photos: {output}")
+        print(f"predictions: {outcome.predictions} on {counted(outcome.photos, 'photo')}: {output}")
     if outcome.scores:
         s = outcome.scores
         print(f"score: {s.score:.4f} (det mAP50 {s.det_map50:.4f}, cls mAP50 {s.cls_map50:.4f})")
     for problem in outcome.problems:
         print(f"problem: {problem}")
-    print(f"{len(outcome.problems)} problems" if outcome.problems else "ok")
+    print(counted(len(outcome.problems), "problem") if outcome.problems else "ok")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from runs.counted import counted
 from submission.judge_machine import Machine, is_set_up, judge_python
 from submission.sandbox import execute
 from submission.violation import Violation
@@ -36,7 +37,7 @@ def try_zip(archive: Path) -> Trial:
         except ValueError as error:
             return Trial([], str(error))
     if outcome.problems:
-        more = f", and {len(outcome.problems) - 1} problems more" if outcome.problems[1:] else ""
+        more = f", and {counted(len(outcome.problems) - 1, 'problem')} more" if outcome.problems[1:] else ""
         what = f"on two drawn photos: {outcome.problems[0]}{more}"
         return Trial([Violation("run.py", 0, what, "hylle sandbox shows all on photos of yours")])
     if not outcome.predictions:

@@ -60,7 +60,7 @@ def test_runs_that_are_there(place: Place, refused: Callable, name: str, folder:
     (out / "run.json").unlink()
     (out / checkpoint).parent.mkdir(exist_ok=True)
     (out / checkpoint).write_bytes(b"torn")
-    refused(name, [], f"{folder} holds a stopped run: pass --resume to go on with it, or --force")
+    refused(name, [], f"{folder} holds a stopped run; pass --resume to go on with it, or --force")
     refused(name, ["--resume"], checkpoint)
 
 

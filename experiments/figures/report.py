@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from experiments.figures import records
+from experiments.figures.ddp_table import ddp
 from experiments.figures.figure_text import Figures, lines, span
 from runs.command import Parser, run, say
 from runs.record import ROOT
@@ -161,7 +162,7 @@ def robustness(figures: Figures) -> str:
 
 def scale(figures: Figures) -> str:
     """What `hylle scale` costs, loses and holds: a line for each figure."""
-    return lines({key: f for key, f in figures.items() if re.match(r"(scale|cost|ddp)\.", key)})
+    return lines({key: f for key, f in figures.items() if re.match(r"(scale|cost)\.", key)})
 
 
 def detectors(figures: Figures) -> str:
@@ -288,7 +289,7 @@ def stage1(figures: Figures) -> str:
 
 _TABLES = (
     gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
-    merging, stage1, stage2, runtime, robustness, own_data, fitting, single, scale,
+    merging, stage1, stage2, runtime, robustness, own_data, fitting, single, scale, ddp,
 )  # fmt: skip
 TABLES = {table.__name__: table for table in _TABLES}
 

@@ -1,7 +1,9 @@
-"""One of the processes that `experiments.performance.ddp` starts by torchrun: ten steps of each family, their losses kept."""
+"""One of the processes that `experiments.performance.ddp` starts by torchrun: the first steps of each family, their losses
+kept."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from stage2_classifier.crops import TYPICAL_ERROR, shelf_regions
 from stage2_classifier.fit import Training, TrainingCrops, batches
 
 STEPS = 10  # taken: of the issue that asks for the comparison
+CLASSIFIERS = {"classifier": 10, "classifier_30_steps": 30}  # chosen: steps of each; the second one's are its whole schedule
 NOISE = 0.05  # chosen: spread of what is added to a detector's heads: among ties of new weights rounding ranks and matches
 CLASSIFIER = ClassifierConfig(size=64, batch=24, mixup=0.2, cutmix=0.5)
 SHARED: dict[str, Any] = {
@@ -49,7 +52,7 @@ CONFIGS: dict[str, LoopConfig] = {
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit code."""
-    return run(body, argv)
+    return run(body, argv, distributed=True)
 
 
 def body(argv: list[str] | None) -> None:
@@ -58,31 +61,48 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--photos", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--families", nargs="+", required=True)
+    p.add_argument("--float64", action="store_true")
     args = p.parse_args(argv)
     dataset = read(args.photos)
-    with distributed_training("cpu") as distributed:
+    with distributed_training("cpu") as distributed, in_float64() if args.float64 else nullcontext():
         losses = {}
         for family in args.families:
             runs = args.out.with_suffix("") / family
             losses[family] = (
-                classifier_losses(dataset, distributed) if family == "classifier"
+                classifier_losses(family, dataset, distributed) if family in CLASSIFIERS
                 else detector_losses(CONFIGS[family], dataset, runs, distributed)
             )  # fmt: skip
         if distributed.is_main:
             write_json(args.out, losses)
 
 
-def classifier_losses(dataset: Dataset, distributed: Distributed) -> list[float]:
-    """The loss of the first steps of a classifier in its recipe's schedule, batch norms and mixed crops included.
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """Networks are built, and all is computed, in 64 bits, also what code asks 32 bits for by `Tensor.float`."""
+    single, default = torch.Tensor.float, torch.get_default_dtype()
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
+        torch.Tensor.float = single  # type: ignore[method-assign]
 
-    In a shorter schedule the rate is high at once, and rounding grows tenfold in a step or two, by SGD as by AdamW.
+
+def classifier_losses(family: str, dataset: Dataset, distributed: Distributed) -> list[float]:
+    """The loss of the first steps of a classifier, batch norms and mixed crops included.
+
+    `classifier` is in its recipe's schedule. In `classifier_30_steps` the rate is high at once, and rounding grows tenfold in a
+    step or two, by SGD as by AdamW.
     """
+    steps = CLASSIFIERS[family]
+    scheduled = CLASSIFIER.min_steps if family == "classifier" else steps
     outputs = columns(CLASSIFIER, [category.name for category in dataset.categories])
     regions = shelf_regions(dataset.photos, CLASSIFIER.size)
     crops = TrainingCrops(regions, torch.tensor(TYPICAL_ERROR).numpy(), distributed)
     torch.manual_seed(0)
-    training = Training(model.build(CLASSIFIER, outputs), CLASSIFIER, CLASSIFIER.min_steps, distributed=distributed)
-    return [training.train_epoch(0, iter([step])) for step in batches(crops, CLASSIFIER, outputs, STEPS, 0)]
+    training = Training(model.build(CLASSIFIER, outputs), CLASSIFIER, scheduled, distributed=distributed)
+    return [training.train_epoch(0, iter([step])) for step in batches(crops, CLASSIFIER, outputs, steps, 0)]
 
 
 def detector_losses(config: LoopConfig, dataset: Dataset, out: Path, distributed: Distributed) -> list[float]:
@@ -120,7 +140,7 @@ def with_noise(build: Callable[..., Any], *given: Any) -> Any:
         torch.manual_seed(1)
         for value in itertools.filterfalse(lambda value: id(value) in extractor, network.parameters()):
             value.add_(NOISE * torch.randn_like(value))
-    return network
+    return network.to(torch.get_default_dtype())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import yaml
 from photos.data import PARTS, Dataset, Photo
 from photos.exif import Shown, as_shown
 from photos.formats.names import flat_names, told_apart
+from runs.counted import counted
 from runs.link import link_or_copy
 
 COLUMNS = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: SKU-110K's, with their names
@@ -65,7 +66,10 @@ def write(dataset: Dataset, name: str, out: Path, copy: bool = False) -> list[st
         raise
     boxes = sum(len(photo.boxes) for photo in dataset.photos)
     how = "copied" if copy else "linked"
-    return [f"{out}: {name}, {len(dataset.photos)} photos ({how}), {boxes} boxes", *(f"{name}: {line}" for line in texts.lost)]
+    return [
+        f"{out}: {name}, {counted(len(dataset.photos), 'photo')} ({how}), {counted(boxes, 'box', 'boxes')}",
+        *(f"{name}: {line}" for line in texts.lost),
+    ]
 
 
 def _refuse(dataset: Dataset, out: Path) -> None:
@@ -127,7 +131,7 @@ def yolo(dataset: Dataset) -> Texts:
         stem, shown = PurePosixPath(names[photo.name]).stem, as_shown(photo)
         moved += shown.moved
         files.append((f"labels/{folder[photo.name]}/{stem}.txt", "".join(_yolo_lines(shown, photo.labels))))
-    lost += [f"the boxes of {moved} photos are turned by EXIF, as viewers show the photos"] if moved else []
+    lost += [f"the boxes of {counted(moved, 'photo')} are turned by EXIF, as viewers show the photos"] if moved else []
     renumbered = sum(category.id != i for i, category in enumerate(dataset.categories))
     lost += (
         [f"products are numbered 0 to {len(classes) - 1} by id; {renumbered} ids become other numbers"] if renumbered else []
@@ -240,7 +244,7 @@ def _parts(dataset: Dataset, otherwise: str | None = None) -> tuple[dict[str | N
     home = otherwise if given == {None} else "train"
     parts = {part: [p for p in dataset.photos if (p.part or home) == part] for part in (*PARTS, None)}
     homeless = sum(photo.part is None for photo in dataset.photos) if home else 0
-    lost = [f"{homeless} photos that belong to no part are written as {home}"] if homeless else []
+    lost = [f"{counted(homeless, 'photo')} of no part written as {home}"] if homeless else []
     return {part: photos for part, photos in parts.items() if photos}, lost
 
 

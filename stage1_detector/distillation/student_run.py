@@ -68,7 +68,9 @@ def teacher_run(taught_by: str, request: DetectorRun, device: str, distributed: 
     refuse_teacher(taught_by)
     if distributed.world_size > 1:
         raise ValueError(
-            f"--teacher: got the recipe {taught_by} in {distributed.world_size} processes; train it first, and pass its run"
+            f"--teacher: got the recipe {taught_by} in {distributed.world_size} processes, must be a finished run: one process "
+            "trains a recipe; train it first into another folder (hylle train-detector --recipe "
+            f"{taught_by} --classes {request.classes}), and pass its run"
         )
     where = request.runs / "teacher" / request.classes
     where.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ SHOWN = 0.002  # taken: stage2_classifier.gate.choose.WITHIN; a loss over few sc
 BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score may fall on the photos that a floor is fitted on
 # Candidates leave these shares of all boxes unnamed, or none, or all.
 SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9]])  # chosen: finer where products begin
-# chosen: in a shop that training has not seen a detector is less sure of its products, and what falls below the floor has no name.
+# chosen: in a shop that training has not seen a detector is less sure of its products, and what is below the floor has no name.
 # On photos of another video (snacks) leaving boxes below the undivided floor unnamed cost 0.024 of the score, below a fifth of
 # it 0.005; where nothing changed (fridge, digits, contest) a fifth costs 3 to 7 in a hundred more crops.
 MARGIN = 5.0
@@ -54,8 +54,8 @@ class NamingChoice:
         if self.loss is None:
             why = "no classifier, or too few scenes to measure it"
             return f"every box is named: {why}" if self.floor == 0 else f"{self.boxes}; not measured: {why}"
-        low, high = -self.loss.high, -self.loss.low
-        change = f"{-self.loss.value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
+        value, low, high = (0.0 - loss for loss in (self.loss.value, self.loss.high, self.loss.low))  # 0.0, never -0.0
+        change = f"{value:+.4f} [{low:+.4f}, {high:+.4f}], {self.loss.n_groups} scenes"
         if self.floor == 0:
             return f"every box is named: that fewer do is not shown; under fitted floors the score would change by {change}"
         return f"{self.boxes}, which saves {self.unnamed:.0%} of the crops; the score changes by {change}"

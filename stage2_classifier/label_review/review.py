@@ -25,6 +25,7 @@ from photos.data import PARTS, Dataset, Photo, read_image
 from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, note_result, run, say, ticker
+from runs.counted import counted
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
@@ -92,7 +93,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
         old.unlink()
     write([cell(row, s, evidence[s.photo].photo, dataset) for row, s in zip(proposals, best, strict=True)], out)
     kinds = _counts(Counter(s.kind for s in best))
-    say(f"labels: {len(best)} proposals of {len(photos)} photos ({kinds}): {out / 'proposals.json'}")
+    say(f"labels: {counted(len(best), 'proposal')} of {counted(len(photos), 'photo')} ({kinds}): {out / 'proposals.json'}")
     note_result(file=out / "proposals.json", photos=len(photos), proposals=len(best))
     return proposals
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from small_shop import SMALL
 
+from experiments.performance.exif_photos import labelled
 from fitting import ledger as ledgers
-from fitting.fit import Command, main, record_of
+from fitting.fit import Command, main, record_of, remarks
 from fitting.wishes import Wishes
 from photos import fingerprint
 from photos.data import read
@@ -56,6 +57,40 @@ def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_wrong_call_is_one_line(words: list[str], line: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert line in refused([str(data), "--out", str(data.parent / "run"), *words], capsys)
     assert not (data.parent / "run").exists()
+
+
+def test_labels_that_read_exif_in_two_ways_are_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled(tmp_path / "data", [(6, "landscape", "stored"), (6, "landscape", "turned")])
+    line = refused([str(tmp_path / "data"), "--minutes", "9", "--out", str(tmp_path / "run")], capsys)
+    assert "the JSON has the stored size for 1" in line and not (tmp_path / "run").exists()
+
+
+def test_how_exif_is_read_and_what_the_judge_makes_of_the_names_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled(tmp_path / "data", [(6, "landscape", "turned"), (1, "landscape", "turned")])
+    (tmp_path / "data" / "images" / "img_1.jpg").rename(tmp_path / "data" / "images" / "one.jpg")
+    file = tmp_path / "data" / "annotations.json"
+    file.write_text(file.read_text().replace("img_1.jpg", "one.jpg"))
+    monkeypatch.setattr("fitting.session.begin", lambda *_: (_ for _ in ()).throw(ValueError("enough")))
+    assert main([str(tmp_path / "data"), "--minutes", "9", "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().out
+    assert "fit: EXIF: 1 of 2 photos is read turned" in told
+    assert "fit: judge's ids: 1 of 2 photos would be skipped" in told
+
+
+def test_photos_without_boxes_are_told_and_whether_they_look_unlabelled(tmp_path: Path) -> None:
+    full, bare = (64, 48, [(0, 20, 20)] * 6), (64, 48, [])
+    write(tmp_path / "data", "annotations", [full, full, bare])
+    unlabelled = "; they look unlabelled, as of the photos with boxes 95 % have 6 or more: label them, or take them out"
+    line = f"1 photo without boxes (the first is 3.jpg), taken for shelves without products{unlabelled}"
+    assert next(remarks(read(tmp_path / "data"))) == line
+    write(tmp_path / "other", "annotations", [(64, 48, [(0, 20, 20)]), bare])
+    assert next(remarks(read(tmp_path / "other"))).endswith("shelves without products")
+    write(tmp_path / "whole", "annotations", [full])
+    assert list(remarks(read(tmp_path / "whole"))) == []
 
 
 def test_a_run_folder_that_is_a_file_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def test_the_photos_that_are_shown_come_from_all_over_the_set() -> None:
     ("wishes", "line"),
     [
         pytest.param(Wishes(model="nothing.yaml"), "--model: got 'nothing.yaml'", id="an unknown detector"),
-        pytest.param(Wishes(classifier="nothing"), "--model: got 'nothing'", id="an unknown backbone"),
+        pytest.param(Wishes(classifier="nothing"), "--classifier: got 'nothing'", id="an unknown backbone"),
         pytest.param(Wishes(pretrained="imagenet"), "--pretrained: got imagenet, allowed for yolov8n.yaml", id="weights"),
     ],
 )

@@ -54,8 +54,12 @@ def test_a_plan_is_a_table_of_minutes() -> None:
 @pytest.mark.parametrize(
     ("resampled", "told"),
     [
-        pytest.param("scenes", ["over 6 scenes, cross-fitted", "took 1.0 of 3 minutes"], id="scenes"),
-        pytest.param("photos", ["over 6 photos, cross-fitted", "too few scenes to resample", "took 1.0"], id="too few scenes"),
+        pytest.param("scenes", ["over 6 scenes, cross-fitted", "another shop", "took 1.0 of 3 minutes"], id="scenes"),
+        pytest.param(
+            "photos",
+            ["over 6 photos, cross-fitted", "too few scenes to resample", "another shop", "took 1.0"],
+            id="too few scenes",
+        ),
     ],
 )
 def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> None:
@@ -63,3 +67,11 @@ def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> N
     result = SimpleNamespace(score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled)
     lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
+
+
+def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> None:
+    figure = Interval(0.5, 0.4, 0.6, 6)
+    figures = Intervals(figure, figure, figure)
+    result = SimpleNamespace(score=figure, figures=figures, test=figures, resampled="scenes")
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    assert any("on the test part: 0.500" in line for line in lines) and report.OF_THESE_PLACES not in lines

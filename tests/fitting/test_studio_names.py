@@ -53,7 +53,7 @@ def test_adopted_where_held_out_names_gain(tmp_path: Path, right: bool) -> None:
     lines: list[str] = []
     say: Callable[[str], None] = lines.append
     blend = studio_names.choose_for_folds(tmp_path, BOTH, folds_in(tmp_path, right), Clock(), say)
-    assert (blend is not None) == right and "64 held-out crops of 1 names without a box" in lines[0]
+    assert (blend is not None) == right and "64 held-out crops of 1 name without a box" in lines[0]
     assert (read_object(tmp_path / studio_names.RECORD)["blend"] is not None) == right
     folder = tmp_path / "cross_fit" / "1" / classifier_name(BOTH)
     side = read_sidecar(folder / "model.json")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fitting.plan import canvases
 from fitting.survey import survey
 from photos.data import DataError, read
 from photos.studio import STUDIO
@@ -41,7 +42,7 @@ def test_photos_boxes_names_and_sizes_are_counted_without_the_test_part(tmp_path
     found = survey(read(tmp_path))
     assert (found.photos, found.test_photos, found.boxes, found.fullest) == (2, 1, 3, 2)
     assert (found.names, found.silent_names, found.categories, found.median_boxes) == (2, 1, 3, 1.5)
-    assert (found.long_side, found.crop_side) == (150.0, 30.0)
+    assert (found.long_side, found.crop_side) == (180.0, 30.0)  # of the three boxes' photos 100, 100, 200: nine tenths up
     # Short sides as shares: 10 / 100, 20 / 100, 10 / 200; a tenth of the way from the least to the next.
     assert found.short_share == pytest.approx(0.05 + 0.2 * 0.05)
 
@@ -50,6 +51,12 @@ def test_nine_in_ten_boxes_are_larger(tmp_path: Path) -> None:
     write(tmp_path, "annotations", [(1000, 800, [(0, 10 * k, 500) for k in range(1, 31)])])
     found = survey(read(tmp_path))
     assert sum(10 * k / 1000 >= found.short_share for k in range(1, 31)) == 27
+
+
+def test_a_few_large_photos_among_small_ones_that_have_many_boxes_decide_how_large_photos_are(tmp_path: Path) -> None:
+    small, large = (300, 200, [(0, 30, 30)] * 4), (4000, 3000, [(0, 180, 180)] * 12)
+    write(tmp_path, "annotations", [small] * 6 + [large] * 4)
+    assert canvases(survey(read(tmp_path)))[0] == 544  # 24 px of 180 in 4000; the median photo is 300 px long
 
 
 def test_studio_photos_count_where_their_product_is_on_the_list(tmp_path: Path) -> None:

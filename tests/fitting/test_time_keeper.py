@@ -136,6 +136,22 @@ def test_a_machine_that_is_twice_as_slow_as_measured_shortens_what_is_still_to_c
     assert ledger.parts["one"].epochs < ledger.parts["cross_fit/0/one"].epochs
 
 
+def test_the_pace_is_mostly_that_of_the_latest_training(tmp_path: Path) -> None:
+    """The first fold's trainings take half as long again as the second's, as where another program ran beside them."""
+    ledger, machine = Ledger({}, {}, 45.0), Machine()
+    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=2), 45 * 60 * AIM)
+    ledger.take(plan)
+    entries = {entry.name: entry for entry in trainings(plan.procedure, FRIDGE)}
+    keeper = TimeKeeper(tmp_path, ledger, list(entries.values()), SPEEDS, lambda line: None, machine.clocks)
+    for name, entry in entries.items():
+        with keeper.timed(name):
+            part = ledger.parts[name]
+            as_measured = entry.seconds(SPEEDS, part.epochs)
+            machine.now += as_measured * (1.5 if name.startswith("cross_fit/0") else 1.0)
+            if entry.refit:
+                assert as_measured < part.foreseen < 1.15 * as_measured
+
+
 def test_what_is_left_over_goes_into_the_refit(tmp_path: Path) -> None:
     ledger = play(tmp_path, FRIDGE, 45.0, Machine(faster(SPEEDS, 0.8, 0.8)))
     planned = lay_out(FRIDGE, SPEEDS, Wishes(), 45 * 60 * AIM)

@@ -44,7 +44,7 @@ def test_the_ensemble_reads_photos_as_the_labels_mean_them(tmp_path: Path) -> No
     assert convention(turned) == "turned"
     silent = labelled(tmp_path / "c", [(3, "landscape", "stored"), (6, "square", "stored")])
     assert (convention(silent), convention(silent, "turned")) == ("stored", "turned")
-    with pytest.raises(DataError, match=r'ensemble.json has "stored", but the labels of 1 photos .* img_1.jpg'):
+    with pytest.raises(DataError, match=r'ensemble.json has "stored", but the labels of 1 photo .* img_1.jpg'):
         refuse_other(turned.photos, "stored")
     refuse_other(turned.photos, "turned")
 
@@ -83,8 +83,8 @@ def test_folds_tells_how_many_photos_exif_turns(tmp_path: Path, capsys: pytest.C
     labelled(tmp_path / "data", [(orientation, "landscape", "turned") for orientation in (1, 1, 3, 6)])
     split(read(tmp_path / "data"), tmp_path / "R", groups="photo")
     told = "".join(capsys.readouterr())
-    assert "EXIF: 1 of 4 photos are read turned" in told
-    assert "EXIF: 1 of 4 photos are read as stored, since" in told
+    assert "EXIF: 1 of 4 photos is read turned" in told
+    assert "EXIF: 1 of 4 photos is read as stored, since" in told
 
 
 @pytest.mark.parametrize(("rule", "size"), [("stored", (64, 40)), ("turned", (40, 64))])

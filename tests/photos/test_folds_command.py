@@ -60,7 +60,7 @@ def test_photos_of_other_bytes_have_no_scenes(command: Command, shop: Path) -> N
     path.write_bytes(path.read_bytes() + b"\0")
     code, _, err = command()
     assert (code, err.count("\n")) == (2, 1)
-    assert "1 photos changed since " in err and "the first is 4.jpg" in err and "--force" in err
+    assert "1 photo changed since " in err and "the first is 4.jpg" in err and "--force" in err
     assert command("--force")[0] == 0
     assert command("--groups", "photo", "--force")[0] == 0
     path.write_bytes(path.read_bytes() + b"\0")

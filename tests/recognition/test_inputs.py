@@ -49,7 +49,7 @@ def test_a_file_named_twice_is_taken_once_and_told(tmp_path: Path) -> None:
     put(tmp_path / "a.jpg")
     twice = find_inputs([str(tmp_path), str(tmp_path / "a.jpg"), str(tmp_path / "*.jpg")], tmp_path / "out")
     assert names(twice) == ["a.jpg"]
-    assert twice.notes == ["2 files were named twice and are taken once"]
+    assert twice.notes == ["2 files named twice, taken once"]
 
 
 def test_other_files_are_told_and_hidden_ones_and_the_output_are_not_looked_at(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_other_files_are_told_and_hidden_ones_and_the_output_are_not_looked_at(t
     (tmp_path / "list.csv").write_text("a.jpg")
     found = find_inputs([str(tmp_path)], tmp_path / "out")
     assert names(found) == ["a.jpg"]
-    assert found.notes == ["1 files are neither photo nor video, such as list.csv"]
+    assert found.notes == ["1 file neither photo nor video, such as list.csv"]
 
 
 def test_pictures_of_predictions_are_no_photos_and_what_is_left_out_is_told(tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ def test_pictures_of_predictions_are_no_photos_and_what_is_left_out_is_told(tmp_
     (tmp_path / "D" / "sure" / "journal.jsonl").write_text("")
     whole = find_inputs([str(tmp_path / "D")], tmp_path / "D" / "out")
     assert names(whole) == ["a.jpg"]
-    assert whole.notes == [f"1 files and folders of predictions are left out, the first is {tmp_path / 'D' / 'sure'}"]
+    assert whole.notes == [f"files and folders of predictions, left out: 1, the first is {tmp_path / 'D' / 'sure'}"]
     pattern = find_inputs([str(tmp_path / "D" / "**" / "*.jpg")], tmp_path / "D" / "out")
     assert names(pattern) == ["a.jpg"]
-    assert pattern.notes[0].startswith("2 files and folders of predictions are left out, the first is ")
+    assert pattern.notes[0].startswith("files and folders of predictions, left out: 2, the first is ")
 
 
 @pytest.mark.parametrize("out", ["D", "."])

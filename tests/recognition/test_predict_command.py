@@ -148,7 +148,7 @@ def test_the_floor_decides_what_counts_and_what_does_not_is_told(
     photos = put(tmp_path / "D", "a.png")
     assert predict(photos, named, tmp_path / "out", "--min-score", "0.7", "--no-pictures") == 0
     assert [float(row["score"]) for row in table(tmp_path / "out" / "predictions.csv")] == [pytest.approx(0.9)]
-    assert "1 boxes scored too low to count" in capsys.readouterr().out
+    assert "1 box scored too low to count" in capsys.readouterr().out
 
 
 def test_a_broken_photo_costs_itself_and_all_broken_are_exit_code_1(

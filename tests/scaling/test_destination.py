@@ -78,8 +78,21 @@ def test_a_part_that_was_killed_before_its_manifest_is_not_finished(tmp_path: Pa
 def test_the_same_run_goes_on_and_another_is_refused(out: Destination) -> None:
     out.claim(JOB)
     out.claim(JOB)
-    with pytest.raises(ValueError, match="made from another model 1, now 9"):
+    with pytest.raises(ValueError, match="made from something else: model 1, now 9;"):
         out.claim(JOB | {"model": "9"})
+
+
+def test_a_damaged_record_is_told_and_not_taken_for_none(tmp_path: Path) -> None:
+    out = Destination(str(tmp_path))
+    out.claim(JOB)
+    out.finish(PART, TABLES)
+    for damage in ("", "{", "[]", "{}"):
+        (tmp_path / "manifest" / "part=000003.json").write_text(damage)
+        with pytest.raises(ValueError, match=r"manifest/part=000003\.json is damaged; remove it"):
+            out.finished()
+        (tmp_path / "job.json").write_text(damage)
+        with pytest.raises(ValueError, match=r"job\.json is damaged"):
+            out.claim(JOB)
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:

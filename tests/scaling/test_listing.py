@@ -1,11 +1,12 @@
 """Which photos a run is of, and how they are dealt into parts."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fsspec", reason="the extra [scale] is not installed")
-from scaling.listing import Listing, deal, list_photos
+from scaling.listing import Listing, client_errors, deal, filesystem, list_photos
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
@@ -19,7 +20,80 @@ def test_photos_below_a_folder_are_listed_in_order_and_others_counted(tmp_path: 
         (tmp_path / name).write_bytes(b"xyz")
     listing = list_photos(str(tmp_path))
     assert listing.uris == tuple(sorted(str(tmp_path / name) for name in ("b/2.JPG", "a b#é.jpg", "b/1.png")))
-    assert listing.others == 2 and listing.sizes == (3, 3, 3)
+    assert listing.others == 2 and len(listing.versions) == 3 and listing.unversioned == 0
+
+
+@pytest.mark.parametrize("name", ["a::b.jpg", "50%20 off.jpg", "[1]*?.jpg", "日本 é.jpg", "back\\slash.jpg", "~a.jpg"])
+def test_a_name_is_taken_as_it_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"xyz")
+    (uri,) = list_photos(str(tmp_path)).uris
+    files, path = filesystem(uri)
+    assert files.cat_file(path) == b"xyz" and Path(path) == tmp_path / name
+
+
+def test_equal_names_in_two_folders_are_two_photos(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(b"xyz")
+    assert len(set(list_photos(str(tmp_path)).uris)) == 2
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.jpg")).write_bytes(b"xyz")
+    with pytest.raises(ValueError, match=r"udcff\.jpg' is not UTF-8; rename it"):
+        list_photos(str(tmp_path))
+
+
+def test_links_to_folders_are_counted_and_links_to_photos_are_photos(tmp_path: Path) -> None:
+    for folder in ("shelf", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(b"xyz")
+    (tmp_path / "shelf" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "shelf" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    (tmp_path / "shelf" / "3.jpg").symlink_to(tmp_path / "nowhere")
+    listing = list_photos(str(tmp_path / "shelf"))
+    assert [Path(uri).name for uri in listing.uris] == ["1.jpg", "2.jpg", "3.jpg"]
+    assert listing.linked_folders == 1 and listing.others == 0
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"xyz")
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(PermissionError, match="locked"):
+        list_photos(str(tmp_path))
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["a folder", "a list"])
+def test_a_photo_that_was_changed_has_another_digest(tmp_path: Path, listed: bool) -> None:
+    photo = tmp_path / "1.jpg"
+    photo.write_bytes(b"xyz")
+    (tmp_path / "list.txt").write_text(f"{photo}\n")
+    uri = str(tmp_path / "list.txt" if listed else tmp_path)
+    before = list_photos(uri)
+    photo.write_bytes(b"abc")  # of the same size
+    os.utime(photo, ns=(0, 1))
+    assert list_photos(uri).uris == before.uris and list_photos(uri).digest != before.digest
+
+
+@pytest.mark.parametrize("uri", ["s3:/bucket/shelf", "memory:/shelf", "file:/shelf"])
+def test_a_uri_with_one_slash_is_no_local_folder(uri: str) -> None:
+    with pytest.raises(ValueError, match=f"{uri}: got .*:/, a URI begins with .*://"):
+        list_photos(uri)
+
+
+def test_a_mistake_of_a_client_names_the_flag() -> None:
+    with pytest.raises(ValueError, match="--photos s3://b: RuntimeError: no credentials"), client_errors("--photos", "s3://b"):
+        raise RuntimeError("no\n credentials")
+    with pytest.raises(RuntimeError), client_errors("--photos", "/local"):
+        raise RuntimeError("a defect")
 
 
 def test_a_uri_of_another_file_system_is_listed_by_its_client() -> None:
@@ -27,13 +101,24 @@ def test_a_uri_of_another_file_system_is_listed_by_its_client() -> None:
 
     fsspec.filesystem("memory").pipe({"/shelf/1.jpg": b"a", "/shelf/2.jpg": b"ab"})
     listing = list_photos("memory://shelf")
-    assert listing.uris == ("memory:///shelf/1.jpg", "memory:///shelf/2.jpg") and listing.sizes == (1, 2)
+    assert listing.uris == ("memory:///shelf/1.jpg", "memory:///shelf/2.jpg") and listing.unversioned == 0
+    fsspec.filesystem("memory").pipe({"/shelf/2.jpg": b"ba"})
+    assert list_photos("memory://shelf").digest != listing.digest
 
 
 def test_a_list_that_names_a_photo_twice_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("a.jpg\n\nb.jpg\na.jpg\n")
-    with pytest.raises(ValueError, match=r"names /.*/a\.jpg twice"):
+    for again in ("a.jpg", "./a.jpg", "b/../a.jpg"):
+        (tmp_path / "list.txt").write_text(f"a.jpg\n\nb.jpg\n{again}\n")
+        with pytest.raises(ValueError, match=r"names /.*a\.jpg twice"):
+            list_photos(str(tmp_path / "list.txt"))
+
+
+def test_a_list_that_is_no_text_is_refused_and_a_byte_order_mark_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("é.jpg".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"list\.txt: not a text in UTF-8"):
         list_photos(str(tmp_path / "list.txt"))
+    (tmp_path / "list.txt").write_text("/a.jpg\r\n", encoding="utf-8-sig")
+    assert list_photos(str(tmp_path / "list.txt")).uris == ("/a.jpg",)
 
 
 def test_a_missing_client_is_one_line() -> None:
@@ -48,14 +133,16 @@ def test_each_photo_is_in_one_part(count: int) -> None:
     assert [part.number for part in parts] == list(range(-(-count // 5)))
 
 
-def test_another_list_or_size_has_another_digest() -> None:
-    one = Listing(("a",), (1,))
-    listings = [Listing((), ()), one, Listing(("a",), (2,)), Listing(("b",), (1,)), Listing(("a", "b"), (1, 1))]
+def test_another_list_or_version_has_another_digest() -> None:
+    one = Listing(("a",), ("1",))
+    listings = [Listing((), ()), one, Listing(("a",), ("2",)), Listing(("b",), ("1",)), Listing(("a", "b"), ("1", "1"))]
     assert len({listing.digest for listing in listings}) == len(listings)
-    assert Listing(("a",), (1,), 5).digest == one.digest
+    assert Listing(("a",), ("1",), 5).digest == one.digest
 
 
 def test_a_list_is_of_photos_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.txt").write_text("b.jpg\nmemory://shelf/1.jpg\n")
-    assert list_photos("list.txt").uris == (str(tmp_path / "b.jpg"), "memory:///shelf/1.jpg")
+    listing = list_photos("list.txt")
+    assert listing.uris == (str(tmp_path / "b.jpg"), "memory:///shelf/1.jpg")
+    assert listing.unversioned == 1, "the remote one is not asked for"

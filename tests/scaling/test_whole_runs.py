@@ -97,6 +97,9 @@ def test_each_photo_is_there_once_after_kills_of_worker_and_driver(runs: Path, p
     [
         pytest.param(["--workers", "0"], "--workers: got 0, must be at least 1", id="no worker"),
         pytest.param(["--gpus", "-1"], "--gpus: got -1.0, must be at least 0", id="less than no GPU"),
+        pytest.param(["--gpus", "nan"], "--gpus: got nan, must be at least 0", id="no number of GPUs"),
+        pytest.param(["--out", "memory://o"], "--out memory://o: got the memory of one process", id="nowhere to write"),
+        pytest.param(["--out", "s3:/bucket/o"], "s3:/bucket/o: got s3:/, a URI begins with s3://", id="one slash"),
         pytest.param(["--photos", "/no/such/folder"], "--photos /no/such/folder: not a folder", id="no photos"),
     ],
 )
@@ -120,17 +123,64 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     ("address", "error", "words"),
     [
         pytest.param("", Exception("timed out during startup"), "Ray did not start on this machine (timed out", id="too busy"),
-        pytest.param("1.2.3.4:5", ConnectionError("no answer"), "--address 1.2.3.4:5: no Ray cluster answers", id="no cluster"),
+        pytest.param("auto", ConnectionError("none"), "--address auto: no Ray cluster answers there (none)", id="no cluster"),
+        pytest.param("127.0.0.1:1", None, "--address 127.0.0.1:1: no Ray cluster answers there (", id="nobody at the port"),
+        pytest.param("ray://127.0.0.1:70000", None, "no Ray cluster answers there (", id="no port"),
     ],
 )
 def test_a_ray_that_does_not_start_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception, words: str
+    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception | None, words: str
 ) -> None:
     from scaling import cluster
 
     def fail(**_: object) -> None:
+        assert error is not None, "Ray is not asked"
         raise error
 
     monkeypatch.setattr(cluster.ray, "init", fail)
     with pytest.raises(ValueError, match=re.escape(words)), cluster.connected(cluster.Workers(1, address=address)):
         pass
+
+
+def test_what_a_worker_cannot_write_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ray
+
+    from scaling import cluster, worker
+    from scaling.destination import Destination
+    from scaling.packed_model import PackedModel
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/out/photos")
+
+    class Stopped:
+        def iter_rows(self) -> None:
+            with pytest.raises(worker.CannotWrite) as told:
+                list(worker.PartWorker.__call__(part_worker, {"part": [0], "uris": [["a.jpg"]]}))
+            cause = worker.CannotWrite(f"{told.value}\nFailed to apply it after 1/1 attempts.")
+            raise ray.exceptions.RayTaskError(
+                "worker", "Traceback\n of lines", cause, "worker", 1, "host"
+            ).as_instanceof_cause()
+
+    part_worker = object.__new__(worker.PartWorker)
+    part_worker.predictor, part_worker.out = None, Destination(str(tmp_path))
+    monkeypatch.setattr(worker, "predict_part", full)
+    monkeypatch.setattr(cluster.ray, "put", lambda model: model)
+    monkeypatch.setattr(cluster, "mapped_parts", lambda *_: Stopped())
+    with pytest.raises(
+        ValueError, match=r"^/out/photos: No space left on device; make room or give rights, and call again to go on$"
+    ):
+        list(cluster.predict_parts([], PackedModel({}, None), part_worker.out, cluster.Workers(1)))
+
+
+def test_photos_of_which_none_can_be_predicted_are_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As where a list names photos of another folder."""
+    from scaling.destination import SCHEMAS, Destination
+    from scaling.listing import Part
+    from scaling.scale import _account
+
+    out, part = Destination(str(tmp_path)), Part(0, ("a.jpg",))
+    dead = {"photo": "a.jpg", "reason": "unreadable", "detail": "no such file"}
+    out.finish(part, {table: [] for table in SCHEMAS} | {"dead_letters": [dead]})
+    with pytest.raises(ValueError, match="none of the photos could be predicted; the detail column of dead_letters"):
+        _account(out, [part], 1.0)
+    assert "0 photos, 0 boxes; dead letters: 1 unreadable" in capsys.readouterr().out

@@ -98,7 +98,7 @@ def test_without_a_blend_the_model_stays(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"prototypes\.npz: no such file; train .* again, with --force"):
+    with pytest.raises(ValueError, match=r"prototypes\.npz: no such file; remove .* and train it again"):
         studio.blend_in(model_in(tmp_path), BLEND)
     graph = onnx.load(str(tmp_path / "model.onnx"))
     graph.graph.output.pop()

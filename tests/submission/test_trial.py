@@ -13,7 +13,7 @@ from submission.outcome import Outcome
     [
         pytest.param(Outcome(photos=2, predictions=30), None, False, id="finds something"),
         pytest.param(Outcome(photos=2, predictions=0), "finds nothing on two drawn photos", True, id="finds nothing"),
-        pytest.param(Outcome(problems=["exit code 1", "slow"]), "exit code 1, and 1 problems more", False, id="dies"),
+        pytest.param(Outcome(problems=["exit code 1", "slow"]), "exit code 1, and 1 problem more", False, id="dies"),
     ],
 )
 def test_what_comes_of_the_run_is_told(

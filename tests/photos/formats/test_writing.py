@@ -66,7 +66,7 @@ def assert_same(before: Dataset, after: Dataset) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_set_without_products_and_boxes_is_written(name: str, tmp_path: Path) -> None:
     bare = Dataset(tmp_path / "D", (), (photo(tmp_path / "D" / "images", 1, "train", 0),))
-    assert write(bare, name, tmp_path / "OUT")[0].endswith(f"{name}, 1 photos (linked), 0 boxes")
+    assert write(bare, name, tmp_path / "OUT")[0].endswith(f"{name}, 1 photo (linked), 0 boxes")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -85,7 +85,7 @@ def test_a_set_without_parts_has_none_afterwards(name: str, tmp_path: Path) -> N
 
 def test_yolo_has_no_photos_without_a_part(tmp_path: Path) -> None:
     lines = write(dataset(tmp_path / "D", (None,)), "yolo", tmp_path / "OUT")
-    assert "yolo: 3 photos that belong to no part are written as train" in lines
+    assert "yolo: 3 photos of no part written as train" in lines
     assert {photo.part for photo in read(tmp_path / "OUT").photos} == {"train"}
 
 
@@ -200,7 +200,7 @@ def test_yolo_means_the_photo_as_it_is_shown(orientation: int, tmp_path: Path) -
     box = np.float32([[48, 8, 80, 20]])
     one = Photo(1, tmp_path / "D" / "1.png", 96, 64, box, np.zeros(1, np.int64), np.ones(1, np.int64), "train", "1.png")
     lines = write(Dataset(tmp_path / "D", (Category(1, "a"),), (one,)), "yolo", tmp_path / "OUT")
-    assert any("1 photos are turned by EXIF" in line for line in lines) == (orientation >= 5)
+    assert any("1 photo are turned by EXIF" in line for line in lines) == (orientation >= 5)
     shown = as_shown(one)
     words = (tmp_path / "OUT" / "labels" / "train" / "1.txt").read_text().split()
     sizes = np.array([shown.width, shown.height] * 2)

@@ -171,3 +171,8 @@ def test_withholding_leaves_the_evidence_as_it_was() -> None:
     assert all(np.array_equal(e.probabilities, own) for e, own in zip(evidence, before, strict=True))
     assert all(np.isnan(e.probabilities).all(1).tolist() == (e.merged.scores < 0.5).tolist() for e in blind)
     assert withheld(evidence, [0.0] * PHOTOS) == evidence
+
+
+def test_a_change_of_zero_has_no_minus_sign() -> None:
+    assert "changes by +0.0000 [+0.0000, +0.0000], 14 scenes" in str(NamingChoice(NO_NAMES, 1.0, Interval(0.0, 0.0, 0.0, 14)))
+    assert "changes by -0.0010 [-0.0020, +0.0005]" in str(NamingChoice(0.5, 0.2, Interval(0.001, -0.0005, 0.002, 14)))
