@@ -52,6 +52,7 @@ def test_a_rehearsal_runs_both_and_reuses_them(tmp_path: Path, capsys: pytest.Ca
     words += ["--seeds", "0", "--size", "64"]
     # that of one of both is measured
     known = {"settings": {"size": 64, "set": "s"}, "pace": {"epoch": 1.0, "once": 1.0}}
+    (tmp_path / "X" / "yolov8n").mkdir(parents=True)
     record.write_json(tmp_path / "X" / "yolov8n" / "pace.json", known)
     assert backbones.main(words) == 0
     first = (tmp_path / "X" / "retinanet" / "0" / "one" / "run.json").read_bytes()
