@@ -24,6 +24,7 @@ class Runtime(NamedTuple):
 
     threads: int = 1
     isa: str = "DEFAULT"
+    anew: bool = False  # a process loads all libraries itself: ultralytics' trainer reads its rank as it is loaded
 
     def __str__(self) -> str:
         return f"{self.isa}, {self.threads} threads"
@@ -67,7 +68,7 @@ def run_in_processes(
 
 def main_in_processes(main: Callable[[list[str]], int], words: list[str], seconds: float = 300.0) -> list[tuple[int, str]]:
     """The exit code of a command, and what it says, in each of two processes."""
-    return _results(_said, (main, words), 2, seconds, RUNTIMES[0])
+    return _results(_said, (main, words), 2, seconds, Runtime(anew=True))
 
 
 def forked(function: Callable[..., Any], *arguments: Any, environment: Mapping[str, str] = MappingProxyType({})) -> BaseProcess:
@@ -89,8 +90,8 @@ def _group(environment: dict[str, str], function: Callable[..., Any], arguments:
 
 
 def _started(runtime: Runtime, environment: dict[str, str], function: Callable[..., Any], *arguments: Any) -> BaseProcess:
-    """The process of a function; a new one where the instructions are limited, which libraries read as they are loaded."""
-    if runtime.isa == "DEFAULT":
+    """The process of a function; one that loads the libraries where these read its rank, or the limit of its instructions."""
+    if runtime.isa == "DEFAULT" and not runtime.anew:
         return forked(function, *arguments, environment=environment | runtime.environment)
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     with patch.dict(os.environ, environment | runtime.environment):

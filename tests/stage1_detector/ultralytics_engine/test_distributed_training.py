@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from processes import run_in_processes
+from processes import Runtime, run_in_processes
 from small_photos import photo
 from torchvision_nets import noise
 from training_jobs import job_of
@@ -89,7 +89,7 @@ def trained_family(distributed: Distributed, out: Path, config: DetectorConfig, 
 def of_both(tmp_path_factory: pytest.TempPathFactory) -> list[list[Trained]]:
     """What each of two processes sees."""
     folder = tmp_path_factory.mktemp("processes")
-    return run_in_processes(trained, folder, crowd(folder), seconds=600)
+    return run_in_processes(trained, folder, crowd(folder), seconds=600, runtime=Runtime(anew=True))
 
 
 @pytest.mark.slow
