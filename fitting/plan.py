@@ -20,6 +20,7 @@ from stage2_classifier.pretrained import with_best_backbone
 READABLE = 24  # chosen: pixels of a box's short side on the canvas; three cells of a detector's finest grid, of 8 pixels
 SMALLEST_CANVAS, LARGEST_CANVAS = 320, 1280  # chosen: below, detectors hardly learn; above, a CPU has no hours for it
 SHRUNK = 0.8  # chosen: from one canvas that is tried to the next smaller one
+NEARLY_HALF = 0.45  # chosen: canvases of so much of the largest leave boxes about half of the pixels that are wanted
 SMALL_CROP = 64  # chosen: pixels; for products that are no larger on their photos, and where time is short
 # Chosen: boxes of the median name from which a class-aware detector is trained. With 25 to 103 (fridge, snacks, digits) the
 # classifier's names alone scored no less than those of a gate that had a class-aware detector's besides (docs/results.md).
@@ -84,15 +85,19 @@ def lay_out(survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float, spen
 
 
 def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """What may be done, the best first: all that helps, then fewer folds, then smaller crops, then smaller canvases.
+    """What may be done, the best first: all that helps, fewer folds, smaller crops, canvases of down to half, fewer epochs.
 
-    A canvas comes after all that a larger one allows, and a refit is not had by smaller crops where one fold can be left out
-    for good: so more minutes never mean a smaller canvas or smaller crops.
+    Then one fold left out for good, and smaller canvases. No canvas comes before a larger one, so more minutes never mean a
+    smaller one.
     """
+    sizes = _sizes(survey, wishes)
+    wide = [size for size in sizes if size >= NEARLY_HALF * sizes[0]]
     if wishes.refit != "no":
         yield from _with_folds(survey, wishes)
-    for size in _sizes(survey, wishes):
-        yield from _on_canvas(survey, wishes, size)
+    for size in wide:
+        yield from _of_a_quarter(_simplest(survey, wishes, size, wishes.refit != "no"), wishes)
+    for size in sizes[len(wide) - 1 :]:
+        yield from _of_few(survey, wishes, size)
 
 
 def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
@@ -103,26 +108,24 @@ def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
             yield Candidate(_procedure(survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware), least_here)
 
 
-def _on_canvas(survey: Survey, wishes: Wishes, size: int) -> Iterator[Candidate]:
-    """Those on one canvas: with the fewest folds and a refit, or else one fold left out for good, where that may be."""
-    aware = _aware(survey, wishes)[-1]
-    may_leave_out = wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes))
+def _of_a_quarter(procedure: Procedure, wishes: Wishes) -> Iterator[Candidate]:
+    """A quarter of the epochs, or else the same with small crops."""
+    yield Candidate(procedure, QUARTER)
+    yield Candidate(with_small_crops(procedure, wishes), QUARTER)
+
+
+def _of_few(survey: Survey, wishes: Wishes, size: int) -> Iterator[Candidate]:
+    """Small crops and few epochs on one canvas, with a refit, or else with one fold left out for good, where that may be."""
     if wishes.refit != "no":
-        procedure = _procedure(survey, wishes, size, min(_least_scales(survey, wishes)), aware)
-        yield Candidate(procedure, QUARTER)
-        if not may_leave_out:
-            yield from _with_small_crops(procedure, wishes)
-    if may_leave_out:
-        folds = wishes.folds or min(LEFT_OUT_FOLDS, survey.photos)
-        procedure = replace(_procedure(survey, wishes, size, folds, aware), refit=False)
-        yield Candidate(procedure, QUARTER)
-        yield from _with_small_crops(procedure, wishes)
+        yield Candidate(with_small_crops(_simplest(survey, wishes, size, True), wishes), FEW)
+    if wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes)):
+        yield Candidate(with_small_crops(_simplest(survey, wishes, size, False), wishes), FEW)
 
 
-def _with_small_crops(procedure: Procedure, wishes: Wishes) -> Iterator[Candidate]:
-    """The same with small crops, which leave time for a larger canvas."""
-    for least in (QUARTER, FEW):
-        yield Candidate(with_small_crops(procedure, wishes), least)
+def _simplest(survey: Survey, wishes: Wishes, size: int, refit: bool) -> Procedure:
+    """The procedure on one canvas with the fewest folds and a refit, or with one fold left out for good."""
+    folds = min(_least_scales(survey, wishes)) if refit else wishes.folds or min(LEFT_OUT_FOLDS, survey.photos)
+    return replace(_procedure(survey, wishes, size, folds, _aware(survey, wishes)[-1]), refit=refit)
 
 
 def _least_scales(survey: Survey, wishes: Wishes) -> dict[int, float]:
