@@ -224,3 +224,9 @@ def test_the_tables_name_real_packages() -> None:
     assert set(PACKAGES) <= set(OWN)
     assert not OUTSIDE["fusion"] & {"os", "sys", "subprocess", "importlib"}
     assert {name for name in OUTSIDE["fusion"] if name not in sys.stdlib_module_names} == {"numpy", "cv2", "onnxruntime"}
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """They are modules without a package: pytest imports the first, and cannot collect the second beside it."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert {name for name in names if names.count(name) > 1} == set()

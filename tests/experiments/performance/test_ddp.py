@@ -29,8 +29,6 @@ def test_in_float64_new_tensors_and_what_asks_for_32_bits_have_64() -> None:
 @pytest.mark.slow
 def test_in_float64_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path)
-    families = ("classifier_30_steps", "student_rtdetr")
-    assert ddp.main(["--families", *families, "--float64", "--record"]) == 0
-    values = {key: figure["value"] for key, figure in records.load().items()}
-    assert set(values) == {f"ddp.{family}.loss_difference_float64" for family in families}
-    assert max(values.values()) < 1e-10
+    assert ddp.main(["--families", "student_rtdetr", "--float64", "--record"]) == 0
+    [(key, figure)] = records.load().items()
+    assert key == "ddp.student_rtdetr.loss_difference_float64" and figure["value"] < 1e-10
