@@ -108,6 +108,15 @@ def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still() ->
     assert scores_under(floor * MARGIN, elsewhere, choice.gate).score < everything.score - 0.01
 
 
+def test_the_loss_that_is_told_is_of_the_floor_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = photos()
+    choice = chosen(evidence, "detector")  # every name may be withheld, so that the fitted floor leaves none
+    monkeypatch.setattr(naming_floor, "eased", lambda floor: 0.0)
+    withheld_from = []
+    monkeypatch.setattr(naming_floor, "withheld", lambda given, floors: withheld_from.append(floors) or withheld(given, floors))
+    assert fitted(evidence, choice).floor == 0 and set(withheld_from[-1]) == {0.0}
+
+
 @pytest.mark.parametrize(("high", "named"), [(0.0019, False), (0.0021, True)])
 def test_a_loss_that_may_be_larger_than_is_shown_names_every_box(
     high: float, named: bool, monkeypatch: pytest.MonkeyPatch
