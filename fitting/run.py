@@ -27,6 +27,7 @@ from photos.intervals import Intervals
 from runs import record
 from runs.counted import counted
 from runs.model_files import files_of, fingerprints, method_of
+from stage2_classifier.gate.calibrate import RULES
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
 from stage2_classifier.gate.evidence import as_judged, withheld
@@ -160,7 +161,7 @@ def chosen(runs: Path, procedure: Procedure, ensemble: Ensemble, evidence: Poole
     photos = [e.photo for e in evidence.evidence]
     labels = fingerprint.of_photos(photos, dataset.categories)
     models = [[e.photo.id, e.models] for e in evidence.evidence]
-    key = record.digest([labels, models, evidence.scenes.tolist(), asdict(ensemble), procedure.seed])
+    key = record.digest([labels, models, evidence.scenes.tolist(), asdict(ensemble), procedure.seed, RULES])
     kept = kept_choice.read(runs, key)
     if kept is not None:
         return kept

@@ -33,8 +33,8 @@ from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
-from stage2_classifier.gate.calibrate import fit_policies, score
-from stage2_classifier.gate.choose import WITHIN, choose_gate
+from stage2_classifier.gate.calibrate import WITHIN, fit_policies, score
+from stage2_classifier.gate.choose import choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 
 DECIDING_FILES = [record.ROOT / file for file in ("fusion/gate.py", "fusion/pipeline.py", *(

@@ -4,7 +4,8 @@
 
 The test part is the one that a set comes with, else a fifth of its scenes; OUT/NAME/data is the set so split. The five commands
 keep their defaults, but for their epochs, which are cut so that, at speeds measured for them, they end in the same minutes. A
-set whose OUT/NAME/result.json is there is not run again: --record takes all that are named.
+set whose OUT/NAME/result.json is there is not run again: --record takes all that are named. Without that file, models that
+both ways have trained in the same minutes are kept, and only what is fitted after them, the gate, is fitted anew.
 """
 
 import time
@@ -47,7 +48,7 @@ from stage2_classifier.gate.evidence import as_judged
 from stage2_classifier.gate.fit import fit_gate
 
 SCENES = "scenes.csv"  # of the split set, so that both ways know the same scenes
-TAKEN = "minutes.json"  # in the fit's run folder: how long it took
+TAKEN = "minutes.json"  # in a way's run folder: how long it took
 Clock = Callable[[], float]
 FOLDS = 4  # derived: hylle folds deals five of which one is test, which is dealt here already
 
@@ -124,15 +125,23 @@ def split_set(data: Path, out: Path) -> Path:
 
 def by_fit(data: Path, runs: Path, minutes: float) -> float:
     """Fit with the defaults; returns the minutes that it took in one go. Raises ValueError where R holds a stopped fit."""
-    path = runs / TAKEN
-    if path.is_file() and (kept := read_object(path))["wanted"] == minutes:
-        return float(kept["taken"])
-    if (runs / "plan.json").is_file():
+    before = kept_minutes(runs, minutes)
+    if before is None and (runs / "plan.json").is_file():
         raise ValueError(f"{runs}: begun before, so that its time is not that of one run; remove it, or take another --out")
     started = time.time()
     fit.fit(fit.Command(data=data, minutes=minutes, out=runs), Wishes(groups=str(data / SCENES)))
-    taken = (time.time() - started) / 60
-    record.write_json(path, {"wanted": minutes, "taken": taken})
+    return keep_minutes(runs, minutes, (time.time() - started) / 60) if before is None else before
+
+
+def kept_minutes(runs: Path, wanted: float) -> float | None:
+    """The minutes that a way took in RUNS, wanted as many; None where it was not ended so."""
+    path = runs / TAKEN
+    return float(kept["taken"]) if path.is_file() and (kept := read_object(path))["wanted"] == wanted else None
+
+
+def keep_minutes(runs: Path, wanted: float, taken: float) -> float:
+    """Note in RUNS what a way took; returns it."""
+    record.write_json(runs / TAKEN, {"wanted": wanted, "taken": taken})
     return taken
 
 
@@ -142,6 +151,9 @@ def by_five_commands(data: Path, out: Path, minutes: float) -> float:
     Returns the minutes that they took; measuring how fast they are does not count. Raises ValueError where OUT/five is there.
     """
     runs, agnostic, namer = out / "five", detector_recipes.small(), classifier_config.small()
+    if (before := kept_minutes(runs, minutes)) is not None:
+        fit_gate(data, runs)
+        return before
     if runs.exists():
         raise ValueError(f"{runs}: begun before, so that its time is not that of one run; remove it, or take another --out")
     dataset = read(data)
@@ -160,7 +172,7 @@ def by_five_commands(data: Path, out: Path, minutes: float) -> float:
 
     train_within(five_trainings(found), speeds, minutes * 60 * AIM - rest_of_five(found, speeds), train)
     fit_gate(data, runs)
-    return (time.monotonic() - started) / 60
+    return keep_minutes(runs, minutes, (time.monotonic() - started) / 60)
 
 
 def train_within(

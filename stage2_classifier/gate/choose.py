@@ -17,7 +17,7 @@ import numpy as np
 from fusion.gate import Gate
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
-from stage2_classifier.gate.calibrate import fit_policies, fit_policy, n_categories, predictions
+from stage2_classifier.gate.calibrate import first_near_best, fit_policies, fit_policy, n_categories, predictions
 from stage2_classifier.gate.evidence import Evidence, Progress, models_of, no_progress
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
@@ -25,7 +25,6 @@ Fitted = TypeVar("Fitted")
 FitPolicies = Callable[[Sequence[str], Sequence[Evidence]], dict[str, Gate]]  # as `fit_policies`
 # The policies, in order of preference: of those whose score is within WITHIN of the best the first is chosen.
 TRIED = ("agree", "stacked", "product", "raw", "override", "detector")
-WITHIN = 0.002  # taken: the noise the project allows a gate (issue 3); more parameters must earn more than that
 OUTER, INNER = 5, 3  # chosen: turns that judge the procedure, and turns inside them that choose the policy
 LEAST = 3  # derived: with fewer scenes an inner turn has nothing to fit on or to judge by, and no gate changes names
 MIN_SCENES = 5  # chosen: an interval over fewer scenes resamples photos instead, and the report says so
@@ -129,7 +128,7 @@ def first_of_the_best(scores: dict[str, float]) -> str:
     >>> first_of_the_best({"agree": 0.7, "stacked": 0.8, "product": 0.7, "raw": 0.801, "override": 0.1, "detector": 0.2})
     'stacked'
     """
-    return next(policy for policy in TRIED if scores[policy] >= max(scores.values()) - WITHIN)
+    return TRIED[first_near_best([scores[policy] for policy in TRIED])]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from fusion.merge import Merge
 from fusion.pipeline import merge
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, Truth, match, scores
-from stage2_classifier.gate.choose import LEAST, OUTER, WITHIN, turns
+from stage2_classifier.gate.calibrate import WITHIN
+from stage2_classifier.gate.choose import LEAST, OUTER, turns
 from stage2_classifier.gate.evidence import DetectorOutputs
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 

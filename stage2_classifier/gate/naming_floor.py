@@ -25,7 +25,7 @@ from stage2_classifier.gate.evidence import Evidence, withheld
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 
 ALLOWED = 0.0005  # taken: issue 20
-SHOWN = 0.002  # taken: stage2_classifier.gate.choose.WITHIN; a loss over few scenes may be larger
+SHOWN = 0.002  # taken: stage2_classifier.gate.calibrate.WITHIN; a loss over few scenes may be larger
 BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score may fall on the photos that a floor is fitted on
 # Candidates leave these shares of all boxes unnamed, or none, or all.
 SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9]])  # chosen: finer where products begin

@@ -90,6 +90,13 @@ def test_other_labels_other_models_and_another_merging_ask_for_another_choice(
     assert choices == [10] * 4
 
 
+def test_a_choice_made_by_other_rules_is_made_anew(fit: Fit, choices: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    fit()
+    monkeypatch.setattr(run, "RULES", [*run.RULES, "one more"])
+    fit()
+    assert choices == [10] * 2
+
+
 def test_its_own_ensemble_is_told_from_one_that_was_changed(fit: Fit, runs: Path) -> None:
     assert not run.has_own_ensemble(runs)
     fit()

@@ -77,7 +77,18 @@ def test_a_set_without_a_name_is_one_line(tmp_path: Path, capsys: pytest.Capture
     assert "must be NAME=FOLDER" in capsys.readouterr().err
 
 
-def test_a_fit_that_ended_is_not_timed_again(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").touch()
-    (tmp_path / minutes_of_fit.TAKEN).write_text('{"wanted": 45.0, "taken": 44.0}')
-    assert minutes_of_fit.by_fit(tmp_path, tmp_path, 45.0) == 44.0
+def test_models_that_both_ways_have_trained_are_kept_and_their_gates_fitted_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[tuple[str, Path]] = []
+    monkeypatch.setattr(minutes_of_fit.fit, "fit", lambda command, _: called.append(("fit", command.out)))
+    monkeypatch.setattr(minutes_of_fit, "fit_gate", lambda _, runs: called.append(("gate", runs)))
+    for way in ("fit", "five"):
+        (tmp_path / way).mkdir()
+        (tmp_path / way / minutes_of_fit.TAKEN).write_text('{"wanted": 45.0, "taken": 44.0}')
+    (tmp_path / "fit" / "plan.json").touch()
+    assert minutes_of_fit.by_fit(tmp_path, tmp_path / "fit", 45.0) == 44.0
+    assert minutes_of_fit.by_five_commands(tmp_path, tmp_path, 45.0) == 44.0
+    assert called == [("fit", tmp_path / "fit"), ("gate", tmp_path / "five")]
+    with pytest.raises(ValueError, match="begun before"):
+        minutes_of_fit.by_five_commands(tmp_path, tmp_path, 30.0)

@@ -1,14 +1,15 @@
 """A student that several processes train learns what one does from the whole batch, on the processors and threads there are."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
-from processes import RUNTIMES, run_in_processes
+from processes import RUNTIMES, Runtime, run_in_processes
 from tiny_nets import CONFIGS, network, shaken
 from tiny_students import RTDETR, YOLO
 from torchvision_nets import crowd
@@ -112,30 +113,35 @@ def shared_and_alone(
 
 
 @pytest.fixture(scope="module")
-def by_two_and_by_one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Trainings]]:
+def by_two_and_by_one(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Runtime], dict[str, list[Trainings]]]:
     """For each family what two processes make of CASES_ON, and one, on the processors and numbers of threads on which they must
     agree: by SGD, as Adam's first steps are of one length however small the gradient is, and make rounding into weights. By
     AdamW: test_teach.
     """
     changed = {"optimizer": "SGD", "lr": 0.05, "clip": 0.1, "ema": 0.9, "affine_p": 0.5, "scale": 0.2, "decoder_layers": 1}
-    given = tmp_path_factory.mktemp("processes"), [replace(config, **changed) for config in (RTDETR, YOLO)]
-    processes = run_in_processes(
-        shared_and_alone, *given, CASES_ON[request.param], world_size=2, runtime=request.param, seconds=1200.0
-    )
-    two = processes[0][0]
-    return {config.family: [two[i], processes[i][1]] for i, config in enumerate(given[1])}
+    configs = [replace(config, **changed) for config in (RTDETR, YOLO)]
+
+    @cache  # an indirect parameter beside one of a test has a test's scope: each would train anew
+    def on(runtime: Runtime) -> dict[str, list[Trainings]]:
+        given = tmp_path_factory.mktemp("processes"), configs, CASES_ON[runtime]
+        processes = run_in_processes(shared_and_alone, *given, world_size=2, runtime=runtime, seconds=1200.0)
+        two = processes[0][0]
+        return {config.family: [two[i], processes[i][1]] for i, config in enumerate(configs)}
+
+    return on
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["rtdetr", "yolo"])
 @pytest.mark.parametrize(
-    ("by_two_and_by_one", "case"),
+    ("runtime", "case"),
     [pytest.param(runtime, case, id=f"{runtime}-{case}") for runtime, cases in CASES_ON.items() for case in cases],
-    indirect=["by_two_and_by_one"],
 )
-def test_two_processes_learn_what_one_does(by_two_and_by_one: dict[str, list[Trainings]], family: str, case: str) -> None:
+def test_two_processes_learn_what_one_does(
+    by_two_and_by_one: Callable[[Runtime], dict[str, list[Trainings]]], family: str, runtime: Runtime, case: str
+) -> None:
     """All terms within 1e-4 in each of five steps: an RT-DETR's denoising, batch norm, features, classes and boxes."""
-    (two, shared), (one, alone) = (made[case] for made in by_two_and_by_one[family])
+    (two, shared), (one, alone) = (made[case] for made in by_two_and_by_one(runtime)[family])
     assert len(one) == len(two) == 5 and set(one[0]) == {"detection", "feature", "class", "box"}
     for mine, theirs in zip(one, two, strict=True):
         for name, value in mine.items():

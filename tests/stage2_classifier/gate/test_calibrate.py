@@ -127,6 +127,40 @@ def test_a_logistic_score_ranks_products_above_what_is_none() -> None:
     assert calibrate.score(photos, [ranked] * 20) > calibrate.score(photos, [objectness] * 20) + 0.02
 
 
+def test_boxes_are_ordered_by_the_product_of_both_probabilities_unless_another_order_earns_more_than_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    alike = [with_varied_confidence(e, rng) for e in simulated_photos(rng, 20, 0.5, 0.8)]
+    gates = [Gate("raw", name_exponent=exponent) for exponent in calibrate.EXPONENTS]
+    values = [calibrate.score(alike, [gate] * 20) for gate in gates]
+    assert 0 < max(values) - values[0] < calibrate.WITHIN  # another one scores more, by chance
+    with monkeypatch.context() as without_regression:
+        without_regression.setattr(calibrate, "rank_weights", lambda *_: [])
+        assert calibrate.fit_policy("raw", alike).name_exponent == 1.0
+    assert calibrate.fit_policy("raw", alike).rank_weights
+    misled = [with_sure_ghosts(e) for e in simulated_photos(rng, 20, 0.5, 0.95)]  # the surer of a name, the less a product
+    gate = calibrate.fit_policy("raw", misled)
+    assert gate.rank_weights or gate.name_exponent < 1.0
+
+
+def with_varied_confidence(e: Evidence, rng: np.random.Generator) -> Evidence:
+    """The photo with names that the classifier is more and less sure of."""
+    assert e.probabilities is not None
+    return replace(e, probabilities=e.probabilities * rng.uniform(0.3, 1.0, (len(e.merged), 1)).astype(np.float32))
+
+
+def with_sure_ghosts(e: Evidence) -> Evidence:
+    """The photo with as many faint boxes again where nothing is, whose names the classifier is sure of."""
+    n = len(e.merged)
+    boxes = e.merged.boxes + np.float32(200) * np.array([0, 1, 0, 1], np.float32)
+    ghosts = Detections(boxes, e.merged.scores * np.float32(0.6), e.merged.labels, np.full((n, C), 0.15, np.float32))
+    assert e.probabilities is not None
+    sure = np.zeros((n, C), np.float32)
+    sure[:, 0] = 1.0
+    return Evidence(e.photo, join([e.merged, ghosts]), np.concatenate([e.probabilities * np.float32(0.6), sure]))
+
+
 def with_ghosts(e: Evidence, rng: np.random.Generator) -> Evidence:
     """The photo with as many boxes again where nothing is, as sure of themselves, whose names are spread."""
     n = len(e.merged)
@@ -145,8 +179,9 @@ def test_what_the_fits_share_changes_no_number(missing: str, monkeypatch: pytest
     photos = [replace(e, probabilities=None) if missing and i % 3 == 0 else e for i, e in enumerate(photos)]
     shared = calibrate.fit_policies(POLICIES, photos)
 
-    def best_of_each_alone(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
-        return max(gates, key=lambda gate: calibrate.score(evidence, [gate] * len(evidence)))
+    def best_of_each_alone(gates: Sequence[Gate], evidence: Sequence[Evidence], within: float = 0.0) -> Gate:
+        values = [calibrate.score(evidence, [gate] * len(evidence)) for gate in gates]
+        return gates[calibrate.first_near_best(values, within)]
 
     monkeypatch.setattr(calibrate, "_best", best_of_each_alone)
     assert shared == {policy: calibrate.fit_policy(policy, photos) for policy in POLICIES}
