@@ -16,6 +16,7 @@ from photos import folds
 from photos.data import DataError, Dataset
 from photos.dealing import balanced
 from photos.folds import Folds, Settings
+from photos.groups import find_scenes, groups_setting
 from runs.counted import counted
 
 FOLDER = "cross_fit"
@@ -26,7 +27,7 @@ def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[F
 
     DataError where RUNS/folds.json is of `hylle folds` or of other settings, or the photos have too few scenes.
     """
-    path, groups = runs / folds.NAME, folds.groups_setting(procedure.groups)
+    path, groups = runs / folds.NAME, groups_setting(procedure.groups)
     settings = Settings(dataset.root.resolve().name, groups, procedure.folds, procedure.seed, pooled=True)
     folds.refuse_file(runs)
     if path.is_file():
@@ -34,7 +35,7 @@ def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[F
         refuse_other(path, whole.settings, settings)
     else:
         runs.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
-        whole = all_in_train(dataset, folds.find_scenes(dataset, procedure.groups), settings)
+        whole = all_in_train(dataset, find_scenes(dataset, procedure.groups), settings)
         whole = whole if procedure.refit else left_out(whole, 0)
         folds.save(path, whole)
     if holds_out(whole) == procedure.refit:

@@ -19,6 +19,7 @@ from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
 from photos import exif, fingerprint, folds, judge_ids, repairs
 from photos.data import Dataset, read
+from photos.groups import groups_setting
 from photos.overview.unlabelled import without_boxes
 from photos.studio import STUDIO
 from runs.command import note_result, run, say
@@ -124,7 +125,7 @@ def with_data_flag(words: Sequence[str]) -> list[str]:
 def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     """The data set and what it holds. Raises ValueError where there is nothing to learn from, or nowhere to write."""
     folds.refuse_file(command.runs)
-    folds.groups_setting(wishes.groups)
+    groups_setting(wishes.groups)
     refuse_missing(Path(wishes.pretrained))
     dataset = read(command.data)
     found = survey(dataset)

@@ -4,7 +4,6 @@ A data set without parts is dealt into folds: fold 0 is test, fold 1 is valid, t
 are kept, and a missing valid or test is one fold of train. RUN/folds.json records it; later commands read it with `load`.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -14,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from photos import exif, judge_ids, repairs, scenes
+from photos import exif, judge_ids, repairs
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.dealing import balanced, fold_count
 from photos.fingerprint import of_file
+from photos.groups import find_scenes, groups_setting
 from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
@@ -225,23 +225,6 @@ def _agrees(photo: Photo, image_id: object, part: object, pooled: bool) -> bool:
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------
-
-
-def find_scenes(dataset: Dataset, groups: str) -> np.ndarray:
-    """The scenes that `--groups` asks for, int64 (n_photos,)."""
-    if groups == "auto":
-        return scenes.groups(dataset, progress=command.ticker("scenes: step"))
-    return np.arange(len(dataset.photos)) if groups == "photo" else scenes.from_csv(Path(groups), dataset)
-
-
-def groups_setting(groups: str) -> str:
-    """`--groups` as recorded in `Settings`: a file by its name and content, not by its path."""
-    if groups in ("auto", "photo"):
-        return groups
-    path = Path(groups)
-    if not path.is_file():
-        raise DataError(f"--groups: got {groups}, need auto, photo, or a CSV file with the columns file_name,scene")
-    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
 def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, seed: int = 0, force: bool = False) -> Folds:

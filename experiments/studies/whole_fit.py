@@ -28,6 +28,7 @@ from fitting.run import run_procedure
 from fusion.gate import Gate
 from photos import folds
 from photos.data import PARTS, read
+from photos.groups import find_scenes
 from photos.intervals import Interval, bootstrap
 from photos.score import Match, match, scores
 from runs import record
@@ -121,7 +122,7 @@ def outer_split(data: Path, out: Path, groups: str, seed: int) -> Path:
         return out
     dataset = read(data)
     settings = folds.Settings(data.resolve().name, "", 5, seed)
-    whole = folds.deal(dataset, folds.find_scenes(dataset, groups), settings)
+    whole = folds.deal(dataset, find_scenes(dataset, groups), settings)
     out.mkdir(parents=True, exist_ok=True)
     link_or_copy((data / "images").resolve(), out / "images")
     names = "".join(f"{photo.name},{whole.scene[photo.id]}\n" for photo in dataset.photos)
