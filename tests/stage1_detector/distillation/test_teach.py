@@ -31,7 +31,7 @@ from stage1_detector.families import FAMILIES
 from stage1_detector.torch_engine import training_log
 
 ROOT = Path(__file__).resolve().parents[3]
-TINY = "--size 64 --batch 2 --min-steps 0 --device cpu --lr 0.0001 --teacher-warmup 0 --floor 0".split()
+TINY = ["--size=64", "--batch=2", "--min-steps=0", "--device=cpu", "--lr=0.0001", "--teacher-warmup=0", "--floor=0"]
 SMALL = [*TINY, "--student", "rtdetr-small", "--queries", "20", "--decoder-layers", "1", "--epochs", "2"]
 YOLO = [*TINY, "--student", "yolov8n", "--match", "cost", "--epochs", "1"]
 
