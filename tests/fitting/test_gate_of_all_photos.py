@@ -75,6 +75,7 @@ def test_it_is_made_from_all_photos_and_kept(fit: Fit, runs: Path, choices: list
     assert choices == [10]
 
 
+@pytest.mark.slow
 def test_other_labels_other_models_and_another_merging_ask_for_another_choice(
     fit: Fit, runs: Path, place: Place, choices: list[int]
 ) -> None:

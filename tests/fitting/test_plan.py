@@ -109,6 +109,7 @@ def slower(times: float) -> Speeds:
     return replace(SPEEDS, learn=learn, find=find, step=step, name=SPEEDS.name * times)
 
 
+@pytest.mark.slow
 def test_more_minutes_never_plan_less_of_what_pays_most() -> None:
     """First the canvas, then a refit on all photos, then the crops; no step is taken where it leaves too few epochs."""
     rng, compared = np.random.default_rng(0), 0

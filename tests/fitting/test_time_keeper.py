@@ -103,6 +103,7 @@ def test_the_minutes_are_kept_where_trainings_take_longer_or_less(
     assert all(part.done for part in ledger.parts.values())
 
 
+@pytest.mark.slow
 def test_the_minutes_are_kept_over_many_sets_and_machines(tmp_path: Path) -> None:
     rng, shares = np.random.default_rng(0), []
     for k in range(30):

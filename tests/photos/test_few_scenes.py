@@ -11,6 +11,7 @@ from photos.intervals import Interval, bootstrap, tail, widened
 from photos.score import Truth, match, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_scenes", [3, 4, 6])
 def test_a_gain_of_zero_is_seldom_taken_for_one(n_scenes: int) -> None:
     """250 runs; 2.5 % are allowed, of which 5 % are 3 standard deviations away. The bootstrap alone: 12 % over 3 scenes."""

@@ -202,6 +202,7 @@ def test_table_that_is_no_text(tmp_path: Path) -> None:
 # -- real photos ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photos (shared/data/snacks) are not on this machine")
 def test_real_videos_of_the_same_packs_on_two_tables_share_no_scene() -> None:
     whole = read(REAL)

@@ -38,6 +38,7 @@ def test_the_outline_on_white_comes_back(i: int) -> None:
     assert cut.shape[2] == 4 and agreement(cut, mask) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("i", range(0, 24, 4))
 def test_ground_that_is_not_flat_is_found_too(i: int) -> None:
     rng = np.random.default_rng(i)

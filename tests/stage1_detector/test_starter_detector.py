@@ -37,6 +37,7 @@ def test_pretrained_starter_is_the_file_in_the_package(tmp_path: Path) -> None:
         pretrained_file(tmp_path / "none.pt", STARTER)
 
 
+@pytest.mark.slow
 def test_it_finds_packages_it_never_saw_and_random_weights_do_not(tmp_path: Path) -> None:
     shots = [composed_dataset.RandomPacks().shot(starter.LOOK, 99_999, n, np.random.default_rng((99, n))) for n in range(8)]
     truths = [Truth(shot.boxes, shot.labels) for shot in shots]

@@ -13,6 +13,7 @@ from stage2_classifier import config, model, starter
 from stage2_classifier.config import ClassifierConfig, Columns
 
 
+@pytest.mark.slow
 def test_packs_are_products_on_white_with_their_outline() -> None:
     regions = starter.packs(0, 0, first=100)
     assert {region.label for region in regions} == set(range(100, 100 + starter.PRODUCTS))

@@ -13,6 +13,7 @@ from submission import build
 from submission.judge_machine import is_set_up
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", ["bad", "archive"])
 def test_every_bad_zip_is_told(kinds: str, runs: Path, tmp_path: Path) -> None:
     told = {name: checker.told(path, False) for name, path in checker.zips(build.collect(runs), tmp_path, kinds)}
@@ -42,6 +43,7 @@ def test_what_shows_only_when_it_runs_is_told(runs: Path, tmp_path: Path) -> Non
     assert {name: lines for name, lines in good.items() if lines} == {}
 
 
+@pytest.mark.slow
 def test_a_small_zip_of_large_files_takes_little_memory(runs: Path, tmp_path: Path) -> None:
     """583 kB took 839 MB."""
     path = tmp_path / "a.zip"

@@ -143,6 +143,7 @@ def test_a_slow_part_is_shed_and_every_photo_covered(slow: Part, since: int) -> 
     assert simulated.seconds < 100 * 1.02
 
 
+@pytest.mark.slow
 def test_any_costs_end_within_the_budget_with_every_photo_covered() -> None:
     rng, parts = np.random.default_rng(0), parts_of(ensemble())[0]
     for trial in range(200):

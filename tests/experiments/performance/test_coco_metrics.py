@@ -123,6 +123,7 @@ def test_figures_are_pycocotools(seed: int, tied: bool) -> None:
         np.testing.assert_allclose(coco_scores(photos, found, NAMES, most)["recall"], want, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_photo_of_more_than_a_hundred_is_not_cut() -> None:
     rng = np.random.default_rng(0)
     boxes = np.array([[8 * (i % 20), 8 * (i // 20), 8 * (i % 20) + 7, 8 * (i // 20) + 7] for i in range(250)], np.float32)

@@ -1,6 +1,7 @@
 """Simulated intervals: no run, the figure that a bootstrap is given to judge, and both kinds where names have a long tail."""
 
 import numpy as np
+import pytest
 
 from experiments.studies import coverage
 from photos.intervals import Interval, bootstrap
@@ -21,6 +22,7 @@ def test_a_gain_over_nothing_is_the_score() -> None:
     assert alone.value == scores(first).score != scores(second).score
 
 
+@pytest.mark.slow
 def test_a_figure_of_rare_names_is_held_by_its_interval_and_less_often_by_percentiles() -> None:
     held = coverage.shares(30, 25, 40, np.random.default_rng(0))
     assert held["figure"] >= 22 > held["percentiles"] and held["gain"] >= 20

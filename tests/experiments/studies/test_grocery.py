@@ -138,6 +138,7 @@ def test_colours_are_learned_from_natural_photos(tmp_path: Path) -> None:
     assert grocery.one_run(photos, tmp_path / "run", "natural", config, None)["test_top1"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="shared/data/grocery is not beside the checkout")
 def test_the_published_split_is_read_whole() -> None:
     photos = grocery.read_photos(REAL, 16)

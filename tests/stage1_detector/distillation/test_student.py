@@ -198,6 +198,7 @@ def test_a_copy_after_a_step_sees_with_maps_of_its_own(config: StudentConfig) ->
     assert not one.maps and not copied.maps
 
 
+@pytest.mark.slow
 @FAMILIES
 @pytest.mark.parametrize("names", [("product",), ("a", "b", "c")], ids=["class-agnostic", "three classes"])
 def test_its_file_is_plain_tensors_and_gives_the_trained_network(tmp_path: Path, config: StudentConfig, names: tuple) -> None:

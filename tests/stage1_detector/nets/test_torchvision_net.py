@@ -33,14 +33,12 @@ ALL = [
 @pytest.mark.parametrize(
     ("config", "names"),
     [
-        *(pytest.param(case.values[0], ["a", "b", "c"], id=f"{case.id}-class-aware") for case in ALL),
-        *(
-            pytest.param(
-                case.values[0], ["product"], id=f"{case.id}-class-agnostic",
-                marks=[] if case.id in ("rcnn v1", "retinanet") else pytest.mark.slow,
-            )
-            for case in ALL
-        ),
+        pytest.param(
+            case.values[0], names, id=f"{case.id}-{kind}",
+            marks=[] if (case.id, kind) in (("rcnn v1", "class-aware"), ("retinanet", "class-agnostic")) else pytest.mark.slow,
+        )
+        for kind, names in (("class-aware", ["a", "b", "c"]), ("class-agnostic", ["product"]))
+        for case in ALL
     ],
 )  # fmt: skip
 def test_onnx_does_what_torch_does_and_run_py_reads_it(tmp_path: Path, config: TorchvisionConfig, names: list[str]) -> None:

@@ -41,6 +41,7 @@ def arguments(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
     return ["--data", str(shop[0]), "--runs", str(shop[1]), "--out", str(out), "--size", "160", *more]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     composed = random_set(6, 2)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"

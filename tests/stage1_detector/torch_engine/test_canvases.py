@@ -151,6 +151,7 @@ def test_batches_larger_than_shared_memory_arrive(tmp_path: Path) -> None:
     assert done.stdout.strip() == "24", done.stderr
 
 
+@pytest.mark.slow
 def test_boxes_without_area_are_not_learnt_from(tmp_path: Path) -> None:
     """Float32 has no width for the second one, at the right end of a photo."""
     boxes = [[4, 4, 60, 40], [59.0, 2, 59.0 + 1e-9, 30], [0, 7, 60, 7.02]]

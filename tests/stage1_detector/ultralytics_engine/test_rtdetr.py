@@ -102,6 +102,7 @@ def test_a_limit_is_told_only_where_a_photo_has_more_products(tmp_path: Path) ->
     assert len(detector_run.plan_in_words(replace(small, family="yolo"), [photos[85]])) == 1
 
 
+@pytest.mark.slow
 def test_all_cells_are_queries_where_there_are_fewer_from_the_losses_to_the_file(tmp_path: Path) -> None:
     """300 queries and 84 cells at 64 px: losses with more products than cells, then the exported graph."""
     net = yolo.build(rtdetr.with_queries("yolov8n-rtdetr.yaml", 300, 2), ["a", "b", "c"], "rtdetr")

@@ -69,6 +69,7 @@ def test_views_of_no_weight_do_not_count() -> None:
     assert all(view["weight"] == 0 for view in alone.detectors[1].views)
 
 
+@pytest.mark.slow
 def test_a_gain_that_is_there_is_found_and_adopted() -> None:
     photos, raw = photos_with({(0, "plain"), (1, "plain"), (0, "flip")})
     result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12) // 2, Effort(25, 3))
