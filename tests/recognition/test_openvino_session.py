@@ -21,6 +21,7 @@ from recognition import openvino_session
 from recognition.openvino_session import OpenVinoSession, replace_sessions, what_it_means
 from recognition.predict import main
 from submission.graphs import joined
+from submission.int8_graph import quantised
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 needs_openvino = pytest.mark.skipif(not openvino_session.is_installed(), reason="the package openvino is not installed")
@@ -130,6 +131,13 @@ def test_what_is_no_graph_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no graph")
     with pytest.raises(ValueError, match=r"a\.onnx: OpenVINO [\d.]+ does not take it: [^\n]+$"):
         OpenVinoSession(tmp_path / "a.onnx")
+
+
+@needs_openvino
+def test_a_graph_in_8_bits_is_refused(classifier: Path) -> None:
+    classifier.write_bytes(quantised(classifier.read_bytes(), "classifier", [{"crops": crops(4)}]))
+    with pytest.raises(ValueError, match=r"net\.onnx: computes in 8 bits .* leave --openvino out$"):
+        OpenVinoSession(classifier)
 
 
 @needs_openvino
