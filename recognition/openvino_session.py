@@ -120,7 +120,7 @@ def what_it_means(engine: str) -> str:
     where = f"OpenVINO {version()}, {engine.removeprefix('OpenVINO ')}, runs the models on the processor"
     line = f"{where}: boxes and scores are close to those of run.py, not equal"
     if engine.endswith("float32"):
-        line += "; this processor has no bfloat16, so nothing is gained: leave --openvino out"
+        line += "; in float32 nothing is gained: leave --openvino out"
     return line
 
 

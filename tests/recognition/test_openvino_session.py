@@ -210,7 +210,7 @@ def test_the_command_says_what_it_computes_in_and_is_not_gone_on_with_by_another
 
 
 @pytest.mark.parametrize("engine", ["OpenVINO in bfloat16", "OpenVINO in float32"])
-def test_a_processor_without_bfloat16_is_told_that_nothing_is_gained(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_computes_in_float32_it_is_told_that_nothing_is_gained(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_session, "version", lambda: "1.2.3")
     line = what_it_means(engine)
     assert line.startswith(f"OpenVINO 1.2.3, {engine.removeprefix('OpenVINO ')}, runs the models on the processor")
