@@ -27,14 +27,13 @@ from stage2_classifier.gate.evidence import Evidence, models_of
 from stage2_classifier.gate.quantiles import scores_as_quantiles
 from stage2_classifier.scaling import detector_scale
 
+# Of the values below the first within WITHIN of the best is taken. Where all held-out photos are of one shop they hardly
+# tell values apart, and noise would choose; in another shop the choice counts (experiments/LOG.md).
 WITHIN = 0.002  # taken: the noise the project allows a gate (issue 3); what departs from the simplest must earn more than that
-# Of the name's probability in the final score; the first that is within WITHIN of the best is taken, and a regression only
-# where it earns more than that. Chosen: 1 first, the probability that a product is there and has this name. Where all held-out
-# photos are of one shop they hardly tell the orders apart; in another shop the name's probability tells products from goods
-# that nobody labelled (experiments/LOG.md). Only the ratio of both exponents orders boxes, so that of the objectness stays 1.
+# Chosen: of the name's probability in the final score; 1 first, the probability that a product is there and has this name. Only
+# the ratio of both exponents orders boxes, so that of the objectness stays 1. A regression in its place comes last.
 EXPONENTS = (1.0, 2.0, 0.5, 0.25, 0.0)
-# Of equal scores the first listed wins: the set that excludes no name.
-COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name the plausible set holds
+COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name the plausible set holds; the first excludes none
 OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs that a contestant found (CONTEST.md)
 EXPERTS = (0.5, 0.25, 1.0, 2.0)  # chosen: the detector's exponent in the product, the classifier's being 1
 RULES = [WITHIN, EXPONENTS, COVERAGES, OVERRIDES, EXPERTS]  # what a gate that is kept was chosen by
@@ -97,18 +96,17 @@ def _fitted(scaled: Gate, rows: np.ndarray, labels: np.ndarray, evidence: Sequen
 
     First what decides names, at the first exponent: for `agree` the coverage of the plausible set (each threshold is conformal,
     and how much coverage pays depends on how much the detector knows), for `override` the pairs, for `product` the detector's
-    exponent, for `stacked` a regression. Then what orders boxes: the name's exponent, or a regression in its place, the first
-    that is within WITHIN of the best.
+    exponent, for `stacked` a regression. Then what orders boxes: the name's exponent, or a regression in its place.
     """
     base = replace(scaled, coverage=1.0, name_exponent=EXPONENTS[0])
     named = _best([replace(base, **values) for values in _variants(base, rows, labels, evidence)], evidence)
     orders = [replace(named, name_exponent=exponent) for exponent in EXPONENTS]
     weights = rank_weights(named, evidence)
-    return _best(orders + ([replace(named, rank_weights=weights)] if weights else []), evidence, WITHIN)
+    return _best(orders + ([replace(named, rank_weights=weights)] if weights else []), evidence)
 
 
-def _best(gates: Sequence[Gate], evidence: Sequence[Evidence], within: float = 0.0) -> Gate:
-    """The first of `gates` that scores no more than `within` below the best.
+def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
+    """The first of `gates` that scores no more than WITHIN below the best.
 
     They differ neither in policy nor in the detector's temperature and floor.
     """
@@ -118,16 +116,16 @@ def _best(gates: Sequence[Gate], evidence: Sequence[Evidence], within: float = 0
     truths, n = [e.truth for e in evidence], n_categories(evidence)
     models = models_of(evidence)
     values = [scores(match(truths, ranked_apart(of_gate, models), n)).score for of_gate in zip(*by_photo, strict=True)]
-    return gates[first_near_best(values, within)]
+    return gates[first_near_best(values)]
 
 
-def first_near_best(values: Sequence[float], within: float = WITHIN) -> int:
-    """The position of the first of `values` that is no more than `within` below the best.
+def first_near_best(values: Sequence[float]) -> int:
+    """The position of the first of `values` that is no more than WITHIN below the best.
 
     >>> first_near_best([0.899, 0.9, 0.901]), first_near_best([0.898, 0.9, 0.901])
     (0, 1)
     """
-    return next(i for i, value in enumerate(values) if value >= max(values) - within)
+    return next(i for i, value in enumerate(values) if value >= max(values) - WITHIN)
 
 
 def decisions(evidence: Evidence, gates: Sequence[Gate], limit: int) -> list[Detections]:

@@ -179,9 +179,9 @@ def test_what_the_fits_share_changes_no_number(missing: str, monkeypatch: pytest
     photos = [replace(e, probabilities=None) if missing and i % 3 == 0 else e for i, e in enumerate(photos)]
     shared = calibrate.fit_policies(POLICIES, photos)
 
-    def best_of_each_alone(gates: Sequence[Gate], evidence: Sequence[Evidence], within: float = 0.0) -> Gate:
+    def best_of_each_alone(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
         values = [calibrate.score(evidence, [gate] * len(evidence)) for gate in gates]
-        return gates[calibrate.first_near_best(values, within)]
+        return gates[calibrate.first_near_best(values)]
 
     monkeypatch.setattr(calibrate, "_best", best_of_each_alone)
     assert shared == {policy: calibrate.fit_policy(policy, photos) for policy in POLICIES}
