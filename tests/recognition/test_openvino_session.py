@@ -189,6 +189,7 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_the_command_says_what_it_computes_in_and_is_not_gone_on_with_by_another_engine(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
