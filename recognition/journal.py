@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from runs.record import refuse_other_settings
 
 NAME = "journal.jsonl"
+EARLIER = {"engine": "onnxruntime"}  # what the journals were made with that do not tell it
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Journal:
 
     def _take(self, values: dict[str, Any], offset: int, settings: Mapping[str, Any]) -> None:
         if not offset:
-            refuse_other_settings(self.path.parent, values["settings"], settings)
+            refuse_other_settings(self.path.parent, EARLIER | values["settings"], EARLIER | dict(settings))
         elif "forget" in values:
             self._forget(values["forget"])
         else:

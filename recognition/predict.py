@@ -37,6 +37,7 @@ def parser(prog: str) -> Parser:
     p.add_argument("--precision", type=float, metavar="P", help="count from the floor that was fitted for it: 0.9 or 0.95")
     p.add_argument("--fps", type=float, default=1.0, help="frames taken from each second of a video [default 1]")
     p.add_argument("--exif", choices=EXIF, help="read photos as stored, or turned as viewers show them [default as trained]")
+    p.add_argument("--openvino", action="store_true", help="let OpenVINO run the models, for Intel processors with bfloat16")
     p.add_argument("--no-pictures", action="store_true", help="write the tables only")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     p.add_argument("--force", action="store_true", help="start again, replacing the predictions in OUT")
@@ -54,6 +55,10 @@ def checked(args: Namespace) -> Namespace:
         raise ValueError("--resume, --force: got both, need at most one")
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out}: got a file, need a folder")
+    if args.openvino:
+        from recognition import openvino_session
+
+        openvino_session.refuse_missing()
     return args
 
 
@@ -63,7 +68,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     from recognition.inputs import find_inputs
 
     inputs = find_inputs(args.photos, args.out)
-    from recognition import prediction_run, recogniser
+    from recognition import openvino_session, prediction_run, recogniser
 
     prediction_run.refuse_output(args.out, args.resume, args.force)
     with tempfile.TemporaryDirectory() as scratch:
@@ -71,6 +76,7 @@ def body(argv: list[str] | None, prog: str) -> int:
         exif = args.exif or ("turned" if args.model == recogniser.STARTER else None)  # its drawn photos are upright
         try:
             model = recogniser.load_recogniser(folder, exif)
+            model = openvino_session.on_openvino(model) if args.openvino else model
         except ValueError as error:
             raise ValueError(str(error).replace(str(folder), args.model)) from None
         floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, args.precision)
@@ -93,9 +99,12 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
     """What is to be known about the model before it predicts."""
+    from recognition import openvino_session, recogniser
     from recognition.fonts import undrawn
 
     lines = [f"boxes count from score {floor.score:.3f} ({floor.reason})"]
+    if model.engine != recogniser.ONNXRUNTIME:
+        lines.insert(0, openvino_session.what_it_means(model.engine))
     if not model.knows_names:
         lines.append("the model finds boxes without names: everything is called product")
     elif not model.pipeline.ensemble.names:

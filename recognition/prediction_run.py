@@ -50,7 +50,7 @@ class Job:
         """All that decides what a photo's entry and picture are, for --resume to compare."""
         exif = self.recogniser.pipeline.ensemble.exif
         return {"model": self.recogniser.fingerprint, "min_score": self.min_score, "fps": self.fps, "exif": exif,
-                "pictures": self.pictures, "folder": str(inputs.root)}  # fmt: skip
+                "pictures": self.pictures, "folder": str(inputs.root), "engine": self.recogniser.engine}  # fmt: skip
 
 
 def refuse_output(out: Path, resume: bool, force: bool) -> None:

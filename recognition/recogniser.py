@@ -24,18 +24,21 @@ STARTER = "starter"  # the word that asks for the detector that the project brin
 NAMELESS = "product"  # what everything is called where no model knows names
 MIN_SCORE = 0.25  # taken: the default of ultralytics' predict, where no floor was fitted
 CUDA = "CUDAExecutionProvider"
+ONNXRUNTIME = "onnxruntime"
 
 
 class Recogniser(NamedTuple):
     """A loaded pipeline that gives each box once, and a name for each of its categories.
 
-    `knows_names` is False where no model tells products apart. `fingerprint` is that of all numbers and models.
+    `knows_names` is False where no model tells products apart. `fingerprint` is that of all numbers and models. `engine`
+    says what runs the models.
     """
 
     pipeline: Pipeline
     names: list[str]
     knows_names: bool
     fingerprint: str
+    engine: str = ONNXRUNTIME
 
 
 class Floor(NamedTuple):

@@ -18,11 +18,11 @@ import numpy as np
 
 from experiments.figures import records
 from experiments.figures.records import Estimate, Measured
-from experiments.performance import openvino_session
 from experiments.performance.runtime import ratio, turns
 from fusion.pipeline import Pipeline, load
 from photos.data import Photo, read_image
 from photos.intervals import Interval, Intervals, bootstrap, interval, widened
+from recognition import openvino_session
 from runs.command import Parser, run, say, ticker
 from submission import build
 from submission.int8_choice import Held, held, matched
