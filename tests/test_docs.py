@@ -214,7 +214,8 @@ def to_be_run(guide: list[Command], done: list[Command]) -> list[Command]:
 
 def run(command: Command) -> int:
     """Run one command in its quick form; its exit code."""
-    if command in OURS and not {command.words[0], command.called} & {"torchrun", "scale", *SERVERS}:  # these start processes
+    starting = {"torchrun", "scale", "--openvino", *SERVERS}  # these start processes, or load what no training goes with
+    if command in OURS and not {command.words[0], command.called, *command.flags} & starting:
         return call(command, quick(command))
     before = command.words[: len(command.words) - len(command.arguments)]
     words = [*before, *quick(command)]
