@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 CASES = Path(__file__).with_name("openvino_cases.py")
-ROOT = CASES.parents[2]
 
 
-@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
-def test_all_cases_pass_in_a_process_of_their_own(which: str) -> None:
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, str(CASES)]
+@pytest.mark.slow
+def test_all_cases_pass_in_a_process_of_their_own() -> None:
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=CASES.parents[2], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
 
 
