@@ -69,13 +69,16 @@ class View:
         A photo that lands upright on whole pixels is resized and pasted, which equals ultralytics' LetterBox bit for bit.
         """
         if self.whole_shrink > 1:
-            smaller = average(image, self.whole_shrink)
-            per_pixel = image.shape[1] / smaller.shape[1], image.shape[0] / smaller.shape[0], 1.0
-            return View(self.matrix * per_pixel, self.width, self.height).warp(smaller)
+            return self.warp_averaged(average(image, self.whole_shrink), image.shape[1], image.shape[0])
         if self.matrix[0, 0] < 0:
             return np.asarray(cv2.flip(flip(self).warp(image), 1), np.uint8)
         corners = self._whole_rectangle(image.shape[1], image.shape[0])
         return self._warp_affine(image) if corners is None else self._paste(image, corners)
+
+    def warp_averaged(self, smaller: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        """As `warp` of a photo of `width` x `height` pixels that `average` has made `smaller`."""
+        per_pixel = width / smaller.shape[1], height / smaller.shape[0], 1.0
+        return View(self.matrix * per_pixel, self.width, self.height).warp(smaller)
 
     def to_canvas(self, boxes: Floats) -> NDArray[np.float32]:
         """Boxes (N, 4) on the photo -> float32 (N, 4) on the canvas, each the smallest upright box around its image."""

@@ -30,7 +30,8 @@ from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
 from fusion.reading import ReadAhead, file_bytes, find_photos, threads_beside  # noqa: E402
 
 MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
-OTHER_WORK = "rest"  # the name of all work on a photo but its parts: waiting for it, merging, the gate, writing
+OTHER_WORK = "rest"  # the name of all work on a photo but its parts: merging, the gate, writing, reading it in its turn
+WAITING = "waiting"  # for a photo that is read beside the work on those before
 READING = "reading"  # beside the work on the photos before
 PUBLISH_SHARE = 0.01  # chosen: the share of the time spent on copying the predictions to FILE
 MARGIN = 1.1  # chosen: factor on the time expected for the photos left; one photo's time is reserved on top
@@ -184,7 +185,7 @@ class Deadline:
             self.total[name] = self.total.get(name, 0.0) + seconds
             self.counts[name] += 1
             self.last[part] = seconds / self.plan.share(part)
-        self.total[OTHER_WORK] += self.waited
+        self.total[WAITING] = self.total.get(WAITING, 0.0) + self.waited
         self.last[READING] = self.reading
         for part in [*spent, READING]:
             self.expected[part] = max(self.last[part], self.expected.get(part, 0.0) / 2)

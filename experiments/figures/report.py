@@ -5,6 +5,7 @@ other text of a page is written by hand. `--check` only says whether the tables 
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 from experiments.figures import records
@@ -13,7 +14,7 @@ from experiments.figures.figure_text import Figures, lines, span
 from runs.command import Parser, run, say
 from runs.record import ROOT
 
-PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/guide/scale.md"))
+PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/guide/scale.md"), Path("docs/guide/gpu.md"))
 POLICIES = ("detector", "raw", "agree", "gate", "oracle")
 ADDED = ("raw", "override", "agree", "product", "stacked", "gate")
 STAGE2 = (
@@ -141,13 +142,6 @@ def stage2(figures: Figures) -> str:
     return lines({key: f for key, f in figures.items() if re.match(STAGE2, key)})
 
 
-def single(figures: Figures) -> str:
-    """The figures that stand alone: one line each."""
-    kinds = r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house|review|report)\b"
-    alone = (key for key in figures if re.match(kinds, key))
-    return lines({key: figures[key] for key in alone})
-
-
 def runtime(figures: Figures) -> str:
     """What run.py costs and survives: a line for each figure."""
     return lines(
@@ -271,27 +265,23 @@ def merging(figures: Figures) -> str:
     return "\n".join(lines_of_table) + "\n"
 
 
-def own_data(figures: Figures) -> str:
-    """Reading, writing and predicting on people's own photos, and the scores to cut at: a line for each figure."""
-    return lines({key: f for key, f in figures.items() if re.match(r"(formats|data|predict|floor)\.", key)})
+def listed(kinds: str, figures: Figures) -> str:
+    """A line for each figure whose key begins with the regular expression `kinds`."""
+    return lines({key: figure for key, figure in figures.items() if re.match(kinds, key)})
 
 
-def fitting(figures: Figures) -> str:
-    """`hylle fit` and what it is made of: a line for each figure."""
-    kinds = r"(fit|refit|crossfit|unseen|backbone|adoption|coverage|shrinking|train)\.|gate\.seconds"
-    return lines({key: f for key, f in figures.items() if re.match(kinds, key)})
-
-
-def stage1(figures: Figures) -> str:
-    """The other figures of stage 1, a line each."""
-    return lines({key: f for key, f in figures.items() if re.match(r"(synth|search|resume)\.", key)})
-
-
+LISTED = {
+    "own_data": r"(formats|data|predict|floor)\.",  # people's own photos: reading, writing, predicting, the scores to cut at
+    "fitting": r"(fit|refit|crossfit|unseen|backbone|adoption|coverage|shrinking|train)\.|gate\.seconds",  # of `hylle fit`
+    "stage1": r"(synth|search|resume)\.",  # the other figures of stage 1
+    "single": r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house|review|report)\b",
+    "gpu": r"gpu\.",
+}
 _TABLES = (
     gate_summary, naming, gates, arms, sabotage, validation, detectors, starter, ensembles, digits, trash, distill, benchmark,
-    merging, stage1, stage2, runtime, robustness, own_data, fitting, single, scale, ddp,
+    merging, stage2, runtime, robustness, scale, ddp,
 )  # fmt: skip
-TABLES = {table.__name__: table for table in _TABLES}
+TABLES = {table.__name__: table for table in _TABLES} | {name: partial(listed, kinds) for name, kinds in LISTED.items()}
 
 
 if __name__ == "__main__":

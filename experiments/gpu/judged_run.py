@@ -32,9 +32,9 @@ def judged_run(work: Work) -> Iterator[Measured]:
 
     It has as many processors as the judge's machine.
     """
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: JUDGE_LIMITS.threads])
     folder, ensemble = code_folder(work)
     photos = drawn_photos.judged(work)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: JUDGE_LIMITS.threads])  # now: torch has a thread for each of all
     paths = list(find_photos(photos).values())
     with Sampler() as sampler:
         log = run(folder, photos, work.out / "judged_run.log")

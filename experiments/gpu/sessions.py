@@ -21,8 +21,8 @@ from fusion.models import start_session
 WARM_UP = 3  # chosen: runs that are not timed
 HEAVY = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention", "Einsum"}  # what a GPU is for
 REMEDY = (
-    "install onnxruntime-gpu 1.20.0 in place of onnxruntime, and a torch built for CUDA 12, whose libraries it loads "
-    "(docs/guide/gpu.md)"
+    "install onnxruntime-gpu in place of onnxruntime, and a torch built for the same CUDA, whose libraries it loads: "
+    "12 for the judge's 1.20.0 (docs/guide/gpu.md)"
 )
 
 

@@ -229,7 +229,7 @@ def test_bytes_of_a_file(tmp_path: Path) -> None:
 def test_threads_leave_the_processors_to_models_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading.cv2, "getNumberOfCPUs", lambda: 4)
     gpu = "CUDAExecutionProvider"
-    assert [threads_beside(set(p)) for p in ((gpu,), ("CPUExecutionProvider",), (gpu, "CPUExecutionProvider"))] == [2, 1, 1]
+    assert [threads_beside(set(p)) for p in ((gpu,), ("CPUExecutionProvider",), (gpu, "CPUExecutionProvider"))] == [3, 1, 1]
     monkeypatch.setattr(reading.cv2, "getNumberOfCPUs", lambda: 1)
     assert threads_beside({gpu}) == 1
 
@@ -287,3 +287,13 @@ def test_a_canvas_that_several_views_share_is_made_once(monkeypatch: pytest.Monk
     for view in views:
         canvases.on(view)
     assert len(warped) == 1
+
+
+def test_tiles_share_the_averaged_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, plain, averaged = np.random.default_rng(0).integers(0, 256, (78, 130, 3), np.uint8), reading.average, []
+    views = make_views({"size": 32, "tiles": [2, 2]}, 130, 78, "average")
+    monkeypatch.setattr(reading, "average", lambda image, number: averaged.append(number) or plain(image, number))
+    canvases = Canvases(image)
+    for view in views:
+        np.testing.assert_array_equal(canvases.on(view), view.warp(image))
+    assert len(views) == 4 and averaged == [2]

@@ -96,7 +96,7 @@ def test_the_summary_of_the_gate_has_a_line_for_each_set() -> None:
 
 
 def test_figures_that_stand_alone_are_a_line_each() -> None:
-    lines = report.single(known(house__help_seconds=1.0, tests__all_minutes=9.0, gate__x__raw=0.5)).splitlines()
+    lines = report.TABLES["single"](known(house__help_seconds=1.0, tests__all_minutes=9.0, gate__x__raw=0.5)).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| house.help_seconds", "| tests.all_minutes"]
 
 
