@@ -31,7 +31,8 @@ def provider(work: Work) -> Iterator[Measured]:
     sessions.refuse_fallback(full, work)
     found = sessions.placement(full, random_networks.textured(1, work.scale.size), work)
     sessions.refuse_heavy_on_cpu(full, found, work)
-    setting = f"{full.stem} in float32 at {work.scale.size} px, onnxruntime {onnxruntime.__version__}: {found.in_words}; a count, so no interval"
+    graph = f"{full.stem} in float32 at {work.scale.size} px, onnxruntime {onnxruntime.__version__}"
+    setting = f"{graph}: {found.in_words}; a count, so no interval"
     yield Measured("gpu.nodes_on_gpu", Estimate(found.share_on_gpu, sum(found.nodes.values())), "share", setting)
 
 

@@ -91,8 +91,8 @@ def memory(work: Work) -> Iterator[Measured]:
         if not told and not work.rehearsed:
             raise ValueError(f"{stage}: a batch of {first[stage]} fits into {work.scale.memory_gb} GB: memory never ran out")
         setting = work.setting(
-            f"{stage} with a batch of {first[stage]} and {work.scale.memory_gb} GB: {told[-1] if told else 'not cut'}; a count, so no "
-            "interval"
+            f"{stage} with a batch of {first[stage]} and {work.scale.memory_gb} GB: {told[-1] if told else 'not cut'}; "
+            "a count, so no interval"
         )
         yield Measured(f"gpu.memory.{stage}.smaller_batches", Estimate(len(told), 1), "count", setting)
 
