@@ -1,18 +1,20 @@
 """The training loop of the classifier: crops drawn anew each epoch, AdamW, one warm-up and a cosine, averaged weights kept.
 
-A thread cuts the next batch while the network learns from the current one. A run depends on its seed alone, also when it was
+Threads cut the next batches while the network learns from the current one. A run depends on its seed alone, also when it was
 stopped and resumed: each epoch begins with generators of its own, and each crop has its own. So several processes that share
 every step's crops learn what one does.
 """
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import timm.utils
 import torch
@@ -31,6 +33,7 @@ from stage2_classifier.model import Classifier, normalised, to_input
 Progress = Callable[[str], None]
 Batch = tuple[Image, np.ndarray]  # crops uint8 (B, size, size, 3), labels (B,)
 MAX_GRADIENT_NORM = 2.0  # chosen: so that a batch of a few odd crops does not undo a run
+MOST_THREADS = 8  # chosen: that cut crops
 PROGRESS_LINES = 10  # chosen: of a whole training
 CHECKPOINT_KEYS = frozenset({"epoch", "config"})
 
@@ -139,23 +142,29 @@ def schedule(n_products: int, config: ClassifierConfig) -> tuple[int, int]:
 
 
 def batches(crops: TrainingCrops, config: ClassifierConfig, columns: Columns, steps: int, epoch: int) -> Iterator[Batch]:
-    """This process's crops (B, size, size, 3) and labels (B,) for each step of one epoch, cut one step ahead by a thread.
+    """This process's crops (B, size, size, 3) and labels (B,) for each step of one epoch, cut ahead by `cutting_threads`.
 
-    All processes draw the same crops for a step, as one process does, and each cuts its shard: `own_crops`.
+    All processes draw the same crops for a step, as one process does, and each cuts its shard: `own_crops`. Each crop has a
+    generator of its own, so that the number of threads changes nothing.
     """
     regions, error, own = crops.regions, crops.box_error * config.jitter, own_crops(crops.distributed, config)
     rng, labels = np.random.default_rng((config.seed, epoch)), np.array([region.label for region in regions])
     picks = draw_order(labels, columns, config.balance, config.background, steps * config.batch, rng)
-    with ThreadPoolExecutor(1) as thread:
-        ahead = None
+    threads, ahead = cutting_threads(crops.distributed.world_size), deque[tuple[Future[np.ndarray], np.ndarray]]()
+    with ThreadPoolExecutor(threads) as pool:
         for step, all_of_step in enumerate(picks.reshape(steps, config.batch)):
             chosen, rngs = all_of_step[own], [np.random.default_rng((config.seed, epoch, step, i)) for i in own]
-            coming = thread.submit(augmented, regions, chosen, error, config, rngs), labels[chosen]
-            if ahead is not None:
-                yield ahead[0].result(), ahead[1]
-            ahead = coming
-        if ahead is not None:
-            yield ahead[0].result(), ahead[1]
+            ahead.append((pool.submit(augmented, regions, chosen, error, config, rngs), labels[chosen]))
+            if len(ahead) > threads:
+                cut, their_labels = ahead.popleft()
+                yield cut.result(), their_labels
+        for cut, their_labels in ahead:
+            yield cut.result(), their_labels
+
+
+def cutting_threads(processes: int) -> int:
+    """One beside a network on the CPU, which needs the processors; beside a GPU a process's share of them, less one."""
+    return min(MOST_THREADS, max(1, cv2.getNumberOfCPUs() // processes - 1)) if torch.cuda.is_available() else 1
 
 
 def own_crops(distributed: Distributed, config: ClassifierConfig) -> list[int]:

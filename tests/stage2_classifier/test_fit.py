@@ -158,6 +158,18 @@ def test_what_smaller_batches_do_not_mend_is_an_error(
     assert len(lines) == (0 if holds is None else 3)
 
 
+def test_beside_a_gpu_several_threads_cut_the_same_batches_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = Columns(3)
+    one = list(fitting.batches(CROPS, CONFIG, columns, 7, 0))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(fitting.cv2, "getNumberOfCPUs", lambda: 4)
+    assert [fitting.cutting_threads(processes) for processes in (1, 2, 4)] == [3, 1, 1]
+    several = list(fitting.batches(CROPS, CONFIG, columns, 7, 0))
+    for step, same in zip(one, several, strict=True):
+        for array, equal in zip(step, same, strict=True):
+            np.testing.assert_array_equal(array, equal)
+
+
 def test_batches_hold_the_labels_of_their_crops_and_all_steps() -> None:
     model = small()
     steps = list(fitting.batches(CROPS, CONFIG, model.columns, 5, 0))
