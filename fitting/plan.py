@@ -248,6 +248,7 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     naming = speeds.naming(judged) + speeds.sizes(judged)
     return {
         "scenes": speeds.scenes(survey),
+        "start": speeds.start(size, judged, procedure.folds if procedure.refit else 1),
         **of_studio,
         "evidence": speeds.evidence(size, judged, detectors),
         "gate": speeds.gate(judged, procedure.aware is not None) + naming,
@@ -262,8 +263,8 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     epochs = {entry.name: entry.epochs(scale) for entry in entries}
     cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
     refits = [entry.name for entry in entries if entry.refit]
-    folds = [entry.name for entry in entries if not entry.refit]
-    order = ["scenes", *folds, "prototypes", "evidence", "gate", *refits, "figures", "zip"]
+    finders, namers = ([e.name for e in entries if not e.refit and (e.stage == DETECTOR) is is_it] for is_it in (True, False))
+    order = ["scenes", *finders, "start", *namers, "prototypes", "evidence", "gate", *refits, "figures", "zip"]
     seconds = {name: (cost | rest)[name] for name in order if name in cost or name in rest}
     ends_early = scale >= LONGEST and len(fixed_stages(wishes)) < 2
     why = reasons(procedure, survey, wishes, entries) | ({"minutes": LONG_ENOUGH} if ends_early else {})

@@ -13,6 +13,8 @@ from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.choose import Choice
 
 Say = Callable[[str], None]
+SHARES = (0.5, 0.3, 0.15, 0.0)  # chosen: of its start that the detector may keep, in the order in which they are preferred
+SHOWN = 40  # chosen: photos of each fold, at most, that the shares are judged on
 MIN_FOLDS = 2  # derived: with one, no photo would be left out of anything
 
 

@@ -1,6 +1,7 @@
 """The whole procedure for one data set, in one run folder; called again it reuses each part that is finished.
 
-    folds -> a detector and a classifier for each, on the other folds -> a gate from all photos -> models of all photos
+    folds -> a detector for each, on the other folds -> how much of their start they keep -> a classifier for each
+    -> a gate from all photos -> models of all photos
 
 Nothing is fitted on what its models were trained on: the gate, the classifier's calibration and the figures come from the
 folds' models on the photos left out. The models of R itself are trained on all of them, so nothing there is scored but on a
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitting import cross_fit, figures, kept_choice, pooled, studio_names, trainings
+from fitting import cross_fit, figures, kept_choice, pooled, start_share, studio_names, trainings
 from fitting.pooled import Pooled
 from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
@@ -71,14 +72,19 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     repairs.tell(dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
-    for k, folder in enumerate(cross_fit.folders(runs, by_fold)):
+    for k, folder in enumerate(folders := cross_fit.folders(runs, by_fold)):
         say(f"fit: fold {k + 1} of {len(by_fold)}, in {folder}")
-        trainings.train_fold(data, runs, folder, procedure, clock)
+        trainings.train_detectors(data, runs, folder, procedure, clock)
+    share = start_share.choose_for_folds(runs, procedure, by_fold, clock, say)
+    for folder in folders:
+        trainings.train_fold_classifier(data, runs, folder, procedure, clock)
     blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
     if procedure.refit:
         say(f"fit: the models that ship, on all photos, in {runs}")
-        trainings.refit(data, runs, procedure, clock)
+        trainings.refit_detectors(data, runs, procedure, clock)
+        start_share.apply(runs, procedure, share, whole.labelled("train"))
+        trainings.refit_classifier(data, runs, procedure, clock)
         studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
     gated = shipped(runs, gated)
     with clock.timed("figures"):

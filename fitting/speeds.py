@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fitting.procedure import SHARES, SHOWN
 from fitting.survey import Survey
 
 VALIDATIONS = 11  # derived: stage1_detector.engine.VALIDATIONS_PER_RUN, and once more when the model is exported
@@ -16,6 +17,7 @@ NAMING_PHOTO_SECONDS, NAMING_BOX_SECONDS = 0.06, 0.0022
 SIZES_PHOTO_SECONDS, SIZES_BOX_SECONDS = 0.012, 0.0007
 # measured, one thread: whether prototypes count took 14.5 s on 17,804 held-out crops, 2.0 s on 921
 PROTOTYPE_SECONDS, PROTOTYPE_BOX_SECONDS = 1.0, 0.0008
+EXPORT_SECONDS = 3.0  # chosen: of a detector
 FIGURES_SECONDS = 4.0  # measured: 5 s in all on 20 photos, two busy cores; the bootstrap of what it is worth
 SCENE_SECONDS = 0.15  # chosen: comparing a photo with its likes
 ENDING_SECONDS = 4.0  # measured: 3.3 s and 5.3 s in all on 3 photos, one core; packing, checking, the sandbox's start
@@ -83,6 +85,10 @@ class Speeds:
     def classifier(self, size: int, steps: int, photos: int, crops: int) -> float:
         """A classifier's training of so many steps, with so many photos read and so many held-out crops named."""
         return self.classifier_start + photos * self.read + steps * self.step.at(size) + crops * self.name
+
+    def start(self, size: int, found: Survey, folds: int) -> float:
+        """How much of its start the detector keeps: some photos are looked at under each share, and the models written anew."""
+        return len(SHARES) * min(found.photos, SHOWN * folds) * self.find.at(size) + (folds + 1) * EXPORT_SECONDS
 
     def evidence(self, size: int, found: Survey, detectors: int) -> float:
         """What the models say of every photo, each looked at once by the models that did not learn from it."""

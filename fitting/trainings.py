@@ -48,9 +48,9 @@ def classifier_name(procedure: Procedure) -> str:
     return run_name(None, procedure.crops)
 
 
-def train_fold(data: Path, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
-    """The detectors and the classifier that leave a fold out, in its run FOLDER, which is RUNS or below it."""
-    prefix = "" if folder == runs else f"{folder.relative_to(runs).as_posix()}/"
+def train_detectors(data: Path, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
+    """The detectors that leave a fold out, in its run FOLDER, which is RUNS or below it."""
+    prefix = prefix_of(runs, folder)
     with clock.timed(f"{prefix}one"):
         config = clock.detector(f"{prefix}one", procedure.detector)
         train_detector(detector_request(data, folder, "one", procedure.pretrained_path), config)
@@ -59,14 +59,23 @@ def train_fold(data: Path, runs: Path, folder: Path, procedure: Procedure, clock
             start = record.weights_of(folder / "one")
             config = clock.detector(f"{prefix}all", procedure.aware)
             train_detector(detector_request(data, folder, "all", start), config)
-    name = prefix + classifier_name(procedure)
+
+
+def train_fold_classifier(data: Path, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
+    """The classifier that leaves a fold out, likewise; it learns what boxes the detector in FOLDER finds."""
+    name = prefix_of(runs, folder) + classifier_name(procedure)
     with clock.timed(name):
         train_classifier(classifier_request(data, folder, procedure), clock.classifier(name, procedure.classifier))
 
 
-def refit(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
-    """The models that ship, in RUNS: trained on all photos, for as many epochs as the longest of the folds' trainings, unless
-    the clock says otherwise.
+def prefix_of(runs: Path, folder: Path) -> str:
+    """What the names of the trainings in FOLDER begin with."""
+    return "" if folder == runs else f"{folder.relative_to(runs).as_posix()}/"
+
+
+def refit_detectors(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
+    """The detectors that ship, in RUNS: trained on all photos, for as many epochs as the longest of the folds' trainings,
+    unless the clock says otherwise.
     """
     with clock.timed("one"):
         request = replace(detector_request(data, runs, "one", procedure.pretrained_path), refit=True)
@@ -76,11 +85,15 @@ def refit(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
             start = record.weights_of(runs / "one")
             request = replace(detector_request(data, runs, "all", start), refit=True)
             train_detector(request, clock.detector("all", without_selection(procedure.aware, epochs_of_folds(runs, "all"))))
+
+
+def refit_classifier(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
+    """The classifier that ships, likewise."""
     name = classifier_name(procedure)
     with clock.timed(name):
         config = replace(procedure.classifier, epochs=epochs_of_folds(runs, name), min_steps=0)
-        request_all = replace(classifier_request(data, runs, procedure), refit=runs / FOLDER)
-        train_classifier(request_all, clock.classifier(name, config))
+        request = replace(classifier_request(data, runs, procedure), refit=runs / FOLDER)
+        train_classifier(request, clock.classifier(name, config))
 
 
 def without_selection(config: Config, epochs: int) -> Config:
