@@ -36,6 +36,8 @@ def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds],
     with clock.timed("start"):
         scores = kept_scores(runs, procedure, folders, by_fold)
         if not scores:
+            if start_of(procedure) is not None:
+                say("fit: start: nothing of it is kept: it is no detector of the same outputs")
             return 0.0
         share = SHARES[first_near_best([scores[share] for share in SHARES])]
         for folder, fold in zip(folders, by_fold, strict=True):
@@ -47,13 +49,17 @@ def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds],
 
 def apply(folder: Path, procedure: Procedure, share: float, photos: Sequence[Photo]) -> None:
     """Let FOLDER/one/model.onnx have this share of its start."""
-    start = pretrained.start(procedure.pretrained_path, procedure.detector).path
-    start_share.export_with(folder / "one", start, share, procedure.detector, photos)
+    start_share.export_with(folder / "one", start_of(procedure), share, procedure.detector, photos)
+
+
+def start_of(procedure: Procedure) -> Path | None:
+    """The weights that the detector started from; None for random ones."""
+    return pretrained.start(procedure.pretrained_path, procedure.detector).path
 
 
 def kept_scores(runs: Path, procedure: Procedure, folders: Sequence[Path], by_fold: Sequence[Folds]) -> dict[float, float]:
     """det mAP50 by share, the mean of the folds, looked up now or by an earlier call; empty where the start does not fit."""
-    start = pretrained.start(procedure.pretrained_path, procedure.detector).path
+    start = start_of(procedure)
     shown = [spread(fold.labelled("valid")) for fold in by_fold]
     files = [*(record.weights_of(folder / "one") for folder in folders), *([start] if start else [])]
     key = record.digest([SHARES, record.fingerprint(*files), [[photo.id for photo in fold] for fold in shown]])
