@@ -82,7 +82,7 @@ def score(folder: Path, start: Path | None, share: float, procedure: Procedure, 
     if network is None:
         return None
     described = Sidecar(**read_object(folder / "one" / "model.json"))
-    n_categories = 1 + max(int(photo.labels.max()) for photo in photos)
+    n_categories = 1 + max((int(photo.labels.max()) for photo in photos if len(photo.labels)), default=0)
     return validation.score(Network(network, procedure.detector, described), tuple(photos), n_categories)["det_map50"]
 
 
