@@ -14,9 +14,6 @@ from stage2_classifier.gate.choose import Choice
 
 Say = Callable[[str], None]
 SHARES = (0.5, 0.3, 0.15, 0.0)  # chosen: of its start that the detector may keep, in the order in which they are preferred
-# Chosen: det mAP50 that a share may cost on photos left out. Those of known shops cost the detector that ships more, as it has
-# learned from more photos than the folds': with 0.002 drawn contest shelves lost 0.005 on test photos, with this 0.001
-COST = 0.001
 SHOWN = 40  # chosen: photos of each fold, at most, that the shares are judged on
 MIN_FOLDS = 2  # derived: with one, no photo would be left out of anything
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fitting import cross_fit
-from fitting.procedure import COST, SHARES, SHOWN, Procedure, Say
+from fitting.procedure import SHARES, SHOWN, Procedure, Say
 from fitting.trainings import Clock, classifier_name
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
@@ -39,7 +39,7 @@ def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds],
             if start_of(procedure) is not None:
                 say("fit: start: nothing of it is kept: it is no detector of the same outputs")
             return 0.0
-        share = SHARES[first_near_best([scores[share] for share in SHARES], COST)]
+        share = SHARES[first_near_best([scores[share] for share in SHARES])]
         for folder, fold in zip(folders, by_fold, strict=True):
             apply(folder, procedure, share, fold.labelled("valid"))
     told = f"on photos left out det mAP50 {scores[share]:.4f}, {scores[0.0]:.4f} with none; other shops gain more"

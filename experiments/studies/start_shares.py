@@ -17,7 +17,7 @@ from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Measured
 from fitting import cross_fit
 from fitting.plan import procedure_from
-from fitting.procedure import COST, SHARES, Procedure
+from fitting.procedure import SHARES, Procedure
 from fitting.start_share import kept_scores, score, spread, start_of
 from fusion.models import read_object
 from photos import folds
@@ -85,7 +85,7 @@ def shop_of(runs: Path) -> Shop:
     scores = kept_scores(runs, procedure, folders, by_fold)
     if not scores:
         raise ValueError(f"--runs: the detector of {runs} did not start from a detector of the same outputs")
-    share = SHARES[first_near_best([scores[share] for share in SHARES], COST)]
+    share = SHARES[first_near_best([scores[share] for share in SHARES])]
     return Shop(runs, procedure, test, spread([photo for photo in dataset.photos if len(photo.boxes)]), share)
 
 

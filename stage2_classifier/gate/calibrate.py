@@ -119,13 +119,13 @@ def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
     return gates[first_near_best(values)]
 
 
-def first_near_best(values: Sequence[float], within: float = WITHIN) -> int:
-    """The position of the first of `values` that is no more than `within` below the best.
+def first_near_best(values: Sequence[float]) -> int:
+    """The position of the first of `values` that is no more than WITHIN below the best.
 
     >>> first_near_best([0.899, 0.9, 0.901]), first_near_best([0.898, 0.9, 0.901])
     (0, 1)
     """
-    return next(i for i, value in enumerate(values) if value >= max(values) - within)
+    return next(i for i, value in enumerate(values) if value >= max(values) - WITHIN)
 
 
 def decisions(evidence: Evidence, gates: Sequence[Gate], limit: int) -> list[Detections]:
