@@ -24,9 +24,9 @@ from stage2_classifier.gate.quantiles import scores_of_same_rank
 def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:
     """det, cls and score of the whole procedure: each photo by models and a gate that did not see it, over scenes.
 
-    How boxes are merged, which of them are named, how prototypes count, and whether the gate changes names at all, was decided
-    on all photos; all else is nested. The photos are one ranking, as at judgment; objectness of the folds' models is compared
-    as it is, which costs a little where their scales differ.
+    How much of its start the detector keeps, how boxes are merged, which of them are named, how prototypes count, and whether
+    the gate changes names at all, was decided on all photos; all else is nested. The photos are one ranking, as at judgment;
+    objectness of the folds' models is compared as it is, which costs a little where their scales differ.
     """
     return intervals(pooled.evidence, nested_decisions(pooled.evidence, choice), pooled.scenes)
 

@@ -27,17 +27,19 @@ RECORD = f"{cross_fit.FOLDER}/{start_share.NAME}"
 def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> float:
     """The share of the start, noted in RUNS/cross_fit/start_share.json; the folds' detectors have it then.
 
-    0 where the start is no such detector, or where a fit that an older version began has classifiers without it.
+    0 where there is no start or it is no such detector, and where a fit that an older version began has classifiers without it.
     """
+    if start_of(procedure) is None:
+        return 0.0
     folders = cross_fit.folders(runs, by_fold)
     begun = any((folder / classifier_name(procedure)).is_dir() for folder in folders)
     if not (runs / RECORD).is_file() and begun:
+        say("fit: start: nothing of it is kept: the classifiers here have learned from detectors without it")
         return 0.0
     with clock.timed("start"):
         scores = kept_scores(runs, procedure, folders, by_fold)
         if not scores:
-            if start_of(procedure) is not None:
-                say("fit: start: nothing of it is kept: it is no detector of the same outputs")
+            say("fit: start: nothing of it is kept: it was no detector of the same outputs")
             return 0.0
         share = SHARES[first_near_best([scores[share] for share in SHARES])]
         for folder, fold in zip(folders, by_fold, strict=True):

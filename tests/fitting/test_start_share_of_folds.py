@@ -82,7 +82,7 @@ def test_the_most_that_costs_nothing_here(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_start_of_another_kind_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop, lines = Shop(tmp_path, {}, monkeypatch, fits=False), list[str]()
     assert shop.choose(lines.append) == 0.0 and shop.exported == []
-    assert lines == ["fit: start: nothing of it is kept: it is no detector of the same outputs"]
+    assert lines == ["fit: start: nothing of it is kept: it was no detector of the same outputs"]
     assert not (tmp_path / start_share.RECORD).exists()
 
 
