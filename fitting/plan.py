@@ -188,6 +188,7 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
         aware=detector if aware else None,
         crops="both" if both else "shelf",
         pretrained=wishes.pretrained,
+        start_share=wishes.share,
         folds=folds,
         seed=wishes.seed,
         groups=wishes.groups,

@@ -28,6 +28,7 @@ class Procedure:
         aware: the class-aware detector's; None: there is none, and the gate does without its evidence.
         crops: what the classifier learns from, "shelf" or "both" (shelf and studio photos).
         pretrained: what both stages start from, as `--pretrained` takes it: a name, a file, or "none".
+        start_share: of the detector's start that it keeps, 0..1; None: chosen on the folds (`fitting.start_share`).
         folds: into how many folds the scenes are dealt.
         refit: whether each fold is left out once and the models that ship learn from all; else one fold is left out for good,
             and the models that learned from the others are those that ship.
@@ -40,6 +41,7 @@ class Procedure:
     aware: Config | None = None
     crops: str = "shelf"
     pretrained: str = "starter"
+    start_share: float | None = None
     folds: int = 3
     refit: bool = True
     seed: int = 0

@@ -37,14 +37,16 @@ def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds],
         say("fit: start: nothing of it is kept: the classifiers here have learned from detectors without it")
         return 0.0
     with clock.timed("start"):
-        scores = kept_scores(runs, procedure, folders, by_fold)
+        shares = SHARES if procedure.start_share is None else (procedure.start_share,)
+        scores = kept_scores(runs, procedure, shares, folders, by_fold)
         if not scores:
             say("fit: start: nothing of it is kept: it was no detector of the same outputs")
             return 0.0
-        share = SHARES[first_near_best([scores[share] for share in SHARES])]
+        share = shares[first_near_best([scores[share] for share in shares])]
         for folder, fold in zip(folders, by_fold, strict=True):
             apply(folder, procedure, share, fold.labelled("valid"))
-    told = f"on photos left out det mAP50 {scores[share]:.4f}, {scores[0.0]:.4f} with none; other shops gain more"
+    without = f", {scores[0.0]:.4f} with none; other shops gain more" if procedure.start_share is None else ", as wished"
+    told = f"on photos left out det mAP50 {scores[share]:.4f}{without}"
     say(f"fit: start: the detector keeps {share:.0%} of the weights that it started from: {told}")
     return share
 
@@ -59,17 +61,21 @@ def start_of(procedure: Procedure) -> Path | None:
     return pretrained.start(procedure.pretrained_path, procedure.detector).path
 
 
-def kept_scores(runs: Path, procedure: Procedure, folders: Sequence[Path], by_fold: Sequence[Folds]) -> dict[float, float]:
-    """det mAP50 by share, the mean of the folds, looked up now or by an earlier call; empty where the start does not fit."""
+def kept_scores(
+    runs: Path, procedure: Procedure, shares: Sequence[float], folders: Sequence[Path], by_fold: Sequence[Folds]
+) -> dict[float, float]:
+    """det mAP50 by each of `shares`, the mean of the folds, looked up now or by an earlier call; none where the start is of
+    another kind.
+    """
     start = start_of(procedure)
     shown = [spread(fold.labelled("valid")) for fold in by_fold]
     files = [*(record.weights_of(folder / "one") for folder in folders), *([start] if start else [])]
-    key = record.digest([SHARES, record.fingerprint(*files), [[photo.id for photo in fold] for fold in shown]])
+    key = record.digest([shares, record.fingerprint(*files), [[photo.id for photo in fold] for fold in shown]])
     path = runs / RECORD
     if path.is_file() and (kept := read_object(path)).get("made_from") == key:
         return {float(share): value for share, value in kept["det_map50"].items()}
     scores = {}
-    for share in SHARES:
+    for share in shares:
         each = [score(folder, start, share, procedure, photos) for folder, photos in zip(folders, shown, strict=True)]
         if None in each:
             return {}

@@ -1,5 +1,6 @@
 """What a user may decide of a fit in place of the plan. Loads nothing heavy."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -25,6 +26,7 @@ class Wishes:
     folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
     refit: Annotated[str, Flag("train on all at last; no: one part never learned from", choices=("auto", "yes", "no"))] = "auto"
     pretrained: Annotated[str, Flag(PRETRAINED, common=True)] = "auto"
+    start_share: Annotated[str, Flag("share of its start's weights that the detector keeps: auto (chosen), or 0 to 1")] = "auto"
     groups: Annotated[str, Flag("photos of one shelf: auto (found), photo (each alone), FILE.csv (file_name,scene)")] = "auto"
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0
 
@@ -35,5 +37,20 @@ class Wishes:
             raise ValueError(f"--crop-size: got {self.crop_size}, must be {SMALLEST_CROP} or more; 0: planned")
         if self.size % STRIDE:
             raise ValueError(f"--size: got {self.size}, must be a multiple of {STRIDE}")
+        if self.start_share != "auto" and not 0 <= _number(self.start_share) <= 1:
+            raise ValueError(f"--start-share: got {self.start_share}, must be auto, or a number from 0 to 1")
         if self.folds == 1:
             raise ValueError("--folds: got 1, need 2 or more: each part is judged by models that did not learn from it")
+
+    @property
+    def share(self) -> float | None:
+        """`start_share` as a number; None where it is to be chosen."""
+        return None if self.start_share == "auto" else float(self.start_share)
+
+
+def _number(text: str) -> float:
+    """The number that `text` is; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -82,7 +82,7 @@ def shop_of(runs: Path) -> Shop:
         raise ValueError(f"--runs: {told['data']} has no test part with boxes, whose photos {runs} has not seen")
     folders = sorted(path.parent for path in (runs / cross_fit.FOLDER).glob(f"*/{folds.NAME}"))
     by_fold = [folds.load(folder / folds.NAME, dataset) for folder in folders]
-    scores = kept_scores(runs, procedure, folders, by_fold)
+    scores = kept_scores(runs, procedure, SHARES, folders, by_fold)
     if not scores:
         raise ValueError(f"--runs: the detector of {runs} did not start from a detector of the same outputs")
     share = SHARES[first_near_best([scores[share] for share in SHARES])]

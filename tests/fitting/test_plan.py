@@ -172,7 +172,7 @@ def test_small_products_get_small_crops() -> None:
 def test_every_choice_can_be_the_users() -> None:
     wishes = Wishes(
         size=256, epochs=5, model="yolo11n.yaml", classifier="resnet18", crop_size=48, crop_epochs=3, aware="yes",
-        crops="shelf", folds=4, pretrained="none", seed=3,
+        crops="shelf", folds=4, pretrained="none", seed=3, start_share="0.2",
     )  # fmt: skip
     procedure = lay_out(CONTEST, SPEEDS, wishes, 90000).procedure
     detector, classifier = procedure.detector, procedure.classifier
@@ -180,6 +180,7 @@ def test_every_choice_can_be_the_users() -> None:
     assert (classifier.size, classifier.epochs, classifier.min_steps, classifier.model) == (48, 3, 0, "resnet18")
     assert procedure.aware == detector
     assert (procedure.crops, procedure.folds, procedure.pretrained, procedure.seed) == ("shelf", 4, "none", 3)
+    assert procedure.start_share == 0.2
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,9 @@ def test_every_choice_can_be_the_users() -> None:
         ({"refit": "once"}, "--refit: got 'once', allowed: auto, yes, no"),
         ({"aware": "perhaps"}, "--aware: got 'perhaps', allowed: auto, yes, no"),
         ({"crop_epochs": -1}, "--crop-epochs: got -1"),
+        ({"start_share": "1.5"}, "--start-share: got 1.5, must be auto, or a number from 0 to 1"),
+        ({"start_share": "nan"}, "--start-share: got nan, must be auto"),
+        ({"start_share": "half"}, "--start-share: got half, must be auto"),
         ({"crop_size": 8}, "--crop-size: got 8, must be 16 or more; 0: planned"),
     ],
 )

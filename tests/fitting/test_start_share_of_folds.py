@@ -1,6 +1,7 @@
 """How much of its start a fit's detector keeps: the most that photos left out do not speak against, chosen once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,8 +50,8 @@ class Shop:
         note = lambda out, start, share, *_: self.exported.append((str(out.relative_to(runs)), share))  # noqa: E731
         monkeypatch.setattr(start_share.start_share, "export_with", note)
 
-    def choose(self, lines: Callable[[str], None] = lambda line: None) -> float:
-        return start_share.choose_for_folds(self.runs, PROCEDURE, [fold(0), fold(1)], Clock(), lines)
+    def choose(self, lines: Callable[[str], None] = lambda line: None, procedure: Procedure = PROCEDURE) -> float:
+        return start_share.choose_for_folds(self.runs, procedure, [fold(0), fold(1)], Clock(), lines)
 
 
 def fold(number: int) -> Folds:
@@ -77,6 +78,15 @@ def test_the_most_that_costs_nothing_here(tmp_path: Path, monkeypatch: pytest.Mo
     assert shop.choose() == share and shop.scored == 2 * len(SHARES)  # kept
     (tmp_path / "cross_fit" / "1" / "one" / "weights" / "last.pt").write_bytes(b"other")
     assert shop.choose() == share and shop.scored == 4 * len(SHARES)
+
+
+def test_the_users_share_is_taken_whatever_it_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, lines = Shop(tmp_path, {0.8: 0.2}, monkeypatch), list[str]()
+    assert shop.choose(lines.append, replace(PROCEDURE, start_share=0.8)) == 0.8
+    assert shop.exported == [("cross_fit/0/one", 0.8), ("cross_fit/1/one", 0.8)]
+    assert lines == [
+        "fit: start: the detector keeps 80% of the weights that it started from: on photos left out det mAP50 0.2000, as wished"
+    ]
 
 
 def test_a_start_of_another_kind_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
