@@ -17,6 +17,7 @@ from fusion.models import Sidecar, read_object
 from photos.data import Photo
 from photos.folds import Folds
 from runs import record
+from runs.command import say_progress
 from stage1_detector import pretrained, start_share, validation
 from stage1_detector.families import Network
 from stage2_classifier.gate.calibrate import first_near_best
@@ -74,11 +75,15 @@ def kept_scores(
     path = runs / RECORD
     if path.is_file() and (kept := read_object(path)).get("made_from") == key:
         return {float(share): value for share, value in kept["det_map50"].items()}
-    scores = {}
+    scores: dict[float, float] = {}
     for share in shares:
-        each = [score(folder, start, share, procedure, photos) for folder, photos in zip(folders, shown, strict=True)]
-        if None in each:
-            return {}
+        each = []
+        for folder, photos in zip(folders, shown, strict=True):
+            found = score(folder, start, share, procedure, photos)
+            if found is None:
+                return {}
+            each.append(found)
+            say_progress(f"start: {len(scores) * len(folders) + len(each)}/{len(shares) * len(folders)} looks")
         scores[share] = float(np.mean(each))
     record.write_json(path, {"made_from": key, "det_map50": scores})
     return scores
