@@ -10,21 +10,19 @@ from place import Place
 from runs import process, record, status
 from stage1_detector import train as detector
 
-NOW = time.time()
-
 
 def training(out: Path, line: str | None = None, ago: float = 0.0, **files: object) -> None:
     """Of another machine, where no process is known."""
     record.begin(out, {"epochs": 3}, False)
     (out / process.NAME).unlink()
     if line is not None:
-        record.write_json(out / "progress.json", {"line": line, "at": NOW - 60 * ago})
+        record.write_json(out / "progress.json", {"line": line, "at": time.time() - 60 * ago})
     for name, value in files.items():
         record.write_json(out / f"{name}.json", value)
 
 
 def test_an_empty_folder_has_no_trainings_and_says_what_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status.rows(tmp_path, NOW) == []
+    assert status.rows(tmp_path, time.time()) == []
     assert status.main([str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert "last word" in output and f"no training was begun; first: hylle folds --data D --out {tmp_path}" in output
@@ -43,17 +41,17 @@ def test_each_state_is_told(tmp_path: Path) -> None:
     training(runs / "all", "epoch 1/3  box_loss 2.5", ago=90)
     training(runs / "shelf", "epoch 3/3", ago=5, run={"metrics": {"valid_accuracy": 0.5, "minutes": 2.0}})
     (runs / "photos").mkdir()
-    found = {row.name: row for row in status.rows(runs, NOW + 1)}
+    found = {row.name: row for row in status.rows(runs, time.time() + 1)}
     assert {name: row.state for name, row in found.items()} == {
         "R/begun": "running", "R/one": "running", "R/all": "stopped", "R/shelf": "finished",
     }  # fmt: skip
     assert found["R/one"].last_line == "epoch 2/3  box_loss 1.5" and found["R/one"].minutes == pytest.approx(1, abs=0.1)
     assert found["R/shelf"].last_line == "valid_accuracy 0.500, 2.0 min"
     record.begin(runs / "all", {"epochs": 3}, False)  # anew
-    assert status.row(runs / "all", runs, NOW + 1).last_line == "begun, no epoch done"
+    assert status.row(runs / "all", runs, time.time() + 1).last_line == "begun, no epoch done"
     training(runs / "all", "epoch 1/3  box_loss 2.5", ago=90)
-    assert status.rows(runs, NOW + 3600)[-1].name == "R/all"
-    assert {row.state for row in status.rows(runs, NOW + 3600)} == {"stopped", "finished"}
+    assert status.rows(runs, time.time() + 3600)[-1].name == "R/all"
+    assert {row.state for row in status.rows(runs, time.time() + 3600)} == {"stopped", "finished"}
 
 
 @pytest.mark.parametrize(
