@@ -264,8 +264,8 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     epochs = {entry.name: entry.epochs(scale) for entry in entries}
     cost = {entry.name: entry.seconds(speeds, epochs[entry.name]) for entry in entries}
     refits = [entry.name for entry in entries if entry.refit]
-    finders, namers = ([e.name for e in entries if not e.refit and (e.stage == DETECTOR) is is_it] for is_it in (True, False))
-    order = ["scenes", *finders, "start", *namers, "prototypes", "evidence", "gate", *refits, "figures", "zip"]
+    of = {stage: [e.name for e in entries if not e.refit and e.stage == stage] for stage in (DETECTOR, CLASSIFIER)}
+    order = ["scenes", *of[DETECTOR], "start", *of[CLASSIFIER], "prototypes", "evidence", "gate", *refits, "figures", "zip"]
     seconds = {name: (cost | rest)[name] for name in order if name in cost or name in rest}
     ends_early = scale >= LONGEST and len(fixed_stages(wishes)) < 2
     why = reasons(procedure, survey, wishes, entries) | ({"minutes": LONG_ENOUGH} if ends_early else {})

@@ -18,7 +18,12 @@ from runs import process
 from runs.command import Parser, note_result, run, say
 
 QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped where its process is not known
-METRICS = ("det_map50", "cls_map50", "valid_accuracy")
+METRICS = (
+    "det_map50",
+    "cls_map50",
+    "valid_accuracy",
+    "start_share",
+)  # the scores are of weights that keep nothing of the start
 
 
 class Row(NamedTuple):

@@ -60,4 +60,6 @@ def export_with(out: Path, start: Path | None, share: float, config: Config, pho
     export_detector(
         FAMILIES[config.family].for_export(network, config), out / "model.onnx", read_object(out / "model.json"), tuple(photos)
     )
+    run = read_object(out / "run.json")  # its scores are of the weights as learned: whoever shows them tells the share beside
+    record.write_json(out / "run.json", run | {"metrics": run.get("metrics", {}) | {"start_share": float(share)}})
     record.write_json(path, made_from | {"model": record.fingerprint(out / "model.onnx")})

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from fusion.models import Model, read_object
 from runs import record
+from runs.status import reached
 from stage1_detector import start_share
 from stage1_detector.config import DetectorConfig, TorchvisionConfig
 from stage1_detector.export import export_detector
@@ -100,6 +101,7 @@ def test_a_model_is_written_anew_once_and_can_go_back(tmp_path: Path) -> None:
     start_share.export_with(out, start, 0.3, CONFIG, ())
     mixed, written = (out / "model.onnx").read_bytes(), (out / "model.onnx").stat().st_mtime_ns
     assert mixed != plain and Model(out / "model.onnx").sidecar.max_det == 50
+    assert reached(read_object(out / "run.json")["metrics"]) == "start_share 0.300"
     assert read_object(out / start_share.NAME)["model"] == record.fingerprint(out / "model.onnx")
     start_share.export_with(out, start, 0.3, CONFIG, ())
     assert (out / "model.onnx").stat().st_mtime_ns == written
