@@ -18,7 +18,13 @@ from runs.refusal import Refusal
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
-OF_A_FINISHED_RUN = ("run.json", "progress.json", "model.onnx", "model.json")  # removed, in this order, where one starts anew
+OF_A_FINISHED_RUN = (
+    "run.json",
+    "progress.json",
+    "model.onnx",
+    "model.json",
+    "start_share.json",
+)  # removed, in this order, where one starts anew
 
 
 def commit() -> str:

@@ -4,7 +4,7 @@ Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), arXiv:
 one shop fits that shop; the starter is of none. Between both, a detector finds nearly as much in the shop, and more in others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from fusion.models import read_object
 from photos.data import Photo
 from runs import record
+from runs.counted import counted
 from runs.weights_file import read_weights
 from stage1_detector.config import Config, DetectorConfig
 from stage1_detector.export import export_detector
@@ -30,17 +31,41 @@ def between(trained: Path, start: Path | None, share: float, config: Config) -> 
     """
     if start is None or not isinstance(config, DetectorConfig):
         return None
+    network: Any = yolo.load_raw(trained)
+    learned = floats(network)
+    if (begun := same_weights(learned, start)) is None:
+        return None
+    mixed = {name: torch.lerp(tensor, begun[name].float(), share) for name, tensor in learned.items()}
+    network.load_state_dict(network.state_dict() | mixed)
+    return network.fuse(verbose=False).eval()  # type: ignore[no-any-return]
+
+
+def floats(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights and statistics of a network that can be averaged."""
+    return {name: tensor for name, tensor in network.state_dict().items() if tensor.dtype.is_floating_point}
+
+
+def same_weights(learned: Mapping[str, torch.Tensor], start: Path) -> dict[str, torch.Tensor] | None:
+    """The weights in the file `start`; None where it has not all of `learned` in the same shapes."""
     try:
         begun = read_weights(start)
     except ValueError:  # pickled code, as in ultralytics' own files, whose detectors know other classes
         return None
-    network: Any = yolo.load_raw(trained)
-    state = network.state_dict()
-    learned = {name: tensor for name, tensor in state.items() if tensor.dtype.is_floating_point}
-    if any(name not in begun or begun[name].shape != tensor.shape for name, tensor in learned.items()):
-        return None
-    network.load_state_dict(state | {name: torch.lerp(learned[name], begun[name].float(), share) for name in learned})
-    return network.fuse(verbose=False).eval()  # type: ignore[no-any-return]
+    fits = all(name in begun and begun[name].shape == tensor.shape for name, tensor in learned.items())
+    return begun if fits else None
+
+
+def refuse(share: float, start: Path | None, config: Config, names: list[str]) -> None:
+    """Raises ValueError, before a detector of `names` is trained, where it could not keep any of `start`."""
+    if not isinstance(config, DetectorConfig) or config.family != "yolo":
+        raise ValueError(f"--start-share: got {share} with --family {config.family}, must be 0: it is for a yolo")
+    if start is None:
+        raise ValueError(f"--start-share: got {share}, but it starts from random weights; give --pretrained too")
+    if same_weights(floats(yolo.build(config.model, names)), start) is None:
+        raise ValueError(
+            f"--start-share: got {share}, but {start} has not all weights of {config.model} for "
+            f"{counted(len(names), 'class', 'classes')}; the starter has those of yolov8n.yaml for --classes one"
+        )
 
 
 def export_with(out: Path, start: Path | None, share: float, config: Config, photos: Sequence[Photo]) -> None:

@@ -4,18 +4,23 @@
     torchrun --nproc-per-node N -m stage1_detector.train --data D --out R --classes one|all ...
 
 `--classes one` is class-agnostic and goes to R/one; `--classes all` keeps the class scores and goes to R/all. Several processes
-share every batch.
+share every batch. With `--start-share 0.3` the exported detector has so much of the weights that it started from.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from runs.command import run
-from runs.flags import Flag, Help, Settings, parse
+from fusion.models import Model, read_object
+from photos import folds
+from photos.data import read
+from runs.command import run, say
+from runs.flags import Flag, Help, Settings, check, parse
+from runs.pretrained import refuse_missing
 from runs.torchrun import is_torchrun
 from stage1_detector.config import GROUPS, Config, override
 from stage1_detector.detector_run import DetectorRun, train_detector
+from stage1_detector.pretrained import start
 from stage1_detector.recipes import RECIPES, recipe, rehearsal
 
 EXAMPLE = "--data photos --out run --classes one --pretrained starter"
@@ -28,6 +33,11 @@ class Command(DetectorRun):
 
     recipe: Annotated[str, Flag("named settings to start from", choices=tuple(RECIPES))] = "small"
     quick: Annotated[bool, Flag("a rehearsal: 1 epoch at 160 px")] = False
+    start_share: Annotated[float, Flag("share of its start's weights that it keeps: finds more in other shops", 0.0, 1.0)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that is not allowed, naming the flag."""
+        check(self)
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m stage1_detector.train") -> int:
@@ -39,13 +49,43 @@ def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and train. Raises ValueError for what the user can mend."""
     command, given = read_arguments(argv, prog)
     config = config_of(command, given)
+    refuse_share(command, config)
     if not is_torchrun():
         train_detector(command, config)
+        with_share(command, config)
         return
     from runs.distributed import distributed_training  # here: it loads torch, which takes seconds
 
     with distributed_training(config.device) as distributed:
         train_detector(command, config, distributed=distributed)
+        if distributed.is_main:
+            with_share(command, config)
+
+
+def refuse_share(command: Command, config: Config) -> None:
+    """Raises ValueError, before anything is trained, for a share of a start that the detector could not keep."""
+    if command.start_share:
+        refuse_missing(command.pretrained)
+        names = ["product"] if command.classes == "one" else [category.name for category in read(command.data).categories]
+        from stage1_detector import start_share  # here: it loads torch, which takes seconds
+
+        start_share.refuse(command.start_share, start(command.pretrained, config).path, config, names)
+
+
+def with_share(command: Command, config: Config) -> None:
+    """Let the exported detector have the share of its start, or none of it again; says what that changes on valid."""
+    from stage1_detector import start_share, validation  # here: they load torch, which takes seconds
+
+    if not command.start_share and not (command.out / start_share.NAME).is_file():
+        return
+    parts, began = folds.load(command.folds, read(command.data)), start(command.pretrained, config).path
+    photos = parts.photos("train") if command.refit else parts.labelled("valid")
+    start_share.export_with(command.out, began, command.start_share, config, photos)
+    if command.start_share and not command.refit:
+        found = validation.score(Model(command.out / "model.onnx"), photos, len(parts.dataset.categories))["det_map50"]
+        without = read_object(command.out / "run.json")["metrics"]["valid"]["det_map50"]
+        kept = f"{command.classes}: keeps {command.start_share:.0%} of the weights that it started from"
+        say(f"{kept}: valid det_map50 {found:.3f}, {without:.3f} with none of them; other shops gain more")
 
 
 def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str, Any]]:

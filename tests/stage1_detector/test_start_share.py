@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from place import draw_shop
 from safetensors.torch import save_file
 
 from fusion.models import Model, read_object
+from photos import folds
+from photos.data import read
 from runs import record
 from runs.status import reached
-from stage1_detector import start_share
+from stage1_detector import start_share, train
 from stage1_detector.config import DetectorConfig, TorchvisionConfig
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES
@@ -107,3 +110,51 @@ def test_a_model_is_written_anew_once_and_can_go_back(tmp_path: Path) -> None:
     assert (out / "model.onnx").stat().st_mtime_ns == written
     start_share.export_with(out, start, 0.0, CONFIG, ())
     assert (out / "model.onnx").read_bytes() == plain
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> list[str]:
+    """The words of a training on a drawn shop, but for what it starts from."""
+    draw_shop(tmp_path / "D")
+    folds.split(read(tmp_path / "D"), tmp_path / "R")
+    return ["--data", str(tmp_path / "D"), "--out", str(tmp_path / "R"), "--quick"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--pretrained", "starter", "--start-share", "1.5"], "--start-share: got 1.5, allowed 0.0 to 1.0"),
+        (["--start-share", "0.3"], "--start-share: got 0.3, but it starts from random weights; give --pretrained too"),
+        (["--pretrained", "none", "--start-share", "0.3"], "it starts from random weights"),
+        (
+            ["--pretrained", "starter", "--classes", "all", "--start-share", "0.3"],
+            "has not all weights of yolov8n.yaml for 3 c",
+        ),
+        (["--family", "rtdetr", "--pretrained", "starter", "--start-share", "0.3"], "must be 0: it is for a yolo"),
+    ],
+)
+def test_a_share_that_could_not_be_kept_is_refused_before_training(
+    shop: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert train.main([*shop, *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "R" / "one").exists() and not (tmp_path / "R" / "all").exists()
+
+
+@pytest.mark.slow
+def test_a_training_keeps_its_share_and_lets_it_go_again(
+    shop: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, starter = tmp_path / "R" / "one", ["--pretrained", "starter"]
+    assert train.main([*shop, *starter]) == 0
+    plain = (out / "model.onnx").read_bytes()
+    assert train.main([*shop, *starter, "--start-share", "0.3"]) == 0
+    told = capsys.readouterr().out
+    assert "one: reuses" in told and "one: keeps 30% of the weights that it started from: valid det_map50 " in told
+    assert (out / "model.onnx").read_bytes() != plain
+    assert read_object(out / "run.json")["metrics"]["start_share"] == 0.3
+    assert train.main([*shop, *starter]) == 0
+    assert (out / "model.onnx").read_bytes() == plain
+    assert train.main([*shop, *starter, "--start-share", "0.3"]) == 0
+    assert train.main([*shop, "--pretrained", "none", "--force"]) == 0  # of another start: what was kept is no more
+    assert not (out / start_share.NAME).exists() and "start_share" not in read_object(out / "run.json")["metrics"]
