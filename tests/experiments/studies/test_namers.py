@@ -21,7 +21,7 @@ SHOP = replace(make_photos.RECIPES["demo"], count=9, categories=9, families=3, s
 def test_variants_are_trained_for_the_minutes_judged_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     make_photos.draw(SHOP, tmp_path / "shop", workers=1)
-    words = ["--set", "tiny", "--data", str(tmp_path / "shop"), "--out", str(tmp_path / "X"), "--minutes", "0.1"]
+    words = ["--set", "tiny", "--data", str(tmp_path / "shop"), "--out", str(tmp_path / "X"), "--minutes", "0.02"]
     words += ["--variants", BASE, "64", TWO, "--seeds", "0", "1", "--record"]
     assert run(namers.body, words) == 0
     known = records.load()
