@@ -3,8 +3,9 @@
     python -m experiments.studies.detectors --set NAME --data D --out X --variants small starter [--seeds 0 1 2] [--record]
 
 A variant is a recipe of stage1_detector.recipes, or `small` changed: `starter` starts from the starter weights, `studio` adds
-photos composed of the set's studio photos (or --studio), `paste` adds photos whose facings are swapped. Held out are valid and
-test: no epoch is chosen. `{seed}` in D stands for the seed. X/VARIANT/SEED holds each run; what is finished is reused.
+photos composed of the set's studio photos (or --studio), `paste` adds photos whose facings are swapped; `composed` is `studio`
+from the starter, and compared with `starter`. Held out are valid and test: no epoch is chosen. `{seed}` in D stands for the
+seed. X/VARIANT/SEED holds each run; what is finished is reused.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
-from fusion.models import Model
+from fusion.models import Model, read_object
 from photos import folds
 from photos.data import Photo, read
 from photos.studio import STUDIO
@@ -28,7 +29,8 @@ STEPS = 300  # chosen: the usual budget
 BASE = "small"  # the recipe that the changed variants are compared with
 RATIO = 1.0  # synthetic photos an epoch for each real one
 SYNTHETIC_COUNT = 200  # synthetic photos to draw from
-CHANGED = ("starter", "studio", "paste")  # variants of BASE
+COMPOSED = "composed"  # starts from the starter, and is compared with it
+CHANGED = ("starter", "studio", "paste", COMPOSED)  # variants of BASE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,23 +48,39 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--size", type=int, default=256)
     p.add_argument("--steps", type=int, default=STEPS, help="optimiser steps of 4 photos, the same for every variant")
-    p.add_argument("--studio", type=Path, help="studio photos for the variant of that name")
+    p.add_argument("--studio", type=Path, help="studio photos for the variants that compose")
+    p.add_argument("--count", type=int, default=SYNTHETIC_COUNT, help="synthetic photos to draw from; default: %(default)s")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
     scores = {name: train_and_score(name, args) for name in dict.fromkeys(args.variants)}
-    setting = f"{args.steps} steps of 4 photos, whole epochs, at {args.size} px, {len(args.seeds)} seeds, photos held out"
     command, rows = records.command("studies.detectors", argv), []
     for name, values in scores.items():
         mean = over_seeds(values)
         say(f"{args.set}: {name}: det mAP50 {mean}")
         key = with_budget(f"det.{args.set}.{name}.map50", args.steps)
-        rows.append(records.figure(key, mean, "mAP50", setting, command))
-    for name in scores.keys() & set(CHANGED) if BASE in scores else ():
-        gain = over_seeds([a - b for a, b in zip(scores[name], scores[BASE], strict=True)])
-        say(f"{args.set}: {name} minus {BASE}: {gain}")
-        rows.append(records.figure(gain_key(args, name), gain, "mAP50", f"{setting}; paired by seed", command))
+        rows.append(records.figure(key, mean, "mAP50", setting_of(name, args), command))
+    for name in (name for name in CHANGED if name in scores and base_of(name) in scores):
+        gain = over_seeds([a - b for a, b in zip(scores[name], scores[base_of(name)], strict=True)])
+        say(f"{args.set}: {name} minus {base_of(name)}: {gain}")
+        rows.append(records.figure(gain_key(args, name), gain, "mAP50", f"{setting_of(name, args)}; paired by seed", command))
     if args.record:
         records.write(f"detectors.{args.set}", rows)
+
+
+def base_of(name: str) -> str:
+    """The variant that a changed one is compared with."""
+    return "starter" if name == COMPOSED else BASE
+
+
+def setting_of(name: str, args: argparse.Namespace) -> str:
+    """How a variant was trained and judged, with the minutes that it took, the mean of the seeds."""
+    each = [read_object(args.out / name / str(seed) / "one" / "run.json")["metrics"]["minutes"] for seed in args.seeds]
+    photos = f", {args.count} photos to draw from" if name in CHANGED[1:] else ""
+    took = f"{over_seeds(each).value:.1f} minutes{photos}"
+    return (
+        f"{args.steps} steps of 4 photos, whole epochs, at {args.size} px, {took}; {len(args.seeds)} seeds, photos held out"
+        + ("; one seed, so no interval" if len(args.seeds) == 1 else "")
+    )
 
 
 def with_budget(key: str, steps: int) -> str:
@@ -76,8 +94,8 @@ def with_budget(key: str, steps: int) -> str:
 
 def gain_key(args: argparse.Namespace, name: str) -> str:
     """The key of the figure for what a variant adds to the base, paired by seed."""
-    key = f"starter.{args.set}.minus_random" if name == "starter" else f"synth.{args.set}.{name}.with_minus_without"
-    return with_budget(key, args.steps)
+    keys = {"starter": f"starter.{args.set}.minus_random", COMPOSED: f"synth.{args.set}.with_minus_without"}
+    return with_budget(keys.get(name, f"synth.{args.set}.{name}.with_minus_without"), args.steps)
 
 
 def train_and_score(name: str, args: argparse.Namespace) -> list[float]:
@@ -91,7 +109,7 @@ def train_and_score(name: str, args: argparse.Namespace) -> list[float]:
         config = replace(base, size=args.size, epochs=1, min_steps=args.steps, seed=seed, synthetic_ratio=ratio)
         photos = synthetic_photos(name, data, runs, seed, args) if config.synthetic_ratio else None
         resume = record.is_stopped(runs / "one")
-        start = Path("starter") if name == "starter" else None
+        start = Path("starter") if name in ("starter", COMPOSED) else None
         train_detector(DetectorRun(data=data, runs=runs, pretrained=start, resume=resume, synthetic=photos), config)
         names = len(read(data).categories)
         values.append(validation.score(Model(runs / "one" / "model.onnx"), held_out, names)["det_map50"])
@@ -113,7 +131,7 @@ def synthetic_photos(name: str, data: Path, runs: Path, seed: int, args: argpars
     out = runs / "synthetic"
     studio = None if name == "paste" else args.studio or data / STUDIO
     request = composition.Composition(
-        out=out, studio=studio, paste=name == "paste", data=data, runs=runs, size=2 * args.size, count=SYNTHETIC_COUNT,
+        out=out, studio=studio, paste=name == "paste", data=data, runs=runs, size=2 * args.size, count=args.count,
         seed=seed,
     )  # fmt: skip
     composition.draw_from_photos(request)

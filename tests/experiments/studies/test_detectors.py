@@ -27,16 +27,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_variants_are_trained_scored_compared_and_drawn(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     words = ["--set", "tiny", "--data", f"{shop}/{{seed}}", "--out", str(tmp_path / "X"), "--seeds", "0", "1"]
-    words += ["--variants", "small", "starter", "paste", "--size", "96", "--steps", "2", "--record"]
-    monkeypatch.setattr(detectors, "SYNTHETIC_COUNT", 8)
+    words += ["--variants", "small", "starter", "paste", "composed", "--size", "96", "--steps", "2", "--count", "8", "--record"]
     assert run(detectors.body, words) == 0
     known = records.load()
-    for name in ("small", "starter", "paste"):
+    for name in ("small", "starter", "paste", "composed"):
         assert known[f"det.tiny.{name}.map50.2_steps"]["n"] == 2
     gained = known["starter.tiny.minus_random.2_steps"]["value"]
     own = [known[f"det.tiny.{name}.map50.2_steps"]["value"] for name in ("starter", "small")]
     assert gained == pytest.approx(own[0] - own[1], abs=1e-5) and gained > 0.2  # two steps teach random weights nothing
     assert "synth.tiny.paste.with_minus_without.2_steps" in known
+    composed = known["synth.tiny.with_minus_without.2_steps"]
+    own = [known[f"det.tiny.{name}.map50.2_steps"]["value"] for name in ("composed", "starter")]
+    assert composed["value"] == pytest.approx(own[0] - own[1], abs=1e-5) and "8 photos to draw from" in composed["setting"]
     assert (
         run(curves.body, ["--sets", str(tmp_path / "X"), "--variants", "small", "starter", "--to", str(tmp_path / "c.png")])
         == 0
