@@ -13,9 +13,10 @@ import numpy as np
 import psutil
 import torch
 
-from fitting.plan import SMALL_CROP, SMALLEST_CANVAS
+from fitting.plan import SMALLEST_CANVAS
 from fitting.procedure import Procedure, Say
 from fitting.speeds import Curve, Speeds
+from fitting.stage_settings import SMALL_CROP
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
 from runs import record

@@ -7,21 +7,18 @@ from typing import Any, NamedTuple
 
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
+from fitting.stage_settings import classifier_of, detector_of, one_name, with_small_crops
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
 from runs.counted import counted
-from stage1_detector import recipes as detector_recipes
-from stage1_detector.config import STRIDE, Config, from_settings
-from stage2_classifier import config as classifier_config
+from stage1_detector.config import STRIDE, from_settings
 from stage2_classifier.config import ClassifierConfig
-from stage2_classifier.pretrained import with_best_backbone
 
 READABLE = 24  # chosen: pixels of a box's short side on the canvas; three cells of a detector's finest grid, of 8 pixels
 SMALLEST_CANVAS, LARGEST_CANVAS = 320, 1280  # chosen: below, detectors hardly learn; above, a CPU has no hours for it
 SHRUNK = 0.8  # chosen: from one canvas that is tried to the next smaller one
 NEARLY_HALF = 0.45  # chosen: canvases of so much of the largest leave boxes about half of the pixels that are wanted
-SMALL_CROP = 64  # chosen: pixels; for products that are no larger on their photos, and where time is short
 # Chosen: boxes of the median name from which a class-aware detector is trained. With 25 to 103 (fridge, snacks, digits) the
 # classifier's names alone scored no less than those of a gate that had a class-aware detector's besides (docs/results.md).
 ENOUGH = 200
@@ -33,9 +30,6 @@ LEAST_SCALES = {5: 1.0, 3: HALF, 2: QUARTER}  # chosen: by folds; the more there
 # Chosen: one in five is left out for good where no refit leaves FEW, if that is photos enough for the gate. It is 2.5 times the
 # epochs, as 0.8 of the photos are learned from once; with 2 folds and a refit all of them are, twice
 LEFT_OUT_FOLDS, LEFT_OUT_PHOTOS = 5, 15
-BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
-WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
-WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 AIM = 0.98  # chosen: of the minutes; what is left guards against a last step that is longer than foreseen
 LONG_ENOUGH = "it may end before them: that longer trainings help was not shown; a larger canvas may (--size)"
 SANDBOX_PHOTOS = 3  # chosen: photos that the zip is run on at the end
@@ -148,12 +142,6 @@ def can_leave_out(survey: Survey, wishes: Wishes) -> bool:
     return not wishes.folds and survey.photos // LEFT_OUT_FOLDS >= LEFT_OUT_PHOTOS
 
 
-def with_small_crops(procedure: Procedure, wishes: Wishes) -> Procedure:
-    """The same with crops of SMALL_CROP at most, unless the user has said how large they are."""
-    size = procedure.classifier.size if wishes.crop_size else min(SMALL_CROP, procedure.classifier.size)
-    return replace(procedure, classifier=replace(procedure.classifier, size=size))
-
-
 def pays(survey: Survey) -> bool:
     """Whether a class-aware detector is worth its time: there are names to tell apart, and the median one has ENOUGH boxes."""
     return survey.names > 1 and survey.median_boxes >= ENOUGH
@@ -206,32 +194,6 @@ def procedure_from(settings: Mapping[str, Any]) -> Procedure:
     detector, aware = from_settings(values.pop("detector")), values.pop("aware")
     classifier = ClassifierConfig(**values.pop("classifier"))
     return Procedure(detector=detector, classifier=classifier, aware=aware and from_settings(aware), **values)
-
-
-def detector_of(wishes: Wishes, size: int) -> Config:
-    """The detector's settings: those of the recipe `small`, which the starter's weights are of."""
-    config = replace(detector_recipes.small(), size=size, seed=wishes.seed)
-    config = replace(config, model=wishes.model) if wishes.model else config
-    config = config if wishes.pretrained == "none" else replace(config, min_steps=WARM_STEPS)
-    return replace(config, epochs=wishes.epochs, min_steps=0) if wishes.epochs else config
-
-
-def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfig:
-    """The classifier's settings: those of the recipe `small`, small crops for small products, studio photos bridged."""
-    config = replace(classifier_config.small(), seed=wishes.seed, bridge=BRIDGE if both else 0.0)
-    size = wishes.crop_size or (SMALL_CROP if survey.crop_side <= SMALL_CROP else config.size)
-    config = replace(config, size=size, model=wishes.classifier or config.model)
-    if wishes.pretrained == "auto" and not wishes.classifier:
-        config = with_best_backbone(config)
-        config = replace(config, epochs=WARM_EPOCHS) if config.model != classifier_config.small().model else config
-    if one_name(survey, both):
-        config = replace(config, epochs=1, min_steps=0)
-    return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config
-
-
-def one_name(survey: Survey, both: bool) -> bool:
-    """Whether crops show one product alone: then there is nothing to learn about names, and the time is the detector's."""
-    return survey.names == 1 and not (both and survey.studio_names > 1)
 
 
 def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> float:

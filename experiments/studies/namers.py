@@ -23,7 +23,7 @@ from experiments.figures.over_seeds import over_seeds
 from experiments.studies.detectors import held_out_photos
 from experiments.studies.unseen_names import aps
 from fitting.machine import classifier_times
-from fitting.plan import BRIDGE
+from fitting.stage_settings import BRIDGE
 from fusion.models import read_object
 from photos import folds
 from photos.data import Photo, read
