@@ -26,9 +26,19 @@ def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:
 
     How much of its start the detector keeps, how boxes are merged, which of them are named, how prototypes count, and whether
     the gate changes names at all, was decided on all photos; all else is nested. The photos are one ranking, as at judgment;
-    objectness of the folds' models is compared as it is, which costs a little where their scales differ.
+    objectness of the folds' models is compared as it is, which costs a little where their scales differ. Where no choice
+    `is_nested`, the gate that ships has seen the photos.
     """
-    return intervals(pooled.evidence, nested_decisions(pooled.evidence, choice), pooled.scenes)
+    evidence = pooled.evidence
+    nested = is_nested(evidence, choice)
+    decisions = nested_decisions(evidence, choice) if nested else predictions(evidence, [choice.gate] * len(evidence))
+    return intervals(evidence, decisions, pooled.scenes)
+
+
+def is_nested(evidence: Sequence[Evidence], choice: Choice) -> bool:
+    """Whether the choice has for each photo a gate that did not see its scene; it has none where all are of one scene."""
+    judged = {photo for turn in choice.turns for photo in turn.photos}
+    return all(e.photo.id in judged for e in evidence)
 
 
 def resampled(pooled: Pooled) -> str:

@@ -22,7 +22,7 @@ from photos.data import Photo
 from runs import record
 from runs.counted import counted
 from runs.pickled_file import refuse_untrusted
-from stage1_detector import engine, sidecar
+from stage1_detector import engine, sidecar, start_share
 from stage1_detector.config import Config
 from stage1_detector.export import export_detector
 from stage1_detector.families import FAMILIES, Network
@@ -82,6 +82,8 @@ def refuse_unknown(procedure: Procedure) -> None:
     if start is not None:
         refuse_untrusted("--pretrained", start, None)
     FAMILIES[detector.family].refuse(detector, start, None)
+    if procedure.start_share:
+        start_share.refuse(procedure.start_share, start, detector, ["product"])
     try:
         trunk = model.build_trunk(procedure.classifier)
     except ValueError as error:  # what trains the classifier alone calls it its --model

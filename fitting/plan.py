@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
-from fitting.stage_settings import classifier_of, detector_of, one_name, with_small_crops
+from fitting.stage_settings import classifier_of, detector_of, has_start, one_name, with_small_crops
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
@@ -89,7 +89,7 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
     if wishes.refit != "no":
         yield from _with_folds(survey, wishes)
     for size in wide:
-        yield from _of_a_quarter(_simplest(survey, wishes, size, wishes.refit != "no"), wishes)
+        yield from _of_a_quarter(_simplest(survey, wishes, size, wishes.refit != "no"), survey, wishes)
     for size in sizes[len(wide) - 1 :]:
         yield from _of_few(survey, wishes, size)
 
@@ -102,18 +102,18 @@ def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
             yield Candidate(_procedure(survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware), least_here)
 
 
-def _of_a_quarter(procedure: Procedure, wishes: Wishes) -> Iterator[Candidate]:
+def _of_a_quarter(procedure: Procedure, survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
     """A quarter of the epochs, or else the same with small crops."""
     yield Candidate(procedure, QUARTER)
-    yield Candidate(with_small_crops(procedure, wishes), QUARTER)
+    yield Candidate(with_small_crops(procedure, survey, wishes), QUARTER)
 
 
 def _of_few(survey: Survey, wishes: Wishes, size: int) -> Iterator[Candidate]:
     """Small crops and few epochs on one canvas, with a refit, or else with one fold left out for good, where that may be."""
     if wishes.refit != "no":
-        yield Candidate(with_small_crops(_simplest(survey, wishes, size, True), wishes), FEW)
+        yield Candidate(with_small_crops(_simplest(survey, wishes, size, True), survey, wishes), FEW)
     if wishes.refit == "no" or (wishes.refit == "auto" and can_leave_out(survey, wishes)):
-        yield Candidate(with_small_crops(_simplest(survey, wishes, size, False), wishes), FEW)
+        yield Candidate(with_small_crops(_simplest(survey, wishes, size, False), survey, wishes), FEW)
 
 
 def _simplest(survey: Survey, wishes: Wishes, size: int, refit: bool) -> Procedure:
@@ -183,6 +183,12 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
     )
 
 
+def start_in_words(procedure: Procedure) -> str:
+    """What the detector starts from, as the user has said it, or that it is nothing."""
+    known = has_start(procedure.detector, procedure.pretrained) or procedure.pretrained == "none"
+    return procedure.pretrained if known else f"random weights ({procedure.pretrained} has none of it)"
+
+
 def fixed_stages(wishes: Wishes) -> tuple[str, ...]:
     """The stages whose epochs the user has said."""
     return (DETECTOR,) * (wishes.epochs > 0) + (CLASSIFIER,) * (wishes.crop_epochs > 0)
@@ -208,10 +214,11 @@ def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[st
     size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
     judged = left_out(survey, procedure)
     of_studio = {"prototypes": speeds.prototypes(judged)} if procedure.crops == "both" else {}
-    naming = speeds.naming(judged) + speeds.sizes(judged)
+    naming, folds = speeds.naming(judged) + speeds.sizes(judged), procedure.folds if procedure.refit else 1
+    kept = {"start": speeds.start(size, judged, folds)} if has_start(procedure.detector, procedure.pretrained) else {}
     return {
         "scenes": speeds.scenes(survey),
-        "start": speeds.start(size, judged, procedure.folds if procedure.refit else 1),
+        **kept,
         **of_studio,
         "evidence": speeds.evidence(size, judged, detectors),
         "gate": speeds.gate(judged, procedure.aware is not None) + naming,
@@ -253,7 +260,7 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
         refit = "none: the models that ship learn from the other folds, and so for more epochs in the same minutes"
     return {
         "canvas": canvas + ("" if small >= READABLE or wishes.size else ", for which there is no time, or no pixels"),
-        "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {procedure.pretrained}",
+        "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {start_in_words(procedure)}",
         "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; {crops}",
         "names by a detector too": f"{'yes' if procedure.aware else 'no'}: {few}",
         "crops": f"{procedure.crops}: {studio}" if survey.studio_photos else f"{procedure.crops}: no studio photos",

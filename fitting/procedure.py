@@ -77,6 +77,7 @@ class Fitted:
         test: the same figures of the models that ship, on the test part that the set came with; None where it came with none.
         seconds: that each part took, by its name; 0 where it was there already.
         resampled: what the intervals of `figures` are over: scenes, or photos where there are too few scenes.
+        nested: whether no photo was judged by a gate that saw it; not so where all photos left out are of one scene.
     """
 
     ensemble: Ensemble
@@ -87,6 +88,7 @@ class Fitted:
     test: Intervals | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     resampled: str = "scenes"
+    nested: bool = True
 
     @property
     def score(self) -> Interval:

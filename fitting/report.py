@@ -44,10 +44,13 @@ def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
     interval = f"[{score.low:.3f}, {score.high:.3f}] over {score.n_groups} {fitted.resampled}"
     whole = ledger.procedure.get("refit", True)
     photos = "cross-fitted: each photo" if whole else "held out: each photo of the fold that was left out"
+    by = "models and a gate that did not see its scene" if fitted.nested else "models that did not see it"
     lines = [
-        f"score {score.value:.3f} {interval}, {photos} "
-        f"by models and a gate that did not see its scene; det {figures.det_map50.value:.3f}, cls {figures.cls_map50.value:.3f}"
+        f"score {score.value:.3f} {interval}, {photos} by {by}; "
+        f"det {figures.det_map50.value:.3f}, cls {figures.cls_map50.value:.3f}"
     ]
+    if not fitted.nested:
+        lines.append("these photos are of one scene, so the gate was fitted on them too: new ones will score lower")
     if fitted.resampled == "photos":
         lines.append("there are too few scenes to resample, and photos of one scene are alike: the true interval is wider")
     if fitted.test is not None:

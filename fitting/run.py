@@ -188,10 +188,12 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
         figures.box_oracle(evidence, ensemble, runs, by_fold),
         tested(runs, procedure, ensemble, whole),
         resampled=figures.resampled(evidence),
+        nested=figures.is_nested(judged.evidence, choice),
     )
     unseen = counted(len(evidence.evidence), "photo")
+    unseen += " that neither models nor gate saw" if fitted.nested else " that the models did not see, and the gate did"
     how = "cross-fitted" if procedure.refit else "held out"
-    say(f"fit: {how}, {unseen} that neither models nor gate saw: {figures_in_words(fitted.figures)}")
+    say(f"fit: {how}, {unseen}: {figures_in_words(fitted.figures)}")
     if fitted.test is not None:
         say(f"fit: on the test part, {counted(len(whole.photos('test')), 'photo')}: {figures_in_words(fitted.test)}")
     return fitted

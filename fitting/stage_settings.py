@@ -1,12 +1,14 @@
 """The settings of both stages in a fit, by the user's wishes and by what the photos are like."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from fitting.procedure import Procedure
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.config import Config
+from stage1_detector.pretrained import start as detector_start
 from stage2_classifier import config as classifier_config
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.pretrained import with_best_backbone
@@ -14,6 +16,10 @@ from stage2_classifier.pretrained import with_best_backbone
 SMALL_CROP = 64  # chosen: pixels; for products that are no larger on their photos, and where time is short
 BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0.803 on shelves with names never seen (issue 19)
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
+# Measured at equal minutes, on videos of the same shop and of another one (`experiments.studies.namers`, namer.* in
+# docs/results.md). The epochs make a training about as long as one on the default's crops. Only where photos hold few products:
+# such a crop takes 2.5 times as long to name, and 250 dense photos are not to take minutes of a judge without a GPU.
+LARGE_CROP, LARGE_EPOCHS, LARGE_STEPS, SPARSE = 160, 7, 260, 20
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 
 
@@ -21,27 +27,46 @@ def detector_of(wishes: Wishes, size: int) -> Config:
     """The detector's settings: those of the recipe `small`, which the starter's weights are of."""
     config = replace(detector_recipes.small(), size=size, seed=wishes.seed)
     config = replace(config, model=wishes.model) if wishes.model else config
-    config = config if wishes.pretrained == "none" else replace(config, min_steps=WARM_STEPS)
+    config = replace(config, min_steps=WARM_STEPS) if has_start(config, wishes.pretrained) else config
     return replace(config, epochs=wishes.epochs, min_steps=0) if wishes.epochs else config
 
 
+def has_start(config: Config, pretrained: str) -> bool:
+    """Whether a detector starts from weights that are there; `auto` has none for a network that the starter is not of."""
+    return pretrained != "none" and detector_start(Path(pretrained), config).path is not None
+
+
 def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfig:
-    """The classifier's settings: those of the recipe `small`, small crops for small products, studio photos bridged."""
+    """The classifier's settings: the recipe `small`, small crops for small products, large ones for large, studio bridged."""
     config = replace(classifier_config.small(), seed=wishes.seed, bridge=BRIDGE if both else 0.0)
     size = wishes.crop_size or (SMALL_CROP if survey.crop_side <= SMALL_CROP else config.size)
     config = replace(config, size=size, model=wishes.classifier or config.model)
     if wishes.pretrained == "auto" and not wishes.classifier:
-        config = with_best_backbone(config)
-        config = replace(config, epochs=WARM_EPOCHS) if config.model != classifier_config.small().model else config
+        config = warm(with_best_backbone(config), shows_large(survey) and not wishes.crop_size)
     if one_name(survey, both):
         config = replace(config, epochs=1, min_steps=0)
     return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config
 
 
-def with_small_crops(procedure: Procedure, wishes: Wishes) -> Procedure:
+def warm(config: ClassifierConfig, large: bool) -> ClassifierConfig:
+    """`config` with the epochs of a start from ImageNet, and `large` crops if wished; as it is where it has no such start."""
+    if config.model == classifier_config.small().model:
+        return config
+    sizes = {"size": LARGE_CROP, "epochs": LARGE_EPOCHS, "min_steps": LARGE_STEPS} if large else {"epochs": WARM_EPOCHS}
+    return replace(config, **sizes)
+
+
+def shows_large(survey: Survey) -> bool:
+    """Whether large crops pay: the median product fills them, and photos hold few."""
+    return survey.crop_side >= LARGE_CROP and survey.boxes <= SPARSE * survey.photos
+
+
+def with_small_crops(procedure: Procedure, survey: Survey, wishes: Wishes) -> Procedure:
     """The same with crops of SMALL_CROP at most, unless the user has said how large they are."""
-    size = procedure.classifier.size if wishes.crop_size else min(SMALL_CROP, procedure.classifier.size)
-    return replace(procedure, classifier=replace(procedure.classifier, size=size))
+    if wishes.crop_size:
+        return procedure
+    small = classifier_of(replace(survey, crop_side=0.0), wishes, procedure.crops == "both")
+    return replace(procedure, classifier=small)
 
 
 def one_name(survey: Survey, both: bool) -> bool:

@@ -69,7 +69,7 @@ def kept_scores(
     another kind.
     """
     start = start_of(procedure)
-    shown = [spread(fold.labelled("valid")) for fold in by_fold]
+    shown = [spread([photo for photo in fold.labelled("valid") if len(photo.labels)]) for fold in by_fold]
     files = [*(record.weights_of(folder / "one") for folder in folders), *([start] if start else [])]
     key = record.digest([shares, record.fingerprint(*files), [[photo.id for photo in fold] for fold in shown]])
     path = runs / RECORD

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
+from fitting.stage_settings import has_start
 from fitting.survey import Survey
 from stage1_detector import engine
 from stage1_detector.config import Config
@@ -106,7 +107,7 @@ def _of_a_folder(
     for name, config in detectors.items():
         if config is not None:
             full = engine.epochs(config, survey.photos)
-            warm = procedure.pretrained != "none"
+            warm = has_start(config, procedure.pretrained)
             yield Training(
                 prefix + name, DETECTOR, not held_out, config.size, photos, held_out, boxes, 0, full, DETECTOR in fixed, warm
             )

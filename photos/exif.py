@@ -11,6 +11,7 @@ import numpy as np
 
 from photos.data import DataError, Dataset, Photo
 from photos.photo_file import read_header
+from photos.turning import turn_boxes
 from runs.counted import counted
 
 
@@ -50,20 +51,12 @@ class Shown(NamedTuple):
 
 
 def as_shown(photo: Photo) -> Shown:
-    """The photo's boxes where EXIF has turned its pixels; as they are where it does not swap the sides. Reads the header."""
-    header = read_header(photo.path)
-    size = photo.width, photo.height
-    if header.orientation < 5 or size != (header.width, header.height) or size == header.turned():
+    """The photo's boxes as EXIF turns its pixels; as they are where they are of the turned pixels already. Reads the header."""
+    header, size = read_header(photo.path), (photo.width, photo.height)
+    of_turned = size == header.turned() != (header.width, header.height)
+    if header.orientation == 1 or of_turned:
         return Shown(photo.boxes, *size, moved=False)
-    x0, y0, x1, y1 = photo.boxes.T  # (N,) each
-    across, down = {
-        5: ((y0, y1), (x0, x1)),
-        6: ((photo.height - y1, photo.height - y0), (x0, x1)),
-        7: ((photo.height - y1, photo.height - y0), (photo.width - x1, photo.width - x0)),
-        8: ((y0, y1), (photo.width - x1, photo.width - x0)),
-    }[header.orientation]
-    boxes = np.stack([across[0], down[0], across[1], down[1]], 1)  # (N, 4)
-    return Shown(boxes, *header.turned(), moved=True)
+    return Shown(turn_boxes(photo.boxes, *size, header.orientation), *header.turned(), moved=True)
 
 
 def convention(dataset: Dataset, otherwise: str = "stored") -> str:

@@ -4,7 +4,9 @@ Of a zip only the models and the numbers of ensemble.json are used; its code is 
 """
 
 import os
+import tempfile
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -104,18 +106,21 @@ def run_folder(runs: Path) -> Path:
 
 
 def starter_folder() -> Path:
-    """The starter as a run folder in the user's cache, exported when it is first asked for.
+    """The starter as a run folder in the user's cache, exported when it is first asked for by this version of the code.
 
     Raises OSError where nothing can be written there.
     """
     from stage1_detector import starter
 
-    made_from = fingerprint(starter.STARTER, Path(starter.__file__))
+    code = sorted(Path(starter.__file__).parent.rglob("*.py"))  # what exports it, and what its sidecar says
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hylle"
-    folder = base / f"starter-{made_from}"
+    folder = base / f"starter-{fingerprint(starter.STARTER, *code)}"
     if not (folder / "ensemble.json").is_file():
         base.mkdir(parents=True, exist_ok=True)
-        starter.write_run_folder(folder)
+        with tempfile.TemporaryDirectory(dir=base) as unfinished:
+            starter.write_run_folder(Path(unfinished) / "runs")
+            with suppress(OSError):  # another process has put it there meanwhile
+                (Path(unfinished) / "runs").rename(folder)
     return folder
 
 

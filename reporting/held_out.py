@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fitting import cross_fit, pooled
-from fitting.figures import nested_decisions
+from fitting.figures import is_nested, nested_decisions
 from fitting.kept_choice import parsed
 from fitting.pooled import Pooled
 from fusion.boxes import Detections
@@ -171,7 +171,7 @@ def trained_on_too(runs: Path, ensemble: Ensemble, evidence: Sequence[Evidence])
 def decided(evidence: Sequence[Evidence], choice: Choice) -> tuple[list[Gate], list[Detections], str]:
     """The gate of each photo, which did not see it, and the decisions; without such gates, what is wrong with that."""
     of_photo = {photo: turn.gate for turn in choice.turns for photo in turn.photos}
-    if all(e.photo.id in of_photo for e in evidence):
+    if is_nested(evidence, choice):
         return [of_photo[e.photo.id] for e in evidence], nested_decisions(evidence, choice), ""
     gates = [choice.gate] * len(evidence)
     return gates, predictions(evidence, gates), "The gate was fitted on these very photos: new ones will score lower."

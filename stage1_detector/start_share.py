@@ -58,13 +58,17 @@ def same_weights(learned: Mapping[str, torch.Tensor], start: Path) -> dict[str, 
 def refuse(share: float, start: Path | None, config: Config, names: list[str]) -> None:
     """Raises ValueError, before a detector of `names` is trained, where it could not keep any of `start`."""
     if not isinstance(config, DetectorConfig) or config.family != "yolo":
-        raise ValueError(f"--start-share: got {share} with --family {config.family}, must be 0: it is for a yolo")
+        raise ValueError(
+            f"--start-share: got {share} for a detector of the family {config.family}, must be 0: it is for a yolo"
+        )
     if start is None:
-        raise ValueError(f"--start-share: got {share}, but it starts from random weights; give --pretrained too")
+        raise ValueError(f"--start-share: got {share}, but it starts from random weights; give weights by --pretrained too")
+    if not yolo.is_plain_tensors(start):
+        raise ValueError(f"--start-share: got {share}, but {start} is no plain file of weights; a .safetensors file is")
     if same_weights(floats(yolo.build(config.model, names)), start) is None:
         raise ValueError(
             f"--start-share: got {share}, but {start} has not all weights of {config.model} for "
-            f"{counted(len(names), 'class', 'classes')}; the starter has those of yolov8n.yaml for --classes one"
+            f"{counted(len(names), 'class', 'classes')}; the starter has those of a yolov8n.yaml of one class"
         )
 
 
@@ -82,6 +86,7 @@ def export_with(out: Path, start: Path | None, share: float, config: Config, pho
     network = between(trained, start, share, config)
     if network is None:
         raise ValueError(f"{out}: got {start}, which has not all of its weights, to start from")
+    record.write_json(path, made_from)  # lacks the model: where the export is killed, the next call makes it again
     export_detector(
         FAMILIES[config.family].for_export(network, config), out / "model.onnx", read_object(out / "model.json"), tuple(photos)
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from fusion.models import Model
+from fusion.models import Model, read_object
 from photos import fingerprint, folds, repairs, trained_on
 from photos.data import read
 from photos.studio import studio_folder
@@ -112,6 +112,11 @@ def refuse_combination(request: ClassifierRun, n_processes: int) -> None:
     """Raises ValueError for flags that exclude each other, or several processes, and for files that are not there."""
     if request.detector_weights and not request.folds:
         raise ValueError(f"--detector-weights: got {request.detector_weights}, which is for --folds K")
+    if request.folds and (kept := request.runs / "one" / "start_share.json").is_file() and read_object(kept)["share"]:
+        raise ValueError(
+            f"--folds: got {request.folds}, but R/one keeps a share of its start, and the folds' detectors would not; leave it "
+            "out, or call train-detector with --start-share 0 first"
+        )
     if request.refit and request.folds:
         raise ValueError(f"--folds: got {request.folds} with --refit, which takes the boxes of its own folds")
     if request.folds and n_processes > 1:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fusion.boxes import Detections, xywh_to_xyxy
 from fusion.reading import find_photos
+from photos.checks import is_ignored
 from photos.photo_file import DataError, read_header
 from photos.score import Scores, Truth, evaluate
 
@@ -103,7 +104,9 @@ def _is_number(value: Any) -> bool:
 
 
 def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int]) -> Scores:
-    """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; crowds are ignored.
+    """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; regions to ignore are none.
+
+    As the reader of data sets has it, boxes without area are no products.
 
     Raises ValueError for a prediction on a photo or of a category that the truth lacks.
     """
@@ -117,10 +120,11 @@ def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[i
 
 
 def _truth(records: list[dict[str, Any]], index: dict[int, int]) -> Truth:
-    """The truth of one photo; crowds are its ignored regions."""
-    products = [record for record in records if not record.get("iscrowd")]
-    crowds = [record for record in records if record.get("iscrowd")]
-    return Truth(_boxes(products), np.array([index[r["category_id"]] for r in products], np.int64), _boxes(crowds))
+    """The truth of one photo, and its ignored regions."""
+    records = [record for record in records if min(record["bbox"][2:]) > 0]
+    products = [record for record in records if not is_ignored(record)]
+    ignored = [record for record in records if is_ignored(record)]
+    return Truth(_boxes(products), np.array([index[r["category_id"]] for r in products], np.int64), _boxes(ignored))
 
 
 def as_detections(rows: list[dict[str, Any]], photos: Sequence[int], index: dict[int, int]) -> list[Detections]:

@@ -41,7 +41,7 @@ def find(root: Path) -> Layout | None:
         boxes = [path for path in files if path.name.startswith(INSTANCES)] or files
         return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
     single = [path for path in sorted(root.glob("*.json")) if _is_coco(path)]
-    return _layout("one file", root, single[:1], single[1:]) if single else None
+    return _layout("one file", root, single) if single else None
 
 
 def base_of(root: Path) -> Path:

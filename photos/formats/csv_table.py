@@ -89,9 +89,15 @@ def _columns(rows: list[list[str]]) -> Columns | None:
     """What the columns are; None where it is no table of boxes."""
     if not rows:
         return None
-    header = [cell.strip().lower().replace(" ", "_") for cell in rows[0]]
-    if _has_no_header(rows):
-        return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None)
+    return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None) if _has_no_header(rows) else _named(_header(rows[0]))
+
+
+def _header(row: list[str]) -> list[str]:
+    return [cell.strip().lower().replace(" ", "_") for cell in row]
+
+
+def _named(header: list[str]) -> Columns | None:
+    """What a header says the columns are; None where it names no photo, or no box."""
     photo, product, region = (_first(header, names) for names in (PHOTO, PRODUCT, REGION))
     corners, sides = _all(header, CORNERS), _all(header, SIDES)
     box = corners or sides
@@ -104,8 +110,8 @@ def _is_sku_110k(row: list[str]) -> bool:
 
 
 def _has_no_header(rows: list[list[str]]) -> bool:
-    """Whether it is SKU-110K's table, though some of its rows are damaged."""
-    return any(map(_is_sku_110k, rows)) and "x1" not in rows[0]
+    """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box."""
+    return _named(_header(rows[0])) is None and any(map(_is_sku_110k, rows))
 
 
 def _is_number(text: str) -> bool:

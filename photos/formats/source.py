@@ -54,6 +54,15 @@ def part_of(name: str) -> str | None:
     return _SAME.get(found[1].lower(), found[1].lower()) if found else None
 
 
+def part_of_folders(root: Path, path: Path) -> str | None:
+    """The part that the first folder between `root` and a file says; None where none says one.
+
+    >>> part_of_folders(Path("D"), Path("D/images/val/a.jpg")), part_of_folders(Path("D"), Path("D/a.jpg"))
+    ('valid', None)
+    """
+    return next((part for name in path.relative_to(root).parts[:-1] if (part := part_of(name))), None)
+
+
 def whole(value: Any) -> Any:
     """An id or size as an integer where it is one in other clothes; else as it is.
 

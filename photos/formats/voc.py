@@ -1,22 +1,26 @@
 """Pascal VOC: an XML file for each photo, read with the standard library's parser.
 
 The XML files lie in Annotations/, beside the photos, or in train, valid and test folders; ImageSets/Main/{train,val,test}.txt
-say the parts otherwise. **Pixels**: the devkit counts from 1, so that xmin 1 is the photo's left edge; tools that count from 0
-write the same tags. A set in which no corner is below 1 is read as the devkit means it, any other as it stands; a line says so.
-`difficult` objects are products like others. supervision reads VOC as well, but decodes all photos and knows no parts.
+say the parts otherwise, by names without a suffix, with their folders or not. **Pixels**: the devkit counts from 1, so that
+xmin 1 is the photo's left edge; tools that count from 0 write the same tags. A set in which no corner is below 1 is read as
+the devkit means it, any other as it stands; a line says so. `difficult` objects are products like others. supervision reads
+VOC as well, but decodes all photos and knows no parts.
 """
 
-from collections.abc import Iterator
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
 from photos.findings import Note, Problem
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
+from photos.photo_file import DataError
 from photos.photo_folder import PHOTO_SUFFIXES
 
 FOLDERS = ("Annotations", "annotations", "xml", "labels")  # that XML files lie in, apart from the photos
 PHOTOS = ("JPEGImages", "images")
+LISTS = ("train", "val", "valid", "test")  # of ImageSets/Main; not trainval, nor a class's own, such as car_train
+FLAG = re.compile(r"\s+(-1|0|1)$")  # taken: the devkit's lists of a class say so whether a photo shows it
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 UNREADABLE = "not an object with a name and a bndbox of xmin, ymin, xmax, ymax; mend or remove it"
 
@@ -26,10 +30,10 @@ def find(root: Path) -> Layout | None:
     files = [path for path in sorted(root.rglob("*.xml")) if _is_annotation(path)]
     if not files:
         return None
-    listed = dict(_image_sets(root))
+    listed, notes = _listed(root, files)
     parts: dict[str | None, list[Path]] = {}
     for path in files:
-        parts.setdefault(listed.get(path.stem) or _part(root, path), []).append(path)
+        parts.setdefault(listed.get(path) or part_of_folders(root, path), []).append(path)
     base = next((root / name for name in PHOTOS if (root / name).is_dir()), root)
     sources = [Source("", part, {"images": [], "annotations": [], "categories": []}, base) for part in _ordered(parts)]
     number = 1
@@ -39,6 +43,7 @@ def find(root: Path) -> Layout | None:
             number += 1
     _add_categories(sources)
     _from_zero(sources)
+    sources[0].notes.extend(notes)
     return Layout(f"Pascal VOC ({len(files)} XML files)", sources)
 
 
@@ -48,19 +53,36 @@ def _ordered(parts: dict[str | None, list[Path]]) -> list[str | None]:
 
 def _is_annotation(path: Path) -> bool:
     with path.open("rb") as file:
-        return b"<annotation" in file.read(512)
+        return re.search(rb"<annotation[\s>]", file.read(512)) is not None
 
 
-def _image_sets(root: Path) -> Iterator[tuple[str, str]]:
-    """The stem of each photo that ImageSets/Main lists, and its part."""
-    for path in sorted((root / "ImageSets" / "Main").glob("*.txt")):
-        part = part_of(path.stem)
-        if part and path.stem in ("train", "val", "valid", "test"):  # not trainval, nor car_train
-            yield from ((line.split()[0], part) for line in path.read_text("utf-8-sig").splitlines() if line.strip())
+def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]:
+    """The part of each XML file that ImageSets/Main lists, and what is left over of either.
 
-
-def _part(root: Path, path: Path) -> str | None:
-    return next((part for name in path.relative_to(root).parts[:-1] if (part := part_of(name))), None)
+    DataError where both are left over: then the lists mean files that are called otherwise.
+    """
+    lists = [path for path in sorted((root / "ImageSets" / "Main").glob("*.txt")) if path.stem in LISTS]
+    by_name: dict[str, list[Path]] = {}
+    for path in files:
+        inner = PurePosixPath(*[part for part in path.relative_to(root).parts[:-1] if part not in FOLDERS], path.stem)
+        for name in {inner.as_posix(), path.stem}:
+            by_name.setdefault(name, []).append(path)
+    found: dict[Path, str] = {}
+    unknown = []
+    for path in lists:
+        for line in filter(None, (line.strip() for line in path.read_text("utf-8-sig").splitlines())):
+            names = [line.strip("\"'"), FLAG.sub("", line)]
+            known = next((by_name[name] for name in names if name in by_name), [])
+            unknown += [] if known else [f"{line!r} of {path.name}"]
+            found.update(dict.fromkeys(known, str(part_of(path.stem))))
+    left = [path.name for path in files if lists and path not in found and part_of_folders(root, path) is None]
+    if unknown and left:
+        raise DataError(
+            f"{root}/ImageSets/Main: got {unknown[0]}, which names no XML file ({len(unknown)} such), while {left[0]} is in "
+            f"none of the lists ({len(left)} such); need the files' names without suffix; mend the lists, or move them away"
+        )
+    notes = [Note(name, "names in ImageSets without an XML file, left out", repaired=False) for name in unknown]
+    return found, notes + [Note(name, "XML files in no list of ImageSets, of no part", repaired=False) for name in left]
 
 
 def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:

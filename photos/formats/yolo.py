@@ -1,19 +1,22 @@
 """YOLO's text labels: a line for each box, class and fractions of the photo, or a polygon, of which the box is taken.
 
 Known: data.yaml, whose train, val and test are folders, lists of photos, or several of them (ultralytics, Roboflow, CVAT);
-names in classes.txt or obj.names beside labels/ (Label Studio, CVAT's darknet export). The fractions are of the photo as shown,
-turned by EXIF, as ultralytics and the tools' browsers mean them. Read as text: ultralytics' reader drops a photo with one bad
-line, and supervision decodes every photo and knows no lists.
+names in classes.txt or obj.names beside labels/ (Label Studio, CVAT's darknet export), with parts by folders such as
+images/val. The fractions are of the photo as shown, turned by EXIF, as ultralytics and the tools' browsers mean them. Read as
+text: ultralytics' reader drops a photo with one bad line, and supervision decodes every photo and knows no lists.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from photos.findings import Note, Problem
-from photos.formats.source import PARTS, WHERE, Layout, Source
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of_folders
 from photos.photo_file import DataError, Progress, read_header, read_headers
 from photos.photo_folder import PHOTO_SUFFIXES, bare_path
+from photos.turning import turn_back
 
 KEYS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # of data.yaml: the parts
 NAMES = ("classes.txt", "obj.names")
@@ -35,7 +38,7 @@ def find(root: Path, progress: Progress | None = None) -> Layout | None:
     if found is None:
         return None
     photos = {part: list(_photos(root, found, entries)) for part, entries in found.parts.items()}
-    photos = {part: paths for part, paths in photos.items() if paths}
+    photos = by_folders(root, photos[None]) if None in photos else {part: paths for part, paths in photos.items() if paths}
     if not photos:
         raise DataError(f"{found.file}: no photos where it says they are ({_places(found)}); mend its paths")
     read_headers([path for paths in photos.values() for path in paths], progress)
@@ -44,6 +47,14 @@ def find(root: Path, progress: Progress | None = None) -> Layout | None:
         sources.append(_source(root, found, part, photos[part], number))
         number += len(photos[part])
     return Layout(f"YOLO ({found.file.relative_to(root).as_posix()})", sources)
+
+
+def by_folders(root: Path, photos: list[Path]) -> dict[str | None, list[Path]]:
+    """The photos of each part that a folder says, such as images/val; of None where none does."""
+    parts: dict[str | None, list[Path]] = {}
+    for path in photos:
+        parts.setdefault(part_of_folders(root, path), []).append(path)
+    return parts
 
 
 def _places(found: Names) -> str:
@@ -57,8 +68,8 @@ def _names(root: Path) -> Names | None:
             return _from_yaml(path, content)
     for name in NAMES:
         if (root / name).is_file():
-            lines = (root / name).read_text("utf-8-sig").splitlines()
-            names = dict(enumerate(line.strip() for line in lines if line.strip()))
+            lines = (root / name).read_text("utf-8-sig").rstrip().splitlines()
+            names = dict(enumerate(line.strip() for line in lines))  # an empty line counts, as in darknet
             lists = {part: [path.name] for key, part in KEYS.items() if (path := root / f"{key}.txt").is_file()}
             return Names(root / name, names, dict(lists) or {None: ["images" if (root / "images").is_dir() else "."]})
     return None
@@ -145,14 +156,17 @@ def _source(root: Path, found: Names, part: str | None, photos: list[Path], firs
         image: dict[str, Any] = {"id": number, "file_name": name, WHERE: f"photo {name}"}
         lists["images"].append(image)
         try:
-            image["width"], image["height"] = read_header(photo).turned()
+            header = read_header(photo)
         except DataError:  # told by the checks
             continue
-        _add_boxes(source, root, image, label_file(photo))
+        image["width"], image["height"] = header.turned()
+        same_size = header.turned() == (header.width, header.height)  # then photos are read as stored
+        _add_boxes(source, root, image, label_file(photo), header.orientation if same_size else 1)
     return source
 
 
-def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path) -> None:
+def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path, orientation: int) -> None:
+    """Add the boxes of the label file `path`, turned back to the stored pixels where EXIF's `orientation` is not 1."""
     if not path.is_file():
         source.notes.append(Note(image["file_name"], "photos without a label file, taken for photos without products", False))
         return
@@ -166,8 +180,20 @@ def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path) ->
         except ValueError as error:
             source.problems.append(Problem(where, str(error) or f"got {line[:60]!r}", UNREADABLE))
             continue
+        box = box if orientation == 1 else _turned_back(box, *size, orientation)
         row = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": label, "bbox": box, WHERE: where}
         annotations.append(row)
+    if orientation != 1 and annotations:
+        source.notes.append(
+            Note(image["file_name"], "photos that EXIF turns half or mirrors: boxes turned back with them", False)
+        )
+
+
+def _turned_back(box: list[float], width: int, height: int, orientation: int) -> list[float]:
+    """A box x y width height of a photo as shown, in its pixels as stored."""
+    x, y, w, h = box
+    ((x0, y0, x1, y1),) = turn_back(np.array([[x, y, x + w, y + h]]), width, height, orientation).tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def _box(words: list[str], width: int, height: int) -> tuple[int, list[float]]:

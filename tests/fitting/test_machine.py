@@ -46,6 +46,12 @@ def test_the_photos_that_are_shown_come_from_all_over_the_set() -> None:
         pytest.param(Wishes(model="nothing.yaml"), "--model: got 'nothing.yaml'", id="an unknown detector"),
         pytest.param(Wishes(classifier="nothing"), "--classifier: got 'nothing'", id="an unknown backbone"),
         pytest.param(Wishes(pretrained="imagenet"), "--pretrained: got imagenet, allowed for yolov8n.yaml", id="weights"),
+        pytest.param(
+            Wishes(pretrained="none", start_share="0.3"), "--start-share: got 0.3, but it starts from random", id="no start"
+        ),
+        pytest.param(
+            Wishes(model="yolov8s.yaml", start_share="0.3"), "it starts from random weights", id="no start of its own"
+        ),
     ],
 )
 def test_what_could_not_be_trained_is_refused_before_anything_is_measured(wishes: Wishes, line: str) -> None:

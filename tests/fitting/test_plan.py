@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fitting import stage_settings
 from fitting.plan import AIM, FEW, READABLE, Plan, candidates, canvases, lay_out, procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import LONGEST, scale_for, trainings
+from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.fit import schedule
 from tests.fitting.sets import CONTEST, FRIDGE, SETS, SPEEDS, VIDEO
 
 
@@ -169,6 +172,29 @@ def test_small_products_get_small_crops() -> None:
     assert lay_out(FRIDGE, SPEEDS, Wishes(), 9000).procedure.classifier.size == 96
 
 
+def test_large_products_on_photos_of_few_get_large_crops_for_about_the_same_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def classifier(survey: Survey, wishes: Wishes = Wishes(), minutes: float = 90) -> ClassifierConfig:  # noqa: B008
+        return lay_out(survey, SPEEDS, wishes, minutes * 60).procedure.classifier
+
+    monkeypatch.setattr(stage_settings, "with_best_backbone", lambda config: config)
+    assert classifier(VIDEO).size == 96  # no ImageNet weights here
+    monkeypatch.setattr(stage_settings, "with_best_backbone", lambda config: replace(config, model="tf_efficientnet_lite0"))
+    assert classifier(VIDEO).size == 160
+    assert classifier(replace(VIDEO, crop_side=150.0)).size == 96
+    assert classifier(replace(VIDEO, boxes=30 * VIDEO.photos)).size == 96  # dense: each crop costs the judge's machine
+    assert classifier(VIDEO, Wishes(crop_size=96)).size == 96
+    assert classifier(VIDEO, Wishes(classifier="resnet10t")).size == 96
+    small = classifier(VIDEO, minutes=6)
+    assert (small.size, small.epochs, small.min_steps) == (64, 15, 600)
+
+    def seconds(config: ClassifierConfig) -> float:
+        epochs, steps = schedule(VIDEO.boxes, config)
+        return epochs * steps * SPEEDS.step.at(config.size)
+
+    large, default = classifier(VIDEO), classifier(VIDEO, Wishes(crop_size=96))
+    assert seconds(large) == pytest.approx(seconds(default), rel=0.3)
+
+
 def test_every_choice_can_be_the_users() -> None:
     wishes = Wishes(
         size=256, epochs=5, model="yolo11n.yaml", classifier="resnet18", crop_size=48, crop_epochs=3, aware="yes",
@@ -243,3 +269,15 @@ def test_where_there_is_one_name_the_time_is_the_detectors() -> None:
     assert lay_out(single, SPEEDS, Wishes(crop_epochs=7), 1800).epochs["classifier_shelf"] == 7
     with_studio = replace(single, silent_names=5, studio_names=6, studio_photos=12)
     assert lay_out(with_studio, SPEEDS, Wishes(), 1800).epochs["classifier_both"] > 1
+
+
+def test_a_detector_with_nothing_to_start_from_is_planned_as_one() -> None:
+    """`auto` has weights for the starter's network alone."""
+    other, none = Wishes(model="yolov8s.yaml"), Wishes(model="yolov8s.yaml", pretrained="none")
+    random, warm = lay_out(FRIDGE, SPEEDS, other, 2400), lay_out(FRIDGE, SPEEDS, Wishes(), 2400)
+    assert random.procedure.detector == lay_out(FRIDGE, SPEEDS, none, 2400).procedure.detector != warm.procedure.detector
+    assert "start" in warm.seconds and "start" not in random.seconds
+    assert random.why["detector"] == "yolov8s.yaml, from random weights (auto has none of it)"
+    assert warm.why["detector"] == "yolov8n.yaml, from auto"
+    folds = [entry for entry in trainings(random.procedure, FRIDGE) if entry.name == "cross_fit/0/one"]
+    assert not folds[0].warm and next(trainings(warm.procedure, FRIDGE)).warm

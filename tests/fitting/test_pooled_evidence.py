@@ -107,6 +107,19 @@ def test_one_gate_in_all_turns_is_one_ranking(place: Place) -> None:
     assert figures.resampled(found._replace(scenes=np.arange(10) % 4)) == "photos"
 
 
+def test_photos_of_one_scene_are_judged_by_the_gate_that_saw_them(place: Place) -> None:
+    """Then no turn leaves a scene out."""
+    runs, by_fold = dealt(place)
+    put_same_models(runs, aware=False)
+    ensemble = default_ensemble(runs / "cross_fit" / "0", ["classifier_shelf"], by_fold[0].dataset)
+    found = pooled.pool(ensemble, runs, by_fold)._replace(scenes=np.zeros(10, np.int64))
+    choice = choose_gate(found.evidence, found.scenes, np.random.default_rng(0))
+    assert not figures.is_nested(found.evidence, choice)
+    expected = predictions(found.evidence, [choice.gate] * len(found.evidence))
+    found_score = figures.cross_fitted(found, choice).score.value
+    assert found_score == scores(match([e.truth for e in found.evidence], expected, n_categories(found.evidence))).score
+
+
 def test_turns_scored_on_other_scales_are_compared_on_one(place: Place) -> None:
     """Exponents keep the order of boxes within a turn: once all are on one scale, the score is that of one gate."""
     runs, by_fold = dealt(place)

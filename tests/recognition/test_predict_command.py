@@ -20,6 +20,7 @@ from fusion.gate import MIN_FIRST_SCORE
 from fusion.pipeline import Pipeline
 from recognition import prediction_run
 from recognition.predict import main
+from recognition.recogniser import starter_folder
 from stage1_detector.synthesis import make_photos
 from submission import build
 
@@ -271,3 +272,24 @@ def test_the_starter_finds_boxes_without_names_and_is_exported_once(
     assert len(rows) > 5 and {row["product"] for row in rows} == {"product"}
     monkeypatch.setattr(starter, "write_run_folder", lambda folder: pytest.fail("exported again"))
     assert predict(photos, Path("starter"), tmp_path / "again", "--min-score", "0.1") == 0
+
+
+def test_another_version_of_the_code_exports_the_starter_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stage1_detector import starter
+
+    code = tmp_path / "code" / "export.py"
+    code.parent.mkdir()
+    code.write_text("first")
+
+    def write(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "ensemble.json").write_text(code.read_text())
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(starter, "__file__", str(code.parent / "starter.py"))
+    monkeypatch.setattr(starter, "write_run_folder", write)
+    first = starter_folder()
+    assert starter_folder() == first
+    code.write_text("second")
+    assert (starter_folder() / "ensemble.json").read_text() == "second" and starter_folder() != first
+    assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, starter_folder().name])

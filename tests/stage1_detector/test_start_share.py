@@ -124,7 +124,10 @@ def shop(tmp_path: Path) -> list[str]:
     ("words", "told"),
     [
         (["--pretrained", "starter", "--start-share", "1.5"], "--start-share: got 1.5, allowed 0.0 to 1.0"),
-        (["--start-share", "0.3"], "--start-share: got 0.3, but it starts from random weights; give --pretrained too"),
+        (
+            ["--start-share", "0.3"],
+            "--start-share: got 0.3, but it starts from random weights; give weights by --pretrained too",
+        ),
         (["--pretrained", "none", "--start-share", "0.3"], "it starts from random weights"),
         (
             ["--pretrained", "starter", "--classes", "all", "--start-share", "0.3"],
@@ -158,3 +161,29 @@ def test_a_training_keeps_its_share_and_lets_it_go_again(
     assert train.main([*shop, *starter, "--start-share", "0.3"]) == 0
     assert train.main([*shop, "--pretrained", "none", "--force"]) == 0  # of another start: what was kept is no more
     assert not (out / start_share.NAME).exists() and "start_share" not in read_object(out / "run.json")["metrics"]
+
+
+def test_an_export_that_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "one"
+    run_of(out, 1)
+    start = start_in(tmp_path, 2)
+    (out / "model.json").write_text("{}")
+
+    def killed(network: object, path: Path, *_: object) -> None:
+        path.write_text("half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start_share, "export_detector", killed)
+    with pytest.raises(KeyboardInterrupt):
+        start_share.export_with(out, start, 0.3, CONFIG, ())
+    made: list[Path] = []
+    monkeypatch.setattr(start_share, "export_detector", lambda network, path, *_: (path.write_text("whole"), made.append(path)))
+    start_share.export_with(out, start, 0.0, CONFIG, ())  # whoever calls next, with a share or without
+    assert made == [out / "model.onnx"] and read_object(out / start_share.NAME)["share"] == 0.0
+
+
+def test_a_file_of_pickled_code_is_called_that(tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled.pt"
+    torch.save({"model": Path("any object")}, pickled)
+    with pytest.raises(ValueError, match=r"pickled\.pt is no plain file of weights"):
+        start_share.refuse(0.3, pickled, CONFIG, ["product"])

@@ -15,7 +15,7 @@ from fusion.models import Model
 from photos import folds
 from runs.distributed import Distributed
 from stage2_classifier import train
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import ClassifierRun, refuse_combination, train_classifier
 from stage2_classifier.config import ClassifierConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,3 +79,14 @@ def test_detectors_of_folds_are_not_trained_by_several_processes(shop: Place) ->
     request = ClassifierRun(data=shop.data, runs=shop.runs, folds=2)
     with pytest.raises(ValueError, match="--folds: got 2 in 2 processes, must be 0: the folds' detectors are trained by one"):
         train_classifier(request, ClassifierConfig(), Distributed(0, 2))
+
+
+def test_folds_of_detectors_without_the_share_that_r_one_keeps_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    request = ClassifierRun(data=tmp_path, runs=tmp_path, folds=2)
+    for share in ("0.0", "0.3"):
+        (tmp_path / "one" / "start_share.json").write_text(f'{{"share": {share}}}')
+        if share == "0.0":
+            refuse_combination(request, 1)
+    with pytest.raises(ValueError, match=r"--folds: got 2, but R/one keeps a share of its start"):
+        refuse_combination(request, 1)

@@ -90,6 +90,8 @@ TRUTH = {
     "annotations": [
         {"image_id": 1, "category_id": 7, "bbox": [10, 5, 30, 20]},
         {"image_id": 1, "category_id": 3, "bbox": [60, 5, 30, 20], "iscrowd": 1},
+        {"image_id": 1, "category_id": 3, "bbox": [60, 40, 30, 20], "ignore": 1},
+        {"image_id": 1, "category_id": 3, "bbox": [60, 40, 0, 20]},
         {"image_id": 2, "category_id": 3, "bbox": [0, 0, 10, 10]},
     ],
 }

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from experiments.performance.layouts import LAYOUTS, contest
 from photos.data import DataError, Dataset, read, read_image
+from photos.formats.writing import write
 
 NAMES = ["tea", "no", "7up"]
 
@@ -174,3 +176,116 @@ def test_two_photos_of_one_name_need_their_folder(shop: Dataset, tmp_path: Path)
     (tmp_path / "images" / "img_1.jpg").unlink()
     with pytest.raises(DataError, match=r"lies in 2 folders \(a/img_1.jpg, b/img_1.jpg\), need its folder in the name"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(80, 60), (60, 60)], ids=["landscape", "square"])
+def test_a_box_of_yolo_lies_on_what_it_was_drawn_around_however_exif_turns_the_photo(
+    tmp_path: Path, orientation: int, size: tuple[int, int]
+) -> None:
+    """A black block is drawn where a viewer shows the top left corner of the photo, and its labels go there and back."""
+    root, exif = yolo_of(tmp_path / "a", "0 0.125 0.25 0.25 0.5"), Image.Exif()
+    exif[0x0112] = orientation
+    shown = Image.new("RGB", size if orientation < 5 else size[::-1], "white")
+    shown.paste("black", (0, 0, shown.width // 4, shown.height // 2))
+    undo = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
+    other = Image.Exif()
+    other[0x0112] = undo
+    buffer = BytesIO()
+    shown.save(buffer, "PNG", exif=other)
+    stored = ImageOps.exif_transpose(Image.open(buffer))
+    stored.save(root / "train" / "images" / "a.jpg", exif=exif, quality=95)
+    dataset = read(root)
+    for again in (dataset, read(write(dataset, "yolo", tmp_path / "b") and tmp_path / "b")):
+        (photo,) = again.photos
+        x0, y0, x1, y1 = photo.boxes[0].round().astype(int)
+        pixels = read_image(photo.path, photo.width, photo.height)
+        assert pixels[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].max() < 40 and (pixels < 128).all(2).mean() == pytest.approx(
+            1 / 8, abs=0.02
+        )
+
+
+def test_two_coco_files_are_not_one_of_them(shop: Dataset, tmp_path: Path) -> None:
+    contest(shop, tmp_path / "set")
+    root = tmp_path / "set"
+    (root / "annotations.json").rename(root / "batch1.json")
+    assert read(root).photos
+    (root / "batch2.json").write_bytes((root / "batch1.json").read_bytes())
+    with pytest.raises(DataError, match=r"got batch1.json, batch2.json, need one file for each of train, valid, test"):
+        read(root)
+
+
+def voc_of(shop: Dataset, root: Path, rename: dict[str, str], lists: dict[str, str]) -> Path:
+    """The shop as VOC, photos renamed by stem, with other lists of parts."""
+    LAYOUTS["Pascal VOC"](shop, root)
+    for old, new in rename.items():
+        for folder, suffix in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
+            target = root / folder / f"{new}{suffix}"
+            target.parent.mkdir(exist_ok=True)
+            (root / folder / f"{old}{suffix}").rename(target)
+    for path in (root / "ImageSets" / "Main").glob("*.txt"):
+        path.unlink()
+    for name, text in lists.items():
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("rename", "test"),
+    [
+        pytest.param({"img_5": "shelf 5", "img_6": "shelf 6"}, "shelf 5\nshelf 6\n", id="spaces"),
+        pytest.param({"img_5": "a/5", "img_6": "b/5"}, "a/5\nb/5\n", id="folders, as CVAT writes them"),
+        pytest.param({}, "img_5  1\nimg_6 -1\n", id="the devkit's marks"),
+        pytest.param({}, '"img_5"\nimg_6', id="quotes"),
+    ],
+)
+def test_the_lists_of_voc_say_the_parts(shop: Dataset, tmp_path: Path, rename: dict[str, str], test: str) -> None:
+    lists = {"train": "img_1\nimg_2\nimg_3\nimg_4\n", "test": test}
+    assert [photo.part for photo in read(voc_of(shop, tmp_path / "set", rename, lists)).photos] == ["train"] * 4 + ["test"] * 2
+
+
+def test_lists_of_voc_that_name_other_files_are_refused_and_what_is_left_over_is_told(shop: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"got 'shelf_5' of test.txt, which names no XML file \(1 such\), while img_1.xml is in"
+    ):
+        read(voc_of(shop, tmp_path / "a", {}, {"test": "shelf_5\nimg_6\n"}))
+    few = read(voc_of(shop, tmp_path / "b", {}, {"test": "img_5\nimg_6\n"}))
+    assert any(note.startswith("XML files in no list of ImageSets, of no part: 4") for note in few.notes)
+    assert sorted(photo.part or "" for photo in few.photos) == [""] * 4 + ["test"] * 2
+    everything = "".join(f"img_{i}\n" for i in range(1, 8))
+    assert any(
+        "img_7" in note and "without an XML file" in note
+        for note in read(voc_of(shop, tmp_path / "c", {}, {"train": everything})).notes
+    )
+
+
+def test_cvats_own_xml_is_no_pascal_voc(tmp_path: Path) -> None:
+    csv_of(tmp_path, "photo,x0,y0,x1,y1\na.jpg,1,2,30,40\n")
+    (tmp_path / "annotations.xml").write_text("<?xml version='1.0'?>\n<annotations>\n<version>1.1</version></annotations>")
+    assert read(tmp_path).layout.startswith("CSV")
+
+
+def test_an_empty_line_among_yolos_names_is_a_class(tmp_path: Path) -> None:
+    root = yolo_of(tmp_path, "2 0.5 0.5 0.5 0.5")
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cola\n\nfanta\nmilk\n\n")
+    dataset = read(root)
+    assert [dataset.categories[k].name for k in dataset.photos[0].labels] == ["fanta"] and len(dataset.categories) == 4
+
+
+def test_folders_say_the_parts_of_yolo_without_a_data_yaml(tmp_path: Path) -> None:
+    root = yolo_of(tmp_path, "0 0.5 0.5 0.5 0.5")
+    for path in (root / "train").rglob("a.*"):
+        target = root / path.relative_to(root / "train").parts[0] / "val" / f"b{path.suffix}"
+        target.parent.mkdir(parents=True)
+        target.write_bytes(path.read_bytes())
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cola\n")
+    (root / "images" / "c.jpg").write_bytes((root / "images" / "val" / "b.jpg").read_bytes())
+    assert {photo.name: photo.part for photo in read(root).photos} == {"images/c.jpg": None, "images/val/b.jpg": "valid"}
+
+
+def test_a_header_in_the_order_of_sku_110k_is_a_header(tmp_path: Path) -> None:
+    header = "filename,xmin,ymin,xmax,ymax,class,width,height\n"
+    (photo,) = read(csv_of(tmp_path, header + "a.jpg,1,2,30,40,tea,80,60\n")).photos
+    assert photo.boxes.tolist() == [[1, 2, 30, 40]]
