@@ -28,6 +28,7 @@ from fusion.views import Image, crop_batches, make_views
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
+from submission import built_of
 from submission.check import check, refused, summary
 from submission.packed_code import packed_code
 from submission.violation import Violation
@@ -93,6 +94,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
         raise ValueError(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs {runs}")
     ensemble = _read_ensemble(runs / "ensemble.json")
     refuse_changed(runs, parse(ensemble))
+    of = built_of.entry(runs, parse(ensemble))
     ensemble.pop("made_from", None)  # the manifest has the models of the zip, which may be joined or halved
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
     flat = _flat([model["file"] for model in models])
@@ -110,7 +112,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
     if join:
         for kind in ("detectors", "classifiers"):
             join_models(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
-    return files | {"manifest.json": _dump(manifest(files) | ({"int8": adopted} if adopted else {}))}
+    return files | {"manifest.json": _dump(manifest(files) | of | ({"int8": adopted} if adopted else {}))}
 
 
 def quantise(files: dict[str, bytes], ensemble: dict[str, Any], runs: Path, int8: Int8) -> list[str]:

@@ -28,7 +28,7 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.counted import counted
 from runs.model_files import refuse_changed
-from submission import judge_machine, sandbox
+from submission import built_of, judge_machine, sandbox
 from submission.outcome import Outcome
 from submission.own_ids import copy_flat, with_own_ids
 from submission.predictions import as_detections, exif_of
@@ -50,7 +50,8 @@ def body(argv: list[str] | None, prog: str) -> None:
     photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
     sandbox.refuse_no_zip(args.zip)
     if (args.runs / "ensemble.json").is_file():
-        refuse_changed(args.runs, read_ensemble(args.runs))  # the zip is of models that are no more there
+        refuse_changed(args.runs, read_ensemble(args.runs))
+        built_of.refuse_other(args.zip, args.runs)  # photos that it learned from may be among the test photos of R
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
 
 

@@ -23,6 +23,7 @@ from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from runs.command import Parser, note_result, run, say
 from runs.model_files import is_stale
+from submission import built_of
 
 LOG = Path("submissions.jsonl")
 ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
@@ -75,12 +76,14 @@ def write(log: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
-    """Add a line. Raises ValueError for a zip that is missing or was noted before, or a run folder without its ablation."""
+    """Add a line. ValueError for a zip that is missing, noted before, or not of `runs`, or `runs` without its ablation."""
     if not archive.is_file():
         raise ValueError(f"{archive}: no such file")
     sha, lines = hashlib.sha256(archive.read_bytes()).hexdigest(), read(log)
     if any(line["sha256"] == sha for line in lines):
         raise ValueError(f"{archive}: noted before, sha256 {sha[:SHORT]}")
+    if runs:
+        built_of.refuse_other(archive, runs)
     score = local_score(runs) if runs else {"score": None, "low": None, "high": None}
     line = {"date": time.strftime("%Y-%m-%d"), "zip": archive.name, "sha256": sha} | score | {"judge": None, "notes": notes}
     write(log, [*lines, line])

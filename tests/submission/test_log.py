@@ -1,6 +1,7 @@
 """The log of submissions keeps every line, knows a zip by its bytes, and puts the judge's score beside the local one."""
 
 import json
+import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from fusion.ensemble import Ensemble, Member
 from runs import record
 from runs.model_files import measured_of
-from submission import log
+from submission import built_of, log
 
 SCORE = [0.9, 0.85, 0.95]
 
@@ -80,10 +81,35 @@ def test_an_ablation_of_another_ensemble_is_refused(place: Path, capsys: pytest.
     record.write_json(runs / "ensemble.json", asdict(ensemble))
     values = json.loads((runs / "ablation.json").read_text()) | {"measured": measured_of(runs, ensemble)}
     record.write_json(runs / "ablation.json", values)
+    zipped(place / "a.zip", built_of.entry(runs, ensemble))
     assert call(place, "add", "@a.zip", "--runs", "@R") == 0
-    record.write_json(runs / "ensemble.json", asdict(replace(ensemble, naming_floor=0.2)))
+    ensemble = replace(ensemble, naming_floor=0.2)
+    record.write_json(runs / "ensemble.json", asdict(ensemble))
+    zipped(place / "b.zip", built_of.entry(runs, ensemble))
     assert call(place, "add", "@b.zip", "--runs", "@R") == 2
     assert "was measured before" in capsys.readouterr().err
+
+
+def zipped(path: Path, manifest: dict[str, object]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+
+
+def test_the_score_of_another_model_is_not_noted_for_a_zip(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, ensemble = place / "R", Ensemble([1], [Member("one/model.onnx", views=[{"size": 64}])])
+    record.write_json(runs / "ensemble.json", asdict(ensemble))
+    assert call(place, "add", "@a.zip", "--runs", "@R") == 2
+    assert "a.zip: not a zip" in capsys.readouterr().err
+    zipped(place / "a.zip", {"hylle": "0.1"})
+    assert call(place, "add", "@a.zip", "--runs", "@R") == 0
+    assert "whether it was built of the models in" in capsys.readouterr().out
+    zipped(place / "b.zip", built_of.entry(runs, ensemble))
+    (runs / "one").mkdir()
+    (runs / "one" / "model.onnx").write_bytes(b"another model")
+    (runs / "one" / "model.json").write_text("{}")
+    assert call(place, "add", "@b.zip", "--runs", "@R") == 2
+    assert "b.zip: was built of other models, or by another ensemble.json, than" in capsys.readouterr().err
+    assert len(log.read(place / "log.jsonl")) == 1
 
 
 def test_another_ablation_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
