@@ -36,6 +36,8 @@ class Training(NamedTuple):
         fixed: whether the user has said how many; then it is never scaled.
         warm: whether it is a detector that starts from weights that find products: few epochs then do most of the work, and
             where time is short it gives way to a larger canvas and to the classifier.
+        canvas: of a classifier, that of the detectors which look at the photos before it, to measure how their boxes err: at
+            those held out, in a refit at all.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Training(NamedTuple):
     full: int
     fixed: bool = False
     warm: bool = False
+    canvas: int = 0
 
     @property
     def group(self) -> tuple[str, str]:
@@ -59,8 +62,9 @@ class Training(NamedTuple):
         """What it takes with so many epochs."""
         if self.stage == DETECTOR:
             return speeds.detector(self.size, epochs, self.photos, self.held_out)
-        crops = round(self.held_out * self.boxes)
-        return speeds.classifier(self.size, epochs * self.epoch_steps, self.photos + self.held_out, crops)
+        crops, looks = round(self.held_out * self.boxes), self.photos if self.refit else self.held_out
+        learning = speeds.classifier(self.size, epochs * self.epoch_steps, self.photos + self.held_out, crops)
+        return learning + (looks * speeds.find.at(self.canvas) if self.canvas else 0.0)
 
     def epochs(self, scale: float) -> int:
         """Its epochs where all are scaled by `scale`: at least 1, at most those of its recipe, LONGEST times in a refit.
@@ -116,7 +120,7 @@ def _of_a_folder(
     _, steps = fit.schedule(max(1, round(photos * boxes) + studio), config_of_crops)
     yield Training(
         f"{prefix}classifier_{procedure.crops}", CLASSIFIER, not held_out, config_of_crops.size, photos, held_out, boxes, steps,
-        full, CLASSIFIER in fixed,
+        full, CLASSIFIER in fixed, canvas=procedure.detector.size,
     )  # fmt: skip
 
 

@@ -200,7 +200,9 @@ def five_trainings(found: Survey) -> list[Training]:
     full, steps = schedule(round(train * boxes), namer)
     shared = {"refit": False, "photos": train, "held_out": valid, "boxes": boxes}
     one = Training("one", DETECTOR, size=agnostic.size, epoch_steps=0, full=engine.epochs(agnostic, train), **shared)
-    crops = Training("classifier_shelf", CLASSIFIER, size=namer.size, epoch_steps=steps, full=full, **shared)
+    crops = Training(
+        "classifier_shelf", CLASSIFIER, size=namer.size, epoch_steps=steps, full=full, canvas=agnostic.size, **shared
+    )
     return [one, one._replace(name="all"), crops]
 
 

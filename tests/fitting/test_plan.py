@@ -281,3 +281,11 @@ def test_a_detector_with_nothing_to_start_from_is_planned_as_one() -> None:
     assert warm.why["detector"] == "yolov8n.yaml, from auto"
     folds = [entry for entry in trainings(random.procedure, FRIDGE) if entry.name == "cross_fit/0/one"]
     assert not folds[0].warm and next(trainings(warm.procedure, FRIDGE)).warm
+
+
+def test_the_detectors_looks_before_a_classifier_are_foreseen() -> None:
+    procedure = lay_out(FRIDGE, SPEEDS, Wishes(folds=2), 2400).procedure
+    for entry in (entry for entry in trainings(procedure, FRIDGE) if entry.stage == "classifier"):
+        looks = 20 if entry.refit else 10
+        without = entry._replace(canvas=0).seconds(SPEEDS, 3)
+        assert entry.seconds(SPEEDS, 3) == pytest.approx(without + looks * SPEEDS.find.at(procedure.detector.size))
