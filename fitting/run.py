@@ -27,7 +27,7 @@ from photos.folds import Folds
 from photos.intervals import Intervals
 from runs import record
 from runs.counted import counted
-from runs.model_files import files_of, fingerprints, method_of
+from runs.model_files import files_of, fingerprints, measured_of, method_of
 from stage2_classifier.gate.calibrate import RULES
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
@@ -90,7 +90,9 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
     fitted = replace(fitted, seconds=clock.seconds)
+    dataset = whole.dataset
     told = {"data": str(data.resolve()), "procedure": procedure.settings()}
+    told |= {"labels": fingerprint.of_photos(dataset.photos, dataset.categories), "measured": measured_of(runs, gated.ensemble)}
     record.write_json(runs / RECORD, told | as_json(fitted))
     return fitted
 

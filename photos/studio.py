@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fusion.reading import turned
 from fusion.views import Image
 from photos.photo_file import read_header, same_name
 
@@ -53,16 +54,24 @@ def read_studio(path: Path) -> Image:
     Raises ValueError, with the path, where it is not a readable photo, or has too many pixels.
     """
     try:
-        read_header(path)
+        header = read_header(path)
         data = np.frombuffer(path.read_bytes(), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
         whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if path.suffix.lower() == ".png" else None
+        if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:  # the alpha is not turned by EXIF, the colours are
+            whole = _as_shown(whole, header.orientation)
     except (OSError, ValueError, cv2.error) as error:
         raise ValueError(f"{path} is not a readable photo ({error}); mend or remove it") from None
     if image is None:
         raise ValueError(f"{path} is not a readable photo; mend or remove it")
     rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     return rgb if whole is None or whole.ndim != 3 or whole.shape[2] != 4 else _on_ground(rgb, whole[..., 3])
+
+
+def _as_shown(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (h, w, 4) as EXIF's orientation (1..8) turns them, as OpenCV does with colours."""
+    mirrored = {2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1]}
+    return mirrored.get(orientation, turned(pixels, orientation))
 
 
 def _on_ground(rgb: Image, alpha: np.ndarray) -> Image:

@@ -45,13 +45,13 @@ def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Itera
 
     A frame is called NAME/SECONDSs; one whose name `skips` lets through is passed over without decoding. The first frame at or
     after each multiple of 1 / `fps` seconds is taken. Raises ValueError where the file cannot be opened, has no frame, or ends
-    before WHOLE of the frames that it claims; the frames before have then been given.
+    before WHOLE of the frames and of the time that it claims; the frames before have then been given.
     """
     video = cv2.VideoCapture(str(source.path))
     try:
         if not video.isOpened():
             raise ValueError("cannot be opened as a video")
-        claimed, count, due = video.get(cv2.CAP_PROP_FRAME_COUNT), 0, 0.0
+        claimed, rate, count, due, seconds = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS), 0, 0.0, 0.0
         while video.grab():
             seconds, count = _seconds(video, count), count + 1
             if seconds < due - SLACK:
@@ -62,7 +62,8 @@ def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Itera
                 yield _decoded(video, name)
     finally:
         video.release()
-    if count < max(1.0, WHOLE * claimed):
+    # in MKV and WebM what is claimed is the length times a nominal rate, of which a varying rate has fewer frames
+    if count < max(1.0, WHOLE * claimed) and (count == 0 or rate <= 0 or seconds < WHOLE * (claimed - 1) / rate):
         raise ValueError(f"the video ends after {count} of {claimed:.0f} frames" if count else "the video has no frame")
 
 

@@ -49,7 +49,8 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
         raise ValueError(
             f"{', '.join(words)}: lies in --out {out} or among other predictions; name photos, and an --out beside them"
         )
-    files = [file for path in named for file in _files(path, out.resolve(), left_out)]
+    again: list[Path] = []
+    files = [file for path in named for file in _files(path, out.resolve(), left_out, again)]
     once = list(dict.fromkeys(files))
     kinds = {file: file_kind(file) for file in once}
     others = [file for file in once if kinds[file] == "other"]
@@ -62,6 +63,8 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     notes = [f"{counted(len(files) - len(once), 'file')} named twice, taken once"] if len(files) > len(once) else []
     if left_out:
         notes.append(f"files and folders of predictions, left out: {len(left_out)}, the first is {left_out[0]}")
+    if again:
+        notes.append(f"links to folders that are in it already, not followed: {len(again)}, the first is {again[0]}")
     if others:
         names = ", ".join(_name(file, root) for file in others[:SHOWN])
         notes.append(f"{counted(len(others), 'file')} neither photo nor video, such as {names}")
@@ -97,15 +100,26 @@ def _is_of_predictions(path: Path, out: Path) -> bool:
     return path.is_relative_to(out) or any((folder / JOURNAL).is_file() for folder in (path, *path.parents))
 
 
-def _files(path: Path, out: Path, left_out: list[Path]) -> Iterator[Path]:
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> Iterator[Path]:
     """`path` itself, or all files in it and its folders, in the order of their names; without hidden ones and those of OUT.
 
-    Folders below `path` that hold other predictions are passed over and join `left_out`.
+    Folders below `path` that hold other predictions are passed over and join `left_out`. Links to folders are followed, but
+    those to a folder that was there before, which join `again`. OSError for a folder that cannot be listed.
     """
     if not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path):
+    been = set[Path]()
+    for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
+        if (real := Path(folder).resolve()) in been:
+            folders.clear()
+            again.append(Path(folder))
+            continue
+        been.add(real)
         seen = sorted(name for name in folders if not name.startswith(".") and Path(folder, name) != out)
         folders[:] = [name for name in seen if not Path(folder, name, JOURNAL).is_file()]
         left_out += [Path(folder, name) for name in seen if name not in folders]

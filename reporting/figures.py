@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from fusion.ensemble import Ensemble
 from fusion.models import read_object
+from photos import fingerprint
 from photos.intervals import Interval, Intervals, interval
 from reporting.charts import Bar, Chart, bars
 from reporting.held_out import HeldOut
@@ -55,6 +56,8 @@ def worth_of(held_out: HeldOut) -> Worth:
     path = held_out.runs / "fitted.json"
     cross_fitted = held_out.folds.settings.pooled and not held_out.split.flatters  # else ensemble.json was changed since
     told = read_if_there(path) if cross_fitted else {}
+    if told and is_of_others(told, held_out):
+        told = {}
     if told:
         values = told["cross_fitted"]
         found = Intervals(*(Interval(**values[name]) for name in ("det_map50", "cls_map50", "score")))
@@ -64,6 +67,13 @@ def worth_of(held_out: HeldOut) -> Worth:
     test = told.get("test")
     counts = {kind: sum(own.counts[kind] for own in held_out.verdicts) for kind in KINDS}
     return Worth(figures, resampled, counts, None if test is None else Interval(**test["score"]))
+
+
+def is_of_others(told: Mapping[str, Any], held_out: HeldOut) -> bool:
+    """Whether a fit's figures are of other labels than the data set has now, or of other models than the run folder has."""
+    dataset = held_out.folds.dataset
+    labels = fingerprint.of_photos(dataset.photos, dataset.categories)
+    return told.get("labels", labels) != labels or is_stale(told, held_out.runs, held_out.ensemble)
 
 
 def figure_of(found: Intervals, name: str) -> Interval:

@@ -5,6 +5,7 @@ for `hylle labels --data D --apply OUT/proposals.json --out COPY`.
 """
 
 import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -43,6 +44,7 @@ class Doubts:
         if len(self.number) < len(self.proposals):
             raise ValueError(f"{proposals}: two proposals of one id; rank the labels again: hylle labels")
         self.studio = studio_by_category(dataset, studio)
+        self._lock = threading.Lock()
         self.log = DecisionLog(out / LOG, {"proposals": record.digest(self.proposals)})
         self._write()
 
@@ -58,8 +60,9 @@ class Doubts:
         `asked` holds an `action`, and `bbox` (x, y, width, height) or `category_id` to replace what is proposed.
         """
         decision = self._checked(number, asked)
-        self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
-        self._write()
+        with self._lock:
+            self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+            self._write()
 
     def _checked(self, number: int, asked: Mapping[str, Any]) -> dict[str, Any]:
         action, decision = asked.get("action"), {"id": number, "action": asked.get("action")}

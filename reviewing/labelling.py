@@ -64,7 +64,18 @@ class Labelling:
         self.guesses: dict[str, Guess] = {}
         self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names})
         self._lock = threading.Lock()
+        self._refuse_other_photos(out)
         self.write()
+
+    def _refuse_other_photos(self, out: Path) -> None:
+        """ValueError where a confirmed photo is another one of the same name, or lies in a folder that is not named now."""
+        for name in self.confirmed:
+            link, photo = self.folder / "images" / name, self.photos.get(name)
+            if link.is_symlink() and link.exists() and (photo is None or photo.path.resolve() != link.resolve()):
+                raise ValueError(
+                    f"{out}: holds confirmed photos of another folder, such as {link.resolve()}; name its photos, or pass another "
+                    "--out"
+                )
 
     # -- what is predicted -------------------------------------------------------------------------------------------------
 

@@ -171,5 +171,8 @@ def refuse_unfinished(out: Path, resume: bool, force: bool) -> None:
 
 
 def _git(*words: str) -> str | None:
-    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    except OSError:  # there is no git on this machine
+        return None
     return done.stdout.strip() if done.returncode == 0 else None

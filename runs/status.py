@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from fusion.models import read_object
 from runs import process
@@ -109,7 +110,8 @@ def show(trainings: list[Row]) -> None:
     titles = ("training", "state", "last word", "minutes ago")
     table = Table(*(Column(title, overflow="fold") for title in titles), box=box.SIMPLE_HEAD, pad_edge=False)
     for training in trainings:
-        table.add_row(training.name, training.state, training.last_line, f"{training.minutes:.0f}")
+        words = (training.name, training.state, training.last_line, f"{training.minutes:.0f}")
+        table.add_row(*(Text(word) for word in words))  # as it is: no markup
     Console().print(table)
 
 

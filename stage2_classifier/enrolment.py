@@ -24,6 +24,7 @@ from photos import folds
 from photos.repairs import read_and_tell
 from photos.studio import studio_folder
 from runs import record
+from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.first_command import refuse_untrained
 from runs.model_files import fingerprint_of, with_change
@@ -133,8 +134,10 @@ def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, ot
     file = f"{folder.relative_to(runs)}/model.onnx"
     wide = widened(ensemble, file, known, new["categories"], name)
     beside = _write_beside(model, new, column, crops, others)
-    for suffix in (".onnx", ".json"):
-        shutil.copyfile(model.path.with_suffix(suffix), backup(model.path.with_suffix(suffix)))
+    backups = [backup(model.path.with_suffix(suffix)) for suffix in (".onnx", ".json")]
+    with replacing(*backups) as unfinished:
+        for suffix, copy in zip((".onnx", ".json"), unfinished, strict=True):
+            shutil.copyfile(model.path.with_suffix(suffix), copy)
     for suffix in (".onnx", ".json"):
         beside.with_suffix(suffix).replace(model.path.with_suffix(suffix))
     row = {"name": name, "id": place.id, "replaced": place.replaces}

@@ -18,6 +18,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from fusion.ensemble import read_ensemble
 from fusion.models import read_object
@@ -60,7 +61,7 @@ def body(argv: list[str] | None, prog: str) -> None:
 def read(log: Path) -> list[dict[str, Any]]:
     """All lines of the log, none where there is none. Raises ValueError for a line that is no JSON object, with its number."""
     lines = []
-    for i, text in enumerate(log.read_text().splitlines() if log.is_file() else [], 1):
+    for i, text in enumerate(log.read_text().removesuffix("\n").split("\n") if log.is_file() else [], 1):
         try:
             lines.append(dict(json.loads(text)))
         except (ValueError, TypeError) as error:
@@ -129,7 +130,8 @@ def show(lines: list[dict[str, Any]]) -> None:
         gaps += [] if gap is None else [gap]
         span = "-" if local is None else f"{local:.4f} [{line['low']:.4f}, {line['high']:.4f}]"
         cells = ("-" if judged is None else f"{judged:.4f}", "-" if gap is None else f"{gap:+.4f}")
-        table.add_row(line["date"], line["sha256"][:SHORT], line["zip"], span, *cells, line["notes"])
+        words = (line["date"], line["sha256"][:SHORT], line["zip"], span, *cells, line["notes"])
+        table.add_row(*(Text(word) for word in words))  # as it is: no markup
     Console().print(table)
     if gaps:
         say(f"the judge gave {sum(gaps) / len(gaps):+.4f} on average against the local score ({len(gaps)} submissions)")

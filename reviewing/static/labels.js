@@ -54,9 +54,15 @@ export async function begin(state) {
     }));
   }
 
-  const decide = (decision) => attempt(async () => {
+  let sending = false; // a second key before the answer would decide the same proposal again, and pass over the next
+  const decide = (decision) => !sending && attempt(async () => {
     const doubt = doubts[at];
-    await send(`/doubts/${doubt.id}`, decision);
+    sending = true;
+    try {
+      await send(`/doubts/${doubt.id}`, decision);
+    } finally {
+      sending = false;
+    }
     tell("");
     doubt.decision = decision.action === "undo" ? null : decision;
     if (["accept", "reject", "rename"].includes(decision.action) && at < doubts.length - 1) at += 1;
@@ -81,7 +87,7 @@ export async function begin(state) {
   const keys = { a: "accept", r: "reject", n: "rename", u: "undo", ArrowLeft: "previous", ArrowRight: "next" };
   return (event) => {
     const action = event.ctrlKey ? null : keys[event.key];
-    if (!action || !doubts.length) return;
+    if (!action || !doubts.length || event.repeat) return;
     event.preventDefault();
     actions[action]();
   };

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from photos.studio import content_box, cutout, read_studio, studio_photos
 from stage1_detector.synthesis.catalogue import make_catalogue
@@ -106,3 +107,16 @@ def test_pictures_without_transparency_are_read_as_they_are(tmp_path: Path) -> N
     (tmp_path / "b.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"b.png is not a readable photo"):
         read_studio(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_transparent_photo_that_exif_turns_keeps_its_product(tmp_path: Path, orientation: int) -> None:
+    pixels = np.zeros((40, 60, 4), np.uint8)
+    pixels[5:25, 10:40] = (200, 30, 40, 255)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    read = read_studio(tmp_path / "a.png")
+    assert read.shape[:2] == shown.shape[:2]
+    np.testing.assert_array_equal((read == (200, 30, 40)).all(2), shown[..., 3] == 255)

@@ -94,3 +94,39 @@ def test_a_video_that_is_none_and_one_that_ends_early_say_so(tmp_path: Path) -> 
     (tmp_path / "none.mp4").write_bytes(b"\0\0\0\x18ftypisom nothing")
     with pytest.raises(ValueError, match=r"cannot be opened|no frame"):
         list(read_video(source(tmp_path / "none.mp4"), 1, lambda name: False))
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [(20.0, True), (4.0, False)], ids=["a nominal rate", "cut off"])
+def test_fewer_frames_than_are_claimed_are_a_fault_only_where_time_is_missing_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, whole: bool
+) -> None:
+    """As OpenCV tells of MKV and WebM: 400 frames claimed at 20 a second, of which 100 are there."""
+
+    class Film:
+        def __init__(self, path: str) -> None:
+            self.left = 100
+
+        def isOpened(self) -> bool:
+            return True
+
+        def get(self, what: int) -> float:
+            at = 1000 * seconds * (100 - self.left) / 100
+            return {cv2.CAP_PROP_FRAME_COUNT: 400.0, cv2.CAP_PROP_FPS: 20.0, cv2.CAP_PROP_POS_MSEC: at}[what]
+
+        def grab(self) -> bool:
+            self.left -= 1
+            return self.left >= 0
+
+        def retrieve(self) -> tuple[bool, np.ndarray]:
+            return True, np.zeros((4, 4, 3), np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Film)
+    frames = read_video(source(tmp_path / "walk.mkv"), 1, lambda name: True)
+    if whole:
+        assert list(frames) == []
+    else:
+        with pytest.raises(ValueError, match="the video ends after 100 of 400 frames"):
+            list(frames)

@@ -105,3 +105,15 @@ def test_a_file_of_unknown_bytes_is_what_its_suffix_says(tmp_path: Path) -> None
         (tmp_path / name).write_bytes(b"")
         kinds[name] = file_kind(tmp_path / name)
     assert kinds == {"empty.jpg": "photo", "empty.MP4": "video", "empty.txt": "other", "empty": "other"}
+
+
+def test_links_to_folders_are_followed_and_a_ring_of_them_is_told(tmp_path: Path) -> None:
+    photos, shop = tmp_path / "P", tmp_path / "shop"
+    for folder, name in ((photos, "x.jpg"), (shop, "a.jpg")):
+        folder.mkdir()
+        cv2.imwrite(str(folder / name), np.zeros((8, 8, 3), np.uint8))
+    (photos / "shop").symlink_to(shop)
+    (shop / "back").symlink_to(photos)
+    found = find_inputs([str(photos)], tmp_path / "out")
+    assert [item.name for item in found.items] == ["shop/a.jpg", "x.jpg"]
+    assert any(note.startswith("links to folders that are in it already, not followed: 1") for note in found.notes)

@@ -14,7 +14,7 @@ from fitting import cross_fit, figures
 from fitting.procedure import Procedure
 from fitting.run import Gated, fit_gate, shipped
 from fitting.trainings import Clock
-from photos import folds
+from photos import fingerprint, folds
 from photos.data import read
 from photos.intervals import Interval, Intervals
 from photos.score import scores
@@ -23,6 +23,7 @@ from reporting.held_out import gather_held_out
 from reporting.page import write_page
 from reporting.report import after_fit
 from runs import record
+from runs.model_files import measured_of
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate import choose, merging_choice
@@ -82,6 +83,12 @@ def test_figures_of_an_ensemble_that_was_changed_since_are_not_told_of_the_new_o
     record.write_json(runs / "fitted.json", {"cross_fitted": asdict(Intervals(told, told, told)), "name_oracle": 0.5})
     held_out = gather_held_out(runs, parts)
     assert worth_of(held_out).figures[0].interval == told and ablation_of(runs, held_out.ensemble).rows
+    dataset = parts.dataset
+    of = {"labels": fingerprint.of_photos(dataset.photos, dataset.categories), "measured": measured_of(runs, held_out.ensemble)}
+    others = {"labels": of["labels"] | {"boxes": "others"}}, {"measured": of["measured"] | {"method": "another"}}
+    for changed in ({}, *others):
+        record.write_json(runs / "fitted.json", {"cross_fitted": asdict(Intervals(told, told, told))} | of | changed)
+        assert (worth_of(held_out).figures[0].interval == told) == (not changed)
     write_ensemble(runs, replace(gated.ensemble, merge=replace(gated.ensemble.merge, method="nms", iou=0.9)))  # hylle search
     held_out = gather_held_out(runs, parts)
     assert held_out.ensemble.merge.method == "nms" and "very photos" in held_out.split.flatters

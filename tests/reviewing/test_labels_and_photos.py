@@ -8,9 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from photos.data import read
+from reviewing import review
 from reviewing.access import Access
 from reviewing.decision_log import DecisionLog
 from reviewing.server import application
+from runs import process
 from stage2_classifier.label_review.relabel import relabel
 
 HERE = "http://127.0.0.1:8000"
@@ -167,3 +169,29 @@ def test_without_data_the_tabs_say_what_to_do(named: Path, tmp_path: Path) -> No
     visitor = client(desk_for(args, loaded(args, tmp_path)))
     assert "--data D" in visitor.get("/state").json()["notes"]["labels"]
     assert "--photos" in visitor.get("/labelling").json()["error"]
+
+
+def test_photos_of_another_folder_under_the_same_names_are_refused(desk: Make, tmp_path: Path, data: Path) -> None:
+    """Their boxes would be written beside the pixels of the first folder."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "IMG_1.png").write_bytes(next((data / "images").glob("*.png")).read_bytes())
+    visitor = client(desk("--photos", str(first)))
+    boxes = [{"bbox": [1, 2, 20, 30], "name": "tea"}]
+    answer = visitor.post("/labelling/photo", json={"name": "IMG_1.png", "boxes": boxes})
+    assert answer.status_code == 200, answer.text
+    desk("--photos", str(first))
+    for photos in ([str(second)], [str(second), str(first)]):
+        with pytest.raises(ValueError, match=r"holds confirmed photos of another folder, such as .*first/IMG_1.png"):
+            desk("--photos", *photos)
+
+
+def test_a_second_server_on_the_same_decisions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    review.refuse_second(tmp_path)
+    process.note(tmp_path)
+    review.refuse_second(tmp_path)  # its own
+    monkeypatch.setattr(review.os, "getpid", lambda: 1)
+    monkeypatch.setattr(process, "is_alive", lambda out: True)
+    with pytest.raises(ValueError, match=r"--out .*: process \d+ keeps its decisions there; end it first"):
+        review.refuse_second(tmp_path)

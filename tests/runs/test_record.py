@@ -50,3 +50,8 @@ def test_a_run_that_starts_anew_leaves_nothing_that_says_it_is_finished(tmp_path
     assert {path.name for path in tmp_path.iterdir()} - {process.NAME} == {"begun.json"}
     record.write_run(tmp_path, {"seed": 1}, {})
     assert not (tmp_path / process.NAME).exists()
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert record.commit() == "unknown"

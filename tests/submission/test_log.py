@@ -116,3 +116,12 @@ def test_another_ablation_is_told(place: Path, capsys: pytest.CaptureFixture[str
     (place / "R" / "ablation.json").write_text('{"rows": [{"arm": "raw", "score": [0, 0, 0]}]}')
     assert call(place, "add", "@b.zip", "--runs", "@R") == 2
     assert "has no arm 'gate + further names', only raw" in capsys.readouterr().err
+
+
+def test_notes_are_shown_as_they_are(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    note = "as [lr=0.1] before, see R[/old]\u2028next\x85"
+    assert call(place, "add", "@a.zip", "--notes", note) == 0
+    assert call(place) == 0
+    told = capsys.readouterr().out
+    assert log.read(place / "log.jsonl")[0]["notes"] == note
+    assert "[lr=0.1]" in told and "R[/old]" in told
