@@ -72,10 +72,8 @@ class Labelling:
         for name in self.confirmed:
             link, photo = self.folder / "images" / name, self.photos.get(name)
             if link.is_symlink() and link.exists() and (photo is None or photo.path.resolve() != link.resolve()):
-                raise ValueError(
-                    f"{out}: holds confirmed photos of another folder, such as {link.resolve()}; name its photos, or pass another "
-                    "--out"
-                )
+                other = f"holds confirmed photos of another folder, such as {link.resolve()}"
+                raise ValueError(f"{out}: {other}; name its photos, or pass another --out")
 
     # -- what is predicted -------------------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 
 def refuse_second(out: Path) -> None:
-    """Raises ValueError where another process keeps its decisions in OUT: both would write the same lists, with new names mixed."""
+    """Raises ValueError where another process keeps its decisions in OUT: they would overwrite each other's."""
     if process.is_alive(out) and (pid := read_object(out / process.NAME)["pid"]) != os.getpid():
         raise ValueError(f"--out {out}: process {pid} keeps its decisions there; end it first, or pass another --out")
 

@@ -103,11 +103,18 @@ def _packed(model: str) -> "PackedModel":
 
 
 def _code() -> str:
-    """The fingerprint of the code that predicts: parts by two versions of it are not joined."""
-    import fusion
-    from runs.record import fingerprint
+    """The fingerprint of the code and libraries that predict: parts by two versions of them are not joined."""
+    import cv2
+    import numpy as np
+    import onnxruntime
 
-    return fingerprint(*sorted(Path(fusion.__path__[0]).glob("*.py")))
+    import fusion
+    import recognition
+    import scaling
+    from runs.record import digest, fingerprint
+
+    code = [path for package in (fusion, recognition, scaling) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
+    return digest([fingerprint(*code), [library.__version__ for library in (cv2, np, onnxruntime)]])
 
 
 def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", args: Namespace) -> float:

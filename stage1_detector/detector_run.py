@@ -149,13 +149,17 @@ def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> Dete
 
 def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:
     """What is trained, on how many photos and for how long; then what it cannot find, if anything."""
-    from stage1_detector.engine import epochs
+    from stage1_detector.engine import epochs, max_det
     from stage1_detector.ultralytics_engine import rtdetr
 
     network, n_photos = getattr(config, "model", config.family), len(photos)
     plan = f"{network} on {counted(n_photos, 'photo')} at {config.size} px, {counted(epochs(config, n_photos), 'epoch')}"
     fullest = max((len(photo.boxes) for photo in photos), default=0)
     limit = rtdetr.limit_in_words(config.size, fullest) if config.family == "rtdetr" else ""
+    if config.family == "rcnn" and (wanted := max_det(photos)) > getattr(config, "proposals", wanted):
+        limit = (
+            f"at most {config.proposals} places of a photo are looked at, the fullest has {fullest} boxes: --proposals {wanted}"
+        )
     return [plan, limit] if limit else [plan]
 
 

@@ -138,7 +138,9 @@ def reused(request: ClassifierRun, leads: bool) -> Path:
 
 
 def refuse_unmeasured(request: ClassifierRun, config: ClassifierConfig, parts: folds.Folds) -> None:
-    """Raises ValueError before the work begins, where there are no held-out crops to calibrate on."""
+    """Raises ValueError before the work begins, where there are no crops to learn from, or none held out to calibrate on."""
+    if request.crops != "studio":
+        parts.labelled("train")
     if request.refit is None:
         parts.labelled("valid")
         return

@@ -10,6 +10,7 @@ from photos.data import product_key
 from runs.flags import Flag, check
 
 STARTER = Path(__file__).with_name("starter.safetensors")  # made by stage2_classifier.starter
+MOST_MARGIN = 0.25  # derived: of crops.ROOM, 0.4, what is left holds the errors of boxes; beyond, crops differ from the judge's
 HEADS = ("linear", "cosine", "arcface", "subcentre")
 
 
@@ -45,7 +46,7 @@ class ClassifierConfig:
     model: Annotated[str, Flag("backbone, as timm names it; random weights unless --pretrained", common=True)] = "resnet10t"
     size: Annotated[int, Flag("side of a crop in pixels", 16, 2048, common=True)] = 96
     fit: Annotated[str, Flag("how a crop fills its square", choices=FITS)] = "letterbox"
-    margin: Annotated[float, Flag("context around a box, as a share of its sides", 0.0, 1.0)] = 0.05
+    margin: Annotated[float, Flag("context around a box, as a share of its sides", 0.0, MOST_MARGIN)] = 0.05
     epochs: Annotated[int, Flag("passes over the crops", 1, 10**6, common=True)] = 30
     min_steps: Annotated[int, Flag("optimiser steps at least, by more epochs where crops are few", 0, 10**9)] = 600
     batch: Annotated[int, Flag("crops of a step", 2, 4096, common=True)] = 48

@@ -133,6 +133,10 @@ def fold_settings(runs: Path, plan: Plan, parts: Folds) -> dict[str, Any]:
     if not run.is_file():
         raise ValueError(f"--folds: {run} not found; train it first: {train(runs, 'one')}")
     trained = read_object(run)["settings"]
+    if kind := next((name for name in ("teacher", "distill_model") if trained.get(name)), None):
+        raise ValueError(
+            f"--folds: {run.parent} was taught by another detector ({kind}), as the folds' would not be; leave it out"
+        )
     config = detector_config.from_settings(trained)
     weights = start(plan.weights, config).path
     given = weights and record.fingerprint(weights)

@@ -25,6 +25,7 @@ MIN_WIDTH_SHARE = 0.5  # chosen: the new facing is at least this share as wide a
 CHANGED_SHARE = (0.2, 0.7)  # chosen: least and most share of a photo's facings that are replaced
 MAX_COVERED = 0.15  # chosen: a facing that overlaps another by more than this share of the smaller area is not replaced
 MATCH = 0.6  # chosen: exponent; 1 gives a new facing exactly the brightness of the one it replaces, 0 keeps its own
+SMALLEST = 4  # derived: pixels of a side; the blended edges leave nothing to see of a smaller facing
 FEATHER = 2  # chosen: pixels over which the edge of a new facing is blended
 MAX_TRIES = 200  # chosen: facings of a photo that are tried
 
@@ -87,7 +88,7 @@ def swapped(photos: tuple[Photo, ...], facings: Facings, rng: np.random.Generato
     number = int(rng.choice(np.unique(facings.photo)))
     photo = photos[number]
     image, labels = _read(photo).copy(), photo.labels.copy()
-    free = uncovered(photo.boxes)
+    free = uncovered(photo.boxes) & ((photo.boxes[:, 2:] - photo.boxes[:, :2]).min(1, initial=np.inf) >= SMALLEST)
     wanted = rng.uniform(*CHANGED_SHARE) * len(labels)
     changed = np.zeros(len(labels), bool)
     for start in rng.permutation(np.flatnonzero(free))[:MAX_TRIES]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from fusion.views import Image, Shape, View, letterbox
 from photos.data import Photo, read_image
 from photos.learnt import learnt_image
+from photos.photo_file import photo_kind
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation, of_backbone
 from runs.training_errors import refuse_lost_worker
@@ -137,7 +138,8 @@ def drawn(photo: Photo, view: View, max_shrink: int = 1) -> Image:
     """
     scale = np.linalg.norm(view.matrix[:, :2], axis=0).max()  # canvas pixels for one of the photo
     shrink = next((number for number in SHRINKS if number <= max_shrink and scale * number <= 1), 1)
-    if shrink == 1 or len(photo.ignored):
+    whole = photo.width % shrink == 0 == photo.height % shrink  # of JPEGs alone OpenCV rounds up what is left over
+    if shrink == 1 or len(photo.ignored) or not (whole or photo_kind(photo.path) == "JPEG"):
         return view.warp(learnt_image(photo))
     image = read_image(photo.path, photo.width, photo.height, shrink)
     return replace(view, matrix=view.matrix * (shrink, shrink, 1)).warp(image)

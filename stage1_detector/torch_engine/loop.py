@@ -14,7 +14,7 @@ import torch
 
 from runs.distributed import with_sync_batch_norm
 from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_lost_worker, refuse_non_finite
-from stage1_detector.config import LoopConfig
+from stage1_detector.config import LoopConfig, TransformerConfig
 from stage1_detector.engine import Job, device_of, epochs, modified_at, validation_interval
 from stage1_detector.torch_engine.canvases import Canvases, EpochBatches, InputFormat, load_batches
 from stage1_detector.torch_engine.training_log import TrainingLog, means
@@ -81,7 +81,9 @@ class Run:
             n_processes = job.distributed.world_size
             raise ValueError(f"train: got {len(self.train)} photos, need at least one for each of {n_processes} processes")
         self.device = device_of(config.device)
-        learner = network.build(config, photos["train"], job.names, None if job.resume else job.pretrained)
+        with_queries = isinstance(config, TransformerConfig)  # one for each box of a photo
+        shown = (*photos["train"], *job.synthetic) if with_queries else photos["train"]
+        learner = network.build(config, shown, job.names, None if job.resume else job.pretrained)
         learner = with_sync_batch_norm(learner, self.distributed).to(self.device)
         learner.distributed = self.distributed
         self.state = TrainingState(learner, config, self.epochs, self.steps)

@@ -23,6 +23,7 @@ from runs.pickled_file import note_written
 from stage1_detector.config import STARTER
 from stage1_detector.engine import Score, validation_interval
 from stage1_detector.ultralytics_engine import rtdetr
+from stage1_detector.ultralytics_engine.photo_layout import tell_left_out
 
 STARTER_MODEL = "yolov8n.yaml"
 SYNTHETIC = "synthetic_"  # prefix of the file names of synthetic photos
@@ -126,6 +127,8 @@ class ExtendedTrainer(DetectionTrainer):
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
+        if mode == "train" and self.options.distributed.is_main:
+            tell_left_out(Path(dataset_path), loader.dataset.im_files)
         if mode != "train" or not self.options.n_synthetic:
             return loader
         sampler = mixed_sampler(loader.dataset.im_files, self.options.n_synthetic, self.options.distributed)

@@ -1,7 +1,7 @@
 """Photos and labels laid out as ultralytics reads them; photos of more than twice the canvas averaged, as at judgment."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,23 +12,28 @@ from fusion.views import Shape, average, letterbox
 from photos.data import Photo
 from photos.learnt import learnt_image
 from photos.photo_file import SUFFIXES, photo_kind, read_header
-from runs.command import ticker
+from runs.command import say, ticker
 from runs.link import link_or_copy
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import PROGRESS_SECONDS
 
 THREADS = 4  # chosen: that lay photos out
 LINKED = ("JPEG", "PNG", "BMP")  # kinds that ultralytics decodes as `read_image` does
+SMALLEST_SIDE = 10  # taken: ultralytics leaves out photos with a shorter one
 Shrink = Callable[[Photo], int]
 
 
 def shrink_of(config: DetectorConfig) -> Shrink:
-    """By which whole number each photo is averaged, as `View.warp` does at judgment, before ultralytics interpolates it."""
+    """By which whole number each photo is averaged, as `View.warp` does at judgment, before ultralytics interpolates it.
+
+    By less where it would have a side below SMALLEST_SIDE, which ultralytics leaves out.
+    """
     shape: Shape = "stretch" if config.family == "rtdetr" else "square"
 
     def shrink(photo: Photo) -> int:
         view = letterbox(photo.width, photo.height, config.size, shape)
-        return replace(view, averaged=config.shrinking == "average").whole_shrink
+        number = replace(view, averaged=config.shrinking == "average").whole_shrink
+        return max(1, min(number, min(photo.width, photo.height) // SMALLEST_SIDE))
 
     return shrink
 
@@ -56,6 +61,17 @@ def link_photos(photos: tuple[Photo, ...], folder: Path, agnostic: bool, prefix:
     for photo in photos:
         (folder / "labels" / f"{prefix}{photo.id:08d}.txt").write_text(label_lines(photo, agnostic))
     return folder / "images"
+
+
+def tell_left_out(folder: Path, kept: Sequence[str]) -> None:
+    """Say which of the photos laid out in FOLDER ultralytics leaves out, if any: it tells nobody."""
+    left = sorted({path.name for path in folder.iterdir()} - {Path(file).name for file in kept})
+    if left:
+        names = ", ".join(f"{(folder / name).resolve().name}" for name in left[:3])
+        say(
+            f"{folder.parent.name}: ultralytics leaves out {len(left)} of {len(left) + len(kept)} photos, such as {names}: "
+            f"damaged, or with a side below {SMALLEST_SIDE} px"
+        )
 
 
 def _link(photo: Photo, link: Path, shrink: int = 1) -> None:

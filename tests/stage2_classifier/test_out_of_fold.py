@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,3 +125,11 @@ def test_found_boxes_are_not_shaken_and_true_ones_are(runs: Path) -> None:
     one = folds.load(runs / "folds.json", read(runs / "data")).photos("train")[0]
     made = out_of_fold.with_detected(one, one.boxes[:3] + 1)
     assert [region.still for region in shelf_regions([made], 32)] == [False] * len(one.boxes) + [True] * 3
+
+
+@pytest.mark.parametrize("key", ["teacher", "distill_model"])
+def test_folds_beside_a_taught_detector_are_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "run.json").write_text(json.dumps({"settings": {key: "0123456789abcdef"}}))
+    with pytest.raises(ValueError, match=rf"--folds: .*one was taught by another detector \({key}\)"):
+        out_of_fold.fold_settings(tmp_path, out_of_fold.Plan(2), SimpleNamespace())  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from place import Place, draw_shop
@@ -15,7 +16,7 @@ from fusion.models import Model
 from photos import folds
 from runs.distributed import Distributed
 from stage2_classifier import train
-from stage2_classifier.classifier_run import ClassifierRun, refuse_combination, train_classifier
+from stage2_classifier.classifier_run import ClassifierRun, refuse_combination, refuse_unmeasured, train_classifier
 from stage2_classifier.config import ClassifierConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,3 +91,12 @@ def test_folds_of_detectors_without_the_share_that_r_one_keeps_are_refused(tmp_p
             refuse_combination(request, 1)
     with pytest.raises(ValueError, match=r"--folds: got 2, but R/one keeps a share of its start"):
         refuse_combination(request, 1)
+
+
+@pytest.mark.parametrize(("crops", "asked"), [("shelf", ["train", "valid"]), ("studio", ["valid"])])
+def test_boxes_to_learn_from_are_asked_for_before_anything_is_written(tmp_path: Path, crops: str, asked: list[str]) -> None:
+    """`labelled` refuses a part without any."""
+    parts: list[str] = []
+    request = ClassifierRun(data=tmp_path, runs=tmp_path, crops=crops)
+    refuse_unmeasured(request, ClassifierConfig(), SimpleNamespace(labelled=parts.append))  # type: ignore[arg-type]
+    assert parts == asked

@@ -80,3 +80,12 @@ def test_proportions_that_nobody_has_stay(tmp_path: Path) -> None:
     for seed in range(4):
         shot = swapped((wide, tall), gather((wide, tall)), np.random.default_rng(seed))
         assert shot.labels.tolist() in ([0], [1])
+
+
+def test_a_facing_too_small_to_be_painted_keeps_its_name(tmp_path: Path) -> None:
+    row = [[10 + 40 * i, 20, 12 + 40 * i, 22] for i in range(4)]
+    both = photo(tmp_path, 0, row, [0, 0, 1, 2]), photo(tmp_path, 1, row, [3, 4, 5, 6])
+    for seed in range(8):
+        shot = swapped(both, gather(both), np.random.default_rng(seed))
+        own = both[(int(shot.image[0, 0, 0]) - 90) // 20]
+        np.testing.assert_array_equal(shot.labels, own.labels)

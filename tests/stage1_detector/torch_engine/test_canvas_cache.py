@@ -95,3 +95,18 @@ def test_boxes_do_not_move_where_photos_are_decoded_smaller(size: tuple[int, int
               top + bright.sum(1) @ (np.arange(bottom - top) + 0.5) / bright.sum()]  # fmt: skip
     np.testing.assert_allclose(middle, edges.reshape(2, 2).mean(0), atol=0.1)  # half a decoded pixel would be 0.2 or more
     assert abs(reduced.astype(int) - full).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("size", [(1001, 751), (1000, 760)], ids=["odd", "even"])
+def test_other_photos_than_jpegs_are_decoded_smaller_only_where_nothing_is_left_over(
+    tmp_path: Path, suffix: str, size: tuple[int, int]
+) -> None:
+    """OpenCV drops the last row and column of others."""
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), pixels)
+    none = np.zeros((0, 4), np.float32)
+    one = Photo(1, tmp_path / f"a{suffix}", width, height, none, np.zeros(0, np.int64), np.zeros(0, np.int64), None)
+    view = letterbox(width, height, 160, "square", 32)
+    assert drawn(one, view, max_shrink=4).shape == drawn(one, view).shape

@@ -12,7 +12,7 @@ from fusion.views import make_views
 from photos.data import Photo, read_image
 from stage1_detector.config import DetectorConfig
 from stage1_detector.sidecar import sidecar
-from stage1_detector.ultralytics_engine.photo_layout import label_lines, link_photos, shrink_of
+from stage1_detector.ultralytics_engine.photo_layout import label_lines, link_photos, shrink_of, tell_left_out
 
 
 def test_a_photo_without_boxes_has_an_empty_label_file(tmp_path: Path) -> None:
@@ -99,3 +99,25 @@ def test_a_photo_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match=r"out/images/.*\.png: cannot be written \(No space left on device\); is the disk full"):
         link_photos((original,), tmp_path / "out", True, shrink=shrink_of(DetectorConfig(size=64)))
+
+
+def test_a_long_photo_is_averaged_no_further_than_ultralytics_reads_it() -> None:
+    shrink, none = shrink_of(DetectorConfig(size=640)), np.zeros((0, 4), np.float32)
+    numbers = [
+        shrink(Photo(1, Path("a.jpg"), width, height, none, np.zeros(0), np.zeros(0), "train"))
+        for width, height in ((5000, 60), (5000, 4000), (5000, 5), (640, 480))
+    ]
+    assert numbers == [6, 7, 1, 1]
+
+
+def test_photos_that_ultralytics_leaves_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "one" / "train" / "images"
+    folder.mkdir(parents=True)
+    (tmp_path / "narrow.jpg").touch()
+    (folder / "00000002.jpg").symlink_to(tmp_path / "narrow.jpg")
+    (folder / "00000001.jpg").touch()
+    tell_left_out(folder, [str(folder / "00000001.jpg"), str(folder / "00000002.jpg")])
+    assert not capsys.readouterr().out
+    tell_left_out(folder, [str(folder / "00000001.jpg")])
+    told = capsys.readouterr().out
+    assert "ultralytics leaves out 1 of 2 photos, such as narrow.jpg: damaged, or with a side below 10 px" in told
