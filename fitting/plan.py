@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
-from fitting.stage_settings import classifier_of, detector_of, has_start, one_name, with_small_crops
+from fitting.stage_settings import classifier_of, detector_of, has_start, one_name, shows_large, with_small_crops
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
@@ -95,11 +95,18 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
 
 
 def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """Those on the largest canvas that leave each fold out once and train the models that ship on all."""
+    """Those on the largest canvas that leave each fold out once and train the models that ship on all.
+
+    Large crops, where they pay, take half of their epochs at least.
+    """
     for with_aware in (aware := _aware(survey, wishes)):
         for n_folds, least in _least_scales(survey, wishes).items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
-            yield Candidate(_procedure(survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware), least_here)
+            choices = survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware
+            if shows_large(survey):
+                yield Candidate(_procedure(*choices, large=True), max(least_here, HALF))
+            if not shows_large(survey) or least_here < HALF:
+                yield Candidate(_procedure(*choices), least_here)
 
 
 def _of_a_quarter(procedure: Procedure, survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
@@ -166,13 +173,16 @@ def _up(side: float) -> int:
     return STRIDE * math.ceil(side / STRIDE)
 
 
-def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: bool) -> Procedure:
-    """The procedure with one canvas and so many folds; all else by the wishes, or by what the photos are like."""
+def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: bool, large: bool = False) -> Procedure:
+    """The procedure with one canvas and so many folds; all else by the wishes, or by what the photos are like.
+
+    `large`: with large crops, where weights and wishes allow them.
+    """
     detector = detector_of(wishes, size)
     both = survey.studio_photos > 0 if wishes.crops == "auto" else wishes.crops == "both"
     return Procedure(
         detector=detector,
-        classifier=classifier_of(survey, wishes, both),
+        classifier=classifier_of(survey, wishes, both, large),
         aware=detector if aware else None,
         crops="both" if both else "shelf",
         pretrained=wishes.pretrained,

@@ -18,7 +18,8 @@ BRIDGE = 0.5  # measured: studio photos joined so lifted a score from 0.793 to 0
 WARM_EPOCHS = 15  # chosen: from ImageNet weights 10 epochs named more crops rightly than 30 of the default backbone (issue 19)
 # Measured at equal minutes, on videos of the same shop and of another one (`experiments.studies.namers`, namer.* in
 # docs/results.md). The epochs make a training about as long as one on the default's crops. Only where photos hold few products:
-# such a crop takes 2.5 times as long to name, and 250 dense photos are not to take minutes of a judge without a GPU.
+# such a crop takes 2.5 times as long to name, and 250 dense photos are not to take minutes of a judge without a GPU. Not with
+# less than half of these epochs: on `trash` 2 and 4 of them named no better than 8 and 10 on the default's crops.
 LARGE_CROP, LARGE_EPOCHS, LARGE_STEPS, SPARSE = 160, 7, 260, 20
 WARM_STEPS = 600  # chosen: half of the recipe's least; 300 steps on books reach det mAP50 0.81 from the starter, 0.50 without
 
@@ -36,13 +37,13 @@ def has_start(config: Config, pretrained: str) -> bool:
     return pretrained != "none" and detector_start(Path(pretrained), config).path is not None
 
 
-def classifier_of(survey: Survey, wishes: Wishes, both: bool) -> ClassifierConfig:
-    """The classifier's settings: the recipe `small`, small crops for small products, large ones for large, studio bridged."""
+def classifier_of(survey: Survey, wishes: Wishes, both: bool, large: bool = False) -> ClassifierConfig:
+    """The classifier's settings: the recipe `small`, small crops for small products, `large` ones if wished, studio bridged."""
     config = replace(classifier_config.small(), seed=wishes.seed, bridge=BRIDGE if both else 0.0)
     size = wishes.crop_size or (SMALL_CROP if survey.crop_side <= SMALL_CROP else config.size)
     config = replace(config, size=size, model=wishes.classifier or config.model)
     if wishes.pretrained == "auto" and not wishes.classifier:
-        config = warm(with_best_backbone(config), shows_large(survey) and not wishes.crop_size)
+        config = warm(with_best_backbone(config), large and not wishes.crop_size)
     if one_name(survey, both):
         config = replace(config, epochs=1, min_steps=0)
     return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config

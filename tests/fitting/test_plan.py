@@ -184,6 +184,9 @@ def test_large_products_on_photos_of_few_get_large_crops_for_about_the_same_minu
     assert classifier(replace(VIDEO, boxes=30 * VIDEO.photos)).size == 96  # dense: each crop costs the judge's machine
     assert classifier(VIDEO, Wishes(crop_size=96)).size == 96
     assert classifier(VIDEO, Wishes(classifier="resnet10t")).size == 96
+    assert classifier(VIDEO, Wishes(folds=3)).size == 160
+    few = lay_out(VIDEO, SPEEDS, Wishes(), 16 * 60)
+    assert few.procedure.classifier.size == 96 and few.scale < 0.5  # with so few epochs large crops are named no better
     small = classifier(VIDEO, minutes=6)
     assert (small.size, small.epochs, small.min_steps) == (64, 15, 600)
 
