@@ -26,10 +26,14 @@ NAME = "start_share.json"  # in a run folder: which share of the start its model
 def between(trained: Path, start: Path | None, share: float, config: Config) -> torch.nn.Module | None:
     """The network of `trained` with `share` (0..1) of each weight from `start`, on the CPU, batch norm folded.
 
-    None where `start` has not all of its weights in the same shapes, as of a network that knows other classes, or where
-    `config` is not of ultralytics' families.
+    None where `share` is above 0 and `start` has not all of its weights in the same shapes, as of a network that knows other
+    classes, or where `config` is not of ultralytics' families.
     """
-    if start is None or not isinstance(config, DetectorConfig):
+    if not isinstance(config, DetectorConfig):
+        return None
+    if share == 0:
+        return yolo.load(trained)
+    if start is None:
         return None
     network: Any = yolo.load_raw(trained)
     learned = floats(network)
@@ -72,17 +76,19 @@ def refuse(share: float, start: Path | None, config: Config, names: list[str]) -
         )
 
 
-def export_with(out: Path, start: Path | None, share: float, config: Config, photos: Sequence[Photo]) -> None:
+def export_with(out: Path, start: Path | None, share: float, config: Config, photos: Sequence[Photo]) -> bool:
     """Write OUT/model.onnx anew with `share` of the start, unless it has that already; parity is checked on `photos`.
+
+    Returns whether it was written.
 
     Raises ValueError where the start does not fit.
     """
     trained, path = record.weights_of(out), out / NAME
     if share == 0 and not path.is_file():
-        return
+        return False
     made_from = {"share": share, "trained": record.fingerprint(trained), "start": start and record.fingerprint(start)}
     if path.is_file() and read_object(path) == made_from | {"model": record.fingerprint(out / "model.onnx")}:
-        return
+        return False
     network = between(trained, start, share, config)
     if network is None:
         raise ValueError(f"{out}: got {start}, which has not all of its weights, to start from")
@@ -93,3 +99,4 @@ def export_with(out: Path, start: Path | None, share: float, config: Config, pho
     run = read_object(out / "run.json")  # its scores are of the weights as learned: whoever shows them tells the share beside
     record.write_json(out / "run.json", run | {"metrics": run.get("metrics", {}) | {"start_share": float(share)}})
     record.write_json(path, made_from | {"model": record.fingerprint(out / "model.onnx")})
+    return True

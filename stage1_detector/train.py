@@ -80,8 +80,10 @@ def with_share(command: Command, config: Config) -> None:
         return
     parts, began = folds.load(command.folds, read(command.data)), start(command.pretrained, config).path
     photos = parts.photos("train") if command.refit else parts.labelled("valid")
-    start_share.export_with(command.out, began, command.start_share, config, photos)
-    if command.start_share and not command.refit:
+    written = start_share.export_with(command.out, began, command.start_share, config, photos)
+    if written and not command.start_share:
+        say(f"{command.classes}: model.onnx is written anew, with nothing of the weights that it started from")
+    elif command.start_share and not command.refit:
         found = validation.score(Model(command.out / "model.onnx"), photos, len(parts.dataset.categories))["det_map50"]
         without = read_object(command.out / "run.json")["metrics"]["valid"]["det_map50"]
         kept = f"{command.classes}: keeps {command.start_share:.0%} of the weights that it started from"

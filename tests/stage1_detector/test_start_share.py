@@ -157,6 +157,7 @@ def test_a_training_keeps_its_share_and_lets_it_go_again(
     assert (out / "model.onnx").read_bytes() != plain
     assert read_object(out / "run.json")["metrics"]["start_share"] == 0.3
     assert train.main([*shop, *starter]) == 0
+    assert "one: model.onnx is written anew, with nothing of the weights" in capsys.readouterr().out
     assert (out / "model.onnx").read_bytes() == plain
     assert train.main([*shop, *starter, "--start-share", "0.3"]) == 0
     assert train.main([*shop, "--pretrained", "none", "--force"]) == 0  # of another start: what was kept is no more
