@@ -87,9 +87,9 @@ def _files(base: Path) -> list[Path]:
     files = []
     for folder, inner, names in os.walk(base, followlinks=True):
         files += [Path(folder, name) for name in names if not name.startswith(".")]
-        inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(Path(folder, name))]
+        inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(Path(folder, name), base)]
     return files
 
 
-def _leads_back(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _leads_back(folder: Path, base: Path) -> bool:
+    return folder.is_symlink() and any(place.resolve().is_relative_to(folder.resolve()) for place in (base, folder.parent))

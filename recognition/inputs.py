@@ -105,22 +105,26 @@ def _refuse(error: OSError) -> None:
 
 
 def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> Iterator[Path]:
-    """`path` itself, or all files in it and its folders, in the order of their names; without hidden ones and those of OUT.
+    """`path` itself, or all files in it and its folders, without hidden ones and those of OUT.
 
-    Folders below `path` that hold other predictions are passed over and join `left_out`. Links to folders are followed, but
-    those to a folder that was there before, which join `again`. OSError for a folder that cannot be listed.
+    Folders below `path` that hold other predictions are passed over and join `left_out`. Links to folders are followed, after
+    all real ones, but those to a folder that is in it already, or that `path` lies in: these join `again`. OSError for a folder
+    that cannot be listed.
     """
     if not path.is_dir():
         yield path
         return
-    been = set[Path]()
-    for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
-        if (real := Path(folder).resolve()) in been:
-            folders.clear()
-            again.append(Path(folder))
+    been, links = {*path.resolve().parents}, [path]
+    while links:
+        top = links.pop(0)
+        if top.resolve() in been:
+            again.append(top)
             continue
-        been.add(real)
-        seen = sorted(name for name in folders if not name.startswith(".") and Path(folder, name) != out)
-        folders[:] = [name for name in seen if not Path(folder, name, JOURNAL).is_file()]
-        left_out += [Path(folder, name) for name in seen if name not in folders]
-        yield from (file for name in sorted(names) if not name.startswith(".") and (file := Path(folder, name)).is_file())
+        for folder, folders, names in os.walk(top, onerror=_refuse):
+            been.add(Path(folder).resolve())
+            seen = [Path(folder, name) for name in sorted(folders) if not name.startswith(".") and Path(folder, name) != out]
+            taken = [inner for inner in seen if not (inner / JOURNAL).is_file()]
+            left_out += [inner for inner in seen if inner not in taken]
+            links += [inner for inner in taken if inner.is_symlink()]
+            folders[:] = [inner.name for inner in taken if not inner.is_symlink() and inner.resolve() not in been]
+            yield from (file for name in sorted(names) if not name.startswith(".") and (file := Path(folder, name)).is_file())

@@ -4,6 +4,7 @@ Of a zip only the models and the numbers of ensemble.json are used; its code is 
 """
 
 import os
+import shutil
 import tempfile
 import zipfile
 from contextlib import suppress
@@ -110,15 +111,18 @@ def starter_folder() -> Path:
 
     Raises OSError where nothing can be written there.
     """
+    import fusion
     from stage1_detector import starter
 
-    code = sorted(Path(starter.__file__).parent.rglob("*.py"))  # what exports it, and what its sidecar says
+    # what exports it, and what its sidecar and ensemble.json say
+    code = [path for file in (starter.__file__, fusion.__file__) for path in sorted(Path(str(file)).parent.rglob("*.py"))]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hylle"
     folder = base / f"starter-{fingerprint(starter.STARTER, *code)}"
     if not (folder / "ensemble.json").is_file():
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=base) as unfinished:
             starter.write_run_folder(Path(unfinished) / "runs")
+            shutil.rmtree(folder, ignore_errors=True)  # of which a part was removed
             with suppress(OSError):  # another process has put it there meanwhile
                 (Path(unfinished) / "runs").rename(folder)
     return folder

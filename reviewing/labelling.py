@@ -68,12 +68,12 @@ class Labelling:
         self.write()
 
     def _refuse_other_photos(self, out: Path) -> None:
-        """ValueError where a confirmed photo is another one of the same name, or lies in a folder that is not named now."""
-        for name in self.confirmed:
-            link, photo = self.folder / "images" / name, self.photos.get(name)
-            if link.is_symlink() and link.exists() and (photo is None or photo.path.resolve() != link.resolve()):
-                other = f"holds confirmed photos of another folder, such as {link.resolve()}"
-                raise ValueError(f"{out}: {other}; name its photos, or pass another --out")
+        """ValueError where the photo that was confirmed under a name is another one than the name means now."""
+        for name in self.confirmed.keys() & self.photos.keys():
+            link = self.folder / "images" / name
+            if link.is_symlink() and link.exists() and self.photos[name].path.resolve() != link.resolve():
+                other = f"holds what was confirmed on {link.resolve()}, another photo of the name {name}"
+                raise ValueError(f"{out}: {other}; pass another --out")
 
     # -- what is predicted -------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,8 @@ class Labelling:
 
     def write(self) -> None:
         """Write the data set: annotations.json whole, and links to the photos."""
-        confirmed = {name: row for name, row in self.confirmed.items() if name in self.photos}
+        there = self.folder / "images"  # with photos that were confirmed before and are not named now
+        confirmed = {name: row for name, row in self.confirmed.items() if name in self.photos or (there / name).exists()}
         number = {name: i for i, name in enumerate(confirmed, 1)}
         images = [
             {"id": number[name], "file_name": name, "width": row["size"][0], "height": row["size"][1]}
@@ -196,9 +197,9 @@ class Labelling:
         ]  # fmt: skip
         categories = [{"id": i, "name": name} for i, name in sorted(self.names().items())]
         for name in confirmed:
-            place = self.folder / "images" / name
+            place = there / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.exists():
+            if not place.exists() and name in self.photos:
                 place.unlink(missing_ok=True)  # a link to a photo that was moved
                 link_or_copy(self.photos[name].path, place)
         if confirmed:

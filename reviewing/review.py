@@ -6,7 +6,6 @@ R is a run folder with ensemble.json, a submission zip, or `starter`. The server
 listens on this machine only and asks nobody else.
 """
 
-import os
 import secrets
 import socket
 import tempfile
@@ -17,7 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion.models import read_object
 from runs import process
 from runs.command import Parser, run, say
 from runs.counted import counted
@@ -87,10 +85,9 @@ def body(argv: list[str] | None, prog: str) -> int:
     with listening(args.host, args.port) as listener, tempfile.TemporaryDirectory() as scratch:
         from reviewing.access import Access, is_loopback
 
-        refuse_second(out_of(args))
+        if args.data or args.photos:
+            claim(out_of(args))
         desk = desk_for(args, loaded(args, Path(scratch)))
-        if desk.doubts or desk.labelling:
-            process.note(out_of(args))
         token = args.token or ("" if is_loopback(args.host) else secrets.token_urlsafe(TOKEN_BYTES))
         port = listener.getsockname()[1]
         if not is_loopback(args.host):
@@ -100,10 +97,11 @@ def body(argv: list[str] | None, prog: str) -> int:
     return 0
 
 
-def refuse_second(out: Path) -> None:
-    """Raises ValueError where another process keeps its decisions in OUT: they would overwrite each other's."""
-    if process.is_alive(out) and (pid := read_object(out / process.NAME)["pid"]) != os.getpid():
-        raise ValueError(f"--out {out}: process {pid} keeps its decisions there; end it first, or pass another --out")
+def claim(out: Path) -> None:
+    """Note in OUT that this process keeps its decisions there. Raises ValueError where another one does: they would mix."""
+    process.refuse_second(out, "keeps its decisions there; end it first, or pass another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    process.note(out)
 
 
 def shown_host(host: str) -> str:

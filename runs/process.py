@@ -48,7 +48,7 @@ def is_alive(out: Path) -> bool | None:
     return identity(noted["pid"]) == noted if noted.get("machine") == here["machine"] else None
 
 
-def refuse_second(out: Path) -> None:
-    """Raises ValueError where another process is making the run in OUT."""
+def refuse_second(out: Path, does: str = "is making it; wait until it is done (hylle status), or end it first") -> None:
+    """Raises ValueError where another process is at work in OUT; what it `does` there, and the remedy, end the message."""
     if is_alive(out) and (pid := read_object(out / NAME)["pid"]) != os.getpid():
-        raise ValueError(f"{out}: process {pid} is making it; wait until it is done (hylle status), or end it first")
+        raise ValueError(f"{out}: process {pid} {does}")

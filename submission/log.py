@@ -61,7 +61,8 @@ def body(argv: list[str] | None, prog: str) -> None:
 def read(log: Path) -> list[dict[str, Any]]:
     """All lines of the log, none where there is none. Raises ValueError for a line that is no JSON object, with its number."""
     lines = []
-    for i, text in enumerate(log.read_text().removesuffix("\n").split("\n") if log.is_file() else [], 1):
+    whole = log.read_text().removesuffix("\n") if log.is_file() else ""
+    for i, text in enumerate(whole.split("\n") if whole else [], 1):  # splitlines would split notes too
         try:
             lines.append(dict(json.loads(text)))
         except (ValueError, TypeError) as error:

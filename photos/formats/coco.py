@@ -40,8 +40,9 @@ def find(root: Path) -> Layout | None:
     if files:
         boxes = [path for path in files if path.name.startswith(INSTANCES)] or files
         return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
-    single = [path for path in sorted(root.glob("*.json")) if _is_coco(path)]
-    return _layout("one file", root, single) if single else None
+    boxes = {path: count for path in sorted(root.glob("*.json")) if (count := _annotations(path)) is not None}
+    single = [path for path, count in boxes.items() if count] or list(boxes)[:1]
+    return _layout("one file", root, single, [path for path in boxes if path not in single]) if single else None
 
 
 def base_of(root: Path) -> Path:
@@ -77,12 +78,14 @@ def _source(root: Path, path: Path, part: str | None) -> Source:
     return Source(name, part, load(path), base, (stem, part or stem))
 
 
-def _is_coco(path: Path) -> bool:
+def _annotations(path: Path) -> int | None:
+    """How many annotations a COCO file holds; None for another file."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS)
+        return None
+    whole = isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS)
+    return len(content["annotations"]) if whole else None
 
 
 def load(path: Path) -> dict[str, list[Any]]:

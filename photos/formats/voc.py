@@ -62,19 +62,23 @@ def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]
     DataError where both are left over: then the lists mean files that are called otherwise.
     """
     lists = [path for path in sorted((root / "ImageSets" / "Main").glob("*.txt")) if path.stem in LISTS]
-    by_name: dict[str, list[Path]] = {}
+    by_name, by_stem = dict[str, list[Path]](), dict[str, list[Path]]()
     for path in files:
         inner = PurePosixPath(*[part for part in path.relative_to(root).parts[:-1] if part not in FOLDERS], path.stem)
-        for name in {inner.as_posix(), path.stem}:
-            by_name.setdefault(name, []).append(path)
-    found: dict[Path, str] = {}
-    unknown = []
+        by_name.setdefault(inner.as_posix(), []).append(path)
+        by_stem.setdefault(path.stem, []).append(path)
+    found, unknown = dict[Path, str](), list[str]()
     for path in lists:
         for line in filter(None, (line.strip() for line in path.read_text("utf-8-sig").splitlines())):
             names = [line.strip("\"'"), FLAG.sub("", line)]
-            known = next((by_name[name] for name in names if name in by_name), [])
+            known = next((kind[name] for kind in (by_name, by_stem) for name in names if name in kind), [])
             unknown += [] if known else [f"{line!r} of {path.name}"]
-            found.update(dict.fromkeys(known, str(part_of(path.stem))))
+            part = str(part_of(path.stem))
+            if other := next((found[one] for one in known if found.get(one, part) != part), None):
+                raise DataError(
+                    f"{path}: got {line!r}, which is in {other} already, need each photo in one part; mend the lists"
+                )
+            found.update(dict.fromkeys(known, part))
     left = [path.name for path in files if lists and path not in found and part_of_folders(root, path) is None]
     if unknown and left:
         raise DataError(

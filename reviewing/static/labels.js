@@ -56,7 +56,7 @@ export async function begin(state) {
 
   let sending = false; // a second key before the answer would decide the same proposal again, and pass over the next
   const decide = (decision) => !sending && attempt(async () => {
-    const doubt = doubts[at];
+    const here = at, doubt = doubts[here];
     sending = true;
     try {
       await send(`/doubts/${doubt.id}`, decision);
@@ -65,7 +65,7 @@ export async function begin(state) {
     }
     tell("");
     doubt.decision = decision.action === "undo" ? null : decision;
-    if (["accept", "reject", "rename"].includes(decision.action) && at < doubts.length - 1) at += 1;
+    if (["accept", "reject", "rename"].includes(decision.action) && here < doubts.length - 1) at = here + 1;
     show();
   });
 
@@ -87,8 +87,9 @@ export async function begin(state) {
   const keys = { a: "accept", r: "reject", n: "rename", u: "undo", ArrowLeft: "previous", ArrowRight: "next" };
   return (event) => {
     const action = event.ctrlKey ? null : keys[event.key];
-    if (!action || !doubts.length || event.repeat) return;
+    if (!action || !doubts.length) return;
     event.preventDefault();
+    if (event.repeat && !event.key.startsWith("Arrow")) return; // a key that is held down decides once
     actions[action]();
   };
 }

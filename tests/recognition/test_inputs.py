@@ -107,13 +107,14 @@ def test_a_file_of_unknown_bytes_is_what_its_suffix_says(tmp_path: Path) -> None
     assert kinds == {"empty.jpg": "photo", "empty.MP4": "video", "empty.txt": "other", "empty": "other"}
 
 
-def test_links_to_folders_are_followed_and_a_ring_of_them_is_told(tmp_path: Path) -> None:
+def test_links_to_folders_are_followed_after_real_ones_and_rings_are_told(tmp_path: Path) -> None:
     photos, shop = tmp_path / "P", tmp_path / "shop"
-    for folder, name in ((photos, "x.jpg"), (shop, "a.jpg")):
-        folder.mkdir()
-        cv2.imwrite(str(folder / name), np.zeros((8, 8, 3), np.uint8))
+    for place in (photos / "x.jpg", photos / "monday" / "m.jpg", shop / "a.jpg", tmp_path / "private.jpg"):
+        put(place)
+    (photos / "latest").symlink_to(photos / "monday")
     (photos / "shop").symlink_to(shop)
+    (photos / "up").symlink_to(tmp_path)
     (shop / "back").symlink_to(photos)
     found = find_inputs([str(photos)], tmp_path / "out")
-    assert [item.name for item in found.items] == ["shop/a.jpg", "x.jpg"]
-    assert any(note.startswith("links to folders that are in it already, not followed: 1") for note in found.notes)
+    assert names(found) == ["monday/m.jpg", "shop/a.jpg", "x.jpg"]
+    assert any(note.startswith("links to folders that are in it already, not followed: 3") for note in found.notes)

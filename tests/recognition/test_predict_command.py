@@ -292,4 +292,6 @@ def test_another_version_of_the_code_exports_the_starter_anew(tmp_path: Path, mo
     assert starter_folder() == first
     code.write_text("second")
     assert (starter_folder() / "ensemble.json").read_text() == "second" and starter_folder() != first
+    (starter_folder() / "ensemble.json").unlink()  # as a cleaner of caches may
+    assert (starter_folder() / "ensemble.json").is_file()
     assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, starter_folder().name])

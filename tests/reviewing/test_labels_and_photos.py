@@ -171,27 +171,27 @@ def test_without_data_the_tabs_say_what_to_do(named: Path, tmp_path: Path) -> No
     assert "--photos" in visitor.get("/labelling").json()["error"]
 
 
-def test_photos_of_another_folder_under_the_same_names_are_refused(desk: Make, tmp_path: Path, data: Path) -> None:
-    """Their boxes would be written beside the pixels of the first folder."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
+def test_photos_of_another_folder_under_the_same_names_are_refused(desk: Make, tmp_path: Path, data: Path, named: Path) -> None:
+    """Their boxes would be written beside the pixels of the first folder. Those of other names join the set."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    for folder, name in ((first, "IMG_1.png"), (second, "IMG_1.png"), (third, "IMG_2.png")):
         folder.mkdir()
-        (folder / "IMG_1.png").write_bytes(next((data / "images").glob("*.png")).read_bytes())
-    visitor = client(desk("--photos", str(first)))
+        (folder / name).write_bytes(next((data / "images").glob("*.png")).read_bytes())
     boxes = [{"bbox": [1, 2, 20, 30], "name": "tea"}]
-    answer = visitor.post("/labelling/photo", json={"name": "IMG_1.png", "boxes": boxes})
-    assert answer.status_code == 200, answer.text
-    desk("--photos", str(first))
-    for photos in ([str(second)], [str(second), str(first)]):
-        with pytest.raises(ValueError, match=r"holds confirmed photos of another folder, such as .*first/IMG_1.png"):
-            desk("--photos", *photos)
+    for folder, name in ((first, "IMG_1.png"), (third, "IMG_2.png")):
+        answer = client(desk("--photos", str(folder))).post("/labelling/photo", json={"name": name, "boxes": boxes})
+        assert answer.status_code == 200, answer.text
+    assert {photo.name for photo in read(named / "review" / "confirmed").photos} == {"IMG_1.png", "IMG_2.png"}
+    with pytest.raises(ValueError, match=r"holds what was confirmed on .*first/IMG_1.png, another photo of the name IMG_1.png"):
+        desk("--photos", str(second))
 
 
-def test_a_second_server_on_the_same_decisions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    review.refuse_second(tmp_path)
-    process.note(tmp_path)
-    review.refuse_second(tmp_path)  # its own
-    monkeypatch.setattr(review.os, "getpid", lambda: 1)
+def test_a_second_server_on_the_same_decisions_is_refused(
+    tmp_path: Path, named: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    review.claim(tmp_path)
+    review.claim(tmp_path)  # its own
+    monkeypatch.setattr(process.os, "getpid", lambda: 1)
     monkeypatch.setattr(process, "is_alive", lambda out: True)
-    with pytest.raises(ValueError, match=r"--out .*: process \d+ keeps its decisions there; end it first"):
-        review.refuse_second(tmp_path)
+    assert review.main([str(named), "--data", str(data), "--out", str(tmp_path), "--port", "0"]) == 2
+    assert "keeps its decisions there; end it first, or pass another --out" in capsys.readouterr().err

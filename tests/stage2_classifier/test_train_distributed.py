@@ -17,7 +17,8 @@ from photos import folds
 from runs.distributed import Distributed
 from stage2_classifier import train
 from stage2_classifier.classifier_run import ClassifierRun, refuse_combination, refuse_unmeasured, train_classifier
-from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.config import MOST_MARGIN, ClassifierConfig
+from stage2_classifier.crops import ROOM
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 60
@@ -100,3 +101,10 @@ def test_boxes_to_learn_from_are_asked_for_before_anything_is_written(tmp_path: 
     request = ClassifierRun(data=tmp_path, runs=tmp_path, crops=crops)
     refuse_unmeasured(request, ClassifierConfig(), SimpleNamespace(labelled=parts.append))  # type: ignore[arg-type]
     assert parts == asked
+
+
+def test_a_margin_beyond_what_crops_keep_is_refused() -> None:
+    """What lies further from a box than crops.ROOM is not there to be cut."""
+    assert ClassifierConfig(margin=MOST_MARGIN).margin + 0.15 == pytest.approx(ROOM)
+    with pytest.raises(ValueError, match=r"--margin: got 0.3, allowed 0.0 to 0.25"):
+        ClassifierConfig(margin=0.3)

@@ -125,3 +125,8 @@ def test_notes_are_shown_as_they_are(place: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().out
     assert log.read(place / "log.jsonl")[0]["notes"] == note
     assert "[lr=0.1]" in told and "R[/old]" in told
+
+
+def test_an_empty_file_is_an_empty_log(place: Path) -> None:
+    (place / "log.jsonl").touch()
+    assert call(place) == 0 and log.read(place / "log.jsonl") == []

@@ -163,6 +163,20 @@ def test_no_folder_below_is_named_where_none_holds_a_set(tmp_path: Path) -> None
     assert "below it" not in str(error.value)
 
 
+@pytest.mark.parametrize("link", ["images/shop/set", "images/deep/back"])
+def test_a_ring_of_links_ends(tmp_path: Path, link: str) -> None:
+    """Through a folder beside the set, or back into the folder that the link lies in."""
+    root = tmp_path / "D"
+    for folder in (tmp_path / "E", root / "images" / "deep"):
+        folder.mkdir(parents=True)
+    (root / "boxes.csv").write_text("photo,x0,y0,x1,y1\nshop/1.jpg,1,2,30,40\n")
+    Image.new("RGB", (80, 60)).save(tmp_path / "E" / "1.jpg")
+    (root / "images" / "shop").symlink_to(tmp_path / "E")
+    (root / link).symlink_to(root)
+    (photo,) = read(root).photos
+    assert photo.name == "shop/1.jpg"
+
+
 def csv_of_photos(root: Path) -> None:
     root.mkdir()
     Image.new("RGB", (80, 60)).save(root / "a.png")
@@ -211,8 +225,12 @@ def test_two_coco_files_are_not_one_of_them(shop: Dataset, tmp_path: Path) -> No
     (root / "annotations.json").rename(root / "batch1.json")
     assert read(root).photos
     (root / "batch2.json").write_bytes((root / "batch1.json").read_bytes())
+    bare = json.loads((root / "batch1.json").read_text()) | {"annotations": []}
+    (root / "a_list_of_photos.json").write_text(json.dumps(bare))
     with pytest.raises(DataError, match=r"got batch1.json, batch2.json, need one file for each of train, valid, test"):
         read(root)
+    (root / "batch2.json").unlink()
+    assert any(note.startswith("JSON files of no boxes, not read: 1 (a_list_of_photos.json)") for note in read(root).notes)
 
 
 def voc_of(shop: Dataset, root: Path, rename: dict[str, str], lists: dict[str, str]) -> Path:
@@ -257,6 +275,22 @@ def test_lists_of_voc_that_name_other_files_are_refused_and_what_is_left_over_is
         "img_7" in note and "without an XML file" in note
         for note in read(voc_of(shop, tmp_path / "c", {}, {"train": everything})).notes
     )
+
+
+def test_a_name_with_its_folder_goes_before_one_without(shop: Dataset, tmp_path: Path) -> None:
+    rename = {"img_1": "5", "img_2": "6", "img_3": "7", "img_4": "8", "img_5": "a/5", "img_6": "a/6"}
+    lists = {"train": "5\n6\n7\n8\n", "test": "a/5\na/6\n"}
+    parts = {photo.name: photo.part for photo in read(voc_of(shop, tmp_path / "set", rename, lists)).photos}
+    assert parts == {
+        "5.jpg": "train",
+        "6.jpg": "train",
+        "7.jpg": "train",
+        "8.jpg": "train",
+        "a/5.jpg": "test",
+        "a/6.jpg": "test",
+    }
+    with pytest.raises(DataError, match=r"train.txt: got 'a/5', which is in test already, need each photo in one part"):
+        read(voc_of(shop, tmp_path / "twice", rename, lists | {"train": "5\n6\n7\n8\na/5\n"}))
 
 
 def test_cvats_own_xml_is_no_pascal_voc(tmp_path: Path) -> None:
