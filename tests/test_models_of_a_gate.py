@@ -15,7 +15,7 @@ from place import IDS, Place, mains
 
 from experiments import calibration
 from experiments.figures import ablation_table
-from fusion.ensemble import Ensemble, Member, parse
+from fusion.ensemble import Ensemble, Member, parse, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_object
 from photos.data import read
@@ -24,7 +24,7 @@ from stage2_classifier import enrolment
 from stage2_classifier.gate import choose, fit, search
 from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
 from stage2_classifier.label_review import review
-from submission import judge
+from submission import built_of, judge
 
 
 @pytest.fixture
@@ -108,7 +108,15 @@ def test_the_judge_needs_no_ensemble_in_the_run_folder(
 ) -> None:
     judged: list[Path] = []
     monkeypatch.setattr(judge, "judge", lambda zip_path, *_: judged.append(zip_path))
-    assert mains()["judge"](fitted.words("judge")) == 0
+    ensemble = read_ensemble(fitted.runs)
+    for told, code in (
+        (built_of.entry(fitted.runs, replace(ensemble, naming_floor=0.9)), 2),
+        (built_of.entry(fitted.runs, ensemble), 0),
+    ):
+        with zipfile.ZipFile(fitted.root / "a.zip", "w") as archive:
+            archive.writestr("manifest.json", json.dumps(told))
+        assert mains()["judge"](fitted.words("judge")) == code
+    assert "was built of other models, or by another ensemble.json" in capsys.readouterr().err
     (fitted.runs / "ensemble.json").unlink()
     assert mains()["judge"](fitted.words("judge")) == 0
     assert len(judged) == 2

@@ -274,6 +274,7 @@ def test_the_starter_finds_boxes_without_names_and_is_exported_once(
     assert predict(photos, Path("starter"), tmp_path / "again", "--min-score", "0.1") == 0
 
 
+@pytest.mark.slow
 def test_another_version_of_the_code_exports_the_starter_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stage1_detector import starter
 

@@ -30,6 +30,7 @@ ALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "names"),
     [
