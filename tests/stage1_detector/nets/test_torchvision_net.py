@@ -30,7 +30,6 @@ ALL = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "names"),
     [
