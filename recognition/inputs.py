@@ -64,7 +64,7 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     if left_out:
         notes.append(f"files and folders of predictions, left out: {len(left_out)}, the first is {left_out[0]}")
     if again:
-        notes.append(f"links to folders that are in it already, not followed: {len(again)}, the first is {again[0]}")
+        notes.append(f"folders that are in it already by another name, taken once: {len(again)}, the first is {again[0]}")
     if others:
         names = ", ".join(_name(file, root) for file in others[:SHOWN])
         notes.append(f"{counted(len(others), 'file')} neither photo nor video, such as {names}")
@@ -126,5 +126,7 @@ def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> It
             taken = [inner for inner in seen if not (inner / JOURNAL).is_file()]
             left_out += [inner for inner in seen if inner not in taken]
             links += [inner for inner in taken if inner.is_symlink()]
-            folders[:] = [inner.name for inner in taken if not inner.is_symlink() and inner.resolve() not in been]
+            real = [inner for inner in taken if not inner.is_symlink()]
+            folders[:] = [inner.name for inner in real if inner.resolve() not in been]
+            again += [inner for inner in real if inner.name not in folders]  # a link led there before
             yield from (file for name in sorted(names) if not name.startswith(".") and (file := Path(folder, name)).is_file())

@@ -115,7 +115,8 @@ def starter_folder() -> Path:
     from stage1_detector import starter
 
     # what exports it, and what its sidecar and ensemble.json say
-    code = [path for file in (starter.__file__, fusion.__file__) for path in sorted(Path(str(file)).parent.rglob("*.py"))]
+    folders = (Path(starter.__file__).parent, Path(fusion.__path__[0]))  # fusion has no file of its own
+    code = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hylle"
     folder = base / f"starter-{fingerprint(starter.STARTER, *code)}"
     if not (folder / "ensemble.json").is_file():

@@ -115,6 +115,8 @@ def test_links_to_folders_are_followed_after_real_ones_and_rings_are_told(tmp_pa
     (photos / "shop").symlink_to(shop)
     (photos / "up").symlink_to(tmp_path)
     (shop / "back").symlink_to(photos)
+    put(shop / "deep" / "d.jpg")
+    (photos / "a_deep").symlink_to(shop / "deep")
     found = find_inputs([str(photos)], tmp_path / "out")
-    assert names(found) == ["monday/m.jpg", "shop/a.jpg", "x.jpg"]
-    assert any(note.startswith("links to folders that are in it already, not followed: 3") for note in found.notes)
+    assert names(found) == ["a_deep/d.jpg", "monday/m.jpg", "shop/a.jpg", "x.jpg"]
+    assert any(note.startswith("folders that are in it already by another name, taken once: 4") for note in found.notes)

@@ -290,6 +290,7 @@ def test_another_version_of_the_code_exports_the_starter_anew(tmp_path: Path, mo
     monkeypatch.setattr(starter, "__file__", str(code.parent / "starter.py"))
     monkeypatch.setattr(starter, "write_run_folder", write)
     first = starter_folder()
+    monkeypatch.chdir(tmp_path)  # from wherever it is asked for
     assert starter_folder() == first
     code.write_text("second")
     assert (starter_folder() / "ensemble.json").read_text() == "second" and starter_folder() != first
