@@ -171,6 +171,7 @@ def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path, or
         source.notes.append(Note(image["file_name"], "photos without a label file, taken for photos without products", False))
         return
     annotations, size = source.lists["annotations"], (image["width"], image["height"])
+    before = len(annotations)
     for number, line in enumerate(path.read_text("utf-8-sig", "replace").splitlines(), 1):
         if not line.strip():
             continue
@@ -183,7 +184,7 @@ def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path, or
         box = box if orientation == 1 else _turned_back(box, *size, orientation)
         row = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": label, "bbox": box, WHERE: where}
         annotations.append(row)
-    if orientation != 1 and annotations:
+    if orientation != 1 and len(annotations) > before:
         source.notes.append(
             Note(image["file_name"], "photos that EXIF turns half or mirrors: boxes turned back with them", False)
         )
