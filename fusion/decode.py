@@ -2,7 +2,7 @@
 
 One function per family, in a literal dict. Each takes one photo's raw output and returns boxes float32 (A, 4) x0 y0 x1 y1 in
 pixels of the canvas, and class scores float32 (A, C) in [0, 1]; a class-agnostic detector has C = 1. `stitch` joins the
-detections of several tiles of one photo.
+detections of several tiles of one photo, and `of_view` makes of all canvases of a view what the detector says of the photo.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.boxes import Detections, Floats, Ints, close_pairs, intersections, join
+from fusion.boxes import Detections, Floats, Ints, clip, close_pairs, intersections, join, nms
+from fusion.ensemble import Member
+from fusion.models import Model
+from fusion.views import View
 
 Decoded = tuple[Floats, Floats]
 BORDER_SHARE = 0.015  # chosen: share of a tile's side; a box that ends this near to the tile's border may have been cut by it
 SAME_IOU = 0.7  # chosen: IoU above which a partial box is taken for the visible part of a whole box
 MAX_COORDINATE = 1e6  # chosen: pixels of the canvas; a box that reaches further is a number gone wrong
+MIN_SIDE = 0.01  # chosen: pixels; a narrower or lower box is dropped, as its side would be written as 0
 MIN_AREA = 1e-9  # chosen: square pixels; avoids division by an area of 0
 
 
@@ -54,6 +58,43 @@ def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:
     return Detections(
         boxes.astype(np.float32), np.minimum(best[keep], 1).astype(np.float32), labels, None if agnostic else classes
     )
+
+
+def on_photo(model: Model, member: Member, view: View, raw: Floats) -> tuple[Detections, bool]:
+    """A canvas's raw output (4 + C, A) as detections in pixels of the photo, before NMS and clipping.
+
+    And whether the graph may have kept back boxes above the member's `conf`. Raises ValueError for an output of another shape.
+    """
+    categories = model.sidecar.categories
+    if categories is not None and raw.shape[:1] != (4 + len(categories),):
+        raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
+    full = raw.shape[1] == model.sidecar.best and bool(raw[4:, -1].max() > member.conf)
+    canvas = decode(model.sidecar.family, raw, member.conf, categories is None)
+    return Detections(view.to_image(canvas.boxes), canvas.scores, canvas.labels, canvas.evidence), full
+
+
+def of_view(
+    model: Model, member: Member, views: Sequence[View], canvases: Sequence[Callable[[], tuple[Detections, bool]]],
+    width: int, height: int,
+) -> Detections:  # fmt: skip
+    """The detections of one entry of a member's views on a photo of `width` x `height` pixels, from `on_photo` of its canvases.
+
+    Of several, tiles: NMS in each, then boxes that a border cut are stitched, then NMS over all. Boxes are clipped to the photo
+    only after NMS, as in ultralytics: clipping would raise the overlap of boxes that reach beyond it.
+    """
+    each, full = [list(of_all) for of_all in zip(*(canvas() for canvas in canvases), strict=True)]
+    if len(views) > 1:
+        each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
+        each = [Detections(clip(tile.boxes, width, height), tile.scores, tile.labels, tile.evidence) for tile in each]
+        regions = np.concatenate([clip(view.to_image(view.canvas_box), width, height) for view in views])  # (T, 4)
+        detections = stitch(each, regions, width, height)
+    else:
+        detections = each[0]
+    best = detections.take(nms(detections.boxes, detections.scores, member.nms_iou, member.max_det))
+    model.full_answers += sum(full) if len(best) < member.max_det else 0  # no box is missing otherwise
+    boxes = clip(best.boxes, width, height)
+    large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
+    return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
 
 
 def _corners(boxes_cxcywh: Floats) -> Floats:

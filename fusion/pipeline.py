@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fusion.boxes import Detections, clip, nms, usable, xyxy_to_xywh
-from fusion.decode import decode, stitch
+from fusion.boxes import Detections, usable, xyxy_to_xywh
+from fusion.decode import of_view, on_photo
 from fusion.ensemble import (
     ClassifierMember,
     CropView,
@@ -32,15 +33,14 @@ from fusion.ensemble import (
 from fusion.gate import decide
 from fusion.merge import merge as merge_members
 from fusion.models import Model, calibrated, mean, sized
-from fusion.reading import Canvases, one_ahead
-from fusion.views import PADDING, View, crop_batches, make_views
+from fusion.reading import Aside, Canvases, one_ahead
+from fusion.views import PADDING, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 RawViews = Sequence[Sequence[Detections | None]]  # of each detector, each of its views; None for one that was not done
 OnFailure = Callable[[Part | str, Exception], object]
 Result = TypeVar("Result")
-MIN_SIDE = 0.01  # chosen: pixels; a narrower or lower box is dropped, as its side would be written as 0
 
 
 def raise_error(part: Part | str, error: Exception) -> None:
@@ -54,38 +54,20 @@ def run_detector(model: Model, member: Member, image: Image) -> list[Detections]
 
 
 def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases) -> Detections:
-    """The detections of one detector in one entry of its views, in pixels of the photo.
+    """The detections of one detector in one entry of its views, in pixels of the photo."""
+    with Aside() as aside:
+        return begin_detector_view(model, member, spec, photo, aside)()
 
-    An entry that asks for tiles gives several canvases: NMS in each, then boxes that a border cut are stitched, then NMS over
-    all. Boxes are clipped to the photo only after NMS, as in ultralytics: clipping would raise the overlap of boxes that
-    reach beyond it.
-    """
+
+def begin_detector_view(
+    model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Aside
+) -> Callable[[], Detections]:
+    """As `run_detector_view`, but `aside` decodes what the model answers: what is returned waits for the detections."""
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
-    views, full_before = make_views(spec, width, height, model.sidecar.shrinking), model.full_answers
-    each = [_detect_on_canvas(model, member, canvases, view) for view in views]
-    if len(views) > 1:
-        each = [tile.take(nms(tile.boxes, tile.scores, member.nms_iou, member.max_det)) for tile in each]
-        each = [Detections(clip(tile.boxes, width, height), tile.scores, tile.labels, tile.evidence) for tile in each]
-        regions = np.concatenate([clip(view.to_image(view.canvas_box), width, height) for view in views])  # (T, 4)
-        detections = stitch(each, regions, width, height)
-    else:
-        detections = each[0]
-    best = detections.take(nms(detections.boxes, detections.scores, member.nms_iou, member.max_det))
-    model.full_answers = full_before if len(best) == member.max_det else model.full_answers  # no box is missing then
-    boxes = clip(best.boxes, width, height)
-    large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
-    return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
-
-
-def _detect_on_canvas(model: Model, member: Member, canvases: Canvases, view: View) -> Detections:
-    """The decoded detections of one canvas, in pixels of the photo, before NMS and clipping."""
-    raw, categories = model(canvases.on(view)[None])[0], model.sidecar.categories  # (4 + C, A)
-    if categories is not None and raw.shape[:1] != (4 + len(categories),):
-        raise ValueError(f"{model.path}: got an output of shape {raw.shape}, must be ({4 + len(categories)}, A)")
-    model.full_answers += raw.shape[1] == model.sidecar.best and raw[4:, -1].max() > member.conf
-    on_canvas = decode(model.sidecar.family, raw, member.conf, categories is None)
-    return Detections(view.to_image(on_canvas.boxes), on_canvas.scores, on_canvas.labels, on_canvas.evidence)
+    views = make_views(spec, width, height, model.sidecar.shrinking)
+    each = [aside(on_photo, model, member, view, model(canvases.on(view)[None])[0]) for view in views]
+    return aside(of_view, model, member, views, each, width, height)
 
 
 def merge(raw: RawViews, ensemble: Ensemble) -> Detections:
@@ -169,11 +151,15 @@ class Pipeline:
     def detect(self, photo: Image | Canvases, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
         """Raw detections of every member and view, in pixels of the photo (RGB or `prepare`d); None for what is not allowed."""
         raw: list[list[Detections | None]] = [[None] * len(member.views) for member in self.ensemble.detectors]
-        for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
-            member = self.ensemble.detectors[part.model]
-            with self._do(part, failed):
-                spec = member.views[part.view]
-                raw[part.model][part.view] = run_detector_view(self.detectors[part.model], member, spec, photo)
+        begun: dict[Part, Callable[[], Detections]] = {}
+        with Aside() as aside:
+            for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
+                member = self.ensemble.detectors[part.model]
+                with self._do(part, failed):
+                    spec = member.views[part.view]
+                    begun[part] = begin_detector_view(self.detectors[part.model], member, spec, photo, aside)
+        for part, result in begun.items():
+            raw[part.model][part.view] = attempt(part, failed, result, lambda: None)
         return raw
 
     def classify(
@@ -212,11 +198,20 @@ class Pipeline:
         are done. An exception in a part is passed to `failed`; if that returns, the photo goes on without the part: without
         merging it has the boxes of its most important view, and without the gate the detectors' own names.
         """
+        return self.begin(photo, photos, allows, failed)()
+
+    def begin(
+        self, photo: Image | Canvases, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
+    ) -> Callable[[], list[dict[str, Any]]]:
+        """All that the models do of `__call__`; what is returned does the rest, and needs neither models nor photo."""
         self.spent = {}
         raw, limit = self.detect(photo, allows, failed), self.ensemble.most // max(1, photos)
         image, first = photo.image if isinstance(photo, Canvases) else photo, self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
         probabilities = attempt("classify", failed, lambda: self.name(image, merged, allows, failed), lambda: None)
+        return partial(self._decided, merged, probabilities, limit, failed)
+
+    def _decided(self, merged: Detections, probabilities: Floats | None, limit: int, failed: OnFailure) -> list[dict[str, Any]]:
         decided = attempt(
             "gate",
             failed,
@@ -265,7 +260,7 @@ class Pipeline:
         ]
 
 
-def attempt(step: str, failed: OnFailure, work: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
+def attempt(step: Part | str, failed: OnFailure, work: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
     """What `work` returns or, where it raises an exception that `failed` takes, what `otherwise` does."""
     try:
         return work()

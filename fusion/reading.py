@@ -7,10 +7,10 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -142,6 +142,45 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not end:
             coming = executor.submit(next, items, end)
             yield item
+
+
+class Aside:
+    """A thread for small work beside the models: one piece at a time, in the order given. Leaving it waits for the last.
+
+    Where no thread can be started, each piece is done when it is given.
+    """
+
+    def __init__(self) -> None:
+        self.executor: ThreadPoolExecutor | None = ThreadPoolExecutor(1)
+        self.last = Future[Any]()
+        self.last.set_result(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wait([self.last])
+        if self.executor:
+            self.executor.shutdown()
+
+    def __call__(self, work: Callable[..., Item], *args: Any) -> Callable[[], Item]:
+        """Begin `work(*args)` when the piece before is done; what is returned waits for its result, or raises its exception."""
+        wait([self.last])
+        self.last = self._begin(work, *args)
+        return self.last.result
+
+    def _begin(self, work: Callable[..., Item], *args: Any) -> Future[Item]:
+        if self.executor:
+            try:
+                return self.executor.submit(work, *args)
+            except RuntimeError:  # no thread can be started
+                self.executor = None
+        done = Future[Item]()
+        try:
+            done.set_result(work(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 def threads_beside(providers: set[str]) -> int:

@@ -86,8 +86,8 @@ class View:
 
     def to_image(self, boxes: Floats) -> NDArray[np.float32]:
         """Boxes (N, 4) on the canvas -> float32 (N, 4) on the photo; not clipped to it."""
-        back = np.linalg.inv(self.matrix[:, :2])  # (2, 2)
-        return _map_boxes(np.column_stack([back, -back @ self.matrix[:, 2]]), boxes)
+        # np.linalg.inv wakes the threads of its library, which takes it 4 ms where models keep the processors
+        return _map_boxes(np.asarray(cv2.invertAffineTransform(self.matrix), np.float64), boxes)
 
     def _whole_rectangle(self, width: int, height: int) -> tuple[int, int, int, int] | None:
         """Where the photo lands, if that is upright, on whole pixels and within the canvas; otherwise None."""

@@ -1,8 +1,8 @@
 """The judge's entry: `python run.py --input FOLDER --output FILE` finds and names every product on every photo of a folder.
 
-It runs beside `fusion/` and the models, offline, under the judge's import rules. A broken photo costs that photo only. A run
-that would take longer than `time_budget_s` of ensemble.json leaves out parts of the work on each photo, rather than whole
-photos. From the first photo on FILE is valid JSON, whenever the run is killed.
+It runs beside `fusion/` and the models, offline. A broken photo costs that photo only. A run that would take longer than
+`time_budget_s` of ensemble.json leaves out parts of the work on each photo, rather than whole photos. From the first photo on
+FILE is valid JSON, whenever the run is killed.
 """
 
 import time
@@ -16,6 +16,7 @@ import logging  # noqa: E402
 import re  # noqa: E402
 from collections import Counter  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -26,8 +27,8 @@ with contextlib.suppress(ImportError, OSError, TypeError):
 import cv2  # noqa: E402
 
 from fusion.ensemble import Part, Plan, plans_of  # noqa: E402
-from fusion.pipeline import Pipeline, load, load_usable  # noqa: E402
-from fusion.reading import ReadAhead, file_bytes, find_photos, threads_beside  # noqa: E402
+from fusion.pipeline import Pipeline, attempt, load, load_usable  # noqa: E402
+from fusion.reading import Aside, ReadAhead, file_bytes, find_photos, threads_beside  # noqa: E402
 
 MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
 OTHER_WORK = "rest"  # the name of all work on a photo but its parts: merging, the gate, writing, reading it in its turn
@@ -63,10 +64,11 @@ def process(photos: dict[int, Path], path: Path) -> None:
         threads = threads_beside({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]})
         reader = ReadAhead([photos[image_id] for image_id in order], pipeline.ensemble.exif, threads, pipeline.prepare)
         ids = iter(order)  # a photo that is left out takes no id: the reader hands it out next
-        for _ in order:
-            if deadline.next_photo():
-                output.add(predict(pipeline, next(ids), reader, deadline))
-                deadline.photo_done()
+        with Aside() as writer:
+            for _ in order:
+                if deadline.next_photo():
+                    writer(output.add, predict(pipeline, next(ids), reader, deadline))
+                    deadline.photo_done()
         reader.close()
         total = {"start": started} | deadline.total
         logging.info("parts done: %s", json.dumps(deadline.counts))
@@ -192,22 +194,29 @@ class Deadline:
         self.photos_left, self.less_named = self.photos_left - 1, self.less_named + (self.plan.naming_share < 1)
 
 
-def predict(pipeline: Any, image_id: int, reader: ReadAhead, deadline: Any) -> str:
-    """The predictions of the next photo, one JSON object per line; "", and a warning in the log, where there are none.
+def predict(pipeline: Any, image_id: int, reader: ReadAhead, deadline: Any) -> Callable[[], str]:
+    """Run the models on the next photo; what is returned makes its `lines`, "" where there are none, with a note in the log.
 
     A part that fails (memory ran out, say) is left out of this photo, and the deadline records it.
     """
-    reading = reader.take()
-    deadline.photo_read(reading.seconds)
-    if reading.photo is None:
-        logging.warning("%s: no predictions: %r", reading.path.name, reading.error)
-        return ""
-    try:
-        predictions = pipeline(reading.photo, reader.total, deadline.allows, deadline.failed)
-        return ",\n".join(json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in predictions)
-    except Exception as error:
-        logging.error("error: %s: no predictions: %r", reading.path.name, error)
-        return ""
+    read = reader.take()
+    deadline.photo_read(read.seconds)
+    if read.photo is None:
+        logging.warning("%s: no predictions: %r", read.path.name, read.error)
+        return str
+    begin = partial(pipeline.begin, read.photo, reader.total, deadline.allows, deadline.failed)
+    decided = attempt(read.path.name, no_predictions, begin, lambda: list)
+    return partial(attempt, read.path.name, no_predictions, lambda: lines(image_id, decided()), str)
+
+
+def lines(image_id: int, rows: list[dict[str, Any]]) -> str:
+    """The predictions of a photo, one JSON object per line."""
+    return ",\n".join(json.dumps({"image_id": image_id, **row}, allow_nan=False) for row in rows)
+
+
+def no_predictions(name: Part | str, error: Exception) -> None:
+    """Tell which photo goes without, and why."""
+    logging.error("error: %s: no predictions: %r", name, error)
 
 
 class Output:
@@ -240,9 +249,9 @@ class Output:
             self.file.truncate()
             raise
 
-    def add(self, lines: str) -> None:
-        """Add the predictions of one photo, one JSON object per line."""
-        begun = time.monotonic()
+    def add(self, make: Callable[[], str]) -> None:
+        """Add what `make` returns: the predictions of one photo, one JSON object per line."""
+        lines, begun = make(), time.monotonic()
         try:
             if lines or not self.end:
                 self.append((("" if self.end else "[") + (",\n" if self.lines else "") + lines).encode())

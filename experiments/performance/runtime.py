@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from fusion import pipeline
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import Model, read_object
 from fusion.pipeline import Pipeline, merge
@@ -58,16 +58,17 @@ class Ours:
             run.Deadline(self.pipeline, len(photos)),
             ReadAhead(photos, threads=self.threads, prepare=self.pipeline.prepare if self.threads else Canvases),
         )
-        for _ in photos:
-            deadline.next_photo()
-            self.output.add(run.predict(self.pipeline, 1, reader, deadline))
-            deadline.photo_done()
+        with run.Aside() as writer:
+            for _ in photos:
+                deadline.next_photo()
+                writer(self.output.add, run.predict(self.pipeline, 1, reader, deadline))
+                deadline.photo_done()
         reader.close()
 
     def in_turn(self, photos: Sequence[Path]) -> None:
         """The same, one thing after the other."""
         threads, self.threads = self.threads, 0
-        with patch.object(pipeline, "one_ahead", iter):
+        with patch.object(ThreadPoolExecutor, "submit", side_effect=RuntimeError):  # as where no thread can be started
             self(photos)
         self.threads = threads
 

@@ -1,6 +1,7 @@
 """ensemble.json -> predictions, on graphs whose answers are known."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from constant_models import save_model
 
+from fusion import pipeline as pipeline_module
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, parse
+from fusion.ensemble import Ensemble, Member, Part, parse
 from fusion.gate import decide
 from fusion.models import Model
 from fusion.pipeline import Pipeline, load, merge, run_detector
@@ -186,6 +188,38 @@ def test_tiles_of_one_view_are_one_model_to_the_merging(runs: Path) -> None:
     found = run_detector(model, member, PHOTO)
     assert len(found) == 1
     assert len(found[0]) == 8  # two boxes in each of four tiles, in four places
+
+
+def test_what_a_model_answers_is_decoded_while_the_next_one_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, plain, decode = threading.Event(), Model.__call__, pipeline_module.on_photo
+    waited: list[bool] = []
+
+    def answering(self: Model, canvases: np.ndarray, output: str = "") -> np.ndarray:
+        waited.extend([begun.wait(9)] if self.path.parent.name == "all" else [])
+        return plain(self, canvases, output)
+
+    def decoding(*arguments: Any) -> tuple[Detections, bool]:
+        begun.set()
+        return decode(*arguments)
+
+    monkeypatch.setattr(Model, "__call__", answering)
+    monkeypatch.setattr(pipeline_module, "on_photo", decoding)
+    load(runs).detect(PHOTO)
+    assert waited == [True]
+
+
+def test_an_answer_that_cannot_be_decoded_costs_its_part_only(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, heard, decode = load(runs), [], pipeline_module.on_photo
+
+    def decoding(model: Model, *arguments: Any) -> tuple[Detections, bool]:
+        if model.path.parent.name == "all":
+            raise MemoryError
+        return decode(model, *arguments)
+
+    monkeypatch.setattr(pipeline_module, "on_photo", decoding)
+    (one,), (missing,) = pipeline.detect(PHOTO, failed=lambda part, error: heard.append((part, type(error))))
+    assert (len(one), missing) == (2, None)
+    assert heard == [(Part("detectors", 1, 0), MemoryError)]
 
 
 def test_weights_of_another_class_map_are_refused_with_both_counts(runs: Path) -> None:

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from PIL import Image
 from place import Place
 
 from fusion import models, reading
-from fusion.pipeline import load
+from fusion.pipeline import Pipeline, load
 from fusion.reading import ReadAhead, read_photo
 from submission import build, run
 
@@ -189,12 +191,12 @@ def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
 def answering(answer: object) -> Callable[..., object]:
     """A pipeline that gives `answer`, or raises it."""
 
-    def pipeline(photo: object, photos: int, allows: object, failed: object) -> object:
+    def begin(photo: object, photos: int, allows: object, failed: object) -> Callable[[], object]:
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return lambda: answer
 
-    return pipeline
+    return SimpleNamespace(begin=begin)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_what_fails_costs_its_photo_at_most(
 ) -> None:
     _photo(tmp_path / "1.jpg")
     deadline = SimpleNamespace(allows=None, failed=None, photo_read=lambda seconds: None)
-    assert run.predict(answering(answer), 1, ReadAhead([tmp_path / "1.jpg"]), deadline) == text
+    assert run.predict(answering(answer), 1, ReadAhead([tmp_path / "1.jpg"]), deadline)() == text
     assert [record.message.startswith("error: 1.jpg: ") for record in caplog.records] == [True] * notes
 
 
@@ -241,13 +243,41 @@ def test_a_model_that_fails_costs_only_what_it_would_say_and_is_soon_left_alone(
     assert len(calls) == tries == sum(f"error: {broken}/model.onnx view 1: RuntimeError" in note for note in caplog.messages)
 
 
+def test_a_photo_is_written_while_the_models_look_at_the_next(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, write, second = Pipeline.detect, run.lines, threading.Event()
+    looked: list[int] = []
+    waited: list[bool] = []
+
+    def detect(self: Pipeline, *arguments: Any) -> object:
+        looked.append(1)
+        if len(looked) == 2:
+            second.set()
+        return plain(self, *arguments)
+
+    def lines(image_id: int, rows: list[dict[str, Any]]) -> str:
+        if not waited:
+            waited.append(second.wait(9))
+        return write(image_id, rows)
+
+    monkeypatch.setattr(Pipeline, "detect", detect)
+    monkeypatch.setattr(run, "lines", lines)
+    monkeypatch.setattr(run, "__file__", str(place.runs / "run.py"))
+    for i in range(2):
+        _photo(tmp_path / "photos" / f"{i}.jpg")
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert waited == [True]
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1}
+
+
 def test_output_is_whole_after_every_photo_and_replaces_a_former_one(tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("old")
     output, seen = run.Output(tmp_path / "out.json"), []
     assert (tmp_path / "out.json").read_text() == "old"
     for lines in ("", '{"image_id": 1},\n{"image_id": 2}', "", '{"image_id": 3}'):
         output.due = 0.0
-        output.add(lines)
+        output.add(lambda lines=lines: lines)
         seen.append([row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())])
     assert seen == [[], [1, 2], [1, 2], [1, 2, 3]]
     output.close()
@@ -267,7 +297,7 @@ def test_keeping_the_output_whole_takes_its_share_of_the_time_only(tmp_path: Pat
     monkeypatch.setattr(output, "publish", copying)
     for _ in range(100):
         now[0] += 1
-        output.add("")
+        output.add(str)
     assert copies[:2] == [1.0, 51.5]  # the first at once and for 0.5 s, the next 0.5 s / 1 % after it
     assert 0.5 * len(copies) / now[0] < 0.02
     output.close()

@@ -26,7 +26,7 @@ def test_the_models_sleep_and_the_shelf_has_its_boxes(tmp_path: Path, monkeypatc
 def test_answers_are_the_same_in_turn_and_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin, "MODEL_MS", 1.0)
     lines: list[str] = []
-    monkeypatch.setattr(run.Output, "add", lambda self, text: lines.append(text))
+    monkeypatch.setattr(run.Output, "add", lambda self, make: lines.append(make()))
     ours = standin.asleep(tmp_path)
     photos = [standin.jpeg(tmp_path / f"{k}.jpg", 300 + k, 200) for k in range(4)]
     ours(photos)
