@@ -18,10 +18,16 @@ STOLEN = 0.0025  # taken: half of the 0.5 points by which the others' accuracy m
 def find_place(
     name: str, wanted: int | None, known: Sequence[int], dataset: Dataset, enrolled: Sequence[dict[str, Any]]
 ) -> Place:
-    """Where `name` goes in a class map of ids `known`. Raises ValueError for an id that is taken, or a name not in the map."""
-    ids = {product_key(c.name): c.id for c in dataset.categories}
-    ids |= {product_key(str(row["name"])): int(row["id"]) for row in enrolled}
+    """Where `name` goes in a class map of ids `known`; `enrolled` are the rows of all classifiers of the run folder.
+
+    Raises ValueError for an id that is taken, or a name whose id is also another one's.
+    """
+    taught = {product_key(str(row["name"])): int(row["id"]) for row in enrolled}
+    ids = {product_key(c.name): c.id for c in dataset.categories} | taught
     own = ids.get(product_key(name))
+    alike = [other for other, its in taught.items() if its == own]
+    if product_key(name) in alike and len(alike) > 1:
+        raise ValueError(f"--name: enrolled as {own} are {' and '.join(map(repr, alike))}; take all but one back with --undo")
     if own is not None and own in known:
         if wanted not in (None, own):
             raise ValueError(f"--id: got {wanted}, but {name!r} has the id {own} already")
@@ -67,14 +73,21 @@ def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int], nam
 
     `name` is that of the last of `new`; it joins the names, where the ensemble has any.
 
-    Raises ValueError where its class map is another than that of the classifier.
+    Raises ValueError where its class map is another than that of the classifier, or the new id is one of another name there.
     """
     values = read_object(path) if path.is_file() else {}
     if file not in [namer.get("file") for namer in values.get("classifiers", [])]:
         return None
     ids = values["categories"]
     if ids[: len(new)] == list(new):  # another classifier was taught it first
+        there = "".join(values.get("names", [])[len(known) : len(new)])
+        if there and product_key(there) not in (product_key(name), f"id {new[-1]}"):
+            raise ValueError(f"{path}: its category {new[-1]} is {there!r}, not {name!r}; pass another --id")
         return None
+    if len(ids) > len(known) and ids[: len(known)] == list(known):
+        there = "".join(values.get("names", [])[len(known) : len(known) + 1])
+        what = f"category {ids[len(known)]} {there!r}" if there else f"category {ids[len(known)]}"
+        raise ValueError(f"{path}: it knows {what}, and {file} does not; enroll that there first")
     if ids != list(known):
         raise ValueError(f"{path}: its {len(ids)} categories do not go on from the {len(known)} of {file}; pass --id as there")
     names = {"names": [*values["names"], name]} if values.get("names") else {}

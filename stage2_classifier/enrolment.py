@@ -90,6 +90,12 @@ def enrolled_in(folder: Path) -> list[dict[str, Any]]:
     return list(json.loads(path.read_text())) if path.is_file() else []
 
 
+def taught_in(runs: Path, folder: Path) -> list[dict[str, Any]]:
+    """The names and ids enrolled into any classifier of the folder RUNS, those of the one in FOLDER last."""
+    others = [other.parent for other in sorted(runs.glob("*/enrolled.json")) if other.parent != folder]
+    return [row for classifier in (*others, folder) for row in enrolled_in(classifier)]
+
+
 def undo(runs: Path, classifier: str) -> None:
     """Bring back the model from before the last enrolling. Raises ValueError where there is none."""
     folder = runs / classifier
@@ -219,7 +225,7 @@ def teach(enrolment: Enrolment) -> None:
         raise ValueError(f"{model.path}: hylle fit blended its names with prototypes; enroll into one of train-classifier")
     prototypes_of(onnx.load(str(model.path)), model.path)  # a linear head is refused before any work
     size = model.sidecar.size
-    place = find_place(enrolment.name, enrolment.id, model.sidecar.categories or [], dataset, enrolled_in(folder))
+    place = find_place(enrolment.name, enrolment.id, model.sidecar.categories or [], dataset, taught_in(enrolment.runs, folder))
     regions, sides, shift = read_photos(enrolment.photos, size), box_sides(train), None
     if enrolment.shift:
         pictures = studio_regions(studio_folder(enrolment.data, enrolment.studio), dataset.categories, size)

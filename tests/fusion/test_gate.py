@@ -255,3 +255,9 @@ def test_without_class_evidence_every_policy_gives_the_classifiers_names(policy:
     gate = Gate(policy, overrides=[[0.4, 0.85]], plausible=0.0, change_weights=[-1.0] + [0.0] * 7)
     labels, _ = choose_labels(merged(None, rng.uniform(size=40)), classifier, gate)
     assert labels.tolist() == classifier.argmax(1).tolist()
+
+
+def test_the_gate_takes_a_name_the_detectors_do_not_know() -> None:
+    boxes = np.array([[0, 0, 9, 9]], np.float32)
+    merged = Detections(boxes, np.array([0.9], np.float32), np.array([0]), np.array([[0.9, 0.05]], np.float32))
+    assert decide(merged, np.array([[0.01, 0.01, 0.98]], np.float32), Gate("agree")).labels.tolist() == [2]

@@ -1,5 +1,6 @@
 """Where a new name goes in class maps, and the scale and bias that it gets there."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,22 @@ NAMES = Dataset(Path("shop"), (Category(3, "Red Tea"), Category(7, "Green Tea"),
 )
 def test_where_a_name_goes(name: str, wanted: int | None, enrolled: list, place: Place) -> None:
     assert class_map.find_place(name, wanted, IDS, NAMES, enrolled) == place
+
+
+def test_a_name_whose_id_is_also_another_ones_is_refused() -> None:
+    enrolled = [{"name": "Pu-Erh", "id": 9}, {"name": "Blue Tea", "id": 9}]
+    with pytest.raises(ValueError, match="enrolled as 9 are 'pu-erh' and 'blue tea'"):
+        class_map.find_place("Pu-Erh", None, [*IDS, 9], NAMES, enrolled)
+
+
+def test_an_id_that_is_another_name_in_the_ensemble_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ensemble.json"
+    values = {
+        "classifiers": [{"file": "eye/model.onnx"}],
+        "categories": [3, 7, 9],
+        "names": ["Red Tea", "Green Tea", "Blue Tea"],
+    }
+    path.write_text(json.dumps(values))
+    assert class_map.widened(path, "eye/model.onnx", IDS, [3, 7, 9], "blue tea") is None
+    with pytest.raises(ValueError, match="its category 9 is 'Blue Tea', not 'Pu-Erh'; pass another --id"):
+        class_map.widened(path, "eye/model.onnx", IDS, [3, 7, 9], "Pu-Erh")
