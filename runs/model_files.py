@@ -3,6 +3,7 @@
 A model that was trained again under the same name is another one: a gate that was fitted to the old one does not fit it.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,20 @@ METHOD = (
     "sizes",
     "min_scores",
 )  # fields that say how it finds and names
+
+
+def model_in(runs: Path, folder: str) -> str:
+    """The file of the model in a folder of RUNS as ensemble.json names it, however the folder is written.
+
+    Raises ValueError where the folder is not in RUNS.
+
+    >>> model_in(Path("R"), "arcface/"), model_in(Path("R"), "./one//two/..")
+    ('arcface/model.onnx', 'one/model.onnx')
+    """
+    inside = os.path.relpath(runs / folder, runs)
+    if Path(inside).parts[:1] in ((), (os.pardir,)):
+        raise ValueError(f"{folder}: not a folder in {runs}; need the name of one, such as classifier_shelf")
+    return f"{inside}/model.onnx"
 
 
 def files_of(ensemble: Ensemble) -> list[str]:

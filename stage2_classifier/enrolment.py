@@ -27,7 +27,7 @@ from runs import record
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.first_command import refuse_untrained
-from runs.model_files import fingerprint_of, with_change
+from runs.model_files import fingerprint_of, model_in, with_change
 from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
 from stage2_classifier.neighbours import load_embedder, logits_of
@@ -98,26 +98,27 @@ def taught_in(runs: Path, folder: Path) -> list[dict[str, Any]]:
 
 def undo(runs: Path, classifier: str) -> None:
     """Bring back the model from before the last enrolling. Raises ValueError where there is none."""
-    folder = runs / classifier
+    file = model_in(runs, classifier)
+    folder = (runs / file).parent
     paths = [folder / "model.onnx", folder / "model.json"]
     if not all(backup(path).is_file() for path in paths):
         raise ValueError(f"--undo: {backup(paths[0])} not found; only the last enrolling can be undone, once")
     known, before = (list(read_object(p)["categories"]) for p in (paths[1], backup(paths[1])))
     ensemble = runs / "ensemble.json"
     values = read_object(ensemble) if ensemble.is_file() else {}
-    if values.get("categories") == known and not _needed(runs, values, classifier, len(before)):
+    if values.get("categories") == known and not _needed(runs, values, file, len(before)):
         names = {"names": values["names"][: len(before)]} if values.get("names") else {}
         record.write_json(ensemble, values | {"categories": before} | names)
     enrolled = fingerprint_of(paths[0])
     for path in paths:
         backup(path).replace(path)
-    follow(ensemble, f"{classifier}/model.onnx", enrolled, fingerprint_of(paths[0]))
+    follow(ensemble, file, enrolled, fingerprint_of(paths[0]))
     record.write_json(folder / "enrolled.json", enrolled_in(folder)[:-1])
 
 
-def _needed(runs: Path, ensemble: dict[str, Any], classifier: str, width: int) -> bool:
-    """Whether another classifier of the ensemble knows more than `width` names."""
-    files = [namer["file"] for namer in ensemble["classifiers"] if namer["file"] != f"{classifier}/model.onnx"]
+def _needed(runs: Path, ensemble: dict[str, Any], file: str, width: int) -> bool:
+    """Whether another classifier of the ensemble than that in FILE knows more than `width` names."""
+    files = [namer["file"] for namer in ensemble["classifiers"] if namer["file"] != file]
     return any(len(read_object((runs / f).with_suffix(".json"))["categories"]) > width for f in files)
 
 
@@ -218,8 +219,8 @@ def teach(enrolment: Enrolment) -> None:
     dataset = read_and_tell(enrolment.data)
     parts = folds.load(enrolment.runs / "folds.json", dataset)
     train = parts.photos("train")
-    folder = enrolment.runs / enrolment.classifier
-    refuse_untrained(enrolment.runs, enrolment.classifier, " --head arcface")
+    folder = (enrolment.runs / model_in(enrolment.runs, enrolment.classifier)).parent
+    refuse_untrained(enrolment.runs, str(folder.relative_to(enrolment.runs)), " --head arcface")
     model = load_embedder(folder / "model.onnx")
     if model.sidecar.prototype_weights is not None:
         raise ValueError(f"{model.path}: hylle fit blended its names with prototypes; enroll into one of train-classifier")

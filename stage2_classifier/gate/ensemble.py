@@ -15,7 +15,7 @@ from photos.folds import Folds
 from runs import record
 from runs.command import say_progress
 from runs.first_command import refuse_untrained
-from runs.model_files import files_of, refuse_changed
+from runs.model_files import files_of, model_in, refuse_changed
 from stage2_classifier.enrolment import enrolled_in
 from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, OutputCache, detected, named
 
@@ -31,6 +31,7 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
     have been taught more (`stage2_classifier.enrolment`), all the same ones.
     """
     ids = [category.id for category in dataset.categories]
+    classifiers = [str(Path(model_in(runs, name)).parent) for name in classifiers]  # as enrolling and building compare them
     sidecars, aware_names = {}, ("all",) if (runs / "all").exists() else ()
     for name in ("one", *aware_names, *classifiers):
         refuse_untrained(runs, name)

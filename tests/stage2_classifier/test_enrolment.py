@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from fusion.models import Model, calibrated, read_sidecar
 from fusion.pipeline import load
 from photos import folds
+from runs.model_files import fingerprints
 from stage2_classifier import enrolment
 
 IDS = [3, 7]
@@ -113,10 +114,12 @@ def test_the_new_name_reaches_the_predictions_though_the_detector_was_never_taug
 
 
 def test_undo_brings_back_every_file_and_works_once(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    values = json.loads((runs / "ensemble.json").read_text()) | {"made_from": fingerprints(runs, ["eye/model.onnx"])}
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230), "--classifier", "eye/") == 0  # as the shell completes it
     between = everything(runs)
     assert taught(shop, runs, "Grey Tea", (230, 20, 230)) == 0
-    assert enrolment.main(words(shop, runs, "--undo")) == 0
+    assert enrolment.main(words(shop, runs, "--undo", "--classifier", "./eye/")) == 0
     after = everything(runs)
     kept = {"eye/model.before_enroll.onnx", "eye/model.before_enroll.json"}
     assert {k: v for k, v in between.items() if k not in kept and k != "ensemble.json"} == {
@@ -248,6 +251,7 @@ def test_studio_embeddings_can_be_moved_to_the_shelf(shop: Path, runs: Path) -> 
         pytest.param(["--photos", "PHOTOS", "--name", "Red Tea", "--id", "9"], "has the id 3 already", id="two ids"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--blend", "0"], "a share above 0", id="blend of nothing"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--shift"], "studio photos: got", id="no studio to measure"),
+        pytest.param(["--undo", "--classifier", ".."], "..: not a folder in", id="outside of the run folder"),
         pytest.param(["--undo"], "model.before_enroll.onnx not found", id="nothing to undo"),
     ],
 )

@@ -39,6 +39,11 @@ def test_the_ensemble_that_is_there_follows_the_labels_where_they_tell(runs: Pat
     assert wanted_ensemble(runs, None, labelled(tmp_path / "stored", [STORED])).exif == "stored"
 
 
+def test_a_folder_however_it_is_written_is_one_file(runs: Path, tmp_path: Path) -> None:
+    ensemble = default_ensemble(runs, ["./classifier_shelf/"], labelled(tmp_path / "data", [SILENT]))
+    assert [namer.file for namer in ensemble.classifiers] == ["classifier_shelf/model.onnx"]
+
+
 def test_the_ensemble_knows_the_names_of_the_data_set(runs: Path, tmp_path: Path) -> None:
     data = labelled(tmp_path / "data", [SILENT])
     named = replace(data, categories=(Category(data.categories[0].id, "Müsli"),))
