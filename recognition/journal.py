@@ -1,7 +1,8 @@
 """What has been predicted so far: a line of JSON for each photo, appended and synced, so that a killed run loses one photo.
 
 The first line holds the settings. A line that a kill cut off is dropped. A photo's line counts for the file as it was then
-(bytes and time of its last change): where the file has changed, the photo is predicted again and its new line counts.
+(bytes and time of its last change): where the file has changed, the photo is predicted again and its new line counts. So is
+one that failed, when a run is gone on with.
 """
 
 import json
@@ -40,10 +41,11 @@ class Entry:
 
 
 class Line(NamedTuple):
-    """Where an entry is in the file, and of which input it is."""
+    """Where an entry is in the file, of which input it is, and whether it tells a problem."""
 
     offset: int
     file: str
+    failed: bool = False
 
 
 def stamp_of(path: Path) -> list[int]:
@@ -64,6 +66,7 @@ class Journal:
         Raises ValueError where it is no journal, or was begun with other settings.
         """
         self.path, self.lines, self.stamps = path, dict[str, Line](), dict[str, list[int]]()
+        self.failed = set[str]()  # photos, frames and their videos that failed before, to be tried again
         self.changed = 0  # files that are not as they were when they were predicted
         end = self._read_lines(settings) if path.is_file() else 0
         self.file = path.open("r+b" if end else "wb")
@@ -92,6 +95,7 @@ class Journal:
                         raise
                     raise ValueError(f"{self.path}: line at byte {offset} is damaged; --force predicts anew") from error
                 offset += len(line)
+        self.failed = {name for own, line in self.lines.items() if line.failed for name in (own, line.file)}
         return offset
 
     def _take(self, values: dict[str, Any], offset: int, settings: Mapping[str, Any]) -> None:
@@ -100,20 +104,25 @@ class Journal:
         elif "forget" in values:
             self._forget(values["forget"])
         else:
-            self._note(values["name"], Line(offset, values["file"]), values["stamp"])
+            self._note(values["name"], Line(offset, values["file"], bool(values["problem"])), values["stamp"])
 
     def done(self, name: str) -> bool:
-        """Whether `name` has an entry."""
-        return name in self.lines
+        """Whether `name` has an entry, and not one of an earlier run that failed."""
+        return name in self.lines and name not in self.failed
 
-    def forget_changed(self, file: str, stamp: list[int]) -> None:
-        """Drop the entries of an input that is not as it was when they were made."""
-        if self.stamps.get(file, stamp) != stamp:
-            self.changed += 1
-            self._append({"forget": file})
-            self._forget(file)
+    def outdated(self, file: str, stamp: list[int]) -> list[str]:
+        """The names of the entries of an input that is not as it was when they were made; none where it is."""
+        changed = self.stamps.get(file, stamp) != stamp
+        return [name for name, line in self.lines.items() if line.file == file] if changed else []
+
+    def forget(self, file: str) -> None:
+        """Drop the entries of an input that has changed."""
+        self.changed += 1
+        self._append({"forget": file})
+        self._forget(file)
 
     def _forget(self, file: str) -> None:
+        self.failed -= {file, *(name for name, line in self.lines.items() if line.file == file)}
         self.lines = {name: line for name, line in self.lines.items() if line.file != file}
         self.stamps.pop(file, None)
 
@@ -122,6 +131,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Append an entry; it is on the disk when this returns. Raises OSError where there is no space."""
+        self.failed.discard(entry.name)
         self._note(entry.name, Line(self._append(asdict(entry)), entry.file), entry.stamp)
 
     def _append(self, values: Mapping[str, Any]) -> int:

@@ -124,6 +124,8 @@ def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> li
         lines.append(f"{totals.failed} failed, {counted(totals.remarks, 'remark')}: {args.out / 'problems.csv'}")
     if finished.changed:
         lines.append(f"{counted(finished.changed, 'photo')} changed since the last prediction, and predicted again")
+    if finished.retried:
+        lines.append(f"{counted(finished.retried, 'photo')} failed before, and tried again")
     if finished.earlier:
         lines.append(f"{counted(finished.earlier, 'photo')} predicted before and not named now, kept in the tables")
     for file, count in model.pipeline.not_finite().items():

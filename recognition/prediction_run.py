@@ -74,15 +74,17 @@ def clear(out: Path) -> None:
 
 
 class Finished(NamedTuple):
-    """A finished run: what all photos came to, how many were predicted now, and two counts of a run that was gone on with.
+    """A finished run: what all photos came to, how many were predicted now, and counts of a run that was gone on with.
 
-    `changed` are photos and videos that are not as they were when they were predicted, and were predicted again; `earlier`
-    those that were predicted before and are not among the inputs any more, which stay in the tables.
+    `changed` are photos and videos that are not as they were when they were predicted, and were predicted again; `retried`
+    those that failed before, and were tried again; `earlier` those that were predicted before and are not among the inputs any
+    more, which stay in the tables.
     """
 
     totals: Totals
     now: int
     changed: int
+    retried: int
     earlier: int
 
 
@@ -95,28 +97,34 @@ def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> Finished:
     process.note(out)
     try:
         with Journal(out / journal_file.NAME, job.settings(inputs)) as journal:
-            done = _predict_missing(inputs, job, out, journal, tell)
+            done, retried = _predict_missing(inputs, job, out, journal, tell)
             earlier = len(set(journal.stamps) - {source.name for source in inputs.items})
-            return Finished(write_tables(out, journal, job.products), done, journal.changed, earlier)
+            return Finished(write_tables(out, journal, job.products), done, journal.changed, retried, earlier)
     finally:
         (out / process.NAME).unlink(missing_ok=True)
 
 
-def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell: Tell) -> int:
-    """Predict what `journal` does not have; returns how many photos and frames that were."""
+def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell: Tell) -> tuple[int, int]:
+    """Predict what `journal` does not have; returns how many photos and frames that were, and how many inputs failed before."""
     names, counts = {source.name for source in inputs.items}, [_count(source, job.fps) for source in inputs.items]
-    done, behind, total = 0, 0, sum(counts)
+    done, retried, behind, total = 0, 0, 0, sum(counts)
     for source, count in zip(inputs.items, counts, strict=True):
-        journal.forget_changed(source.name, stamp_of(source.path))
+        if outdated := journal.outdated(source.name, stamp_of(source.path)):
+            for name in outdated:  # first: a kill between the two leaves what the next run forgets again
+                remove_picture(out, name, names)
+            journal.forget(source.name)
+        retried += source.name in journal.failed
         missing = () if journal.done(source.name) else _entries(source, job, journal.done)
         for k, (entry, frame) in enumerate(missing, 1):
             if job.pictures and frame is not None:
                 write_picture(out / PICTURES / picture_name(entry.name, names), frame, entry, job)
+            elif not entry.is_video:
+                remove_picture(out, entry.name, names)  # of an earlier try
             journal.add(entry)
             done += frame is not None
             tell(done, (behind + min(k, count)) / total)
         behind += count
-    return done
+    return done, retried
 
 
 def _count(source: Input, fps: float) -> int:
@@ -171,6 +179,13 @@ def picture_name(name: str, names: set[str]) -> str:
     while picture in names:
         picture += ".jpg"
     return picture
+
+
+def remove_picture(out: Path, name: str, names: set[str]) -> None:
+    """Remove the picture of the photo `name`, one of the inputs `names`, where OUT holds one."""
+    path = out / PICTURES / picture_name(name, names)
+    if path.is_file():  # a video by the name of a JPEG has a folder there
+        path.unlink()
 
 
 def drawable(products: Products) -> list[str]:

@@ -49,9 +49,9 @@ def test_a_kill_before_the_first_line_was_whole_starts_anew(tmp_path: Path) -> N
 def test_a_photo_that_changed_is_forgotten_and_its_new_entry_counts(tmp_path: Path) -> None:
     path = begun(tmp_path / "j", ENTRY)
     with Journal(path, SETTINGS) as journal:
-        journal.forget_changed("a.jpg", [10, 20])
-        assert journal.done("a.jpg") and journal.changed == 0
-        journal.forget_changed("a.jpg", [11, 21])
+        assert journal.outdated("a.jpg", [10, 20]) == [] and journal.done("a.jpg")
+        assert journal.outdated("a.jpg", [11, 21]) == ["a.jpg"] and journal.changed == 0
+        journal.forget("a.jpg")
         assert not journal.done("a.jpg") and journal.changed == 1
     assert read(path) == []
     assert read(begun(path, replace(ENTRY, stamp=[11, 21]))) == [replace(ENTRY, stamp=[11, 21])]
@@ -61,9 +61,30 @@ def test_frames_of_a_video_that_changed_are_forgotten_with_it(tmp_path: Path) ->
     frames = [Entry(f"v.mp4/{k}s", "v.mp4", [1, 1], True) for k in range(3)]
     path = begun(tmp_path / "j", *frames, ENTRY)
     with Journal(path, SETTINGS) as journal:
-        journal.forget_changed("v.mp4", [2, 2])
+        assert journal.outdated("v.mp4", [2, 2]) == [frame.name for frame in frames]
+        journal.forget("v.mp4")
         journal.add(replace(frames[0], stamp=[2, 2]))
     assert [entry.name for entry in read(path)] == ["a.jpg", "v.mp4/0s"]
+
+
+def test_what_failed_is_not_done_when_the_run_goes_on(tmp_path: Path) -> None:
+    failed = replace(ENTRY, name="b.jpg", file="b.jpg", problem="no memory", rows=[])
+    frames = [Entry(f"v.mp4/{k}s", "v.mp4", [1, 1], True, problem="no memory" * k) for k in range(2)]
+    video = Entry("v.mp4", "v.mp4", [1, 1], True)
+    path = tmp_path / "j"
+    with Journal(path, SETTINGS) as journal:
+        for entry in (ENTRY, failed, *frames, video):
+            journal.add(entry)
+        assert journal.done("b.jpg") and not journal.failed, "of this run"
+    with Journal(path, SETTINGS) as journal:
+        assert [name for name in journal.lines if journal.done(name)] == ["a.jpg", "v.mp4/0s"]
+        journal.add(replace(failed, problem=""))
+        journal.add(replace(frames[1], problem=""))
+        journal.add(video)
+        assert not journal.failed
+    assert read(path) == [ENTRY, replace(failed, problem=""), frames[0], replace(frames[1], problem=""), video]
+    with Journal(path, SETTINGS) as journal:
+        assert all(map(journal.done, journal.lines))
 
 
 def test_other_settings_and_another_file_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""A run that is gone on with: failed photos are tried again, no picture stays of what is not there."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from recognition import prediction_run
+from recognition.predict import main
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with two photos and a video of four seconds."""
+    folder = tmp_path / "D"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg"):
+        cv2.imwrite(str(folder / name), np.full((48, 64, 3), 90, np.uint8))
+    film(folder / "v.mp4", 4)
+    return folder
+
+
+def film(path: Path, seconds: int) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 5, (64, 48))
+    for k in range(5 * seconds):
+        writer.write(np.full((48, 64, 3), 5 * k, np.uint8))
+    writer.release()
+
+
+def predict(photos: Path, runs: Path, *flags: str) -> int:
+    return main([str(photos), "--model", str(runs), "--out", str(photos.parent / "out"), *flags])
+
+
+def pictures(photos: Path) -> set[str]:
+    folder = photos.parent / "out" / "pictures"
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def table(photos: Path, name: str) -> str:
+    return (photos.parent / "out" / name).read_text(encoding="utf-8-sig")
+
+
+def test_what_failed_is_tried_again_and_told(
+    photos: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original, failing = prediction_run.predicted, {"b.jpg", "v.mp4/00002.000s"}
+
+    def predicted(frame: object, *given: object) -> object:
+        if frame.name in failing:
+            raise MemoryError
+        seen.append(frame.name)
+        return original(frame, *given)
+
+    seen: list[str] = []
+    monkeypatch.setattr(prediction_run, "predicted", predicted)
+    assert predict(photos, runs) == 0
+    assert seen == ["a.png", "v.mp4/00000.000s", "v.mp4/00001.000s"]
+    assert "MemoryError" in table(photos, "problems.csv")
+    failing.clear()
+    seen.clear()
+    capsys.readouterr()
+    assert predict(photos, runs, "--resume") == 0
+    assert seen == ["b.jpg", "v.mp4/00002.000s", "v.mp4/00003.000s"]
+    assert "2 photos failed before, and tried again" in capsys.readouterr().out
+    assert "MemoryError" not in table(photos, "problems.csv") and "b.jpg" in table(photos, "predictions.csv")
+    seen.clear()
+    assert predict(photos, runs, "--resume") == 0 and seen == []
+    assert "failed before" not in capsys.readouterr().out
+
+
+def test_no_picture_stays_of_what_is_not_there_any_more(photos: Path, runs: Path) -> None:
+    frames = {f"v.mp4/{k:05d}.000s.jpg" for k in range(4)}
+    assert predict(photos, runs) == 0
+    assert pictures(photos) == {"a.png.jpg", "b.jpg", *frames}
+    (photos / "a.png").write_bytes(b"no photo")
+    film(photos / "v.mp4", 2)
+    assert predict(photos, runs, "--resume") == 0
+    assert pictures(photos) == {"b.jpg", "v.mp4/00000.000s.jpg", "v.mp4/00001.000s.jpg"}
+    film(photos / "b.jpg.mp4", 1)
+    shutil.move(photos / "b.jpg.mp4", photos / "b.jpg")  # a video now, whose pictures are in a folder by that name
+    assert predict(photos, runs, "--resume") == 0
+    assert "b.jpg/00000.000s.jpg" in pictures(photos)
