@@ -234,7 +234,7 @@ def read_photo(path: Path, exif: str = "stored") -> Image:
 
 
 def decode_photo(data: bytes, exif: str = "stored") -> Image:
-    """The pixels (H, W, 3), RGB, of a photo file's bytes. ValueError where it is no photo, or has more than MAX_PIXELS.
+    """The pixels (H, W, 3), RGB, of a photo file's bytes. ValueError where it is no photo, or a JPEG of more than MAX_PIXELS.
 
     The stored pixels; with `exif` "turned" those that EXIF turns upright, where that swaps the sides: only there the size in a
     data set's JSON says that the labels mean them. Half turns, mirroring and square photos are read as stored in both cases.

@@ -1,17 +1,19 @@
 """One photo's bytes in, rows of the tables out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL.Image import DecompressionBombError
 
 from fusion.boxes import Detections, Floats, usable
 from fusion.gate import decide
 from fusion.pipeline import merge
-from fusion.reading import decode_photo, photo_header
-from photos.photo_file import DataError, is_cut_off
+from fusion.reading import decode_photo
+from photos.photo_file import DataError, is_cut_off, read_header
 from recognition.recogniser import Recogniser
 
 # chosen: decoded and in RGB they take 900 MB in all, and several workers share a machine; run.py takes up to 250 megapixels
@@ -53,16 +55,35 @@ def pixels(data: bytes, exif: str, scratch: Path) -> np.ndarray[Any, np.dtype[np
     """The pixels (H, W, 3), RGB, as run.py reads them. Raises DeadLetter, also where the file is cut off."""
     if not data:
         raise DeadLetter("empty", "0 bytes")
-    width, height, _ = photo_header(data)
-    _refuse_large(width, height)
-    try:
-        image = decode_photo(data, exif)
-    except Exception as error:  # OpenCV raises its own
-        raise DeadLetter("not a photo", str(error)) from error
-    _refuse_large(*image.shape[1::-1])  # other kinds than JPEG, whose header is not read
-    if _lacks_its_end(data, scratch):
-        raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
+    with _in_a_file(data, scratch) as path:
+        _refuse_large(*_size(path))
+        try:
+            image = decode_photo(data, exif)
+        except Exception as error:  # OpenCV raises its own
+            raise DeadLetter("not a photo", str(error)) from error
+        if _lacks_its_end(path):
+            raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
     return image
+
+
+@contextmanager
+def _in_a_file(data: bytes, scratch: Path) -> Iterator[Path]:
+    path = scratch / f"{time.monotonic_ns()}.photo"
+    path.write_bytes(data)
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height by the header, before a pixel is decoded; 0 and 0 where it does not tell."""
+    try:
+        return read_header(path)[:2]
+    except DataError as error:
+        if "megapixels" in str(error) or isinstance(error.__cause__, DecompressionBombError):
+            raise DeadLetter("too large", str(error).partition(": ")[2]) from error
+        return 0, 0
 
 
 def _refuse_large(width: int, height: int) -> None:
@@ -106,13 +127,9 @@ def _best(evidence: Floats | None, model: Recogniser, count: int) -> list[tuple[
     return [(int(ids[i]), float(row[i])) if ok else (None, None) for row, i, ok in zip(evidence, best, known, strict=True)]
 
 
-def _lacks_its_end(data: bytes, scratch: Path) -> bool:
+def _lacks_its_end(path: Path) -> bool:
     """Whether the file ends before the photo does; a file that OpenCV decodes and we know nothing of does not."""
-    path = scratch / f"{time.monotonic_ns()}.photo"
-    path.write_bytes(data)
     try:
         return is_cut_off(path)
     except DataError as error:
         return "cut off" in str(error)
-    finally:
-        path.unlink()

@@ -30,7 +30,7 @@ from fusion.ensemble import Part, Plan, plans_of  # noqa: E402
 from fusion.pipeline import Pipeline, attempt, load, load_usable  # noqa: E402
 from fusion.reading import Aside, ReadAhead, file_bytes, find_photos, threads_beside  # noqa: E402
 
-MAX_FAILURES = 3  # chosen: a part that failed this often is left out of all further photos
+MAX_FAILURES, RETRY = 3, 10  # chosen: a part that failed so often in a row is tried on each 10th photo; the first on all
 OTHER_WORK = "rest"  # the name of all work on a photo but its parts: merging, the gate, writing, reading it in its turn
 WAITING = "waiting"  # for a photo that is read beside the work on those before
 READING = "reading"  # beside the work on the photos before
@@ -59,7 +59,6 @@ def process(photos: dict[int, Path], path: Path) -> None:
     output, total = Output(path), {}
     if pipeline:
         deadline = Deadline(pipeline, len(photos))
-        started = time.monotonic() - STARTED
         order = sorted(photos, key=lambda image_id: -file_bytes(photos[image_id]))
         threads = threads_beside({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]})
         reader = ReadAhead([photos[image_id] for image_id in order], pipeline.ensemble.exif, threads, pipeline.prepare)
@@ -70,7 +69,7 @@ def process(photos: dict[int, Path], path: Path) -> None:
                     writer(output.add, predict(pipeline, next(ids), reader, deadline))
                     deadline.photo_done()
         reader.close()
-        total = {"start": started} | deadline.total
+        total = deadline.total
         logging.info("parts done: %s", json.dumps(deadline.counts))
         if deadline.skipped:
             logging.error("error: out of time: %d photos have no predictions", deadline.skipped)
@@ -117,15 +116,16 @@ class Deadline:
         self.end = STARTED + pipeline.ensemble.time_budget_s
         self.expected: dict[Part | str, float] = {}  # seconds
         self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done, in full
-        self.total: dict[str, float] = {}  # seconds
-        self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed
+        self.total: dict[str, float] = {"start": clock() - STARTED}  # seconds
+        self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed in a row
+        self.failed_now = set[Part | str]()  # on this photo
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
         self.plans, self.skipped, self.less_named = plans_of(pipeline.ensemble), 0, 0
         self.allowed, self.begun, self.reading, self.waited = 0, 0.0, 0.0, 0.0  # see `photo_read`
 
     def next_photo(self) -> bool:
         """Begin a photo; False where the time left is not even enough for the quickest one."""
-        self.begun, self.waited, self.pipeline.spent = self.clock(), 0.0, {}
+        self.begun, self.waited, self.pipeline.spent, self.failed_now = self.clock(), 0.0, {}, set()
         self.plan = next((plan for plan in self.plans if self.fits(plan)), self.plans[-1])
         self.allowed, self.pipeline.naming_share = self.plan
         time_left, untypical = self.end - self.begun, self.counts[OTHER_WORK] == 1  # the only photo may have been a slow one
@@ -153,10 +153,7 @@ class Deadline:
         return max(work, known.get(READING, 0.0))
 
     def photo_read(self, seconds: float) -> None:
-        """Record that the photo is there, and for how many `seconds` it was read beside other work, if it was.
-
-        Waiting is no cost of its own then: a photo takes as long as its parts and the rest, or its reading if that is more.
-        """
+        """Record that the photo is there, read in `seconds` beside other work, or 0: if so, waiting is no cost of its own."""
         self.reading, self.waited = seconds, self.clock() - self.begun if seconds else 0.0
 
     def allows(self, part: Part) -> bool:
@@ -165,12 +162,14 @@ class Deadline:
         untried = part not in self.expected and self.pipeline.needed <= place < self.allowed
         if untried and not self.fits(self.plan._replace(parts=place + 1)):
             self.allowed = place
-        return place < self.allowed and self.failures[part] < MAX_FAILURES
+        tried = self.failures[part] < MAX_FAILURES or place == 0 or self.photos_left % RETRY == 0
+        return place < self.allowed and tried
 
     def failed(self, part: Part | str, error: Exception) -> None:
-        """Record that `part` failed on this photo, which goes on without it; after MAX_FAILURES times all photos do."""
-        self.failures[part] += 1
-        logging.error("error: %s: %r", self.pipeline.ensemble.name(part), error)
+        """Record that `part` failed on this photo, which goes on without it; after MAX_FAILURES in a row most photos do."""
+        self.failures[part], self.failed_now = self.failures[part] + 1, {part} | self.failed_now
+        often = f", {MAX_FAILURES} times in a row" if self.failures[part] == MAX_FAILURES else ""
+        logging.error("error: %s: %r%s", self.pipeline.ensemble.name(part), error, often)
 
     def photo_done(self) -> None:
         """Update the expected times with those of this photo."""
@@ -187,6 +186,7 @@ class Deadline:
             self.total[name] = self.total.get(name, 0.0) + seconds
             self.counts[name] += 1
             self.last[part] = seconds / self.plan.share(part)
+            self.failures[part] *= part in self.failed_now
         self.total[WAITING] = self.total.get(WAITING, 0.0) + self.waited
         self.last[READING] = self.reading
         for part in [*spent, READING]:

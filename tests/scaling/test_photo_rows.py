@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,16 @@ def huge() -> bytes:
     return bytes(data)
 
 
+def huge_png(width: int) -> Callable[[], bytes]:
+    """A PNG whose header says `width` x 10,000 pixels, and that has none."""
+
+    def data() -> bytes:
+        head = b"IHDR" + struct.pack(">IIBBBBB", width, 10_000, 8, 2, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + b"\0\0\0\0IDAT" * 9
+
+    return data
+
+
 @pytest.fixture
 def predictor(runs: Path, tmp_path: Path) -> Predictor:
     packed = pack_model(runs, None)
@@ -58,6 +70,9 @@ def test_the_rows_are_what_the_pipeline_gives_with_both_evidences(predictor: Pre
         pytest.param(lambda: b"text" * 99, "not a photo", id="text"),
         pytest.param(lambda: jpeg()[:-200], "truncated", id="cut off"),
         pytest.param(huge, "too large", id="200 megapixels"),
+        pytest.param(huge_png(20_000), "too large", id="PNG of 200 megapixels, which is not decoded to be told so"),
+        pytest.param(huge_png(30_000), "too large", id="PNG of 300 megapixels, more than any photo may have"),
+        pytest.param(huge_png(60_000), "too large", id="PNG of 600 megapixels, which Pillow takes for a bomb"),
     ],
 )
 def test_a_broken_photo_has_a_reason(predictor: Predictor, data: Callable[[], bytes], reason: str) -> None:

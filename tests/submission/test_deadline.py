@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,9 +67,11 @@ def test_an_ensemble_that_could_only_find_nothing_is_refused(change: dict[str, o
 class Simulated:
     """A pipeline and a clock without models: each part takes the seconds that `cost(photo, part)` says."""
 
-    def __init__(self, budget: float, cost: object, reading: object = lambda photo: 0.0) -> None:
-        """`reading`: seconds that a thread needs for a photo, beside the work on those before."""
-        self.reading = reading
+    def __init__(
+        self, budget: float, cost: object, reading: object = lambda photo: 0.0, fails: object = lambda photo, part: False
+    ) -> None:
+        """`reading`: seconds that a thread needs for a photo, beside the work on those before; `fails`: whether a part does."""
+        self.reading, self.fails = reading, fails
         self.ensemble = ensemble(time_budget_s=budget)
         self.parts, self.needed = parts_of(self.ensemble)
         self.cost, self.now, self.spent, self.naming_share, self.shares = cost, run.STARTED, {}, 1.0, []
@@ -88,6 +91,8 @@ class Simulated:
                 self.spent[part] = self.cost(photo, part) * (self.naming_share if part.kind == "classifiers" else 1.0)
                 self.now += self.spent[part]
                 done[-1].append(part)
+                if self.fails(photo, part):
+                    deadline.failed(part, MemoryError())
             self.now += 0.01
             deadline.photo_done()
         return done
@@ -100,6 +105,24 @@ class Simulated:
 def test_with_time_enough_everything_is_done_on_every_photo() -> None:
     simulated = Simulated(1000, lambda photo, part: 1.0)
     assert [len(parts) for parts in simulated.run(50)] == [6] * 50
+
+
+@pytest.mark.parametrize(
+    ("fails", "shelf"),
+    [
+        pytest.param(lambda photo, part: photo < 3, [0, 1, 2, *range(10, 40)], id="all parts, on the three largest photos"),
+        pytest.param(lambda photo, part: part == SHELF, [0, 1, 2, 10, 20, 30], id="the classifier always"),
+        pytest.param(lambda photo, part: photo % 3 > 0, range(40), id="all parts, never three times in a row"),
+    ],
+)
+def test_a_part_that_fails_in_a_row_is_tried_now_and_then_and_the_first_detector_always(
+    caplog: pytest.LogCaptureFixture, fails: object, shelf: Sequence[int]
+) -> None:
+    done = Simulated(1000, lambda photo, part: 0.1, fails=fails).run(40)
+    assert [photo for photo, parts in enumerate(done) if ONE in parts] == list(range(40))
+    assert [photo for photo, parts in enumerate(done) if SHELF in parts] == list(shelf)
+    told = [note for note in caplog.messages if note.startswith("error: shelf.onnx view 1")]
+    assert [note.endswith(", 3 times in a row") for note in told][2:3] == [len(shelf) < 40]
 
 
 def test_work_that_hides_behind_reading_costs_nothing() -> None:
@@ -126,6 +149,7 @@ def test_time_is_told_apart_by_part_and_adds_up() -> None:
     simulated.spent = {ONE: 0.4}
     simulated.now += 0.5
     deadline.photo_done()
+    assert deadline.total.pop("start") == 0.0
     assert deadline.total == {"one.onnx view 1": pytest.approx(0.4), "rest": pytest.approx(0.1), "waiting": 1.0}
     assert deadline.expected == {ONE: pytest.approx(0.4), "rest": pytest.approx(0.1), "reading": 1.0}
 
