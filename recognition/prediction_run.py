@@ -15,13 +15,15 @@ from fusion.boxes import xywh_to_xyxy
 from fusion.ensemble import Part
 from fusion.models import read_object
 from recognition import journal as journal_file
+from recognition import openvino_session
+from recognition.code_version import code_version
 from recognition.drawing import Mark, annotated, colour_of
 from recognition.fonts import undrawn
 from recognition.frames import Frame, estimated_frames, read_photo, read_video
 from recognition.inputs import Input, Inputs
 from recognition.journal import Entry, Journal, stamp_of
 from recognition.margin import Line
-from recognition.recogniser import Recogniser
+from recognition.recogniser import ONNXRUNTIME, Recogniser
 from recognition.tables import HEADERS, JSON, Products, Totals, write_tables
 from runs import process
 
@@ -49,8 +51,10 @@ class Job:
     def settings(self, inputs: Inputs) -> dict[str, object]:
         """All that decides what a photo's entry and picture are, for --resume to compare."""
         exif = self.recogniser.pipeline.ensemble.exif
+        engine = self.recogniser.engine
+        code = code_version(engine="" if engine == ONNXRUNTIME else openvino_session.version())
         return {"model": self.recogniser.fingerprint, "min_score": self.min_score, "fps": self.fps, "exif": exif,
-                "pictures": self.pictures, "folder": str(inputs.root), "engine": self.recogniser.engine}  # fmt: skip
+                "pictures": self.pictures, "folder": str(inputs.root), "engine": engine, "code": code}  # fmt: skip
 
 
 def refuse_output(out: Path, resume: bool, force: bool) -> None:

@@ -58,6 +58,8 @@ def checked(args: Namespace) -> Namespace:
 def body(argv: list[str] | None, prog: str) -> int:
     """Read the arguments, predict what is left, and account for every photo. Raises ValueError for what the user can mend."""
     args = checked(parser(prog).parse_args(argv))
+    import scaling
+    from recognition.code_version import code_version
     from scaling.destination import Destination
     from scaling.listing import absolute, client_errors, deal, list_photos
 
@@ -68,7 +70,9 @@ def body(argv: list[str] | None, prog: str) -> int:
     parts, out = deal(listing.uris, args.part), Destination(absolute(args.out))
     photos = f"{len(listing.uris)} (digest of names, sizes and times: {listing.digest[:16]})"
     with client_errors("--out", args.out):
-        out.claim({"model": model.sha256, "photos": photos, "photos a part": args.part, "code of fusion": _code()})
+        out.claim(
+            {"model": model.sha256, "photos": photos, "photos a part": args.part, "code of fusion": code_version(scaling)}
+        )
         done = out.finished()
     left = [part for part in parts if part.number not in done]
     if done:
@@ -100,21 +104,6 @@ def _packed(model: str) -> "PackedModel":
         except ValueError as error:
             raise ValueError(str(error).replace(str(folder), model)) from None
         return packed
-
-
-def _code() -> str:
-    """The fingerprint of the code and libraries that predict: parts by two versions of them are not joined."""
-    import cv2
-    import numpy as np
-    import onnxruntime
-
-    import fusion
-    import recognition
-    import scaling
-    from runs.record import digest, fingerprint
-
-    code = [path for package in (fusion, recognition, scaling) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
-    return digest([fingerprint(*code), [library.__version__ for library in (cv2, np, onnxruntime)]])
 
 
 def _predict(left: "Sequence[Part]", model: "PackedModel", out: "Destination", args: Namespace) -> float:

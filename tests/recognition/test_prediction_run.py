@@ -1,5 +1,6 @@
-"""A run that is gone on with: failed photos are tried again, no picture stays of what is not there."""
+"""A run that is gone on with: failed photos are tried again, no picture stays of what is not there, no two versions mix."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+import scaling
 from recognition import prediction_run
+from recognition.code_version import code_version
 from recognition.predict import main
 
 
@@ -82,3 +85,28 @@ def test_no_picture_stays_of_what_is_not_there_any_more(photos: Path, runs: Path
     shutil.move(photos / "b.jpg.mp4", photos / "b.jpg")  # a video now, whose pictures are in a folder by that name
     assert predict(photos, runs, "--resume") == 0
     assert "b.jpg/00000.000s.jpg" in pictures(photos)
+
+
+def test_another_version_of_the_code_does_not_go_on_with_it(
+    photos: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(photos, runs) == 0
+    before = table(photos, "predictions.csv")
+    monkeypatch.setattr("onnxruntime.__version__", "0.0.1")
+    assert predict(photos, runs, "--resume") == 2
+    assert "was begun with code" in capsys.readouterr().err
+    assert table(photos, "predictions.csv") == before and predict(photos, runs, "--force") == 0
+
+
+@pytest.mark.parametrize("package", ["fusion", "photos", "recognition", "scaling"])
+def test_a_change_of_any_package_that_predicts_is_another_version(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = code_version(scaling)
+    assert code_version(scaling) == before != code_version() != code_version(engine="2026.4")
+    module = importlib.import_module(package)
+    shutil.copytree(module.__path__[0], tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "__path__", [str(tmp_path / package)])
+    assert code_version(scaling) == before, "wherever it lies"
+    next(file for file in sorted((tmp_path / package).glob("*.py")) if file.stat().st_size).write_text("changed")
+    assert code_version(scaling) != before
