@@ -95,9 +95,23 @@ def _name(file: Path, root: Path) -> str:
     return os.fsencode(file.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder of this name is passed over, as .thumbnails is."""
+    return name.startswith(".")
+
+
+def holds_predictions(folder: Path) -> bool:
+    """Whether FOLDER is one that predictions are in, whose pictures are no photos of a shelf."""
+    return (folder / JOURNAL).is_file()
+
+
+def is_among_predictions(path: Path) -> bool:
+    """Whether `path`, from the root of the file system, lies in a folder that holds predictions, or is one."""
+    return any(map(holds_predictions, (path, *path.parents)))
+
+
 def _is_of_predictions(path: Path, out: Path) -> bool:
-    """Whether a path lies in OUT or in a folder that holds predictions, or is one."""
-    return path.is_relative_to(out) or any((folder / JOURNAL).is_file() for folder in (path, *path.parents))
+    return path.is_relative_to(out) or is_among_predictions(path)
 
 
 def _refuse(error: OSError) -> None:
@@ -122,11 +136,11 @@ def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> It
             continue
         for folder, folders, names in os.walk(top, onerror=_refuse):
             been.add(Path(folder).resolve())
-            seen = [Path(folder, name) for name in sorted(folders) if not name.startswith(".") and Path(folder, name) != out]
-            taken = [inner for inner in seen if not (inner / JOURNAL).is_file()]
+            seen = [Path(folder, name) for name in sorted(folders) if not is_hidden(name) and Path(folder, name) != out]
+            taken = [inner for inner in seen if not holds_predictions(inner)]
             left_out += [inner for inner in seen if inner not in taken]
             links += [inner for inner in taken if inner.is_symlink()]
             real = [inner for inner in taken if not inner.is_symlink()]
             folders[:] = [inner.name for inner in real if inner.resolve() not in been]
             again += [inner for inner in real if inner.name not in folders]  # a link led there before
-            yield from (file for name in sorted(names) if not name.startswith(".") and (file := Path(folder, name)).is_file())
+            yield from (file for name in sorted(names) if not is_hidden(name) and (file := Path(folder, name)).is_file())

@@ -15,20 +15,31 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from recognition.file_kind import PHOTO_SUFFIXES
+from recognition.inputs import holds_predictions, is_among_predictions, is_hidden
+from recognition.journal import NAME as JOURNAL
 
+AMONG = "lies among the predictions of hylle predict, whose pictures are no photos of a shelf; name a folder of photos"
 MARKS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")  # of a file's bytes, by client
+
+
+class PassedOver(NamedTuple):
+    """Folders that are not looked into: how many are links, are hidden, and hold predictions."""
+
+    links: int = 0
+    hidden: int = 0
+    predictions: int = 0
 
 
 class Listing(NamedTuple):
     """URIs in order and each one's version, which is another one when the photo is written anew ("": it was not asked for).
 
-    `others` counts the other files, and `linked_folders` the links to folders, that were passed over.
+    `others` counts the other files in the folders that were looked into.
     """
 
     uris: tuple[str, ...]
     versions: tuple[str, ...]
     others: int = 0
-    linked_folders: int = 0
+    passed_over: PassedOver = PassedOver()
 
     @property
     def digest(self) -> str:
@@ -97,8 +108,8 @@ def absolute(uri: str) -> str:
 def list_photos(uri: str) -> Listing:
     """The photos in the folder URI and below it, or those that the text file URI (.txt) names, one URI a line.
 
-    Links to folders are not entered. Raises ValueError where there is none, where a list names one twice, or for a name that no
-    table holds; OSError for a local folder that cannot be read.
+    Links to folders, hidden folders and those of predictions are not entered. Raises ValueError where there is no photo, where
+    a list names one twice, or for a name that no table holds; OSError for a local folder that cannot be read.
     """
     files, path = filesystem(uri)
     if path.endswith(".txt"):
@@ -106,35 +117,64 @@ def list_photos(uri: str) -> Listing:
     if not files.isdir(path):
         raise ValueError(f"--photos {uri}: not a folder; need a folder of photos, or a .txt file with a URI a line")
     if isinstance(files, LocalFileSystem):
-        names, linked_folders = local_files(path)
+        names, passed_over = local_files(path)
         versions = {name: local_version(name) for name in names if _is_photo(name)}
     else:
-        entries, linked_folders = (
-            {files.unstrip_protocol(name): entry for name, entry in files.find(path, detail=True).items()},
-            0,
-        )
-        names, versions = list(entries), {name: version_of(entry) for name, entry in entries.items() if _is_photo(name)}
+        entries = files.find(path, detail=True)
+        own, passed_over = remote_files(path, entries)
+        names = [files.unstrip_protocol(name) for name in own]
+        versions = {name: version_of(entries[path]) for name, path in zip(names, own, strict=True) if _is_photo(name)}
     if not versions:
         raise ValueError(f"--photos {uri}: {len(names)} files, none of them a photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
     _refuse_undecodable(uri, versions)
     uris = tuple(sorted(versions))
-    return Listing(uris, tuple(versions[name] for name in uris), len(names) - len(uris), linked_folders)
+    return Listing(uris, tuple(versions[name] for name in uris), len(names) - len(uris), passed_over)
 
 
-def local_files(folder: str) -> tuple[list[str], int]:
-    """The files in a local folder and below it, and how many links to folders, which are not entered, there are.
+def local_files(folder: str) -> tuple[list[str], PassedOver]:
+    """The files in a local folder and below it, by the rule of `recognition.inputs`, and the folders that were passed over.
 
-    Raises OSError for a folder that cannot be read, which fsspec would pass over.
+    Raises ValueError where it lies among predictions itself; OSError for a folder that cannot be read, which fsspec would pass
+    over.
     """
+    if is_among_predictions(Path(folder).resolve()):
+        raise ValueError(f"--photos {folder}: {AMONG}")
 
     def fail(error: OSError) -> None:
         raise error
 
-    names, linked = [], 0
+    names, links, hidden, predictions = [], 0, 0, 0
     for parent, folders, files in os.walk(folder, onerror=fail):
         names += [f"{parent.rstrip('/')}/{name}" for name in files]
-        linked += sum(Path(parent, name).is_symlink() for name in folders)
-    return names, linked
+        seen = [name for name in folders if not is_hidden(name)]
+        entered = [name for name in seen if not holds_predictions(Path(parent, name))]
+        hidden += len(folders) - len(seen)
+        predictions += len(seen) - len(entered)
+        links += sum(Path(parent, name).is_symlink() for name in entered)
+        folders[:] = entered
+    return names, PassedOver(links, hidden, predictions)
+
+
+def remote_files(folder: str, names: Iterable[str]) -> tuple[list[str], PassedOver]:
+    """Those of `names`, all files below a remote folder, that `local_files` would find, and the folders that were passed over.
+
+    >>> remote_files("b/shelf", ["b/shelf/1.jpg", "b/shelf/.old/a/2.jpg", "b/shelf/out/journal.jsonl", "b/shelf/out/p/1.jpg"])
+    (['b/shelf/1.jpg'], PassedOver(links=0, hidden=1, predictions=1))
+    """
+    names = list(names)
+    of_predictions = {parent for parent, _, name in (path.rpartition("/") for path in names) if name == JOURNAL}
+    if folder.rstrip("/") in of_predictions:
+        raise ValueError(f"--photos {folder}: {AMONG}")
+    found, hidden, predictions = list[str](), set[str](), set[str]()
+    for path in names:
+        ends = [at for at, letter in enumerate(path) if letter == "/" and at > len(folder.rstrip("/"))]
+        above = [path[:end] for end in ends]  # the folders below `folder` that it lies in, outermost first
+        outermost = next((inner for inner in above if is_hidden(inner.rpartition("/")[2]) or inner in of_predictions), None)
+        if outermost is None:
+            found.append(path)
+        else:
+            (predictions if outermost in of_predictions else hidden).add(outermost)
+    return found, PassedOver(0, len(hidden), len(predictions))
 
 
 def local_version(path: str) -> str:

@@ -84,8 +84,10 @@ def body(argv: list[str] | None, prog: str) -> int:
 def _tell_of_listing(listing: "Listing", uri: str) -> None:
     """Say how many photos there are, and what of them is not seen."""
     say(f"scale: {counted(len(listing.uris), 'photo')} in {uri}; {counted(listing.others, 'other file')} passed over")
-    if listing.linked_folders:
-        say(f"scale: {counted(listing.linked_folders, 'link')} to folders not entered; photos behind are not predicted")
+    over = listing.passed_over
+    for count, what in ((over.links, "linked"), (over.hidden, "hidden"), (over.predictions, "of predictions")):
+        if count:
+            say(f"scale: {counted(count, 'folder')} ({what}) not entered; photos there are not predicted")
     if listing.unversioned:
         remote = counted(listing.unversioned, "remote photo")
         say(f"scale: {remote} listed by name alone: if one changes, a later call keeps its rows")

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fsspec", reason="the extra [scale] is not installed")
-from scaling.listing import Listing, client_errors, deal, filesystem, list_photos
+import fsspec
+
+from scaling.listing import Listing, PassedOver, client_errors, deal, filesystem, list_photos
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
@@ -53,7 +55,25 @@ def test_links_to_folders_are_counted_and_links_to_photos_are_photos(tmp_path: P
     (tmp_path / "shelf" / "3.jpg").symlink_to(tmp_path / "nowhere")
     listing = list_photos(str(tmp_path / "shelf"))
     assert [Path(uri).name for uri in listing.uris] == ["1.jpg", "2.jpg", "3.jpg"]
-    assert listing.linked_folders == 1 and listing.others == 0
+    assert listing.passed_over.links == 1 and listing.others == 0
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
+def test_hidden_folders_and_those_of_predictions_are_counted_and_not_entered(tmp_path: Path, remote: bool) -> None:
+    names = ("1.jpg", "deep/2.jpg", ".thumbnails/1.jpg", "deep/.cache/x/2.jpg", "out/journal.jsonl", "out/pictures/1.jpg")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"xyz")
+    if remote:
+        fsspec.filesystem("memory").pipe({f"{tmp_path}/{name}": b"xyz" for name in names})
+    root = f"memory://{tmp_path}" if remote else str(tmp_path)
+    listing = list_photos(root)
+    assert [uri.rpartition("/")[2] for uri in listing.uris] == ["1.jpg", "2.jpg"]
+    assert (listing.passed_over, listing.others) == (PassedOver(0, 2, 1), 0)
+    inside = ("/out",) if remote else ("/out", "/out/pictures")
+    for folder in inside:
+        with pytest.raises(ValueError, match="lies among the predictions of hylle predict"):
+            list_photos(root + folder)
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +117,6 @@ def test_a_mistake_of_a_client_names_the_flag() -> None:
 
 
 def test_a_uri_of_another_file_system_is_listed_by_its_client() -> None:
-    import fsspec
-
     fsspec.filesystem("memory").pipe({"/shelf/1.jpg": b"a", "/shelf/2.jpg": b"ab"})
     listing = list_photos("memory://shelf")
     assert listing.uris == ("memory:///shelf/1.jpg", "memory:///shelf/2.jpg") and listing.unversioned == 0
