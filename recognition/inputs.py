@@ -37,10 +37,10 @@ class Inputs(NamedTuple):
 def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     """The inputs that `words` mean: paths of files and folders, or patterns.
 
-    What lies in OUT or in a folder that holds predictions is left out: its pictures are no photos of a shelf.
+    What lies in OUT or in a folder that holds predictions is left out: its pictures are no photos of a shelf. A named file that
+    is neither photo nor video is told like one in a folder, since a shell names all files that a pattern matches.
 
-    Raises ValueError for a word that means nothing, for a file that is named and is neither photo nor video, and where there is
-    no photo or video at all.
+    Raises ValueError for a word that means nothing, and where there is no photo or video at all.
     """
     meant = [path for word in words for path in _paths(word)]
     left_out = [path for path in meant if _is_of_predictions(path, out.resolve())]
@@ -54,10 +54,10 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     once = list(dict.fromkeys(files))
     kinds = {file: file_kind(file) for file in once}
     others = [file for file in once if kinds[file] == "other"]
-    if wrong := next((path for path in named if path in others), None):
-        raise ValueError(f"{wrong}: neither a photo (JPEG, PNG, WebP, BMP, TIFF) nor a video")
     root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in named]))
     items = [Input(file, _name(file, root), kinds[file] == "video") for file in once if kinds[file] != "other"]
+    if not items and others == named[:1]:
+        raise ValueError(f"{named[0]}: neither a photo (JPEG, PNG, WebP, BMP, TIFF) nor a video")
     if not items:
         raise ValueError(f"{', '.join(words)}: no photo and no video in it; {len(others)} other files")
     notes = [f"{counted(len(files) - len(once), 'file')} named twice, taken once"] if len(files) > len(once) else []
@@ -79,10 +79,11 @@ def _paths(word: str) -> list[Path]:
     if path.exists():
         raise ValueError(f"{word}: neither a file nor a folder")
     pattern = bool(PATTERN & set(word))
-    matches = sorted(glob.glob(word, recursive=True)) if pattern else []  # noqa: PTH207  # Path.glob refuses absolute patterns
+    globbed = sorted(glob.glob(word, recursive=True)) if pattern else []  # noqa: PTH207  # Path.glob refuses absolute patterns
+    matches = [match for match in map(Path, globbed) if match.is_file() or match.is_dir() or not match.exists()]  # no pipe
     if not matches:
         raise ValueError(f"{word}: {'the pattern matches nothing' if pattern else 'no such file or folder'}")
-    return [_absolute(Path(match)) for match in matches]
+    return [_absolute(match) for match in matches]
 
 
 def _absolute(path: Path) -> Path:

@@ -73,6 +73,20 @@ def test_pictures_of_predictions_are_no_photos_and_what_is_left_out_is_told(tmp_
     assert pattern.notes[0].startswith("files and folders of predictions, left out: 2, the first is ")
 
 
+@pytest.mark.parametrize("by_shell", [False, True])
+def test_what_a_pattern_matches_besides_photos_is_told(tmp_path: Path, by_shell: bool) -> None:
+    put(tmp_path / "D" / "a.jpg")
+    (tmp_path / "D" / "labels.csv").write_text("a.jpg")
+    os.mkfifo(tmp_path / "D" / "b.jpg")
+    words = [str(tmp_path / "D" / name) for name in ("a.jpg", "labels.csv")] if by_shell else [str(tmp_path / "D" / "*")]
+    found = find_inputs(words, tmp_path / "out")
+    assert names(found) == ["a.jpg"] and found.notes == ["1 file neither photo nor video, such as labels.csv"]
+    with pytest.raises(ValueError, match=r"labels\.csv: neither a photo"):
+        find_inputs([str(tmp_path / "D" / "*.csv")], tmp_path / "out")
+    with pytest.raises(ValueError, match="the pattern matches nothing"):
+        find_inputs([str(tmp_path / "D" / "b*")], tmp_path / "out")
+
+
 @pytest.mark.parametrize("out", ["D", "."])
 def test_results_are_not_written_where_the_photos_lie(tmp_path: Path, out: str) -> None:
     put(tmp_path / "D" / "a.jpg")
