@@ -9,7 +9,9 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mpg", ".mpeg", ".wmv", ".mts"})
 PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP  ")
 VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"FLV\x01")
-BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free")  # the first box of an ISO media file, at byte 4
+BOXES = (b"ftyp", b"moov", b"mdat")  # the first box of an ISO media file, at byte 4, after its length in 32 bits
+FILLERS = (b"wide", b"free")  # likewise; words of texts, too, in which bytes 0-3 are too large a length
+LONGEST_FILLER = 1 << 24  # chosen: bytes; four letters are 2^29 or more
 STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif")  # of an ISO media file that is a photo
 UNREAD = {b"GIF8": "GIF", **dict.fromkeys(STILL_BRANDS, "HEIC or AVIF")}
 
@@ -38,10 +40,13 @@ def _kind_of_bytes(head: bytes) -> Kind | None:
 
     >>> _kind_of_bytes(b"RIFF....WEBPVP8 "), _kind_of_bytes(b"....ftypheic...."), _kind_of_bytes(b"....ftypisom....")
     ('photo', 'photo', 'video')
+    >>> _kind_of_bytes(b"\\0\\0\\0\\x08wide\\0\\0\\0\\0mdat"), _kind_of_bytes(b"The free samples ")
+    ('video', None)
     >>> _kind_of_bytes(b"BMx is no bitmap") is None
     True
     """
-    if head[4:8] in BOXES:
+    is_filler = head[4:8] in FILLERS and 8 <= int.from_bytes(head[:4], "big") < LONGEST_FILLER
+    if head[4:8] in BOXES or is_filler:
         return "photo" if head[8:12] in STILL_BRANDS else "video"
     if head.startswith(b"RIFF"):
         return {b"WEBP": "photo", b"AVI ": "video"}.get(head[8:12])  # type: ignore[return-value]  # of Kind by construction

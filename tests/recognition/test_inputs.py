@@ -121,6 +121,13 @@ def test_a_file_of_unknown_bytes_is_what_its_suffix_says(tmp_path: Path) -> None
     assert kinds == {"empty.jpg": "photo", "empty.MP4": "video", "empty.txt": "other", "empty": "other"}
 
 
+def test_a_text_that_begins_with_the_name_of_a_box_is_no_video(tmp_path: Path) -> None:
+    starts = {"README": b"The free samples", "b.txt": b"Far wide shelves", "c": b"\0\0\0\x07free", "d": b"\0\0\x10\0free"}
+    for name, start in starts.items():
+        (tmp_path / name).write_bytes(start)
+    assert [file_kind(tmp_path / name) for name in starts] == ["other", "other", "other", "video"]
+
+
 def test_links_to_folders_are_followed_after_real_ones_and_rings_are_told(tmp_path: Path) -> None:
     photos, shop = tmp_path / "P", tmp_path / "shop"
     for place in (photos / "x.jpg", photos / "monday" / "m.jpg", shop / "a.jpg", tmp_path / "private.jpg"):
