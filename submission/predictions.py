@@ -103,14 +103,16 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int]) -> Scores:
+def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int], taught: Sequence[int] = ()) -> Scores:
     """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; regions to ignore are none.
 
-    As the reader of data sets has it, boxes without area are no products.
+    As the reader of data sets has it, boxes without area are no products. `taught` are ids that predictions may have besides
+    the truth's: of products that were enrolled.
 
-    Raises ValueError for a prediction on a photo or of a category that the truth lacks.
+    Raises ValueError for a prediction on a photo that the truth lacks, or of a category that is in neither.
     """
-    index = {category["id"]: i for i, category in enumerate(sorted(truth["categories"], key=lambda c: c["id"]))}
+    own = sorted(category["id"] for category in truth["categories"])
+    index = {i: k for k, i in enumerate(dict.fromkeys([*own, *taught]))}  # enrolled: last
     records_of: dict[int, list[Any]] = {image["id"]: [] for image in truth["images"] if image["id"] in photos}
     for record in truth["annotations"]:
         if record["image_id"] in records_of:

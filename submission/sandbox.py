@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,22 +211,41 @@ def body(argv: list[str] | None, prog: str) -> int:
     outcome = execute(args.zip, args.images, args.output, machine)
     outcome.notes += shortfalls(python, JUDGE_LIMITS)
     if truth and not outcome.problems:
-        add_score(outcome, args.output, truth, args.images)
+        add_score(outcome, args.output, truth, args.images, category_ids(args.zip))
     report(outcome, args.output)
     note_result(**vars(outcome))
     return 1 if outcome.problems else 0
 
 
-def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path) -> None:
-    """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails."""
+def category_ids(archive: Path) -> list[int]:
+    """The category ids in ensemble.json of the zip; none where it has no such file."""
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            return list(json.loads(zipped.read("ensemble.json"))["categories"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path, known: Sequence[int] = ()) -> None:
+    """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails.
+
+    `known` are the zip's category ids. Those that the truth lacks, as of a product that was enrolled, are noted; where it lacks
+    all of them, the zip is of another data set, which is a problem.
+    """
     numbers = find_photos(folder)
     try:
         own, notes = own_ids.join(numbers, folder, truth["images"])
-        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, frozenset(own.values()))
+        of_truth = {category["id"] for category in truth["categories"]}
+        taught = [i for i in known if i not in of_truth]
+        more = taught if len(taught) < len(known) else []
+        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, frozenset(own.values()), more)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         outcome.problems.append(f"cannot be scored: {error!r}")
         return
     outcome.notes += notes
+    if more:
+        what = f"{counted(len(more), 'category', 'categories')} of the zip that the annotations lack, such as {more[0]}"
+        outcome.notes.append(f"scored with {what}: a box of such a name has no right one")
     if len(own) < len(numbers):
         outcome.notes.append(f"scored on {len(own)} of {counted(len(numbers), 'photo')}, of which there are annotations")
 

@@ -106,6 +106,14 @@ def test_the_score_is_the_contests_on_the_photos_that_were_given() -> None:
     assert score([], TRUTH, both).score == 0
 
 
+def test_a_product_that_was_enrolled_is_no_category_of_the_truth_and_costs_its_box_the_name() -> None:
+    enrolled, one = ROW | {"category_id": 8}, frozenset([1])
+    assert score([enrolled], TRUTH, one, [7, 3, 8]).score == pytest.approx(0.7)
+    assert score([ROW], TRUTH, one, [7, 3, 8]).score == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="category 8, which the data set lacks"):
+        score([enrolled], TRUTH, one)
+
+
 def test_a_prediction_for_another_data_set_is_refused() -> None:
     with pytest.raises(ValueError, match="got image 1, category 99, which the data set lacks"):
         as_detections([ROW | {"category_id": 99}], [1], {7: 0})

@@ -127,6 +127,27 @@ def test_a_truth_that_lacks_photos_costs_no_report(
     assert bool(outcome.notes) == (images == [])
 
 
+@pytest.mark.parametrize(
+    ("known", "score", "told"),
+    [
+        pytest.param([3, 7], 1.0, "1 category of the zip that the annotations lack, such as 7", id="enrolled"),
+        pytest.param([7], None, "cannot be scored", id="of another data set"),
+    ],
+)
+def test_a_zip_that_was_taught_more_than_the_truth_tells_is_scored(
+    tmp_path: Path, photos: Path, known: list[int], score: float | None, told: str
+) -> None:
+    (tmp_path / "out.json").write_text(GOOD)
+    archive = script(tmp_path, "")
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.writestr("ensemble.json", json.dumps({"categories": known}))
+    boxes = [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}]
+    truth, outcome = {"images": [{"id": 1}], "categories": [{"id": 3}], "annotations": boxes}, Outcome()
+    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos, sandbox.category_ids(archive))
+    assert told in " ".join(outcome.problems + outcome.notes) and bool(outcome.problems) == (score is None)
+    assert score is None or outcome.scores.det_map50 == pytest.approx(score)
+
+
 def test_at_most_four_processors(tmp_path: Path, photos: Path) -> None:
     outcome = run(tmp_path, photos, "import os; write(); print(len(os.sched_getaffinity(0)))", threads=1)
     assert (outcome.problems, outcome.log.strip()) == ([], "1")
