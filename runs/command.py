@@ -24,14 +24,25 @@ SHARED_FLAGS = f"Every command takes {QUIET}, which shows no progress, and {JSON
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose refusals are mistakes like any other: a ValueError of one line, not a usage and an exit."""
+    """argparse's, whose refusals are mistakes like any other: a ValueError of one line, not a usage and an exit.
+
+    Where a flag takes a float, nan and inf are refused too: no comparison with a limit refuses nan.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"epilog": SHARED_FLAGS} | options)
+        self.register("type", float, _finite)
 
     def error(self, message: str) -> NoReturn:
         """Raises ValueError with the message."""
         raise ValueError(f"{' '.join(message.split())} ({self.prog} --help)")
+
+
+def _finite(word: str) -> float:
+    """The number in a word of the command line. Raises ValueError for no number, argparse's error for one without an end."""
+    if math.isfinite(number := float(word)):
+        return number
+    raise argparse.ArgumentTypeError(f"got {word}, need a finite number")
 
 
 class Output:

@@ -51,9 +51,13 @@ def isolated(place: Place, python: Path, gpus: bool) -> list[str]:
         raise ValueError("there is no unshare (util-linux) here")
     if os.uname().machine not in ("x86_64", "aarch64"):
         raise ValueError(f"not known how on {os.uname().machine}")
-    probe = subprocess.run(
-        [*prefix, str(python), "-I", "-S", "-c", ""], capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
-    )
+    command = [*prefix, str(python), "-I", "-S", "-c", ""]
+    try:
+        probe = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ValueError(
+            f"trying whether they are took more than {PROBE_SECONDS:.0f} s, try again when less runs here"
+        ) from None
     if probe.returncode:
         raise ValueError("".join(probe.stderr.strip().splitlines()[-1:]) or f"exit code {probe.returncode}")
     return prefix

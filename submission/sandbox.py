@@ -192,7 +192,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     p.add_argument("--images", type=Path, help="folder of photos")
     p.add_argument("--annotations", type=Path, help="COCO JSON with the truth, to score the predictions")
     p.add_argument("--output", type=Path, default=Path("predictions.json"), help="where to leave what run.py writes")
-    p.add_argument("--seconds", type=float, default=Limits.seconds)
+    p.add_argument("--seconds", type=float, default=Limits.seconds, help="of the whole run [default the judge's]")
     p.add_argument("--gpus", action="store_true", help="with the judge's CUDA packages; falling back to the CPU is an error")
     p.add_argument("--unprotected", action="store_true", help="also where your files cannot be protected from run.py")
     p.add_argument("--set-up", action="store_true", help="make the environment and do nothing else")
@@ -206,6 +206,7 @@ def body(argv: list[str] | None, prog: str) -> int:
         raise ValueError(f"got no ZIP or no --images, need both: {prog} ZIP --images DIR")
     truth = _truth(args.annotations)
     refuse_missing(args.zip, args.images)
+    refuse_flags(args.output, args.seconds)
     python = judge_python(args.gpus)
     machine = Machine(python, Limits(seconds=args.seconds), args.gpus, args.unprotected)
     outcome = execute(args.zip, args.images, args.output, machine)
@@ -215,6 +216,16 @@ def body(argv: list[str] | None, prog: str) -> int:
     report(outcome, args.output)
     note_result(**vars(outcome))
     return 1 if outcome.problems else 0
+
+
+def refuse_flags(output: Path, seconds: float) -> None:
+    """Raises ValueError where nothing could be written to OUTPUT after the run, or for a limit that leaves it no time."""
+    if output.is_dir():
+        raise ValueError(f"--output {output}: got a folder, need a file name, such as {output / 'predictions.json'}")
+    if output.parent.is_file():
+        raise ValueError(f"--output {output}: {output.parent} is a file, need a folder")
+    if seconds <= 0:
+        raise ValueError(f"--seconds: got {seconds:g}, must be above 0")
 
 
 def category_ids(archive: Path) -> list[int]:

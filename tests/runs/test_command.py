@@ -14,7 +14,7 @@ import pytest
 
 from hylle.verbs import VERBS
 from runs.bars import Step, step_of
-from runs.command import INTERRUPTED, JSON, MISTAKE, QUIET, note_result, plain, run, say, say_progress, ticker
+from runs.command import INTERRUPTED, JSON, MISTAKE, QUIET, Parser, note_result, plain, run, say, say_progress, ticker
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +40,21 @@ def test_in_a_file_each_line_is_stamped(capsys: pytest.CaptureFixture[str]) -> N
     assert run(work, []) == 1
     lines = [line[9:] for line in capsys.readouterr().out.splitlines()]
     assert lines == ["photos 1/2", "photos 2/2", "epoch 1/2  loss 0.5", "clipped 3 boxes []"]
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e999"])
+def test_no_flag_takes_a_number_without_an_end(word: str) -> None:
+    parser = Parser(prog="hylle x")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    judged = parser.add_subparsers().add_parser("judged")
+    judged.add_argument("score", type=float)
+    assert parser.parse_args([]).seconds == float("inf"), "a default is the code's"
+    assert parser.parse_args(["--seconds", "2.5"]).seconds == 2.5
+    for words in ([f"--seconds={word}"], ["judged", f" {word}"]):
+        with pytest.raises(ValueError, match=f"got .?{word}, need a finite number"):
+            parser.parse_args(words)
+    with pytest.raises(ValueError, match="invalid"):
+        parser.parse_args(["--seconds", "two"])
 
 
 def test_quiet_hides_progress_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,6 +148,18 @@ def test_a_zip_that_was_taught_more_than_the_truth_tells_is_scored(
     assert score is None or outcome.scores.det_map50 == pytest.approx(score)
 
 
+def test_a_system_that_is_too_busy_to_tell_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(command: list[str], **options: object) -> object:
+        if "timeout" in options:
+            raise subprocess.TimeoutExpired(command, isolation.PROBE_SECONDS)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(isolation.shutil, "which", lambda name: name)
+    monkeypatch.setattr(isolation.subprocess, "run", late)
+    with pytest.raises(ValueError, match="took more than 60 s"):
+        isolation.isolated(isolation.Place(tmp_path), PYTHON, gpus=False)
+
+
 def test_at_most_four_processors(tmp_path: Path, photos: Path) -> None:
     outcome = run(tmp_path, photos, "import os; write(); print(len(os.sched_getaffinity(0)))", threads=1)
     assert (outcome.problems, outcome.log.strip()) == ([], "1")
@@ -193,6 +205,10 @@ def test_falling_back_to_the_cpu_is_a_problem_with_gpus_only(said: list[str], pr
         pytest.param(["{zip}", "--images", "{zip}"], "a file, need the folder of photos", id="photos a file"),
         pytest.param(["{zip}", "--images", "{photos}", "--annotations", "none.json"], "none.json: no such file", id="no truth"),
         pytest.param(["{zip}", "--images", "{photos}", "--annotations", "{zip}"], "not a COCO JSON", id="truth no JSON"),
+        pytest.param(["{zip}", "--images", "{photos}", "--output", "{photos}"], "got a folder, need a file", id="no file"),
+        pytest.param(["{zip}", "--images", "{photos}", "--output", "{zip}/p"], "a.zip is a file, need", id="no folder"),
+        pytest.param(["{zip}", "--images", "{photos}", "--seconds", "0"], "--seconds: got 0, must be above 0", id="no time"),
+        pytest.param(["{zip}", "--images", "{photos}", "--seconds", "nan"], "got nan, need a finite", id="no number"),
         pytest.param(["{zip}", "--images", "{photos}", "--gpus"], "--gpus: no NVIDIA GPU here", id="no GPU"),
     ],
 )
@@ -200,7 +216,7 @@ def test_mistakes_are_one_line(
     tmp_path: Path, photos: Path, flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sandbox, "judge_python", lambda gpus: PYTHON)
+    monkeypatch.setattr(sandbox, "judge_python", lambda gpus: pytest.fail("set up before the flags were looked at"))
     if "--gpus" in flags and shutil.which("nvidia-smi"):
         pytest.skip("there is a GPU here")
     names = {"zip": str(script(tmp_path, "write()")), "photos": str(photos)}
