@@ -112,7 +112,8 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
     if join:
         for kind in ("detectors", "classifiers"):
             join_models(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
-    return files | {"manifest.json": _dump(manifest(files) | of | ({"int8": adopted} if adopted else {}))}
+    smaller = built_of.precision_entry(bool(half), adopted)
+    return files | {"manifest.json": _dump(manifest(files) | of | smaller)}
 
 
 def quantise(files: dict[str, bytes], ensemble: dict[str, Any], runs: Path, int8: Int8) -> list[str]:

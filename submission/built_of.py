@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,30 @@ def entry(runs: Path, ensemble: Ensemble) -> dict[str, Any]:
     return {KEY: measured_of(runs, ensemble)}
 
 
+def precision_entry(half: bool, int8: Sequence[str]) -> dict[str, Any]:
+    """What the manifest says of models that are not packed as they were trained: all in FP16, or those of `int8` in 8 bits."""
+    return ({"half": True} if half else {}) | ({"int8": list(int8)} if int8 else {})
+
+
+def precision_of(archive: Path) -> str:
+    """Which models of ARCHIVE are not in float32, by its manifest, in words; empty where it tells of none."""
+    told = _manifest(archive)
+    if told.get("half"):
+        return "all models are in FP16"
+    return f"these are in 8 bits: {', '.join(map(str, told['int8']))}" if isinstance(told.get("int8"), list) else ""
+
+
+def _manifest(archive: Path) -> dict[str, Any]:
+    """The manifest of ARCHIVE; empty where that has none that can be read. Raises ValueError where it is no zip."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return dict(json.loads(opened.read("manifest.json")))
+    except (KeyError, ValueError, TypeError):
+        return {}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{archive}: not a zip: {error}") from None
+
+
 def refuse_other(archive: Path, runs: Path) -> None:
     """Raises ValueError where ARCHIVE was built of other models, or by another method, than RUNS has now.
 
@@ -24,13 +49,7 @@ def refuse_other(archive: Path, runs: Path) -> None:
     """
     if not (runs / "ensemble.json").is_file():
         return
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            told = json.loads(opened.read("manifest.json")).get(KEY)
-    except (KeyError, ValueError, AttributeError):
-        told = None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{archive}: not a zip: {error}") from None
+    told = _manifest(archive).get(KEY)
     if told is None:
         say(f"{archive.name}: whether it was built of the models in {runs} is not known: its manifest does not say")
     elif told != measured_of(runs, read_ensemble(runs)):

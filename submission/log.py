@@ -12,6 +12,7 @@ replaced as a whole, so that an interrupted write loses no line.
 import hashlib
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,10 @@ def write(log: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
-    """Add a line. ValueError for a zip that is missing, noted before, or not of `runs`, or `runs` without its ablation."""
+    """Add a line. ValueError for a zip that is missing, noted before, or not of `runs`, or `runs` without its ablation.
+
+    The local score is of the models as they were trained: that the zip's are in FP16 or 8 bits is said, and noted beside it.
+    """
     if not archive.is_file():
         raise ValueError(f"{archive}: no such file")
     sha, lines = hashlib.sha256(archive.read_bytes()).hexdigest(), read(log)
@@ -86,6 +90,10 @@ def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
         raise ValueError(f"{archive}: noted before, sha256 {sha[:SHORT]}")
     if runs:
         built_of.refuse_other(archive, runs)
+    if runs and zipfile.is_zipfile(archive) and (smaller := built_of.precision_of(archive)):
+        other = f"local score of float32 models; in the zip {smaller}"
+        say(f"{archive.name}: {other}")
+        notes = "; ".join(filter(None, [other, notes]))
     score = local_score(runs) if runs else {"score": None, "low": None, "high": None}
     line = {"date": time.strftime("%Y-%m-%d"), "zip": archive.name, "sha256": sha} | score | {"judge": None, "notes": notes}
     write(log, [*lines, line])

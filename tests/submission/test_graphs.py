@@ -177,6 +177,7 @@ def test_a_smaller_zip_says_the_same(trained: Place, flags: list[str], weights: 
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(tmp_path / "code")
         assert sorted(name for name in zipped.namelist() if name.endswith(".onnx")) == weights
+        assert json.loads(zipped.read("manifest.json")).get("half", False) == ("--half" in flags)
     photo = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
     ours, plain = load(tmp_path / "code")(photo), load(trained.runs)(photo)
     assert len(ours) == len(plain) > 1

@@ -112,6 +112,29 @@ def test_the_score_of_another_model_is_not_noted_for_a_zip(place: Path, capsys: 
     assert len(log.read(place / "log.jsonl")) == 1
 
 
+@pytest.mark.parametrize(
+    ("manifest", "noted"),
+    [
+        pytest.param({}, "mine", id="float32"),
+        pytest.param(
+            built_of.precision_entry(False, ["one.onnx", "eye.onnx"]),
+            "local score of float32 models; in the zip these are in 8 bits: one.onnx, eye.onnx; mine", id="8 bits",
+        ),
+        pytest.param(
+            built_of.precision_entry(True, []),
+            "local score of float32 models; in the zip all models are in FP16; mine", id="FP16",
+        ),
+    ],
+)  # fmt: skip
+def test_the_score_of_float32_models_is_not_noted_as_that_of_smaller_ones(
+    place: Path, capsys: pytest.CaptureFixture[str], manifest: dict[str, object], noted: str
+) -> None:
+    zipped(place / "a.zip", manifest)
+    assert call(place, "add", "@a.zip", "--runs", "@R", "--notes", "mine") == 0
+    assert log.read(place / "log.jsonl")[0]["notes"] == noted
+    assert ("a.zip: local score of float32 models" in capsys.readouterr().out) == bool(manifest)
+
+
 def test_another_ablation_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "R" / "ablation.json").write_text('{"rows": [{"arm": "raw", "score": [0, 0, 0]}]}')
     assert call(place, "add", "@b.zip", "--runs", "@R") == 2
