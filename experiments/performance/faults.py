@@ -24,7 +24,7 @@ from experiments.figures import records
 from experiments.performance import endurance
 from experiments.performance.bad_photos import jpeg, picture
 from experiments.performance.spoiling import KINDS, Calls, Fault, FaultyFile, faulty
-from fusion import models, pipeline
+from fusion import decode, models, pipeline
 from fusion.views import View
 from runs.command import Parser, run, say
 from submission import run as judged
@@ -38,9 +38,9 @@ SITES: dict[str, tuple[Any, str]] = {
     "decode photo": (judged.cv2, "imdecode"),
     "convert photo": (judged.cv2, "cvtColor"),
     "warp": (View, "warp"),
-    "decode boxes": (pipeline, "decode"),
-    "NMS": (pipeline, "nms"),
-    "stitch": (pipeline, "stitch"),
+    "decode boxes": (decode, "decode"),
+    "NMS": (decode, "nms"),
+    "stitch": (decode, "stitch"),
     "merge": (pipeline, "merge_members"),
     "crops": (pipeline, "crop_batches"),
     "calibrate": (pipeline, "calibrated"),
