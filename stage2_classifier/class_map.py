@@ -78,15 +78,14 @@ def widened(path: Path, file: str, known: Sequence[int], new: Sequence[int], nam
     values = read_object(path) if path.is_file() else {}
     if file not in [namer.get("file") for namer in values.get("classifiers", [])]:
         return None
-    ids = values["categories"]
-    if ids[: len(new)] == list(new):  # another classifier was taught it first
-        there = "".join(values.get("names", [])[len(known) : len(new)])
-        if there and product_key(there) not in (product_key(name), f"id {new[-1]}"):
-            raise ValueError(f"{path}: its category {new[-1]} is {there!r}, not {name!r}; pass another --id")
+    ids, at = values["categories"], len(known)
+    if len(new) == at and ids[:at] == list(new):
         return None
-    if len(ids) > len(known) and ids[: len(known)] == list(known):
-        there = "".join(values.get("names", [])[len(known) : len(known) + 1])
-        what = f"category {ids[len(known)]} {there!r}" if there else f"category {ids[len(known)]}"
+    if len(ids) > at and ids[:at] == list(known):  # another classifier was taught a name first: this one, or not
+        there = "".join(values.get("names", [])[at : at + 1])
+        if ids[at] == new[at] and product_key(there or name) in (product_key(name), f"id {new[at]}"):
+            return None
+        what = f"category {ids[at]} {there!r}" if there else f"category {ids[at]}"
         raise ValueError(f"{path}: it knows {what}, and {file} does not; enroll that there first")
     if ids != list(known):
         raise ValueError(f"{path}: its {len(ids)} categories do not go on from the {len(known)} of {file}; pass --id as there")

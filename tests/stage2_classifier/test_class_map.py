@@ -69,5 +69,5 @@ def test_an_id_that_is_another_name_in_the_ensemble_is_refused(tmp_path: Path) -
     }
     path.write_text(json.dumps(values))
     assert class_map.widened(path, "eye/model.onnx", IDS, [3, 7, 9], "blue tea") is None
-    with pytest.raises(ValueError, match="its category 9 is 'Blue Tea', not 'Pu-Erh'; pass another --id"):
+    with pytest.raises(ValueError, match="knows category 9 'Blue Tea', and eye/model"):
         class_map.widened(path, "eye/model.onnx", IDS, [3, 7, 9], "Pu-Erh")
