@@ -97,7 +97,7 @@ def test_each_photo_is_there_once_after_kills_of_worker_and_driver(runs: Path, p
     [
         pytest.param(["--workers", "0"], "--workers: got 0, must be at least 1", id="no worker"),
         pytest.param(["--gpus", "-1"], "--gpus: got -1.0, must be at least 0", id="less than no GPU"),
-        pytest.param(["--gpus", "nan"], "--gpus: got nan, must be at least 0", id="no number of GPUs"),
+        pytest.param(["--gpus", "nan"], "--gpus: got nan, need a finite number", id="no number of GPUs"),
         pytest.param(["--out", "memory://o"], "--out memory://o: got the memory of one process", id="nowhere to write"),
         pytest.param(["--out", "s3:/bucket/o"], "s3:/bucket/o: got s3:/, a URI begins with s3://", id="one slash"),
         pytest.param(["--photos", "/no/such/folder"], "--photos /no/such/folder: not a folder", id="no photos"),
