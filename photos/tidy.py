@@ -38,13 +38,20 @@ def tidied(sources: list[Source], folders: dict[Path, PhotoFolder], progress: Pr
 def _with_whole_numbers(kind: str, source: Source, record: Any, keys: tuple[str, ...]) -> Any:
     if not isinstance(record, dict):
         return record
-    changed = {
-        key: new for key in keys if key in record and not is_integer(record[key]) and is_integer(new := whole(record[key]))
-    }
+    changed = whole_numbers(record, keys)
     if not changed:
         return record
     source.notes.append(Note(where(kind, source, record), f"{kind} with ids or sizes as text or fractions, read as integers"))
     return record | changed
+
+
+def whole_numbers(record: dict[str, Any], keys: tuple[str, ...]) -> dict[str, int]:
+    """Those values at `keys` that are integers in other clothes, as integers.
+
+    >>> whole_numbers({"id": "3", "image_id": 4, "category_id": "tea"}, NUMBERS["annotations"])
+    {'id': 3}
+    """
+    return {key: new for key in keys if key in record and not is_integer(record[key]) and is_integer(new := whole(record[key]))}
 
 
 def _is_found(record: Any) -> bool:
