@@ -309,6 +309,23 @@ def test_an_empty_line_among_yolos_names_is_a_class(tmp_path: Path) -> None:
     assert [dataset.categories[k].name for k in dataset.photos[0].labels] == ["fanta"] and len(dataset.categories) == 4
 
 
+@pytest.mark.parametrize("place", ["shop/images", "images/shop", "images"])
+@pytest.mark.parametrize("photos", ["images", "images/train", "."])
+def test_yolos_labels_are_found_in_a_set_below_a_folder_of_images(tmp_path: Path, place: str, photos: str) -> None:
+    root = tmp_path / place
+    labels = root / photos.replace("images", "labels")
+    for folder in (root / photos, labels):
+        folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (100, 50)).save(root / photos / "a.jpg")
+    (labels / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "classes.txt").write_text("tea\n")
+    assert read(root).photos[0].boxes.tolist() == [[25, 12.5, 75, 37.5]]
+    copy = tmp_path / "copies" / "images" / "copy"
+    copy.parent.mkdir(parents=True)
+    write(read(root), "yolo", copy)
+    assert read(copy).photos[0].boxes.size == 4
+
+
 def test_folders_say_the_parts_of_yolo_without_a_data_yaml(tmp_path: Path) -> None:
     root = yolo_of(tmp_path, "0 0.5 0.5 0.5 0.5")
     for path in (root / "train").rglob("a.*"):
