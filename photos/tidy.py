@@ -90,9 +90,11 @@ def _add_size(source: Source, record: dict[str, Any]) -> None:
 
 
 def _unlisted(sources: list[Source], folders: dict[Path, PhotoFolder]) -> Iterator[Note]:
-    """Photos in the folders that no record names; studio photos are not meant to be."""
+    """Photos in the folders that no record names; studio photos are not meant to be. And folders that were not gone into."""
     named = {record[PATH] for source in sources for record in source.lists["images"] if _is_found(record)}
     for folder in folders.values():
         for name in folder.photo_names():
             if folder.paths[name] not in named and STUDIO not in Path(name).parts:
                 yield Note(name, "photos in the folder that the labels do not list, not read", repaired=False)
+        for name in folder.outputs:
+            yield Note(name, "folders of runs and predictions in the data set, not read", repaired=False)

@@ -15,7 +15,7 @@ import numpy as np
 from photos.findings import Note, Problem
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of_folders
 from photos.photo_file import DataError, Progress, read_header, read_headers
-from photos.photo_folder import PHOTO_SUFFIXES, bare_path
+from photos.photo_folder import PHOTO_SUFFIXES, bare_path, files_below
 from photos.turning import turn_back
 
 KEYS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # of data.yaml: the parts
@@ -125,7 +125,8 @@ def _place(root: Path, entry: str) -> Path | None:
 
 def _below(place: Path | None) -> Iterator[Path]:
     if place is not None and place.is_dir():
-        yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+        files = files_below(place).files
+        yield from sorted(path for path in files if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
 
 
 def _listed(root: Path, place: Path) -> Iterator[Path]:
