@@ -69,6 +69,17 @@ def test_parts_are_kept_and_ids_unique(shop: Dataset, tmp_path: Path, name: str)
     assert len({photo.id for photo in photos}) == len({photo.name for photo in photos}) == 6
 
 
+@pytest.mark.parametrize("name", ["test_shop", "valid", "shop"])
+def test_roboflows_single_folder_has_no_part_by_its_own_name(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    Image.new("RGB", (80, 60)).save(root / "a.jpg")
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    lists = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box], "categories": [{"id": 1, "name": "tea"}]}
+    (root / "_annotations.coco.json").write_text(json.dumps(lists))
+    assert [photo.part for photo in read(root).photos] == [None]
+
+
 def yolo_of(folder: Path, line: str, names: str = "[tea]") -> Path:
     """A YOLO set of one photo, 80 x 60, with one line of labels."""
     for name in ("images", "labels"):
