@@ -21,7 +21,7 @@ from photos import exif, fingerprint, folds, judge_ids, repairs
 from photos.data import Dataset, read
 from photos.groups import groups_setting
 from photos.overview.unlabelled import without_boxes
-from photos.studio import STUDIO
+from photos.studio import STUDIO, told_without_photos
 from runs.command import note_result, run, say
 from runs.counted import counted
 from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
@@ -146,6 +146,8 @@ def remarks(dataset: Dataset) -> Iterator[str]:
         looks = f"; they look unlabelled, as {bare.why}: label them, or take them out" if bare.guess == "unlabelled" else ""
         photos = counted(len(bare.names), "photo")
         yield f"{photos} without boxes (the first is {bare.names[0]}), taken for shelves without products{looks}"
+    if without := told_without_photos(dataset.root):
+        yield without
     yield from exif.summary(dataset.photos)
     yield from judge_ids.compare(dataset).lines()
 

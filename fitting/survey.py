@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from photos.data import DataError, Dataset, Photo, product_key
-from photos.studio import STUDIO, studio_names, studio_photos
+from photos.studio import STUDIO, studio_products
 from runs.counted import counted
 
 SMALL = 0.1  # chosen: the share of boxes that may be smaller than a plan counts on: nine in ten are larger
@@ -100,6 +100,8 @@ def box_sides(photos: Sequence[Photo]) -> np.ndarray:
 def studio_counts(dataset: Dataset, given: Path | None) -> list[int]:
     """How many studio photos each name of the data set has, of those that have any; empty where there is no such folder.
 
+    The names are those that the classifier learns studio photos by.
+
     Raises ValueError for a folder that is `given` and is not there.
     """
     folder = given or dataset.root / STUDIO
@@ -108,5 +110,4 @@ def studio_counts(dataset: Dataset, given: Path | None) -> list[int]:
             raise ValueError(f"--studio: got {given}, no such folder")
         return []
     keys = {product_key(category.name) for category in dataset.categories}
-    names = studio_names(folder)
-    return [len(files) for code, files in studio_photos(folder).items() if product_key(names.get(code, "")) in keys]
+    return [len(product.photos) for product in studio_products(folder) if product_key(product.name) in keys]

@@ -173,7 +173,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
 def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], pooled: bool) -> None:
     """DataError unless the rows are exactly the photos, with their ids and the parts they came with."""
     photos = {photo.name: photo for photo in dataset.photos}
-    wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, *rows[name][:2], pooled)]
+    wrong = [name for name, photo in photos.items() if name not in rows or not _agrees(photo, rows[name], pooled)]
     wrong += [name for name in rows if name not in photos]
     if wrong:
         raise DataError(
@@ -218,10 +218,12 @@ def fingerprint(path: Path) -> str:
     return record.digest(content | {"photos": photos})
 
 
-def _agrees(photo: Photo, image_id: object, part: object, pooled: bool) -> bool:
+def _agrees(photo: Photo, row: tuple[Any, ...], pooled: bool) -> bool:
+    """Whether a row may be of `photo`: one that is free to be dealt has a fold, else its part was given and is no more."""
+    image_id, part, _, fold = row
     free = photo.part in (None, "train")
     allowed = PARTS if free else ("train", "valid") if pooled and photo.part == "valid" else (photo.part,)
-    return image_id == photo.id and part in allowed
+    return image_id == photo.id and part in allowed and not (free and fold is None)
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from photos.photo_file import SUFFIXES, same_name
+from runs.output_folder import MARKS
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _LOCAL_FILES = "d"  # taken: Label Studio's parameter in /data/local-files/?d=PATH
@@ -24,15 +25,27 @@ class Located(NamedTuple):
     as_written: bool
 
 
+class Below(NamedTuple):
+    """The files below a folder, and the folders there that are of runs and predictions, which were not gone into."""
+
+    files: list[Path]
+    outputs: list[Path]
+
+
 class PhotoFolder:
-    """All files below the folder `base`, links to folders followed, by their names: relative, with /, letters composed."""
+    """All files below the folder `base`, links to folders followed, by their names: relative, with /, letters composed.
+
+    `outputs` are the names of the folders of runs and predictions there, whose files are not among them.
+    """
 
     def __init__(self, base: Path) -> None:
         self.base = base
+        files, outputs = files_below(base, follow_links=True)
+        self.outputs = sorted(path.relative_to(base).as_posix() for path in outputs)
         self.paths: dict[str, Path] = {}
         self._by_last: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
-        for path in sorted(_files(base)):
+        for path in sorted(files):
             name = same_name(path.relative_to(base).as_posix())
             self.paths[name] = path
             last = PurePosixPath(name)
@@ -82,13 +95,17 @@ def bare_path(written: str) -> str:
     return parse_qs(url.query).get(_LOCAL_FILES, [unquote(url.path)])[0]
 
 
-def _files(base: Path) -> list[Path]:
-    """The files below `base`, but for hidden ones; a link that leads back to a folder it lies in is not followed."""
-    files = []
-    for folder, inner, names in os.walk(base, followlinks=True):
-        files += [Path(folder, name) for name in names if not name.startswith(".")]
+def files_below(base: Path, follow_links: bool = False) -> Below:
+    """What lies below `base`, but for hidden files. A link that leads back to a folder it lies in is never followed."""
+    below = Below([], [])
+    for folder, inner, names in os.walk(base, followlinks=follow_links):
+        if Path(folder) != base and not MARKS.isdisjoint(names):
+            below.outputs.append(Path(folder))
+            inner.clear()
+            continue
+        below.files.extend(Path(folder, name) for name in names if not name.startswith("."))
         inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(Path(folder, name), base)]
-    return files
+    return below
 
 
 def _leads_back(folder: Path, base: Path) -> bool:

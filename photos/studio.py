@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -9,16 +10,25 @@ import numpy.typing as npt
 
 from fusion.reading import turned
 from fusion.views import Image
-from photos.photo_file import read_header, same_name
+from photos.photo_file import photo_kind, read_header, same_name
+from photos.photo_folder import PHOTO_SUFFIXES
 
 STUDIO = "NM_NGD_product_images"  # taken: the contest's name for the folder
 FLAT_TOLERANCE = 12  # chosen: of 255; largest difference of a flat background from the colour of the photo's corner
 GROUNDS = (255, 128, 0)  # chosen: the greys that what is transparent may become, the first where two are equally good
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = tuple(sorted(PHOTO_SUFFIXES))
+TRANSPARENT = ("PNG", "WebP")  # kinds whose alpha is read
 PLAIN_SHARE = 0.9  # chosen: share of a photo's rim that must be flat background; otherwise GrabCut finds the background
 RIM_SHARE, ITERATIONS = 0.04, 4  # chosen: share of the sides that GrabCut starts from as background, and its iterations
 GAP_SHARE = 0.06  # chosen: share of a photo's shorter side; narrower gaps in an outline are closed
 MIN_SHARE = 0.02  # chosen: least share of a photo that its product covers
+
+
+class StudioProduct(NamedTuple):
+    """The name of a product, by metadata.json or else by its folder, and its photos."""
+
+    name: str
+    photos: list[Path]
 
 
 def studio_folder(data: Path, given: Path | None) -> Path:
@@ -54,22 +64,22 @@ def read_studio(path: Path) -> Image:
     Raises ValueError, with the path, where it is not a readable photo, or has too many pixels.
     """
     try:
-        header = read_header(path)
+        orientation = read_header(path).orientation
         data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if path.suffix.lower() == ".png" else None
-        if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:  # the alpha is not turned by EXIF, the colours are
-            whole = _as_shown(whole, header.orientation)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if photo_kind(path) in TRANSPARENT else None
     except (OSError, ValueError, cv2.error) as error:
         raise ValueError(f"{path} is not a readable photo ({error}); mend or remove it") from None
     if image is None:
         raise ValueError(f"{path} is not a readable photo; mend or remove it")
-    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-    return rgb if whole is None or whole.ndim != 3 or whole.shape[2] != 4 else _on_ground(rgb, whole[..., 3])
+    rgb = np.ascontiguousarray(_as_shown(image, orientation)[..., ::-1])
+    if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
+        return rgb
+    return _on_ground(rgb, _as_shown(whole, orientation)[..., 3])
 
 
 def _as_shown(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (h, w, 4) as EXIF's orientation (1..8) turns them, as OpenCV does with colours."""
+    """Pixels (h, w, channels) as EXIF's orientation (1..8) turns them."""
     mirrored = {2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1]}
     return mirrored.get(orientation, turned(pixels, orientation))
 
@@ -103,11 +113,33 @@ def content_box(image: Image) -> npt.NDArray[np.float32]:
 
 def studio_photos(folder: Path) -> dict[str, list[Path]]:
     """The photos of each product, by the name of its folder. Raises ValueError where there are no photos."""
+    photos = _by_folder(folder)
+    if not photos:
+        raise ValueError(f"studio photos: got {folder}, need FOLDER/PRODUCT/*.jpg")
+    return photos
+
+
+def studio_products(folder: Path) -> list[StudioProduct]:
+    """The products that have photos in FOLDER, in the order of their folders; none where there are no photos.
+
+    A folder that metadata.json does not list is called what its product is. Raises ValueError as `studio_names`.
+    """
+    names = studio_names(folder)
+    return [StudioProduct(names.get(code, code), files) for code, files in _by_folder(folder).items()]
+
+
+def told_without_photos(data: Path) -> str:
+    """What to say of a folder of studio photos in the data set that holds none: it counts as none. Else empty."""
+    folder = data / STUDIO
+    if not folder.is_dir() or _by_folder(folder):
+        return ""
+    return f"{folder} holds no photos, so there are no studio photos; they lie in {STUDIO}/PRODUCT/ as {', '.join(SUFFIXES)}"
+
+
+def _by_folder(folder: Path) -> dict[str, list[Path]]:
     photos: dict[str, list[Path]] = {}
     for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
         photos.setdefault(same_name(path.parent.name), []).append(path)
-    if not photos:
-        raise ValueError(f"studio photos: got {folder}, need FOLDER/PRODUCT/*.jpg")
     return photos
 
 

@@ -38,13 +38,20 @@ def tidied(sources: list[Source], folders: dict[Path, PhotoFolder], progress: Pr
 def _with_whole_numbers(kind: str, source: Source, record: Any, keys: tuple[str, ...]) -> Any:
     if not isinstance(record, dict):
         return record
-    changed = {
-        key: new for key in keys if key in record and not is_integer(record[key]) and is_integer(new := whole(record[key]))
-    }
+    changed = whole_numbers(record, keys)
     if not changed:
         return record
     source.notes.append(Note(where(kind, source, record), f"{kind} with ids or sizes as text or fractions, read as integers"))
     return record | changed
+
+
+def whole_numbers(record: dict[str, Any], keys: tuple[str, ...]) -> dict[str, int]:
+    """Those values at `keys` that are integers in other clothes, as integers.
+
+    >>> whole_numbers({"id": "3", "image_id": 4, "category_id": "tea"}, NUMBERS["annotations"])
+    {'id': 3}
+    """
+    return {key: new for key in keys if key in record and not is_integer(record[key]) and is_integer(new := whole(record[key]))}
 
 
 def _is_found(record: Any) -> bool:
@@ -83,9 +90,11 @@ def _add_size(source: Source, record: dict[str, Any]) -> None:
 
 
 def _unlisted(sources: list[Source], folders: dict[Path, PhotoFolder]) -> Iterator[Note]:
-    """Photos in the folders that no record names; studio photos are not meant to be."""
+    """Photos in the folders that no record names; studio photos are not meant to be. And folders that were not gone into."""
     named = {record[PATH] for source in sources for record in source.lists["images"] if _is_found(record)}
     for folder in folders.values():
         for name in folder.photo_names():
             if folder.paths[name] not in named and STUDIO not in Path(name).parts:
                 yield Note(name, "photos in the folder that the labels do not list, not read", repaired=False)
+        for name in folder.outputs:
+            yield Note(name, "folders of runs and predictions in the data set, not read", repaired=False)

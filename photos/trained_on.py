@@ -45,16 +45,16 @@ def write(out: Path, train: Sequence[Photo], valid: Sequence[Photo], starts: Seq
 def refuse_held_out(flag: str, weights: Path, path: Path, parts: Folds) -> None:
     """Raises ValueError, naming `flag`, where `weights` have seen photos that `parts`, of the file PATH, hold out.
 
-    Those are the valid and test photos among those trained on, and the test photos among those that chose the epoch. A run of
-    an earlier version, which tells no photos, must have been trained with the same folds. Weights outside a run folder tell
-    nothing.
+    Those are the valid and test photos among those trained on, and the test photos among those that chose the epoch. A photo
+    whose bytes are in train as well is held out by nothing: the training itself would see it. A run of an earlier version,
+    which tells no photos, must have been trained with the same folds. Weights outside a run folder tell nothing.
     """
     if not (run_folder(weights) / NAME).is_file():
         _refuse_other_folds(flag, weights, path)
         return
-    seen, test = seen_by(weights), {of_file(photo.path) for photo in parts.photos("test")}
-    held_out = test | {of_file(photo.path) for photo in parts.photos("valid")}
-    known = (seen["train"] & held_out) | (seen["valid"] & test)
+    seen = seen_by(weights)
+    train, valid, test = ({of_file(photo.path) for photo in parts.photos(part)} for part in (*PARTS, "test"))
+    known = (seen["train"] & (valid | test) - train) | (seen["valid"] & test - train - valid)
     if known:
         raise ValueError(
             f"{flag}: {weights} has seen {counted(len(known), 'photo')} that {path} holds out now; start from other weights"

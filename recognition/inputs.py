@@ -13,6 +13,7 @@ from typing import NamedTuple
 from recognition.file_kind import file_kind
 from recognition.journal import NAME as JOURNAL
 from runs.counted import counted
+from runs.output_folder import is_output
 
 SHOWN = 3  # chosen: names of files that a note lists
 PATTERN = set("*?[")
@@ -37,8 +38,8 @@ class Inputs(NamedTuple):
 def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     """The inputs that `words` mean: paths of files and folders, or patterns.
 
-    What lies in OUT or in a folder that holds predictions is left out: its pictures are no photos of a shelf. A named file that
-    is neither photo nor video is told like one in a folder, since a shell names all files that a pattern matches.
+            seen = [Path(folder, name) for name in sorted(folders) if not is_hidden(name) and Path(folder, name) != out]
+            taken = [inner for inner in seen if not is_output(inner)]
 
     Raises ValueError for a word that means nothing, and where there is no photo or video at all.
     """
@@ -62,7 +63,7 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
         raise ValueError(f"{', '.join(words)}: no photo and no video in it; {len(others)} other files")
     notes = [f"{counted(len(files) - len(once), 'file')} named twice, taken once"] if len(files) > len(once) else []
     if left_out:
-        notes.append(f"files and folders of predictions, left out: {len(left_out)}, the first is {left_out[0]}")
+        notes.append(f"files and folders of predictions and runs, left out: {len(left_out)}, the first is {left_out[0]}")
     if again:
         notes.append(f"folders that are in it already by another name, taken once: {len(again)}, the first is {again[0]}")
     if others:
@@ -122,9 +123,9 @@ def _refuse(error: OSError) -> None:
 def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> Iterator[Path]:
     """`path` itself, or all files in it and its folders, without hidden ones and those of OUT.
 
-    Folders below `path` that hold other predictions are passed over and join `left_out`. Links to folders are followed, after
-    all real ones, but those to a folder that is in it already, or that `path` lies in: these join `again`. OSError for a folder
-    that cannot be listed.
+    Folders below `path` that hold other predictions, or a run, are passed over and join `left_out`. Links to folders are
+    followed, after all real ones, but those to a folder that is in it already, or that `path` lies in: these join `again`.
+    OSError for a folder that cannot be listed.
     """
     if not path.is_dir():
         yield path
@@ -138,7 +139,7 @@ def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> It
         for folder, folders, names in os.walk(top, onerror=_refuse):
             been.add(Path(folder).resolve())
             seen = [Path(folder, name) for name in sorted(folders) if not is_hidden(name) and Path(folder, name) != out]
-            taken = [inner for inner in seen if not holds_predictions(inner)]
+            taken = [inner for inner in seen if not is_output(inner)]
             left_out += [inner for inner in seen if inner not in taken]
             links += [inner for inner in taken if inner.is_symlink()]
             real = [inner for inner in taken if not inner.is_symlink()]

@@ -66,7 +66,7 @@ def training(folder: str, job: str, run: Mapping[str, Any]) -> Training:
         job,
         f"{settings.get('family', '')} {settings.get('model', '')}".strip(),
         settings.get("size", 0),
-        settings.get("epochs", 0),
+        metrics.get("epochs", settings.get("epochs", 0)),  # done, which --min-steps may make more than were asked for
         minutes if isinstance(minutes, float | int) else None,
         told or "not scored: trained on every photo",
         run.get("commit", "unknown"),

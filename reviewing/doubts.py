@@ -16,7 +16,7 @@ import numpy as np
 
 from fusion.boxes import xywh_to_xyxy, xyxy_to_xywh
 from photos.data import Dataset, Photo, product_key, read_image
-from photos.studio import read_studio, studio_folder, studio_names, studio_photos
+from photos.studio import read_studio, studio_folder, studio_photos, studio_products
 from reviewing.decision_log import DecisionLog
 from reviewing.recognised import Image, fitted
 from runs import record
@@ -205,7 +205,8 @@ def studio_by_category(dataset: Dataset, given: Path | None) -> dict[int, Path]:
         if given is not None:
             raise
         return {}
-    photos = studio_photos(folder)
-    by_name = {product_key(name): photos[code][0] for code, name in studio_names(folder).items() if code in photos}
+    if given is not None:
+        studio_photos(folder)  # refuses a folder without photos
+    by_name = {product_key(product.name): product.photos[0] for product in studio_products(folder)}
     keys = {category.id: product_key(category.name) for category in dataset.categories}
     return {number: by_name[key] for number, key in keys.items() if key in by_name}

@@ -164,6 +164,7 @@ def desk_for(args: Namespace, job: "Job") -> "Desk":
 def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Path) -> None:
     """The proposals of `hylle labels`, or a note that says how to get them."""
     from photos.data import Dataset
+    from photos.studio import told_without_photos
     from reviewing.doubts import Doubts
 
     proposals = args.proposals or Path(args.model) / "labels" / "proposals.json"
@@ -174,6 +175,8 @@ def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Pat
         desk.notes["labels"] = f"no label was looked at yet; run: {command}, then start again"
     else:
         desk.doubts = Doubts(dataset, proposals, out, args.studio)
+        if not args.studio and (without := told_without_photos(dataset.root)):
+            say(f"review: {without}")
         if desk.doubts.log.dropped:
             say("review: 1 decision was cut off by a kill and is dropped; it had not been answered")
         decided, total = len(desk.doubts.decided), len(desk.doubts.proposals)

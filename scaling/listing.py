@@ -15,19 +15,21 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from recognition.file_kind import PHOTO_SUFFIXES
-from recognition.inputs import holds_predictions, is_among_predictions, is_hidden
+from recognition.inputs import is_among_predictions, is_hidden
 from recognition.journal import NAME as JOURNAL
+from runs import output_folder
+from runs.output_folder import is_output
 
 AMONG = "lies among the predictions of hylle predict, whose pictures are no photos of a shelf; name a folder of photos"
 MARKS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")  # of a file's bytes, by client
 
 
 class PassedOver(NamedTuple):
-    """Folders that are not looked into: how many are links, are hidden, and hold predictions."""
+    """Folders that are not looked into: how many are links, are hidden, and are of our own output."""
 
     links: int = 0
     hidden: int = 0
-    predictions: int = 0
+    outputs: int = 0
 
 
 class Listing(NamedTuple):
@@ -143,38 +145,38 @@ def local_files(folder: str) -> tuple[list[str], PassedOver]:
     def fail(error: OSError) -> None:
         raise error
 
-    names, links, hidden, predictions = [], 0, 0, 0
+    names, links, hidden, outputs = [], 0, 0, 0
     for parent, folders, files in os.walk(folder, onerror=fail):
         names += [f"{parent.rstrip('/')}/{name}" for name in files]
         seen = [name for name in folders if not is_hidden(name)]
-        entered = [name for name in seen if not holds_predictions(Path(parent, name))]
+        entered = [name for name in seen if not is_output(Path(parent, name))]
         hidden += len(folders) - len(seen)
-        predictions += len(seen) - len(entered)
+        outputs += len(seen) - len(entered)
         links += sum(Path(parent, name).is_symlink() for name in entered)
         folders[:] = entered
-    return names, PassedOver(links, hidden, predictions)
+    return names, PassedOver(links, hidden, outputs)
 
 
 def remote_files(folder: str, names: Iterable[str]) -> tuple[list[str], PassedOver]:
     """Those of `names`, all files below a remote folder, that `local_files` would find, and the folders that were passed over.
 
     >>> remote_files("b/shelf", ["b/shelf/1.jpg", "b/shelf/.old/a/2.jpg", "b/shelf/out/journal.jsonl", "b/shelf/out/p/1.jpg"])
-    (['b/shelf/1.jpg'], PassedOver(links=0, hidden=1, predictions=1))
+    (['b/shelf/1.jpg'], PassedOver(links=0, hidden=1, outputs=1))
     """
     names = list(names)
-    of_predictions = {parent for parent, _, name in (path.rpartition("/") for path in names) if name == JOURNAL}
-    if folder.rstrip("/") in of_predictions:
+    if f"{folder.rstrip('/')}/{JOURNAL}" in names:
         raise ValueError(f"--photos {folder}: {AMONG}")
-    found, hidden, predictions = list[str](), set[str](), set[str]()
+    of_output = {parent for parent, _, name in (path.rpartition("/") for path in names) if name in output_folder.MARKS}
+    found, hidden, outputs = list[str](), set[str](), set[str]()
     for path in names:
         ends = [at for at, letter in enumerate(path) if letter == "/" and at > len(folder.rstrip("/"))]
         above = [path[:end] for end in ends]  # the folders below `folder` that it lies in, outermost first
-        outermost = next((inner for inner in above if is_hidden(inner.rpartition("/")[2]) or inner in of_predictions), None)
+        outermost = next((inner for inner in above if is_hidden(inner.rpartition("/")[2]) or inner in of_output), None)
         if outermost is None:
             found.append(path)
         else:
-            (predictions if outermost in of_predictions else hidden).add(outermost)
-    return found, PassedOver(0, len(hidden), len(predictions))
+            (outputs if outermost in of_output else hidden).add(outermost)
+    return found, PassedOver(0, len(hidden), len(outputs))
 
 
 def local_version(path: str) -> str:

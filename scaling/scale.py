@@ -85,7 +85,7 @@ def _tell_of_listing(listing: "Listing", uri: str) -> None:
     """Say how many photos there are, and what of them is not seen."""
     say(f"scale: {counted(len(listing.uris), 'photo')} in {uri}; {counted(listing.others, 'other file')} passed over")
     over = listing.passed_over
-    for count, what in ((over.links, "linked"), (over.hidden, "hidden"), (over.predictions, "of predictions")):
+    for count, what in ((over.links, "linked"), (over.hidden, "hidden"), (over.outputs, "that commands of hylle wrote")):
         if count:
             say(f"scale: {counted(count, 'folder')} ({what}) not entered; photos there are not predicted")
     if listing.unversioned:

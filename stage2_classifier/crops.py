@@ -16,9 +16,8 @@ import numpy.typing as npt
 from fusion.boxes import clip, iou
 from fusion.views import crop
 from photos.data import Category, Photo, product_key, read_image
-from photos.photo_file import same_name
 from photos.score import in_regions
-from photos.studio import SUFFIXES, content_box, content_mask, read_studio, studio_names
+from photos.studio import content_box, content_mask, read_studio, studio_products
 from stage2_classifier.config import Columns
 
 Image = npt.NDArray[np.uint8]
@@ -123,16 +122,15 @@ def background_boxes(photo: Photo, n: int, rng: np.random.Generator) -> Boxes:
 def studio_regions(folder: Path, categories: tuple[Category, ...], size: int) -> list[Region]:
     """One region for each studio photo of a product whose name is a category's. Raises ValueError when none is."""
     names = {product_key(category.name): i for i, category in enumerate(categories)}
-    products = studio_names(folder)
+    products = studio_products(folder)
+    labelled = [(path, names[key]) for name, paths in products if (key := product_key(name)) in names for path in paths]
     regions = []
-    for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
-        label = names.get(product_key(products.get(same_name(path.parent.name), path.parent.name)))
-        if label is not None:
-            try:
-                rgb = read_studio(path)
-            except ValueError as error:
-                raise ValueError(f"studio photos: {error}") from None
-            regions.append(cut(rgb, content_box(rgb), label, size, studio=True))
+    for path, label in labelled:
+        try:
+            rgb = read_studio(path)
+        except ValueError as error:
+            raise ValueError(f"studio photos: {error}") from None
+        regions.append(cut(rgb, content_box(rgb), label, size, studio=True))
     if not regions:
         raise ValueError(f"studio photos: got {folder}, none of its {len(products)} products has the name of a category")
     return regions

@@ -59,7 +59,7 @@ OUTSIDE = {
     },
     "submission/run.py": {
         *("cv2", "torch?"),
-        *("argparse", "collections", "contextlib", "json", "logging", "pathlib", "re", "time", "typing"),
+        *("argparse", "collections", "contextlib", "functools", "json", "logging", "pathlib", "re", "time", "typing"),
     },
 }
 JUDGED_FILES = 10

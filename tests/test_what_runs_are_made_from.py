@@ -241,6 +241,26 @@ def test_photos_that_chose_the_epoch_are_no_test_photos(place: Place) -> None:
         trained_on.refuse_held_out("--pretrained", place.runs / "old", path, parts)
 
 
+@pytest.mark.parametrize("copy", ["valid", "test"])
+def test_a_photo_that_is_in_train_as_well_is_not_held_out(place: Place, copy: str) -> None:
+    """Else no class-aware detector could start from the run of the same folds."""
+    parts = folds.load(place.runs / folds.NAME, read(place.data))
+    (first, *_), (twin, *_) = parts.photos("train"), parts.photos(copy)
+    twin.path.write_bytes(first.path.read_bytes())
+    trained_on.write(place.runs / "old", parts.photos("train"), parts.photos("valid"))
+    trained_on.refuse_held_out("--pretrained", place.runs / "old", place.runs / folds.NAME, parts)
+    trained_on.write(place.runs / "old", [*parts.photos("train"), parts.photos("test")[-1]], parts.photos("valid"))
+    with pytest.raises(ValueError, match=r"--pretrained: .*old has seen 1 photo that"):
+        trained_on.refuse_held_out("--pretrained", place.runs / "old", place.runs / folds.NAME, parts)
+
+
+def test_a_photo_of_valid_and_test_chooses_the_epoch_anyway(place: Place) -> None:
+    parts = folds.load(place.runs / folds.NAME, read(place.data))
+    parts.photos("test")[0].path.write_bytes(parts.photos("valid")[0].path.read_bytes())
+    trained_on.write(place.runs / "old", parts.photos("train"), parts.photos("valid"))
+    trained_on.refuse_held_out("--pretrained", place.runs / "old", place.runs / folds.NAME, parts)
+
+
 def test_folds_do_not_start_from_weights_that_have_seen_what_they_leave_out(place: Place, weights: Path) -> None:
     photos = folds.load(place.runs / folds.NAME, read(place.data)).photos("train")
     with pytest.raises(ValueError, match=r"--folds: .*last\.pt has seen 6 of the train photos, so no boxes"):

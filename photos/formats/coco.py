@@ -51,7 +51,7 @@ def base_of(root: Path) -> Path:
 
 
 def _layout(text: str, root: Path, files: list[Path], unread: list[Path] = []) -> Layout:  # noqa: B006 (not changed)
-    parts = [_part(path) for path in files]
+    parts = [_part(root, path) for path in files]
     twice = next((part for part in parts if parts.count(part) > 1), None)
     if len(files) > 1 and (twice or None in parts):
         names = ", ".join(str(path.relative_to(root)) for path in files)
@@ -62,8 +62,11 @@ def _layout(text: str, root: Path, files: list[Path], unread: list[Path] = []) -
     return Layout(f"COCO, {text} ({', '.join(source.name for source in sources)})", sources)
 
 
-def _part(path: Path) -> str | None:
-    return part_of(path.parent.name) if path.name == ROBOFLOW else part_of(path.stem.removeprefix(INSTANCES))
+def _part(root: Path, path: Path) -> str | None:
+    """The part of a file by its name, or Roboflow's by its folder: not by the set's own, which may be called test_shop."""
+    if path.name != ROBOFLOW:
+        return part_of(path.stem.removeprefix(INSTANCES))
+    return None if path.parent == root else part_of(path.parent.name)
 
 
 def _source(root: Path, path: Path, part: str | None) -> Source:

@@ -5,7 +5,8 @@ from pathlib import Path
 from photos.formats import coco, csv_table, voc, yolo
 from photos.formats.source import Layout
 from photos.photo_file import DataError, Progress
-from photos.photo_folder import PHOTO_SUFFIXES
+from photos.photo_folder import PHOTO_SUFFIXES, files_below
+from runs.output_folder import is_output
 
 KNOWN = (
     "annotations.json and images/; train.json, valid.json, test.json; train/_annotations.coco.json; "
@@ -31,7 +32,7 @@ def _found(root: Path, progress: Progress | None = None) -> Layout | None:
 
 def _set_below(root: Path) -> Path | None:
     """The first folder in `root` that holds a data set, as unpacked exports have one; None where none of the first does."""
-    for folder in sorted(path for path in root.iterdir() if path.is_dir())[:LOOKED_INTO]:
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not is_output(path))[:LOOKED_INTO]:
         try:
             if _found(folder) is not None:
                 return folder
@@ -42,7 +43,7 @@ def _set_below(root: Path) -> Path | None:
 
 def _without_labels(root: Path) -> str:
     """What to say of a folder without annotations."""
-    photos = sum(path.suffix.lower() in PHOTO_SUFFIXES for path in root.rglob("*"))
+    photos = sum(path.suffix.lower() in PHOTO_SUFFIXES for path in files_below(root).files)
     if photos:
         return (
             f"{photos} photos and no annotations.json or other labels: `hylle predict` finds products on photos without labels"

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from photos.findings import Note, Problem
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.photo_file import DataError
-from photos.photo_folder import PHOTO_SUFFIXES
+from photos.photo_folder import PHOTO_SUFFIXES, files_below
 
 FOLDERS = ("Annotations", "annotations", "xml", "labels")  # that XML files lie in, apart from the photos
 PHOTOS = ("JPEGImages", "images")
@@ -27,7 +27,7 @@ UNREADABLE = "not an object with a name and a bndbox of xmin, ymin, xmax, ymax; 
 
 def find(root: Path) -> Layout | None:
     """The VOC set at `root`, read; None where there is none."""
-    files = [path for path in sorted(root.rglob("*.xml")) if _is_annotation(path)]
+    files = [path for path in sorted(files_below(root).files) if path.suffix == ".xml" and _is_annotation(path)]
     if not files:
         return None
     listed, notes = _listed(root, files)

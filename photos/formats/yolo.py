@@ -15,7 +15,7 @@ import numpy as np
 from photos.findings import Note, Problem
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of_folders
 from photos.photo_file import DataError, Progress, read_header, read_headers
-from photos.photo_folder import PHOTO_SUFFIXES, bare_path
+from photos.photo_folder import PHOTO_SUFFIXES, bare_path, files_below
 from photos.turning import turn_back
 
 KEYS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # of data.yaml: the parts
@@ -125,7 +125,8 @@ def _place(root: Path, entry: str) -> Path | None:
 
 def _below(place: Path | None) -> Iterator[Path]:
     if place is not None and place.is_dir():
-        yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+        files = files_below(place).files
+        yield from sorted(path for path in files if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
 
 
 def _listed(root: Path, place: Path) -> Iterator[Path]:
@@ -134,17 +135,19 @@ def _listed(root: Path, place: Path) -> Iterator[Path]:
             yield _place(root, line.strip()) or root / Path(bare_path(line.strip())).name
 
 
-def label_file(photo: Path) -> Path:
+def label_file(root: Path, photo: Path) -> Path:
     """Where the labels of a photo lie: as ultralytics has it, its last folder `images` becomes `labels`; else beside it.
 
-    >>> label_file(Path("shop/images/train/a.jpg")).as_posix(), label_file(Path("shop/a.jpg")).as_posix()
-    ('shop/labels/train/a.txt', 'shop/a.txt')
+    Folders above `root` say nothing of it: a set may lie in one that is called so.
+
+    >>> [label_file(Path("images"), Path("images", name)).as_posix() for name in ("images/train/a.jpg", "a.jpg")]
+    ['images/labels/train/a.txt', 'images/a.txt']
     """
-    parts = list(photo.with_suffix(".txt").parts)
+    parts = list(photo.relative_to(root).with_suffix(".txt").parts)
     folders = [i for i, part in enumerate(parts[:-1]) if part == "images"]
     if folders:
         parts[folders[-1]] = "labels"
-    return Path(*parts)
+    return root / Path(*parts)
 
 
 def _source(root: Path, found: Names, part: str | None, photos: list[Path], first: int) -> Source:
@@ -161,7 +164,7 @@ def _source(root: Path, found: Names, part: str | None, photos: list[Path], firs
             continue
         image["width"], image["height"] = header.turned()
         same_size = header.turned() == (header.width, header.height)  # then photos are read as stored
-        _add_boxes(source, root, image, label_file(photo), header.orientation if same_size else 1)
+        _add_boxes(source, root, image, label_file(root, photo), header.orientation if same_size else 1)
     return source
 
 

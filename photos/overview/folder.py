@@ -10,6 +10,7 @@ from typing import NamedTuple
 from photos.data import Dataset
 from photos.photo_folder import PHOTO_SUFFIXES
 from photos.studio import STUDIO
+from runs.output_folder import MARKS
 
 LABELS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".cache", ".md")  # and what tools write beside labels
 
@@ -41,9 +42,12 @@ def unlisted(dataset: Dataset) -> Unlisted:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every file below `root` that is not hidden; linked folders too, each once."""
+    """Every file below `root` that is not hidden, nor in a folder of a run or predictions; linked folders too, each once."""
     seen: set[str] = set()
     for folder, below, names in os.walk(root, followlinks=True):
+        if Path(folder) != root and not MARKS.isdisjoint(names):
+            below.clear()
+            continue
         where = os.path.realpath(folder)
         below[:] = [] if where in seen else sorted(name for name in below if not name.startswith("."))
         if where not in seen:

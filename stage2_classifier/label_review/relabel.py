@@ -16,6 +16,7 @@ from photos.formats import coco
 from photos.formats.coco import KEYS
 from photos.formats.source import Layout, Source, part_of
 from photos.photo_file import same_name
+from photos.tidy import NUMBERS, whole_numbers
 from runs import record
 from runs.link import link_or_copy
 from stage2_classifier.label_review.suspicions import KINDS
@@ -58,11 +59,12 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
     if dataset.root.resolve() in out.resolve().parents:
         raise ValueError(f"--out: got {out}, which is inside the data set, need a folder beside it")
     chosen = [row for row in read_proposals(path) if row["apply"]]
-    files = {name: json.loads((dataset.root / name).read_bytes()) for name in file_names(dataset.root)}
+    files = {name: _content(dataset.root / name) for name in file_names(dataset.root)}
     _refuse_renumbered(dataset, files)
     _refuse_twice(chosen)
+    sizes = {photo.id: (photo.width, photo.height) for photo in dataset.photos}  # a file may have none
     for row in chosen:
-        _apply(row, files, str(path))
+        _apply(row, files, sizes, str(path))
     _refuse_new_faults(dataset, files)
     out.mkdir(parents=True, exist_ok=True)
     for entry in sorted(dataset.root.iterdir()):
@@ -81,6 +83,15 @@ def file_names(root: Path) -> list[str]:
         need = "annotations.json or train.json, valid.json, test.json"
         raise DataError(f"labels: {root} holds none of {need}; `hylle data {root} --to coco COPY` writes the set so")
     return names
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """An annotation file with ids and sizes as integers, as proposals have them and as the reader takes "3"."""
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    for kind, keys in NUMBERS.items():
+        for row in content[kind]:
+            row.update(whole_numbers(row, keys))
+    return content
 
 
 def _refuse_renumbered(dataset: Dataset, files: dict[str, dict[str, Any]]) -> None:
@@ -108,8 +119,11 @@ def _refuse_twice(chosen: Rows) -> None:
             raise ValueError(f"annotation {annotation}: {n} proposals with apply true, need at most 1")
 
 
-def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], where: str) -> None:
-    """Change the lists in `files` as one proposal says. ValueError, with its number in front, where it cannot be applied."""
+def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], sizes: dict[int, tuple[int, int]], where: str) -> None:
+    """Change the lists in `files` as one proposal says, of photos of these `sizes` (width, height) by id.
+
+    ValueError, with the proposal's number in front, where it cannot be applied.
+    """
     prefix = f"{where}: proposal {row['id']}"
     content = next((c for c in files.values() if any(i["id"] == row["image_id"] for i in c["images"])), None)
     if content is None:
@@ -120,7 +134,7 @@ def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], where: str) ->
         area = {"area": box[2] * box[3], "iscrowd": 0}
         content["annotations"].append({"id": new, "image_id": row["image_id"], "category_id": category, "bbox": box} | area)
         return
-    size = next((i["width"], i["height"]) for i in content["images"] if i["id"] == row["image_id"])
+    size = sizes[row["image_id"]]
     annotation = _current(row, content["annotations"], size, prefix)
     if row["proposed"] is None:
         content["annotations"].remove(annotation)

@@ -1,5 +1,6 @@
 """Every labelled photo is left out once, with all of its scene; what was given as test stays out of everything."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,14 @@ def test_folds_are_written_and_reused(place: Place) -> None:
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.json")} == before
     for k, fold in enumerate(by_fold):
         assert folds.load(runs / "cross_fit" / str(k) / folds.NAME, dataset).part == fold.part
+
+
+def test_a_test_part_that_is_dissolved_is_refused(place: Place) -> None:
+    runs, dataset = place.root / "fit", read(place.data)
+    given = replace(dataset, photos=tuple(replace(p, part="test" if k < 2 else "train") for k, p in enumerate(dataset.photos)))
+    cross_fit.deal(given, runs, procedure(), lambda line: None)
+    with pytest.raises(DataError, match=r"does not match .* in 2 photos, .*fit into another folder"):
+        cross_fit.deal(dataset, runs, procedure(), lambda line: None)
 
 
 @pytest.mark.parametrize(

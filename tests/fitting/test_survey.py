@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fitting.fit import remarks
 from fitting.plan import canvases
 from fitting.survey import survey
 from photos.data import DataError, read
 from photos.studio import STUDIO
+from stage2_classifier.crops import studio_regions
 
 NAMES = ["tea", "coffee", "oats"]
 
@@ -68,3 +70,34 @@ def test_studio_photos_count_where_their_product_is_on_the_list(tmp_path: Path) 
     found = survey(read(tmp_path))
     assert (found.studio_names, found.studio_photos) == (2, 3)
     assert "3 studio photos of 2 names" in found.summary
+
+
+@pytest.mark.parametrize("listed", [[], ["tea"], ["tea", "soap"]], ids=str)
+@pytest.mark.parametrize("unnamed", [False, True])
+def test_studio_photos_are_counted_as_the_classifier_learns_them(tmp_path: Path, listed: list[str], unnamed: bool) -> None:
+    """Folders that metadata.json does not list, and a product without a name."""
+    write(tmp_path, "annotations", [(40, 30, [(0, 9, 9)])])
+    if unnamed:
+        content = json.loads((tmp_path / "annotations.json").read_text())
+        content["categories"][1]["name"] = ""
+        (tmp_path / "annotations.json").write_text(json.dumps(content))
+    for folder in ("tea", "oats", "soap"):
+        (tmp_path / STUDIO / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / STUDIO / folder / "0.jpg")
+    rows = [{"product_code": name, "product_name": name} for name in listed]
+    (tmp_path / STUDIO / "metadata.json").write_text(json.dumps(rows))
+    dataset = read(tmp_path)
+    assert survey(dataset).studio_photos == len(studio_regions(tmp_path / STUDIO, dataset.categories, 32)) == 2
+
+
+@pytest.mark.parametrize("names", [[], ["tea/notes.txt"], ["0.jpg"]], ids=["empty", "no photo", "of no product"])
+def test_a_folder_of_no_studio_photos_counts_as_none(tmp_path: Path, names: list[str]) -> None:
+    write(tmp_path, "annotations", [(40, 30, [(0, 9, 9)])])
+    (tmp_path / STUDIO / "tea").mkdir(parents=True)
+    for name in names:
+        (tmp_path / STUDIO / name).write_bytes(b"")
+    dataset = read(tmp_path)
+    assert (survey(dataset).studio_names, survey(dataset).studio_photos) == (0, 0)
+    assert [line for line in remarks(dataset) if "so there are no studio photos" in line]
+    Image.new("RGB", (8, 8)).save(tmp_path / STUDIO / "tea" / "0.webp")
+    assert survey(dataset).studio_photos == 1 and not [line for line in remarks(dataset) if "studio" in line]

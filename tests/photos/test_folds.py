@@ -171,6 +171,17 @@ def test_file_of_another_set(tmp_path: Path, other: tuple[Photo, ...]) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", ["valid", "test"])
+@pytest.mark.parametrize("now", ["train", None])
+def test_a_given_part_that_is_dissolved(tmp_path: Path, given: str, now: str | None) -> None:
+    """The same photos, of which the file would hold some out that nobody asks to be."""
+    train = photos([4] * 20, "train")
+    save(tmp_path / "folds.json", deal(dataset(train, photos([4] * 5, given, 20)), np.arange(25), settings()))
+    load(tmp_path / "folds.json", dataset(train, photos([4] * 5, given, 20)))
+    with pytest.raises(DataError, match=r"does not match shop in 5 photos, the first is 20\.jpg; .*hylle folds .* --force"):
+        load(tmp_path / "folds.json", dataset(train, photos([4] * 5, now, 20)))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": "a", "groups": "auto", "folds": 5, "seed": 0, "photos": [3]}'])
 def test_damaged_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "folds.json").write_text(text)

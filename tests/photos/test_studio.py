@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from photos.studio import content_box, cutout, read_studio, studio_photos
+from photos.studio import content_box, cutout, read_studio, studio_photos, studio_products
 from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import draw_pack
 
@@ -75,11 +75,14 @@ def test_photos_by_product(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     found = {product: [path.name for path in paths] for product, paths in studio_photos(tmp_path).items()}
     assert found == {"a": ["front.PNG", "main.jpg"], "b": ["x.jpeg"]}
+    (tmp_path / "metadata.json").write_text('[{"product_code": "a", "product_name": "tea"}]')
+    assert [(product.name, len(product.photos)) for product in studio_products(tmp_path)] == [("tea", 2), ("b", 1)]
 
 
 def test_a_folder_without_products_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"studio photos: got .*, need FOLDER/PRODUCT"):
         studio_photos(tmp_path)
+    assert studio_products(tmp_path) == []
 
 
 def transparent(path: Path, print_colour: tuple[int, int, int], hidden: tuple[int, int, int]) -> Path:
@@ -110,13 +113,28 @@ def test_pictures_without_transparency_are_read_as_they_are(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_transparent_photo_that_exif_turns_keeps_its_product(tmp_path: Path, orientation: int) -> None:
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_a_transparent_photo_that_exif_turns_keeps_its_product(tmp_path: Path, name: str, orientation: int) -> None:
     pixels = np.zeros((40, 60, 4), np.uint8)
     pixels[5:25, 10:40] = (200, 30, 40, 255)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
-    read = read_studio(tmp_path / "a.png")
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, lossless=True)
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / name)))
+    read = read_studio(tmp_path / name)
     assert read.shape[:2] == shown.shape[:2]
     np.testing.assert_array_equal((read == (200, 30, 40)).all(2), shown[..., 3] == 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.bmp", "a.tif"])
+def test_photos_of_every_kind_are_read_as_shown(tmp_path: Path, name: str, orientation: int) -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:20, :30], pixels[20:, 30:] = (200, 30, 40), (30, 180, 60)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, quality=95)
+    with Image.open(tmp_path / name) as stored:
+        shown = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"), np.int16)
+    read = read_studio(tmp_path / name)
+    assert read.shape == shown.shape and np.abs(read - shown)[2:-2, 2:-2].mean() < 4

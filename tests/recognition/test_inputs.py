@@ -67,10 +67,19 @@ def test_pictures_of_predictions_are_no_photos_and_what_is_left_out_is_told(tmp_
     (tmp_path / "D" / "sure" / "journal.jsonl").write_text("")
     whole = find_inputs([str(tmp_path / "D")], tmp_path / "D" / "out")
     assert names(whole) == ["a.jpg"]
-    assert whole.notes == [f"files and folders of predictions, left out: 1, the first is {tmp_path / 'D' / 'sure'}"]
+    assert whole.notes == [f"files and folders of predictions and runs, left out: 1, the first is {tmp_path / 'D' / 'sure'}"]
     pattern = find_inputs([str(tmp_path / "D" / "**" / "*.jpg")], tmp_path / "D" / "out")
     assert names(pattern) == ["a.jpg"]
-    assert pattern.notes[0].startswith("files and folders of predictions, left out: 2, the first is ")
+    assert pattern.notes[0].startswith("files and folders of predictions and runs, left out: 2, the first is ")
+
+
+def test_photos_that_a_run_below_links_to_are_predicted_once(tmp_path: Path) -> None:
+    for name in ("D/a.jpg", "D/run/one/photos/train/images/00000001.jpg"):
+        put(tmp_path / name)
+    (tmp_path / "D" / "run" / "folds.json").write_text("{}")
+    found = find_inputs([str(tmp_path / "D")], tmp_path / "out")
+    assert names(found) == ["a.jpg"] and "predictions and runs, left out: 1" in found.notes[0]
+    assert len(find_inputs([str(tmp_path / "D" / "run")], tmp_path / "out").items) == 1  # the folder itself was named
 
 
 @pytest.mark.parametrize("by_shell", [False, True])

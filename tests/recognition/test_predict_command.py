@@ -185,7 +185,7 @@ def test_a_part_that_fails_is_a_remark_and_no_detection_at_all_a_problem(
     (row,) = table(tmp_path / "out" / "problems.csv")
     assert row["problem"] == "predicted without shelf/model.onnx view 1, which failed: no memory"
     monkeypatch.setattr(Pipeline, "warm_up", lambda self: None)
-    monkeypatch.setattr("fusion.pipeline.run_detector_view", fail)
+    monkeypatch.setattr("fusion.pipeline.begin_detector_view", fail)
     assert predict(photos, named, tmp_path / "out", "--force") == 1
     assert table(tmp_path / "out" / "predictions.csv") == []
 

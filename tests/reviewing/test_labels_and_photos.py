@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from photos.data import read
+from photos.studio import STUDIO
 from reviewing import review
 from reviewing.access import Access
 from reviewing.decision_log import DecisionLog
@@ -53,6 +54,16 @@ def test_decisions_survive_and_are_applied_to_a_copy(desk: Make, data: Path, nam
     boxes = {a["image_id"]: a for a in json.loads((tmp_path / "copy" / "annotations.json").read_text())["annotations"]}
     assert set(boxes) == {1, 3}
     assert (boxes[1]["category_id"], boxes[3]["bbox"], boxes[3]["category_id"]) == (40, [1, 2, 63, 10], 40)
+
+
+def test_a_folder_of_no_studio_photos_keeps_nobody_from_the_labels(
+    desk: Make, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / STUDIO / "Te").mkdir(parents=True)
+    rows = client(desk()).get("/doubts").json()
+    assert len(rows) == 3 and "so there are no studio photos" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"studio photos: got .*, need FOLDER/PRODUCT"):
+        desk("--studio", str(data / STUDIO))
 
 
 @pytest.mark.parametrize("action", ["reject", "undo"])

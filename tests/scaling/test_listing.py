@@ -59,8 +59,17 @@ def test_links_to_folders_are_counted_and_links_to_photos_are_photos(tmp_path: P
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
-def test_hidden_folders_and_those_of_predictions_are_counted_and_not_entered(tmp_path: Path, remote: bool) -> None:
-    names = ("1.jpg", "deep/2.jpg", ".thumbnails/1.jpg", "deep/.cache/x/2.jpg", "out/journal.jsonl", "out/pictures/1.jpg")
+def test_hidden_folders_and_those_of_commands_are_counted_and_not_entered(tmp_path: Path, remote: bool) -> None:
+    names = (
+        "1.jpg",
+        "deep/2.jpg",
+        ".thumbnails/1.jpg",
+        "deep/.cache/x/2.jpg",
+        "out/journal.jsonl",
+        "out/pictures/1.jpg",
+        "R/one/run.json",
+        "R/one/photos/1.jpg",
+    )
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"xyz")
@@ -69,7 +78,7 @@ def test_hidden_folders_and_those_of_predictions_are_counted_and_not_entered(tmp
     root = f"memory://{tmp_path}" if remote else str(tmp_path)
     listing = list_photos(root)
     assert [uri.rpartition("/")[2] for uri in listing.uris] == ["1.jpg", "2.jpg"]
-    assert (listing.passed_over, listing.others) == (PassedOver(0, 2, 1), 0)
+    assert (listing.passed_over, listing.others) == (PassedOver(0, 2, 2), 0)
     inside = ("/out",) if remote else ("/out", "/out/pictures")
     for folder in inside:
         with pytest.raises(ValueError, match="lies among the predictions of hylle predict"):

@@ -69,6 +69,17 @@ def test_parts_are_kept_and_ids_unique(shop: Dataset, tmp_path: Path, name: str)
     assert len({photo.id for photo in photos}) == len({photo.name for photo in photos}) == 6
 
 
+@pytest.mark.parametrize("name", ["test_shop", "valid", "shop"])
+def test_roboflows_single_folder_has_no_part_by_its_own_name(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    Image.new("RGB", (80, 60)).save(root / "a.jpg")
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    lists = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box], "categories": [{"id": 1, "name": "tea"}]}
+    (root / "_annotations.coco.json").write_text(json.dumps(lists))
+    assert [photo.part for photo in read(root).photos] == [None]
+
+
 def yolo_of(folder: Path, line: str, names: str = "[tea]") -> Path:
     """A YOLO set of one photo, 80 x 60, with one line of labels."""
     for name in ("images", "labels"):
@@ -307,6 +318,23 @@ def test_an_empty_line_among_yolos_names_is_a_class(tmp_path: Path) -> None:
     (root / "classes.txt").write_text("cola\n\nfanta\nmilk\n\n")
     dataset = read(root)
     assert [dataset.categories[k].name for k in dataset.photos[0].labels] == ["fanta"] and len(dataset.categories) == 4
+
+
+@pytest.mark.parametrize("place", ["shop/images", "images/shop", "images"])
+@pytest.mark.parametrize("photos", ["images", "images/train", "."])
+def test_yolos_labels_are_found_in_a_set_below_a_folder_of_images(tmp_path: Path, place: str, photos: str) -> None:
+    root = tmp_path / place
+    labels = root / photos.replace("images", "labels")
+    for folder in (root / photos, labels):
+        folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (100, 50)).save(root / photos / "a.jpg")
+    (labels / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "classes.txt").write_text("tea\n")
+    assert read(root).photos[0].boxes.tolist() == [[25, 12.5, 75, 37.5]]
+    copy = tmp_path / "copies" / "images" / "copy"
+    copy.parent.mkdir(parents=True)
+    write(read(root), "yolo", copy)
+    assert read(copy).photos[0].boxes.size == 4
 
 
 def test_folders_say_the_parts_of_yolo_without_a_data_yaml(tmp_path: Path) -> None:

@@ -7,12 +7,20 @@ import cv2
 import numpy as np
 import pytest
 from small_photos import photo
+from ultralytics.data.utils import img2label_paths
 
 from fusion.views import make_views
 from photos.data import Photo, read_image
 from stage1_detector.config import DetectorConfig
 from stage1_detector.sidecar import sidecar
 from stage1_detector.ultralytics_engine.photo_layout import label_lines, link_photos, shrink_of, tell_left_out
+
+
+@pytest.mark.parametrize("place", ["images/run", "run/images", "images"])
+def test_ultralytics_finds_the_labels_below_a_folder_of_images(tmp_path: Path, place: str) -> None:
+    folder = link_photos((photo(tmp_path, 3, [[1, 2, 30, 20]]),), tmp_path / place, agnostic=True)
+    (file,) = img2label_paths([str(path) for path in folder.iterdir()])
+    assert Path(file) == folder.parent / "labels" / "00000003.txt" and Path(file).read_text()
 
 
 def test_a_photo_without_boxes_has_an_empty_label_file(tmp_path: Path) -> None:

@@ -111,6 +111,31 @@ def test_what_was_agreed_to_is_in_the_copy_and_nothing_in_the_set(place: Place, 
     assert (place.root / "copy" / "images").is_symlink()
 
 
+def without_sizes(content: dict) -> None:
+    for image in content["images"]:
+        del image["width"], image["height"]
+
+
+def with_text(content: dict) -> None:
+    """Every id as text, and every size."""
+    keys = ("id", "image_id", "category_id", "width", "height")
+    for row in (row for kind in ("images", "annotations", "categories") for row in content[kind]):
+        row.update({key: str(row[key]) for key in keys if key in row})
+
+
+@pytest.mark.parametrize("change", [without_sizes, with_text])
+def test_a_set_whose_records_the_reader_completes(place: Place, change: Callable[[dict], None]) -> None:
+    rows = proposals(place)
+    place.change(change)
+    assert apply(place, rows) == 0
+    old, new = read(place.data), read(place.root / "copy")
+    assert new.categories == old.categories and len(new.photos) == len(old.photos)
+    assert new.photos[0].boxes[:2].tolist() == [[10.0, 8.0, 40.0, 48.0], [12.0, 9.0, 42.0, 49.0]]
+    assert [new.categories[label].id for label in new.photos[0].labels] == [40, 40, 40]
+    assert new.photos[0].annotation_ids[2] == 1 + max(photo.annotation_ids.max() for photo in old.photos)
+    assert len(new.photos[1].boxes) == len(old.photos[1].boxes) - 1
+
+
 def spoilt(change: Callable[[list[dict]], object]) -> Callable[[Place], object]:
     def make(place: Place) -> object:
         rows = proposals(place)
