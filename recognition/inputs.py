@@ -38,8 +38,8 @@ class Inputs(NamedTuple):
 def find_inputs(words: Sequence[str], out: Path) -> Inputs:
     """The inputs that `words` mean: paths of files and folders, or patterns.
 
-            seen = [Path(folder, name) for name in sorted(folders) if not is_hidden(name) and Path(folder, name) != out]
-            taken = [inner for inner in seen if not is_output(inner)]
+    What lies in OUT or in a folder that holds predictions is left out, and so are folders below that hold a run: their pictures
+    are no photos of a shelf. What else is neither photo nor video is told.
 
     Raises ValueError for a word that means nothing, and where there is no photo or video at all.
     """

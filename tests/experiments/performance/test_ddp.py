@@ -29,6 +29,6 @@ def test_in_float64_new_tensors_and_what_asks_for_32_bits_have_64() -> None:
 @pytest.mark.slow
 def test_in_float64_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path)
-    assert ddp.main(["--families", "student_rtdetr", "--float64", "--record"]) == 0
+    assert ddp.main(["--families", "classifier", "--float64", "--record"]) == 0
     [(key, figure)] = records.load().items()
-    assert key == "ddp.student_rtdetr.loss_difference_float64" and figure["value"] < 1e-10
+    assert key == "ddp.classifier.loss_difference_float64" and figure["value"] < 1e-10

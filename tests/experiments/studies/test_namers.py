@@ -14,7 +14,7 @@ from photos.data import Photo
 from runs.command import run
 from stage1_detector.synthesis import make_photos
 
-SHOP = replace(make_photos.RECIPES["demo"], count=9, categories=9, families=3, sizes=((160, 120),), rows=(2, 3), side=0.2)
+SHOP = replace(make_photos.RECIPES["demo"], count=6, categories=6, families=3, sizes=((160, 120),), rows=(2, 3), side=0.2)
 
 
 @pytest.mark.slow
@@ -22,14 +22,13 @@ def test_variants_are_trained_for_the_minutes_judged_and_compared(tmp_path: Path
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     make_photos.draw(SHOP, tmp_path / "shop", workers=1)
     words = ["--set", "tiny", "--data", str(tmp_path / "shop"), "--out", str(tmp_path / "X"), "--minutes", "0.02"]
-    words += ["--variants", BASE, "64", TWO, "--seeds", "0", "1", "--record"]
+    words += ["--variants", BASE, TWO, "--seeds", "0", "--record"]
     assert run(namers.body, words) == 0
     known = records.load()
-    ap = {name: known[f"namer.tiny.{name}.ap"] for name in (BASE, "64", TWO)}
-    assert all(0 < figure["value"] <= 1 and figure["n"] == 2 for figure in ap.values())
-    for name in ("64", TWO):
-        gain = known[f"namer.tiny.{name}.minus_96"]
-        assert gain["value"] == pytest.approx(ap[name]["value"] - ap[BASE]["value"], abs=1e-5)
+    ap = {name: known[f"namer.tiny.{name}.ap"] for name in (BASE, TWO)}
+    assert all(0 < figure["value"] <= 1 and figure["n"] == 1 for figure in ap.values())
+    gain = known[f"namer.tiny.{TWO}.minus_96"]
+    assert gain["value"] == pytest.approx(ap[TWO]["value"] - ap[BASE]["value"], abs=1e-5)
     kept = json.loads((tmp_path / "X" / TWO / "0" / "result.json").read_text())
     assert len(kept["named"]["epochs"]) == 2 and kept["named"]["minutes"] > 0
     assert run(namers.body, words) == 0  # reuses what is there
