@@ -22,12 +22,14 @@ collect_ignore_glob = ["*/conftest.py"]  # two folders' have no doctests, but on
 SECONDS = {
     "test_docs.py": 250, "distillation/test_several_processes.py": 90, "distillation/test_teach.py": 85,
     "fitting/test_whole_fit.py": 60, "fitting/test_fit_command.py": 55, "gpu/test_gpu_command.py": 50,
-    "experiments/test_demo.py": 45, "studies/test_digits.py": 35, "studies/test_distill.py": 35,
-    "ultralytics_engine/test_rtdetr.py": 35, "test_what_runs_are_made_from.py": 27, "studies/test_backbones.py": 25,
-    "submission/test_bad_zips.py": 25, "ultralytics_engine/test_distributed_training.py": 25,
-    "torch_engine/test_loop_distributed.py": 25, "studies/test_detectors.py": 23, "studies/test_retinanets.py": 23,
-    "submission/test_faults.py": 23, "test_mistakes_in_runs_and_zips.py": 23, "studies/test_gates.py": 20,
-    "stage2_classifier/test_train_distributed.py": 18,
+    "studies/test_backbones.py": 50, "experiments/test_demo.py": 45, "studies/test_detectors.py": 45,
+    "performance/test_detector_table.py": 42, "test_what_runs_are_made_from.py": 40, "stage2_classifier/test_out_of_fold.py": 40,
+    "stage1_detector/test_start_share.py": 38, "studies/test_digits.py": 35, "studies/test_distill.py": 35,
+    "ultralytics_engine/test_rtdetr.py": 35, "ultralytics_engine/test_distributed_training.py": 35, "studies/test_namers.py": 30,
+    "stage1_detector/test_starter_detector.py": 28, "studies/test_retinanets.py": 27, "torch_engine/test_canvases.py": 25,
+    "submission/test_bad_zips.py": 25, "torch_engine/test_loop_distributed.py": 25, "studies/test_gates.py": 24,
+    "submission/test_faults.py": 23, "studies/test_grocery.py": 23, "test_mistakes_in_runs_and_zips.py": 23,
+    "submission/test_escapes.py": 21, "stage2_classifier/test_train_distributed.py": 18,
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ PERMITTED = subprocess.run([*isolation.UNSHARE, "true"], capture_output=True, ch
 
 
 @pytest.mark.skipif(not PERMITTED, reason="this system permits no namespaces, and the sandbox refuses to run anything")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESCAPES)
 def test_nothing_leaves_the_sandbox(name: str, tmp_path: Path) -> None:
     assert escapes(name, tmp_path) == ""
