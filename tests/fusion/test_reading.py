@@ -1,8 +1,7 @@
 """Photos read ahead: in their order, within the bytes allowed, and whatever goes wrong with one costs that one only."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fusion import reading
-from fusion.reading import Aside, Canvases, ReadAhead, decoded_bytes, file_bytes, one_ahead, threads_beside
+from fusion.reading import Canvases, ReadAhead, decoded_bytes, file_bytes, threads_beside
 from fusion.views import View, make_views
 
 BYTES = 3 * 64 * 48  # of a photo's pixels
@@ -190,40 +189,6 @@ def test_where_no_thread_can_be_started_photos_are_read_in_their_turn(tmp_path: 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
     reader = ReadAhead(photos(tmp_path, 4), threads=2)
     assert values(reader) == [0, 10, 20, 30]
-    assert list(one_ahead(iter([1, 2, 3]))) == [1, 2, 3]
-    with Aside() as aside:
-        doubled, failing = aside(int, "7"), aside(int, "x")
-    assert doubled() == 7
-    with pytest.raises(ValueError, match="invalid literal"):
-        failing()
-
-
-def test_a_thread_that_could_not_be_started_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[int] = []
-
-    def start(*_: object) -> None:
-        started.append(1)
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    done: list[int] = []
-    with Aside() as aside:
-        for k in range(3):
-            aside(done.append, k)
-    assert (done, len(started)) == ([0, 1, 2], 1)
-
-
-def test_what_is_done_aside_goes_on_beside_the_caller_one_piece_at_a_time() -> None:
-    gate, done = threading.Event(), []
-    with Aside() as aside:
-        first = aside(lambda: (gate.wait(9), done.append(1)))
-        assert done == []  # the caller went on
-        threading.Timer(0.05, gate.set).start()
-        aside(done.append, 2)  # waits for the first
-        assert done[0] == 1
-        first()
-        aside(lambda: (time.sleep(0.02), done.append(3)))
-    assert done == [1, 2, 3]  # leaving waits for the last
 
 
 def test_what_is_given_up_is_not_read(tmp_path: Path, read: list[str]) -> None:
@@ -266,33 +231,6 @@ def test_threads_leave_the_processors_to_models_on_them(monkeypatch: pytest.Monk
     assert [threads_beside(set(p)) for p in ((gpu,), ("CPUExecutionProvider",), (gpu, "CPUExecutionProvider"))] == [3, 1, 1]
     monkeypatch.setattr(reading.cv2, "getNumberOfCPUs", lambda: 1)
     assert threads_beside({gpu}) == 1
-
-
-def test_one_is_made_ahead() -> None:
-    assert list(one_ahead(iter([]))) == []
-    made: list[int] = []
-
-    def items() -> Iterator[int]:
-        for k in range(5):
-            made.append(k)
-            yield k
-
-    coming = one_ahead(items())
-    assert next(coming) == 0 and until(lambda: len(made) == 2)
-    time.sleep(0.01)
-    assert made == [0, 1]
-    assert list(coming) == [1, 2, 3, 4]
-
-
-def test_what_fails_ahead_is_raised_in_its_turn() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise MemoryError
-
-    coming = one_ahead(items())
-    assert next(coming) == 1
-    with pytest.raises(MemoryError):
-        next(coming)
 
 
 def test_pixels_are_the_photos(tmp_path: Path) -> None:
