@@ -2,20 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from waiting import until
 
 from fusion.reading import Aside, one_ahead
-
-
-def until(happened: Callable[[], bool], seconds: float = 9.0) -> bool:
-    """Wait until it has happened; False where it has not in `seconds`."""
-    end = time.monotonic() + seconds
-    while not happened() and time.monotonic() < end:
-        time.sleep(0.001)
-    return happened()
 
 
 def test_where_no_thread_can_be_started_all_is_done_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

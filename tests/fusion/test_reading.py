@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from fusion import reading
 from fusion.reading import Canvases, ReadAhead, decoded_bytes, file_bytes, threads_beside
@@ -29,14 +30,6 @@ def values(reader: ReadAhead) -> list[int | None]:
     """The mean of each photo that is left, None for one that could not be read."""
     taken = [reader.take().photo for _ in range(len(reader.paths) + len(reader.ahead))]
     return [None if photo is None else round(float(photo.image.mean())) for photo in taken]
-
-
-def until(true: Callable[[], bool]) -> bool:
-    """Wait, 10 s at most, until something is true."""
-    end = time.monotonic() + 10
-    while not true() and time.monotonic() < end:
-        time.sleep(0.001)
-    return true()
 
 
 @pytest.fixture
