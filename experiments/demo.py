@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.ablation import AblationResult, ablation
 from experiments.figures import ablation_table, records
 from photos import folds
 from photos.data import read
-from photos.intervals import Interval, bootstrap
+from photos.intervals import Interval, gain_interval
 from photos.score import match
 from runs.command import Parser, run, say
 from runs.record import is_stopped, weights_of
@@ -68,7 +66,7 @@ def demo(out: Path, quick: bool = False, record: bool = False) -> None:
     split(data, out)
     train_all(data, out, quick)
     fit_gate(data, out, ["classifier_shelf"], SEED)
-    result = ablation(data, out, ["classifier_studio"], False, SEED)
+    result = ablation(data, out, ["classifier_studio"], False)
     difference = studio_minus_shelf(data, out)
     say(f"naming by studio crops minus by shelf crops, raw: {interval_in_words(difference)}")
     sha = build(out, out / "submission.zip")
@@ -120,7 +118,7 @@ def studio_minus_shelf(data: Path, out: Path) -> Interval:
         gate = fit_policy("raw", valid)
         matches.append(match([e.truth for e in test], predictions(test, [gate] * len(test)), n_categories(test)))
     groups, _ = resampling_groups(scenes_of(test, parts))
-    return bootstrap(matches[0], matches[1], groups, np.random.default_rng(SEED))
+    return gain_interval(matches[0], matches[1], groups)
 
 
 def table_records(result: AblationResult) -> list[dict[str, Any]]:

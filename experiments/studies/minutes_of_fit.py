@@ -29,7 +29,7 @@ from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for
 from fusion.models import read_object
 from photos import folds
 from photos.data import read
-from photos.intervals import Interval, bootstrap, interval
+from photos.intervals import Interval, gain_interval, interval
 from photos.score import Match, match
 from photos.studio import STUDIO
 from runs import record
@@ -109,7 +109,7 @@ def one_set(data: Path, out: Path, minutes: float) -> Result:
     by_five = by_five_commands(data, out, minutes)
     fitted, five = tested(data, out / "fit"), tested(data, out / "five")
     score = interval(fitted.matched, fitted.groups).score
-    gain = bootstrap(fitted.matched, five.matched, fitted.groups, np.random.default_rng(0))
+    gain = gain_interval(fitted.matched, five.matched, fitted.groups)
     result = Result(score, gain, taken, by_five, fitted.matched.n_photos)
     record.write_json(path, {"wanted": minutes} | result._asdict() | {"score": vars(score), "gain": vars(gain)})
     return result

@@ -30,7 +30,7 @@ from fusion.ensemble import Ensemble
 from photos import folds
 from photos.data import PARTS, read
 from photos.groups import find_scenes
-from photos.intervals import Interval, bootstrap
+from photos.intervals import Interval, gain_interval
 from photos.score import Match, match, scores
 from runs import record
 from runs.command import Parser, run, say
@@ -174,7 +174,7 @@ def compare(data: Path, out: Path, seed: int) -> Gains:
     )
     parts = folds.load(out / "whole" / folds.NAME, read(data))
     groups = resampling_groups(scenes_of(whole, parts))[0]
-    refit, cross_fit = (bootstrap(new, other, groups, np.random.default_rng(seed)) for other in (old, mixed))
+    refit, cross_fit = (gain_interval(new, other, groups) for other in (old, mixed))
     return Gains(refit, cross_fit, scores(old).score, scores(new).score)
 
 
