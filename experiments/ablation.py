@@ -144,8 +144,9 @@ def as_records(result: AblationResult, name: str, command: str) -> list[dict[str
     for row in result.rows:
         variant = "further" if row.variant == ablation_variants.ADOPTED else re.sub(r"\W+", "_", row.variant).strip("_")
         triples = {f"{variant}.det_map50": row.det, f"{variant}.cls_map50": row.cls, f"{variant}.score": row.score,
-                   f"{variant}_minus_{rows[0].variant}": row.minus_detector}  # fmt: skip
-        rows += [records.figure(f"gate.{name}.{key}", records.Estimate(value, n, low, high), "mAP50", setting, command)
+                   f"{variant}_minus_{result.rows[0].variant}": row.minus_detector}  # fmt: skip
+        rows += [records.figure(f"gate.{name}.{key}", records.Estimate(value, n, low, high),
+                                "mAP50" if key.endswith("_map50") else "score", setting, command)
                  for key, (value, low, high) in triples.items()]  # fmt: skip
     gain = records.Estimate(result.further.value, n, result.further.low, result.further.high)
     return [*rows, records.figure(f"second_names.{name}.gain", gain, "score", setting, command)]
