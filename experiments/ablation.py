@@ -43,7 +43,6 @@ def parser() -> Parser:
     p.add_argument("--knn", action="store_true", help="compare kNN on the first classifier's embeddings too")
     p.add_argument("--name", help="what to call the photos, such as snacks, in the figures")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results; needs --name")
-    p.add_argument("--seed", type=int, default=0, help="of the bootstrap and the cross-fitting")
     return p
 
 
@@ -57,7 +56,7 @@ def body(argv: list[str] | None) -> None:
     args = parser().parse_args(argv)
     if args.record and not args.name:
         raise ValueError("--record: needs --name, what to call the photos in the figures")
-    result = ablation(args.data, args.runs, args.beside, args.knn, args.seed)
+    result = ablation(args.data, args.runs, args.beside, args.knn)
     if args.record:
         rows = as_records(result, args.name, records.command("ablation", argv))
         say(f"figures: {records.write(f'gate.{args.name}', rows)}")
@@ -74,7 +73,7 @@ class AblationResult:
     n_photos: int
 
 
-def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int) -> AblationResult:
+def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool) -> AblationResult:
     """Measure RUNS/ensemble.json and its variants on test; write the table and pictures into RUNS."""
     dataset = read_and_tell(data)
     parts, ensemble = folds.load(runs / folds.NAME, dataset), load_ensemble(runs)
@@ -97,9 +96,9 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool, seed: int
     groups, resampled = resampling_groups(scenes_of(test, parts))
     n = n_categories([*valid, *test])
     truths, by_name = [e.truth for e in test], {variant.name: variant for variant in variants}
-    rows = ablation_table.measure(truths, [e.merged.boxes for e in test], variants, n, groups, seed)
-    further = ablation_table.paired(truths, by_name[ablation_variants.ADOPTED], by_name["gate"], n, groups, seed)
-    setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}, seed {seed}"
+    rows = ablation_table.measure(truths, [e.merged.boxes for e in test], variants, n, groups)
+    further = ablation_table.paired(truths, by_name[ablation_variants.ADOPTED], by_name["gate"], n, groups)
+    setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}"
     report(rows, ensemble, runs, f"{setting}; gate: {ensemble.gate.policy}")
     adopted = by_name[ablation_variants.ADOPTED].predictions
     floor = ensemble.min_scores.get(BEST_F1, SHOWN)
@@ -145,8 +144,9 @@ def as_records(result: AblationResult, name: str, command: str) -> list[dict[str
     for row in result.rows:
         variant = "further" if row.variant == ablation_variants.ADOPTED else re.sub(r"\W+", "_", row.variant).strip("_")
         triples = {f"{variant}.det_map50": row.det, f"{variant}.cls_map50": row.cls, f"{variant}.score": row.score,
-                   f"{variant}_minus_{rows[0].variant}": row.minus_detector}  # fmt: skip
-        rows += [records.figure(f"gate.{name}.{key}", records.Estimate(value, n, low, high), "mAP50", setting, command)
+                   f"{variant}_minus_{result.rows[0].variant}": row.minus_detector}  # fmt: skip
+        rows += [records.figure(f"gate.{name}.{key}", records.Estimate(value, n, low, high),
+                                "mAP50" if key.endswith("_map50") else "score", setting, command)
                  for key, (value, low, high) in triples.items()]  # fmt: skip
     gain = records.Estimate(result.further.value, n, result.further.low, result.further.high)
     return [*rows, records.figure(f"second_names.{name}.gain", gain, "score", setting, command)]

@@ -99,7 +99,8 @@ def of_runtime(args: argparse.Namespace) -> list[Measured]:
     shapes = " and ".join(f"{w} x {h}" for w, h in sorted({cv2.imread(str(photo)).shape[1::-1] for photo in photos}))
     setting = (
         f"{runtime.models_of(runs)} at {args.size} px on {boxes['ours']:.0f} boxes a photo "
-        f"(peer {boxes['peer']:.0f}), {len(photos)} photos of {shapes}; {_times(seconds, len(photos))}; {_spread(args.rounds)}"
+        f"(peer {boxes['peer']:.0f}), each named, "
+        f"{len(photos)} photos of {shapes}; {_times(seconds, len(photos))}; {_spread(args.rounds)}"
     )
     suffix = "" if args.size == 1280 else f".{args.size}"
     return [

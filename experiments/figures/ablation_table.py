@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion.boxes import Detections
-from photos.intervals import Interval, bootstrap, interval
+from photos.intervals import Interval, gain_interval, interval
 from photos.score import Match, Truth, match
 from stage2_classifier.gate.calibrate import true_names
 
@@ -49,9 +49,9 @@ class Row:
 
 
 def measure(
-    truths: Sequence[Truth], boxes: Sequence[np.ndarray], variants: Sequence[Variant], n: int, groups: np.ndarray, seed: int
+    truths: Sequence[Truth], boxes: Sequence[np.ndarray], variants: Sequence[Variant], n: int, groups: np.ndarray
 ) -> list[Row]:
-    """A row for each variant, all on the same resamples of `groups` (P,); the first is what the others are compared with.
+    """A row for each variant, with intervals over `groups` (P,); the first is what the others are compared with.
 
     `boxes` are the merged boxes (N, 4) of each photo, that labels are counted on; `n` is how many names there are.
     """
@@ -59,18 +59,18 @@ def measure(
     true = [true_names(truth, b) for truth, b in zip(truths, boxes, strict=True)]
     for variant in variants:
         counts = count(variants[0].names, variant.names, true)
-        rows.append(_row(variant.name, match(truths, variant.predictions, n), first, counts, groups, seed))
+        rows.append(_row(variant.name, match(truths, variant.predictions, n), first, counts, groups))
     return rows
 
 
-def paired(truths: Sequence[Truth], a: Variant, b: Variant, n: int, groups: np.ndarray, seed: int) -> Interval:
+def paired(truths: Sequence[Truth], a: Variant, b: Variant, n: int, groups: np.ndarray) -> Interval:
     """How much better `a` scores than `b`, with its interval; arguments as in `measure`."""
-    return bootstrap(match(truths, a.predictions, n), match(truths, b.predictions, n), groups, np.random.default_rng(seed))
+    return gain_interval(match(truths, a.predictions, n), match(truths, b.predictions, n), groups)
 
 
-def _row(name: str, own: Match, first: Match, counts: tuple[int, int, int], groups: np.ndarray, seed: int) -> Row:
+def _row(name: str, own: Match, first: Match, counts: tuple[int, int, int], groups: np.ndarray) -> Row:
     scores = interval(own, groups)
-    gain = bootstrap(own, first, groups, np.random.default_rng(seed))
+    gain = gain_interval(own, first, groups)
     triples = [(i.value, i.low, i.high) for i in (scores.det_map50, scores.cls_map50, scores.score, gain)]
     return Row(name, *triples, *counts)
 

@@ -2,7 +2,8 @@
 
     python -m experiments.performance.int8 --runs R --data D [--name SET] [--photos 8] [--rounds 5] [--record]
 
-Scores are those of the whole pipeline on the valid photos of R/folds.json, paired over scenes. Times are of the whole pipeline,
+Scores are those of the whole pipeline on the test photos of R/folds.json, or, where there are none with boxes, on its valid
+ones, on which 8 bits were adopted, so that their fall is told too small; paired over scenes. Times are of the whole pipeline,
 the photo's decoding left out, on one thread: float32, what --int8 packs, and OpenVINO take turns photo by photo, after a round
 that does not count, in which OpenVINO compiles for each shape of a canvas. The processor must be free for them.
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,8 @@ from experiments.figures import records
 from experiments.figures.records import Estimate, Measured
 from experiments.performance.runtime import ratio, turns
 from fusion.pipeline import Pipeline, load
-from photos.data import Photo, read_image
+from photos import folds
+from photos.data import Photo, read, read_image
 from photos.intervals import Interval, Intervals, bootstrap, interval, widened
 from recognition import openvino_session
 from runs.command import Parser, run, say, ticker
@@ -86,10 +89,24 @@ def measure(args: argparse.Namespace) -> list[Measured]:
         write(files, after)
         timed_photos = photos.valid[: args.photos]
         seconds = timed(ways(before, after), timed_photos, args.rounds)
-        scored = compared(before, after, photos)
+        judged, part = judged_photos(args.runs, args.data, photos)
+        scored = compared(before, after, judged)
     setting = f"{', '.join(packed) or 'no model'} in 8 bits of {len(lines)}"
     suffix = f".{args.name}" if args.name else ""
-    return [*_figures_of_score(scored, suffix, setting), *_figures_of_time(seconds, suffix, setting, len(timed_photos))]
+    return [
+        *_figures_of_score(scored, suffix, f"{part}; {setting}"),
+        *_figures_of_time(seconds, suffix, setting, len(timed_photos)),
+    ]
+
+
+def judged_photos(runs: Path, data: Path, photos: Held) -> tuple[Held, str]:
+    """The photos to score, and which they are: test, or valid where test has no box."""
+    parts = folds.load(runs / folds.NAME, read(data))
+    test = parts.photos("test")
+    if not any(len(photo.boxes) for photo in test):
+        return photos, "valid photos, on which 8 bits were adopted, over scenes"
+    scenes = np.array([parts.scene[photo.id] for photo in test], np.int64)  # (T,)
+    return replace(photos, valid=test, scenes=scenes), "test photos, over scenes"
 
 
 def write(files: dict[str, bytes], folder: Path) -> None:
@@ -126,7 +143,7 @@ def timed(pipelines: dict[str, Pipeline], photos: Sequence[Photo], rounds: int) 
 
 
 def compared(before: Path, after: Path, photos: Held) -> Scored:
-    """The scores of both folders on the valid photos."""
+    """The scores of both folders on the photos that are scored."""
     plain, smaller = (matched(folder, photos, ticker("photos predicted")) for folder in (before, after))
     drawn = bootstrap(smaller, plain, photos.scenes, np.random.default_rng(0))
     each = [interval(match, photos.scenes) for match in (plain, smaller)]
@@ -136,7 +153,7 @@ def compared(before: Path, after: Path, photos: Held) -> Scored:
 def _figures_of_score(scored: Scored, suffix: str, setting: str) -> list[Measured]:
     def figure(key: str, value: Interval, unit: str) -> Measured:
         estimate = Estimate(value.value, value.n_groups, value.low, value.high)
-        return Measured(f"int8.{key}{suffix}", estimate, unit, f"valid photos, resampled by scene; {setting}")
+        return Measured(f"int8.{key}{suffix}", estimate, unit, setting)
 
     rows = [figure("score_difference", scored.difference, "score, INT8 minus float32")]
     for part in ("det_map50", "cls_map50"):

@@ -2,8 +2,9 @@
 
     python -m experiments.performance.predicting --zip ZIP --photos DIR [--rounds 5] [--record]
 
-Each is a process of its own, from its start to its end, in turns; `hylle predict` draws pictures and writes its tables, once
-more without pictures. The predictions of both are compared.
+Each is a process of its own, from its start to its end, in turns, whose order is turned round from round to round, after a
+round that does not count; `hylle predict` draws pictures and writes its tables, once more without pictures. The predictions of
+both are compared.
 """
 
 import json
@@ -26,6 +27,7 @@ from runs.command import Parser, run, say
 from runs.record import ROOT
 
 KEY = "predict.photos_per_second_over_run_py"
+JUDGE = "run.py"
 ARMS: dict[str, list[str]] = {"": [], "_without_pictures": ["--no-pictures"]}
 
 
@@ -51,7 +53,8 @@ def body(argv: list[str] | None) -> None:
     figures = []
     for arm, values in ratios.items():
         setting = (
-            f"{count} photos of {args.photos.parent.name}, {args.rounds} rounds in turns, whole processes with their start; "
+            f"{count} photos of {args.photos.parent.name}, {args.rounds} rounds in alternating order "
+            f"after one that does not count, whole processes with their start; "
             f"run.py {count / np.median(rates):.2f} photos/s; predict {'without' if arm else 'with'} pictures"
         )
         figures.append(Measured(f"{KEY}{arm}", over_seeds(values), "ratio", setting))
@@ -71,13 +74,17 @@ def measure(archive: Path, photos: Path, rounds: int) -> tuple[dict[str, list[fl
             packed.extractall(folder / "code")
         written = folder / "predictions.json"
         judge = [str(folder / "code" / "run.py"), "--input", str(photos), "--output", str(written)]
-        for turn in range(rounds):
-            theirs.append(seconds(judge))
-            for arm, flags in ARMS.items():
-                out = folder / f"out{turn}{arm}"
-                words = ["-m", "hylle", "predict", str(photos), "--model", str(archive), "--out", str(out), "--min-score", "0"]
-                ratios[arm].append(theirs[-1] / seconds([*words, *flags]))
+        for turn in range(rounds + 1):
+            outs = {arm: folder / f"out{turn}{arm}" for arm in ARMS}
+            predict = ["-m", "hylle", "predict", str(photos), "--model", str(archive), "--min-score", "0"]
+            ways = {JUDGE: judge} | {arm: [*predict, "--out", str(outs[arm]), *flags] for arm, flags in ARMS.items()}
+            spent = {way: seconds(ways[way]) for way in (list(ways) if turn % 2 else list(ways)[::-1])}
+            for out in outs.values():
                 refuse_difference(out / "predictions.json", written)
+            if turn:
+                theirs.append(spent[JUDGE])
+                for arm in ARMS:
+                    ratios[arm].append(spent[JUDGE] / spent[arm])
     return ratios, theirs
 
 

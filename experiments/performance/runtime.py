@@ -39,11 +39,15 @@ BLOCK = 10  # chosen: photos; of so many the first, which nothing can be read be
 
 
 def timed_ensemble(runs: Path, size: int) -> Ensemble:
-    """R/ensemble.json with one view of `size` pixels for each detector, one classifier, BOXES boxes a photo, no deadline."""
+    """R/ensemble.json with one view of `size` pixels for each detector, one classifier, BOXES boxes a photo, no deadline.
+
+    Every box is named, whatever the naming floor, as `Peer` names every one.
+    """
     ensemble = read_ensemble(runs)
     detectors = [replace(member, views=[{"size": size}], max_det=BOXES) for member in ensemble.detectors]
     merging = replace(ensemble.merge, max_det=BOXES)
-    return replace(ensemble, detectors=detectors, merge=merging, classifiers=ensemble.classifiers[:1], time_budget_s=1e9)
+    timed = replace(ensemble, detectors=detectors, merge=merging, classifiers=ensemble.classifiers[:1])
+    return replace(timed, naming_floor=0.0, time_budget_s=1e9)
 
 
 class Ours:

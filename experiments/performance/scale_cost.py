@@ -168,17 +168,36 @@ def cost(args: Namespace, scratch: Path) -> Iterator[Measured]:
 
 
 def overhead(args: Namespace, scratch: Path) -> Iterator[Measured]:
-    """Wall time over that of run.py on the same photos, from start to end, with 1 and 2 workers; all use every core."""
-    photos, cores = linked(photo_files(args.photos), scratch / "photos", args.count), os.cpu_count() or 1
+    """Wall time over that of run.py on the same photos, from start to end, with 1 and 2 workers; all use every core.
+
+    Each way runs three times: first on the photos of one part, which does not count, as nothing has read the files before, then
+    on all of them in one order and in the other.
+    """
+    cores = os.cpu_count() or 1
+    few = linked(photo_files(args.photos), scratch / "few", min(args.part, args.count))
+    photos = linked(photo_files(args.photos), scratch / "photos", args.count)
     code = model_for_both(args.zip, scratch / "run_py", cores, args.fast)
-    by_run_py = predict_by_run_py(code, photos, scratch / "predictions.json")
-    for workers in (1, 2):
-        model = model_for_both(args.zip, scratch / f"by{workers}", max(1, cores // workers), args.fast)
-        seconds = job(args, scratch, model, "--workers", str(workers)).finish()
-        threads = f"{max(1, cores // workers)} threads a worker, {cores} for run.py"
-        took = f"hylle scale {seconds:.1f} s, run.py {by_run_py:.1f} s, each with its start; {NO_INTERVAL}"
+    threads = {workers: max(1, cores // workers) for workers in (1, 2)}
+    models = {workers: model_for_both(args.zip, scratch / f"by{workers}", threads[workers], args.fast) for workers in threads}
+
+    def seconds(workers: int, of: Path, turn: int) -> float:
+        if not workers:
+            return predict_by_run_py(code, of, scratch / "predictions.json")
+        scale = job(args, scratch, models[workers], "--workers", str(workers))
+        return scale._replace(photos=of, out=scratch / f"by{workers}-out{turn}").finish()
+
+    spent: dict[int, list[float]] = {0: [], 1: [], 2: []}  # run.py, and hylle scale by its workers
+    for turn, (of, order) in enumerate(((few, (0, 1, 2)), (photos, (0, 1, 2)), (photos, (2, 1, 0)))):
+        for workers in order:
+            spent[workers].append(seconds(workers, of, turn))
+    counted = {way: sum(own[1:]) for way, own in spent.items()}
+    for workers in threads:
+        with_threads = f"{threads[workers]} threads a worker, {cores} for run.py"
+        took = f"hylle scale {counted[workers] / 2:.1f} s, run.py {counted[0] / 2:.1f} s, each with its start"
+        rounds = "the mean of two rounds in opposite orders, after one on a part that does not count; no interval"
         key = f"scale.overhead_over_run_py.{workers}worker{'s' * (workers > 1)}"
-        yield Measured(key, Estimate(seconds / by_run_py, args.count), "ratio", told(args, args.count, threads, took))
+        told_so = told(args, args.count, with_threads, took, rounds)
+        yield Measured(key, Estimate(counted[workers] / counted[0], args.count), "ratio", told_so)
 
 
 MEASURED: dict[str, Callable[[Namespace, Path], Iterator[Measured]]] = {

@@ -127,7 +127,9 @@ def pace(name: str, args: argparse.Namespace) -> Pace:
 
 
 def as_records(done: dict[str, list[Scored]], args: argparse.Namespace, command: str) -> list[dict[str, Any]]:
-    """backbone.SET[.rcnn].minus_yolov8n, paired by seed, and the mAP50 of both."""
+    """backbone.SET[.rcnn].minus_yolov8n, paired by seed, and the mAP50 of both: backbone.SET.FAMILY.map50, and that of the YOLO
+    trained beside it, backbone.SET[.rcnn].yolov8n.map50.
+    """
     family, minutes = args.family, {name: over_seeds([one.minutes for one in values]) for name, values in done.items()}
     spent = ", ".join(f"{name} {mean.value:.1f} minutes" for name, mean in minutes.items())
     setting = f"{family} on {BODY} from ImageNet, {YOLO} from the starter, at {args.size} px, {len(args.seeds)} seeds; {spent}"
@@ -136,9 +138,8 @@ def as_records(done: dict[str, list[Scored]], args: argparse.Namespace, command:
     prefix = f"backbone.{args.set}" + ("" if family == "retinanet" else f".{family}")
     gain = over_seeds([a.map50 - b.map50 for a, b in zip(done[family], done[YOLO], strict=True)])
     rows = [records.figure(f"{prefix}.minus_{YOLO}", gain, "mAP50", f"{setting}; paired by seed", command)]
-    for name, values in done.items():
-        key = f"backbone.{args.set}.{name}.map50"
-        rows.append(records.figure(key, over_seeds([one.map50 for one in values]), "mAP50", setting, command))
+    for key, values in ((f"backbone.{args.set}.{family}", done[family]), (f"{prefix}.{YOLO}", done[YOLO])):
+        rows.append(records.figure(f"{key}.map50", over_seeds([one.map50 for one in values]), "mAP50", setting, command))
     return rows
 
 

@@ -2,9 +2,10 @@
 
     python -m experiments.studies.coverage [--runs 300] [--scenes 5 12 30 60] [--record]
 
-Simulated shelves of a long tail of names, of which each scene shows a few and the rare ones are named worse. Three intervals:
+Simulated shelves of a long tail of names, of which each scene shows a few and the rare ones are named worse. Four intervals:
 `figure` is that of `photos.intervals.interval`; `percentiles` is what a bootstrap would say of the same figure; `gain` is
-`photos.intervals.bootstrap` of a second way of naming, a little better, over the first. Nothing is trained.
+`photos.intervals.bootstrap` of a second way of naming, a little better, over the first, and `gain_by_jackknife` is
+`photos.intervals.gain_interval` of the same. Nothing is trained.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import numpy as np
 from experiments.figures import records
 from experiments.studies.adoption import exact_interval
 from fusion.boxes import Detections
-from photos.intervals import Interval, bootstrap, interval
+from photos.intervals import Interval, bootstrap, gain_interval, interval
 from photos.score import Match, Truth, match
 from runs.command import Parser, run, say
 
@@ -64,12 +65,13 @@ def body(argv: list[str] | None) -> None:
 
 def shares(n_scenes: int, runs: int, resamples: int, rng: np.random.Generator) -> dict[str, int]:
     """How many of `runs` intervals of each kind hold the mean of what all of them are around."""
-    kinds: dict[str, list[Interval]] = {"figure": [], "percentiles": [], "gain": []}
+    kinds: dict[str, list[Interval]] = {"figure": [], "percentiles": [], "gain": [], "gain_by_jackknife": []}
     for shelves in (simulated(rng, n_scenes) for _ in range(runs)):
         first, nothing = shelves.first, nothing_found(shelves.first)
         kinds["figure"].append(interval(first, shelves.scenes).score)
         kinds["percentiles"].append(bootstrap(first, nothing, shelves.scenes, rng, resamples))
         kinds["gain"].append(bootstrap(shelves.second, first, shelves.scenes, rng, resamples))
+        kinds["gain_by_jackknife"].append(gain_interval(shelves.second, first, shelves.scenes))
     return {name: hits(found) for name, found in kinds.items()}
 
 

@@ -37,8 +37,13 @@ from stage2_classifier.gate.calibrate import WITHIN, fit_policies, score
 from stage2_classifier.gate.choose import choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 
-DECIDING_FILES = [record.ROOT / file for file in ("fusion/gate.py", "fusion/pipeline.py", *(
-    f"stage2_classifier/gate/{name}.py" for name in ("calibrate", "choose", "evidence")))]  # fmt: skip
+DECIDING = {  # what the scores of finished models depend on
+    "fusion": ("boxes", "decode", "ensemble", "gate", "merge", "models", "pipeline", "reading", "views"),
+    "photos": ("intervals", "score"),
+    "stage2_classifier": ("cross_fitting", "scaling"),
+    "stage2_classifier/gate": ("calibrate", "choose", "ensemble", "evidence", "quantiles"),
+}
+DECIDING_FILES = [record.ROOT / folder / f"{name}.py" for folder, names in DECIDING.items() for name in names]
 KINDS = ("shelf", "studio", "shuffled")
 
 

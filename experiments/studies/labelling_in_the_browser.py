@@ -5,8 +5,9 @@
 R was fitted on a few photos; D holds the labels of others. A script plays the person: it opens the page in Debian's chromium,
 confirms what is right and mends the rest by mouse and keyboard until the boxes of each photo are those of D (overlap 0.5 or
 more, and the name). A product without a box it clicks first; where the box that appears does not fit, it deletes that and draws
-one, and all of it counts. By hand a box costs 4 clicks and its name, typed as on the page: the first letters that tell it, and
-Enter.
+one, and all of it counts. A box that is drawn costs 4 clicks, there and by hand, where each box also costs its name, typed as
+on the page: the first letters that tell it, and Enter. A wrong box that the mouse cannot reach stays; the setting tells how
+many boxes were confirmed, and how many of the true ones are among them.
 """
 
 import tempfile
@@ -29,7 +30,7 @@ from photos.data import Dataset, Photo, read
 from runs.command import Parser, run, say
 
 SAME = 0.5  # taken: the contest's overlap
-CLICKS_BY_HAND = 4  # taken: the corners of a box
+CLICKS_OF_A_BOX = 4  # taken: its corners
 DRAWS = 2000  # chosen: of the bootstrap over photos
 VIEWPORT = {"width": 1500, "height": 1500}  # chosen: the whole photo can be seen
 POINTS = np.linspace(0.08, 0.92, 9)  # chosen: shares of a box at which the mouse looks for its topmost place
@@ -52,7 +53,7 @@ class Labelled(NamedTuple):
 
 
 class Person:
-    """Mouse and keyboard on the page, counted: a click and a key are one action each, a drag two."""
+    """Mouse and keyboard on the page, counted: a click and a key are one action each, a box that is drawn CLICKS_OF_A_BOX."""
 
     def __init__(self, page: Any) -> None:
         self.page, self.actions = page, 0
@@ -113,7 +114,7 @@ class Person:
         self.page.mouse.down()
         self.page.mouse.move(*self.at(x + width, y + height), steps=3)
         self.page.mouse.up()
-        self.actions += 2
+        self.actions += CLICKS_OF_A_BOX
 
     def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
@@ -200,7 +201,7 @@ def label_all(page: Any, dataset: Dataset, base: str, total: int) -> list[Labell
         page.wait_for_function("() => document.querySelector('#confirm-view img').complete")
         person.show(shown["size"])
         label_photo(person, shown, photo, names, products)
-        by_hand = sum(CLICKS_BY_HAND + len(keys_of(own, products)) for own in names)
+        by_hand = sum(CLICKS_OF_A_BOX + len(keys_of(own, products)) for own in names)
         results.append(Labelled(len(names), person.actions - before, by_hand, time.monotonic() - begun))
         say(f"labelling: {name}: {len(names)} boxes, {results[-1].actions} actions, {by_hand} by hand")
         page.wait_for_function(
@@ -264,8 +265,9 @@ def body(argv: list[str] | None) -> None:
         confirmed = read(Path(out) / "confirmed")
     kept = sum(len(photo.boxes) for photo in confirmed.photos)
     right = sum(rightly_confirmed(photo, confirmed, dataset) for photo in confirmed.photos)
-    say(f"labelling: {kept} boxes confirmed, {right} of {sum(result.boxes for result in results)} true ones among them")
-    setting = f"{args.data.resolve().name}, {how_made(args.model)}; a script in chromium, interval over photos"
+    left = f"{kept} boxes confirmed, {right} of {sum(result.boxes for result in results)} true ones among them"
+    say(f"labelling: {left}")
+    setting = f"{args.data.resolve().name}, {how_made(args.model)}; {left}; a script in chromium, interval over photos"
     figures = [
         records.Measured("review.actions_per_box", per_box(results, "actions"), "clicks and keys", setting),
         records.Measured("review.actions_per_box_by_hand", per_box(results, "by_hand"), "clicks and keys", setting),

@@ -29,7 +29,7 @@ from fitting.workload import CLASSIFIER, DETECTOR, Training, scale_for
 from fusion.models import read_object
 from photos import folds
 from photos.data import read
-from photos.intervals import Interval, bootstrap, interval
+from photos.intervals import Interval, gain_interval, interval
 from photos.score import Match, match
 from photos.studio import STUDIO
 from runs import record
@@ -61,6 +61,7 @@ class Result(NamedTuple):
     minutes: float
     minutes_of_five: float
     photos: int
+    commit: str = ""  # that it was found at; empty in a result.json of before 27 November 2026, which does not tell
 
 
 class Tested(NamedTuple):
@@ -101,16 +102,15 @@ def one_set(data: Path, out: Path, minutes: float) -> Result:
     """Both ways on one set, or what an earlier call with the same minutes found."""
     path = out / "result.json"
     if path.is_file() and (kept := read_object(path))["wanted"] == minutes:
-        return Result(
-            Interval(**kept["score"]), Interval(**kept["gain"]), kept["minutes"], kept["minutes_of_five"], kept["photos"]
-        )
+        of = {name: kept[name] for name in Result._fields if name in kept}
+        return Result(**of | {name: Interval(**kept[name]) for name in ("score", "gain")})
     data = split_set(data, out / "data")
     taken = by_fit(data, out / "fit", minutes)
     by_five = by_five_commands(data, out, minutes)
     fitted, five = tested(data, out / "fit"), tested(data, out / "five")
     score = interval(fitted.matched, fitted.groups).score
-    gain = bootstrap(fitted.matched, five.matched, fitted.groups, np.random.default_rng(0))
-    result = Result(score, gain, taken, by_five, fitted.matched.n_photos)
+    gain = gain_interval(fitted.matched, five.matched, fitted.groups)
+    result = Result(score, gain, taken, by_five, fitted.matched.n_photos, record.commit())
     record.write_json(path, {"wanted": minutes} | result._asdict() | {"score": vars(score), "gain": vars(gain)})
     return result
 
@@ -231,6 +231,7 @@ def figures(results: dict[str, Result], minutes: float, command: str) -> Iterato
     """fit.SET.score, fit.SET.minus_five_commands for each set, and fit.minutes_over_wanted."""
     for name, result in results.items():
         setting = f"{minutes:g} minutes, {result.photos} test photos, over scenes"
+        setting += f", found at commit {result.commit}" if result.commit else ""
         paired = f"{setting}, paired; the five commands' epochs cut to the same minutes, they took {result.minutes_of_five:.1f}"
         yield records.figure(f"fit.{name}.score", estimate(result.score), "score", setting, command)
         yield records.figure(f"fit.{name}.minus_five_commands", estimate(result.gain), "score", paired, command)

@@ -207,7 +207,11 @@ def parser() -> Parser:
     p.add_argument("--against", choices=tuple(RANKERS), default="ours", help="which scores rank (default ours)")
     p.add_argument("--duplicates", action="store_true", help="plant second boxes as well, 5 %% of the boxes")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results/labels.json")
-    p.add_argument("--name", default="planted", help="SET in the keys labels.SET.precision and so on (default planted)")
+    p.add_argument(
+        "--name",
+        default="planted",
+        help="SET in the keys labels.SET[_cleanlab][_duplicates].precision and so on (default planted)",
+    )
     return p
 
 
@@ -225,7 +229,10 @@ def body(argv: list[str] | None) -> None:
     sets = [gather(data, runs, args.classifier) for data, runs in zip(args.data, args.runs, strict=True)]
     kinds = [*PLANTED_KINDS, *(["duplicate"] if args.duplicates else [])]
     rows = [plant_and_count(sets[seed % len(sets)], kinds, RANKERS[args.against], seed) for seed in range(args.seeds)]
-    figures = as_records(rows, args.name, sets, records.command("studies.planted_errors", argv))
+    name = args.name if args.against == "ours" else f"{args.name}_{args.against}"
+    name += "_duplicates" * args.duplicates
+    ranked = f"ranked by {args.against}, planted: {', '.join(kinds)}"
+    figures = as_records(rows, name, sets, records.command("studies.planted_errors", argv), ranked)
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_json(args.out / "planted.json", [{kind: vars(hits) for kind, hits in row.items()} for row in rows])
     for row in figures:
@@ -259,14 +266,17 @@ def plant_and_count(part: SetUnderTest, kinds: Sequence[str], ranker: Any, seed:
     return {kind: count(doubts, errors, photos, kind) for kind in kinds} | {"all": count(doubts, errors, photos)}
 
 
-def as_records(rows: Sequence[dict[str, Hits]], name: str, sets: Sequence[SetUnderTest], command: str) -> list[dict[str, Any]]:
+def as_records(
+    rows: Sequence[dict[str, Hits]], name: str, sets: Sequence[SetUnderTest], command: str, ranked: str
+) -> list[dict[str, Any]]:
     """Figures with t-intervals over the seeds: labels.NAME.precision and .recall over all kinds, labels.NAME.KIND.* of each."""
     photos, boxes = sum(len(s.photos) for s in sets), sum(len(p.boxes) for s in sets for p in s.photos)
     figures = []
     for kind in rows[0]:
         planted = sum(row[kind].planted for row in rows)
         setting = (
-            f"{len(rows)} plantings in the test parts of {len(sets)} sets, {photos} photos, {boxes} boxes; {planted} errors; "
+            f"{len(rows)} plantings in the test parts of {len(sets)} sets, {photos} photos, {boxes} boxes; "
+            f"{planted} errors; {ranked}; "
             f"list cut at their number; t-interval over plantings, in [0, 1], the models are the same for all of one set"
         )
         for what in ("precision", "recall"):

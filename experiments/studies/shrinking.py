@@ -28,7 +28,7 @@ from fusion.models import Model
 from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Dataset, Photo, read
-from photos.intervals import bootstrap
+from photos.intervals import gain_interval
 from photos.score import Match, Truth, match, scores
 from runs import record
 from runs.command import Parser, run, say, ticker
@@ -37,7 +37,6 @@ from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.recipes import small
 
 STARTER = "starter"
-RESAMPLES = 1000  # chosen: of the photos' groups, for an interval
 
 
 class HeldOut(NamedTuple):
@@ -159,7 +158,7 @@ def photos_estimate(matched: Match, photos: HeldOut) -> Estimate:
 
 def paired(better: Match, worse: Match, scenes: np.ndarray) -> Estimate:
     """det mAP50 of one minus the other's; as all names are one, the contest's score is det mAP50."""
-    gain = bootstrap(better, worse, scenes, np.random.default_rng(0), RESAMPLES)
+    gain = gain_interval(better, worse, scenes)
     return Estimate(gain.value, better.n_photos, gain.low, gain.high)
 
 

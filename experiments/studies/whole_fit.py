@@ -3,11 +3,11 @@
     python -m experiments.studies.whole_fit --data D --out X [--seeds 0 1 2] [--size 416] [--epochs 10] [--name SET --record]
 
 `{seed}` in D stands for each of --seeds. The outer test part is the one that D comes with, else a fifth of its scenes. Three
-ways, with the same settings, starting weights and test photos:
+ways, with the same settings, starting weights, views, merging and test photos; no detector keeps a share of its start:
 
     held out   models trained on train, the gate fitted on valid, a quarter of what is not test: the step-by-step commands
-    gate       models trained on all that is not test, under the gate of `held out`
-    whole      the same models under the gate that is cross-fitted: `fitting.run.run_procedure`
+    gate       models trained on all that is not test, under the gate, the naming floor and the sizes of `held out`
+    whole      the same models under those that are cross-fitted: `fitting.run.run_procedure`
 
 X/SEED/{data,held_out,whole} hold the split set and both run folders; what is finished there is reused, a stopped training
 resumes.
@@ -15,6 +15,7 @@ resumes.
 
 import argparse
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +26,11 @@ from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from fitting.procedure import Procedure
 from fitting.run import run_procedure
-from fusion.gate import Gate
+from fusion.ensemble import Ensemble
 from photos import folds
 from photos.data import PARTS, read
 from photos.groups import find_scenes
-from photos.intervals import Interval, bootstrap
+from photos.intervals import Interval, gain_interval
 from photos.score import Match, match, scores
 from runs import record
 from runs.command import Parser, run, say
@@ -42,8 +43,8 @@ from stage2_classifier import config as classifier_config
 from stage2_classifier.classifier_run import ClassifierRun, train_classifier
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
-from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
-from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.ensemble import NAME, gather, load_ensemble, scenes_of
+from stage2_classifier.gate.evidence import Evidence, as_judged
 from stage2_classifier.gate.fit import fit_gate
 
 HELD_OUT_FOLDS = 4  # chosen: of what is not test one quarter is valid, as in the five folds that hylle folds deals
@@ -93,6 +94,7 @@ def one_seed(args: argparse.Namespace, seed: int) -> Gains:
     data = outer_split(Path(args.data.format(seed=seed)), out / "data", procedure.groups, seed)
     procedure = replace(procedure, groups=str(data / "scenes.csv"))
     train_held_out(data, out / "held_out", procedure)
+    join_alike(out / "held_out", out / "whole")
     run_procedure(data, out / "whole", procedure, say)
     gains = compare(data, out, seed)
     refit, cross_fit = (f"{g.value:+.3f} [{g.low:+.3f}, {g.high:+.3f}]" for g in (gains.refit, gains.cross_fit))
@@ -101,7 +103,7 @@ def one_seed(args: argparse.Namespace, seed: int) -> Gains:
 
 
 def procedure_of(args: argparse.Namespace, seed: int) -> Procedure:
-    """The settings of all ways."""
+    """The settings of all ways. The step-by-step commands keep no share of the start, so the procedure keeps none either."""
     detector: Config = detector_recipes.recipe("small", args.quick)
     given = {"epochs": args.epochs, "min_steps": args.steps, "seed": seed}
     detector = override_detector(detector, given | {"size": args.size})
@@ -110,6 +112,7 @@ def procedure_of(args: argparse.Namespace, seed: int) -> Procedure:
         detector,
         classifier,
         detector if args.aware else None,
+        start_share=0.0,
         folds=args.folds,
         seed=seed,
         groups=args.groups.format(seed=seed),
@@ -156,16 +159,22 @@ def train_held_out(data: Path, runs: Path, procedure: Procedure) -> None:
     fit_gate(data, runs, seed=procedure.seed)
 
 
+def join_alike(held_out: Path, whole: Path) -> None:
+    """Let WHOLE join its models as HELD_OUT does: beside a user's ensemble.json the procedure chooses no way of merging."""
+    whole.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(held_out / NAME, whole / NAME)
+
+
 def compare(data: Path, out: Path, seed: int) -> Gains:
-    """The ways on the same test photos, paired, over scenes."""
+    """The ways on the same test photos, as they are judged, paired, over scenes."""
     held_out, whole = (evidence_on_test(data, out / name) for name in ("held_out", "whole"))
-    gates = {name: load_ensemble(out / name).gate for name in ("held_out", "whole")}
+    fitted = {name: load_ensemble(out / name) for name in ("held_out", "whole")}
     old, mixed, new = (
-        matched(evidence, gates[name]) for evidence, name in ((held_out, "held_out"), (whole, "held_out"), (whole, "whole"))
+        matched(evidence, fitted[name]) for evidence, name in ((held_out, "held_out"), (whole, "held_out"), (whole, "whole"))
     )
     parts = folds.load(out / "whole" / folds.NAME, read(data))
     groups = resampling_groups(scenes_of(whole, parts))[0]
-    refit, cross_fit = (bootstrap(new, other, groups, np.random.default_rng(seed)) for other in (old, mixed))
+    refit, cross_fit = (gain_interval(new, other, groups) for other in (old, mixed))
     return Gains(refit, cross_fit, scores(old).score, scores(new).score)
 
 
@@ -174,15 +183,17 @@ def evidence_on_test(data: Path, runs: Path) -> list[Evidence]:
     return gather("test", load_ensemble(runs), runs, folds.load(runs / folds.NAME, read(data)))
 
 
-def matched(evidence: list[Evidence], gate: Gate) -> Match:
-    """The decisions of a gate, matched to the truth."""
-    return match([e.truth for e in evidence], predictions(evidence, [gate] * len(evidence)), n_categories(evidence))
+def matched(evidence: list[Evidence], ensemble: Ensemble) -> Match:
+    """The decisions under the naming floor, the sizes and the gate of `ensemble`, matched to the truth."""
+    judged = as_judged(evidence, ensemble)
+    return match([e.truth for e in judged], predictions(judged, [ensemble.gate] * len(judged)), n_categories(judged))
 
 
 def as_records(args: argparse.Namespace, gains: list[Gains], command: str) -> list[dict[str, Any]]:
     """refit.SET.gain and crossfit.SET.gain: over seeds where there are several, else over scenes."""
     scored = f"held out {np.mean([g.held_out for g in gains]):.3f}, whole {np.mean([g.whole for g in gains]):.3f}"
-    setting = f"outer test scenes, {args.folds} folds against one quarter held out, the same settings; {scored}; over "
+    same = "the same settings, views and merging, nothing kept of the start, as judged"
+    setting = f"outer test scenes, {args.folds} folds against one quarter held out, {same}; {scored}; over "
     rows = []
     for key, by_seed in (("refit", [g.refit for g in gains]), ("crossfit", [g.cross_fit for g in gains])):
         first = by_seed[0]

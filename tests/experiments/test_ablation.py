@@ -53,7 +53,7 @@ def test_rows_hold_paired_differences_and_the_detector_differs_from_itself_by_no
     ensemble = Ensemble([0, 1, 2], [Member("one.onnx")], gate=Gate("raw", further=2))
     variants = ablation_variants.policies(photos, photos, ensemble)
     truths, boxes = zip(*((e.truth, e.merged.boxes) for e in photos), strict=True)
-    rows = {r.variant: r for r in ablation_table.measure(truths, boxes, variants, 3, np.arange(3), 0)}
+    rows = {r.variant: r for r in ablation_table.measure(truths, boxes, variants, 3, np.arange(3))}
     assert next(iter(rows)) == "detector"
     assert rows["detector"].minus_detector == (0.0, 0.0, 0.0)
     assert (rows["detector"].changed, rows["raw"].changed) == (0, 6)

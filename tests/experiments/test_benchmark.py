@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from place import Place
 from experiments import benchmark
 from experiments.performance import bad_photos, endurance, runtime
 from fusion.boxes import iou
+from fusion.ensemble import read_ensemble
 from runs.record import ROOT
+from stage2_classifier.gate.ensemble import write_ensemble
 
 judged = pytest.mark.skipif(not (ROOT / ".judge" / ".ready").is_file(), reason="no .judge environment; make test sets it up")
 
@@ -43,6 +46,8 @@ def test_mistakes_are_one_line(place: Place, capsys: pytest.CaptureFixture[str],
 
 def test_the_floor_runs_the_very_tensors_that_ours_gives_its_models(place: Place, tmp_path: Path) -> None:
     photos = sorted((place.data / "images").iterdir())[:3]
+    unnamed = replace(read_ensemble(place.runs), naming_floor=2.0)  # that of a gate which names no box
+    write_ensemble(place.runs, unnamed)
     ensemble = runtime.timed_ensemble(place.runs, 96)
     ours = runtime.Ours(place.runs, ensemble, tmp_path)
     floor = runtime.Floor(ours, photos)

@@ -7,6 +7,10 @@ import pytest
 from small_shop import SMALL
 
 from experiments import demo
+from experiments.ablation import AblationResult, as_records
+from experiments.figures.ablation_table import Row
+from fusion.gate import Gate
+from photos.intervals import Interval
 from runs import record
 from stage1_detector.synthesis import make_photos
 from submission.build import build
@@ -15,6 +19,21 @@ from submission.build import build
 def test_recording_needs_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["--out", str(tmp_path), "--record"]) == 2
     assert "must be new" in capsys.readouterr().err
+
+
+def test_figures_are_called_by_what_they_are_of() -> None:
+    one = (0.5, 0.4, 0.6)
+    names = ("detector", "gate", "gate + further names", "stacked")
+    values = [(name, (0.1 * i, 0.0, 1.0)) for i, name in enumerate(names)]
+    rows = [Row(name, one, one, score, one, 0, 0, 0) for name, score in values]
+    result = AblationResult(rows, Gate("agree"), Interval(0.1, 0.0, 0.2, 5), "25 test photos", 25)
+    found = {row["key"]: row for row in demo.table_records(result)}
+    assert found["demo.score.gate"]["value"] == 0.1 and found["demo.score.further"]["value"] == 0.2
+    assert (found["demo.score.gate_minus_detector"]["unit"], found["demo.det_map50.gate"]["unit"]) == ("score", "mAP50")
+    assert not any("stacked" in key for key in found)
+    of_ablation = {row["key"]: row["unit"] for row in as_records(result, "s", "c")}
+    assert of_ablation["gate.s.gate.score"] == of_ablation["gate.s.gate_minus_detector"] == "score"
+    assert of_ablation["gate.s.gate.cls_map50"] == "mAP50"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 
 from fusion.boxes import Detections
 from photos import intervals as subject
-from photos.intervals import bootstrap, interval
+from photos.intervals import bootstrap, gain_interval, interval
 from photos.score import match, scores
 
 
@@ -25,6 +25,20 @@ def test_an_interval_is_scipys_t_interval_over_pseudo_values_around_the_value():
         half = (expected.high - expected.low) / 2
         assert (one.low, one.high) == pytest.approx((max(value - half, 0), min(value + half, 1)))
         assert one.low < one.value < one.high
+
+
+def test_a_gain_has_scipys_t_interval_over_its_pseudo_values_around_the_value():
+    truths, predictions, n = case(np.random.default_rng(1), n_photos=30)
+    a, groups = match(truths, predictions, n), np.repeat([7, 3, 9, 1, 4, 2], 5)
+    b = match(truths, [p.take(np.arange(len(p)) % 3 != 0) for p in predictions], n)
+    found, value = gain_interval(a, b, groups), scores(a).score - scores(b).score
+    left_out = [scores(a, groups != group).score - scores(b, groups != group).score for group in np.unique(groups)]
+    expected = ttest_1samp([6 * value - 5 * without for without in left_out], 0).confidence_interval(0.95)
+    assert found.value == value and found.n_groups == 6 and value != 0
+    half = (expected.high - expected.low) / 2
+    assert (found.low, found.high) == pytest.approx((value - half, value + half))
+    itself = gain_interval(a, a, groups)
+    assert (itself.low, itself.high) == (0, 0)
 
 
 @pytest.mark.parametrize("n_photos", [0, 2], ids=["no photo", "one scene"])
@@ -94,5 +108,7 @@ def test_groups_that_do_not_fit_are_refused():
     whole = match(*case(np.random.default_rng(0)))
     with pytest.raises(ValueError, match="groups: got 3, must be one for each of 5 photos"):
         interval(whole, np.arange(3))
+    with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
+        gain_interval(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5))
     with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
         bootstrap(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5), np.random.default_rng(0), 5)

@@ -27,7 +27,8 @@ def test_the_difference_is_paired_by_seed_and_tells_the_minutes() -> None:
 
 def test_another_family_has_a_key_of_its_own() -> None:
     done = {"rcnn": [Scored(0.5, 1.0)], "yolov8n": [Scored(0.6, 1.0)]}
-    row = backbones.as_records(done, arguments(family="rcnn", seeds=[0]), "command")[0]
+    row, *both = backbones.as_records(done, arguments(family="rcnn", seeds=[0]), "command")
+    assert [one["key"] for one in both] == ["backbone.s.rcnn.map50", "backbone.s.rcnn.yolov8n.map50"]
     assert row["key"] == "backbone.s.rcnn.minus_yolov8n" and row["low"] is None and "no interval" in row["setting"]
 
 

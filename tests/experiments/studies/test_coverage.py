@@ -9,7 +9,8 @@ from photos.score import scores
 
 
 def test_no_runs() -> None:
-    assert coverage.shares(3, 0, 10, np.random.default_rng(0)) == {"figure": 0, "percentiles": 0, "gain": 0}
+    none = {"figure": 0, "percentiles": 0, "gain": 0, "gain_by_jackknife": 0}
+    assert coverage.shares(3, 0, 10, np.random.default_rng(0)) == none
 
 
 def test_an_interval_counts_where_it_holds_the_mean() -> None:
@@ -26,9 +27,10 @@ def test_a_gain_over_nothing_is_the_score() -> None:
 def test_a_figure_of_rare_names_is_held_by_its_interval_and_less_often_by_percentiles() -> None:
     held = coverage.shares(30, 25, 40, np.random.default_rng(0))
     assert held["figure"] >= 22 > held["percentiles"] and held["gain"] >= 20
+    assert held["gain_by_jackknife"] >= 22
 
 
 def test_the_command_says_each_share(capsys) -> None:
     assert coverage.main(["--runs", "2", "--scenes", "3", "--resamples", "5"]) == 0
-    assert capsys.readouterr().out.count("of 2 intervals hold the mean") == 3
+    assert capsys.readouterr().out.count("of 2 intervals hold the mean") == 4
     assert coverage.main(["--runs", "0"]) == 2

@@ -1,6 +1,7 @@
 """The gate over seeds: what is refused, what is summed up, shuffled names; once, quickly, the whole of one seed."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from small_shop import SMALL
 
 from experiments.studies import gates, validation
 from photos.data import read
+from runs.record import ROOT
 from stage1_detector.synthesis import make_photos
 
 
@@ -43,6 +45,20 @@ def test_figures_are_means_over_seeds_and_tell_what_was_chosen() -> None:
     assert "chosen: agree, agree, agree" in made["gate.few.chosen"]["setting"]
     assert made["gate.few.agree_keeps"]["value"] == 1
     assert made["classifier.few.loader_share"]["value"] == pytest.approx(0.01)
+
+
+def test_kept_scores_depend_on_all_of_the_project_that_judges_them() -> None:
+    """The files are there, and what they import of these packages is among them, but for what only names, writes or tells."""
+    assert all(path.is_file() for path in gates.DECIDING_FILES)
+    known = {path.relative_to(ROOT) for path in gates.DECIDING_FILES}
+    imported: set[Path] = set()
+    for path in known:
+        lines = re.findall(
+            r"^from ((?:fusion|photos|stage2_classifier)\.[\w.]+) import", (ROOT / path).read_text(), re.MULTILINE
+        )
+        imported |= {Path(*line.split(".")).with_suffix(".py") for line in lines}
+    tellers = {"photos/data.py", "photos/fingerprint.py", "photos/folds.py", "photos/exif.py", "stage2_classifier/enrolment.py"}
+    assert {str(path) for path in imported - known} <= tellers
 
 
 def test_shuffled_names_are_the_same_names_on_other_boxes(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Counting clicks and keys: which predicted box is of which true one, and the mean over boxes with its interval."""
 
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
-from experiments.studies.labelling_in_the_browser import Labelled, keys_of, pairs, per_box
+from experiments.studies.labelling_in_the_browser import CLICKS_OF_A_BOX, Labelled, Person, keys_of, pairs, per_box
 from photos.data import Photo
 
 TRUE = [[0, 0, 10, 10], [20, 0, 30, 10]]  # x0 y0 x1 y1
@@ -40,6 +41,15 @@ def test_actions_are_per_box_not_per_photo() -> None:
     assert (estimate.value, estimate.n) == (2.0, 2)
     assert estimate.low is not None and estimate.high is not None
     assert 4 / 3 <= estimate.low <= 2 <= estimate.high <= 4
+
+
+def test_a_box_that_is_drawn_costs_what_it_costs_by_hand() -> None:
+    person = Person(MagicMock())
+    person.size, person.place = (100, 100), {"x": 0.0, "y": 0.0, "width": 100.0, "height": 100.0}
+    person.drag([10, 10, 20, 20])
+    assert person.actions == CLICKS_OF_A_BOX == 4
+    person.press("a", "Enter")
+    assert person.actions == 6
 
 
 def test_a_name_takes_its_first_letters_that_tell() -> None:

@@ -64,6 +64,10 @@ def test_a_result_that_is_there_is_not_measured_again(tmp_path: Path) -> None:
     kept = {"wanted": 45.0, "minutes": 44.0, "minutes_of_five": 43.0, "photos": 9, "score": vars(SCORE), "gain": vars(GAIN)}
     (tmp_path / "result.json").write_text(json.dumps(kept))
     assert minutes_of_fit.one_set(tmp_path / "none", tmp_path, 45.0) == Result(SCORE, GAIN, 44.0, 43.0, 9)
+    (tmp_path / "result.json").write_text(json.dumps(kept | {"commit": "1b909ee"}))
+    later = minutes_of_fit.one_set(tmp_path / "none", tmp_path, 45.0)
+    rows = list(figures({"tea": later}, 45.0, "c"))
+    assert all("found at commit 1b909ee" in row["setting"] for row in rows[:2])
 
 
 def test_a_fit_that_was_begun_before_is_not_timed(tmp_path: Path) -> None:

@@ -118,5 +118,10 @@ def test_the_command_writes_figures_with_intervals(
     assert set(known) == keys
     assert all(f["n"] == 3 and 0 <= f["low"] <= f["value"] <= f["high"] <= 1 for f in known.values())
     assert len(json.loads((place.root / "p" / "planted.json").read_text())) == 3
+    assert planted_errors.main([*words, "--record", "--name", "shop", "--duplicates"]) == 0
+    later = records.load()
+    assert {key: later[key] for key in keys} == known  # not written over
+    setting = later["labels.shop_duplicates.precision"]["setting"]
+    assert "ranked by ours, planted: " in setting and "duplicate" in setting
     assert planted_errors.main([*words[:6], "--seeds", "1"]) == 2
     assert "need a run folder for each set, and at least 2 seeds" in capsys.readouterr().err

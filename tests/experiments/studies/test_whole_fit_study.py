@@ -2,14 +2,21 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from place import Place
+from simulated_evidence import simulated_photos
 
 from experiments.studies import whole_fit
+from fitting.run import has_own_ensemble
+from fusion.ensemble import read_ensemble
+from fusion.gate import Gate
 from photos.data import read
 from photos.intervals import Interval
+from photos.score import scores
 from runs.command import run
 
 ARGS = argparse.Namespace(name="drawn", folds=3)
@@ -60,3 +67,23 @@ def test_figures_without_a_name_or_of_a_rehearsal_are_not_recorded(
     assert run(whole_fit.body, ["--data", "D", "--out", "X", *flags]) == 2
     stderr = capsys.readouterr().err
     assert "--record: needs --name" in stderr and stderr.count("\n") == 1
+
+
+def test_the_procedure_keeps_no_share_and_joins_models_as_the_step_by_step_commands_do(place: Place, tmp_path: Path) -> None:
+    words = argparse.Namespace(epochs=1, steps=None, size=96, quick=False, aware=False, folds=2, groups="photo")
+    procedure = whole_fit.procedure_of(words, 0)
+    assert procedure.start_share == 0
+    whole = tmp_path / "whole"
+    whole_fit.join_alike(place.runs, whole)
+    assert not has_own_ensemble(whole)  # so that no other way of merging is chosen
+    assert read_ensemble(whole).merge == read_ensemble(place.runs).merge
+
+
+def test_photos_are_judged_by_the_naming_floor_of_the_ensemble(place: Place) -> None:
+    evidence = [
+        replace(e, probabilities=e.probabilities[:, ::-1]) for e in simulated_photos(np.random.default_rng(0), 6, 0.9, 0.9)
+    ]
+    named, unnamed = (replace(read_ensemble(place.runs), gate=Gate("raw"), naming_floor=floor) for floor in (0.0, np.inf))
+    detector = scores(whole_fit.matched(evidence, replace(named, gate=Gate("detector")))).score
+    assert scores(whole_fit.matched(evidence, named)).score < detector
+    assert scores(whole_fit.matched(evidence, unnamed)).score == pytest.approx(detector)
