@@ -20,12 +20,15 @@ import numpy as np
 from fusion.boxes import xyxy_to_xywh
 from fusion.ensemble import Ensemble
 from fusion.pipeline import Pipeline
-from photos import folds
+from photos import folds, trained_on
 from photos.data import PARTS, Dataset, Photo, read_image
+from photos.fingerprint import of_file
+from photos.folds import Folds
 from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
+from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
@@ -78,11 +81,10 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
-    known = len(parts.photos("train")) if part in ("train", "all") else 0
-    if known:
-        say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
     ensemble = default_ensemble(runs, classifiers, dataset)
     refuse_other_models(runs, ensemble)
+    if known := trained_with([runs / file for file in files_of(ensemble)], photos, parts):
+        say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
     source = EvidenceSource(ensemble, runs)
     evidence = source.beside_annotations(photos, source.evidence(photos))
     best = suspicions(evidence)[:top]
@@ -96,6 +98,12 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     say(f"labels: {counted(len(best), 'proposal')} of {counted(len(photos), 'photo')} ({kinds}): {out / 'proposals.json'}")
     note_result(file=out / "proposals.json", photos=len(photos), proposals=len(best))
     return proposals
+
+
+def trained_with(models: Sequence[Path], photos: Sequence[Photo], parts: Folds) -> int:
+    """How many of `photos` the models are too sure of: those in train, and those that one has seen under earlier folds."""
+    seen = set().union(*(trained_on.seen_of(part, model, parts) for part in ("valid", "test") for model in models))
+    return sum(parts.part[photo.id] == "train" or (bool(seen) and of_file(photo.path) in seen) for photo in photos)
 
 
 def refuse_reviewed(path: Path) -> None:
