@@ -1,10 +1,16 @@
 """Decisions about labels and confirmed photos: on the disk before they are answered, whole after a kill, of use afterwards."""
 
 import json
-from collections.abc import Callable
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from photos.data import read
@@ -37,6 +43,58 @@ def test_an_empty_log_begins_and_a_cut_off_line_is_dropped_and_counted(tmp_path:
     assert DecisionLog(path, {"a": 1}).rows == [{"id": 1}, {"id": 3}]
     with pytest.raises(ValueError, match="about other things"):
         DecisionLog(path, {"a": 2})
+
+
+def full(size: int) -> None:
+    """Let no file of this process grow beyond `size` bytes, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def room() -> Iterator[Callable[[], None]]:
+    """Takes the limit of `full` back, in the end too."""
+
+    def give() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    yield give
+    give()
+
+
+def test_a_decision_that_the_disk_does_not_take_whole_leaves_nothing_for_the_next_to_follow(
+    tmp_path: Path, room: Callable[[], None]
+) -> None:
+    path = tmp_path / "decisions.jsonl"
+    log = DecisionLog(path, {"a": 1})
+    log.add({"id": 1})
+    before = path.read_bytes()
+    full(len(before) + 5)
+    with pytest.raises(OSError, match="too large"):
+        log.add({"id": 2})
+    room()
+    assert path.read_bytes() == before
+    log.add({"id": 3})
+    assert DecisionLog(path, {"a": 1}).rows == log.rows == [{"id": 1}, {"id": 3}]
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "file"),
+    [
+        ("/doubts/1", {"action": "accept"}, "decisions.jsonl"),
+        ("/labelling/photo", {"name": "img_3.png", "boxes": []}, "confirmed.jsonl"),
+    ],
+)
+def test_a_full_disk_is_told_as_that(
+    desk: Make, named: Path, room: Callable[[], None], route: str, body: dict, file: str
+) -> None:
+    visitor = client(desk())
+    full((named / "review" / file).stat().st_size + 5)
+    answer = visitor.post(route, json=body)
+    room()
+    assert answer.status_code == 507
+    assert f"{file}: not kept (File too large); make room for it, then decide again" in answer.json()["error"]
+    assert visitor.post(route, json=body).status_code == 200
 
 
 def test_decisions_survive_and_are_applied_to_a_copy(desk: Make, data: Path, named: Path, tmp_path: Path) -> None:
@@ -195,6 +253,87 @@ def test_photos_of_another_folder_under_the_same_names_are_refused(desk: Make, t
     assert {photo.name for photo in read(named / "review" / "confirmed").photos} == {"IMG_1.png", "IMG_2.png"}
     with pytest.raises(ValueError, match=r"holds what was confirmed on .*first/IMG_1.png, another photo of the name IMG_1.png"):
         desk("--photos", str(second))
+
+
+@pytest.fixture
+def shelves(tmp_path: Path) -> Callable[[str], Path]:
+    """Draws a folder of one photo, each of other pixels."""
+
+    def draw(place: str) -> Path:
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(len(place)).integers(0, 255, (48, 64, 3), np.uint8)).save(path)
+        return path.parent
+
+    return draw
+
+
+BOXES = [{"bbox": [1, 2, 20, 30], "name": "tea"}]
+
+
+def confirm(visitor: TestClient, name: str) -> None:
+    answer = visitor.post("/labelling/photo", json={"name": name, "boxes": BOXES})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
+def test_a_photo_is_asked_for_once_however_many_folders_are_named(
+    desk: Make, named: Path, shelves: Callable, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(Path, "symlink_to", refuse_link)
+    new, more = shelves("NEW/a.png"), shelves("MORE/other.png")
+    confirm(client(desk("--photos", str(new))), "a.png")
+    capsys.readouterr()
+    visitor = client(desk("--photos", str(new), str(more)))
+    assert "1 of 2 photos confirmed" in capsys.readouterr().out
+    assert {row["name"]: row["confirmed"] for row in visitor.get("/labelling").json()["queue"]} == {
+        "MORE/other.png": False, "a.png": True,
+    }  # fmt: skip
+    confirm(visitor, "a.png")
+    assert [photo.name for photo in read(named / "review" / "confirmed").photos] == ["a.png"]
+
+
+def refuse_link(*_: object) -> None:
+    raise OSError(1, "Operation not permitted")
+
+
+def test_photos_that_were_moved_are_told_and_found_again_by_their_bytes(
+    desk: Make, named: Path, shelves: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, more = shelves("NEW/a.png"), shelves("MORE/other.png")
+    confirm(client(desk("--photos", str(new))), "a.png")
+    moved = new.with_name("DONE")
+    new.rename(moved)
+    capsys.readouterr()
+    desk("--photos", str(more))
+    told = capsys.readouterr().out
+    assert "1 confirmed photo not found any more, left out of the data set, the first is a.png" in told
+    assert "0 of 1 photo confirmed" in told
+    with pytest.raises(ValueError, match=r"NEW/a\.png, another photo of the name a\.png; pass another --out"):
+        desk("--photos", str(shelves("SHOP2/a.png")))
+    desk("--photos", str(moved), str(more))
+    assert "1 of 2 photos confirmed" in capsys.readouterr().out
+    assert os.path.realpath(named / "review" / "confirmed" / "images" / "a.png") == str(moved / "a.png")
+
+
+def test_a_log_that_is_moved_away_without_its_photos_is_refused(
+    desk: Make, named: Path, shelves: Callable, tmp_path: Path
+) -> None:
+    """Else boxes of another photo of the name would be written beside the first one's pixels."""
+    confirm(client(desk("--photos", str(shelves("NEW/a.png")))), "a.png")
+    log = named / "review" / "confirmed.jsonl"
+    row, *rest = log.read_text().splitlines()
+    log.write_text("\n".join([row.replace("Te", "Tee"), *rest, ""]))
+    with pytest.raises(ValueError, match=r"other things than now; move it and .*confirmed away together, or pass another"):
+        desk("--photos", str(tmp_path / "NEW"))
+    log.rename(tmp_path / "old.jsonl")
+    with pytest.raises(
+        ValueError, match=r"confirmed: holds 1 photo that .*confirmed\.jsonl does not know, the first is a\.png"
+    ):
+        desk("--photos", str(shelves("SHOP2/a.png")))
+    shutil.move(named / "review" / "confirmed", tmp_path / "old")
+    confirm(client(desk("--photos", str(tmp_path / "SHOP2"))), "a.png")
 
 
 def test_a_second_server_on_the_same_decisions_is_refused(
