@@ -21,11 +21,11 @@ from reviewing.decision_log import DecisionLog, told_if_not_kept
 from reviewing.recognised import Image, fitted
 from runs import record
 from stage2_classifier.label_review.contact_sheet import window
-from stage2_classifier.label_review.relabel import read_proposals
+from stage2_classifier.label_review.relabel import DECISIONS, read_proposals
 
 ACTIONS = ("accept", "reject", "rename", "redraw", "undo")
 EXAMPLES = 4  # chosen: other crops of a name that are shown
-LOG, PROPOSALS = "decisions.jsonl", "proposals.json"
+PROPOSALS = "proposals.json"
 
 
 class Doubts:
@@ -45,7 +45,9 @@ class Doubts:
             raise ValueError(f"{proposals}: two proposals of one id; rank the labels again: hylle labels")
         self.studio = studio_by_category(dataset, studio)
         self._lock = threading.Lock()
-        self.log = DecisionLog(out / LOG, {"proposals": record.digest(self.proposals)})
+        apply = f"hylle labels --data {dataset.root} --apply {self.path} --out COPY"
+        remedy = f"apply them ({apply}), then move it away; or pass another --out"
+        self.log = DecisionLog(out / DECISIONS, {"proposals": record.digest(self.proposals)}, remedy)
         self._write()
 
     @property

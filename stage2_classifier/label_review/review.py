@@ -9,6 +9,7 @@ Models are sure of photos that they were trained on, wrong labels included, and 
 held out; on the part train expect only the clearest errors, or train again with other photos held out (folds --seed).
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -32,7 +33,7 @@ from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect
 from stage2_classifier.label_review.contact_sheet import Cell, write
-from stage2_classifier.label_review.relabel import read_proposals, relabel
+from stage2_classifier.label_review.relabel import DECISIONS, read_proposals, relabel
 from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, joined_names, suspicions
 
 
@@ -78,6 +79,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: got {out}, which is a file, need a folder")
     refuse_reviewed(out / "proposals.json")
+    refuse_decided(out / "proposals.json", runs / "review", data)
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
@@ -110,6 +112,29 @@ def refuse_reviewed(path: Path) -> None:
     """Raises ValueError where the proposals at PATH were reviewed: one of them is to be applied."""
     if path.is_file() and any(row["apply"] for row in read_proposals(path)):
         raise ValueError(f"{path} holds reviewed proposals; apply them, or pass another --out")
+
+
+def refuse_decided(path: Path, review: Path, data: Path) -> None:
+    """Raises ValueError where REVIEW, the folder of `hylle review`, holds decisions about the proposals at PATH to be applied.
+
+    They fit no other list, so that nothing could be done with them once the list is another one.
+    """
+    log, decided = review / DECISIONS, review / "proposals.json"
+    if not all(file.is_file() for file in (path, log, decided)):
+        return
+    if decisions_are_about(log, read_proposals(path)) and any(row["apply"] for row in read_proposals(decided)):
+        apply = f"apply them: hylle labels --data {data} --apply {decided} --out COPY"
+        raise ValueError(f"{log} holds decisions about {path}; {apply}, then move {log} away; or pass another --out")
+
+
+def decisions_are_about(log: Path, proposals: Sequence[dict[str, Any]]) -> bool:
+    """Whether the decisions in the file `log` are about this list of proposals, as its first line tells."""
+    with log.open(encoding="utf-8") as lines:
+        try:
+            about = json.loads(next(lines, "{}"))["about"]["proposals"]
+        except (ValueError, KeyError, TypeError):  # cut off by a kill: it holds no decision
+            return False
+    return bool(about == record.digest(list(proposals)))
 
 
 def _counts(kinds: Counter[str]) -> str:
