@@ -131,7 +131,7 @@ def summary(folds: Folds) -> str:
 
 
 def save(path: Path, folds: Folds) -> None:
-    """Write folds.json, atomically: to a file beside it, which is then renamed."""
+    """Write folds.json, whole or not at all."""
     looks = folds.settings.groups == "auto"  # whether the scenes were found by what the photos look like
     photos = [
         {"file": photo.name, "image_id": photo.id, "scene": folds.scene[photo.id],
@@ -139,9 +139,7 @@ def save(path: Path, folds: Folds) -> None:
         for photo in folds.dataset.photos
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps({**folds.settings.as_json(), "photos": photos}, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    record.write_json(path, {**folds.settings.as_json(), "photos": photos})
 
 
 def refuse_file(runs: Path) -> None:

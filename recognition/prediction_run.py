@@ -1,6 +1,5 @@
 """Predict on all inputs, one after the other: into the journal and the pictures first, into the tables at the end."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import numpy as np
 
 from fusion.boxes import xywh_to_xyxy
 from fusion.ensemble import Part
-from fusion.models import read_object
 from recognition import journal as journal_file
 from recognition import openvino_session
 from recognition.code_version import code_version
@@ -59,7 +57,7 @@ class Job:
 
 def refuse_output(out: Path, resume: bool, force: bool) -> None:
     """Raises ValueError where the folder OUT holds what would be overwritten, or another process writes into it."""
-    if process.is_alive(out) and read_object(out / process.NAME)["pid"] != os.getpid():
+    if process.other(out) is not None:
         raise ValueError(f"--out {out}: another process is predicting into it; wait until it is done, or end it first")
     begun = (out / journal_file.NAME).is_file()
     if begun and not (resume or force):

@@ -31,7 +31,7 @@ from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
 from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
-from stage2_classifier.gate.evidence import Evidence, cache_file, collect
+from stage2_classifier.gate.evidence import Evidence, cache_file, collect, whole_arrays
 from stage2_classifier.label_review.contact_sheet import Cell, write
 from stage2_classifier.label_review.relabel import DECISIONS, read_proposals, relabel
 from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, joined_names, suspicions
@@ -184,10 +184,8 @@ class EvidenceSource:
 
 def _load(path: Path) -> dict[bytes, np.ndarray]:
     """Rows of probabilities by the bytes of their box (float32 (4,))."""
-    if not path.is_file():
-        return {}
-    with np.load(path) as arrays:
-        return {box.tobytes(): row for box, row in zip(arrays["boxes"], arrays["names"], strict=True)}
+    arrays = whole_arrays(path) or {"boxes": [], "names": []}
+    return {box.tobytes(): row for box, row in zip(arrays["boxes"], arrays["names"], strict=True)}
 
 
 def _save(path: Path, rows: dict[bytes, np.ndarray]) -> None:
