@@ -98,9 +98,7 @@ def refuse_other(path: Path, old: Settings, new: Settings) -> None:
     """DataError where the folds at `path` were made with other settings than are asked for now."""
     if not old.pooled:
         raise DataError(f"fit: {path} holds photos out, as hylle folds deals them; fit into another folder, by --out")
-    before, now = old.as_json(), new.as_json()
-    differ = [f"--{name} {before[name]} (now asked: {now[name]})" for name in now if before[name] != now[name]]
-    if differ:
+    if differ := old.differences(new):
         raise DataError(
             f"fit: {path} was made with {', '.join(differ)}; ask for the same, or fit into another folder, by --out"
         )

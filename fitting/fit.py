@@ -159,7 +159,7 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     if ledger is None:
         if (runs / folds.NAME).is_file():
             raise ValueError(f"--out: {runs} holds {folds.NAME} of other commands and no {ledgers.NAME}; take another --out")
-        return Ledger(made_from, asdict(wishes), command.minutes)
+        return Ledger(made_from, ledgers.comparable(asdict(wishes)), command.minutes)
     ledgers.refuse_other(runs, ledger, made_from, wishes)
     if ledger.minutes != command.minutes:
         say(f"fit: {command.minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")

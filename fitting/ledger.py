@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from fitting.wishes import Wishes
 from fusion.models import read_object
+from photos.groups import groups_setting
 from runs import record
+from runs.pretrained import word_of
 
 if TYPE_CHECKING:
     from fitting.plan import Plan
@@ -101,6 +103,17 @@ def refuse_other(runs: Path, ledger: Ledger, made_from: Mapping[str, Any], wishe
         raise ValueError(
             f"--out: {runs} holds a fit of another data set, or of other labels or studio photos; take another --out"
         )
-    difference = record.first_difference(asdict(Wishes()) | ledger.wishes, asdict(wishes))  # older files have fewer wishes
+    begun = asdict(Wishes()) | ledger.wishes  # older files have fewer wishes
+    difference = record.first_difference(comparable(begun), comparable(asdict(wishes)))
     if difference:
         raise ValueError(f"--out: {runs} holds a fit begun with {difference}; give the same, or take another --out")
+
+
+def comparable(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """The wishes with each file as what it is, not as its path is written: a table of groups by its name and content."""
+    groups, pretrained = wishes["groups"], wishes["pretrained"]
+    is_file = not word_of(Path(pretrained)) and Path(pretrained).is_file()
+    return dict(wishes) | {
+        "groups": groups_setting(groups) if Path(groups).is_file() else groups,
+        "pretrained": str(Path(pretrained).resolve()) if is_file else pretrained,
+    }

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from photos.data import Dataset, Photo, read_image
 from photos.photo_file import photo_kind
 from runs import process, record
 from runs.counted import counted
+from runs.pretrained import WORDS
 from stage1_detector.synthesis.coco_writer import write_jpeg
 from submission import judge_machine, sandbox
 from submission.build import build
@@ -50,8 +52,11 @@ class Session(NamedTuple):
 
     @property
     def procedure(self) -> Procedure:
-        """The procedure as it was decided."""
-        return procedure_from(self.ledger.procedure)
+        """The procedure as it was decided; the files that it names under their paths of now (`ledger.comparable`)."""
+        wishes = self.order.wishes
+        files = {"groups": wishes.groups, "pretrained": wishes.pretrained}
+        now = {name: path for name, path in files.items() if path not in WORDS and Path(path).is_file()}
+        return replace(procedure_from(self.ledger.procedure), **now)
 
 
 def begin(order: Order, ledger: Ledger, say: Say) -> Session:

@@ -32,7 +32,8 @@ HELD_OUT = ("test", "valid")  # in the order in which missing ones take the fold
 class Settings:
     """What a folds.json was made from: the data set's folder name, how scenes were found (--groups), folds, seed.
 
-    `pooled`: the parts train and valid that the set came with were dealt anew, together (`fitting.cross_fit`).
+    The folder may be renamed since: `load` compares the photos. `pooled`: the parts train and valid that the set came with were
+    dealt anew, together (`fitting.cross_fit`).
     """
 
     data: str
@@ -40,6 +41,15 @@ class Settings:
     folds: int
     seed: int
     pooled: bool = False
+
+    def differences(self, asked: "Settings") -> list[str]:
+        """In words what else was asked for now, by its flag; the folder's name does not count.
+
+        >>> Settings("shop", "auto", 5, 0).differences(Settings("shop-2026", "auto", 5, 1))
+        ['--seed 0 (now asked: 1)']
+        """
+        old, new = asdict(self), asdict(asked)
+        return [f"--{name} {old[name]} (now asked: {new[name]})" for name in new if name != "data" and old[name] != new[name]]
 
     def as_json(self) -> dict[str, Any]:
         """As the file holds it: `pooled` where it is so."""
@@ -131,7 +141,7 @@ def summary(folds: Folds) -> str:
 
 
 def save(path: Path, folds: Folds) -> None:
-    """Write folds.json, atomically: to a file beside it, which is then renamed."""
+    """Write folds.json, whole or not at all."""
     looks = folds.settings.groups == "auto"  # whether the scenes were found by what the photos look like
     photos = [
         {"file": photo.name, "image_id": photo.id, "scene": folds.scene[photo.id],
@@ -139,9 +149,7 @@ def save(path: Path, folds: Folds) -> None:
         for photo in folds.dataset.photos
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps({**folds.settings.as_json(), "photos": photos}, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    record.write_json(path, {**folds.settings.as_json(), "photos": photos})
 
 
 def refuse_file(runs: Path) -> None:
@@ -255,9 +263,7 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
         save(path, folds)
         return folds, False
     folds = load(path, dataset)
-    old, new = asdict(folds.settings), asdict(settings)
-    differ = [f"--{name} {old[name]} (now asked: {new[name]})" for name in new if old[name] != new[name]]
-    if differ:
+    if differ := folds.settings.differences(settings):
         raise DataError(f"folds: {path} was made with {', '.join(differ)}; --force makes it again")
     return folds, True
 

@@ -1,10 +1,10 @@
-"""Which photos a file of weights has seen, so that no training starts from weights that know what is held out.
+"""Which photos a file of weights has seen, so that none is used as held out, by a training that starts from it or by a score.
 
 Each training leaves OUT/trained_on.json: the fingerprints of the bytes of its train and valid photos, and of those that the
 weights which it started from, or was taught by, have seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fusion.models import read_object
@@ -52,13 +52,35 @@ def refuse_held_out(flag: str, weights: Path, path: Path, parts: Folds) -> None:
     if not (run_folder(weights) / NAME).is_file():
         _refuse_other_folds(flag, weights, path)
         return
-    seen = seen_by(weights)
-    train, valid, test = ({of_file(photo.path) for photo in parts.photos(part)} for part in (*PARTS, "test"))
-    known = (seen["train"] & (valid | test) - train) | (seen["valid"] & test - train - valid)
-    if known:
+    if known := seen_of("valid", weights, parts) | seen_of("test", weights, parts):
         raise ValueError(
             f"{flag}: {weights} has seen {counted(len(known), 'photo')} that {path} holds out now; start from other weights"
         )
+
+
+def seen_of(part: str, weights: Path, parts: Folds) -> set[str]:
+    """The photos of `part` that `parts` hold out and `weights` have seen, by their bytes: see `refuse_held_out`.
+
+    None of the part train, which is not held out, and none where the weights' run tells no photos.
+    """
+    if part == "train" or not (run_folder(weights) / NAME).is_file():
+        return set()
+    seen = seen_by(weights)
+    train, valid, own = ({of_file(photo.path) for photo in parts.photos(name)} for name in (*PARTS, part))
+    return (seen["train"] & own - train) | (seen["valid"] & own - train - valid)
+
+
+def refuse_judging(models: Iterable[Path], part: str, parts: Folds) -> None:
+    """Raises ValueError where one of the `models` has seen photos of `part`, so that nothing may be fitted or scored there.
+
+    That happens where the photos were dealt anew after it was trained.
+    """
+    for model in models:
+        if known := seen_of(part, model, parts):
+            raise ValueError(
+                f"{run_folder(model)}: trained with {counted(len(known), 'photo')} that the folds hold out now, in {part}; "
+                "train it again from the start, or deal the folds as they were"
+            )
 
 
 def _refuse_other_folds(flag: str, weights: Path, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Predict on all inputs, one after the other: into the journal and the pictures first, into the tables at the end."""
 
-import os
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,6 @@ import numpy as np
 
 from fusion.boxes import xywh_to_xyxy
 from fusion.ensemble import Part
-from fusion.models import read_object
 from recognition import journal as journal_file
 from recognition import openvino_session
 from recognition.code_version import code_version
@@ -48,18 +47,18 @@ class Job:
         """The products that the model knows."""
         return Products(self.recogniser.pipeline.ensemble.categories, self.recogniser.names)
 
-    def settings(self, inputs: Inputs) -> dict[str, object]:
-        """All that decides what a photo's entry and picture are, for --resume to compare."""
+    def settings(self, folder: str) -> dict[str, object]:
+        """All that decides what a photo's entry and picture are, for --resume to compare; names begin at `folder`."""
         exif = self.recogniser.pipeline.ensemble.exif
         engine = self.recogniser.engine
         code = code_version(engine="" if engine == ONNXRUNTIME else openvino_session.version())
         return {"model": self.recogniser.fingerprint, "min_score": self.min_score, "fps": self.fps, "exif": exif,
-                "pictures": self.pictures, "folder": str(inputs.root), "engine": engine, "code": code}  # fmt: skip
+                "pictures": self.pictures, "folder": folder, "engine": engine, "code": code}  # fmt: skip
 
 
 def refuse_output(out: Path, resume: bool, force: bool) -> None:
     """Raises ValueError where the folder OUT holds what would be overwritten, or another process writes into it."""
-    if process.is_alive(out) and read_object(out / process.NAME)["pid"] != os.getpid():
+    if process.other(out) is not None:
         raise ValueError(f"--out {out}: another process is predicting into it; wait until it is done, or end it first")
     begun = (out / journal_file.NAME).is_file()
     if begun and not (resume or force):
@@ -100,12 +99,32 @@ def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> Finished:
     out.mkdir(parents=True, exist_ok=True)
     process.note(out)
     try:
-        with Journal(out / journal_file.NAME, job.settings(inputs)) as journal:
+        with Journal(out / journal_file.NAME, job.settings(folder_of(out / journal_file.NAME, inputs))) as journal:
             done, retried = _predict_missing(inputs, job, out, journal, tell)
             earlier = len(set(journal.stamps) - {source.name for source in inputs.items})
             return Finished(write_tables(out, journal, job.products), done, journal.changed, retried, earlier)
     finally:
         (out / process.NAME).unlink(missing_ok=True)
+
+
+def folder_of(journal: Path, inputs: Inputs) -> str:
+    """The folder that names begin at, as the file JOURNAL has it where all that it has are inputs of now, unchanged.
+
+    So they are known again where they lie on another mount, or were moved, and no others are taken for them.
+    """
+    now = str(inputs.root)
+    try:
+        with journal.open("rb") as file:
+            settings = json.loads(file.readline())["settings"]
+        begun = str(settings["folder"])
+    except (OSError, ValueError, KeyError, TypeError):  # a new one, or a damaged one, which Journal refuses
+        return now
+    if begun == now:
+        return now
+    with Journal(journal, settings) as own:
+        stamps = own.stamps
+    here = {source.name: stamp_of(source.path) for source in inputs.items if source.name in stamps}
+    return begun if here == stamps else now
 
 
 def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell: Tell) -> tuple[int, int]:

@@ -27,11 +27,12 @@ from photos.folds import Folds
 from photos.score import Match, match
 from photos.trained_on import seen_by
 from reporting.verdicts import Verdicts, verdicts
+from runs.command import ticker
 from runs.model_files import files_of, method_of
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, resampling_groups
-from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
-from stage2_classifier.gate.evidence import Evidence, as_judged
+from stage2_classifier.gate.ensemble import default_ensemble, load_ensemble, scenes_of
+from stage2_classifier.gate.evidence import Evidence, as_judged, collect
 from stage2_classifier.gate.merging_choice import WAYS, kept_views, merged_by
 from stage2_classifier.gate.operating_points import BEST_F1
 
@@ -143,10 +144,11 @@ def pooled_evidence(runs: Path, by_fold: Sequence[Folds], ensemble: Ensemble, wa
 def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> HeldOut:
     """The part test; without boxes there the part valid."""
     part = "test" if any(len(photo.boxes) for photo in folds.photos("test")) else "valid"
-    evidence = as_judged(gather(part, ensemble, runs, folds), ensemble)
-    scenes = scenes_of(evidence, folds)
+    told = collect(ensemble, runs, folds.labelled(part), runs / "raw", ticker(part))
+    evidence = as_judged(told, ensemble)
+    scenes, seen = scenes_of(evidence, folds), trained_on_too(runs, ensemble, evidence)
     if part == "test":
-        gates, seen = [ensemble.gate] * len(evidence), trained_on_too(runs, ensemble, evidence)
+        gates = [ensemble.gate] * len(evidence)
         unseen = "" if seen else ", which neither the models nor the gate had seen"
         words = f"Held out: {len(evidence)} photos of the part test{unseen}."
         decisions = predictions(evidence, gates)
@@ -156,6 +158,7 @@ def of_a_part(runs: Path, folds: Folds, ensemble: Ensemble, choice: Choice) -> H
         f"Held out: {len(evidence)} photos of the part valid, as no photo of the part test has boxes. Detectors "
         "chose their epoch on these photos, which flatters them a little."
     )
+    flatters = " ".join(reason for reason in (flatters, seen) if reason)
     return HeldOut(runs, folds, ensemble, evidence, gates, decisions, scenes, Split(words, flatters))
 
 

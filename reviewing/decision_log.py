@@ -6,21 +6,38 @@ The first line says what the decisions are about. A line that a kill cut off is 
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+class NotKept(ValueError):
+    """A decision that is not on the disk, or not in what is made of it."""
+
+
+@contextmanager
+def told_if_not_kept(path: Path) -> Iterator[None]:
+    """Raises NotKept where what is done in the block, to keep a decision in PATH, meets an OSError such as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise NotKept(f"{path}: not kept ({error.strerror or error}); make room for it, then decide again") from error
 
 
 class DecisionLog:
     """The decisions in a file; `dropped` counts lines that were cut off."""
 
-    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        """Read PATH, or begin it. Raises ValueError where its decisions are about something else, or a line is broken."""
+    def __init__(self, path: Path, about: Mapping[str, Any], remedy: str = "move it away, or pass another --out") -> None:
+        """Read PATH, or begin it.
+
+        Raises ValueError, with the `remedy`, where its decisions are about something else, and where a line is broken.
+        """
         self.path, self.dropped, self.rows = path, 0, list[dict[str, Any]]()
         self._lock = threading.Lock()
         lines = self._whole_lines() if path.is_file() else []
         if lines and lines[0] != {"about": dict(about)}:
-            raise ValueError(f"{path}: holds decisions about other things than now; move it away, or pass another --out")
+            raise ValueError(f"{path}: holds decisions about other things than now; {remedy}")
         self.rows = lines[1:]
         path.parent.mkdir(parents=True, exist_ok=True)
         if not lines:
@@ -46,7 +63,14 @@ class DecisionLog:
             self.rows.append(row)
 
     def _append(self, row: Mapping[str, Any]) -> None:
-        with self.path.open("ab") as file:
-            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Append a line and sync it; where the disk does not take all of it, none of it stays, as the next would follow it."""
+        before = self.path.stat().st_size if self.path.is_file() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self.path, before)
+            raise

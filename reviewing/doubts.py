@@ -17,15 +17,15 @@ import numpy as np
 from fusion.boxes import xywh_to_xyxy, xyxy_to_xywh
 from photos.data import Dataset, Photo, product_key, read_image
 from photos.studio import read_studio, studio_folder, studio_photos, studio_products
-from reviewing.decision_log import DecisionLog
+from reviewing.decision_log import DecisionLog, told_if_not_kept
 from reviewing.recognised import Image, fitted
 from runs import record
 from stage2_classifier.label_review.contact_sheet import window
-from stage2_classifier.label_review.relabel import read_proposals
+from stage2_classifier.label_review.relabel import DECISIONS, read_proposals
 
 ACTIONS = ("accept", "reject", "rename", "redraw", "undo")
 EXAMPLES = 4  # chosen: other crops of a name that are shown
-LOG, PROPOSALS = "decisions.jsonl", "proposals.json"
+PROPOSALS = "proposals.json"
 
 
 class Doubts:
@@ -45,7 +45,9 @@ class Doubts:
             raise ValueError(f"{proposals}: two proposals of one id; rank the labels again: hylle labels")
         self.studio = studio_by_category(dataset, studio)
         self._lock = threading.Lock()
-        self.log = DecisionLog(out / LOG, {"proposals": record.digest(self.proposals)})
+        apply = f"hylle labels --data {dataset.root} --apply {self.path} --out COPY"
+        remedy = f"apply them ({apply}), then move it away; or pass another --out"
+        self.log = DecisionLog(out / DECISIONS, {"proposals": record.digest(self.proposals)}, remedy)
         self._write()
 
     @property
@@ -55,12 +57,14 @@ class Doubts:
         return {number: row for number, row in last.items() if row["action"] != "undo"}
 
     def decide(self, number: int, asked: Mapping[str, Any]) -> None:
-        """Keep a decision about proposal `number`, on the disk before this returns. Raises ValueError for one of no sense.
+        """Keep a decision about proposal `number`, on the disk before this returns.
+
+        Raises ValueError for one of no sense, NotKept where the disk does not take it.
 
         `asked` holds an `action`, and `bbox` (x, y, width, height) or `category_id` to replace what is proposed.
         """
         decision = self._checked(number, asked)
-        with self._lock:
+        with self._lock, told_if_not_kept(self.log.path):
             self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
             self._write()
 

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from reviewing.decision_log import NotKept
 from reviewing.desk import Desk
 from reviewing.recognised import Image, jpeg_of
 from reviewing.uploads import MEGABYTE
@@ -47,11 +48,16 @@ async def asked(request: Request) -> dict[str, Any]:
 
 
 async def done(work: Callable[[], Result]) -> Result:
-    """What `work` returns, in a thread. HTTPException 404 where nothing is there (LookupError, OSError), 422 (ValueError)."""
+    """What `work` returns, in a thread.
+
+    HTTPException 404 where nothing is there (LookupError, OSError), 507 where a decision is not kept, 422 (other ValueErrors).
+    """
     try:
         return await run_in_threadpool(work)
     except (LookupError, OSError) as error:
         raise HTTPException(404, f"not there, or not yet ({error}); reload the page") from None
+    except NotKept as error:
+        raise HTTPException(507, str(error)) from None
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
 

@@ -17,7 +17,8 @@ from fusion.boxes import xywh_to_xyxy
 from photos.data import product_key
 from recognition.inputs import Input
 from recognition.tables import Products
-from reviewing.decision_log import DecisionLog
+from reviewing.confirmed_photos import BYTES, bytes_of, refuse_unknown, under_confirmed_names
+from reviewing.decision_log import DecisionLog, told_if_not_kept
 from reviewing.doubts import checked_bbox
 from reviewing.evidence import UNNAMED, Box
 from reviewing.recognised import Recognised
@@ -57,23 +58,16 @@ class Labelling:
     """The photos to label, what was predicted on them, and what is confirmed."""
 
     def __init__(self, photos: Sequence[Input], products: Products, floor: float, out: Path) -> None:
-        """Raises ValueError where OUT holds confirmations of photos in another folder."""
-        self.photos = {photo.name: photo for photo in photos}
+        """Raises ValueError where OUT holds confirmations of photos in another folder, or photos that its log does not know."""
         self.products, self.floor, self.folder = products, floor, out / SET
         self.label = {number: k for k, number in enumerate(products.ids)}
         self.guesses: dict[str, Guess] = {}
-        self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names})
+        remedy = f"move it and {self.folder} away together, or pass another --out"
+        self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names}, remedy)
         self._lock = threading.Lock()
-        self._refuse_other_photos(out)
+        refuse_unknown(self.confirmed, self.folder / "images", self.log.path)
+        self.photos = under_confirmed_names(photos, self.confirmed, self.folder / "images")
         self.write()
-
-    def _refuse_other_photos(self, out: Path) -> None:
-        """ValueError where the photo that was confirmed under a name is another one than the name means now."""
-        for name in self.confirmed.keys() & self.photos.keys():
-            link = self.folder / "images" / name
-            if link.is_symlink() and link.exists() and self.photos[name].path.resolve() != link.resolve():
-                other = f"holds what was confirmed on {link.resolve()}, another photo of the name {name}"
-                raise ValueError(f"{out}: {other}; pass another --out")
 
     # -- what is predicted -------------------------------------------------------------------------------------------------
 
@@ -146,7 +140,8 @@ class Labelling:
         return {row["name"]: row for row in self.log.rows}
 
     def confirm(self, name: str, boxes: Any) -> None:
-        """Keep the boxes of a photo, on the disk before this returns. Raises KeyError for no such photo, ValueError for others.
+        """Keep the boxes of a photo, on the disk before this returns. Raises KeyError for no such photo, ValueError for others,
+        NotKept where the disk does not take it.
 
         Each of `boxes` has `bbox` and `category_id`, or a new product's `name`.
         """
@@ -156,8 +151,10 @@ class Labelling:
         with self._lock:
             names = self.names()
             checked = [self._checked(box, size, names) for box in boxes]
-            self.log.add({"name": name, "size": size, "boxes": checked, "time": time.strftime("%Y-%m-%dT%H:%M:%S")})
-            self.write()
+            decision = {"name": name, BYTES: bytes_of(self.photos[name].path), "size": size, "boxes": checked}
+            with told_if_not_kept(self.log.path):
+                self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
+                self.write()
 
     @staticmethod
     def _checked(box: Any, size: tuple[int, int], names: dict[int, str]) -> dict[str, Any]:
@@ -173,6 +170,12 @@ class Labelling:
             names.setdefault(number, name.strip())
         return {"bbox": bbox, "category_id": number, "name": names[number]}
 
+    @property
+    def lost(self) -> list[str]:
+        """The confirmed photos that are left out of the data set: not named now, and no longer where they were."""
+        there = self.folder / "images"
+        return [name for name in self.confirmed if name not in self.photos and not (there / name).exists()]
+
     def names(self) -> dict[int, str]:
         """The name of each category id: the model's products, and the new ones that were confirmed."""
         known = dict(zip(self.products.ids, self.products.names, strict=True))
@@ -183,7 +186,8 @@ class Labelling:
     def write(self) -> None:
         """Write the data set: annotations.json whole, and links to the photos."""
         there = self.folder / "images"  # with photos that were confirmed before and are not named now
-        confirmed = {name: row for name, row in self.confirmed.items() if name in self.photos or (there / name).exists()}
+        lost = set(self.lost)
+        confirmed = {name: row for name, row in self.confirmed.items() if name not in lost}
         number = {name: i for i, name in enumerate(confirmed, 1)}
         images = [
             {"id": number[name], "file_name": name, "width": row["size"][0], "height": row["size"][1]}

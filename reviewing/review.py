@@ -204,7 +204,11 @@ def add_labelling(desk: "Desk", args: Namespace, dataset: "object | None", out: 
     desk.labelling = Labelling(photos, desk.job.products, desk.job.min_score, out)
     if desk.labelling.log.dropped:
         say("review: 1 confirmation was cut off by a kill and is dropped; it had not been answered")
-    say(f"review: {len(desk.labelling.confirmed)} of {counted(len(photos), 'photo')} confirmed, in {desk.labelling.folder}")
+    if lost := desk.labelling.lost:
+        what = f"{counted(len(lost), 'confirmed photo')} not found any more, left out of the data set"
+        say(f"review: {what}, the first is {lost[0]}; name its folder by --photos, wherever it is now")
+    done = len(desk.labelling.photos.keys() & desk.labelling.confirmed.keys())
+    say(f"review: {done} of {counted(len(photos), 'photo')} confirmed, in {desk.labelling.folder}")
 
 
 def serve(desk: "Desk", access: "object", listener: socket.socket) -> None:

@@ -41,14 +41,28 @@ def note(out: Path) -> None:
 
 def is_alive(out: Path) -> bool | None:
     """Whether the process that makes, or made, the run in OUT still runs; None where that cannot be told from here."""
-    path, here = out / NAME, identity(os.getpid())
-    if not path.is_file() or here is None:
+    here, noted = identity(os.getpid()), _noted(out)
+    if here is None or noted.get("machine") != here["machine"]:
         return None
-    noted = read_object(path)
-    return identity(noted["pid"]) == noted if noted.get("machine") == here["machine"] else None
+    return identity(noted["pid"]) == noted
+
+
+def other(out: Path) -> int | None:
+    """The number of another process that is at work in OUT; None where there is none, or that cannot be told."""
+    pid = _noted(out).get("pid") if is_alive(out) else None
+    return pid if pid != os.getpid() else None
 
 
 def refuse_second(out: Path, does: str = "is making it; wait until it is done (hylle status), or end it first") -> None:
     """Raises ValueError where another process is at work in OUT; what it `does` there, and the remedy, end the message."""
-    if is_alive(out) and (pid := read_object(out / NAME)["pid"]) != os.getpid():
+    if (pid := other(out)) is not None:
         raise ValueError(f"{out}: process {pid} {does}")
+
+
+def _noted(out: Path) -> dict[str, Any]:
+    """What OUT/process.json says; nothing where it is not there, or damaged, as a loss of power may leave it."""
+    try:
+        noted = read_object(out / NAME)
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted.get("pid"), int) else {}

@@ -7,7 +7,7 @@ without a word.
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -83,14 +83,21 @@ def row(out: Path, runs: Path, now: float) -> Row:
     name = f"{runs.name}/{out.relative_to(runs)}"
     done, progress = out / "run.json", out / "progress.json"
     if done.is_file():
-        return Row(name, "finished", reached(read_object(done).get("metrics", {})), (now - done.stat().st_mtime) / 60)
+        return Row(name, "finished", reached(whole(done).get("metrics", {})), (now - done.stat().st_mtime) / 60)
     line, at = "begun, no epoch done", (out / "begun.json").stat().st_mtime
-    if progress.is_file():
-        last = read_object(progress)
+    if progress.is_file() and {"line", "at"} <= (last := whole(progress)).keys():
         line, at = str(last["line"]), float(last["at"])
     minutes, alive = (now - at) / 60, process.is_alive(out)
     running = minutes < QUIET if alive is None else alive
     return Row(name, "running" if running else "stopped", line, minutes)
+
+
+def whole(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where it is damaged, as a loss of power may leave it."""
+    try:
+        return read_object(path)
+    except ValueError:
+        return {}
 
 
 def reached(metrics: dict[str, object]) -> str:

@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion.ensemble import read_ensemble
 from fusion.models import Model, read_object, start_session
 from fusion.pipeline import Pipeline, load
-from photos import folds
+from photos import folds, trained_on
 from photos.data import Category, Photo, read_image
 from photos.folds import Folds
 from photos.intervals import Interval, bootstrap, widened
 from photos.repairs import read_and_tell
 from photos.score import Match, Truth, match, scores
+from runs.model_files import files_of
 from submission.int8_graph import Feed, quantised
 from submission.predictions import as_detections
 
@@ -74,8 +76,13 @@ class Trial(NamedTuple):
 
 
 def held(runs: Path, data: Path) -> Held:
-    """The photos of the set at `data` as RUNS/folds.json parts them. DataError where they are not, or valid has no box."""
-    return Held.of(folds.load(runs / folds.NAME, read_and_tell(data)))
+    """The photos of the set at `data` as RUNS/folds.json parts them.
+
+    DataError where they are not, or valid has no box; ValueError where a model of RUNS/ensemble.json has seen photos of valid.
+    """
+    parts = folds.load(runs / folds.NAME, read_and_tell(data))
+    trained_on.refuse_judging([runs / file for file in files_of(read_ensemble(runs))], "valid", parts)
+    return Held.of(parts)
 
 
 def adopt(files: dict[str, bytes], names: Sequence[str], photos: Held, tell: Tell, progress: Progress) -> list[Trial]:

@@ -18,7 +18,7 @@ import numpy as np
 from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from fusion.pipeline import load
-from photos import folds
+from photos import folds, trained_on
 from photos.data import Category, Photo, read_image
 from photos.exif import refuse_other
 from photos.judge_ids import compare
@@ -27,7 +27,7 @@ from photos.score import Scores, Truth, evaluate
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.counted import counted
-from runs.model_files import refuse_changed
+from runs.model_files import files_of, refuse_changed
 from submission import built_of, judge_machine, sandbox
 from submission.outcome import Outcome
 from submission.own_ids import copy_flat, with_own_ids
@@ -47,11 +47,14 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--runs", type=Path, required=True)
     args = p.parse_args(argv)
     dataset = read_and_tell(args.data)
-    photos = folds.load(args.runs / "folds.json", dataset).labelled("test")
+    parts = folds.load(args.runs / "folds.json", dataset)
+    photos = parts.labelled("test")
     sandbox.refuse_no_zip(args.zip)
     if (args.runs / "ensemble.json").is_file():
-        refuse_changed(args.runs, read_ensemble(args.runs))
+        ensemble = read_ensemble(args.runs)
+        refuse_changed(args.runs, ensemble)
         built_of.refuse_other(args.zip, args.runs)  # photos that it learned from may be among the test photos of R
+        trained_on.refuse_judging([args.runs / file for file in files_of(ensemble)], "test", parts)
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
 
 

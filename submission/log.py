@@ -23,6 +23,7 @@ from rich.text import Text
 
 from fusion.ensemble import read_ensemble
 from fusion.models import read_object
+from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.model_files import is_stale
 from submission import built_of
@@ -73,9 +74,8 @@ def read(log: Path) -> list[dict[str, Any]]:
 
 def write(log: Path, lines: list[dict[str, Any]]) -> None:
     """Replace the log by these lines, in one step."""
-    beside = log.with_name(log.name + ".part")
-    beside.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    beside.replace(log)
+    with replacing(log) as (unfinished,):
+        unfinished.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:

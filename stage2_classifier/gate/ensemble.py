@@ -9,6 +9,7 @@ import numpy as np
 from fusion.ensemble import ClassifierMember, Ensemble, Member, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_sidecar
+from photos import trained_on
 from photos.data import Dataset
 from photos.exif import convention
 from photos.folds import Folds
@@ -84,13 +85,17 @@ def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
 
 
 def gather(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> list[Evidence]:
-    """Evidence for one part of the folds, cached in RUNS/raw. Raises ValueError for a part without boxes."""
+    """Evidence for one part of the folds, cached in RUNS/raw. Raises ValueError as `detector_outputs` does."""
     return named(detector_outputs(part, ensemble, runs, parts), ensemble)
 
 
 def detector_outputs(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> DetectorOutputs:
-    """What the detectors say of one part of the folds, cached in RUNS/raw. Raises ValueError for a part without boxes."""
+    """What the detectors say of one part of the folds, cached in RUNS/raw.
+
+    Raises ValueError for a part without boxes, or one of whose photos a model of `ensemble` has seen.
+    """
     photos = parts.labelled(part)
+    trained_on.refuse_judging([runs / file for file in files_of(ensemble)], part, parts)
     step = max(1, len(photos) // 4)
 
     def progress(done: int, total: int) -> None:

@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -201,14 +202,13 @@ def calibrated_models(file: Path) -> tuple[Model, dict[int, Model]]:
 
 
 def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Progress) -> list[dict[str, np.ndarray]]:
-    """The arrays of each photo: from its `cache_file` in FOLDER if it exists, else computed and written there."""
+    """The arrays of each photo: from its `cache_file` in FOLDER if it is there and whole, else computed and written there."""
     folder.mkdir(parents=True, exist_ok=True)
     outputs = []
     for i, photo in enumerate(photos):
         path = cache_file(folder, photo)
-        if path.is_file():
-            with np.load(path) as arrays:
-                outputs.append(dict(arrays))
+        if (arrays := whole_arrays(path)) is not None:
+            outputs.append(arrays)
             continue
         outputs.append(compute(photo))
         beside = path.with_suffix(".part.npz")
@@ -216,6 +216,15 @@ def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Pr
         beside.replace(path)
         progress(i + 1, len(photos))
     return outputs
+
+
+def whole_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays in a file of a cache; None where there is none, or it is damaged, as a loss of power may leave it."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, BadZipFile):  # no file, pickled for numpy, empty, cut off
+        return None
 
 
 def cache_file(folder: Path, photo: Photo) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.ensemble import Ensemble, read_ensemble
+from fusion.models import read_sidecar
 from photos import folds
 from photos.data import Dataset
 from photos.exif import convention
@@ -38,6 +39,16 @@ from stage2_classifier.gate.ensemble import (
     write_ensemble,
 )
 from stage2_classifier.gate.evidence import Evidence, as_judged, named, withheld
+from stage2_classifier.gate.joining import (
+    RECORDED,
+    WHY,
+    amiss,
+    differences,
+    gone,
+    joining_of,
+    takes_default,
+    without_unknown,
+)
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
 from stage2_classifier.gate.merging_choice import in_words as merging_in_words
 from stage2_classifier.gate.naming_floor import NamingChoice, fit_naming_floor
@@ -89,7 +100,10 @@ def fit_gate(
     parts = folds.load(runs / folds.NAME, dataset)
     if chooses_merging and (runs / NAME).is_file():
         say(f"gate: --merging auto asks for the default ensemble, in place of the one in {runs / NAME}")
-    ensemble = wanted_ensemble(runs, classifiers or ([CLASSIFIER] if chooses_merging else None), dataset)
+    classifiers = classifiers or ([CLASSIFIER] if chooses_merging else None)
+    by_default = takes_default(runs, classifiers)
+    ensemble = wanted_ensemble(runs, classifiers, dataset)
+    default = joining_of(ensemble) if by_default else None
     made_from, why_merging = fingerprints(runs, files_of(ensemble)), None
     if chooses_merging:
         ensemble, why_merging, valid = with_chosen_merging(ensemble, runs, parts, seed)
@@ -111,7 +125,7 @@ def fit_gate(
     ensemble = replace(ensemble, min_scores=floors.min_scores)
     write_ensemble(runs, ensemble)
     why = reasons(choice, naming, sizes, floors, why_merging)
-    record.write_json(runs / "gate.json", why | {"method": method_of(ensemble)})
+    record.write_json(runs / WHY, why | {"method": method_of(ensemble), RECORDED: default})
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
                 naming=naming, sizes=sizes)  # fmt: skip
     return choice
@@ -151,19 +165,39 @@ def say_fits(done: int, total: int) -> None:
 def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Dataset) -> Ensemble:
     """The ensemble in RUNS/ensemble.json; the default one of `classifiers` where they are given, or where there is none.
 
+    One that is there and is the default of its time, which nobody edited, is made anew, as its models are now.
+
     Raises ValueError where the one that is there knows other categories than those of `dataset` first.
     """
+    kept, ids = None, [category.id for category in dataset.categories]
     if classifiers is None and (runs / NAME).is_file():
-        say(f"gate: fitted to the ensemble in {runs / NAME}; --classifiers asks for the default one")
-        ensemble, ids = read_ensemble(runs), [category.id for category in dataset.categories]
-        if ensemble.categories[: len(ids)] != ids:
+        kept = read_ensemble(runs)
+        if kept.categories[: len(ids)] != ids:
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
-        names = product_names(runs, ensemble, dataset)
-        return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names)
-    ensemble = default_ensemble(runs, classifiers or [CLASSIFIER], dataset)
+    if kept and not takes_default(runs, classifiers):
+        return as_edited(kept, runs, dataset)
+    own = [Path(namer.file).parent.as_posix() for namer in kept.classifiers] if kept else [CLASSIFIER]
+    ensemble = default_ensemble(runs, classifiers or own, dataset)
+    if kept:
+        ensemble = replace(ensemble, exif=convention(dataset, kept.exif))
+        changed = [*differences(kept, ensemble), *gone(kept.categories, ensemble.categories)]
+        say(f"gate: fitted to the default ensemble in {runs / NAME}{', made anew: ' * bool(changed)}{'; '.join(changed)}")
     if not any(member.evidence_weight for member in ensemble.detectors):
         say(f"gate: there is no {runs / 'all'}, so the classifier alone names")
     return ensemble
+
+
+def as_edited(kept: Ensemble, runs: Path, dataset: Dataset) -> Ensemble:
+    """The ensemble that a user or a search made, with the names of now; says what may be amiss with it."""
+    say(f"gate: fitted to the ensemble in {runs / NAME}; --classifiers asks for the default one")
+    for what in amiss(runs, kept):
+        say(f"gate: {what}: edit {runs / NAME}, or ask for the default one by --classifiers, if that is not meant")
+    sidecars = [(runs / file).with_suffix(".json") for file in files_of(kept)]
+    known = {i for path in sidecars if path.is_file() for i in read_sidecar(path).categories or []}
+    ensemble = without_unknown(kept, {category.id for category in dataset.categories} | known)
+    for what in gone(kept.categories, ensemble.categories):
+        say(f"gate: {runs / NAME}: {what}")
+    return replace(ensemble, exif=convention(dataset, kept.exif), names=product_names(runs, ensemble, dataset))
 
 
 def tell(floors: OperatingPoints) -> None:

@@ -21,7 +21,7 @@ from fusion.ensemble import Ensemble, Member, parse
 from fusion.merge import Merge
 from fusion.models import Sizes, read_object
 from fusion.pipeline import merge
-from photos import folds
+from photos import folds, trained_on
 from photos.data import Photo
 from photos.dealing import allowed_turns
 from photos.intervals import Interval, bootstrap, widened
@@ -94,7 +94,8 @@ def body(argv: list[str] | None, prog: str) -> None:
 def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: Sequence[str], effort: Effort) -> SearchResult:
     """Search with the `detectors` (RUNS/one if None) on these parts of RUNS/folds.json, and write RUNS/search.json.
 
-    Raises ValueError where a detector is not finished, or the photos have fewer scenes than the search has turns.
+    Raises ValueError where a detector is not finished, or has seen photos of these parts, or the photos have fewer scenes than
+    the search has turns.
     """
     split = folds.load(runs / folds.NAME, read_and_tell(data))
     photos = [photo for part in parts for photo in split.photos(part)]
@@ -102,7 +103,10 @@ def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: 
     if len(np.unique(scenes)) < effort.turns:
         allowed = allowed_turns(len(np.unique(scenes)), f"part {' and '.join(parts)}")
         raise ValueError(f"--folds: got {effort.turns}, {allowed}")
-    ensemble = ensemble_of([folder / "model.onnx" for folder in detectors or [runs / "one"]], photos)
+    models = [folder / "model.onnx" for folder in detectors or [runs / "one"]]
+    for part in parts:
+        trained_on.refuse_judging(models, part, split)
+    ensemble = ensemble_of(models, photos)
     raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker("photos"))
     result = nested_search(photos, raw, ensemble, scenes, effort)
     gain = f"{result.gain.value:+.4f} [{result.gain.low:+.4f}, {result.gain.high:+.4f}]"

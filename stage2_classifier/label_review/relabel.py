@@ -22,6 +22,7 @@ from runs.link import link_or_copy
 from stage2_classifier.label_review.suspicions import KINDS
 
 FIELDS = ("id", "kind", "image_id", "annotation_id", "current", "proposed", "apply")
+DECISIONS = "decisions.jsonl"  # beside the proposals that a person decided about in the browser
 SLACK = 0.02  # pixels: derived; boxes are rounded to 0.01 on their way into proposals
 Rows = list[dict[str, Any]]
 

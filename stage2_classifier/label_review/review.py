@@ -9,6 +9,7 @@ Models are sure of photos that they were trained on, wrong labels included, and 
 held out; on the part train expect only the clearest errors, or train again with other photos held out (folds --seed).
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -20,16 +21,19 @@ import numpy as np
 from fusion.boxes import xyxy_to_xywh
 from fusion.ensemble import Ensemble
 from fusion.pipeline import Pipeline
-from photos import folds
+from photos import folds, trained_on
 from photos.data import PARTS, Dataset, Photo, read_image
+from photos.fingerprint import of_file
+from photos.folds import Folds
 from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
+from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
-from stage2_classifier.gate.evidence import Evidence, cache_file, collect
+from stage2_classifier.gate.evidence import Evidence, cache_file, collect, whole_arrays
 from stage2_classifier.label_review.contact_sheet import Cell, write
-from stage2_classifier.label_review.relabel import read_proposals, relabel
+from stage2_classifier.label_review.relabel import DECISIONS, read_proposals, relabel
 from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, joined_names, suspicions
 
 
@@ -75,14 +79,14 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: got {out}, which is a file, need a folder")
     refuse_reviewed(out / "proposals.json")
+    refuse_decided(out / "proposals.json", runs / "review", data)
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
-    known = len(parts.photos("train")) if part in ("train", "all") else 0
-    if known:
-        say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
     ensemble = default_ensemble(runs, classifiers, dataset)
     refuse_other_models(runs, ensemble)
+    if known := trained_with([runs / file for file in files_of(ensemble)], photos, parts):
+        say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
     source = EvidenceSource(ensemble, runs)
     evidence = source.beside_annotations(photos, source.evidence(photos))
     best = suspicions(evidence)[:top]
@@ -98,10 +102,39 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     return proposals
 
 
+def trained_with(models: Sequence[Path], photos: Sequence[Photo], parts: Folds) -> int:
+    """How many of `photos` the models are too sure of: those in train, and those that one has seen under earlier folds."""
+    seen = set().union(*(trained_on.seen_of(part, model, parts) for part in ("valid", "test") for model in models))
+    return sum(parts.part[photo.id] == "train" or (bool(seen) and of_file(photo.path) in seen) for photo in photos)
+
+
 def refuse_reviewed(path: Path) -> None:
     """Raises ValueError where the proposals at PATH were reviewed: one of them is to be applied."""
     if path.is_file() and any(row["apply"] for row in read_proposals(path)):
         raise ValueError(f"{path} holds reviewed proposals; apply them, or pass another --out")
+
+
+def refuse_decided(path: Path, review: Path, data: Path) -> None:
+    """Raises ValueError where REVIEW, the folder of `hylle review`, holds decisions about the proposals at PATH to be applied.
+
+    They fit no other list, so that nothing could be done with them once the list is another one.
+    """
+    log, decided = review / DECISIONS, review / "proposals.json"
+    if not all(file.is_file() for file in (path, log, decided)):
+        return
+    if decisions_are_about(log, read_proposals(path)) and any(row["apply"] for row in read_proposals(decided)):
+        apply = f"apply them: hylle labels --data {data} --apply {decided} --out COPY"
+        raise ValueError(f"{log} holds decisions about {path}; {apply}, then move {log} away; or pass another --out")
+
+
+def decisions_are_about(log: Path, proposals: Sequence[dict[str, Any]]) -> bool:
+    """Whether the decisions in the file `log` are about this list of proposals, as its first line tells."""
+    with log.open(encoding="utf-8") as lines:
+        try:
+            about = json.loads(next(lines, "{}"))["about"]["proposals"]
+        except (ValueError, KeyError, TypeError):  # cut off by a kill: it holds no decision
+            return False
+    return bool(about == record.digest(list(proposals)))
 
 
 def _counts(kinds: Counter[str]) -> str:
@@ -151,10 +184,8 @@ class EvidenceSource:
 
 def _load(path: Path) -> dict[bytes, np.ndarray]:
     """Rows of probabilities by the bytes of their box (float32 (4,))."""
-    if not path.is_file():
-        return {}
-    with np.load(path) as arrays:
-        return {box.tobytes(): row for box, row in zip(arrays["boxes"], arrays["names"], strict=True)}
+    arrays = whole_arrays(path) or {"boxes": [], "names": []}
+    return {box.tobytes(): row for box, row in zip(arrays["boxes"], arrays["names"], strict=True)}
 
 
 def _save(path: Path, rows: dict[bytes, np.ndarray]) -> None:

@@ -96,6 +96,16 @@ def test_folds_are_written_and_reused(place: Place) -> None:
         assert folds.load(runs / "cross_fit" / str(k) / folds.NAME, dataset).part == fold.part
 
 
+def test_folds_of_a_folder_that_was_renamed_are_reused(place: Place) -> None:
+    """A fit of hours is not lost by another name of the same photos."""
+    runs, renamed = place.root / "fit", place.data.with_name("shop-2026")
+    whole, *_ = cross_fit.deal(read(place.data), runs, procedure(), lambda line: None)
+    before = {path: path.read_bytes() for path in runs.rglob("*.json")}
+    place.data.rename(renamed)
+    assert cross_fit.deal(read(renamed), runs, procedure(), lambda line: None)[0].part == whole.part
+    assert {path: path.read_bytes() for path in runs.rglob("*.json")} == before  # so what was trained by them is still theirs
+
+
 def test_a_test_part_that_is_dissolved_is_refused(place: Place) -> None:
     runs, dataset = place.root / "fit", read(place.data)
     given = replace(dataset, photos=tuple(replace(p, part="test" if k < 2 else "train") for k, p in enumerate(dataset.photos)))

@@ -106,6 +106,23 @@ def test_a_run_folder_of_other_commands_is_left_alone(data: Path, capsys: pytest
     assert (runs / "folds.json").read_text() == "{}"
 
 
+def test_a_file_that_is_wished_for_is_the_same_however_its_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, weights = tmp_path / "g.csv", tmp_path / "start.pt"
+    table.write_text("file_name,scene\n")
+    weights.write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    short, long = Wishes(groups="g.csv", pretrained="start.pt"), Wishes(groups=str(table), pretrained=str(weights))
+    for begun, now in ((short, long), (long, short)):
+        for wishes in (asdict(begun), ledgers.comparable(asdict(begun))):  # as earlier versions recorded them, and as now
+            ledgers.refuse_other(tmp_path, ledgers.Ledger({}, wishes, 9.0), {}, now)
+    begun = ledgers.Ledger({}, ledgers.comparable(asdict(short)), 9.0)
+    table.write_text("file_name,scene\n1.jpg,1\n")
+    with pytest.raises(ValueError, match=r"holds a fit begun with groups 'g\.csv sha256:.*', now 'g\.csv sha256:"):
+        ledgers.refuse_other(tmp_path, begun, {}, long)
+
+
 def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs, dataset = data.parent / "run", read(data)
     made_from = fingerprint.of_photos(dataset.photos, dataset.categories)

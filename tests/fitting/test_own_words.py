@@ -35,6 +35,7 @@ NOT_REACHED = {
     "runs.distributed.distributed_training": "of torchrun",
     "stage1_detector.detector_run.refuse_refit": "a refit of a fit chooses no epoch",
     "stage1_detector.detector_run.synthetic_photos": "a fit learns from no drawn photos",
+    "stage2_classifier.class_map.find_place": "of hylle enroll",
     "stage2_classifier.class_map.widened": "of hylle enroll",
     "stage2_classifier.enrolment.body": "of hylle enroll",
     "stage2_classifier.prototypes.prototypes_of": "of hylle enroll",

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fitting.session import lay_as_the_judge
+from fitting.ledger import Ledger
+from fitting.procedure import Procedure
+from fitting.session import Order, Session, lay_as_the_judge
+from fitting.wishes import Wishes
 from fusion.reading import find_photos
-from photos.data import Photo, read, read_image
+from photos.data import Dataset, Photo, read, read_image
+from stage1_detector.config import DetectorConfig
+from stage2_classifier.config import ClassifierConfig
+from tests.fitting.sets import FRIDGE, SPEEDS
 from tests.fitting.test_survey import write
 
 
@@ -32,3 +38,13 @@ def test_run_py_finds_every_photo(suffix: str, tmp_path: Path) -> None:
     assert len(laid) == len(photos)
     for path, photo in zip(laid, photos, strict=True):
         assert np.abs(pixels(path, photo) - pixels(photo.path, photo)).mean() < 3
+
+
+def test_a_fit_goes_on_with_a_table_of_groups_from_another_folder(tmp_path: Path) -> None:
+    """The path in the record is as it was written once, perhaps from another folder."""
+    (tmp_path / "g.csv").write_text("file_name,scene\n")
+    decided = Procedure(DetectorConfig(), ClassifierConfig(), groups="g.csv", pretrained="starter")
+    wishes = Wishes(groups=str(tmp_path / "g.csv"), pretrained="auto")  # of an earlier version, whose auto was the starter
+    order = Order(Dataset(tmp_path, (), ()), FRIDGE, tmp_path, 9.0, wishes, 0.0)
+    ledger = Ledger({}, {}, 9.0, procedure=decided.settings())
+    assert Session(order, ledger, SPEEDS).procedure == replace(decided, groups=str(tmp_path / "g.csv"))

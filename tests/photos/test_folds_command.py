@@ -89,6 +89,14 @@ def test_command_twice(command: Command, tmp_path: Path) -> None:
     assert command("--groups", "photo", "--seed", "1", "--force")[0] == 0
 
 
+def test_the_same_photos_in_a_folder_of_another_name_are_the_same(command: Command, shop: Path, tmp_path: Path) -> None:
+    assert command("--groups", "photo")[0] == 0
+    shop.rename(tmp_path / "shop-2026")
+    before = (tmp_path / "run" / "folds.json").read_bytes()
+    assert "reused" in command("--groups", "photo", "--data", str(tmp_path / "shop-2026"))[1]
+    assert (tmp_path / "run" / "folds.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

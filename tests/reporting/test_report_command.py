@@ -123,3 +123,6 @@ def test_without_photos_in_test_it_judges_by_valid_and_says_so(copied: Place) ->
     path.write_text(json.dumps(values))
     held_out = gather_held_out(copied.runs, folds_of(copied.runs, copied.data))
     assert "part valid" in held_out.split.words and held_out.evidence
+    assert "trained on" not in held_out.split.flatters
+    trained_on.write(copied.runs / "one", held_out.photos[:1], [])
+    assert "one was trained on 1" in gather_held_out(copied.runs, held_out.folds).split.flatters

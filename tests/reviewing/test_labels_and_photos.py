@@ -1,7 +1,9 @@
 """Decisions about labels and confirmed photos: on the disk before they are answered, whole after a kill, of use afterwards."""
 
 import json
-from collections.abc import Callable
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,58 @@ def test_an_empty_log_begins_and_a_cut_off_line_is_dropped_and_counted(tmp_path:
         DecisionLog(path, {"a": 2})
 
 
+def full(size: int) -> None:
+    """Let no file of this process grow beyond `size` bytes, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def room() -> Iterator[Callable[[], None]]:
+    """Takes the limit of `full` back, in the end too."""
+
+    def give() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    yield give
+    give()
+
+
+def test_a_decision_that_the_disk_does_not_take_whole_leaves_nothing_for_the_next_to_follow(
+    tmp_path: Path, room: Callable[[], None]
+) -> None:
+    path = tmp_path / "decisions.jsonl"
+    log = DecisionLog(path, {"a": 1})
+    log.add({"id": 1})
+    before = path.read_bytes()
+    full(len(before) + 5)
+    with pytest.raises(OSError, match="too large"):
+        log.add({"id": 2})
+    room()
+    assert path.read_bytes() == before
+    log.add({"id": 3})
+    assert DecisionLog(path, {"a": 1}).rows == log.rows == [{"id": 1}, {"id": 3}]
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "file"),
+    [
+        ("/doubts/1", {"action": "accept"}, "decisions.jsonl"),
+        ("/labelling/photo", {"name": "img_3.png", "boxes": []}, "confirmed.jsonl"),
+    ],
+)
+def test_a_full_disk_is_told_as_that(
+    desk: Make, named: Path, room: Callable[[], None], route: str, body: dict, file: str
+) -> None:
+    visitor = client(desk())
+    full((named / "review" / file).stat().st_size + 5)
+    answer = visitor.post(route, json=body)
+    room()
+    assert answer.status_code == 507
+    assert f"{file}: not kept (File too large); make room for it, then decide again" in answer.json()["error"]
+    assert visitor.post(route, json=body).status_code == 200
+
+
 def test_decisions_survive_and_are_applied_to_a_copy(desk: Make, data: Path, named: Path, tmp_path: Path) -> None:
     visitor = client(desk())
     decisions = {
@@ -54,6 +108,16 @@ def test_decisions_survive_and_are_applied_to_a_copy(desk: Make, data: Path, nam
     boxes = {a["image_id"]: a for a in json.loads((tmp_path / "copy" / "annotations.json").read_text())["annotations"]}
     assert set(boxes) == {1, 3}
     assert (boxes[1]["category_id"], boxes[3]["bbox"], boxes[3]["category_id"]) == (40, [1, 2, 63, 10], 40)
+
+
+def test_decisions_about_another_list_are_to_be_applied_first(desk: Make, named: Path) -> None:
+    client(desk()).post("/doubts/1", json={"action": "accept"})
+    path = named / "labels" / "proposals.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:2]))
+    with pytest.raises(
+        ValueError, match=r"other things than now; apply them \(hylle labels .* --out COPY\), then move it away"
+    ):
+        desk()
 
 
 def test_a_folder_of_no_studio_photos_keeps_nobody_from_the_labels(

@@ -64,3 +64,15 @@ def test_of_another_machine_only_the_time_is_known(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(process, "PROC", tmp_path)
     record.begin(tmp_path, {}, False)
     assert process.is_alive(tmp_path) is None and not (tmp_path / process.NAME).exists()
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", "{}"])
+def test_a_damaged_file_tells_nothing(tmp_path: Path, left: str) -> None:
+    """As a loss of power leaves it: nothing may be refused for it, with an error that names no remedy."""
+    record.begin(tmp_path, {}, False)
+    (tmp_path / process.NAME).write_text(left)
+    assert process.is_alive(tmp_path) is None and process.other(tmp_path) is None
+    process.refuse_second(tmp_path)
+    assert state(tmp_path) == "running" and state(tmp_path, 2 * status.QUIET) == "stopped"
+    (tmp_path / "progress.json").write_text(left)
+    assert status.row(tmp_path, tmp_path.parent, time.time()).last_line == "begun, no epoch done"

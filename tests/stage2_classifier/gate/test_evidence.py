@@ -12,7 +12,7 @@ from small_photos import photo
 from fusion.ensemble import read_ensemble
 from photos.data import Photo, read
 from stage2_classifier.gate.ensemble import default_ensemble
-from stage2_classifier.gate.evidence import cached, collect, no_progress
+from stage2_classifier.gate.evidence import cached, collect, no_progress, whole_arrays
 from stage2_classifier.label_review.review import EvidenceSource
 
 
@@ -43,6 +43,25 @@ def test_a_photo_of_other_bytes_under_the_same_id_is_computed_anew(tmp_path: Pat
     assert calls == [1, 1]
     outputs(replace(one, width=one.height, height=one.width))
     assert calls == [1, 1, 1]
+
+
+@pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"junk", None], ids=["empty", "a start", "other bytes", "cut off"])
+def test_a_damaged_file_of_a_cache_is_made_anew(place: Place, left: bytes | None) -> None:
+    """As a loss of power leaves it."""
+    dataset = read(place.data)
+    source, one = EvidenceSource(default_ensemble(place.runs, ["classifier_shelf"], dataset), place.runs), dataset.photos[0]
+
+    def told() -> list:
+        return [*source.evidence([one]), source.names(one, one.boxes)]
+
+    before = told()
+    files = list((place.runs / "raw").rglob("*.npz"))
+    assert len(files) == 3
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-50] if left is None else left)
+    (evidence, names), (found, named) = before, told()
+    assert np.array_equal(found.merged.boxes, evidence.merged.boxes) and np.array_equal(named, names)
+    assert all(whole_arrays(path) for path in files)
 
 
 def test_the_label_review_names_a_replaced_photo_anew(place: Place) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from place import Place
 
 from photos.data import read
+from runs import record
 from stage2_classifier.label_review import review
 from stage2_classifier.label_review.contact_sheet import COLUMNS, ROWS, SIDE, Cell, picture, shortened, write
 from stage2_classifier.label_review.suspicions import Suspicion
@@ -51,6 +52,32 @@ def test_reviewed_proposals_are_not_overwritten(place: Place, ranked: list[dict]
     assert review.main(["--data", str(place.data), "--runs", str(place.runs), "--out", str(path.parent)]) == 2
     assert "holds reviewed proposals; apply them, or pass another --out" in capsys.readouterr().err
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("apply", "about", "code"),
+    [
+        pytest.param(True, None, 2, id="accepted"),
+        pytest.param(False, None, 0, id="all rejected"),
+        pytest.param(True, "another list", 0, id="of another list"),
+        pytest.param(True, "", 0, id="a first line that was cut off"),
+    ],
+)
+def test_a_list_that_was_decided_about_in_the_browser_is_kept_until_that_is_applied(
+    place: Place, ranked: list[dict], capsys: pytest.CaptureFixture[str], apply: bool, about: str | None, code: int
+) -> None:
+    """The decisions fit no other list: the page refuses them, and moving them away would lose them."""
+    path, folder = place.root / "labels" / "proposals.json", place.runs / "review"
+    folder.mkdir()
+    first = json.dumps({"about": {"proposals": record.digest(ranked) if about is None else about}})
+    (folder / "decisions.jsonl").write_text(first[:5] if about == "" else first + '\n{"id": 1, "action": "accept"}\n')
+    (folder / "proposals.json").write_text(json.dumps([ranked[0] | {"apply": apply}, *ranked[1:]]))
+    before = path.read_text()
+    words = ["--data", str(place.data), "--runs", str(place.runs), "--part", "test", "--out", str(path.parent)]
+    assert review.main([*words, "--top", "1"]) == code
+    error = capsys.readouterr().err
+    assert ("--apply" in error and "review/proposals.json --out COPY, then move" in error) == bool(code)
+    assert (path.read_text() == before) == bool(code)
 
 
 def test_top_cuts_the_list_and_all_parts_are_warned_of(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,72 @@
+"""Which of the photos to label were confirmed before, whatever they are called now: by their files; moved ones by their bytes.
+
+A photo's name begins at the folder that all named photos have in common, so that it is another one where more are named. The
+data set of what was confirmed keeps the first: OUT/confirmed/images/NAME is a link to the photo, or a copy.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from photos.fingerprint import of_file
+from recognition.inputs import Input, is_hidden
+from runs.counted import counted
+
+BYTES = "photo"  # in a confirmation: the fingerprint of the photo's bytes; those of earlier versions have none
+
+
+def under_confirmed_names(
+    photos: Sequence[Input], confirmed: Mapping[str, Mapping[str, Any]], images: Path
+) -> dict[str, Input]:
+    """The photos by their names: those of then, of photos that were `confirmed`.
+
+    Raises ValueError where a name means another photo now than when it was confirmed: its boxes would be written beside other
+    pixels.
+    """
+    links = {(images / name).resolve(): name for name in confirmed if (images / name).is_symlink()}
+    named, others = dict[str, Input](), list[Input]()
+    for photo in photos:
+        name = links.get(photo.path.resolve(), "")
+        if name and name not in named:
+            named[name] = photo._replace(name=name)
+        else:
+            others.append(photo)
+    known = {name: known_bytes(row, images / name) for name, row in confirmed.items() if name not in named}
+    by_bytes = {value: name for name, values in known.items() for value in values}
+    for photo in others:
+        name = by_bytes.pop(bytes_of(photo.path), photo.name) if by_bytes else photo.name
+        is_other = is_linked(images / name) or (known.get(name) and bytes_of(photo.path) not in known[name])
+        if name in named or is_other:
+            was = f"holds what was confirmed on {(images / name).resolve()}, another photo of the name {name}"
+            raise ValueError(f"{images.parents[1]}: {was}; pass another --out")
+        named[name] = photo._replace(name=name)
+    return dict(sorted(named.items()))
+
+
+def known_bytes(row: Mapping[str, Any], kept: Path) -> set[str]:
+    """The bytes of the photo of a confirmation, where its file is not known: those recorded, and those of a copy, if any."""
+    if is_linked(kept):
+        return set()
+    return {value for value in (row.get(BYTES, ""), bytes_of(kept)) if value}
+
+
+def is_linked(kept: Path) -> bool:
+    """Whether the data set has a link to a photo that is still there."""
+    return kept.is_symlink() and kept.exists()
+
+
+def bytes_of(path: Path) -> str:
+    """The fingerprint of a file's bytes; empty where it cannot be read."""
+    try:
+        return of_file(path)
+    except OSError:
+        return ""
+
+
+def refuse_unknown(confirmed: Mapping[str, Any], images: Path, log: Path) -> None:
+    """Raises ValueError where the data set holds photos that the log does not know: their boxes would be lost, or others'."""
+    there = sorted(path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_symlink() or path.is_file())
+    unknown = [name for name in there if name not in confirmed and not is_hidden(Path(name).name)]
+    if unknown:
+        holds = f"{images.parent}: holds {counted(len(unknown), 'photo')} that {log} does not know, the first is {unknown[0]}"
+        raise ValueError(f"{holds}; move the folder away too, or pass another --out")

@@ -1,0 +1,102 @@
+"""A photo that was confirmed is known again under whatever name, and no boxes are written beside another one's pixels."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from photos.data import read
+from reviewing.access import Access
+from reviewing.server import application
+
+Make = Callable[..., object]
+
+
+def client(desk: object) -> TestClient:
+    return TestClient(application(desk, Access()), base_url="http://127.0.0.1:8000")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shelves(tmp_path: Path) -> Callable[[str], Path]:
+    """Draws a folder of one photo, each of other pixels."""
+
+    def draw(place: str) -> Path:
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(len(place)).integers(0, 255, (48, 64, 3), np.uint8)).save(path)
+        return path.parent
+
+    return draw
+
+
+BOXES = [{"bbox": [1, 2, 20, 30], "name": "tea"}]
+
+
+def confirm(visitor: TestClient, name: str) -> None:
+    answer = visitor.post("/labelling/photo", json={"name": name, "boxes": BOXES})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
+def test_a_photo_is_asked_for_once_however_many_folders_are_named(
+    desk: Make, named: Path, shelves: Callable, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(Path, "symlink_to", refuse_link)
+    new, more = shelves("NEW/a.png"), shelves("MORE/other.png")
+    confirm(client(desk("--photos", str(new))), "a.png")
+    capsys.readouterr()
+    visitor = client(desk("--photos", str(new), str(more)))
+    assert "1 of 2 photos confirmed" in capsys.readouterr().out
+    assert {row["name"]: row["confirmed"] for row in visitor.get("/labelling").json()["queue"]} == {
+        "MORE/other.png": False, "a.png": True,
+    }  # fmt: skip
+    confirm(visitor, "a.png")
+    assert [photo.name for photo in read(named / "review" / "confirmed").photos] == ["a.png"]
+
+
+def refuse_link(*_: object) -> None:
+    raise OSError(1, "Operation not permitted")
+
+
+def test_photos_that_were_moved_are_told_and_found_again_by_their_bytes(
+    desk: Make, named: Path, shelves: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, more = shelves("NEW/a.png"), shelves("MORE/other.png")
+    confirm(client(desk("--photos", str(new))), "a.png")
+    moved = new.with_name("DONE")
+    new.rename(moved)
+    capsys.readouterr()
+    desk("--photos", str(more))
+    told = capsys.readouterr().out
+    assert "1 confirmed photo not found any more, left out of the data set, the first is a.png" in told
+    assert "0 of 1 photo confirmed" in told
+    with pytest.raises(ValueError, match=r"NEW/a\.png, another photo of the name a\.png; pass another --out"):
+        desk("--photos", str(shelves("SHOP2/a.png")))
+    desk("--photos", str(moved), str(more))
+    assert "1 of 2 photos confirmed" in capsys.readouterr().out
+    assert os.path.realpath(named / "review" / "confirmed" / "images" / "a.png") == str(moved / "a.png")
+
+
+def test_a_log_that_is_moved_away_without_its_photos_is_refused(
+    desk: Make, named: Path, shelves: Callable, tmp_path: Path
+) -> None:
+    """Else boxes of another photo of the name would be written beside the first one's pixels."""
+    confirm(client(desk("--photos", str(shelves("NEW/a.png")))), "a.png")
+    log = named / "review" / "confirmed.jsonl"
+    row, *rest = log.read_text().splitlines()
+    log.write_text("\n".join([row.replace("Te", "Tee"), *rest, ""]))
+    with pytest.raises(ValueError, match=r"other things than now; move it and .*confirmed away together, or pass another"):
+        desk("--photos", str(tmp_path / "NEW"))
+    log.rename(tmp_path / "old.jsonl")
+    with pytest.raises(
+        ValueError, match=r"confirmed: holds 1 photo that .*confirmed\.jsonl does not know, the first is a\.png"
+    ):
+        desk("--photos", str(shelves("SHOP2/a.png")))
+    shutil.move(named / "review" / "confirmed", tmp_path / "old")
+    confirm(client(desk("--photos", str(tmp_path / "SHOP2"))), "a.png")
