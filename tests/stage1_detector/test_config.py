@@ -8,6 +8,7 @@ import pytest
 from stage1_detector import config as settings
 from stage1_detector import recipes as detector
 from stage1_detector import train as detector_train
+from stage1_detector.torch_engine.schedules import SCHEDULES
 from stage2_classifier import config as classifier
 
 ALL_RECIPES = [(module, name) for module in (detector, classifier) for name in module.RECIPES]
@@ -68,6 +69,12 @@ def test_a_schedule_given_sets_the_length(start: str) -> None:
     assert (long.epochs, long.min_steps) == (1, 90_000)
     told = settings.override(detector.recipe(start), {"family": "retinanet", "schedule": "1x", "epochs": 3})
     assert told.epochs == 3
+
+
+@pytest.mark.parametrize("schedule", ["1x", "90k"])
+def test_steps_given_beside_a_schedule_are_kept(schedule: str) -> None:
+    changed = settings.override(detector.recipe("fasterrcnn-small"), {"schedule": schedule, "min_steps": 5000})
+    assert (changed.epochs, changed.min_steps) == (SCHEDULES[schedule].epochs, 5000)
 
 
 def test_a_family_alone_is_enough() -> None:
