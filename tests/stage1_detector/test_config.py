@@ -89,6 +89,14 @@ def test_a_rehearsal_of_another_family_is_one() -> None:
     assert (config.family, config.size, config.epochs) == ("rcnn", 160, 2)
 
 
+@pytest.mark.parametrize(("more", "min_steps"), [([], 0), (["--min-steps", "7"], 7)])
+@pytest.mark.parametrize("schedule", ["ms3x", "90k"])
+def test_a_rehearsal_of_a_schedule_is_no_longer_than_others(schedule: str, more: list[str], min_steps: int) -> None:
+    flags = ["--data", "D", "--out", "R", "--quick", "--recipe", "retinanet-small", "--schedule", schedule, *more]
+    config = detector_train.config_of(*detector_train.read_arguments(flags, "train"))
+    assert (config.schedule, config.size, config.epochs, config.min_steps) == (schedule, 160, 1, min_steps)
+
+
 def test_a_schedule_says_how_long_it_is_unless_told() -> None:
     assert settings.TorchvisionConfig(schedule="50e").epochs == 50
     assert settings.TorchvisionConfig(schedule="50e", epochs=7).epochs == 7
