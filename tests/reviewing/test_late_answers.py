@@ -72,3 +72,24 @@ def test_who_went_elsewhere_before_the_answer_stays_there(tmp_path: Path) -> Non
     steps = """await press(key, "a"); await press(key, "ArrowRight"); await press(key, "ArrowRight");
       saved.give(); await settled(); report(get("label-title").textContent.slice(0, 6));"""
     assert labels(steps, tmp_path, sent=LATE) == "3 of 3"
+
+
+def test_an_answer_about_a_former_floor_or_photo_comes_too_late(tmp_path: Path) -> None:
+    script = """const answers = [], shelf = (floor) => ({ photo: "p", width: 9, height: 9, floor, facings: [], boxes: [] });
+      const links = [{ dataset: { file: "f" } }]; document.querySelectorAll = () => links;
+      const files = { slow: held(), fast: held() };
+      serve((path, body) => {
+        if (path === "/photos") return files[body.name].answer;
+        const waiting = held(); answers.push(waiting); return waiting.answer;
+      });
+      begin({ products: [], limits: { bytes: 99 }, floor: 0.1 });
+      const chosen = (name) => ({ target: { files: [{ name, size: 1 }] } });
+      const upload = async (name) => { get("file").fire("change", chosen(name)); await settled(); };
+      const photo = (id) => ({ id, remark: "", candidates: [], shelf: shelf(0.1) });
+      await upload("slow"); await upload("fast"); files.fast.give(photo("b")); await settled(); files.slow.give(photo("a"));
+      await settled(); const uploaded = links[0].href;
+      get("floor").value = 0.5; get("floor").fire("input"); await new Promise((resolve) => setTimeout(resolve, 150));
+      get("floor-reset").fire("click"); await settled();
+      answers[1].give(shelf(0.1)); await settled(); answers[0].give(shelf(0.5)); await settled();
+      report([answers.length, uploaded, links[0].href]);"""
+    assert run("try", script, tmp_path) == [2, "/photos/b/f?floor=0.1", "/photos/b/f?floor=0.1"]
