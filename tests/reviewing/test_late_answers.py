@@ -11,6 +11,28 @@ NODE = shutil.which("node")
 STATIC = Path(__file__).resolve().parents[2] / "reviewing" / "static"
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js: apt-get install nodejs")
 LATE = "saved.answer.then(() => answer), saved = held()"  # the server takes what is sent when `saved` is given
+# Photos A and B with a box each; the models' name for A's comes when it is given.
+CONFIRM = """
+const posts = [], done = new Set(), guesses = held();
+const products = [{ id: 1, name: "Tea" }, { id: 2, name: "Rye" }];
+const box = (name) => ({ bbox: [0, 0, 5, 5], score: 0.9, name, category_id: 1, guesses: name ? [[1, name, 0.9]] : [] });
+serve(async (path, body) => {
+  const row = (name) => ({ name, boxes: 1, doubt: 0.5, confirmed: done.has(name) });
+  if (path === "/labelling") return { total: 2, queue: ["A", "B"].map(row) };
+  if (path.startsWith("/labelling/photo?")) {
+    const name = path.at(-1);
+    return { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], boxes: FIRST[name].map(box) };
+  }
+  if (path === "/labelling/guesses") return guesses.answer;
+  posts.push([body.name, body.boxes.map((own) => own.name)]);
+  done.add(body.name);
+  return sent(body, { products });
+});
+const key = await begin({ notes: {}, products, confirmed: "c" });
+await settled();
+const shown = () => get("confirm-title").textContent, told = () => get("message").textContent;
+const tea = { guesses: [[1, "Tea", 0.9]], name: "Tea", category_id: 1 };
+"""
 LABELS = """
 const posts = [];
 const doubt = (id) => ({ id, window: [0, 0, 10], kind: "mislabelled", score: 0.5, file_name: id, neighbours: [], references: [],
@@ -42,9 +64,53 @@ def run(tab: str, script: str, tmp_path: Path) -> object:
     return json.loads(done.stdout)
 
 
+def confirm(steps: str, tmp_path: Path, a: str = '[""]', sent: str = "answer") -> object:
+    """Runs steps on the third tab; `a` are the names of A's boxes."""
+    first = f'const FIRST = {{ A: {a}, B: ["Rye"] }}, sent = async (body, answer) => {sent};'
+    return run("confirm", first + CONFIRM + steps, tmp_path)
+
+
 def labels(steps: str, tmp_path: Path, sent: str = "answer") -> object:
     """Runs steps on the second tab."""
     return run("labels", f"const sent = async (body, answer) => {sent};" + LABELS + steps, tmp_path)
+
+
+def test_a_photo_that_was_left_is_not_confirmed_and_nor_is_the_one_after_it(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await press(key, "ArrowRight"); guesses.give(tea); await settled();
+      report([shown(), posts, told()]);"""
+    assert confirm(steps, tmp_path) == ["B", [], "A is not confirmed: its boxes had no names yet when you left it"]
+
+
+def test_a_photo_is_confirmed_once_its_names_are_there(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); const before = posts.length; guesses.give(tea); await settled();
+      report([before, posts, shown()]);"""
+    assert confirm(steps, tmp_path) == [0, [["A", ["Tea"]]], "B"]
+
+
+def test_what_is_done_on_the_next_photo_outlives_a_late_answer(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await press(key, "ArrowRight"); await drag("confirm-view", [6, 6], [9.5, 9.5]);
+      saved.give(); await settled(); report([shown(), get("confirm-boxes").textContent]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]', sent=LATE) == ["B", "2 boxes count"]
+
+
+def test_a_name_that_is_being_typed_is_of_no_other_photo(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); guesses.give({ guesses: [], name: "" }); await settled();
+      const asked = !get("confirm-name").hidden; await press(key, "Enter"); const said = told();
+      await press(key, "ArrowRight"); report([asked, said, posts, shown(), get("confirm-name").hidden]);"""
+    said = "a name is still asked for: Enter in its field takes it, Escape leaves"
+    assert confirm(steps, tmp_path, a='["Tea"]') == [True, said, [], "B", True]
+
+
+def test_a_name_that_is_being_typed_goes_with_its_box(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); guesses.give({ guesses: [], name: "" }); await settled();
+      const asked = !get("confirm-name").hidden; await press(key, "z", true); report([asked, get("confirm-name").hidden]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]') == [True, True]
+
+
+def test_undo_leaves_the_other_boxes_their_names(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); guesses.give(tea); await settled();
+      await press(key, "z", true); await press(key, "Enter"); report(posts);"""
+    assert confirm(steps, tmp_path) == [["A", ["Tea"]]]
 
 
 def test_a_name_is_of_the_proposal_that_it_was_asked_for(tmp_path: Path) -> None:
