@@ -220,7 +220,7 @@ def override(config: Config, values: Mapping[str, object]) -> Config:
     kind, family = kind_of(str(given.get("family", config.family))), given.get("family", config.family)
     config = config if isinstance(config, kind) else kind(family=str(family))
     if issubclass(kind, LoopConfig):
-        given |= {"epochs": 0, "min_steps": 0} if "schedule" in given and "epochs" not in given else {}
+        given = ({"epochs": 0, "min_steps": 0} if "schedule" in given and "epochs" not in given else {}) | given
     if kind is TorchvisionConfig:
         given |= {"head": ""} if family != config.family and "head" not in given else {}
     unknown = [name for name in given if name not in {field.name for field in fields(kind)}]

@@ -99,7 +99,8 @@ def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str
 def config_of(command: Command, given: Mapping[str, Any]) -> Config:
     """The settings that the arguments ask for: a recipe, what is given otherwise, and a rehearsal of both where --quick is."""
     config = override(recipe(command.recipe), given)
-    return override(rehearsal(config), given) if command.quick else config
+    beside = {name: value for name, value in given.items() if name != "schedule"}  # given again, it sets the length
+    return override(rehearsal(config), beside) if command.quick else config
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class ClassifierConfig:
     batch: Annotated[int, Flag("crops of a step", 2, 4096, common=True)] = 48
     lr: Annotated[float, Flag("highest learning rate", 1e-9, 10.0, common=True)] = 0.002
     weight_decay: Annotated[float, Flag("weight decay", 0.0, 1.0)] = 0.05
-    warmup: Annotated[float, Flag("share of the steps in which the rate rises", 0.0, 1.0)] = 0.1
+    warmup: Annotated[float, Flag("share of the steps in which the rate rises", 0.0, 0.99)] = 0.1
     head: Annotated[str, Flag("what names the features", choices=HEADS, common=True)] = "linear"
     subcentres: Annotated[int, Flag("centres of a name, for --head subcentre", 1, 16)] = 3
     head_scale: Annotated[float, Flag("what cosines are multiplied by", 1.0, 256.0)] = 24.0

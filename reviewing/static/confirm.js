@@ -1,7 +1,7 @@
 // Third tab: photos without labels, the most doubtful first; boxes to confirm.
 
 import { ask, attempt, colour, element, send, tell } from "./server.js";
-import { askName } from "./naming.js";
+import { askName, closeName } from "./naming.js";
 import { PhotoBoxes } from "./photo_boxes.js";
 import { shortNames } from "./short_names.js";
 import { bindButtons, get, openTab } from "./tab.js";
@@ -19,6 +19,7 @@ export async function begin(state) {
   let shelf = new PhotoBoxes([], []);
   let selected = null; // by a click: keys act on it until Escape or another click
   let pointed = null; // under the mouse, or just drawn: keys act on it where none is selected
+  let asking = null; // the box that the person was asked for a name of
   let last = null; // the name that was given last
   const naming = new Set(); // requests for names that are under way
   const skipped = new Set();
@@ -52,6 +53,7 @@ export async function begin(state) {
 
   // Asks the models for a box's names; where they have none, the person.
   function suggest(box) {
+    if (!photo) return;
     const { bbox } = box, asked = photo.name;
     const request = attempt(async () => {
       const found = await send("/labelling/guesses", { name: asked, bbox });
@@ -61,6 +63,10 @@ export async function begin(state) {
       if (!box.name && shelf.boxes.includes(box) && get("confirm-name").hidden) askFor(box, "");
     }).finally(() => naming.delete(request));
     naming.add(request);
+  }
+
+  function suggestMissing() {
+    for (const box of shelf.counted) if (!box.name) suggest(box);
   }
 
   function giveName(box, given) {
@@ -73,6 +79,7 @@ export async function begin(state) {
 
   // Asks the person for a name; a new box that gets none is taken away again.
   function askFor(box, first) {
+    asking = box;
     askName(get("confirm-name"), products, true, first, (given) => {
       if (given) giveName(box, given);
       else if (!box.name) remove(box);
@@ -100,6 +107,7 @@ export async function begin(state) {
 
   function show() {
     if (!photo) return;
+    if (!shelf.boxes.includes(asking)) closeName(get("confirm-name")); // its box is gone, or of another photo
     viewer.draw(shelf.boxes.map((box) => ({
       key: box,
       bbox: box.bbox,
@@ -149,7 +157,7 @@ export async function begin(state) {
     get("confirm-view").hidden = false;
     viewer.show(`/labelling/photo.jpg?name=${encodeURIComponent(next)}`, [0, 0, ...photo.size], `photo ${next}`);
     show();
-    for (const box of shelf.counted) if (!box.name) suggest(box);
+    suggestMissing();
     await queue();
   }
 
@@ -159,9 +167,10 @@ export async function begin(state) {
     const next = rows.find((row) => !row.confirmed && !row.problem && !skipped.has(row.name));
     if (next) return open(next.name);
     photo = null;
+    closeName(get("confirm-name"));
     if (rows.length < total) {
       tell(`predicting: ${rows.length} of ${total} photos`);
-      setTimeout(() => attempt(advance), WAIT);
+      setTimeout(() => photo || attempt(advance), WAIT); // a photo that was opened meanwhile stays
     } else {
       get("confirm-title").textContent = "";
       get("confirm-boxes").textContent = skipped.size ? `${skipped.size} photos were skipped; click them in the queue` : "all photos are confirmed";
@@ -173,16 +182,22 @@ export async function begin(state) {
 
   const actions = {
     confirm: () => attempt(async () => {
-      if (!photo) return;
+      const asked = photo;
+      if (!asked) return;
       await Promise.all(naming);
+      if (photo !== asked) return tell(`${asked.name} is not confirmed: its boxes had no names yet when you left it`);
+      if (!get("confirm-name").hidden) {
+        get("confirm-name").firstChild.focus();
+        return tell("a name is still asked for: Enter in its field takes it, Escape leaves");
+      }
       const nameless = shelf.counted.find((box) => !box.name);
       if (nameless) { selected = nameless; show(); tell("this box has no name yet"); askFor(nameless, ""); return; }
       const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
-      const answer = await send("/labelling/photo", { name: photo.name, boxes: rows });
+      const answer = await send("/labelling/photo", { name: asked.name, boxes: rows });
       products = answer.products;
       short = shortNames(products.map((product) => product.name));
       tell("");
-      await advance();
+      await (photo === asked ? advance() : queue()); // a photo that was opened meanwhile stays
     }),
     skip: () => attempt(async () => {
       if (photo) skipped.add(photo.name);
@@ -192,6 +207,7 @@ export async function begin(state) {
       if (!shelf.undo()) tell("nothing to undo on this photo");
       if (!shelf.boxes.includes(selected)) selected = null;
       show();
+      suggestMissing(); // what the models said since is no change, and went with one
     },
   };
   bindButtons("confirm", actions);

@@ -1,7 +1,7 @@
 // Second tab: doubtful labels one by one.
 
 import { ask, attempt, element, send, tell } from "./server.js";
-import { askName } from "./naming.js";
+import { askName, closeName } from "./naming.js";
 import { bindButtons, get, openTab } from "./tab.js";
 import { Viewer } from "./viewer.js";
 
@@ -13,7 +13,7 @@ export async function begin(state) {
   if (!openTab("labels", state)) return () => {};
   let doubts = await ask("/doubts");
   let at = Math.max(0, doubts.findIndex((doubt) => !doubt.decision));
-  const viewer = new Viewer(get("label-view"), (bbox) => decide({ action: "redraw", bbox }));
+  const viewer = new Viewer(get("label-view"), (bbox) => decide({ action: "redraw", ...kept(), bbox }));
   get("labels-work").hidden = !doubts.length;
   get("apply").textContent = `hylle labels --data ${state.data} --apply ${state.proposals} --out COPY`;
 
@@ -54,22 +54,31 @@ export async function begin(state) {
     }));
   }
 
+  // An open input for a name is about the proposal that was shown: it goes with it.
+  function move(to) {
+    const next = Math.min(doubts.length - 1, Math.max(0, to));
+    if (next !== at) closeName(get("label-name"));
+    at = next;
+    show();
+  }
+
   let sending = false; // a second key before the answer would decide the same proposal again, and pass over the next
-  const decide = (decision) => !sending && attempt(async () => {
+  const decide = (decision) => attempt(async () => {
+    if (sending) return tell("not taken: the decision before it was still being sent");
     const here = at, doubt = doubts[here];
     sending = true;
+    tell("");
     try {
       await send(`/doubts/${doubt.id}`, decision);
     } finally {
       sending = false;
     }
-    tell("");
     doubt.decision = decision.action === "undo" ? null : decision;
-    if (["accept", "reject", "rename"].includes(decision.action) && here < doubts.length - 1) at = here + 1;
-    show();
+    const isDone = ["accept", "reject", "rename"].includes(decision.action);
+    move(at === here && isDone ? here + 1 : at); // a person who went elsewhere meanwhile stays there
   });
 
-  // To accept a box that was drawn anew keeps the drawn box.
+  // What was changed of a proposal stays so where something else is decided about it.
   const kept = () => {
     const { bbox, category_id } = doubts[at].decision || {};
     return { ...(bbox && { bbox }), ...(category_id !== undefined && { category_id }) };
@@ -79,8 +88,8 @@ export async function begin(state) {
     reject: () => decide({ action: "reject" }),
     rename: () => askName(get("label-name"), state.labels, false, "", (name) => name && decide({ action: "rename", ...kept(), category_id: name.category_id })),
     undo: () => decide({ action: "undo" }),
-    previous: () => { at = Math.max(0, at - 1); show(); },
-    next: () => { at = Math.min(doubts.length - 1, at + 1); show(); },
+    previous: () => move(at - 1),
+    next: () => move(at + 1),
   };
   bindButtons("labels", actions);
   show();

@@ -13,6 +13,12 @@ export function match(products, text) {
   return null;
 }
 
+// Closes the input without a word to who asked: what it is about is no longer shown.
+export function closeName(place) {
+  place.hidden = true;
+  place.replaceChildren();
+}
+
 // Calls onName({category_id, name}) or, where `allowsNew`, onName({name}) with a new product's name; onName(null) on Escape.
 export function askName(place, products, allowsNew, first, onName) {
   const input = element("input", { "aria-label": "name of the product", autocomplete: "off", maxlength: "200" });
@@ -24,8 +30,7 @@ export function askName(place, products, allowsNew, first, onName) {
       : found ? `Enter: ${found.name}${other}` : allowsNew ? `Enter: a new product, ${input.value.trim()}` : "no product has such a name";
   };
   const finish = (value) => {
-    place.hidden = true;
-    place.replaceChildren();
+    closeName(place);
     onName(value);
   };
   input.addEventListener("input", update);

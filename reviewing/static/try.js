@@ -13,6 +13,7 @@ export function begin(state) {
   const floor = get("floor");
   let photo = null;
   let timer = 0;
+  let uploads = 0;
 
   async function upload(file) {
     if (!file) return;
@@ -21,7 +22,10 @@ export function begin(state) {
     }
     tell(`looking at ${file.name} …`);
     const started = performance.now();
-    photo = await ask("/photos", { method: "POST", body: file, headers: { "x-photo-name": encodeURIComponent(file.name) } });
+    const own = (uploads += 1);
+    const answer = await ask("/photos", { method: "POST", body: file, headers: { "x-photo-name": encodeURIComponent(file.name) } });
+    if (own !== uploads) return; // another photo was asked for meanwhile
+    photo = answer;
     get("seconds").textContent = `found and named in ${((performance.now() - started) / 1000).toFixed(1)} s`;
     tell(photo.remark);
     floor.value = state.floor;
@@ -78,7 +82,12 @@ export function begin(state) {
     }
   }
 
-  const refresh = () => attempt(async () => show(await ask(`/photos/${photo.id}/shelf?floor=${floor.value}`)));
+  // An answer about another photo or floor than those on the page comes too late.
+  const refresh = () => attempt(async () => {
+    const { id } = photo, least = floor.value;
+    const shelf = await ask(`/photos/${id}/shelf?floor=${least}`);
+    if (photo.id === id && floor.value === least) show(shelf);
+  });
   floor.addEventListener("input", () => {
     showBoxes();
     clearTimeout(timer);

@@ -43,7 +43,7 @@ class Student(nn.Module):
         warmup: int,
         distributed: Distributed = SINGLE_PROCESS,
     ) -> None:
-        """`warmup` is in batches, `queries` an RT-DETR's."""
+        """`warmup` is in batches of config.batch photos, `queries` an RT-DETR's."""
         super().__init__()
         self.description: dict[str, Any] = {"config": asdict(config), "names": names, "queries": queries}
         self.config, self.teacher, self.warmup, self.distributed = config, teacher, warmup, distributed
@@ -51,7 +51,8 @@ class Student(nn.Module):
         self.input_format = FAMILIES[config.family].input_format
         self.maps: list[torch.Tensor] = []
         self.network.model[-1].register_forward_pre_hook(partial(keep_inputs, self.maps))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches learnt from
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))  # batches of config.batch photos learnt from
+        self.batch, self.begun = config.batch, 0  # photos of a batch; photos learnt from since `seen` grew
         self.adapters = nn.ModuleList()
         if teacher is not None and config.feature_weight:
             self.adapters.extend(self._adapters(teacher))
@@ -101,7 +102,9 @@ class Student(nn.Module):
             weights |= {name: ramp * float(getattr(self.config, f"{name}_weight")) for name in imitation}
             sums |= imitation
         if self.training:
-            self.seen += 1
+            self.begun += self.batch
+            self.seen += self.begun // self.config.batch
+            self.begun %= self.config.batch
         self.maps.clear()  # they hold the autograd graph, which cannot be copied
         counts = self.batch_sharers.all_reduce_sums({name: float(loss.count) for name, loss in sums.items()})
         return {name: weights[name] * loss.total / max(counts[name], 1e-6) for name, loss in sums.items()}

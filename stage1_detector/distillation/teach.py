@@ -63,7 +63,7 @@ def read_arguments(argv: list[str] | None, prog: str) -> tuple[Command, dict[str
 def config_of(command: Command, given: Mapping[str, Any]) -> StudentConfig:
     """The settings that the arguments ask for: those of a named student, and what is given otherwise."""
     length = {"epochs": 0, "min_steps": 0} if "schedule" in given and "epochs" not in given else {}
-    return replace(STUDENTS[command.student](), **given | length)
+    return replace(STUDENTS[command.student](), **length | given)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class Run:
         shown = (*photos["train"], *job.synthetic) if with_queries else photos["train"]
         learner = network.build(config, shown, job.names, None if job.resume else job.pretrained)
         learner = with_sync_batch_norm(learner, self.distributed).to(self.device)
-        learner.distributed = self.distributed
+        learner.distributed, learner.batch = self.distributed, step_size.batch
         self.state = TrainingState(learner, config, self.epochs, self.steps)
         if job.resume:
             self.state.restore(job.last_checkpoint)

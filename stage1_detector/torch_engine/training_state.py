@@ -29,11 +29,13 @@ class Learner(Protocol):
     scored on valid, make a checkpoint that can be loaded. `enable_eval_losses` is called around losses in evaluation mode.
 
     `distributed` are the processes that share each batch in training; the loop sets it. There `losses` are this process's part:
-    summed over the processes, those of one process on the whole batch.
+    summed over the processes, those of one process on the whole batch. `batch` are the photos of a batch, fewer than the
+    settings' where memory ran out; the loop sets it too.
     """
 
     description: dict[str, Any]
     distributed: Distributed
+    batch: int
 
     @property
     def feature_extractor(self) -> nn.Module: ...

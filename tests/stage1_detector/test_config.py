@@ -8,6 +8,7 @@ import pytest
 from stage1_detector import config as settings
 from stage1_detector import recipes as detector
 from stage1_detector import train as detector_train
+from stage1_detector.torch_engine.schedules import SCHEDULES
 from stage2_classifier import config as classifier
 
 ALL_RECIPES = [(module, name) for module in (detector, classifier) for name in module.RECIPES]
@@ -70,6 +71,12 @@ def test_a_schedule_given_sets_the_length(start: str) -> None:
     assert told.epochs == 3
 
 
+@pytest.mark.parametrize("schedule", ["1x", "90k"])
+def test_steps_given_beside_a_schedule_are_kept(schedule: str) -> None:
+    changed = settings.override(detector.recipe("fasterrcnn-small"), {"schedule": schedule, "min_steps": 5000})
+    assert (changed.epochs, changed.min_steps) == (SCHEDULES[schedule].epochs, 5000)
+
+
 def test_a_family_alone_is_enough() -> None:
     assert settings.override(detector.recipe("fasterrcnn"), {"family": "retinanet"}).head == "plain"
     assert settings.override(detector.recipe("small"), {"family": "retinanet"}).head == "plain"
@@ -80,6 +87,14 @@ def test_a_rehearsal_of_another_family_is_one() -> None:
     flags = ["--data", "D", "--out", "R", "--quick", "--family", "rcnn", "--epochs", "2"]
     config = detector_train.config_of(*detector_train.read_arguments(flags, "train"))
     assert (config.family, config.size, config.epochs) == ("rcnn", 160, 2)
+
+
+@pytest.mark.parametrize(("more", "min_steps"), [([], 0), (["--min-steps", "7"], 7)])
+@pytest.mark.parametrize("schedule", ["ms3x", "90k"])
+def test_a_rehearsal_of_a_schedule_is_no_longer_than_others(schedule: str, more: list[str], min_steps: int) -> None:
+    flags = ["--data", "D", "--out", "R", "--quick", "--recipe", "retinanet-small", "--schedule", schedule, *more]
+    config = detector_train.config_of(*detector_train.read_arguments(flags, "train"))
+    assert (config.schedule, config.size, config.epochs, config.min_steps) == (schedule, 160, 1, min_steps)
 
 
 def test_a_schedule_says_how_long_it_is_unless_told() -> None:

@@ -167,6 +167,17 @@ def test_the_terms_grow_from_nothing_to_their_weights_over_the_warm_up() -> None
     assert seen == pytest.approx([seen[-1] * share for share in (0, 0.25, 0.5, 0.75, 1, 1)], rel=1e-5) and seen[-1] > 0
 
 
+def test_smaller_batches_do_not_shorten_the_warm_up() -> None:
+    one = built(replace(YOLO, batch=4), taught(), warmup=4).train()
+    for part in one.network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 0.0
+    one.batch, seen = 2, []  # as the loop sets it where memory runs out
+    for _ in range(10):
+        seen.append(float(one.losses(photos_of(2, 64, 64), targets(2, 1))["feature"].detach()))
+    assert seen == pytest.approx([seen[-1] * share for share in (0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1, 1)], rel=1e-5)
+
+
 def test_the_warm_up_is_counted_in_batches_of_an_epoch(tmp_path: Path) -> None:
     shown = tuple(photo(tmp_path, i, [[0, 0, 9, 9]]) for i in range(5))
     with torch.random.fork_rng(devices=[]):

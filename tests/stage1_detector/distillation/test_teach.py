@@ -96,6 +96,8 @@ def test_what_is_said_overrides_the_student() -> None:
     assert config == replace(teach.STUDENTS["rtdetr-l"](), **wanted)
     longer = asked_for("--schedule 1x")
     assert (longer.epochs, longer.min_steps) == (12, 0)
+    both = asked_for("--schedule 1x --min-steps 5000")
+    assert (both.epochs, both.min_steps) == (12, 5000)
 
 
 @pytest.mark.parametrize(

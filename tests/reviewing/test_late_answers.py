@@ -1,0 +1,161 @@
+"""What a person does on the page before the server has answered, run by Node.js on a page and a server of the test's own."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NODE = shutil.which("node")
+STATIC = Path(__file__).resolve().parents[2] / "reviewing" / "static"
+pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js: apt-get install nodejs")
+LATE = "saved.answer.then(() => answer), saved = held()"  # the server takes what is sent when `saved` is given
+# Photos A and B with a box each; the models' name for A's comes when it is given.
+CONFIRM = """
+const posts = [], done = new Set(), guesses = held();
+const products = [{ id: 1, name: "Tea" }, { id: 2, name: "Rye" }];
+const box = (name) => ({ bbox: [0, 0, 5, 5], score: 0.9, name, category_id: 1, guesses: name ? [[1, name, 0.9]] : [] });
+serve(async (path, body) => {
+  const row = (name) => ({ name, boxes: 1, doubt: 0.5, confirmed: done.has(name) });
+  if (path === "/labelling") return { total: 2, queue: ["A", "B"].map(row) };
+  if (path.startsWith("/labelling/photo?")) {
+    const name = path.at(-1);
+    return { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], boxes: FIRST[name].map(box) };
+  }
+  if (path === "/labelling/guesses") return guesses.answer;
+  posts.push([body.name, body.boxes.map((own) => own.name)]);
+  done.add(body.name);
+  return sent(body, { products });
+});
+const key = await begin({ notes: {}, products, confirmed: "c" });
+await settled();
+const shown = () => get("confirm-title").textContent, told = () => get("message").textContent;
+const tea = { guesses: [[1, "Tea", 0.9]], name: "Tea", category_id: 1 };
+"""
+LABELS = """
+const posts = [];
+const doubt = (id) => ({ id, window: [0, 0, 10], kind: "mislabelled", score: 0.5, file_name: id, neighbours: [], references: [],
+  decision: null, current: { bbox: [0, 0, 1, 1], category_id: 1, name: "Tea" },
+  proposed: { bbox: [0, 0, 1, 1], category_id: 2, name: "Rye" } });
+serve(async (path, body) => {
+  if (path === "/doubts") return ["d0", "d1", "d2"].map(doubt);
+  posts.push([path.slice("/doubts/".length), body]);
+  return sent(body, {});
+});
+const key = await begin({ notes: {}, labels: [{ id: 1, name: "Tea" }, { id: 2, name: "Rye" }, { id: 3, name: "Oat" }] });
+const told = () => get("message").textContent;
+"""
+
+
+def run(tab: str, script: str, tmp_path: Path) -> object:
+    """What a script reports that acts on a tab of the page."""
+    shutil.copytree(STATIC, tmp_path / "static")
+    shutil.copy(Path(__file__).with_name("fake_page.mjs"), tmp_path)
+    (tmp_path / "static" / "package.json").write_text('{"type": "module"}')
+    code = f"""import {{ drag, get, held, press, serve, settled, type }} from "./fake_page.mjs";
+        const {{ begin }} = await import("./static/{tab}.js");
+        const report = (value) => console.log(JSON.stringify(value));
+        {script}"""
+    (tmp_path / "test.mjs").write_text(code)
+    assert NODE is not None
+    done = subprocess.run([NODE, "test.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def confirm(steps: str, tmp_path: Path, a: str = '[""]', sent: str = "answer") -> object:
+    """Runs steps on the third tab; `a` are the names of A's boxes."""
+    first = f'const FIRST = {{ A: {a}, B: ["Rye"] }}, sent = async (body, answer) => {sent};'
+    return run("confirm", first + CONFIRM + steps, tmp_path)
+
+
+def labels(steps: str, tmp_path: Path, sent: str = "answer") -> object:
+    """Runs steps on the second tab."""
+    return run("labels", f"const sent = async (body, answer) => {sent};" + LABELS + steps, tmp_path)
+
+
+def test_a_photo_that_was_left_is_not_confirmed_and_nor_is_the_one_after_it(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await press(key, "ArrowRight"); guesses.give(tea); await settled();
+      report([shown(), posts, told()]);"""
+    assert confirm(steps, tmp_path) == ["B", [], "A is not confirmed: its boxes had no names yet when you left it"]
+
+
+def test_a_photo_is_confirmed_once_its_names_are_there(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); const before = posts.length; guesses.give(tea); await settled();
+      report([before, posts, shown()]);"""
+    assert confirm(steps, tmp_path) == [0, [["A", ["Tea"]]], "B"]
+
+
+def test_what_is_done_on_the_next_photo_outlives_a_late_answer(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await press(key, "ArrowRight"); await drag("confirm-view", [6, 6], [9.5, 9.5]);
+      saved.give(); await settled(); report([shown(), get("confirm-boxes").textContent]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]', sent=LATE) == ["B", "2 boxes count"]
+
+
+def test_a_name_that_is_being_typed_is_of_no_other_photo(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); guesses.give({ guesses: [], name: "" }); await settled();
+      const asked = !get("confirm-name").hidden; await press(key, "Enter"); const said = told();
+      await press(key, "ArrowRight"); report([asked, said, posts, shown(), get("confirm-name").hidden]);"""
+    said = "a name is still asked for: Enter in its field takes it, Escape leaves"
+    assert confirm(steps, tmp_path, a='["Tea"]') == [True, said, [], "B", True]
+
+
+def test_a_name_that_is_being_typed_goes_with_its_box(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); guesses.give({ guesses: [], name: "" }); await settled();
+      const asked = !get("confirm-name").hidden; await press(key, "z", true); report([asked, get("confirm-name").hidden]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]') == [True, True]
+
+
+def test_undo_leaves_the_other_boxes_their_names(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); guesses.give(tea); await settled();
+      await press(key, "z", true); await press(key, "Enter"); report(posts);"""
+    assert confirm(steps, tmp_path) == [["A", ["Tea"]]]
+
+
+def test_a_name_is_of_the_proposal_that_it_was_asked_for(tmp_path: Path) -> None:
+    steps = """await press(key, "n"); const asked = !get("label-name").hidden; await press(key, "ArrowRight");
+      const left = get("label-name").hidden; await press(key, "n"); await type("label-name", "Oat");
+      report([asked, left, posts]);"""
+    assert labels(steps, tmp_path) == [True, True, [["d1", {"action": "rename", "category_id": 3}]]]
+
+
+def test_a_box_that_is_drawn_anew_keeps_its_new_name(tmp_path: Path) -> None:
+    steps = """await press(key, "n"); await type("label-name", "Oat"); await press(key, "ArrowLeft");
+      await drag("label-view", [0, 0], [8, 8]); report([posts[1], get("label-sides").textContent]);"""
+    drawn = {"action": "redraw", "bbox": [0, 0, 8, 8], "category_id": 3}
+    assert labels(steps, tmp_path) == [["d0", drawn], "Now: Tea → proposed: Oat"]
+
+
+def test_a_second_decision_before_the_answer_is_refused_aloud(tmp_path: Path) -> None:
+    steps = """await press(key, "a"); await press(key, "r"); const said = told(); saved.give(); await settled();
+      await press(key, "r"); report([said, posts.map(([id, body]) => [id, body.action]), told()]);"""
+    said = "not taken: the decision before it was still being sent"
+    assert labels(steps, tmp_path, sent=LATE) == [said, [["d0", "accept"], ["d1", "reject"]], ""]
+
+
+def test_who_went_elsewhere_before_the_answer_stays_there(tmp_path: Path) -> None:
+    steps = """await press(key, "a"); await press(key, "ArrowRight"); await press(key, "ArrowRight");
+      saved.give(); await settled(); report(get("label-title").textContent.slice(0, 6));"""
+    assert labels(steps, tmp_path, sent=LATE) == "3 of 3"
+
+
+def test_an_answer_about_a_former_floor_or_photo_comes_too_late(tmp_path: Path) -> None:
+    script = """const answers = [], shelf = (floor) => ({ photo: "p", width: 9, height: 9, floor, facings: [], boxes: [] });
+      const links = [{ dataset: { file: "f" } }]; document.querySelectorAll = () => links;
+      const files = { slow: held(), fast: held() };
+      serve((path, body) => {
+        if (path === "/photos") return files[body.name].answer;
+        const waiting = held(); answers.push(waiting); return waiting.answer;
+      });
+      begin({ products: [], limits: { bytes: 99 }, floor: 0.1 });
+      const chosen = (name) => ({ target: { files: [{ name, size: 1 }] } });
+      const upload = async (name) => { get("file").fire("change", chosen(name)); await settled(); };
+      const photo = (id) => ({ id, remark: "", candidates: [], shelf: shelf(0.1) });
+      await upload("slow"); await upload("fast"); files.fast.give(photo("b")); await settled(); files.slow.give(photo("a"));
+      await settled(); const uploaded = links[0].href;
+      get("floor").value = 0.5; get("floor").fire("input"); await new Promise((resolve) => setTimeout(resolve, 150));
+      get("floor-reset").fire("click"); await settled();
+      answers[1].give(shelf(0.1)); await settled(); answers[0].give(shelf(0.5)); await settled();
+      report([answers.length, uploaded, links[0].href]);"""
+    assert run("try", script, tmp_path) == [2, "/photos/b/f?floor=0.1", "/photos/b/f?floor=0.1"]
