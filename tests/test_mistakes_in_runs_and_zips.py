@@ -16,7 +16,6 @@ from constant_models import CANDIDATES, save_graph
 from place import IDS, READERS, TRAINERS, Place, mains, put_models
 from small_shop import SMALL
 
-from experiments.figures import ablation_table
 from photos import folds
 from photos.data import read
 from runs import record
@@ -242,8 +241,7 @@ def to_one_class(data: Path) -> None:
 
 
 def test_one_class_is_enough_for_ablation_and_zip(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((ablation_table, "bootstrap"), (choose, "bootstrap")):
-        monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
+    monkeypatch.setattr(choose, "bootstrap", partial(choose.bootstrap, n=20))  # resamples, for speed
     to_one_class(place.data)
     put_models(place.runs, IDS[:1])
     for name in ("gate", "ablation", "build", "check"):

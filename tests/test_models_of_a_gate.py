@@ -14,7 +14,6 @@ from constant_models import CANDIDATES, save_model
 from place import IDS, Place, mains
 
 from experiments import calibration
-from experiments.figures import ablation_table
 from fusion.ensemble import Ensemble, Member, parse, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_object
@@ -30,8 +29,7 @@ from submission import built_of, judge
 @pytest.fixture
 def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A place whose gate is fitted."""
-    for module, name in ((ablation_table, "bootstrap"), (choose, "bootstrap")):
-        monkeypatch.setattr(module, name, partial(getattr(module, name), n=20))  # resamples, for speed
+    monkeypatch.setattr(choose, "bootstrap", partial(choose.bootstrap, n=20))  # resamples, for speed
     assert mains()["gate"](place.words("gate")) == 0
     return place
 
