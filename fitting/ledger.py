@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fitting.wishes import Wishes
 from fusion.models import read_object
-from photos.groups import groups_setting
+from photos.groups import file_setting, groups_setting
 from runs import record
 from runs.pretrained import word_of
 
@@ -110,10 +110,10 @@ def refuse_other(runs: Path, ledger: Ledger, made_from: Mapping[str, Any], wishe
 
 
 def comparable(wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The wishes with each file as what it is, not as its path is written: a table of groups by its name and content."""
+    """The wishes with each file by its name and content, not by where it lies."""
     groups, pretrained = wishes["groups"], wishes["pretrained"]
     is_file = not word_of(Path(pretrained)) and Path(pretrained).is_file()
     return dict(wishes) | {
         "groups": groups_setting(groups) if Path(groups).is_file() else groups,
-        "pretrained": str(Path(pretrained).resolve()) if is_file else pretrained,
+        "pretrained": file_setting(Path(pretrained)) if is_file else pretrained,
     }

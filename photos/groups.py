@@ -24,4 +24,9 @@ def groups_setting(groups: str) -> str:
     path = Path(groups)
     if not path.is_file():
         raise DataError(f"--groups: got {groups}, need auto, photo, or a CSV file with the columns file_name,scene")
+    return file_setting(path)
+
+
+def file_setting(path: Path) -> str:
+    """A file as settings record it: by its name and content, not by where it lies."""
     return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -35,19 +35,20 @@ class Below(NamedTuple):
 class PhotoFolder:
     """All files below the folder `base`, links to folders followed, by their names: relative, with /, letters composed.
 
-    `outputs` are the names of the folders of runs and predictions there, whose files are not among them.
+    `outputs` are the names of the folders of runs and predictions there: labels may name files in them, as those of what a
+    review has confirmed, but `photo_names` leaves them out.
     """
 
     def __init__(self, base: Path) -> None:
         self.base = base
         files, outputs = files_below(base, follow_links=True)
         self.outputs = sorted(path.relative_to(base).as_posix() for path in outputs)
-        self.paths: dict[str, Path] = {}
+        self._read = {same_name(path.relative_to(base).as_posix()): path for path in sorted(files)}
+        passed_over = [path for output in outputs for path in files_below(output, True, frozenset()).files]
+        self.paths = {same_name(path.relative_to(base).as_posix()): path for path in sorted(passed_over)} | self._read
         self._by_last: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
-        for path in sorted(files):
-            name = same_name(path.relative_to(base).as_posix())
-            self.paths[name] = path
+        for name in self._read:
             last = PurePosixPath(name)
             self._by_last.setdefault(last.name, []).append(name)
             self._by_stem.setdefault(last.stem.lower(), []).append(name)
@@ -78,7 +79,7 @@ class PhotoFolder:
 
     def photo_names(self) -> list[str]:
         """The names of the files that have the suffix of a photo."""
-        return [name for name in self.paths if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
+        return [name for name in self._read if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
 
 
 def bare_path(written: str) -> str:
@@ -95,11 +96,14 @@ def bare_path(written: str) -> str:
     return parse_qs(url.query).get(_LOCAL_FILES, [unquote(url.path)])[0]
 
 
-def files_below(base: Path, follow_links: bool = False) -> Below:
-    """What lies below `base`, but for hidden files. A link that leads back to a folder it lies in is never followed."""
+def files_below(base: Path, follow_links: bool = False, marks: frozenset[str] = MARKS) -> Below:
+    """What lies below `base`, but for hidden files, and folders that hold one of `marks`.
+
+    A link that leads back to a folder it lies in is never followed.
+    """
     below = Below([], [])
     for folder, inner, names in os.walk(base, followlinks=follow_links):
-        if Path(folder) != base and not MARKS.isdisjoint(names):
+        if Path(folder) != base and not marks.isdisjoint(names):
             below.outputs.append(Path(folder))
             inner.clear()
             continue

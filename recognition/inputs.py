@@ -17,6 +17,7 @@ from runs.output_folder import is_output
 
 SHOWN = 3  # chosen: names of files that a note lists
 PATTERN = set("*?[")
+PICTURES = "pictures"  # in a folder that holds predictions: photos with what was found drawn on them
 
 
 class Input(NamedTuple):

@@ -19,14 +19,13 @@ from recognition.code_version import code_version
 from recognition.drawing import Mark, annotated, colour_of
 from recognition.fonts import undrawn
 from recognition.frames import Frame, estimated_frames, read_photo, read_video
-from recognition.inputs import Input, Inputs
+from recognition.inputs import PICTURES, Input, Inputs
 from recognition.journal import Entry, Journal, stamp_of
 from recognition.margin import Line
 from recognition.recogniser import ONNXRUNTIME, Recogniser
 from recognition.tables import HEADERS, JSON, Products, Totals, write_tables
 from runs import process
 
-PICTURES = "pictures"
 QUALITY = 90  # chosen: of the pictures' JPEG
 JPEG = (".jpg", ".jpeg")
 UNREADABLE = (ValueError, OSError, MemoryError, cv2.error)

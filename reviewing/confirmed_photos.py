@@ -4,14 +4,15 @@ A photo's name begins at the folder that all named photos have in common, so tha
 data set of what was confirmed keeps the first: OUT/confirmed/images/NAME is a link to the photo, or a copy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from photos.fingerprint import of_file
 from recognition.inputs import Input, is_hidden
 from runs.counted import counted
 
+Value = TypeVar("Value", Path, str)
 BYTES = "photo"  # in a confirmation: the fingerprint of the photo's bytes; those of earlier versions have none
 
 
@@ -23,24 +24,44 @@ def under_confirmed_names(
     Raises ValueError where a name means another photo now than when it was confirmed: its boxes would be written beside other
     pixels.
     """
-    links = {(images / name).resolve(): name for name in confirmed if (images / name).is_symlink()}
+    links = _by_value((name, [(images / name).resolve()]) for name in confirmed if (images / name).is_symlink())
     named, others = dict[str, Input](), list[Input]()
-    for photo in photos:
-        name = links.get(photo.path.resolve(), "")
-        if name and name not in named:
+    for photo in _own_first(photos, {photo: links.get(photo.path.resolve(), []) for photo in photos}):
+        if name := _taken(links.get(photo.path.resolve(), []), photo.name):
             named[name] = photo._replace(name=name)
         else:
             others.append(photo)
     known = {name: known_bytes(row, images / name) for name, row in confirmed.items() if name not in named}
-    by_bytes = {value: name for name, values in known.items() for value in values}
-    for photo in others:
-        name = by_bytes.pop(bytes_of(photo.path), photo.name) if by_bytes else photo.name
-        is_other = is_linked(images / name) or (known.get(name) and bytes_of(photo.path) not in known[name])
-        if name in named or is_other:
+    alike, own = _by_value(known.items()), {photo: bytes_of(photo.path) if known else "" for photo in others}
+    for photo in _own_first(others, {photo: alike.get(own[photo], []) for photo in others}):
+        name = _taken(alike.get(own[photo], []), photo.name) or photo.name
+        if name in named or is_linked(images / name) or (known.get(name) and own[photo] not in known[name]):
             was = f"holds what was confirmed on {(images / name).resolve()}, another photo of the name {name}"
             raise ValueError(f"{images.parents[1]}: {was}; pass another --out")
         named[name] = photo._replace(name=name)
     return dict(sorted(named.items()))
+
+
+def _by_value(values_of: Iterable[tuple[str, Iterable[Value]]]) -> dict[Value, list[str]]:
+    """The names of each value: one photo may have been confirmed under several names, as a link to it or a copy."""
+    names: dict[Value, list[str]] = {}
+    for name, values in values_of:
+        for value in values:
+            names.setdefault(value, []).append(name)
+    return names
+
+
+def _own_first(photos: Sequence[Input], names: Mapping[Input, list[str]]) -> list[Input]:
+    """`photos`, those before that keep their own name: a copy or link of one must not take it."""
+    return sorted(photos, key=lambda photo: photo.name not in names[photo])
+
+
+def _taken(names: list[str], own: str) -> str | None:
+    """One of `names`, no longer among them: `own` where it is there; None where there is none left."""
+    name = own if own in names else next(iter(names), None)
+    if name is not None:
+        names.remove(name)
+    return name
 
 
 def known_bytes(row: Mapping[str, Any], kept: Path) -> set[str]:

@@ -1,13 +1,15 @@
-"""Folders that the commands write. Their photos are copies, links and drawings: who reads a folder goes into none below it."""
+"""Folders that the commands write. Their photos are copies, links and drawings: who reads a folder goes into none below it.
+
+Only names that are hardly anybody else's mark one: a shop's folder may hold a plan.json of its own.
+"""
 
 from pathlib import Path
 
 MARKS = frozenset(
     {
-        "folds.json", "plan.json", "begun.json", "run.json",  # of a run, and of each of its trainings
+        "folds.json", "begun.json",  # of a run, and of each of its trainings
         "journal.jsonl",  # of predictions
         "decisions.jsonl", "confirmed.jsonl",  # of a review
-        "world.json",  # of synthetic photos
     }
 )  # fmt: skip
 

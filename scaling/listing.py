@@ -15,7 +15,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from recognition.file_kind import PHOTO_SUFFIXES
-from recognition.inputs import is_among_predictions, is_hidden
+from recognition.inputs import PICTURES, holds_predictions, is_hidden
 from recognition.journal import NAME as JOURNAL
 from runs import output_folder
 from runs.output_folder import is_output
@@ -139,7 +139,9 @@ def local_files(folder: str) -> tuple[list[str], PassedOver]:
     Raises ValueError where it lies among predictions itself; OSError for a folder that cannot be read, which fsspec would pass
     over.
     """
-    if is_among_predictions(Path(folder).resolve()):
+    here = Path(folder).resolve()
+    drawn = [above.parent for above in (here, *here.parents) if above.name == PICTURES]
+    if any(map(holds_predictions, (here, *drawn))):
         raise ValueError(f"--photos {folder}: {AMONG}")
 
     def fail(error: OSError) -> None:

@@ -23,7 +23,8 @@ def find_place(
     Raises ValueError for an id that is taken, or a name whose id is also another one's.
     """
     taught = {product_key(str(row["name"])): int(row["id"]) for row in enrolled}
-    ids = {product_key(c.name): c.id for c in dataset.categories} | taught
+    trained = {product_key(c.name): c.id for c in dataset.categories if c.id in known}  # it has a column, whatever others got
+    ids = {product_key(c.name): c.id for c in dataset.categories} | taught | trained
     own = ids.get(product_key(name))
     alike = [other for other, its in taught.items() if its == own]
     if product_key(name) in alike and len(alike) > 1:

@@ -118,9 +118,8 @@ class Deadline:
         self.last: dict[Part | str, float] = {}  # seconds that each part took when it was last done, in full
         self.total: dict[str, float] = {"start": clock() - STARTED}  # seconds
         self.counts, self.failures = Counter[str](), Counter[Part | str]()  # how often each part was done, and failed in a row
-        self.failed_now = set[Part | str]()  # on this photo
         self.quickest = 0.0  # seconds that the indispensable parts took on the quickest photo
-        self.plans, self.skipped, self.less_named = plans_of(pipeline.ensemble), 0, 0
+        self.plans, self.skipped, self.less_named, self.failed_now = plans_of(pipeline.ensemble), 0, 0, set[Part | str]()
         self.allowed, self.begun, self.reading, self.waited = 0, 0.0, 0.0, 0.0  # see `photo_read`
 
     def next_photo(self) -> bool:
@@ -167,7 +166,8 @@ class Deadline:
 
     def failed(self, part: Part | str, error: Exception) -> None:
         """Record that `part` failed on this photo, which goes on without it; after MAX_FAILURES in a row most photos do."""
-        self.failures[part], self.failed_now = self.failures[part] + 1, {part} | self.failed_now
+        self.failures[part] += isinstance(part, Part)  # not merging and the gate, which every photo needs
+        self.failed_now.add(part)
         often = f", {MAX_FAILURES} times in a row" if self.failures[part] == MAX_FAILURES else ""
         logging.error("error: %s: %r%s", self.pipeline.ensemble.name(part), error, often)
 

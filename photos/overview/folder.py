@@ -10,7 +10,7 @@ from typing import NamedTuple
 from photos.data import Dataset
 from photos.photo_folder import PHOTO_SUFFIXES
 from photos.studio import STUDIO
-from runs.output_folder import MARKS
+from runs.output_folder import is_output
 
 LABELS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".cache", ".md")  # and what tools write beside labels
 
@@ -45,7 +45,7 @@ def walk(root: Path) -> Iterator[Path]:
     """Every file below `root` that is not hidden, nor in a folder of a run or predictions; linked folders too, each once."""
     seen: set[str] = set()
     for folder, below, names in os.walk(root, followlinks=True):
-        if Path(folder) != root and not MARKS.isdisjoint(names):
+        if Path(folder) != root and is_output(Path(folder)):
             below.clear()
             continue
         where = os.path.realpath(folder)

@@ -45,6 +45,7 @@ from stage2_classifier.gate.joining import (
     amiss,
     differences,
     gone,
+    is_unfinished,
     joining_of,
     takes_default,
     without_unknown,
@@ -174,7 +175,7 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
         kept = read_ensemble(runs)
         if kept.categories[: len(ids)] != ids:
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
-    if kept and not takes_default(runs, classifiers):
+    if kept and (not takes_default(runs, classifiers) or is_unfinished(runs)):
         return as_edited(kept, runs, dataset)
     own = [Path(namer.file).parent.as_posix() for namer in kept.classifiers] if kept else [CLASSIFIER]
     ensemble = default_ensemble(runs, classifiers or own, dataset)

@@ -51,8 +51,13 @@ def amiss(runs: Path, ensemble: Ensemble) -> Iterator[str]:
         trained = read_sidecar(path).size if path.is_file() else None
         if member.views and trained and all(view.get("size") != trained for view in member.views):
             yield f"{member.file} was trained at {trained} px and is looked at at {_sides(member)} px"
-    if (runs / "all" / "model.onnx").is_file() and all(member.file != "all/model.onnx" for member in ensemble.detectors):
-        yield f"{runs / 'all'} is trained and takes no part"
+    if (runs / "all").exists() and all(member.file != "all/model.onnx" for member in ensemble.detectors):
+        yield f"{runs / 'all'} is {'not yet ' * is_unfinished(runs)}trained and takes no part"
+
+
+def is_unfinished(runs: Path) -> bool:
+    """Whether the training of RUNS/all has begun and not ended."""
+    return (runs / "all").exists() and not (runs / "all" / "model.onnx").is_file()
 
 
 def without_unknown(ensemble: Ensemble, known: Collection[int]) -> Ensemble:

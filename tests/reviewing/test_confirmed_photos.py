@@ -60,6 +60,27 @@ def test_a_photo_is_asked_for_once_however_many_folders_are_named(
     assert [photo.name for photo in read(named / "review" / "confirmed").photos] == ["a.png"]
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["as they were", "moved"])
+@pytest.mark.parametrize("confirmed", [["a.png"], ["b.png"], ["a.png", "b.png"]], ids="+".join)
+@pytest.mark.parametrize("copy", [False, True], ids=["a link", "a copy"])
+def test_photos_that_are_the_same_twice_are_no_others(
+    desk: Make, tmp_path: Path, shelves: Callable, copy: bool, confirmed: list[str], moved: bool
+) -> None:
+    new = shelves("NEW/a.png")
+    if copy:
+        shutil.copyfile(new / "a.png", new / "b.png")
+    else:
+        (new / "b.png").symlink_to("a.png")
+    visitor = client(desk("--photos", str(new)))
+    for name in confirmed:
+        confirm(visitor, name)
+    if moved:
+        new = new.rename(tmp_path / "ELSEWHERE")
+    queue = client(desk("--photos", str(new))).get("/labelling").json()["queue"]
+    assert sorted(row["name"] for row in queue) == ["a.png", "b.png"]
+    assert sum(row["confirmed"] for row in queue) == len(confirmed)
+
+
 def refuse_link(*_: object) -> None:
     raise OSError(1, "Operation not permitted")
 

@@ -67,7 +67,7 @@ def test_hidden_folders_and_those_of_commands_are_counted_and_not_entered(tmp_pa
         "deep/.cache/x/2.jpg",
         "out/journal.jsonl",
         "out/pictures/1.jpg",
-        "R/one/run.json",
+        "R/one/begun.json",
         "R/one/photos/1.jpg",
     )
     for name in names:
@@ -83,6 +83,13 @@ def test_hidden_folders_and_those_of_commands_are_counted_and_not_entered(tmp_pa
     for folder in inside:
         with pytest.raises(ValueError, match="lies among the predictions of hylle predict"):
             list_photos(root + folder)
+
+
+def test_photos_beside_predictions_are_photos(tmp_path: Path) -> None:
+    for name in ("journal.jsonl", "photos/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"xyz")
+    assert len(list_photos(str(tmp_path / "photos")).uris) == 1
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

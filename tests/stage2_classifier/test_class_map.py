@@ -48,6 +48,7 @@ NAMES = Dataset(Path("shop"), (Category(3, "Red Tea"), Category(7, "Green Tea"),
         pytest.param("red tea ", None, [], Place(0, 3, True), id="known"),
         pytest.param("Black Tea", None, [], Place(2, 8, False), id="of the data set, but not of the model"),
         pytest.param("Pu-Erh", None, [{"name": "pu-erh", "id": 7}], Place(1, 7, True), id="enrolled before"),
+        pytest.param("Red Tea", None, [{"name": "red tea", "id": 41}], Place(0, 3, True), id="known, taught to another as 41"),
     ],
 )
 def test_where_a_name_goes(name: str, wanted: int | None, enrolled: list, place: Place) -> None:

@@ -50,8 +50,24 @@ def test_a_folder_that_a_command_has_written_into_the_set_is_no_data(tmp_path: P
 
 
 def test_a_run_of_photos_without_labels_is_no_set_below(tmp_path: Path) -> None:
-    for name in ("a.jpg", "run/classes.txt", "run/b.jpg", "run/run.json"):
+    for name in ("a.jpg", "run/classes.txt", "run/b.jpg", "run/begun.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(DataError, match=r": 1 photos and no annotations.json or other labels: `hylle predict`(?!.*below)"):
         read(tmp_path)
+
+
+def test_labels_may_name_photos_in_a_folder_that_a_command_has_written(tmp_path: Path) -> None:
+    """As those of what a review has confirmed; and a shop's own plan.json marks nothing."""
+    names = ("images/review/confirmed/a.jpg", "images/store/b.jpg")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("RGB", (80, 60)).save(tmp_path / name)
+    (tmp_path / "images/review/confirmed.jsonl").write_text("{}")
+    (tmp_path / "images/store/plan.json").write_text("{}")
+    images = [{"id": i, "file_name": name.removeprefix("images/"), "width": 80, "height": 60} for i, name in enumerate(names)]
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [20, 15, 40, 30]} for i in range(2)]
+    categories = [{"id": 1, "name": "tea"}]
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
+    assert sorted(photo.path.name for photo in read(tmp_path).photos) == ["a.jpg", "b.jpg"]
+    assert PhotoFolder(tmp_path / "images").photo_names() == ["store/b.jpg"]
