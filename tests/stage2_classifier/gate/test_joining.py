@@ -50,6 +50,13 @@ def test_a_class_aware_detector_that_is_trained_later_takes_part(place: Place, g
     assert "made anew: with all/model.onnx" in told
 
 
+def test_a_class_aware_detector_whose_training_goes_on_stops_no_gate(place: Place, gated: Callable) -> None:
+    (place.runs / "all").mkdir()
+    ensemble, told = gated()
+    assert [member.file for member in ensemble.detectors] == ["one/model.onnx"]
+    assert "all is not yet trained and takes no part" in told
+
+
 def test_an_edited_ensemble_is_kept_and_what_may_be_amiss_is_told(place: Place, gated: Callable) -> None:
     path = place.runs / "ensemble.json"
     change(path, merge=read_object(path)["merge"] | {"iou": 0.7})
