@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from runs.record import refuse_other_settings
 
 NAME = "journal.jsonl"
-EARLIER = {"engine": "onnxruntime", "code": "an earlier version"}  # what the journals were made with that do not tell it
+EARLIER = {"engine": "onnxruntime", "version": "an earlier one"}  # what the journals were made with that do not tell it
 
 
 @dataclass(frozen=True)

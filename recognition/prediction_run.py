@@ -50,9 +50,9 @@ class Job:
         """All that decides what a photo's entry and picture are, for --resume to compare; names begin at `folder`."""
         exif = self.recogniser.pipeline.ensemble.exif
         engine = self.recogniser.engine
-        code = code_version(engine="" if engine == ONNXRUNTIME else openvino_session.version())
+        version = code_version(engine="" if engine == ONNXRUNTIME else openvino_session.version())
         return {"model": self.recogniser.fingerprint, "min_score": self.min_score, "fps": self.fps, "exif": exif,
-                "pictures": self.pictures, "folder": folder, "engine": engine, "code": code}  # fmt: skip
+                "pictures": self.pictures, "folder": folder, "engine": engine, "version": version}  # fmt: skip
 
 
 def refuse_output(out: Path, resume: bool, force: bool) -> None:

@@ -78,8 +78,9 @@ def test_bad_photos_and_kills_are_survived_and_what_fails_is_counted(
     bad_photos.jpeg(tmp_path / "photos" / "1.jpg")
     assert endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json") is None
     defect = text.replace("except Exception as error:", "except ZeroDivisionError as error:")
-    raising = "reading = reader.take()\n    assert reading.photo is not None"
-    (folder / "run.py").write_text(defect.replace("reading = reader.take()", raising))
+    taking = "read = reader.take()"
+    assert taking in defect
+    (folder / "run.py").write_text(defect.replace(taking, f"{taking}\n    assert read.photo is not None"))
     (tmp_path / "photos" / "2.jpg").write_text("no photo")
     assert "exit code 1" in str(endurance.problem_of(folder, tmp_path / "photos", tmp_path / "out.json"))
     end = 'END = b"]\\n"'

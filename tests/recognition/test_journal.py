@@ -91,8 +91,8 @@ def test_other_settings_and_another_file_are_refused(tmp_path: Path) -> None:
     begun(tmp_path / "j", ENTRY)
     with pytest.raises(ValueError, match=r"begun with min_score 0\.25, now 0\.5"):
         Journal(tmp_path / "j", SETTINGS | {"min_score": 0.5})
-    with pytest.raises(ValueError, match=r"begun with code 'an earlier version', now '3fa'"):  # it did not tell
-        Journal(tmp_path / "j", SETTINGS | {"code": "3fa"})
+    with pytest.raises(ValueError, match=r"begun with version 'an earlier one', now '3fa'"):  # it did not tell
+        Journal(tmp_path / "j", SETTINGS | {"version": "3fa"})
     (tmp_path / "k").write_text("a shopping list\n")
     with pytest.raises(ValueError, match="is damaged"):
         Journal(tmp_path / "k", SETTINGS)

@@ -94,7 +94,7 @@ def test_another_version_of_the_code_does_not_go_on_with_it(
     before = table(photos, "predictions.csv")
     monkeypatch.setattr("onnxruntime.__version__", "0.0.1")
     assert predict(photos, runs, "--resume") == 2
-    assert "was begun with code" in capsys.readouterr().err
+    assert "was begun with version" in capsys.readouterr().err
     assert table(photos, "predictions.csv") == before and predict(photos, runs, "--force") == 0
 
 
