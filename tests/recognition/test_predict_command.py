@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from constant_models import CATEGORIES
 from cosine_models import BLUE, GREEN, RED, save_classifier
+from films import film
 from PIL import Image
 from small_shop import SMALL
 
@@ -48,13 +49,6 @@ def put(folder: Path, *names: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (64, 65 + i, 3), np.uint8)).save(folder / name)
     return folder
-
-
-def film(path: Path, seconds: int) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 5, (64, 48))
-    for k in range(5 * seconds):
-        writer.write(np.full((48, 64, 3), 5 * k, np.uint8))
-    writer.release()
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from films import film
 
 import scaling
 from recognition import prediction_run
@@ -23,13 +24,6 @@ def photos(tmp_path: Path) -> Path:
         cv2.imwrite(str(folder / name), np.full((48, 64, 3), 90, np.uint8))
     film(folder / "v.mp4", 4)
     return folder
-
-
-def film(path: Path, seconds: int) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 5, (64, 48))
-    for k in range(5 * seconds):
-        writer.write(np.full((48, 64, 3), 5 * k, np.uint8))
-    writer.release()
 
 
 def predict(photos: Path, runs: Path, *flags: str) -> int:
