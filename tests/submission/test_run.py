@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +238,28 @@ def test_a_photo_is_written_while_the_models_look_at_the_next(
         _photo(tmp_path / "photos" / f"{i}.jpg")
     _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
     assert waited == [True]
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1}
+
+
+def test_a_photo_is_written_only_when_the_next_one_is_there(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a model, then, and not beside what is done between two models."""
+    take, write = ReadAhead.take, run.lines
+    done: list[str] = []
+
+    def slow_take(self: ReadAhead) -> object:
+        time.sleep(0.2)  # for a writer that has begun already
+        done.append("take")
+        return take(self)
+
+    monkeypatch.setattr(ReadAhead, "take", slow_take)
+    monkeypatch.setattr(run, "lines", lambda *photo: (done.append("write"), write(*photo))[1])
+    monkeypatch.setattr(run, "__file__", str(place.runs / "run.py"))
+    for i in range(2):
+        _photo(tmp_path / "photos" / f"{i}.jpg")
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert done == ["take", "take", "write", "write"]
     assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1}
 
 
