@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 class Reading(NamedTuple):
     """A photo, or why it could not be read.
 
-    `seconds`: where it was read beside other work, how long reading it keeps the next one waiting; 0 where it was not.
+    `seconds`: where it, or the next one, was read beside other work, how long that keeps a photo waiting; 0 where neither was.
     """
 
     path: Path
@@ -92,7 +92,7 @@ class ReadAhead:
 
     def take(self) -> Reading:
         """The next photo; IndexError where there is none."""
-        self.bytes_in_use = 0
+        self.bytes_in_use, before = 0, len(self.ahead)
         self._fill()
         if not self.ahead:
             path = self.paths.popleft()
@@ -100,8 +100,10 @@ class ReadAhead:
             return self._read(path)._replace(seconds=0.0)
         path, self.bytes_in_use, future = self.ahead.popleft()
         self._fill()
+        at_once = min(self.threads, max(before, len(self.ahead)))  # photos read; 0: neither this one nor the next is read aside
         error = future.exception()
-        return Reading(path, None, error, 0.0) if error else future.result()
+        read = Reading(path, None, error, 0.0) if error else future.result()
+        return read._replace(seconds=read.seconds / at_once if at_once else 0.0)
 
     def close(self) -> None:
         """Give up what has not been read yet."""
@@ -127,7 +129,7 @@ class ReadAhead:
             photo = self.prepare(read_photo(path, self.exif))
         except Exception as error:
             return Reading(path, None, error, 0.0)
-        return Reading(path, photo, None, (time.perf_counter() - started) / max(1, self.threads))
+        return Reading(path, photo, None, time.perf_counter() - started)
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
