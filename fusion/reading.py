@@ -138,7 +138,7 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
     with ThreadPoolExecutor(1) as executor:
         try:
             coming = executor.submit(next, items, end)
-        except RuntimeError:  # no thread can be started
+        except Exception:  # no thread can be started
             yield from items
             return
         while (item := coming.result()) is not end:
@@ -175,7 +175,7 @@ class Aside:
         if self.executor:
             try:
                 return self.executor.submit(work, *args)
-            except RuntimeError:  # no thread can be started
+            except Exception:  # no thread can be started
                 self.executor = None
         done = Future[Item]()
         try:
@@ -245,10 +245,10 @@ def decode_photo(data: bytes, exif: str = "stored") -> Image:
     if width * height > MAX_PIXELS:
         raise ValueError(f"got {width} x {height} pixels, need at most {MAX_PIXELS // 10**6} megapixels")
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3) BGR
-    if image is None:
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3)
+    if bgr is None:
         raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
-    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    rgb, bgr = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), None  # two copies at most, also where it is turned
     turns = exif == "turned" and rgb.shape[0] != rgb.shape[1]
     return np.ascontiguousarray(turned(rgb, orientation)) if turns else rgb  # (H, W, 3) or (W, H, 3)
 

@@ -234,7 +234,7 @@ class Output:
             self.end += len(data)
         except Exception:
             self.file.seek(self.end)
-            self.file.write(END)
+            self.file.write(END if self.end else b"[" + END)
             self.file.truncate()
             raise
 
@@ -293,7 +293,7 @@ def peak_mb() -> float | None:
     """The most memory this process has used so far, in MB; None where the system does not report it."""
     status = Path("/proc/self/status")
     line = re.search(r"VmHWM:\s+([0-9]+) kB", status.read_text()) if status.is_file() else None
-    return int(line[1]) / 1000 if line else None
+    return int(line[1]) * 1024 / 1e6 if line else None
 
 
 if __name__ == "__main__":

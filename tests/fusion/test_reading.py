@@ -15,6 +15,7 @@ from waiting import until
 from fusion import reading
 from fusion.reading import Canvases, ReadAhead, decoded_bytes, file_bytes, threads_beside
 from fusion.views import View, make_views
+from runs.record import ROOT
 
 BYTES = 3 * 64 * 48  # of a photo's pixels
 
@@ -187,6 +188,22 @@ def test_a_thread_that_is_ended_costs_its_photo(
     assert [photo.photo is None for photo in taken] == [False, False, True, False, False]
     assert isinstance(taken[2].error, kind) and taken[2].seconds == 0
     reader.close()
+
+
+@pytest.mark.parametrize("exif", ["stored", "turned"])
+def test_a_thread_needs_room_for_a_second_copy_and_no_third(tmp_path: Path, exif: str) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.new("RGB", (6000, 4000)).save(tmp_path / "1.jpg", exif=tag)
+    code = (
+        "import re, sys\nfrom pathlib import Path\nfrom fusion.reading import decode_photo\n"
+        "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) * 1024\n"
+        "data, before = Path(sys.argv[1]).read_bytes(), peak()\ndecode_photo(data, sys.argv[2])\nprint(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "1.jpg"), exif], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 1.5 < int(done.stdout) / (3 * 6000 * 4000) < 2.3
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
