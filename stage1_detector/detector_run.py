@@ -226,6 +226,7 @@ def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts
     if isinstance(config, DetectorConfig):
         refuse_untrusted_weights(request, config)
     if isinstance(config, DetectorConfig) and config.distill_model:
+        fetched.refuse_changed(Path(config.distill_model), "--distill-model")
         trained_on.refuse_held_out("--distill-model", Path(config.distill_model), request.folds, parts)
     if request.pretrained is not None:
         trained_on.refuse_held_out("--pretrained", request.pretrained, request.folds, parts)
