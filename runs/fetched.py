@@ -39,6 +39,12 @@ def refuse_changed(path: Path | None, flag: str = "--pretrained") -> None:
         raise ValueError(f"{flag}: {path} is not what was fetched (sha256 {expected}); remove it and fetch it again")
 
 
+def knows(path: Path) -> bool:
+    """Whether PATH has the bytes of a file that was fetched, wherever it lies now."""
+    expected = {row.get("sha256") for row in rows().values() if row.get("bytes") == path.stat().st_size}
+    return bool(expected) and sha256(path) in expected
+
+
 def rows() -> dict[str, dict[str, Any]]:
     """What is noted, by the path of each file."""
     file = record_file()

@@ -74,7 +74,7 @@ def test_what_came_is_told_kept_and_refused_once_it_has_changed(resnet18: Path, 
     fetched.refuse_changed(resnet18)
     fetched.refuse_changed(None)
     resnet18.write_bytes(b"other")
-    with pytest.raises(ValueError, match="--pretrained: .* is not what was fetched"):
+    with pytest.raises(ValueError, match=r"--pretrained: .* is not what was fetched"):
         fetched.refuse_changed(resnet18)
 
 
