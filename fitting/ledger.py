@@ -114,6 +114,7 @@ def comparable(wishes: Mapping[str, Any]) -> dict[str, Any]:
     groups, pretrained = wishes["groups"], wishes["pretrained"]
     is_file = not word_of(Path(pretrained)) and Path(pretrained).is_file()
     return dict(wishes) | {
+        "trust": "",  # of what starts a fit, not of what it is
         "groups": groups_setting(groups) if Path(groups).is_file() else groups,
         "pretrained": file_setting(Path(pretrained)) if is_file else pretrained,
     }

@@ -186,6 +186,8 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
         aware=detector if aware else None,
         crops="both" if both else "shelf",
         pretrained=wishes.pretrained,
+        crop_pretrained=wishes.crop_pretrained,
+        trust=wishes.trust,
         start_share=wishes.share,
         folds=folds,
         seed=wishes.seed,

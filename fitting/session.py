@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fitting import cross_fit, machine
+from fitting import cross_fit, machine, starts
 from fitting.ledger import Ledger
 from fitting.plan import AIM, SANDBOX_PHOTOS, candidates, fixed_stages, lay_out, procedure_from
 from fitting.procedure import Fitted, Procedure, Say
@@ -54,9 +54,9 @@ class Session(NamedTuple):
     def procedure(self) -> Procedure:
         """The procedure as it was decided; the files that it names under their paths of now (`ledger.comparable`)."""
         wishes = self.order.wishes
-        files = {"groups": wishes.groups, "pretrained": wishes.pretrained}
+        files = {name: getattr(wishes, name) for name in ("groups", "pretrained", "crop_pretrained")}
         now = {name: path for name, path in files.items() if path not in WORDS and Path(path).is_file()}
-        return replace(procedure_from(self.ledger.procedure), **now)
+        return replace(procedure_from(self.ledger.procedure), **now, trust=wishes.trust)
 
 
 def begin(order: Order, ledger: Ledger, say: Say) -> Session:
@@ -64,6 +64,10 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
 
     Raises ValueError where the minutes are too few, a network is unknown, or another process is at work on the run folder.
     """
+    wishes, of_which = starts.settled(order.survey, order.wishes)
+    order = order._replace(wishes=wishes)
+    if of_which:
+        say(f"fit: start: {of_which}")
     wanted = next(candidates(order.survey, order.wishes)).procedure
     machine.refuse_unknown(wanted)
     order.runs.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from small_shop import SMALL
 
 from experiments.performance.exif_photos import labelled
@@ -16,6 +18,8 @@ from fitting.wishes import Wishes
 from photos import fingerprint
 from photos.data import read
 from photos.studio import STUDIO
+from runs import record
+from stage1_detector.config import STARTER
 from tests.fitting.sets import SPEEDS
 from tests.fitting.test_survey import write
 
@@ -56,6 +60,15 @@ def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 )
 def test_a_wrong_call_is_one_line(words: list[str], line: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert line in refused([str(data), "--out", str(data.parent / "run"), *words], capsys)
+    assert not (data.parent / "run").exists()
+
+
+def test_weights_that_fit_neither_stage_are_one_line_before_anything_is_measured(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"a": torch.zeros(1)}, path := data.parent / "w.safetensors")
+    line = refused([str(data), "--minutes", "9", "--out", str(data.parent / "run"), "--pretrained", str(path)], capsys)
+    assert f"--pretrained: got {path}, which fits neither stage; detector: fills 0 of" in line and "; classifier: fills" in line
     assert not (data.parent / "run").exists()
 
 
@@ -165,7 +178,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_whole_fit_is_planned_carried_out_and_reused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine of known speeds; one that it measures: `README.md`, whose commands are run."""
+    """On a machine of known speeds; one that it measures: `README.md`, whose commands are run. From a file of one stage."""
     from fitting import machine
     from stage1_detector.synthesis import make_photos
 
@@ -174,17 +187,25 @@ def test_a_whole_fit_is_planned_carried_out_and_reused(
     make_photos.draw(replace(SMALL, count=12), data, workers=1)
     call = [str(data), "--minutes", "6", "--out", str(runs), "--size", "160", "--crop-size", "32", "--folds", "2"]
     call += ["--epochs", "1", "--crop-epochs", "1", "--groups", str(data / "scenes.csv")]
+    start = shutil.copyfile(STARTER, tmp_path / "w.safetensors")
+    call += ["--pretrained", str(start)]
     assert main([*call, "--plan"]) == 0
     shown = capsys.readouterr().out
     assert "cross_fit/1/one" in shown and "160 px" in shown and not (runs / "plan.json").exists()
     assert main(call) == 0
     said = capsys.readouterr().out
     assert "cross-fitted" in said and "of 6 minutes" in said
+    assert said.count(f"start: {start} is of the detector alone; the classifier starts from what auto takes") == 1
+    for folder in (runs, runs / "cross_fit" / "1"):
+        settings = [json.loads(path.read_text())["settings"] for path in sorted(folder.glob("*/run.json"))]
+        assert [one["pretrained"] == record.fingerprint(start) for one in settings] == [False, True]  # classifier, one
     assert zipfile.is_zipfile(runs / "submission.zip")
     plan = json.loads((runs / "plan.json").read_text())
     assert all(part["done"] for part in plan["parts"].values())
     assert plan["spent"] == pytest.approx(sum(part["seconds"] for part in plan["parts"].values()), abs=60)
     made = (runs / "submission.zip").read_bytes()
     shutil.rmtree(runs / "classifier_shelf" if (runs / "classifier_shelf").is_dir() else runs / "classifier_both")
+    monkeypatch.chdir(tmp_path)
+    call[-1] = start.name
     assert main(call) == 0  # what is missing is made again, the rest reused: the same seed makes the same zip
     assert (runs / "submission.zip").read_bytes() == made
