@@ -139,6 +139,8 @@ def csv_of(folder: Path, text: str) -> Path:
         pytest.param("a.jpg,1,2,30,40,tea,80,60\n", id="SKU-110K"),
         pytest.param("filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,tea,1,2,30,40\n", id="TensorFlow"),
         pytest.param("image;x;y;w;h;label\na.jpg;1;2;29;38;tea\n", id="sides, with semicolons"),
+        pytest.param("image_id,width,height,source,x,y,w,h,class\na.jpg,80,60,s,1,2,29,38,tea\n", id="sides beside a size"),
+        pytest.param("photo,x1,y1,x2,y2,x3,y3,x4,y4,class\na.jpg,3,2,30,4,28,40,1,38,tea\n", id="four corners"),
         pytest.param("photo,product,x0,y0,x1,y1,ignore\na.jpg,tea,1,2,30,40,0\na.jpg,,50,2,70,40,1\n", id="with a region"),
     ],
 )
@@ -147,6 +149,22 @@ def test_columns_of_tables(tmp_path: Path, text: str) -> None:
     assert dataset.photos[0].boxes.tolist() == [[1, 2, 30, 40]]
     assert [category.name for category in dataset.categories] == ["tea"]
     assert dataset.photos[0].ignored.tolist() == ([[50, 2, 70, 40]] if "ignore" in text else [])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_table_in_another_encoding_is_refused_and_what_is_no_table_is_not(tmp_path: Path, encoding: str) -> None:
+    root = csv_of(tmp_path, "a.jpg,1,2,30,40,tea,80,60\n")
+    (root / "prices.csv").write_text("vare;pris\nbrød;30\n", encoding)
+    assert any("no tables of boxes, not read: 1 (prices.csv)" in note for note in read(root).notes)
+    (root / "test.csv").write_text("photo;x;y;w;h;product\na.jpg;1;2;3;4;brød\n", encoding)
+    with pytest.raises(DataError, match=r"test.csv: not UTF-8; save it as UTF-8$"):
+        read(root)
+
+
+def test_a_photo_whose_name_has_outer_spaces_is_found_in_a_table(tmp_path: Path) -> None:
+    root = csv_of(tmp_path, "photo, x0, y0, x1, y1\n lead.jpg, 1, 2, 30, 40\n a.jpg, 1, 2, 30, 40\n")
+    (root / " lead.jpg").write_bytes((root / "a.jpg").read_bytes())
+    assert [photo.name for photo in read(root).photos] == [" lead.jpg", "a.jpg"]
 
 
 def set_in_a_folder(root: Path) -> None:
