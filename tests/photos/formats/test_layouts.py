@@ -13,6 +13,7 @@ from experiments.performance.layouts import LAYOUTS, contest
 from photos.data import DataError, Dataset, read, read_image
 from photos.formats.writing import write
 from photos.photo_folder import PhotoFolder
+from tests.photos.formats.one_photo import csv_of, yolo_of
 
 NAMES = ["tea", "no", "7up"]
 
@@ -80,16 +81,6 @@ def test_roboflows_single_folder_has_no_part_by_its_own_name(tmp_path: Path, nam
     assert [photo.part for photo in read(root).photos] == [None]
 
 
-def yolo_of(folder: Path, line: str, names: str = "[tea]") -> Path:
-    """A YOLO set of one photo, 80 x 60, with one line of labels."""
-    for name in ("images", "labels"):
-        (folder / "train" / name).mkdir(parents=True)
-    Image.new("RGB", (80, 60), "white").save(folder / "train" / "images" / "a.jpg")
-    (folder / "train" / "labels" / "a.txt").write_text(line)
-    (folder / "data.yaml").write_text(f"train: train/images\nnames: {names}\n")
-    return folder
-
-
 @pytest.mark.parametrize(
     ("line", "box"),
     [
@@ -126,13 +117,6 @@ def test_yolos_fractions_are_of_the_photo_as_shown(tmp_path: Path) -> None:
     assert (photo.width, photo.height, photo.boxes.tolist()) == (60, 80, [[0, 0, 60, 40]])
 
 
-def csv_of(folder: Path, text: str) -> Path:
-    """A table beside one photo, 80 x 60."""
-    Image.new("RGB", (80, 60), "white").save(folder / "a.jpg")
-    (folder / "boxes.csv").write_text(text)
-    return folder
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -149,22 +133,6 @@ def test_columns_of_tables(tmp_path: Path, text: str) -> None:
     assert dataset.photos[0].boxes.tolist() == [[1, 2, 30, 40]]
     assert [category.name for category in dataset.categories] == ["tea"]
     assert dataset.photos[0].ignored.tolist() == ([[50, 2, 70, 40]] if "ignore" in text else [])
-
-
-@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
-def test_a_table_in_another_encoding_is_refused_and_what_is_no_table_is_not(tmp_path: Path, encoding: str) -> None:
-    root = csv_of(tmp_path, "a.jpg,1,2,30,40,tea,80,60\n")
-    (root / "prices.csv").write_text("vare;pris\nbrød;30\n", encoding)
-    assert any("no tables of boxes, not read: 1 (prices.csv)" in note for note in read(root).notes)
-    (root / "test.csv").write_text("photo;x;y;w;h;product\na.jpg;1;2;3;4;brød\n", encoding)
-    with pytest.raises(DataError, match=r"test.csv: not UTF-8; save it as UTF-8$"):
-        read(root)
-
-
-def test_a_photo_whose_name_has_outer_spaces_is_found_in_a_table(tmp_path: Path) -> None:
-    root = csv_of(tmp_path, "photo, x0, y0, x1, y1\n lead.jpg, 1, 2, 30, 40\n a.jpg, 1, 2, 30, 40\n")
-    (root / " lead.jpg").write_bytes((root / "a.jpg").read_bytes())
-    assert [photo.name for photo in read(root).photos] == [" lead.jpg", "a.jpg"]
 
 
 def set_in_a_folder(root: Path) -> None:
