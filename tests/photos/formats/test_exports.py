@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from photos.data import DataError, read
 from tests.photos.formats.one_photo import TEA, coco_of, csv_of, voc_file, yolo_of
@@ -85,3 +86,154 @@ def test_a_photo_whose_name_has_outer_spaces_is_found_in_a_table(tmp_path: Path)
     root = csv_of(tmp_path, "photo, x0, y0, x1, y1\n lead.jpg, 1, 2, 30, 40\n a.jpg, 1, 2, 30, 40\n")
     (root / " lead.jpg").write_bytes((root / "a.jpg").read_bytes())
     assert [photo.name for photo in read(root).photos] == [" lead.jpg", "a.jpg"]
+
+
+LINE = "0 0.5 0.5 0.25 0.5"
+BOX = [[30, 15, 50, 45]]
+
+
+def flat_yolo(root: Path, photo: str, label: str, names: str = "classes.txt", kind: str = "JPEG") -> Path:
+    """A YOLO set of one photo without data.yaml, its files where they are told to be."""
+    for name in (photo, label, names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (80, 60)).save(root / photo, kind)
+    (root / label).write_text(LINE)
+    (root / names).write_text("tea\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("photo", "label", "names"),
+    [
+        pytest.param("images/a.jpg", "labels/a.txt", "labels/classes.txt", id="labelImg"),
+        pytest.param("images/a.jpg", "images/a.txt", "classes.txt", id="beside the photo in images"),
+        pytest.param("images/a.jpg", "images/a.txt", "images/classes.txt", id="all in images"),
+        pytest.param("Images/a.jpg", "Labels/a.txt", "classes.txt", id="with capitals"),
+        pytest.param("images/Images/a.jpg", "labels/Images/a.txt", "classes.txt", id="both"),
+    ],
+)
+def test_where_yolos_labels_lie(tmp_path: Path, photo: str, label: str, names: str) -> None:
+    dataset = read(flat_yolo(tmp_path, photo, label, names))
+    assert [one.boxes.tolist() for one in dataset.photos] == [BOX] and not dataset.notes
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.JPE", "a"])
+def test_labelled_photos_of_yolo_are_known_by_content(tmp_path: Path, name: str) -> None:
+    root = flat_yolo(tmp_path, f"images/{name}", "labels/a.txt")
+    (root / "images" / "a.json").write_text("{}")
+    (root / "images" / "unlabelled.jfif").write_bytes((root / "images" / name).read_bytes())
+    assert [photo.name for photo in read(root).photos] == [f"images/{name}"]
+
+
+def test_a_labelled_heic_photo_of_yolo_is_refused_but_where_another_photo_has_its_labels(tmp_path: Path) -> None:
+    root = flat_yolo(tmp_path, "images/a.jpg", "labels/a.txt")
+    (root / "images" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    assert len(read(root).photos) == 1
+    (root / "labels" / "b.txt").write_text(LINE)
+    (root / "images" / "a.heic").rename(root / "images" / "b.heic")
+    with pytest.raises(DataError, match=r"b.heic: not a readable photo \(got a HEIC or AVIF photo"):
+        read(root)
+
+
+def test_label_files_of_yolo_without_a_photo_are_counted(tmp_path: Path) -> None:
+    root = flat_yolo(tmp_path, "images/a.jpg", "labels/a.txt")
+    for name in ("b.txt", "shop/c.txt", "train.txt", "obj.names.txt"):
+        (root / "labels" / name).parent.mkdir(exist_ok=True)
+        (root / "labels" / name).write_text(LINE if name in ("b.txt", "shop/c.txt") else "images/a.jpg")
+    assert "label files without a photo in the set, not read: 2 (labels/b.txt, labels/shop/c.txt)" in read(root).notes
+    with pytest.raises(DataError, match="label files without a photo"):
+        read(root, strict=True)
+
+
+def test_two_photos_of_one_label_file_are_refused(tmp_path: Path) -> None:
+    root = flat_yolo(tmp_path, "images/a.jpg", "labels/a.txt")
+    (root / "images" / "a.png").write_bytes((root / "images" / "a.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"^labels/a.txt: images/a.jpg and images/a.png: labels of two photos; rename one"):
+        read(root)
+
+
+def test_photos_of_yolo_behind_a_link_are_read_once(tmp_path: Path) -> None:
+    root = flat_yolo(tmp_path / "set", "images/shop/a.jpg", "labels/shop/a.txt")
+    (root / "images" / "again").symlink_to(root / "images" / "shop")
+    assert [photo.name for photo in read(root).photos] == ["images/shop/a.jpg"]
+    (root / "images" / "again").unlink()
+    (root / "images" / "shop").rename(tmp_path / "elsewhere")
+    (root / "images" / "shop").symlink_to(tmp_path / "elsewhere")
+    (root / "images" / "back").symlink_to(root)
+    assert [photo.boxes.tolist() for photo in read(root).photos] == [BOX]
+
+
+def yaml_of(root: Path, text: str) -> Path:
+    """A YOLO set whose photo lies in train/images, with another data.yaml."""
+    yolo_of(root, LINE)
+    (root / "data.yaml").write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("train: ../train/images\nval: ../valid/images", "valid: ../valid/images", id="Roboflow's"),
+        pytest.param("train: /x/shop/train/images\nval: /x/shop/valid/images", "valid: /x/shop/valid/images", id="moved"),
+        pytest.param("path: ../shop\ntrain: train/images\nval: valid/images", "valid: ../shop/valid/images", id="with path"),
+        pytest.param("train: [train/images, more/images]", "train: more/images", id="one of two"),
+        pytest.param("train: shop/train/images\nval: val.txt", "valid: val.txt", id="a list"),
+    ],
+)
+def test_what_is_missing_of_yolos_parts_is_told_and_nothing_else_taken_for_it(tmp_path: Path, text: str, told: str) -> None:
+    """The photos in images/ have no labels: they are not meant by valid/images."""
+    root = yaml_of(tmp_path, f"{text}\nnames: [tea]\n")
+    (root / "images").mkdir()
+    Image.new("RGB", (80, 60)).save(root / "images" / "raw.jpg")
+    dataset = read(root)
+    assert [(photo.name, photo.part) for photo in dataset.photos] == [("train/images/a.jpg", "train")]
+    assert f"entries without photos where they say, left out: 1 ({told})" in dataset.notes
+
+
+def test_a_part_alone_is_not_looked_for_in_another_folder(tmp_path: Path) -> None:
+    root = yaml_of(tmp_path, "train: ../valid/images\nnames: [tea]\n")
+    (root / "train").rename(root / "other")
+    (root / "images").mkdir()
+    Image.new("RGB", (80, 60)).save(root / "images" / "raw.jpg")
+    with pytest.raises(DataError, match=r"data.yaml: no photos where it says they are \(../valid/images\)"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(
+            "train: [{a: b}]\nnames: [tea]", r"train: got \[{'a': 'b'}\], need a folder, a list", id="an object in a list"
+        ),
+        pytest.param("train: {a: b}\nnames: [tea]", r"train: got {'a': 'b'}, need a folder, a list", id="an object"),
+        pytest.param("path: [a]\ntrain: x\nnames: [tea]", r"path: got \['a'\], need a folder", id="several paths"),
+        pytest.param(
+            "train: x\nnames: [tea, [a]]", r"names: got \['tea', \['a'\]\], need a list of names", id="a list as a name"
+        ),
+        pytest.param("train: x\nnames: {0: {a: b}}", "need a list of names, or class: name", id="an object as a name"),
+    ],
+)
+def test_entries_of_data_yaml_that_are_no_text(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(DataError, match=rf"data.yaml: .*{told}"):
+        read(yaml_of(tmp_path, text))
+
+
+@pytest.mark.parametrize("values", [" 0.1 0.1 1.0 0.9 0.9 2.0", " 0.1 0.1 0.9 0.9", ""])
+def test_of_a_line_with_keypoints_the_box_is_taken(tmp_path: Path, values: str) -> None:
+    root = yaml_of(tmp_path, "train: train/images\nkpt_shape: [2, 3]\nnames: [tea]\n")
+    (root / "train" / "labels" / "a.txt").write_text(LINE + values)
+    assert read(root).photos[0].boxes.tolist() == BOX
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "train.txt", "data.yaml"])
+def test_texts_of_yolo_in_another_encoding(tmp_path: Path, name: str) -> None:
+    root = flat_yolo(tmp_path, "images/a.jpg", "labels/a.txt")
+    (root / name).write_text("names: [brød]\ntrain: x\n", "cp1252")
+    with pytest.raises(DataError, match=rf"{name}: not UTF-8; save it as UTF-8$"):
+        read(root)
+
+
+def test_a_name_of_yolo_ends_with_its_line(tmp_path: Path) -> None:
+    root = flat_yolo(tmp_path, "images/a.jpg", "labels/a.txt")
+    (root / "classes.txt").write_text("t\x85e\u2028a\nmilk\n", "utf-8")
+    assert [category.name for category in read(root).categories] == ["t\x85e\u2028a", "milk"]
