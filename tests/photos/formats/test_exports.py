@@ -237,3 +237,29 @@ def test_a_name_of_yolo_ends_with_its_line(tmp_path: Path) -> None:
     root = flat_yolo(tmp_path, "images/a.jpg", "labels/a.txt")
     (root / "classes.txt").write_text("t\x85e\u2028a\nmilk\n", "utf-8")
     assert [category.name for category in read(root).categories] == ["t\x85e\u2028a", "milk"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        pytest.param(
+            "annotations.xml", "1 photos, and annotations.xml is not in a layout that is read; export as COCO", id="CVAT"
+        ),
+        pytest.param(
+            "annotations/default.json", "annotations/default.json is not in a layout that is read; export", id="Datumaro"
+        ),
+        pytest.param("export.ndjson", "export.ndjson is not in a layout that is read; export as COCO", id="Labelbox"),
+        pytest.param(
+            "via.csv", "via.csv is not in a layout that is read; export as COCO, YOLO, VOC or CSV; known are", id="VIA"
+        ),
+        pytest.param("label_2/a.txt", r"label_2/a.txt is not in .*read \(YOLO's need data.yaml or classes.txt\)", id="KITTI"),
+        pytest.param("readme.txt", "1 photos and no annotations.json or other labels: `hylle predict` finds", id="a note"),
+        pytest.param("NM_NGD_product_images/metadata.json", "1 photos and no annotations.json or other", id="studio photos"),
+    ],
+)
+def test_labels_in_another_layout_are_named(tmp_path: Path, name: str, told: str) -> None:
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.jpg")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"shapes": []}')
+    with pytest.raises(DataError, match=told):
+        read(tmp_path)
