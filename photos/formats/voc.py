@@ -77,8 +77,9 @@ def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]
         by_stem.setdefault(path.stem, []).append(path)
     found, unknown = dict[Path, str](), list[str]()
     for path in lists:
-        for line in filter(None, map(str.strip, lines_of(path))):
-            names = [line.strip("\"'"), FLAG.sub("", line)]
+        for written in filter(str.strip, lines_of(path)):
+            line = written.strip()
+            names = [written, line.strip("\"'"), FLAG.sub("", line)]
             known = next((kind[name] for kind in (by_name, by_stem) for name in names if name in kind), [])
             unknown += [] if known else [f"{line!r} of {path.name}"]
             part = str(part_of(path.stem))
