@@ -5,7 +5,7 @@ from pathlib import Path
 
 from photos.findings import Note, Problem
 from photos.formats.class_names import NAMES
-from photos.photo_folder import files_once
+from photos.photo_folder import PHOTO_SUFFIXES, files_once
 
 LABELS = {"images": ("labels",), "Images": ("Labels", "labels"), "IMAGES": ("LABELS", "labels")}
 LINE = 5  # taken: a line has at least so many numbers
@@ -45,14 +45,17 @@ def shared_labels(root: Path, photos: Iterable[Path]) -> Iterator[Problem]:
 
 
 def unused_labels(root: Path, photos: Iterable[Path]) -> Iterator[Note]:
-    """A note for each label file, in the folders where labels lie, of which there is no photo in the set."""
+    """A note for each label file, in the folders where labels lie, whose photo is not there."""
     photos = list(photos)
     used = {label_file(root, photo) for photo in photos}
     folders = {(folder if (folder := label_folder(root, photo)) and folder.is_dir() else photo.parent) for photo in photos}
     tops = [folder for folder in folders if folders.isdisjoint(folder.parents)]
-    for path in sorted({path for top in tops for path in files_once(top)} - used):
-        if path.suffix.lower() == ".txt" and _is_label(path):
-            yield Note(path.relative_to(root).as_posix(), "label files without a photo in the set, not read")
+    below = {path for top in tops for path in files_once(top) if path.suffix.lower() == ".txt"}
+    unused = sorted(path for path in below - used if _is_label(path))
+    others = {label_file(root, path) for path in files_once(root) if path.suffix.lower() in PHOTO_SUFFIXES} if unused else set()
+    for path in unused:
+        if path not in others:  # whose photo lies there, but in no part: that is told of the photo
+            yield Note(path.relative_to(root).as_posix(), "label files without a photo, not read")
 
 
 def _is_label(path: Path) -> bool:

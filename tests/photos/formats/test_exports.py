@@ -140,9 +140,17 @@ def test_label_files_of_yolo_without_a_photo_are_counted(tmp_path: Path) -> None
     for name in ("b.txt", "shop/c.txt", "train.txt", "obj.names.txt"):
         (root / "labels" / name).parent.mkdir(exist_ok=True)
         (root / "labels" / name).write_text(LINE if name in ("b.txt", "shop/c.txt") else "images/a.jpg")
-    assert "label files without a photo in the set, not read: 2 (labels/b.txt, labels/shop/c.txt)" in read(root).notes
+    assert "label files without a photo, not read: 2 (labels/b.txt, labels/shop/c.txt)" in read(root).notes
     with pytest.raises(DataError, match="label files without a photo"):
         read(root, strict=True)
+
+
+def test_labels_of_a_photo_that_no_part_names_are_not_told_as_well(tmp_path: Path) -> None:
+    root = yaml_of(tmp_path, "train: train.txt\nnames: [tea]\n")
+    (root / "train.txt").write_text("train/images/a.jpg\n")
+    (root / "train" / "images" / "b.jpg").write_bytes((root / "train" / "images" / "a.jpg").read_bytes())
+    (root / "train" / "labels" / "b.txt").write_text(LINE)
+    assert read(root).notes == ("photos in the folder that the labels do not list, not read: 1 (train/images/b.jpg)",)
 
 
 def test_two_photos_of_one_label_file_are_refused(tmp_path: Path) -> None:
