@@ -67,7 +67,7 @@ def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> N
     result = SimpleNamespace(
         score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled, nested=True
     )
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
 
 
@@ -75,7 +75,7 @@ def test_a_gate_that_saw_the_photos_is_said() -> None:
     figure = Interval(0.5, 0.4, 0.6, 6)
     figures = Intervals(figure, figure, figure)
     result = SimpleNamespace(score=figure, figures=figures, test=None, resampled="photos", nested=False)
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert "by models that did not see it" in lines[0] and any("the gate was fitted on them too" in line for line in lines)
 
 
@@ -83,5 +83,23 @@ def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> Non
     figure = Interval(0.5, 0.4, 0.6, 6)
     figures = Intervals(figure, figure, figure)
     result = SimpleNamespace(score=figure, figures=figures, test=figures, resampled="scenes", nested=True)
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert any("on the test part: 0.500" in line for line in lines) and report.OF_THESE_PLACES not in lines
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [
+        pytest.param({"cross_fit/0/one": 8, "cross_fit/1/one": 9, "one": 4, "gate": 0}, [], id="half of them"),
+        pytest.param(
+            {"cross_fit/0/one": 8, "cross_fit/1/one": 9, "one": 3},
+            ["its one was trained for 3 epochs, those of the folds for 8 or more"],
+            id="fewer",
+        ),
+        pytest.param({"one": 1, "classifier_shelf": 1}, [], id="no refit"),
+        pytest.param({}, [], id="nothing"),
+    ],
+)
+def test_models_that_ship_with_far_fewer_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
+    lines = list(report.short_lines(Ledger({}, {}, 9.0, parts={name: Part(n, 1.0) for name, n in epochs.items()})))
+    assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
