@@ -78,7 +78,7 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
     from fitting import report, session  # here: they take seconds to load
 
     begun = session.begin(session.Order(dataset, found, command.runs, command.minutes, wishes, started), ledger, say)
-    for line in [*report.speed_lines(begun.speeds, begun.procedure), *report.plan_lines(begun.ledger)]:
+    for line in [*report.speed_lines(begun.speeds, begun.procedure, found), *report.plan_lines(begun.ledger)]:
         say(f"fit: {line}")
     if command.plan:
         session.show_folds(begun, say)

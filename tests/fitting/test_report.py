@@ -1,5 +1,6 @@
 """What a fit says at the end: what is missing, the larger part first."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,11 @@ import pytest
 
 from fitting import report
 from fitting.ledger import Ledger, Part
+from fitting.procedure import Procedure
 from photos.intervals import Interval, Intervals
+from stage1_detector.config import DetectorConfig
+from stage2_classifier.config import ClassifierConfig
+from tests.fitting.sets import FRIDGE, SPEEDS
 
 NAMES = ["tea", "coffee", "oats", ""]
 
@@ -103,3 +108,15 @@ def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> Non
 def test_models_that_ship_with_far_fewer_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
     lines = list(report.short_lines(Ledger({}, {}, 9.0, parts={name: Part(n, 1.0) for name, n in epochs.items()})))
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("photos", "names", "free", "told"),
+    [(5000, 356, 1.0, True), (5000, 356, 2.0, False), (20, 8, 0.0001, True), (20, 8, 0.1, False), (0, 0, 0.0, False)],
+)
+def test_memory_that_may_run_out_at_the_gate_is_told_with_the_plan(photos: int, names: int, free: float, told: bool) -> None:
+    found = replace(FRIDGE, photos=photos, names=names)
+    procedure = Procedure(DetectorConfig(), ClassifierConfig())
+    lines = report.speed_lines(replace(SPEEDS, memory_gb=free), procedure, found)
+    assert [line for line in lines if line.startswith("memory may run out")] == lines[2:] and len(lines) == 2 + told
+    assert not told or f"{free:.1f} GB were free" in lines[2]
