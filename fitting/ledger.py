@@ -53,6 +53,11 @@ class Ledger:
     since: float = 0.0
     changes: list[str] = field(default_factory=list)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training was begun."""
+        return any(part.decided for part in self.parts.values())
+
     def take(self, plan: "Plan") -> None:
         """Note a plan before anything of it is begun."""
         self.procedure, self.why = plan.procedure.settings(), plan.why

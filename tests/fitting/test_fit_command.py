@@ -15,11 +15,13 @@ from experiments.performance.exif_photos import labelled
 from fitting import ledger as ledgers
 from fitting.fit import Command, main, record_of, remarks
 from fitting.wishes import Wishes
+from fusion.ensemble import ClassifierMember, Ensemble, Member
 from photos import fingerprint
 from photos.data import read
 from photos.studio import STUDIO
 from runs import record
 from stage1_detector.config import STARTER
+from stage2_classifier.gate.ensemble import write_ensemble
 from tests.fitting.sets import SPEEDS
 from tests.fitting.test_survey import write
 
@@ -140,6 +142,7 @@ def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, c
     runs, dataset = data.parent / "run", read(data)
     made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
     ledgers.Ledger(made_from, {"size": 320}, 9.0).write(runs)
+    (runs / "folds.json").write_text("{}")  # so something was begun
     call = [str(data), "--minutes", "9", "--out", str(runs)]
     assert "holds a fit begun with" in refused(call, capsys)
     ledgers.Ledger(made_from | {"boxes": "0"}, {}, 9.0).write(runs)
@@ -172,6 +175,60 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     ledger = ledgers.Ledger({"photos": "a"}, {"size": 0}, 9.0, parts={"one": ledgers.Part(3, 60.0, True, 30.0)}, spent=40.0)
     ledger.write(tmp_path)
     assert ledgers.load(tmp_path) == ledger
+
+
+@pytest.fixture
+def known_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that need not be measured."""
+    monkeypatch.setattr("fitting.machine.measured", lambda *_: SPEEDS)
+
+
+@pytest.mark.usefixtures("known_speeds")
+def test_one_scene_is_told_by_the_plan_and_what_is_advised_then_can_be_followed(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, table = data.parent / "run", data.parent / "g.csv"
+    table.write_text("file_name,scene\n1.jpg,a\n2.jpg,a\n")
+    call = [str(data), "--minutes", "45", "--out", str(runs)]
+    one_scene = [*call, "--groups", str(table)]
+    line = refused([*one_scene, "--plan"], capsys)
+    assert "of 1 scene: need 2 or more" in line and list(runs.iterdir()) == []
+    assert refused(one_scene, capsys) == line
+    assert (runs / ledgers.NAME).is_file()  # the minutes that it took count
+    monkeypatch.setattr("fitting.session.run_procedure", lambda *_: (_ for _ in ()).throw(ValueError("enough")))
+    assert "enough" in refused([*call, "--groups", "photo"], capsys)
+    assert (runs / "folds.json").is_file()
+    assert "holds a fit begun with" in refused(one_scene, capsys)  # now something hangs on it
+
+
+@pytest.mark.usefixtures("known_speeds")
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--minutes", "45", "--plan"], 0), (["--minutes", "1"], 2)], ids=["a plan", "too few minutes"]
+)
+def test_a_plan_and_a_refused_start_leave_nothing(words: list[str], code: int, data: Path) -> None:
+    """But for machine.json, where the machine is measured."""
+    runs = data.parent / "run"
+    assert main([str(data), "--out", str(runs), "--groups", "photo", *words]) == code
+    assert list(runs.iterdir()) == []
+
+
+@pytest.mark.usefixtures("known_speeds")
+def test_an_ensemble_of_models_that_are_not_planned_is_refused_before_any_training(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitting.trainings.train_detector", lambda *_: pytest.fail("trained"))
+    runs = data.parent / "run"
+    runs.mkdir()
+    categories = [category.id for category in read(data).categories]
+    for file, ids, what in [
+        ("all/model.onnx", categories, "all/model.onnx"),
+        ("one/model.onnx", [*categories, 99], "other categories"),
+    ]:
+        member = Member(file, views=[{"size": 320}])
+        write_ensemble(runs, Ensemble(ids, [member], classifiers=[ClassifierMember("classifier_shelf/model.onnx")]))
+        line = refused([str(data), "--minutes", "45", "--out", str(runs), "--groups", "photo"], capsys)
+        assert f"ensemble.json names {what}, which no fold is trained with; remove the file" in line
+        assert [path.name for path in runs.iterdir()] == ["ensemble.json"]
 
 
 @pytest.mark.slow
