@@ -22,7 +22,7 @@ from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import note_written
 from stage1_detector.config import STARTER
 from stage1_detector.engine import Score, validation_interval
-from stage1_detector.ultralytics_engine import rtdetr
+from stage1_detector.ultralytics_engine import float32_boxes, rtdetr
 from stage1_detector.ultralytics_engine.photo_layout import tell_left_out
 
 STARTER_MODEL = "yolov8n.yaml"
@@ -111,6 +111,7 @@ class ExtendedTrainer(DetectionTrainer):
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         self.batch_files = tuple(batch["im_file"])
+        float32_boxes.keep_losses_exact(unwrapped(self.model))
         preprocessed: dict[str, Any] = super().preprocess_batch(batch)
         return preprocessed
 
