@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from runs import efficientnet_lite
 from runs.atomic_write import replacing
 
+NOTES = {"config", "names", "anchors"}  # of a torchvision detector
 REQUIRED_SHARE = 0.8  # chosen: share of a network's tensors; some fit by chance from a file of another network
 STATE_KEYS = ("network", "state_dict_ema", "model_ema", "state_dict", "model")  # ours first, then those that timm looks for
 # Prefixes of tensor names, in the order of their removal: of torch.compile and DistributedDataParallel, which may be nested in
@@ -41,6 +42,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"--pretrained: got {path}, which is not a whole .safetensors file: {error}") from None
     except Exception as error:  # unpickling raises nearly anything
         raise ValueError(f"--pretrained: got {path}, must be a file of tensors that torch reads with weights_only") from error
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours tells beside its tensors; nothing of another file."""
+    content = {} if path.suffix == ".safetensors" else _torch_load(path)
+    return {name: value for name, value in content.items() if name in NOTES} if set(content) >= NOTES else {}
 
 
 def read_renamed(path: Path) -> dict[str, torch.Tensor] | None:

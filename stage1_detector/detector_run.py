@@ -91,7 +91,7 @@ def train_detector(
     progress = progress_line(out, request.classes, leads)
     if leads:
         begin(request, settings, parts, starting_weights(request, config, teachers))
-        for line in plan_in_words(config, photos["train"]):
+        for line in plan_in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
             progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
@@ -147,8 +147,8 @@ def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> Dete
     return replace(request, pretrained=chosen.path)
 
 
-def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:
-    """What is trained, on how many photos and for how long; then what it cannot find, if anything."""
+def plan_in_words(config: Config, photos: Sequence[Photo], starts_random: bool = False) -> list[str]:
+    """What is trained, on how many photos and for how long; then what it cannot find, and what its start means, if anything."""
     from stage1_detector.engine import epochs, max_det
     from stage1_detector.ultralytics_engine import rtdetr
 
@@ -160,7 +160,8 @@ def plan_in_words(config: Config, photos: Sequence[Photo]) -> list[str]:
         limit = (
             f"at most {config.proposals} places of a photo are looked at, the fullest has {fullest} boxes: --proposals {wanted}"
         )
-    return [plan, limit] if limit else [plan]
+    slow_start = rtdetr.RANDOM_START if config.family == "rtdetr" and starts_random else ""
+    return [line for line in (plan, limit, slow_start) if line]
 
 
 def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dict[str, Any]:

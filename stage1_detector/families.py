@@ -46,7 +46,7 @@ def unchanged(network: torch.nn.Module, config: Config) -> torch.nn.Module:
 
 STRETCHED_FORMAT = IMAGENET_FORMAT._replace(shape="stretch")
 TORCHVISION = Family(
-    fit=partial(loop.fit, network=loop.NetworkSpec(torchvision_net.build, IMAGENET_FORMAT)),
+    fit=partial(loop.fit, network=loop.NetworkSpec(torchvision_net.build, IMAGENET_FORMAT, torchvision_net.load)),
     load=torchvision_net.load,
     for_export=unchanged,
     refuse=torchvision_net.refuse,

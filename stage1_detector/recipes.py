@@ -216,6 +216,7 @@ def recipe(name: str, quick: bool = False) -> Config:
 
 
 def rehearsal(config: Kind) -> Kind:
-    """The same in 1 epoch at 160 px, augmented."""
+    """The same in 1 epoch at 160 px, augmented; nothing is held still, so that it needs no weights to start from."""
     config = replace(config, size=160, epochs=1, min_steps=0, patience=0, warmup_epochs=0.0)
+    config = replace(config, freeze=0) if isinstance(config, DetectorConfig) else config
     return replace(config, plain_epochs=0) if isinstance(config, LoopConfig) else config

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from ultralytics.models.utils.loss import RTDETRDetectionLoss
 from ultralytics.nn.modules import RTDETRDecoder
-from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from runs.distributed import Distributed
 from stage1_detector.distillation.losses import LossSum
+from stage1_detector.ultralytics_engine import float32_boxes
+from stage1_detector.ultralytics_engine.float32_boxes import Float32RtdetrLoss, Float32YoloLoss
 
 Predictions = tuple[torch.Tensor, torch.Tensor]
 
@@ -23,7 +23,7 @@ def yolo_loss(
     network, distributed = student.network, student.batch_sharers
     if getattr(network, "criterion", None) is None:  # it stays on the device where it is made
         network.criterion = network.init_criterion()
-    for criterion in yolo_criteria(network.criterion):
+    for criterion in float32_boxes.yolo_criteria(network.criterion):
         criterion.__class__, criterion.distributed = SharedYoloLoss, distributed
     outputs = network(images)
     batch = {
@@ -36,9 +36,9 @@ def yolo_loss(
     raw = outputs if student.training else outputs[1]
     raw = raw.get("one2many", raw)
     head, (height, width) = network.model[-1], images.shape[2:]
-    decoded = head._inference(raw)[:, :4].permute(0, 2, 1) / images.new_tensor([width, height] * 2)  # (B, A, 4)
+    predicted = float32_boxes.decoded(head, raw)[:, :4].permute(0, 2, 1) / images.new_tensor([width, height] * 2)  # (B, A, 4)
     detection = LossSum(losses.sum() / len(images), images.new_tensor(1 / distributed.world_size))
-    return {"detection": detection}, (decoded, raw["scores"].permute(0, 2, 1))
+    return {"detection": detection}, (predicted, raw["scores"].permute(0, 2, 1))
 
 
 def rtdetr_loss(
@@ -77,12 +77,7 @@ def rtdetr_loss(
 DETECTION_LOSSES: dict[str, Callable[..., tuple[dict[str, LossSum], Predictions]]] = {"yolo": yolo_loss, "rtdetr": rtdetr_loss}
 
 
-def yolo_criteria(criterion: Any) -> list[Any]:
-    """A YOLO's loss functions: two for a head that needs no NMS."""
-    return [criterion.one2many, criterion.one2one] if isinstance(criterion, E2ELoss) else [criterion]
-
-
-class SharedYoloLoss(v8DetectionLoss):
+class SharedYoloLoss(Float32YoloLoss):
     """A YOLO's losses of one process's photos, divided by the weight of the boxes assigned in all processes."""
 
     distributed: Distributed
@@ -100,9 +95,13 @@ class SharedYoloLoss(v8DetectionLoss):
 
 
 class SharedDecoder(RTDETRDecoder):
-    """An RT-DETR's head that draws denoising queries for the photos of all processes and takes those of `own_photos`."""
+    """An RT-DETR's head that draws denoising queries for the photos of all processes and takes those of `own_photos`.
+
+    Its anchors are float32, also under autocast.
+    """
 
     own_photos = slice(None)
+    _generate_anchors = staticmethod(float32_boxes.rtdetr_anchors)
 
     def _get_decoder_input(self, feats: Any, shapes: Any, dn_embed: Any = None, dn_bbox: Any = None) -> Any:
         if dn_embed is not None:
@@ -110,7 +109,7 @@ class SharedDecoder(RTDETRDecoder):
         return super()._get_decoder_input(feats, shapes, dn_embed, dn_bbox)
 
 
-class SharedRtdetrLoss(RTDETRDetectionLoss):
+class SharedRtdetrLoss(Float32RtdetrLoss):
     """RT-DETR's losses of one process's photos, divided by the products of all processes: matched, and denoised (`_dn`)."""
 
     divisors: dict[str, int]

@@ -9,11 +9,11 @@ from torchvision.ops import box_convert
 
 from fusion.models import read_object
 from runs.record import weights_of
-from stage1_detector.config import TRANSFORMERS, Config, TransformerConfig, from_settings
+from stage1_detector.config import TRANSFORMERS, ULTRALYTICS, Config, TransformerConfig, from_settings
 from stage1_detector.families import FAMILIES
 from stage1_detector.nets import conditional_detr
 from stage1_detector.torch_engine.canvases import InputFormat
-from stage1_detector.ultralytics_engine import rtdetr
+from stage1_detector.ultralytics_engine import float32_boxes, rtdetr
 
 
 class TeacherOutput(NamedTuple):
@@ -41,6 +41,8 @@ class Teacher:
         # an RT-DETR's boxes are in fractions, whatever canvas it is shown
         self.net = rtdetr.Dense(net, 1) if config.family == "rtdetr" else family.for_export(net, config)
         self.net.eval().requires_grad_(False)
+        if config.family in ULTRALYTICS:
+            float32_boxes.decode_exactly(net.model[-1])  # type: ignore[index,union-attr]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
         return self

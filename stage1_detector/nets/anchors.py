@@ -1,6 +1,8 @@
 """Anchors of a pyramid: torchvision's, or fitted to the boxes that there are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +64,24 @@ def make(config: TorchvisionConfig, strides: tuple[int, ...], photos: tuple[Phot
         return fitted(shapes(photos, config.size), strides, octaves)
     size = config.anchor_size or SIZES[config.family]
     return Anchors(tuple(tuple(size * stride * octave for octave in octaves) for stride in strides), RATIOS)
+
+
+def trained_with(notes: Mapping[str, Any], config: TorchvisionConfig, strides: tuple[int, ...]) -> Anchors | None:
+    """The anchors that the heads in a checkpoint of ours were trained with, which heads taken from it need.
+
+    Fitted ones, which follow the boxes, grow with the canvas. None where `notes`, what the checkpoint tells, are of another
+    family or of none, and where `config` asks for sizes of its own.
+    """
+    told, begun = notes.get("anchors"), notes.get("config", {})
+    asks_for_own = config.anchors == "default" and config.anchor_size > 0
+    if not told or begun["family"] != config.family or len(told["sizes"]) != len(strides) or asks_for_own:
+        return None
+    scale = config.size / begun["size"] if begun["anchors"] == "fitted" else 1.0
+    scales = [
+        max(scale, stride / level[0]) if scale < 1 else scale for level, stride in zip(told["sizes"], strides, strict=True)
+    ]
+    sizes = tuple(tuple(side * k for side in level) for level, k in zip(told["sizes"], scales, strict=True))
+    return Anchors(sizes, tuple(told["ratios"]))
 
 
 def shapes(photos: tuple[Photo, ...], size: int) -> np.ndarray:

@@ -30,7 +30,6 @@ PRIOR = 0.01  # taken: the paper's code; the score of every query for every clas
 FEED_FORWARD = 8  # taken: the paper's 2048 for 256; a layer's feed-forward width as a multiple of its own
 HEAD = "class_labels_classifier."
 PLACEHOLDER = "test_resnet"  # chosen: the smallest network of timm, which our feature extractor replaces
-EPS = 1e-5  # taken: transformers', keeps the inverse of the sigmoid finite
 LOSSES = {"classification": "loss_ce", "box": "loss_bbox", "giou": "loss_giou"}
 # What transformers called its tensors before version 5, as the public weights still do; taken: its conversion_mapping.
 RENAMINGS = (
@@ -115,21 +114,26 @@ class Net(nn.Module):
         output = self.net.model(images, output_hidden_states=True)
         norm = self.net.model.decoder.layernorm
         between = [norm(hidden) for hidden in output.decoder_hidden_states[1:-1]]  # the first is the input of layer one
-        hidden = torch.stack([*between, output.last_hidden_state])  # (L, B, Q, width)
-        reference = torch.logit(output.reference_points, EPS).transpose(0, 1)  # (B, Q, 2)
-        with torch.autocast(images.device.type, enabled=False):  # in bf16 a box is pixels off
+        return self._outputs(torch.stack([*between, output.last_hidden_state]))  # of (L, B, Q, width)
+
+    def _outputs(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (..., Q, C) and boxes (..., Q, 4) of the decoder's outputs (..., Q, width); queries have reference points."""
+        model = self.net.model
+        with torch.autocast(hidden.device.type, enabled=False):  # in bf16 a box is pixels off
+            reference = model.decoder.ref_point_head(model.query_position_embeddings.weight)  # (Q, 2), before the sigmoid
             moved = self.net.bbox_predictor(hidden.float())
-            boxes = torch.cat([moved[..., :2] + reference.float(), moved[..., 2:]], -1).sigmoid()
+            boxes = torch.cat([moved[..., :2] + reference, moved[..., 2:]], -1).sigmoid()
             return self.net.class_labels_classifier(hidden.float()), boxes
 
     def predictions(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Of photos (B, 3, H, W), normalised: the encoder's output, one map (B, width, H / 32, W / 32); of each query its box
         (B, Q, 4), cx cy w h in [0, 1], and its logits (B, Q, C).
         """
-        output, (high, wide) = self.net(images), images.shape[-2:]
+        output, (high, wide) = self.net.model(images), images.shape[-2:]
         encoded = output.encoder_last_hidden_state.transpose(1, 2)  # (B, width, H / 32 * W / 32)
         shape = (len(images), self.loss_config.d_model, high // STRIDE, wide // STRIDE)
-        return [encoded.reshape(shape)], output.pred_boxes, output.logits
+        logits, boxes = self._outputs(output.last_hidden_state)
+        return [encoded.reshape(shape)], boxes, logits
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Photos (B, 3, H, W), normalised -> (B, 4 + C, Q): cx cy w h in their pixels, then sigmoid scores."""

@@ -144,8 +144,8 @@ class Net(nn.Module):
         return pooled
 
     def _decoded(self, coder: object, deltas: torch.Tensor, boxes: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """`boxes` (X, Y, 4) moved by `deltas` (X, Y, 4) and cut to the photo."""
-        moved = coder.decode_single(deltas.reshape(-1, 4), boxes.reshape(-1, 4))  # type: ignore[attr-defined]
+        """`boxes` (X, Y, 4) moved by `deltas` (X, Y, 4) and cut to the photo; float32, though deltas be bf16."""
+        moved = coder.decode_single(deltas.reshape(-1, 4).float(), boxes.reshape(-1, 4))  # type: ignore[attr-defined]
         return clip_boxes_to_image(moved, images.shape[-2:]).reshape(deltas.shape)
 
 

@@ -67,7 +67,8 @@ class Net(nn.Module):
             _, best = scores.amax(2).topk(at_most(self.candidates, scores, 1), 1)  # (B, k)
             scores = scores.gather(1, best[..., None].expand(-1, -1, self.n_classes))
             deltas = deltas.gather(1, best[..., None].expand(-1, -1, 4))
-            boxes = self.coder.decode_single(deltas.reshape(-1, 4), anchors[best].reshape(-1, 4))
+            # float32, as torchvision would round boxes to the type of the deltas, a teacher's bf16
+            boxes = self.coder.decode_single(deltas.reshape(-1, 4).float(), anchors[best].reshape(-1, 4))
             boxes = clip_boxes_to_image(boxes, images.shape[-2:]).reshape(deltas.shape)
             predictions.append(torch.cat([boxes, scores], 2))
         return torch.cat(predictions, 1).permute(0, 2, 1)

@@ -24,6 +24,7 @@ class Detector(nn.Module):
     """A network and its `description`: settings, names and anchors, all that is needed to build it again. A Learner."""
 
     distributed: Distributed = SINGLE_PROCESS
+    fresh_heads: tuple[str, ...] = ()  # tensors of the heads that weights of a whole network did not fill
 
     def __init__(self, config: TorchvisionConfig, names: list[str], boxes: Anchors, pretrained: Path | None = None) -> None:
         super().__init__()
@@ -67,8 +68,11 @@ def build(config: TorchvisionConfig, photos: tuple[Photo, ...], names: list[str]
     """
     strides = tuple(backbones.FINEST[config.family] * 2**level for level in range(backbones.LEVELS))
     boxes = anchors.make(config, strides, photos)
-    net = Detector(config, names, boxes)
-    if pretrained is None or load_whole(net, weights_file.read_weights(pretrained)):
+    if pretrained is None:
+        return Detector(config, names, boxes)
+    state = weights_file.read_weights(pretrained)
+    net = Detector(config, names, anchors.trained_with(weights_file.read_notes(pretrained), config, strides) or boxes)
+    if load_whole(net, state):
         return net
     net = Detector(config, names, boxes, pretrained)
     refuse_ignored_weights(net.feature_extractor, pretrained)
@@ -83,6 +87,10 @@ def load_whole(net: Detector, state: dict[str, torch.Tensor]) -> bool:
     by_plain_name = {plain_name(name): value for name, value in state.items()}
     own_names = [name for name in net.net.state_dict() if plain_name(name) in by_plain_name]
     own = {name: by_plain_name[plain_name(name)] for name in own_names}
+    fresh = net.net.state_dict()
+    net.fresh_heads = tuple(
+        name for name in fresh if not name.startswith("backbone.") and (name not in own or own[name].shape != fresh[name].shape)
+    )
     return weights_file.load_matching(net.net, own, counts=lambda name: name.startswith("backbone.body.")).loaded
 
 

@@ -24,11 +24,13 @@ from stage1_detector.torch_engine.training_state import TrainingState
 class NetworkSpec(NamedTuple):
     """What `fit` trains: `build(config, photos, names, pretrained)` makes a Learner (see `training_state`).
 
-    It takes photos in `input_format`, by the mean and spread of its backbone.
+    It takes photos in `input_format`, by the mean and spread of its backbone. `load` makes the Learner of a checkpoint, where
+    what it was built from is not in the settings and photos alone.
     """
 
     build: Callable[..., Any]
     input_format: InputFormat
+    load: Callable[[Path], Any] | None = None
 
 
 def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
@@ -83,7 +85,11 @@ class Run:
         self.device = device_of(config.device)
         with_queries = isinstance(config, TransformerConfig)  # one for each box of a photo
         shown = (*photos["train"], *job.synthetic) if with_queries else photos["train"]
-        learner = network.build(config, shown, job.names, None if job.resume else job.pretrained)
+        if job.resume and network.load is not None:
+            learner = network.load(job.last_checkpoint)
+        else:
+            learner = network.build(config, shown, job.names, None if job.resume else job.pretrained)
+        self._tell_of_heads(getattr(learner, "fresh_heads", ()))
         learner = with_sync_batch_norm(learner, self.distributed).to(self.device)
         learner.distributed, learner.batch = self.distributed, step_size.batch
         self.state = TrainingState(learner, config, self.epochs, self.steps)
@@ -92,6 +98,11 @@ class Run:
         done = self.state.epochs_done
         self._tell_of_cache()
         self.log = TrainingLog(job.out, job.progress, self.epochs, self.steps, done) if self.distributed.is_main else None
+
+    def _tell_of_heads(self, fresh: tuple[str, ...]) -> None:
+        """Tell which tensors of the heads the weights to start from did not fill."""
+        if self.distributed.is_main and fresh:
+            self.job.progress(f"from random weights, as --pretrained has none that fit: {', '.join(fresh)}")
 
     def _tell_of_cache(self) -> None:
         """Tell how many photos stay in memory, where that is not all."""

@@ -76,8 +76,10 @@ class TrainingState:
 
     @property
     def has_stalled(self) -> bool:
-        """Whether the best epoch is `patience` epochs ago."""
-        return bool(self.config.patience and self.best and self.epochs_done - self.best[0][1] >= self.config.patience)
+        """Whether the best epoch is `patience` epochs ago. One that found nothing counts not: a DETR begins with many such."""
+        if not (self.config.patience and self.best) or self.best[0][0] <= 0:
+            return False
+        return bool(self.epochs_done - self.best[0][1] >= self.config.patience)
 
     def step(self, distributed: Distributed) -> None:
         """One step of the optimiser, on the gradients of all processes."""

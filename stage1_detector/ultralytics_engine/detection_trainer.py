@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from ultralytics.data.augment import BaseMixTransform, Compose
@@ -22,7 +23,7 @@ from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import note_written
 from stage1_detector.config import STARTER
 from stage1_detector.engine import Score, validation_interval
-from stage1_detector.ultralytics_engine import rtdetr
+from stage1_detector.ultralytics_engine import float32_boxes, rtdetr
 from stage1_detector.ultralytics_engine.photo_layout import tell_left_out
 
 STARTER_MODEL = "yolov8n.yaml"
@@ -57,17 +58,25 @@ class TrainerOptions(NamedTuple):
 class MixedSampler(torch.utils.data.Sampler[int]):
     """Indices of one epoch in random order: all of `real`, and `count` of `synthetic`, drawn anew each time.
 
-    Of several processes each takes its part of them, all parts of one length: the first indices are there twice where the parts
-    would differ, as in torch's DistributedSampler.
+    What is drawn depends on `seed` and the epoch alone, so that a resumed run draws what an unbroken one would. Of several
+    processes each takes its part of them, all parts of one length: the first indices are there twice where the parts would
+    differ, as in torch's DistributedSampler.
 
     >>> sampler = MixedSampler([0, 4], [1, 2, 3, 5, 6], 3)
     >>> len(sampler), {0, 4} <= set(sampler), len(set(sampler))
     (5, True, 5)
     """
 
-    def __init__(self, real: list[int], synthetic: list[int], count: int, distributed: Distributed = SINGLE_PROCESS) -> None:
+    def __init__(
+        self,
+        real: list[int],
+        synthetic: list[int],
+        count: int,
+        distributed: Distributed = SINGLE_PROCESS,
+        seed: int = 0,
+    ) -> None:
         self.real, self.synthetic, self.count = real, synthetic, min(count, len(synthetic))
-        self.distributed, self.epoch = distributed, 0
+        self.distributed, self.seed, self.epoch = distributed, seed, 0
 
     def __len__(self) -> int:
         return -(-(len(self.real) + self.count) // self.distributed.world_size)
@@ -80,15 +89,17 @@ class MixedSampler(torch.utils.data.Sampler[int]):
         order += order[: len(self) * n_processes - len(order)]
         yield from (indices[i] for i in order[self.distributed.rank :: n_processes])
 
-    def _generator(self) -> torch.Generator | None:
-        """Of several processes the same in all, another each epoch; a single one draws from torch's own."""
-        if self.distributed.world_size == 1:
-            return None
+    def _generator(self) -> torch.Generator:
+        """The same in all processes, another each epoch."""
         self.epoch += 1  # here, as a loader begins the next epoch ahead of its time
-        return torch.Generator().manual_seed(self.epoch)
+        return torch.Generator().manual_seed(int(np.random.default_rng((self.seed, self.epoch)).integers(2**31)))
+
+    def begin(self, epoch: int) -> None:
+        """Draw `epoch`, counted from 0, the next time: a loader starts there."""
+        self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on from `epoch`, counted from 0; ultralytics calls it where several processes train."""
+        """Go on from `epoch`, counted from 0; ultralytics calls it where several processes train, in the midst of a loader."""
         self.epoch = max(self.epoch, epoch)
 
     def partners(self, count: int) -> list[int]:
@@ -97,10 +108,10 @@ class MixedSampler(torch.utils.data.Sampler[int]):
         return [random.choice(self.synthetic if random.random() < share else self.real) for _ in range(count)]
 
 
-def mixed_sampler(files: list[str], count: int, distributed: Distributed = SINGLE_PROCESS) -> MixedSampler:
+def mixed_sampler(files: list[str], count: int, distributed: Distributed = SINGLE_PROCESS, seed: int = 0) -> MixedSampler:
     """The sampler for photos in the order of `files`, of which those whose names begin with SYNTHETIC are synthetic."""
     synthetic = [i for i, file in enumerate(files) if Path(file).name.startswith(SYNTHETIC)]
-    return MixedSampler(sorted(set(range(len(files))) - set(synthetic)), synthetic, count, distributed)
+    return MixedSampler(sorted(set(range(len(files))) - set(synthetic)), synthetic, count, distributed, seed)
 
 
 class ExtendedTrainer(DetectionTrainer):
@@ -108,9 +119,11 @@ class ExtendedTrainer(DetectionTrainer):
 
     options: TrainerOptions
     batch_files: tuple[str, ...] = ()  # of the photos of the current step
+    sampler: MixedSampler | None = None  # where synthetic photos join in
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         self.batch_files = tuple(batch["im_file"])
+        float32_boxes.keep_losses_exact(unwrapped(self.model))
         preprocessed: dict[str, Any] = super().preprocess_batch(batch)
         return preprocessed
 
@@ -131,11 +144,24 @@ class ExtendedTrainer(DetectionTrainer):
             tell_left_out(Path(dataset_path), loader.dataset.im_files)
         if mode != "train" or not self.options.n_synthetic:
             return loader
-        sampler = mixed_sampler(loader.dataset.im_files, self.options.n_synthetic, self.options.distributed)
+        files, options = loader.dataset.im_files, self.options
+        self.sampler = sampler = mixed_sampler(files, options.n_synthetic, options.distributed, self.args.seed)
+        sampler.begin(self.start_epoch)
         for transform in multi_photo_transforms(loader.dataset.transforms):
             n_partners = getattr(transform, "n", 2) - 1
             transform.get_indexes = lambda n=n_partners: sampler.partners(n)
         return with_sampler(loader, sampler)
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        super().resume_training(ckpt)
+        if self.sampler is not None:
+            self.sampler.begin(self.start_epoch)
+
+    def _close_dataloader_mosaic(self) -> None:
+        """No mosaic from this epoch on; ultralytics resets the loader next, which has drawn photos of the epoch already."""
+        super()._close_dataloader_mosaic()
+        if self.sampler is not None:
+            self.sampler.begin(self.epoch)
 
     def _build_train_pipeline(self) -> None:
         """Loaders and optimiser. Of several processes each loads its part of a batch, and torch averages their gradients.

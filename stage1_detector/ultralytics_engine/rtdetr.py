@@ -15,6 +15,7 @@ QUERIES = 300  # taken: the paper's; the fewest used here
 POINTS_AND_HEADS = 4, 8  # taken: of the decoder in ultralytics; its arguments before the number of layers
 HIDDEN = 256  # taken: the width of the decoder in ultralytics' YAMLs
 
+RANDOM_START = "an RT-DETR of random weights finds next to nothing for 40 to 50 epochs: that is normal, let it run"
 STRIDES = 8, 16, 32  # taken: of the maps whose cells its queries are chosen from, in ultralytics' YAMLs
 
 

@@ -130,10 +130,14 @@ def is_plain_tensors(pretrained: Path) -> bool:
 
 
 def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -> None:
-    """Raises ValueError for a model, a weights file, a checkpoint or a device that training could not begin with.
+    """Raises ValueError for a model, weights, a checkpoint, a device or frozen layers that training could not begin with.
 
     It runs what is pickled in the files: `runs.pickled_file.refuse_untrusted` comes first.
     """
+    if config.freeze and pretrained is None and last is None:
+        raise ValueError(
+            f"--freeze: got {config.freeze}, which needs --pretrained FILE: random weights are nothing to hold still"
+        )
     teacher = Path(config.distill_model) if config.distill_model else None
     if teacher is not None and (config.family != "yolo" or not teacher.is_file()):
         raise ValueError(f"--distill-model: got {teacher} in family {config.family}, must be a YOLO's .pt file, for a YOLO")

@@ -16,7 +16,7 @@ from runs.checkpoint import write
 from stage1_detector import families
 from stage1_detector.config import STARTER, TorchvisionConfig
 from stage1_detector.export import export_detector
-from stage1_detector.nets import backbones, torchvision_net
+from stage1_detector.nets import anchors, backbones, torchvision_net
 from stage1_detector.sidecar import sidecar
 from stage1_detector.validation import member
 
@@ -86,6 +86,43 @@ def test_weights_of_the_whole_network_are_taken(tmp_path: Path, kind: str) -> No
     same = [name for name in state if mine[name].shape == state[name].shape and torch.equal(mine[name], state[name])]
     differ = set(state) - set(same)
     assert all("box_predictor" in name for name in differ) and bool(differ) == (kind == "other names")
+
+
+@pytest.mark.parametrize(("family", "head"), [("rcnn", "v1"), ("retinanet", "plain")])
+@pytest.mark.parametrize(
+    ("sides", "size"), [((20, 40), 128), ((40, 20), 256)], ids=["other sizes", "other ratios, a larger canvas"]
+)
+def test_heads_of_our_own_keep_the_anchors_they_were_trained_for(
+    tmp_path: Path, family: str, head: str, sides: tuple[int, int], size: int
+) -> None:
+    """Boxes of other photos would fit other anchors, which the heads that are taken have never seen."""
+    config = replace(SMALL, family=family, head=head, anchors="fitted", anchor_size=0.0)
+    giver = torchvision_net.build(config, (photo(tmp_path, 1, [[4, 4, 44, 84], [0, 0, 40, 60]]),), ["a"])
+    write(tmp_path / "w.pt", giver.description | {"network": giver.state_dict()})
+    shown = (photo(tmp_path, 2, [[0, 0, *sides], [0, 0, sides[0] + 2, sides[1] + 9]]),)
+    taker = torchvision_net.build(replace(config, size=size), shown, ["a"], tmp_path / "w.pt")
+    begun, mine = giver.description["anchors"], taker.description["anchors"]
+    assert mine["ratios"] == begun["ratios"]
+    np.testing.assert_allclose(mine["sizes"], np.array(begun["sizes"]) * size / 128)
+    assert not taker.fresh_heads
+    assert all(torch.equal(value, taker.state_dict()[name]) for name, value in giver.state_dict().items())
+
+
+def test_heads_that_stay_random_are_known(tmp_path: Path) -> None:
+    giver = built(SMALL, ["a", "b"])
+    write(tmp_path / "w.pt", giver.description | {"network": giver.state_dict()})
+    taker = torchvision_net.build(SMALL, (), ["a", "b", "c"], tmp_path / "w.pt")
+    parts = [f"roi_heads.box_predictor.{part}" for part in ("cls_score", "bbox_pred")]
+    assert taker.fresh_heads == tuple(f"{part}.{name}" for part in parts for name in ("weight", "bias"))
+
+
+def test_anchors_never_lie_further_apart_than_they_are_large(tmp_path: Path) -> None:
+    told = {
+        "anchors": {"sizes": [[8.0], [16.0]], "ratios": [1.0]},
+        "config": {"family": "rcnn", "size": 256, "anchors": "fitted"},
+    }
+    shrunk = anchors.trained_with(told, replace(SMALL, size=128, anchors="fitted"), (8, 8))
+    assert shrunk == anchors.Anchors(((8.0,), (8.0,)), (1.0,))
 
 
 def test_weights_of_the_body_alone_are_taken(tmp_path: Path) -> None:

@@ -87,6 +87,36 @@ def test_a_stopped_run_goes_on_as_if_it_never_had(photos: Photos, tmp_path: Path
     assert (tmp_path / "whole" / training_log.CURVES).stat().st_size > 5000
 
 
+@pytest.mark.parametrize(("score", "stalled"), [(0.0, False), (0.3, True)], ids=["nothing found yet", "no gain"])
+def test_patience_begins_when_something_is_found(photos: Photos, tmp_path: Path, score: float, stalled: bool) -> None:
+    state = state_of(replace(TINY, patience=2), photos, tmp_path)
+    for epoch in range(4):
+        assert state.has_stalled is (stalled and epoch > 2)
+        state.end_epoch(tmp_path, score)
+    assert state.has_stalled is stalled
+
+
+def test_a_resumed_run_keeps_anchors_that_its_photos_would_not_fit(photos: Photos, tmp_path: Path) -> None:
+    """They are those of the run whose heads it began from."""
+    config, lines = replace(TINY, anchors="fitted", anchor_size=0.0, epochs=3), []
+    other = (
+        replace(photos["train"][0], boxes=np.array([[0, 0, 40, 12], [0, 0, 12, 38]], np.float32), labels=np.zeros(2, int)),
+    )
+    giver = torchvision_net.build(config, other, ["a", "b"])
+    checkpoint.write(tmp_path / "w.pt", giver.description | {"network": giver.state_dict()})
+
+    def stop(line: str) -> None:
+        lines.append(line)
+        if line.startswith("epoch 2/3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, photos, tmp_path / "one", progress=stop, pretrained=tmp_path / "w.pt")
+    assert "roi_heads.box_predictor.cls_score.weight" in lines[0]
+    last = fit(config, photos, tmp_path / "one", resume=True, pretrained=tmp_path / "w.pt")
+    assert torchvision_net.load(last).description["anchors"] == giver.description["anchors"]
+
+
 @pytest.mark.slow
 def test_it_learns(photos: Photos, tmp_path: Path) -> None:
     """One bright box a photo: the loss falls to a third, and what is found overlaps it."""

@@ -31,7 +31,6 @@ def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
     names = [
         f"{detection_trainer.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)
     ]  # as ultralytics sorts
-    torch.manual_seed(0)  # unseeded, one of the thirty stays away for all forty epochs in 2 % of runs
     sampler = detection_trainer.mixed_sampler(names, 5)
     real = {i for i in range(40) if i % 4 == 0}
     seen: Counter[int] = Counter()
@@ -41,6 +40,18 @@ def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
         assert real < set(epoch)
         seen.update(epoch)
     assert set(seen) == set(range(40))
+
+
+def test_a_resumed_run_goes_on_with_the_draws_of_an_unbroken_one() -> None:
+    def drawn(first: int, seed: int, stray: int) -> list[list[int]]:
+        torch.manual_seed(stray)
+        sampler = MixedSampler(list(range(4)), list(range(4, 104)), 4, seed=seed)
+        sampler.begin(first)
+        return [list(sampler) for _ in range(first, 4)]
+
+    whole = drawn(0, 7, 1)
+    assert drawn(2, 7, 1) == drawn(2, 7, 2) == whole[2:]
+    assert len({tuple(sorted(epoch)) for epoch in [*whole, *drawn(0, 8, 1)]}) == 8, "another epoch and another seed draw others"
 
 
 @pytest.mark.parametrize(("others", "wanted", "epoch"), [(0, 5, 3), (3, 5, 6), (3, 0, 3)], ids=["none", "few", "none wanted"])
@@ -76,6 +87,7 @@ def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_p
     one.set_model_attributes()
     loader = one.get_dataloader(str(folders["train"]), 4, -1)
     sampler = loader.batch_sampler.sampler.sampler
+    assert (sampler is one.sampler) and (sampler.seed, sampler.epoch) == (config.seed, 0)
     files = [Path(file).name for file in loader.dataset.im_files]
     epoch = [files[i] for i in sampler]
     assert sum(not name.startswith(yolo.SYNTHETIC) for name in epoch) == 70 and len(set(epoch)) == 77
@@ -85,6 +97,13 @@ def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_p
         if hasattr(transform, "n")
     ]
     assert shown and all(len(indexes) == 3 for indexes in shown)
+    one.train_loader, one.epoch, one.start_epoch = loader, 5, 3
+    one.resume_training(None)
+    assert sampler.epoch == 3
+    one._close_dataloader_mosaic()
+    assert sampler.epoch == 5
+    one.get_dataloader(str(folders["train"]), 2, -1)  # memory ran out in the first epoch
+    assert one.sampler.epoch == 3
 
 
 def test_a_weights_file_fills_the_network_it_is_of(tmp_path: Path) -> None:

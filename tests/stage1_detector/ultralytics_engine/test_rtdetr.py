@@ -100,6 +100,8 @@ def test_a_limit_is_told_only_where_a_photo_has_more_products(tmp_path: Path) ->
     told = "an RT-DETR at 64 px finds at most 84 products on a photo, the fullest has 85; a larger --size helps"
     assert detector_run.plan_in_words(small, [photos[85]])[1] == told
     assert len(detector_run.plan_in_words(replace(small, family="yolo"), [photos[85]])) == 1
+    assert detector_run.plan_in_words(small, [photos[85]], starts_random=True)[2] == rtdetr.RANDOM_START
+    assert len(detector_run.plan_in_words(replace(small, family="yolo"), [photos[85]], starts_random=True)) == 1
     rcnn = config.TorchvisionConfig(family="rcnn", proposals=177)
     assert len(detector_run.plan_in_words(replace(rcnn, proposals=178), [photos[85]])) == 1
     told = "at most 177 places of a photo are looked at, the fullest has 85 boxes: --proposals 178"

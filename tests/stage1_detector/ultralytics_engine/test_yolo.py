@@ -3,10 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from small_photos import photo
 from training_jobs import job_of
 
 from stage1_detector.config import DetectorConfig
+from stage1_detector.pretrained import start
+from stage1_detector.recipes import recipe
 from stage1_detector.ultralytics_engine import yolo
 
 
@@ -23,3 +26,14 @@ def test_settings_in_ultralytics_words(tmp_path: Path) -> None:
     relative = yolo.ultralytics_arguments(job_of(DetectorConfig(), photos, Path("R/one")))
     assert relative["project"] == str(Path.cwd() / "R")  # ultralytics puts a relative one into its own folder of runs
     assert (mosaic["rect"], mosaic["patience"]) == (False, 5)
+
+
+@pytest.mark.parametrize("name", ["yolo26l", "yolo11l"])
+@pytest.mark.parametrize("given", [None, Path("none"), Path("auto")], ids=str)
+def test_layers_of_random_weights_are_not_held_still(name: str, given: Path | None) -> None:
+    config = recipe(name)
+    with pytest.raises(
+        ValueError, match="--freeze: got 10, which needs --pretrained FILE: random weights are nothing to hold still"
+    ):
+        yolo.refuse(config, start(given, config).path, None)
+    yolo.refuse(recipe(name, quick=True), None, None)  # a rehearsal needs no weights
