@@ -197,6 +197,11 @@ def _is_of_a_fit(path: Path) -> bool:
         return False
 
 
+def is_of_a_fit_without(path: Path, part: str) -> bool:
+    """Whether the folds.json at PATH is of `hylle fit` and has no photo in `part`; False for one that cannot be read."""
+    return _is_of_a_fit(path) and all(row.get("part") != part for row in json.loads(path.read_bytes()).get("photos", []))
+
+
 def _made_by(path: Path, dataset: Dataset) -> str:
     return f"hylle folds --data {dataset.root} --out {path.parent}"
 

@@ -174,8 +174,7 @@ def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Pat
     if not isinstance(dataset, Dataset):
         desk.notes["labels"] = "no data set was named; start with: hylle review R --data D"
     elif not proposals.is_file() and not args.proposals:
-        command = f"hylle labels --data {args.data} --runs {args.model}"
-        desk.notes["labels"] = f"no label was looked at yet; run: {command}, then start again"
+        desk.notes["labels"] = f"no label was looked at yet; {how_to_look(args.data, Path(args.model))}"
     else:
         desk.doubts = Doubts(dataset, proposals, out, args.studio)
         if not args.studio and (without := told_without_photos(dataset.root)):
@@ -184,6 +183,22 @@ def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Pat
             say("review: 1 decision was cut off by a kill and is dropped; it had not been answered")
         decided, total = len(desk.doubts.decided), len(desk.doubts.proposals)
         say(f"review: {decided} of {total} doubtful labels decided, in {desk.doubts.path}")
+
+
+def how_to_look(data: Path, runs: Path) -> str:
+    """What makes a list of doubtful labels, in words: not every model can be asked which photos it has not learnt."""
+    from photos import folds
+    from stage2_classifier.label_review import folds_of_fit
+
+    if not (runs / folds.NAME).is_file():
+        command = f"hylle labels --data {data} --runs R, then start again with --proposals R/labels/proposals.json"
+        return f"{runs} does not tell which photos it has learnt, a run folder R with {folds.NAME} does; run: {command}"
+    if not folds.is_of_a_fit_without(runs / folds.NAME, "valid"):
+        return f"run: hylle labels --data {data} --runs {runs}, then start again"
+    if not (trained := folds_of_fit.trained_folds(runs)):
+        return folds_of_fit.remedy(data, runs)
+    again = f"then start again with --proposals {trained[0]}/labels/proposals.json --out {trained[0]}/review"
+    return f"{folds_of_fit.remedy(data, runs)}, {again}"
 
 
 def add_labelling(desk: "Desk", args: Namespace, dataset: "object | None", out: Path) -> None:

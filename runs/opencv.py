@@ -30,7 +30,8 @@ def difference(version: str, wanted: str) -> str:
         return ""
     uv = ".venv/bin/uv pip"
     remedy = f"{uv} uninstall opencv-python; {uv} install --reinstall --no-deps {PACKAGE}=={wanted}"
-    return f"OpenCV {version} decodes and warps photos here, the judge has {wanted}, so scores may differ; in the checkout: {remedy}"
+    what = f"OpenCV {version} decodes and warps photos here, the judge has {wanted}, so scores may differ"
+    return f"{what}; in the checkout: {remedy}"
 
 
 @cache
