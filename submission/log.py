@@ -88,7 +88,7 @@ def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
     The local score is of the models as they were trained: that the zip's are in FP16 or 8 bits is said, and noted beside it.
     """
     if not archive.is_file():
-        raise ValueError(f"{archive}: no such file")
+        raise ValueError(f"{archive}: {'a folder, need a zip' if archive.is_dir() else 'no such file'}")
     sha, lines = hashlib.sha256(archive.read_bytes()).hexdigest(), read(log)
     if any(line["sha256"] == sha for line in lines):
         raise ValueError(f"{archive}: noted before, sha256 {sha[:SHORT]}")
