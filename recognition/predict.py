@@ -49,6 +49,8 @@ def checked(args: Namespace) -> Namespace:
     for flag, value in (("--min-score", args.min_score), ("--precision", args.precision)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{flag}: got {value}, must be in [0, 1]")
+    if args.precision is not None and args.min_score is not None:
+        raise ValueError("--precision, --min-score: got both, need at most one: each says from which score boxes count")
     if not (math.isfinite(args.fps) and args.fps > 0):
         raise ValueError(f"--fps: got {args.fps}, must be above 0")
     if args.resume and args.force:

@@ -135,7 +135,7 @@ def loaded(args: Namespace, scratch: Path) -> "Job":
     from recognition import prediction_run, recogniser
     from runs.opencv import tell_difference
 
-    folder = recogniser.model_folder(args.model, scratch)
+    folder = recogniser.model_folder(args.model, scratch, flag="")
     try:
         model = recogniser.load_recogniser(folder, "turned" if args.model == recogniser.STARTER else None)
     except ValueError as error:
