@@ -188,12 +188,13 @@ def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Pat
 def how_to_look(data: Path, runs: Path) -> str:
     """What makes a list of doubtful labels, in words: not every model can be asked which photos it has not learnt."""
     from photos import folds
+    from photos.fit_folds import is_of_a_fit_without
     from stage2_classifier.label_review import folds_of_fit
 
     if not (runs / folds.NAME).is_file():
         command = f"hylle labels --data {data} --runs R, then start again with --proposals R/labels/proposals.json"
         return f"{runs} does not tell which photos it has learnt, a run folder R with {folds.NAME} does; run: {command}"
-    if not folds.is_of_a_fit_without(runs / folds.NAME, "valid"):
+    if not is_of_a_fit_without(runs / folds.NAME, "valid"):
         return f"run: hylle labels --data {data} --runs {runs}, then start again"
     if not (trained := folds_of_fit.trained_folds(runs)):
         return folds_of_fit.remedy(data, runs)

@@ -25,6 +25,7 @@ from rich.text import Text
 from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from photos import folds
+from photos.fit_folds import is_of_a_fit_without
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.model_files import is_stale
@@ -107,7 +108,7 @@ def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
 def local_score(runs: Path) -> dict[str, float]:
     """The score of R/ensemble.json on the test photos of R, and its interval, from R/ablation.json."""
     path = runs / "ablation.json"
-    if not path.is_file() and any(folds.is_of_a_fit_without(runs / folds.NAME, part) for part in ("valid", "test")):
+    if not path.is_file() and any(is_of_a_fit_without(runs / folds.NAME, part) for part in ("valid", "test")):
         raise ValueError(
             f"--runs {runs}: hylle fit holds no photos out for an ablation, it told its own score; leave out --runs"
         )

@@ -24,6 +24,7 @@ from fusion.pipeline import Pipeline
 from photos import folds, trained_on
 from photos.data import PARTS, Dataset, Photo, read_image
 from photos.fingerprint import of_file
+from photos.fit_folds import is_of_a_fit_without
 from photos.folds import Folds
 from photos.repairs import read_and_tell
 from runs import record
@@ -84,7 +85,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     refuse_decided(out / "proposals.json", runs / "review", data)
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
-    if part == "valid" and folds.is_of_a_fit_without(runs / folds.NAME, part):
+    if part == "valid" and is_of_a_fit_without(runs / folds.NAME, part):
         raise ValueError(f"--runs {runs}: hylle fit holds no photo out there; {folds_of_fit.remedy(data, runs)}")
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
     ensemble = default_ensemble(runs, classifiers, dataset)

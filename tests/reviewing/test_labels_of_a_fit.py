@@ -14,6 +14,7 @@ from fitting.procedure import Procedure
 from hylle.verbs import main
 from photos import folds
 from photos.data import read
+from photos.fit_folds import is_of_a_fit_without
 from reviewing import review
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
@@ -93,4 +94,4 @@ def test_a_zip_of_a_fit_is_noted_without_an_ablation(place: Place, fit: Path, ca
     error = capsys.readouterr().err
     assert error.endswith("leave out --runs\n") and "experiments.ablation" not in error
     assert log.main(words) == 0 and len(log.read(place.root / "log.jsonl")) == 1
-    assert not folds.is_of_a_fit_without(place.runs / folds.NAME, "test")
+    assert not is_of_a_fit_without(place.runs / folds.NAME, "test")
