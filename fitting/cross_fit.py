@@ -1,8 +1,8 @@
 """All photos dealt into folds, each left out once: R/folds.json, and a run folder R/cross_fit/K for each fold.
 
 R/folds.json has every photo in train but those of a test part that the set came with, which stay out of everything;
-R/cross_fit/K/folds.json has fold K in valid and the other folds in train. No scene is in two folds. Without a refit fold 0
-alone is left out: R/folds.json has it in valid, and R is its run folder.
+R/cross_fit/K/folds.json has fold K in valid and the other folds in train. No scene is in two folds. Without a refit one fold
+alone is left out (`for_good`): R/folds.json has it in valid, and R is its run folder.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,24 @@ from runs.counted import counted
 FOLDER = "cross_fit"
 
 
-def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[Folds]:
+class TooFewLeftOut(DataError):
+    """The fold that would be left out for good has fewer labelled photos than are needed to fit a gate; the message says so."""
+
+
+def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say, least: int = 0) -> list[Folds]:
     """Make or reuse RUNS/folds.json and those of the folds, and say what they hold: the whole, then one for each fold left out.
 
-    DataError where RUNS/folds.json is of `hylle folds` or of other settings, or the photos have too few scenes.
+    TooFewLeftOut where one that is left out for good has not `least` labelled photos; nothing is written then. DataError where
+    RUNS/folds.json is of `hylle folds` or of other settings, or the photos have too few scenes.
     """
-    path, groups = runs / folds.NAME, groups_setting(procedure.groups)
-    settings = Settings(dataset.root.resolve().name, groups, procedure.folds, procedure.seed, pooled=True)
+    path = runs / folds.NAME
     folds.refuse_file(runs)
     if path.is_file():
         whole = folds.load(path, dataset)
-        refuse_other(path, whole.settings, settings)
+        refuse_other(path, whole.settings, settings_of(dataset, procedure))
     else:
         runs.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
-        whole = all_in_train(dataset, find_scenes(dataset, procedure.groups), settings)
-        whole = whole if procedure.refit else left_out(whole, 0)
+        whole = dealt(dataset, procedure, least)
         folds.save(path, whole)
     if holds_out(whole) == procedure.refit:
         raise DataError(f"fit: {path} was made with{'out' * holds_out(whole)} a refit; fit into another folder, by --out")
@@ -47,6 +50,18 @@ def deal(dataset: Dataset, runs: Path, procedure: Procedure, say: Say) -> list[F
     for line in in_words(whole, procedure.folds):
         say(line)
     return [whole, *by_fold]
+
+
+def settings_of(dataset: Dataset, procedure: Procedure) -> Settings:
+    """What RUNS/folds.json is made from."""
+    groups = groups_setting(procedure.groups)
+    return Settings(dataset.root.resolve().name, groups, procedure.folds, procedure.seed, pooled=True)
+
+
+def dealt(dataset: Dataset, procedure: Procedure, least: int = 0) -> Folds:
+    """The whole as `deal` makes it, nothing of it written: with one fold in valid where there is no refit."""
+    whole = all_in_train(dataset, find_scenes(dataset, procedure.groups), settings_of(dataset, procedure))
+    return whole if procedure.refit else left_out(whole, for_good(whole, least))
 
 
 def turns(whole: Folds) -> list[Folds]:
@@ -87,6 +102,22 @@ def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Fol
 def left_out(whole: Folds, number: int) -> Folds:
     """The same photos with fold `number` in valid."""
     return replace(whole, part={i: "valid" if whole.fold[i] == number else part for i, part in whole.part.items()})
+
+
+def for_good(whole: Folds, least: int = 0) -> int:
+    """The fold to leave out for good: the nearest, by its labelled photos, to an equal share of them, but no more than half.
+
+    Folds are of whole scenes, so one of them may hold nearly all photos, and the others one each. TooFewLeftOut where that fold
+    has not `least`.
+    """
+    numbers = [whole.fold[photo.id] for photo in whole.dataset.photos if len(photo.boxes) and whole.fold[photo.id] is not None]
+    labelled = np.bincount(np.array(numbers, np.int64))  # (K,)
+    off = np.abs(np.log(labelled * whole.settings.folds / labelled.sum()))  # (K,): twice as many are as far off as half as many
+    nearest = int(np.where(labelled <= labelled.sum() / 2, off, np.inf).argmin())
+    if labelled[nearest] < least:
+        held = f"the scenes are of {', '.join(map(str, sorted(labelled.tolist())))} labelled photos in {len(labelled)} folds"
+        raise TooFewLeftOut(f"{held}, and none near a fifth with {least} or more can be left out for good")
+    return nearest
 
 
 def count_of(whole: Folds) -> int:

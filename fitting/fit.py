@@ -78,9 +78,10 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
     from fitting import report, session  # here: they take seconds to load
 
     begun = session.begin(session.Order(dataset, found, command.runs, command.minutes, wishes, started), ledger, say)
-    for line in [*report.speed_lines(begun.speeds, begun.procedure), *report.plan_lines(begun.ledger)]:
+    for line in [*report.speed_lines(begun.speeds, begun.procedure, found), *report.plan_lines(begun.ledger)]:
         say(f"fit: {line}")
     if command.plan:
+        session.show_folds(begun, say)
         return dataset
     fitted = session.finish(begun, say)
     names = [category.name for category in dataset.categories]
@@ -156,11 +157,18 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     """The record of the fit in R, or a new one. Raises ValueError where R is of something else."""
     runs, made_from = command.runs, what_it_is_of(dataset, wishes)
     ledger = ledgers.load(runs)
+    new = Ledger(made_from, ledgers.comparable(asdict(wishes)), command.minutes)
     if ledger is None:
         if (runs / folds.NAME).is_file():
             raise ValueError(f"--out: {runs} holds {folds.NAME} of other commands and no {ledgers.NAME}; take another --out")
-        return Ledger(made_from, ledgers.comparable(asdict(wishes)), command.minutes)
-    ledgers.refuse_other(runs, ledger, made_from, wishes)
+        return new
+    try:
+        ledgers.refuse_other(runs, ledger, made_from, wishes)
+    except ValueError:
+        if (runs / folds.NAME).is_file() or ledger.is_begun:
+            raise
+        say(f"fit: {runs} holds the plan of another fit, of which nothing was begun: this one takes its place")
+        return new
     if ledger.minutes != command.minutes:
         say(f"fit: {command.minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
         if ledger.parts and all(part.decided for part in ledger.parts.values() if part.epochs):

@@ -53,6 +53,11 @@ class Ledger:
     since: float = 0.0
     changes: list[str] = field(default_factory=list)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training was begun."""
+        return any(part.decided for part in self.parts.values())
+
     def take(self, plan: "Plan") -> None:
         """Note a plan before anything of it is begun."""
         self.procedure, self.why = plan.procedure.settings(), plan.why
@@ -114,6 +119,7 @@ def comparable(wishes: Mapping[str, Any]) -> dict[str, Any]:
     groups, pretrained = wishes["groups"], wishes["pretrained"]
     is_file = not word_of(Path(pretrained)) and Path(pretrained).is_file()
     return dict(wishes) | {
+        "trust": "",  # of what starts a fit, not of what it is
         "groups": groups_setting(groups) if Path(groups).is_file() else groups,
         "pretrained": file_setting(Path(pretrained)) if is_file else pretrained,
     }

@@ -19,7 +19,7 @@ from fitting.speeds import Curve, Speeds
 from fitting.stage_settings import SMALL_CROP
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
-from runs import record
+from runs import fetched, record
 from runs.counted import counted
 from runs.pickled_file import refuse_untrusted
 from stage1_detector import engine, sidecar, start_share
@@ -77,19 +77,32 @@ def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds:
 
 def refuse_unknown(procedure: Procedure) -> None:
     """Raises ValueError for networks that could not be built, weights that do not fit them, or a device that is not there."""
-    detector, start = procedure.detector, detector_start(procedure.pretrained_path, procedure.detector).path
-    start_of_crops = classifier_start(procedure.pretrained_path, procedure.classifier.model).path
-    if start is not None:
-        refuse_untrusted("--pretrained", start, None)
-    FAMILIES[detector.family].refuse(detector, start, None)
+    refuse_detector(procedure.detector, procedure.pretrained_path, procedure.trusted)
     if procedure.start_share:
-        start_share.refuse(procedure.start_share, start, detector, ["product"])
+        start = detector_start(procedure.pretrained_path, procedure.detector).path
+        start_share.refuse(procedure.start_share, start, procedure.detector, ["product"])
+    refuse_classifier(procedure.classifier, procedure.crop_pretrained_path)
+
+
+def refuse_detector(config: Config, given: Path | None, trusted: Path | None = None) -> None:
+    """Raises ValueError for a detector that could not be built or have what is `given` to start from; runs `trusted` code."""
+    start = detector_start(given, config).path
+    if start is not None:
+        fetched.refuse_changed(start)
+        refuse_untrusted("--pretrained", start, trusted)
+    FAMILIES[config.family].refuse(config, start, None)
+
+
+def refuse_classifier(config: ClassifierConfig, given: Path | None) -> None:
+    """The same of a classifier."""
+    start = classifier_start(given, config.model).path
     try:
-        trunk = model.build_trunk(procedure.classifier)
+        trunk = model.build_trunk(config)
     except ValueError as error:  # what trains the classifier alone calls it its --model
         raise ValueError(str(error).replace("--model", "--classifier", 1)) from None
-    if start_of_crops is not None:
-        model.load_pretrained(trunk, start_of_crops)
+    if start is not None:
+        fetched.refuse_changed(start)
+        model.load_pretrained(trunk, start)
 
 
 def made_from(procedure: Procedure) -> dict[str, Any]:

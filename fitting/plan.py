@@ -1,7 +1,7 @@
 """The plan of a fit: which detector at which canvas, which classifier, how many folds and epochs, so that it ends in time."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from fitting.speeds import Speeds
 from fitting.stage_settings import classifier_of, detector_of, has_start, one_name, shows_large, with_small_crops
 from fitting.survey import Survey
 from fitting.wishes import Wishes
-from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Training, left_out, scale_for, trainings
+from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Share, Training, alike, left_out, scale_for, trainings
 from runs.counted import counted
 from stage1_detector.config import STRIDE, from_settings
 from stage2_classifier.config import ClassifierConfig
@@ -186,6 +186,8 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
         aware=detector if aware else None,
         crops="both" if both else "shelf",
         pretrained=wishes.pretrained,
+        crop_pretrained=wishes.crop_pretrained,
+        trust=wishes.trust,
         start_share=wishes.share,
         folds=folds,
         seed=wishes.seed,
@@ -219,12 +221,12 @@ def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wis
     return scale_for(entries, seconds - rest, lambda training, epochs: training.seconds(speeds, epochs))
 
 
-def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds) -> dict[str, float]:
-    """Seconds of what is no training."""
+def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds, shares: Sequence[Share] = ()) -> dict[str, float]:
+    """Seconds of what is no training; `shares` are what the folds leave out, where they are dealt already."""
     size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
-    judged = left_out(survey, procedure)
+    judged = left_out(survey, procedure, shares)
     of_studio = {"prototypes": speeds.prototypes(judged)} if procedure.crops == "both" else {}
-    naming, folds = speeds.naming(judged) + speeds.sizes(judged), procedure.folds if procedure.refit else 1
+    naming, folds = speeds.naming(judged) + speeds.sizes(judged), len(shares or alike(procedure, survey))
     kept = {"start": speeds.start(size, judged, folds)} if has_start(procedure.detector, procedure.pretrained) else {}
     return {
         "scenes": speeds.scenes(survey),

@@ -68,6 +68,12 @@ def as_judged(whole: Pooled, by_fold: Sequence[Folds], ensemble: Ensemble) -> li
     return size_tables(by_fold, len(ensemble.categories)).under(named, [ensemble.sizes.weight] * len(named))
 
 
+def unplanned(runs: Path, what: str) -> str:
+    """What is wrong with a RUNS/ensemble.json, and what to do."""
+    remedy = "remove the file, or fit into another folder, by --out"
+    return f"fit: {runs / NAME} names {what}, which no fold is trained with; {remedy}"
+
+
 def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], own: bool, say: Say) -> Ensemble:
     """How models are joined: as RUNS/ensemble.json says, unless it is the procedure's `own`; by default one/, all/ if trained,
     and the classifier. It has no gate yet.
@@ -81,9 +87,7 @@ def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], 
     ensemble = read_ensemble(runs)
     unknown = [file for file in files_of(ensemble) if not (first / file).is_file()]
     if unknown or ensemble.categories != default.categories:
-        what = unknown[0] if unknown else "other categories"
-        remedy = "remove the file, or fit into another folder, by --out"
-        raise ValueError(f"fit: {runs / NAME} names {what}, which no fold is trained with; {remedy}")
+        raise ValueError(unplanned(runs, unknown[0] if unknown else "other categories"))
     say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
     names = product_names(first, ensemble, dataset)
     unfitted: dict[str, Any] = {"gate": Gate(), "made_from": {}, "min_scores": {}, "naming_floor": 0.0, "sizes": Sizes()}

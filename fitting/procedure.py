@@ -27,7 +27,9 @@ class Procedure:
         classifier: the crop classifier's.
         aware: the class-aware detector's; None: there is none, and the gate does without its evidence.
         crops: what the classifier learns from, "shelf" or "both" (shelf and studio photos).
-        pretrained: what both stages start from, as `--pretrained` takes it: a name, a file, or "none".
+        pretrained: what the detector starts from, as `--pretrained` takes it: a name, a file, or "none".
+        crop_pretrained: what the classifier does, likewise; empty: the same.
+        trust: a file, or its folder, whose pickled code may run; empty: none.
         start_share: of the detector's start that it keeps, 0..1; None: chosen on the folds (`fitting.start_share`).
         folds: into how many folds the scenes are dealt.
         refit: whether each fold is left out once and the models that ship learn from all; else one fold is left out for good,
@@ -41,6 +43,8 @@ class Procedure:
     aware: Config | None = None
     crops: str = "shelf"
     pretrained: str = "starter"
+    crop_pretrained: str = ""
+    trust: str = ""
     start_share: float | None = None
     folds: int = 3
     refit: bool = True
@@ -56,8 +60,18 @@ class Procedure:
 
     @property
     def pretrained_path(self) -> Path | None:
-        """`pretrained` as the requests of both stages take it."""
+        """What the detector starts from, as its request takes it."""
         return None if self.pretrained == "none" else Path(self.pretrained)
+
+    @property
+    def crop_pretrained_path(self) -> Path | None:
+        """The same of the classifier."""
+        return self.pretrained_path if not self.crop_pretrained else Path(self.crop_pretrained)
+
+    @property
+    def trusted(self) -> Path | None:
+        """`trust` as the detector's request takes it."""
+        return Path(self.trust) if self.trust else None
 
     def settings(self) -> dict[str, Any]:
         """The record as JSON values."""

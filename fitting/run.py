@@ -19,7 +19,7 @@ from fitting import cross_fit, figures, kept_choice, pooled, start_share, studio
 from fitting.pooled import Pooled
 from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
-from fusion.ensemble import Ensemble
+from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import read_object
 from photos import fingerprint, repairs
 from photos.data import Dataset, read
@@ -27,7 +27,7 @@ from photos.folds import Folds
 from photos.intervals import Intervals
 from runs import record
 from runs.counted import counted
-from runs.model_files import files_of, fingerprints, measured_of, method_of
+from runs.model_files import files_of, fingerprints, measured_of, method_of, model_in
 from stage2_classifier.gate.calibrate import RULES
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
@@ -66,10 +66,12 @@ def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock:
     """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, ensemble.json, fitted.json}.
 
     The `clock` may say how long each training is; the refit comes last, so that it can take the time that is left.
-    Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights.
+    Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights, an
+    ensemble.json that names what is not trained.
     """
     dataset, clock = read(data), clock or Clock()
     repairs.tell(dataset)
+    refuse_unplanned(runs, procedure, dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k, folder in enumerate(folders := cross_fit.folders(runs, by_fold)):
@@ -153,6 +155,21 @@ def shipped(runs: Path, gated: Gated) -> Gated:
         record.write_json(runs / TOPOLOGY, asdict(ensemble))
     write_ensemble(runs, ensemble)
     return gated._replace(ensemble=ensemble)
+
+
+def refuse_unplanned(runs: Path, procedure: Procedure, dataset: Dataset) -> None:
+    """ValueError where RUNS/ensemble.json, of a user or a search, names a model or categories that no fold will have.
+
+    So it is known before the first training; `pooled.wanted_ensemble` asks again when they are there.
+    """
+    if not (runs / NAME).is_file() or has_own_ensemble(runs):
+        return
+    ensemble, first = read_ensemble(runs), runs / cross_fit.FOLDER / "0" if procedure.refit else runs
+    folders = ("one", *(["all"] if procedure.aware else []), trainings.classifier_name(procedure))
+    planned = {model_in(runs, folder) for folder in folders}
+    unknown = [file for file in files_of(ensemble) if file not in planned and not (first / file).is_file()]
+    if unknown or ensemble.categories != [category.id for category in dataset.categories]:
+        raise ValueError(pooled.unplanned(runs, unknown[0] if unknown else "other categories"))
 
 
 def has_own_ensemble(runs: Path) -> bool:

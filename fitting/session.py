@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fitting import cross_fit, machine
+from fitting import cross_fit, machine, report, starts
 from fitting.ledger import Ledger
-from fitting.plan import AIM, SANDBOX_PHOTOS, candidates, fixed_stages, lay_out, procedure_from
+from fitting.plan import AIM, LEFT_OUT_PHOTOS, SANDBOX_PHOTOS, candidates, fixed_parts, fixed_stages, lay_out, procedure_from
 from fitting.procedure import Fitted, Procedure, Say
-from fitting.run import run_procedure
+from fitting.run import refuse_unplanned, run_procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey
 from fitting.time_keeper import TimeKeeper
 from fitting.wishes import Wishes
-from fitting.workload import trainings
+from fitting.workload import Share, trainings
+from photos import folds
 from photos.data import Dataset, Photo, read_image
 from photos.photo_file import photo_kind
 from runs import process, record
@@ -29,6 +30,7 @@ from submission.build import build
 
 ZIP = "submission.zip"
 JPEG_QUALITY = 95  # chosen: of photos of other kinds, where the zip is tried on them
+SOON = 60.0  # chosen: seconds; no longer does --plan, which measures for about as long, look for the scenes
 SANDBOX = "sandbox.json"  # beside the zip: how long it took there
 
 
@@ -54,45 +56,114 @@ class Session(NamedTuple):
     def procedure(self) -> Procedure:
         """The procedure as it was decided; the files that it names under their paths of now (`ledger.comparable`)."""
         wishes = self.order.wishes
-        files = {"groups": wishes.groups, "pretrained": wishes.pretrained}
+        files = {name: getattr(wishes, name) for name in ("groups", "pretrained", "crop_pretrained")}
         now = {name: path for name, path in files.items() if path not in WORDS and Path(path).is_file()}
-        return replace(procedure_from(self.ledger.procedure), **now)
+        return replace(procedure_from(self.ledger.procedure), **now, trust=wishes.trust)
 
 
 def begin(order: Order, ledger: Ledger, say: Say) -> Session:
     """Measure the machine and lay out the plan, or take both as they were decided.
 
-    Raises ValueError where the minutes are too few, a network is unknown, or another process is at work on the run folder.
+    Raises ValueError where the minutes are too few, a network is unknown, another process is at work on the run folder, or an
+    ensemble.json there names models that are not planned.
     """
+    wishes, of_which = starts.settled(order.survey, order.wishes)
+    order = order._replace(wishes=wishes)
+    if of_which:
+        say(f"fit: start: {of_which}")
     wanted = next(candidates(order.survey, order.wishes)).procedure
     machine.refuse_unknown(wanted)
     order.runs.mkdir(parents=True, exist_ok=True)
     process.refuse_second(order.runs)
     process.note(order.runs)
-    speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
-    if not ledger.parts:
-        spent = ledger.spent + time.monotonic() - order.started
-        ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM, spent))
-    return Session(order, ledger, speeds)
+    try:
+        speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
+        if not ledger.parts:
+            spent = ledger.spent + time.monotonic() - order.started
+            ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM, spent))
+        session = Session(order, ledger, speeds)
+        refuse_unplanned(order.runs, session.procedure, order.dataset)
+    except BaseException:
+        leave(order.runs)
+        raise
+    return session
+
+
+def leave(runs: Path) -> None:
+    """Note that this process is no more at work on the run folder: it may go on with something else."""
+    (runs / process.NAME).unlink(missing_ok=True)
+
+
+def show_folds(session: Session, say: Say) -> None:
+    """Say what the folds of a plan would hold where that is soon known, and leave the run folder.
+
+    Raises ValueError where the photos have too few scenes to carry the plan out.
+    """
+    order, procedure = session.order, session.procedure
+    leave(order.runs)
+    found = procedure.groups != "auto" or session.speeds.scenes(order.survey) <= SOON
+    if not found or (order.runs / folds.NAME).is_file():
+        return
+    try:
+        whole = cross_fit.dealt(order.dataset, procedure, least_left_out(order.wishes))
+    except cross_fit.TooFewLeftOut as error:
+        say(f"fit: {error}: a fit is planned anew, with a refit")
+        return
+    for line in cross_fit.in_words(whole, procedure.folds):
+        say(line)
+
+
+def least_left_out(wishes: Wishes) -> int:
+    """Labelled photos that a fold which is left out for good must have, unless the user wants it so."""
+    return LEFT_OUT_PHOTOS if wishes.refit == "auto" else 0
 
 
 def finish(session: Session, say: Say) -> Fitted:
     """Carry the plan out, and pack, check and try the zip."""
-    order, procedure = session.order, session.procedure
-    entries = list(trainings(procedure, order.survey, fixed_stages(order.wishes)))
-    keeper = TimeKeeper(order.runs, session.ledger, entries, session.speeds, say)
-    keeper.last = order.started
-    with keeper.timed("scenes"):
-        _, *by_fold = cross_fit.deal(order.dataset, order.runs, procedure, lambda line: None)  # told when it is dealt again
-    if procedure.refit:
-        keeper.keep_folds(len(by_fold))
-    fitted = run_procedure(order.dataset.root, order.runs, procedure, say, keeper)
+    order, keeper = session.order, dealt(session, say)
+    fitted = run_procedure(order.dataset.root, order.runs, session.procedure, say, keeper)
     with keeper.timed("zip"):
         sha = build(order.runs, order.runs / ZIP)
         say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
         say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
-    (order.runs / process.NAME).unlink(missing_ok=True)  # the process may go on with something else
+    leave(order.runs)
     return fitted
+
+
+def dealt(session: Session, say: Say) -> TimeKeeper:
+    """Deal the photos into folds, and foresee the trainings by what each really leaves out; returns who keeps their time.
+
+    Planned anew, with a refit, where the plan was to leave one fold out for good and no scenes make one that is enough.
+    """
+    order, ledger = session.order, session.ledger
+    try:
+        return _dealt(session, order.started, say)
+    except cross_fit.TooFewLeftOut as error:
+        say(f"fit: {error}: planned anew, with a refit")
+        wishes = replace(order.wishes, refit="yes")
+        ledger.take(lay_out(order.survey, session.speeds, wishes, ledger.minutes * 60 * AIM, ledger.spent))
+        ledger.changes.append(f"a refit, as {error}")
+    for line in report.plan_lines(ledger):
+        say(f"fit: {line}")
+    return _dealt(session, time.monotonic(), say)
+
+
+def _dealt(session: Session, since: float, say: Say) -> TimeKeeper:
+    """The same by the plan as it is; its time counts `since` then. TooFewLeftOut where it leaves too few out for good."""
+    order, procedure, fixed = session.order, session.procedure, fixed_stages(session.order.wishes)
+    keeper = TimeKeeper(order.runs, session.ledger, list(trainings(procedure, order.survey, fixed)), session.speeds, say)
+    keeper.last = since
+    with keeper.timed("scenes"):  # what they hold is told when they are dealt again
+        _, *by_fold = cross_fit.deal(order.dataset, order.runs, procedure, lambda line: None, least_left_out(order.wishes))
+    shares = [share_of(fold.photos("valid")) for fold in by_fold]
+    entries = trainings(procedure, order.survey, fixed, shares)
+    keeper.as_dealt(list(entries), fixed_parts(procedure, order.survey, session.speeds, shares))
+    return keeper
+
+
+def share_of(photos: Sequence[Photo]) -> Share:
+    """What a fold that leaves these photos out holds."""
+    return Share(len(photos), sum(len(photo.boxes) for photo in photos))
 
 
 def lay_as_the_judge(photos: Sequence[Photo], folder: Path) -> None:

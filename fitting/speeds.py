@@ -23,6 +23,22 @@ SCENE_SECONDS = 0.15  # chosen: comparing a photo with its likes
 ENDING_SECONDS = 4.0  # measured: 3.3 s and 5.3 s in all on 3 photos, one core; packing, checking, the sandbox's start
 # measured: 3 s on 38 judged photos, 8 s on 50 of many boxes, 12 s on 194 of 17,804, one core (experiments.performance)
 REPORT_SECONDS, REPORT_PHOTO_SECONDS = 3.0, 0.06
+# of what the models say of the photos left out, all of it in memory at once: a row of float32 over all names for each box
+TAIL = 50  # taken: stage1_detector.engine.max_det keeps so many boxes of a photo besides FOUND times the fullest one's products
+COPIES = (
+    4  # chosen: of it at once, while it is decided which boxes are named and whether sizes count: three or four were counted
+)
+
+
+def evidence_gb(found: Survey, aware: bool) -> float:
+    """GB of memory that the gate's fits need at most, for the photos judged; a detector that names (`aware`) has rows too.
+
+    >>> from fitting.survey import Survey
+    >>> evidence_gb(Survey(5000, 0, 445000, 150, 356, 0, 100.0, 4000, 0.03, 250), aware=False)
+    7.832
+    """
+    boxes = found.photos * (TAIL + FOUND * found.fullest)
+    return boxes * found.categories * 4 * (COPIES + aware) / 1e9
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def classifier_of(survey: Survey, wishes: Wishes, both: bool, large: bool = Fals
     config = replace(classifier_config.small(), seed=wishes.seed, bridge=BRIDGE if both else 0.0)
     size = wishes.crop_size or (SMALL_CROP if survey.crop_side <= SMALL_CROP else config.size)
     config = replace(config, size=size, model=wishes.classifier or config.model)
-    if wishes.pretrained == "auto" and not wishes.classifier:
+    if wishes.start_of_crops in ("auto", "imagenet") and not wishes.classifier:
         config = warm(with_best_backbone(config), large and not wishes.crop_size)
     if one_name(survey, both):
         config = replace(config, epochs=1, min_steps=0)

@@ -1,13 +1,12 @@
 """Keeps a fit within its minutes: says before each training how many epochs it gets, from what the ones before really took."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fitting.cross_fit import FOLDER
 from fitting.ledger import Ledger
 from fitting.plan import AIM
 from fitting.procedure import Say
@@ -80,17 +79,20 @@ class TimeKeeper(Clock):
         """`config` with the epochs that were decided."""
         return replace(config, **with_epochs(self.ledger.parts[name].epochs))
 
-    def keep_folds(self, count: int) -> None:
-        """Take the folds from number `count` on out of the plan: there are not so many scenes."""
-        names = {f"{FOLDER}/{k}/" for k in range(count)}
-        gone = [
-            name for name, entry in self.trainings.items() if not entry.refit and name.rpartition("/")[0] + "/" not in names
-        ]
-        for name in gone:
-            del self.trainings[name]
-        planned = [name for name in gone if self.ledger.parts.pop(name, None)]  # none where an earlier start took them out
-        if planned:
-            self._tell(f"{counted(count, 'fold')}, as no more scenes have boxes: {counted(len(planned), 'training')} fewer")
+    def as_dealt(self, entries: Sequence[Training], rest: Mapping[str, float]) -> None:
+        """Foresee all by the folds as they were dealt: their `entries` in place of those of folds alike, and the `rest`.
+
+        Those of folds for which there are no scenes leave the plan.
+        """
+        dealt = {entry.name: entry for entry in entries}
+        gone = [name for name in self.trainings if name not in dealt and self.ledger.parts.pop(name, None)]
+        self.trainings = dealt  # what is gone may be so since an earlier start
+        for name, seconds in rest.items():
+            if name in self.ledger.parts and not self.ledger.parts[name].done:
+                self.ledger.parts[name].foreseen = seconds
+        if gone:
+            count = len({entry.name.rpartition("/")[0] for entry in entries if not entry.refit})
+            self._tell(f"{counted(count, 'fold')}, as no more scenes have boxes: {counted(len(gone), 'training')} fewer")
 
     def _note(self, running: str, done: str = "") -> None:
         """Count the time since the last note, of the part that was running; `running` is at work from now on."""

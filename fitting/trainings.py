@@ -53,7 +53,7 @@ def train_detectors(data: Path, runs: Path, folder: Path, procedure: Procedure, 
     prefix = prefix_of(runs, folder)
     with clock.timed(f"{prefix}one"):
         config = clock.detector(f"{prefix}one", procedure.detector)
-        train_detector(detector_request(data, folder, "one", procedure.pretrained_path), config)
+        train_detector(detector_request(data, folder, "one", procedure.pretrained_path, procedure.trusted), config)
     if procedure.aware is not None:
         with clock.timed(f"{prefix}all"):
             start = record.weights_of(folder / "one")
@@ -78,7 +78,7 @@ def refit_detectors(data: Path, runs: Path, procedure: Procedure, clock: Clock) 
     unless the clock says otherwise.
     """
     with clock.timed("one"):
-        request = replace(detector_request(data, runs, "one", procedure.pretrained_path), refit=True)
+        request = replace(detector_request(data, runs, "one", procedure.pretrained_path, procedure.trusted), refit=True)
         train_detector(request, clock.detector("one", without_selection(procedure.detector, epochs_of_folds(runs, "one"))))
     if procedure.aware is not None:
         with clock.timed("all"):
@@ -109,14 +109,15 @@ def epochs_of_folds(runs: Path, name: str) -> int:
     return max(int(read_object(path)["metrics"]["epochs"]) for path in records)
 
 
-def detector_request(data: Path, runs: Path, classes: str, pretrained: Path | None) -> DetectorRun:
+def detector_request(data: Path, runs: Path, classes: str, pretrained: Path | None, trusted: Path | None = None) -> DetectorRun:
     """A detector's training in RUNS, gone on with where it was stopped."""
-    return DetectorRun(data=data, runs=runs, classes=classes, pretrained=pretrained, resume=record.is_stopped(runs / classes))
+    stopped = record.is_stopped(runs / classes)
+    return DetectorRun(data=data, runs=runs, classes=classes, pretrained=pretrained, trust=trusted, resume=stopped)
 
 
 def classifier_request(data: Path, runs: Path, procedure: Procedure) -> ClassifierRun:
     """The classifier's training in RUNS, gone on with where it was stopped."""
     stopped = record.is_stopped(runs / classifier_name(procedure))
     return ClassifierRun(
-        data=data, runs=runs, crops=procedure.crops, pretrained=procedure.pretrained_path, resume=stopped
+        data=data, runs=runs, crops=procedure.crops, pretrained=procedure.crop_pretrained_path, resume=stopped
     )  # fmt: skip

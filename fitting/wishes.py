@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from runs.flags import Flag, check
 from stage1_detector.config import STRIDE
 
 SMALLEST_CROP = 16  # taken: of stage2_classifier.config.ClassifierConfig
-PRETRAINED = "both stages start from: auto, starter or none; or a local weights file that fits both"
+PRETRAINED = "start from: auto, imagenet, coco, starter, none, or a local weights file; for a stage that it does not fit auto"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Wishes:
     folds: Annotated[int, Flag("parts that are left out in turn, 2 or more; 0: planned", 0, 20, common=True)] = 0
     refit: Annotated[str, Flag("train on all at last; no: one part never learned from", choices=("auto", "yes", "no"))] = "auto"
     pretrained: Annotated[str, Flag(PRETRAINED, common=True)] = "auto"
+    trust: Annotated[str, Flag("a weights file from elsewhere, or its folder, whose pickled code may run")] = ""
     start_share: Annotated[str, Flag("share of its start's weights that the detector keeps: auto (chosen), or 0 to 1")] = "auto"
     groups: Annotated[str, Flag("photos of one shelf: auto (found), photo (each alone), FILE.csv (file_name,scene)")] = "auto"
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1)] = 0
+    crop_pretrained: str = ""  # no flag: what the classifier starts from where `pretrained` is the detector's alone
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""
@@ -41,6 +44,16 @@ class Wishes:
             raise ValueError(f"--start-share: got {self.start_share}, must be auto, or a number from 0 to 1")
         if self.folds == 1:
             raise ValueError("--folds: got 1, need 2 or more: each part is judged by models that did not learn from it")
+
+    @property
+    def start_of_crops(self) -> str:
+        """What the classifier starts from."""
+        return self.crop_pretrained or self.pretrained
+
+    @property
+    def trusted(self) -> Path | None:
+        """`trust` as a path; None where nothing from elsewhere may run."""
+        return Path(self.trust) if self.trust else None
 
     @property
     def share(self) -> float | None:

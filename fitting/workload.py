@@ -1,7 +1,8 @@
 """The trainings of a fit as entries with a cost: what each takes with so many epochs, and how many epochs fit into a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from fitting.procedure import Procedure
@@ -20,6 +21,13 @@ DETECTOR, CLASSIFIER = "detector", "classifier"
 STEPS_OF_BISECTION = 24  # derived: a scale in [0, LONGEST] to 2e-7, less than an epoch of any training
 
 
+class Share(NamedTuple):
+    """The photos that a fold leaves out, and the boxes on them: no whole number where the fold is not dealt yet."""
+
+    photos: int
+    boxes: float
+
+
 class Training(NamedTuple):
     """One training of a fit.
 
@@ -30,7 +38,7 @@ class Training(NamedTuple):
         size: of the canvas, or of the crop.
         photos: that it learns from.
         held_out: photos that it is scored on; none in a refit.
-        boxes: of a photo, on average.
+        boxes: of a photo, on average: of those held out, in a refit of all.
         epoch_steps: optimiser steps of one epoch of a classifier.
         full: epochs of its recipe.
         fixed: whether the user has said how many; then it is never scaled.
@@ -83,30 +91,39 @@ class Training(NamedTuple):
         return max(1, int(self.full * (share**EARLY if self.warm and share < 1 else share)))
 
 
-def trainings(procedure: Procedure, survey: Survey, fixed: Iterable[str] = ()) -> Iterator[Training]:
-    """The trainings of a procedure in the order they come; `fixed` are the stages whose epochs the user has said."""
-    if not procedure.refit:
-        yield from _of_a_folder("", procedure, survey, left_out(survey, procedure).photos, tuple(fixed))
-        return
-    for fold in range(procedure.folds):
-        held_out = survey.photos * (fold + 1) // procedure.folds - survey.photos * fold // procedure.folds
-        yield from _of_a_folder(f"cross_fit/{fold}/", procedure, survey, held_out, tuple(fixed))
-    yield from _of_a_folder("", procedure, survey, 0, tuple(fixed))
+def trainings(
+    procedure: Procedure, survey: Survey, fixed: Iterable[str] = (), shares: Sequence[Share] = ()
+) -> Iterator[Training]:
+    """The trainings of a procedure in the order they come; `fixed` are the stages whose epochs the user has said.
+
+    `shares` are what the folds leave out, as they were dealt; without any they are taken to be alike.
+    """
+    stages = tuple(fixed)
+    for fold, share in enumerate(shares or alike(procedure, survey)):
+        yield from _of_a_folder(f"cross_fit/{fold}/" if procedure.refit else "", procedure, survey, share, stages)
+    if procedure.refit:
+        yield from _of_a_folder("", procedure, survey, Share(0, 0.0), stages)
 
 
-def left_out(survey: Survey, procedure: Procedure) -> Survey:
+def alike(procedure: Procedure, survey: Survey) -> list[Share]:
+    """What each fold leaves out, or the one that is left out for good, where all hold as many photos and boxes."""
+    ends = [survey.photos * fold // procedure.folds for fold in range(procedure.folds + 1)]
+    photos = [end - start for start, end in pairwise(ends)] if procedure.refit else [survey.photos // procedure.folds]
+    return [Share(n, survey.boxes * n / survey.photos) for n in photos]
+
+
+def left_out(survey: Survey, procedure: Procedure, shares: Sequence[Share] = ()) -> Survey:
     """What is left out of some training: all photos once, or one fold for good."""
     if procedure.refit:
         return survey
-    share = survey.photos // procedure.folds
-    return replace(survey, photos=share, boxes=round(survey.boxes * share / survey.photos))
+    share = (shares or alike(procedure, survey))[0]
+    return replace(survey, photos=share.photos, boxes=round(share.boxes))
 
 
-def _of_a_folder(
-    prefix: str, procedure: Procedure, survey: Survey, held_out: int, fixed: tuple[str, ...]
-) -> Iterator[Training]:
-    """The trainings in one run folder, where so many photos are held out (none: a refit)."""
-    photos, boxes = survey.photos - held_out, survey.boxes / survey.photos
+def _of_a_folder(prefix: str, procedure: Procedure, survey: Survey, share: Share, fixed: tuple[str, ...]) -> Iterator[Training]:
+    """The trainings in one run folder, where a fold's share is held out (no photos: a refit)."""
+    held_out, photos = share.photos, survey.photos - share.photos
+    boxes = share.boxes / held_out if held_out else survey.boxes / survey.photos
     detectors: dict[str, Config | None] = {"one": procedure.detector, "all": procedure.aware}
     for name, config in detectors.items():
         if config is not None:
@@ -117,7 +134,7 @@ def _of_a_folder(
             )
     config_of_crops, studio = procedure.classifier, survey.studio_photos if procedure.crops == "both" else 0
     full, _ = fit.schedule(survey.boxes + studio, config_of_crops)
-    _, steps = fit.schedule(max(1, round(photos * boxes) + studio), config_of_crops)
+    _, steps = fit.schedule(max(1, round(survey.boxes - share.boxes) + studio), config_of_crops)
     yield Training(
         f"{prefix}classifier_{procedure.crops}", CLASSIFIER, not held_out, config_of_crops.size, photos, held_out, boxes, steps,
         full, CLASSIFIER in fixed, canvas=procedure.detector.size,

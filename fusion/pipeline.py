@@ -66,7 +66,10 @@ def begin_detector_view(
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
     views = make_views(spec, width, height, model.sidecar.shrinking)
-    each = [aside(on_photo, model, member, view, model(canvases.on(view)[None])[0]) for view in views]
+    each: list[Callable[[], tuple[Detections, bool]]] = []
+    for view in views:
+        work = partial(on_photo, model, member, view, model(canvases.on(view)[None])[0])
+        each.append(work if view is views[-1] else aside(work))  # the last one's with what follows: a thread wakes once
     return aside(of_view, model, member, views, each, width, height)
 
 

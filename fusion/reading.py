@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 class Reading(NamedTuple):
     """A photo, or why it could not be read.
 
-    `seconds`: where it was read beside other work, how long reading it keeps the next one waiting; 0 where it was not.
+    `seconds`: where it, or the next one, was read beside other work, how long that keeps a photo waiting; 0 where neither was.
     """
 
     path: Path
@@ -92,7 +92,7 @@ class ReadAhead:
 
     def take(self) -> Reading:
         """The next photo; IndexError where there is none."""
-        self.bytes_in_use = 0
+        self.bytes_in_use, before = 0, len(self.ahead)
         self._fill()
         if not self.ahead:
             path = self.paths.popleft()
@@ -100,8 +100,10 @@ class ReadAhead:
             return self._read(path)._replace(seconds=0.0)
         path, self.bytes_in_use, future = self.ahead.popleft()
         self._fill()
+        at_once = min(self.threads, max(before, len(self.ahead)))  # photos read; 0: neither this one nor the next is read aside
         error = future.exception()
-        return Reading(path, None, error, 0.0) if error else future.result()
+        read = Reading(path, None, error, 0.0) if error else future.result()
+        return read._replace(seconds=read.seconds / at_once if at_once else 0.0)
 
     def close(self) -> None:
         """Give up what has not been read yet."""
@@ -127,7 +129,7 @@ class ReadAhead:
             photo = self.prepare(read_photo(path, self.exif))
         except Exception as error:
             return Reading(path, None, error, 0.0)
-        return Reading(path, photo, None, (time.perf_counter() - started) / max(1, self.threads))
+        return Reading(path, photo, None, time.perf_counter() - started)
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -136,7 +138,7 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
     with ThreadPoolExecutor(1) as executor:
         try:
             coming = executor.submit(next, items, end)
-        except RuntimeError:  # no thread can be started
+        except Exception:  # no thread can be started
             yield from items
             return
         while (item := coming.result()) is not end:
@@ -173,7 +175,7 @@ class Aside:
         if self.executor:
             try:
                 return self.executor.submit(work, *args)
-            except RuntimeError:  # no thread can be started
+            except Exception:  # no thread can be started
                 self.executor = None
         done = Future[Item]()
         try:
@@ -243,10 +245,10 @@ def decode_photo(data: bytes, exif: str = "stored") -> Image:
     if width * height > MAX_PIXELS:
         raise ValueError(f"got {width} x {height} pixels, need at most {MAX_PIXELS // 10**6} megapixels")
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3) BGR
-    if image is None:
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3)
+    if bgr is None:
         raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
-    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    rgb, bgr = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), None  # two copies at most, also where it is turned
     turns = exif == "turned" and rgb.shape[0] != rgb.shape[1]
     return np.ascontiguousarray(turned(rgb, orientation)) if turns else rgb  # (H, W, 3) or (W, H, 3)
 

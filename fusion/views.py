@@ -196,7 +196,7 @@ def tile(region: tuple[int, int, int, int], size: int, shape: Shape = "square", 
     x0, y0, x1, y1 = region
     view = letterbox(x1 - x0, y1 - y0, size, shape, stride)
     matrix = view.matrix.copy()
-    matrix[:, 2] -= matrix[:, :2] @ (x0, y0)
+    matrix[:, 2] -= matrix[:, 0] * x0 + matrix[:, 1] * y0  # a product by @ lets other threads take the interpreter
     return View(matrix, view.width, view.height)
 
 

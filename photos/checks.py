@@ -64,12 +64,14 @@ def _category_problems(sources: list[Source]) -> Iterator[Problem]:
 
 
 def _image_problems(sources: list[Source], folders: dict[Path, PhotoFolder]) -> Iterator[Problem]:
-    missing = [image for source in sources for image in source.lists["images"] if _is_missing(image)]
+    missing = [
+        image for s in sources for image in s.lists["images"] if _is_missing(image) and _is_nowhere(folders[s.base], image)
+    ]
     total = sum(len(source.lists["images"]) for source in sources)
     none_there = bool(missing) and len(missing) == total
     unique_file = _unique(PATH, "file_name")  # over all files together: no photo is in two parts
     for source in sources:
-        if not source.lists["images"]:
+        if not source.lists["images"] and not source.problems:
             yield Problem(source.name, "got 0 images", "need at least 1; export the set again, with its photos")
         files = () if none_there else (partial(_there, folders[source.base]),)
         checks = partial(_integer, "id"), _unique("id"), _size, unique_file, _file_name, *files, _pixels
@@ -86,13 +88,24 @@ def _annotation_problems(sources: list[Source]) -> Iterator[Problem]:
         references = partial(_known_id, "image_id", images), partial(_known_category, categories)
         yield from _walk("annotations", source, (partial(_integer, "id"), _unique("id"), *references, _crowd, bbox_fault))
         yield from _fractions(source)
-    if not any(source.lists["annotations"] or source.problems for source in sources):
+    if not any(source.problems or any(map(_is_product, source.lists["annotations"])) for source in sources):
         names = ", ".join(source.name for source in sources if source.name) or "labels"
         yield Problem(names, "got 0 boxes", "need at least 1; label products, or find them by `hylle predict` without labels")
 
 
 def _is_missing(image: object) -> bool:
     return isinstance(image, dict) and isinstance(image.get("file_name"), str) and PATH not in image
+
+
+def _is_nowhere(folder: PhotoFolder, image: Record) -> bool:
+    try:
+        return folder.locate(image["file_name"]) is None
+    except ValueError:  # it is there more than once
+        return False
+
+
+def _is_product(record: object) -> bool:
+    return not (isinstance(record, dict) and is_ignored(record))
 
 
 def _is_complete(record: object, kind: str) -> bool:

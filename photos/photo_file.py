@@ -101,6 +101,16 @@ def photo_kind(path: Path) -> str:
     return _inspected(path).kind
 
 
+def begins_as_photo(path: Path) -> bool:
+    """Whether the first bytes are those of a photo, of HEIC too, which is refused; the rest may be damaged."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    try:
+        return bool(_kind(head))
+    except ValueError:
+        return _is_heic(head)
+
+
 def is_cut_off(path: Path) -> bool:
     """Whether the file ends before the photo does (of a JPEG decoders then fill the rest with grey and say nothing)."""
     return _inspected(path).is_cut_off
@@ -145,9 +155,13 @@ def _kind(head: bytes) -> str:
     if head[:4] in _TIFF:
         return "TIFF"
     got = "another kind of file" if head else "0 bytes"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+    if _is_heic(head):
         got = "a HEIC or AVIF photo"
     raise ValueError(f"got {got}, need {', '.join(SUFFIXES)}; convert or remove it")
+
+
+def _is_heic(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC
 
 
 def _jpeg_header(file: BinaryIO, head: bytes) -> Header:

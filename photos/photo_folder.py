@@ -112,5 +112,19 @@ def files_below(base: Path, follow_links: bool = False, marks: frozenset[str] = 
     return below
 
 
+def files_once(base: Path) -> list[Path]:
+    """The files below `base`, links to folders followed, in order; a folder that is reached twice is taken without a link.
+
+    As readers need them that take each file for a photo's labels; `PhotoFolder` has a file by every name that it has.
+    """
+    files = files_below(base, follow_links=True).files
+    real = {folder: folder.resolve() for folder in {path.parent for path in files}}
+    home = base.resolve()
+    once: dict[tuple[Path, str], Path] = {}
+    for path in sorted(files, key=lambda path: (real[path.parent] != home / path.parent.relative_to(base), path)):
+        once.setdefault((real[path.parent], path.name), path)
+    return sorted(once.values())
+
+
 def _leads_back(folder: Path, base: Path) -> bool:
     return folder.is_symlink() and any(place.resolve().is_relative_to(folder.resolve()) for place in (base, folder.parent))

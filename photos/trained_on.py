@@ -1,7 +1,7 @@
 """Which photos a file of weights has seen, so that none is used as held out, by a training that starts from it or by a score.
 
 Each training leaves OUT/trained_on.json: the fingerprints of the bytes of its train and valid photos, and of those that the
-weights which it started from, or was taught by, have seen.
+weights which it started from, or was taught by, have seen. Its checkpoints hold the same (`runs.seen_photos`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,24 +12,18 @@ from photos import folds
 from photos.data import Photo
 from photos.fingerprint import of_file
 from photos.folds import Folds
-from runs import record
+from runs import command, fetched, local_weights, record, seen_photos
 from runs.counted import counted
+from runs.seen_photos import NAME, run_folder
 
-NAME = "trained_on.json"
 PARTS = ("train", "valid")  # valid photos choose the epoch
 Seen = dict[str, set[str]]  # fingerprints of the photos of each of PARTS
-
-
-def run_folder(weights: Path) -> Path:
-    """The run folder that a weights file lies in, at its top or in weights/; a folder is its own."""
-    folder = weights.resolve() if weights.is_dir() else weights.resolve().parent
-    return folder.parent if folder.name == "weights" else folder
+_told: set[str] = set()  # fingerprints of weights: a command that trains several times says it once of each
 
 
 def seen_by(weights: Path) -> Seen:
     """What the weights in a file or run folder have seen; nothing where that is not known."""
-    path = run_folder(weights) / NAME
-    recorded = read_object(path) if path.is_file() else {}
+    recorded = seen_photos.read(weights) or {}
     return {part: set(recorded.get(part, [])) for part in PARTS}
 
 
@@ -47,9 +41,10 @@ def refuse_held_out(flag: str, weights: Path, path: Path, parts: Folds) -> None:
 
     Those are the valid and test photos among those trained on, and the test photos among those that chose the epoch. A photo
     whose bytes are in train as well is held out by nothing: the training itself would see it. A run of an earlier version,
-    which tells no photos, must have been trained with the same folds. Weights outside a run folder tell nothing.
+    which tells no photos, must have been trained with the same folds. Other weights that tell none are let pass: see
+    `tell_unknown`.
     """
-    if not (run_folder(weights) / NAME).is_file():
+    if seen_photos.read(weights) is None:
         _refuse_other_folds(flag, weights, path)
         return
     if known := seen_of("valid", weights, parts) | seen_of("test", weights, parts):
@@ -61,9 +56,9 @@ def refuse_held_out(flag: str, weights: Path, path: Path, parts: Folds) -> None:
 def seen_of(part: str, weights: Path, parts: Folds) -> set[str]:
     """The photos of `part` that `parts` hold out and `weights` have seen, by their bytes: see `refuse_held_out`.
 
-    None of the part train, which is not held out, and none where the weights' run tells no photos.
+    None of the part train, which is not held out, and none where the weights tell no photos.
     """
-    if part == "train" or not (run_folder(weights) / NAME).is_file():
+    if part == "train" or seen_photos.read(weights) is None:
         return set()
     seen = seen_by(weights)
     train, valid, own = ({of_file(photo.path) for photo in parts.photos(name)} for name in (*PARTS, part))
@@ -83,9 +78,34 @@ def refuse_judging(models: Iterable[Path], part: str, parts: Folds) -> None:
             )
 
 
-def _refuse_other_folds(flag: str, weights: Path, path: Path) -> None:
-    """Raises ValueError where the run of `weights` was trained with other folds than the file PATH."""
+def tell_unknown(weights: Path, known: Iterable[Path]) -> None:
+    """Say, once in a process, that nothing tells which photos `weights` have seen, unless they are as one of `known` is.
+
+    Nor is it said of files that `hylle fetch` noted, or that lie where other libraries keep their ImageNet and COCO weights.
+    """
+    digest = record.fingerprint(weights) if weights.is_file() else ""
+    if not digest or digest in _told or seen_photos.read(weights) is not None or _folds_of(weights):
+        return
+    if fetched.knows(weights) or local_weights.is_in_a_cache(weights) or digest in map(record.fingerprint, known):
+        return
+    _told.add(digest)
+    unknown = f"nothing is known of the photos that {weights} was trained on"
+    command.say(f"weights: {unknown}; if test photos are among them, scores are too high")
+
+
+def forget() -> None:
+    """Begin anew, as a new process does."""
+    _told.clear()
+
+
+def _folds_of(weights: Path) -> str:
+    """The fingerprint of the folds that the run of `weights` was trained with; empty where it tells none."""
     run = run_folder(weights) / "run.json"
     settings = read_object(run).get("settings", {}) if run.is_file() else {}
-    if settings.get("folds", "") not in ("", folds.fingerprint(path), record.fingerprint(path)):  # the last: earlier versions
+    return str(settings.get("folds", ""))
+
+
+def _refuse_other_folds(flag: str, weights: Path, path: Path) -> None:
+    """Raises ValueError where the run of `weights` was trained with other folds than the file PATH."""
+    if _folds_of(weights) not in ("", folds.fingerprint(path), record.fingerprint(path)):  # the last: earlier versions
         raise ValueError(f"{flag}: {weights} was trained with other folds than {path}: it may know what is held out here")

@@ -52,7 +52,8 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
             f"{', '.join(words)}: lies in --out {out} or among other predictions; name photos, and an --out beside them"
         )
     again: list[Path] = []
-    files = [file for path in named for file in _files(path, out.resolve(), left_out, again)]
+    found = [file for path in named for file in _files(path, out.resolve(), left_out, again)]
+    files = [file for file in found if file.is_file()]
     once = list(dict.fromkeys(files))
     kinds = {file: file_kind(file) for file in once}
     others = [file for file in once if kinds[file] == "other"]
@@ -67,6 +68,8 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
         notes.append(f"files and folders of predictions and runs, left out: {len(left_out)}, the first is {left_out[0]}")
     if again:
         notes.append(f"folders that are in it already by another name, taken once: {len(again)}, the first is {again[0]}")
+    if nowhere := list(dict.fromkeys(file for file in found if not file.exists())):
+        notes.append(f"links that lead nowhere, left out: {len(nowhere)}, the first is {_name(nowhere[0], root)}")
     if others:
         names = ", ".join(_name(file, root) for file in others[:SHOWN])
         notes.append(f"{counted(len(others), 'file')} neither photo nor video, such as {names}")
@@ -122,7 +125,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> Iterator[Path]:
-    """`path` itself, or all files in it and its folders, without hidden ones and those of OUT.
+    """`path` itself, or all files in it and its folders, without hidden ones and those of OUT; links that lead nowhere too.
 
     Folders below `path` that hold other predictions, or a run, are passed over and join `left_out`. Links to folders are
     followed, after all real ones, but those to a folder that is in it already, or that `path` lies in: these join `again`.
@@ -146,4 +149,4 @@ def _files(path: Path, out: Path, left_out: list[Path], again: list[Path]) -> It
             real = [inner for inner in taken if not inner.is_symlink()]
             folders[:] = [inner.name for inner in real if inner.resolve() not in been]
             again += [inner for inner in real if inner.name not in folders]  # a link led there before
-            yield from (file for name in sorted(names) if not is_hidden(name) and (file := Path(folder, name)).is_file())
+            yield from (Path(folder, name) for name in sorted(names) if not is_hidden(name))

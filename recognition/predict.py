@@ -124,6 +124,8 @@ def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> li
     products = f" of {counted(len(totals.facings), 'product')}" if model.knows_names else ""
     below = f"{counted(totals.below, 'box', 'boxes')} scored too low to count"
     lines = [f"{counted(totals.photos, 'photo')}, {counted(totals.boxes, 'facing')}{products}; {below}"]
+    if totals.empty:
+        lines.append(f"{counted(totals.empty, 'photo')} without a facing, and so in no table")
     if totals.failed or totals.remarks:
         lines.append(f"{totals.failed} failed, {counted(totals.remarks, 'remark')}: {args.out / 'problems.csv'}")
     if finished.changed:

@@ -41,7 +41,8 @@ class Totals(NamedTuple):
     """What a run came to.
 
     `photos` and frames have predictions, if only none; `failed` are photos and videos with a problem. `below` are boxes below
-    the floor, `turned` photos that EXIF turns by a quarter, `facings` those of each product, by its name.
+    the floor, `turned` photos that EXIF turns by a quarter, `empty` photos and frames without a facing, `facings` those of each
+    product, by its name.
     """
 
     photos: int
@@ -50,6 +51,7 @@ class Totals(NamedTuple):
     boxes: int
     below: int
     turned: int
+    empty: int
     facings: Counter[str]
 
 
@@ -86,7 +88,7 @@ def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
             if entry.problem or is_video(entry):
                 continue
             shelf = shelf_of(entry.rows, products)
-            count.update(photos=1, boxes=len(shelf.boxes))
+            count.update(photos=1, boxes=len(shelf.boxes), empty=int(not len(shelf.boxes)))
             facings.update(products.names[label] for label in shelf.labels.tolist())
             boxes.writerows(_box_rows(entry.name, shelf, products))
             facing_rows.writerows(_facing_rows(entry.name, shelf, products))

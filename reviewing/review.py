@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runs import process
 from runs.command import Parser, run, say
@@ -22,12 +22,21 @@ from runs.counted import counted
 from runs.extras import install
 
 if TYPE_CHECKING:
+    from photos.data import Dataset
+    from recognition.inputs import Inputs
     from recognition.prediction_run import Job
     from reviewing.desk import Desk
 
 PORT = 8000  # taken: the usual port of a server on one's own machine
 CONNECTIONS = 100  # chosen: at once; more are answered 503
 TOKEN_BYTES = 16  # chosen: 128 bits
+
+
+class Given(NamedTuple):
+    """What the command line names besides the model: the labelled set, and the photos without labels."""
+
+    dataset: "Dataset | None"
+    inputs: "Inputs | None"
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m reviewing.review") -> int:
@@ -86,9 +95,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     with listening(args.host, args.port) as listener, tempfile.TemporaryDirectory() as scratch:
         from reviewing.access import Access, is_loopback
 
-        if args.data or args.photos:
-            claim(out_of(args))
-        desk = desk_for(args, loaded(args, Path(scratch)))
+        desk = claimed_desk(args, Path(scratch))
         token = args.token or ("" if is_loopback(args.host) else secrets.token_urlsafe(TOKEN_BYTES))
         port = listener.getsockname()[1]
         if not is_loopback(args.host):
@@ -98,11 +105,43 @@ def body(argv: list[str] | None, prog: str) -> int:
     return 0
 
 
+def claimed_desk(args: Namespace, scratch: Path) -> "Desk":
+    """The desk, where this process alone keeps decisions. What was named is read before models are loaded.
+
+    Raises ValueError for what the user can mend, and leaves nothing then.
+    """
+    if not (args.data or args.photos):
+        return desk_for(args, loaded(args, scratch))
+    claim(out_of(args))
+    try:
+        given = given_by(args)
+        return desk_for(args, loaded(args, scratch), given)
+    except BaseException:
+        release(out_of(args))
+        raise
+
+
 def claim(out: Path) -> None:
     """Note in OUT that this process keeps its decisions there. Raises ValueError where another one does: they would mix."""
     process.refuse_second(out, "keeps its decisions there; end it first, or pass another --out")
     out.mkdir(parents=True, exist_ok=True)
     process.note(out)
+
+
+def release(out: Path) -> None:
+    """Take back what `claim` left, and OUT where nothing else is in it."""
+    (out / process.NAME).unlink(missing_ok=True)
+    with suppress(OSError):
+        out.rmdir()
+
+
+def given_by(args: Namespace) -> Given:
+    """The data set and the photos that were named, read and told. Raises ValueError for what cannot be used."""
+    from photos.repairs import read_and_tell
+    from recognition.inputs import find_inputs
+
+    inputs = find_inputs(args.photos, out_of(args)) if args.photos else None
+    return Given(read_and_tell(args.data) if args.data else None, inputs)
 
 
 def shown_host(host: str) -> str:
@@ -146,32 +185,30 @@ def loaded(args: Namespace, scratch: Path) -> "Job":
     return prediction_run.Job(model, floor.score, 1.0, True)
 
 
-def desk_for(args: Namespace, job: "Job") -> "Desk":
-    """What the server works with: the model, the doubtful labels and the photos without labels, where there are any."""
+def desk_for(args: Namespace, job: "Job", given: Given | None = None) -> "Desk":
+    """What the server works with: the model, the doubtful labels and the photos without labels, where there are any.
+
+    `given` is what was read already; without it, it is read now.
+    """
     from reviewing.desk import Desk
     from reviewing.visitors import Bounds, Visitors
 
     desk, out = Desk(job, Visitors(Bounds())), out_of(args)
-    dataset = None
-    if args.data:
-        from photos.repairs import read_and_tell
-
-        dataset = read_and_tell(args.data)
-    add_doubts(desk, args, dataset, out)
-    add_labelling(desk, args, dataset, out)
+    given = given or given_by(args)
+    add_doubts(desk, args, given.dataset, out)
+    add_labelling(desk, given, out)
     for tab, note in desk.notes.items():
         say(f"review: tab {tab}: {note}")
     return desk
 
 
-def add_doubts(desk: "Desk", args: Namespace, dataset: "object | None", out: Path) -> None:
+def add_doubts(desk: "Desk", args: Namespace, dataset: "Dataset | None", out: Path) -> None:
     """The proposals of `hylle labels`, or a note that says how to get them."""
-    from photos.data import Dataset
     from photos.studio import told_without_photos
     from reviewing.doubts import Doubts
 
     proposals = args.proposals or Path(args.model) / "labels" / "proposals.json"
-    if not isinstance(dataset, Dataset):
+    if dataset is None:
         desk.notes["labels"] = "no data set was named; start with: hylle review R --data D"
     elif not proposals.is_file() and not args.proposals:
         desk.notes["labels"] = f"no label was looked at yet; {how_to_look(args.data, Path(args.model))}"
@@ -202,21 +239,19 @@ def how_to_look(data: Path, runs: Path) -> str:
     return f"{folds_of_fit.remedy(data, runs)}, {again}"
 
 
-def add_labelling(desk: "Desk", args: Namespace, dataset: "object | None", out: Path) -> None:
+def add_labelling(desk: "Desk", given: Given, out: Path) -> None:
     """The photos without labels: those that are named, and those of the data set that have no box."""
-    from photos.data import Dataset
-    from recognition.inputs import Input, find_inputs
+    from recognition.inputs import Input
     from reviewing.labelling import Labelling
 
     photos = list[Input]()
-    if args.photos:
-        found = find_inputs(args.photos, out)
+    if found := given.inputs:
         videos = sum(item.is_video for item in found.items)
         photos = [item for item in found.items if not item.is_video]
         for note in (*found.notes, *([f"{videos} videos are left out"] if videos else [])):
             say(f"review: {note}")
-    elif isinstance(dataset, Dataset):
-        photos = [Input(photo.path, photo.name, False) for photo in dataset.photos if not len(photo.boxes)]
+    elif given.dataset is not None:
+        photos = [Input(photo.path, photo.name, False) for photo in given.dataset.photos if not len(photo.boxes)]
     if not photos:
         desk.notes["confirm"] = "no photos without labels; start with: hylle review R --photos FOLDER"
         return

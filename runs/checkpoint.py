@@ -7,16 +7,20 @@ from typing import Any, cast
 
 import torch
 
-from runs import record
+from runs import record, seen_photos
 from runs.atomic_write import replacing
 
 REQUIRED_KEYS = frozenset({"config", "names", "network"})  # of every checkpoint of a detector
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint to PATH: a kill leaves the old file or the new one. OSError where the disk is full."""
+    """Write a checkpoint to PATH, with which photos its run sees: a kill leaves the old file or the new one.
+
+    OSError where the disk is full.
+    """
     whole = io.BytesIO()  # torch's own writing of a file hides why it fails
     torch.save(content, whole)
+    seen_photos.put_inside(whole, seen_photos.run_folder(path))
     with replacing(path) as (unfinished,):
         unfinished.write_bytes(whole.getbuffer())
 

@@ -34,13 +34,25 @@ def body(argv: list[str] | None, prog: str) -> None:
     args = p.parse_args(argv)
     if Path(args.name).name != args.name:
         raise ValueError(f"hylle fetch: got {args.name}, must be the name of a network, such as resnet18 ({prog} --help)")
+    fetched.forget_removed()
     path, flag = source_of(args.name)(args.name)
-    digest = fetched.sha256(path)
-    if args.sha256 and digest != args.sha256.lower():
-        raise ValueError(f"--sha256: got {path} with {digest}, must be {args.sha256}; remove the file, or ask who made it")
-    fetched.note(args.name, path, digest)
+    digest = vouched(args.name, path, args.sha256.lower())
     say(f"{args.name}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}; taken by {flag}")
     note_result(name=args.name, file=path, sha256=digest)
+
+
+def vouched(name: str, path: Path, wanted: str) -> str:
+    """The sha256 of PATH, noted. Raises ValueError for another than is `wanted`, or else than was noted of it before.
+
+    What is wanted is noted in any case, so that no training starts from a file that is refused here.
+    """
+    digest = fetched.sha256(path)
+    if not wanted:
+        fetched.refuse_changed(path, "hylle fetch")
+    fetched.note(name, path, wanted or digest)
+    if wanted and digest != wanted:
+        raise ValueError(f"--sha256: got {path} with {digest}, must be {wanted}; remove the file, or ask who made it")
+    return digest
 
 
 def source_of(name: str) -> Callable[[str], tuple[Path, str]]:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from fusion.models import read_object
 from runs.record import write_json
@@ -18,18 +19,41 @@ def note(name: str, path: Path, sha256: str) -> None:
     """Keep that the weights called `name` are in the file PATH with this sha256."""
     file = record_file()
     file.parent.mkdir(parents=True, exist_ok=True)
-    known = read_object(file) if file.is_file() else {}
+    known = rows()
     row = {"name": name, "sha256": sha256, "bytes": path.stat().st_size, "date": time.strftime("%Y-%m-%d")}
-    write_json(file, known | {str(path): row})
+    write_json(file, known | {key(path): row})
 
 
-def refuse_changed(path: Path | None) -> None:
-    """Raises ValueError where PATH was fetched, and has other bytes now."""
-    file = record_file()
-    known = read_object(file) if file.is_file() else {}
-    expected = known.get(str(path), {}).get("sha256", "")
+def forget_removed() -> None:
+    """Drop what is noted of files that are not there any more: what comes in their place is judged anew."""
+    known = rows()
+    kept = {path: row for path, row in known.items() if Path(path).is_file()}
+    if kept != known:
+        write_json(record_file(), kept)
+
+
+def refuse_changed(path: Path | None, flag: str = "--pretrained") -> None:
+    """Raises ValueError, naming `flag`, where PATH was fetched and has other bytes than it must have."""
+    expected = "" if path is None else rows().get(key(path), {}).get("sha256", "")
     if path is not None and expected and sha256(path) != expected:
-        raise ValueError(f"--pretrained: {path} is not what was fetched (sha256 {expected}); remove it and fetch it again")
+        raise ValueError(f"{flag}: {path} is not what was fetched (sha256 {expected}); remove it and fetch it again")
+
+
+def knows(path: Path) -> bool:
+    """Whether PATH has the bytes of a file that was fetched, wherever it lies now."""
+    expected = {row.get("sha256") for row in rows().values() if row.get("bytes") == path.stat().st_size}
+    return bool(expected) and sha256(path) in expected
+
+
+def rows() -> dict[str, dict[str, Any]]:
+    """What is noted, by the path of each file."""
+    file = record_file()
+    return read_object(file) if file.is_file() else {}
+
+
+def key(path: Path) -> str:
+    """What a file is noted under, from whichever folder it is named."""
+    return str(path.absolute())
 
 
 def sha256(path: Path) -> str:

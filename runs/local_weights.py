@@ -76,6 +76,19 @@ def ultralytics_file(name: str) -> Path:
     return Path(SETTINGS["weights_dir"]).resolve() / name
 
 
+def is_in_a_cache(path: Path) -> bool:
+    """Whether PATH lies where other libraries, or packages of PACKAGES, keep weights of ImageNet or COCO."""
+    from huggingface_hub.constants import HF_HUB_CACHE  # here: these take long to load
+    from ultralytics.utils.downloads import GITHUB_ASSETS_STEMS
+
+    path = path.absolute()  # a file in the hub's cache is a link into it
+    if path == ultralytics_file(path.name).absolute():  # its folder may be one of the user's, with weights of his own
+        return path.stem in GITHUB_ASSETS_STEMS
+    return path in map(in_package, PACKAGES) or any(
+        path.is_relative_to(folder) for folder in (checkpoints(), Path(HF_HUB_CACHE))
+    )
+
+
 def checkpoints() -> Path:
     """The folder of torch's checkpoints, which timm and torchvision fill."""
     import torch

@@ -30,7 +30,7 @@ def refuse_untrusted(flag: str, path: Path, trusted: Path | None) -> None:
     raise Refusal(
         f"{flag}: got {path}, must be a file of tensors alone, or one that our runs wrote; {own}",
         f"where you know who made it, pass --trust {path}",
-        "give its tensors alone, as a .safetensors file",
+        f"where you know who made it, pass --trust {path}; else give its tensors alone, as a .safetensors file",
     )
 
 

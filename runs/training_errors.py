@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from runs.counted import named
 from runs.refusal import NonFiniteLoss
-
-NAMED = 8  # chosen: photos of a batch that a message names
 
 
 class BatchesPerStep(NamedTuple):
@@ -44,19 +43,9 @@ def refuse_non_finite(loss: float, epoch: int, lr: float, photos: Sequence[str] 
     runs.refusal.NonFiniteLoss: loss of epoch 3: got nan, must be finite; lower --lr (now 0.5)
     """
     if not math.isfinite(loss):
-        batch = f"mend the boxes of this batch: {listed(photos)}" if photos else ""
+        batch = f"mend the boxes of this batch: {named(photos)}" if photos else ""
         what = f"loss of epoch {epoch + 1}: got {loss}, must be finite"
         raise NonFiniteLoss(what, f"lower --lr (now {lr}){batch and f', or {batch}'}", batch or "another --seed may help")
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first NAMED of `names`, and how many more there are.
-
-    >>> listed(["a.jpg", "b.jpg"]), listed(["a.jpg"] * 10)[-21:]
-    ('a.jpg, b.jpg', 'jpg, a.jpg and 2 more')
-    """
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

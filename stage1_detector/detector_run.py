@@ -20,7 +20,7 @@ from runs.command import note_result, say, say_progress
 from runs.counted import counted
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
-from stage1_detector.config import Config, DetectorConfig
+from stage1_detector.config import STARTER, Config, DetectorConfig
 from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
 
@@ -226,6 +226,7 @@ def refuse_or_read(request: DetectorRun, config: Config, family: "Family", parts
     if isinstance(config, DetectorConfig):
         refuse_untrusted_weights(request, config)
     if isinstance(config, DetectorConfig) and config.distill_model:
+        fetched.refuse_changed(Path(config.distill_model), "--distill-model")
         trained_on.refuse_held_out("--distill-model", Path(config.distill_model), request.folds, parts)
     if request.pretrained is not None:
         trained_on.refuse_held_out("--pretrained", request.pretrained, request.folds, parts)
@@ -247,10 +248,13 @@ def refuse_untrusted_weights(request: DetectorRun, config: DetectorConfig) -> No
 
 
 def begin(request: DetectorRun, settings: dict[str, Any], parts: folds.Folds, starts: Sequence[Path]) -> None:
-    """Note what the run is made with, and which photos its weights and those it `starts` from will have seen.
+    """Note what the run is made with, and which photos its weights and those it `starts` from will have seen; say where that
+    is not known.
 
     A run that starts anew removes older checkpoints, but the one that it starts from.
     """
+    for weights in starts:
+        trained_on.tell_unknown(weights, [STARTER])
     start = request.pretrained and request.pretrained.resolve()
     older = sorted(path for path in last_weights(request).parent.glob("*.pt") if path.resolve() != start)
     record.begin(request.out, settings, request.resume, older)

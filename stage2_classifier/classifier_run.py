@@ -15,7 +15,7 @@ from runs import fetched, record
 from runs.command import note_result, say
 from runs.flags import Flag
 from runs.pretrained import help_of, refuse_missing
-from stage2_classifier.config import ClassifierConfig, columns
+from stage2_classifier.config import STARTER, ClassifierConfig, columns
 from stage2_classifier.pretrained import ALLOWED, start
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig, distribut
     distributed = distributed or SINGLE_PROCESS
     distributed.all_gather(None)  # all have looked before the first writes
     if leads:
+        for weights in starts:
+            trained_on.tell_unknown(weights, [STARTER])
         record.begin(out, settings, request.resume, [out / file for file in OLD])
         if not (request.resume and (out / trained_on.NAME).is_file()):
             trained_on.write(out, parts.photos("train"), parts.photos("valid"), starts)

@@ -19,17 +19,12 @@ from pathlib import Path, PurePosixPath
 from runs.command import Parser, note_result, run
 from submission import packed_models
 from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
+from submission.judge_machine import INSTALLED
 from submission.packed_models import model_files
 from submission.rules import MAX_FILES, WEIGHTS
 from submission.rules import violations as rule_violations
 from submission.source import imported, nodes_of
 from submission.violation import Violation
-
-# What the judge has installed, by import name; nothing can be installed there. Taken: the contest's page.
-INSTALLED = frozenset({
-    "torch", "torchvision", "ultralytics", "onnxruntime", "cv2", "albumentations", "PIL", "numpy", "scipy", "sklearn",
-    "pycocotools", "ensemble_boxes", "timm", "supervision", "safetensors",
-})  # fmt: skip
 
 
 def check(path: Path) -> list[Violation]:

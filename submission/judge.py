@@ -26,7 +26,7 @@ from photos.repairs import read_and_tell
 from photos.score import Scores, Truth, evaluate
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
-from runs.counted import counted
+from runs.counted import counted, named
 from runs.model_files import files_of, refuse_changed
 from submission import built_of, judge_machine, sandbox
 from submission.outcome import Outcome
@@ -89,10 +89,15 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
         f"{outcome.peak_mb:.0f} MB; "
         f"det mAP50 {result.det_map50:.3f}, cls mAP50 {result.cls_map50:.3f}, score {result.score:.3f}"
     )
+    covered = {row["image_id"] for row in rows}
+    without = [photo.name for photo in photos if photo.id not in covered]
+    if without:
+        say(f"judge: no predictions on {len(without)} of {counted(len(photos), 'photo')}: {named(without)}")
     for line in compare(photos).lines():
         say(f"{line}; the score here joins by file")
     boxes_px, scores = parity(rows, ours)
-    note_result(photos=len(photos), predictions=len(rows), seconds_of_run=outcome.seconds, peak_mb=outcome.peak_mb)
+    note_result(photos=len(photos), predictions=len(rows), without=without)
+    note_result(seconds_of_run=outcome.seconds, peak_mb=outcome.peak_mb)
     note_result(**vars(result), score=result.score, parity_boxes_px=boxes_px, parity_scores=scores, file=output)
     say(f"judge: run.py there and the pipeline here differ by at most {boxes_px:.1e} px and {scores:.1e} in score")
     return Judgement(result, len(rows), boxes_px, scores)

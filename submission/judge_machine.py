@@ -9,6 +9,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYTHON = "3.11"  # taken: the judge's
+# What the judge has installed, by import name; nothing can be installed there. Taken: the contest's page.
+INSTALLED = frozenset({
+    "torch", "torchvision", "ultralytics", "onnxruntime", "cv2", "albumentations", "PIL", "numpy", "scipy", "sklearn",
+    "pycocotools", "ensemble_boxes", "timm", "supervision", "safetensors",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,27 @@
 """What came out of running a zip: measured from outside, and, told apart, what run.py says of itself."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
 from photos.score import Scores
+from runs.counted import counted, named
+from submission.judge_machine import INSTALLED
 
 SHOWN = 10  # chosen: at most this many problems of one kind are listed
 SHOWN_CHARACTERS = 300  # chosen: of each
 SHOWN_PARTS = 40  # chosen: parts of the work whose time is listed
+EXIT_CODES = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
 
 
 @dataclass
 class Outcome:
     """The result of one run. `problems` would cost points at the judge; `notes` say how it was isolated.
 
+    `without` are the photos, by name, that have no predictions: they may hold no product, or be lost. `lacking` is a package
+    that the judge has and the environment here has not, where the run ended for want of it.
     Everything but `providers` and `by_part` (seconds of each part of the work), which run.py says of itself, was measured from
     outside.
     """
@@ -26,16 +32,43 @@ class Outcome:
     peak_mb: float = 0.0
     photos: int = 0
     predictions: int | None = None
+    without: list[str] = field(default_factory=list)
+    lacking: str = ""
     providers: list[str] = field(default_factory=list)
     by_part: dict[str, float] = field(default_factory=dict)
     log: str = ""
     scores: Scores | None = None
+
+    def told_predictions(self) -> str:
+        """How many predictions there are, on how many photos, and which have none.
+
+        >>> Outcome(photos=2, predictions=30).told_predictions()
+        '30 on 2 photos'
+        >>> Outcome(photos=3, predictions=30, without=["img_7.jpeg"]).told_predictions()
+        '30 on 2 of 3 photos, none on img_7.jpeg'
+        """
+        covered = f"{self.photos - len(self.without)} of " if self.without else ""
+        none = f", none on {named(self.without)}" if self.without else ""
+        return f"{self.predictions} on {covered}{counted(self.photos, 'photo')}{none}"
 
 
 def listed(title: str, problems: Sequence[str]) -> list[str]:
     problems = [problem[:SHOWN_CHARACTERS] for problem in problems]
     more = [f"{title}: ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
     return [*(f"{title}: {problem}" for problem in problems[:SHOWN]), *more]
+
+
+def read_exit_code(outcome: Outcome, code: int) -> None:
+    """Add a problem for an exit code that is not 0, with its reason by the code, or else by the last line of the log."""
+    if code:
+        last = "".join(outcome.log.strip().splitlines()[-1:])[:SHOWN_CHARACTERS]
+        outcome.problems.append(f"exit code {code}, need 0: {EXIT_CODES.get(code, last)}")
+        absent = re.fullmatch(r"ModuleNotFoundError: No module named '(\w+)'", last)
+        if absent and absent[1] in INSTALLED:
+            outcome.lacking = absent[1]
+            outcome.problems[-1] += (
+                f"; the judge has {absent[1]}, the environment here has not: this run says nothing of the zip"
+            )
 
 
 def read_statements(outcome: Outcome, gpus: bool) -> None:

@@ -19,9 +19,23 @@ SLACK = 0.01  # chosen: pixels; boxes are written with three decimals
 Sizes = Mapping[int, tuple[int, int] | None]
 
 
-def sizes_of(folder: Path, exif: str = "stored") -> dict[int, tuple[int, int] | None]:
-    """Width and height in pixels of each photo, by image id, read by the rule `exif` of the ensemble; None for no photo."""
-    return {image_id: _size(path, exif) for image_id, path in find_photos(folder).items()}
+def sizes_of(photos: Path | Mapping[int, Path], exif: str = "stored") -> dict[int, tuple[int, int] | None]:
+    """Width and height in pixels of each photo of a folder, by image id, or of those that were found; None for no photo.
+
+    They are read by the rule `exif` of the ensemble.
+    """
+    found = find_photos(photos) if isinstance(photos, Path) else photos
+    return {image_id: _size(path, exif) for image_id, path in found.items()}
+
+
+def without_predictions(rows: Sequence[Mapping[str, Any]], photos: Mapping[int, Path]) -> list[str]:
+    """The names of the photos, by image id, that no prediction is of.
+
+    >>> without_predictions([{"image_id": 2}], {1: Path("a/img_1.jpeg"), 2: Path("a/img_2.jpg")})
+    ['img_1.jpeg']
+    """
+    covered = {row["image_id"] for row in rows}
+    return [path.name for image_id, path in photos.items() if image_id not in covered]
 
 
 def exif_of(code: Path) -> str:

@@ -1,8 +1,8 @@
 """The judge's entry: `python run.py --input FOLDER --output FILE` finds and names every product on every photo of a folder.
 
-It runs beside `fusion/` and the models, offline. A broken photo costs that photo only. A run that would take longer than
-`time_budget_s` of ensemble.json leaves out parts of the work on each photo, rather than whole photos. From the first photo on
-FILE is valid JSON, whenever the run is killed.
+It runs beside `fusion/` and the models, offline. A broken photo costs that photo only. Where time is short
+(`time_budget_s` of ensemble.json) it leaves out parts of the work on each photo, not whole photos. From the first photo on FILE
+is valid JSON, whenever the run is killed.
 """
 
 import time
@@ -15,10 +15,10 @@ import json  # noqa: E402
 import logging  # noqa: E402
 import re  # noqa: E402
 from collections import Counter  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import Any, cast  # noqa: E402
 
 # torch first: onnxruntime finds CUDA and cuDNN through its libraries
 with contextlib.suppress(ImportError, OSError, TypeError):
@@ -32,8 +32,7 @@ from fusion.reading import Aside, ReadAhead, file_bytes, find_photos, threads_be
 
 MAX_FAILURES, RETRY = 3, 10  # chosen: a part that failed so often in a row is tried on each 10th photo; the first on all
 OTHER_WORK = "rest"  # the name of all work on a photo but its parts: merging, the gate, writing, reading it in its turn
-WAITING = "waiting"  # for a photo that is read beside the work on those before
-READING = "reading"  # beside the work on the photos before
+WAITING, READING = "waiting", "reading"  # for a photo that is read beside the work on those before, and that photo
 PUBLISH_SHARE = 0.01  # chosen: the share of the time spent on copying the predictions to FILE
 MARGIN = 1.1  # chosen: factor on the time expected for the photos left; one photo's time is reserved on top
 UNTRIED_FACTOR = 10.0  # chosen: a part not tried yet may take this many times as long as the slowest known part
@@ -62,12 +61,7 @@ def process(photos: dict[int, Path], path: Path) -> None:
         order = sorted(photos, key=lambda image_id: -file_bytes(photos[image_id]))
         threads = threads_beside({model.provider for model in [*pipeline.detectors, *pipeline.classifiers]})
         reader = ReadAhead([photos[image_id] for image_id in order], pipeline.ensemble.exif, threads, pipeline.prepare)
-        ids = iter(order)  # a photo that is left out takes no id: the reader hands it out next
-        with Aside() as writer:
-            for _ in order:
-                if deadline.next_photo():
-                    writer(output.add, predict(pipeline, next(ids), reader, deadline))
-                    deadline.photo_done()
+        predict_all(pipeline, order, reader, deadline, output)
         reader.close()
         total = deadline.total
         logging.info("parts done: %s", json.dumps(deadline.counts))
@@ -147,9 +141,8 @@ class Deadline:
         """Seconds of a photo by `plan`, from `seconds` of each whole part; those not in it take `unknown` x the slowest."""
         known = {part: s / plan.share(part) for part, s in self.pipeline.spent.items()} | seconds
         otherwise = unknown * max(known.values(), default=0.0)
-        other, parts = known.get(OTHER_WORK, 0.0), self.pipeline.parts[: plan.parts]
-        work = other + sum(known.get(part, otherwise) * plan.share(part) for part in parts)
-        return max(work, known.get(READING, 0.0))
+        parts = sum(known.get(part, otherwise) * plan.share(part) for part in self.pipeline.parts[: plan.parts])
+        return max(parts + known.get(OTHER_WORK, 0.0), known.get(READING, 0.0))
 
     def photo_read(self, seconds: float) -> None:
         """Record that the photo is there, read in `seconds` beside other work, or 0: if so, waiting is no cost of its own."""
@@ -183,23 +176,19 @@ class Deadline:
                 self.expected[shed] *= DECAY
         for part, seconds in spent.items():
             name = self.pipeline.ensemble.name(part)
-            self.total[name] = self.total.get(name, 0.0) + seconds
-            self.counts[name] += 1
+            self.total[name], self.counts[name] = self.total.get(name, 0.0) + seconds, self.counts[name] + 1
             self.last[part] = seconds / self.plan.share(part)
             self.failures[part] *= part in self.failed_now
-        self.total[WAITING] = self.total.get(WAITING, 0.0) + self.waited
-        self.last[READING] = self.reading
+        self.total[WAITING], self.last[READING] = self.total.get(WAITING, 0.0) + self.waited, self.reading
         for part in [*spent, READING]:
             self.expected[part] = max(self.last[part], self.expected.get(part, 0.0) / 2)
         self.photos_left, self.less_named = self.photos_left - 1, self.less_named + (self.plan.naming_share < 1)
 
 
-def predict(pipeline: Any, image_id: int, reader: ReadAhead, deadline: Any) -> Callable[[], str]:
-    """Run the models on the next photo; what is returned makes its `lines`, "" where there are none, with a note in the log.
-
-    A part that fails (memory ran out, say) is left out of this photo, and the deadline records it.
-    """
+def predict(pipeline: Any, image_id: int, reader: ReadAhead, deadline: Any, then: Callable[[], Any] = str) -> Callable[[], str]:
+    """Take the next photo, begin `then`, run the models without parts that fail; what is returned makes its `lines`, or ""."""
     read = reader.take()
+    then()
     deadline.photo_read(read.seconds)
     if read.photo is None:
         logging.warning("%s: no predictions: %r", read.path.name, read.error)
@@ -245,7 +234,7 @@ class Output:
             self.end += len(data)
         except Exception:
             self.file.seek(self.end)
-            self.file.write(END)
+            self.file.write(END if self.end else b"[" + END)
             self.file.truncate()
             raise
 
@@ -289,11 +278,22 @@ class Output:
             file.unlink(missing_ok=True)
 
 
+def predict_all(pipeline: Pipeline, ids: Sequence[int], reader: ReadAhead, deadline: Deadline, output: Output) -> None:
+    """Add the predictions of the photos in `reader`, whose ids are `ids`, to `output`, each beside the models of the next."""
+    made, coming = cast(Callable[[], str], str), iter(ids)  # a photo that is left out takes no id: the reader hands it out next
+    with Aside() as writer:
+        for _ in ids:
+            if deadline.next_photo():
+                made = predict(pipeline, next(coming), reader, deadline, partial(writer, output.add, made))
+                deadline.photo_done()
+        writer(output.add, made)
+
+
 def peak_mb() -> float | None:
     """The most memory this process has used so far, in MB; None where the system does not report it."""
     status = Path("/proc/self/status")
     line = re.search(r"VmHWM:\s+([0-9]+) kB", status.read_text()) if status.is_file() else None
-    return int(line[1]) / 1000 if line else None
+    return int(line[1]) * 1024 / 1e6 if line else None
 
 
 if __name__ == "__main__":

@@ -24,14 +24,13 @@ from submission import own_ids
 from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
-from submission.outcome import SHOWN_CHARACTERS, Outcome, listed, read_statements
+from submission.outcome import Outcome, listed, read_exit_code, read_statements
 from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
-from submission.predictions import exif_of, score, sizes_of, violations
+from submission.predictions import exif_of, score, sizes_of, violations, without_predictions
 from submission.rules import MAX_FILES
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 
-EXIT_CODES = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
 NO_SOCKETS = """import socket
 class Refused(socket.socket):
     def __init__(self, *given, **more):
@@ -113,9 +112,8 @@ def _run(place: Place, machine: Machine) -> Outcome:
     outcome.log = read_log(command.log).replace(f"{place.code}/", "")
     if measured.killed:
         outcome.problems.append(measured.killed)
-    elif code := measured.exit_code:
-        last = "".join(outcome.log.strip().splitlines()[-1:])[:SHOWN_CHARACTERS]
-        outcome.problems.append(f"exit code {code}, need 0: {EXIT_CODES.get(code, last)}")
+    else:
+        read_exit_code(outcome, measured.exit_code)
     read_statements(outcome, machine.gpus)
     return outcome
 
@@ -144,8 +142,8 @@ def _unprotected(place: Place, machine: Machine, why: str, outcome: Outcome) -> 
 def _take_predictions(place: Place, images: Path, output: Path, outcome: Outcome) -> None:
     """Copy predictions.json to OUTPUT and check it; a problem where it is missing, no plain file, or too large."""
     written = place.output / "predictions.json"
-    sizes = sizes_of(images, exif_of(place.code))
-    outcome.photos = len(sizes)
+    photos = find_photos(images)
+    outcome.photos = len(photos)
     if written.is_symlink() or (written.exists() and not written.is_file()):
         outcome.problems.append("predictions.json is not a plain file")
     elif not written.is_file():
@@ -156,9 +154,11 @@ def _take_predictions(place: Place, images: Path, output: Path, outcome: Outcome
         output.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(written, output)
         text = output.read_text(errors="replace")
-        wrong = violations(text, sizes, _ids(place.code))
+        wrong = violations(text, sizes_of(photos, exif_of(place.code)), _ids(place.code))
         outcome.problems += listed("predictions.json", wrong)
-        outcome.predictions = None if wrong else len(json.loads(text))
+        if not wrong:
+            rows = json.loads(text)
+            outcome.predictions, outcome.without = len(rows), without_predictions(rows, photos)
 
 
 def _compare_photos(before: Path, after: Path, outcome: Outcome) -> None:
@@ -286,7 +286,7 @@ def report(outcome: Outcome, output: Path) -> None:
     for name, seconds in outcome.by_part.items():
         print(f"  {seconds:8.2f} s  {name}")
     if outcome.predictions is not None:
-        print(f"predictions: {outcome.predictions} on {counted(outcome.photos, 'photo')}: {output}")
+        print(f"predictions: {outcome.told_predictions()}: {output}")
     if outcome.scores:
         s = outcome.scores
         print(f"score: {s.score:.4f} (det mAP50 {s.det_map50:.4f}, cls mAP50 {s.cls_map50:.4f})")

@@ -123,7 +123,8 @@ def _memory_mb(pid: int) -> tuple[float, float]:
     except OSError:
         return 0.0, 0.0
     values = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
-    return int(values.get("VmRSS", 0)) / 1000, int(values.get("VmHWM", 0)) / 1000
+    now, peak = (int(values.get(name, 0)) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))  # told in KiB
+    return now, peak
 
 
 def _written(folder: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Run a zip in the sandbox on two drawn photos: does it run at all, and does it find anything?"""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +10,13 @@ from PIL import Image
 
 from runs.counted import counted
 from submission.judge_machine import Machine, is_set_up, judge_python
+from submission.outcome import Outcome
 from submission.sandbox import execute
 from submission.violation import Violation
 
-SIZES = ((640, 480), (480, 640))  # width and height of the drawn photos
+# Width and height of the drawn photos. Their names betray a run.py that reads one suffix only, or that counts photos where it
+# should take image ids from their names.
+SIZES = {"img_00042.jpg": (640, 480), "img_00007.jpeg": (480, 640)}
 PRODUCTS = 5  # in a row, and rows
 
 
@@ -30,20 +34,30 @@ def try_zip(archive: Path) -> Trial:
     with tempfile.TemporaryDirectory() as name:
         photos, output = Path(name) / "photos", Path(name) / "predictions.json"
         photos.mkdir()
-        for i, (width, height) in enumerate(SIZES):
-            drawn_shelf(width, height, i).save(photos / f"img_{i + 1:05d}.jpg")
+        for i, (file, (width, height)) in enumerate(SIZES.items()):
+            drawn_shelf(width, height, i).save(photos / file)
         try:
             outcome = execute(archive, photos, output, Machine(judge_python()))
         except ValueError as error:
             return Trial([], str(error))
+    if outcome.lacking:
+        lacks = f"the environment here lacks {outcome.lacking}, which the judge has"
+        return Trial([], f"{lacks}; {judge_python()} -m pip install adds a package")
     if outcome.problems:
         more = f", and {counted(len(outcome.problems) - 1, 'problem')} more" if outcome.problems[1:] else ""
         what = f"on two drawn photos: {outcome.problems[0]}{more}"
         return Trial([Violation("run.py", 0, what, "hylle sandbox shows all on photos of yours")])
-    if not outcome.predictions:
-        what, remedy = "finds nothing on two drawn photos", "see whether it does on yours, by hylle sandbox"
-        return Trial([Violation("run.py", 0, what, remedy, warning=True)])
-    return Trial([])
+    return Trial(list(_photos_without(outcome)))
+
+
+def _photos_without(outcome: Outcome) -> Iterator[Violation]:
+    """A warning where drawn photos have no predictions."""
+    remedy = "see whether it does on yours, by hylle sandbox"
+    if len(outcome.without) == outcome.photos:
+        yield Violation("run.py", 0, "finds nothing on two drawn photos", remedy, warning=True)
+    elif outcome.without:
+        what = f"finds nothing on one of two drawn photos, {outcome.without[0]}"
+        yield Violation("run.py", 0, what, f"read .jpg and .jpeg alike; if it does, {remedy}", warning=True)
 
 
 def drawn_shelf(width: int, height: int, seed: int) -> Image.Image:

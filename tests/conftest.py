@@ -57,8 +57,9 @@ def just_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts from the start of a process, which here is that of all tests: run.py's time, and what a command has told."""
     if "submission.run" in sys.modules:
         monkeypatch.setattr(sys.modules["submission.run"], "STARTED", time.monotonic())
-    if "photos.repairs" in sys.modules:
-        sys.modules["photos.repairs"].forget()
+    for name in ("photos.repairs", "photos.trained_on"):
+        if name in sys.modules:
+            sys.modules[name].forget()
 
 
 @pytest.fixture

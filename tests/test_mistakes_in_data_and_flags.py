@@ -47,7 +47,7 @@ SPOILT_DATA: dict[str, tuple[Callable[[Place], object], str]] = {
     "no images": (no_image_folder, "shop: no folder images/"),
     "broken JSON": (lambda place: (place.data / "annotations.json").write_text("{,"), "broken JSON at line 1, column 2"),
     "empty JSON": (lambda place: (place.data / "annotations.json").write_text(""), "annotations.json: broken JSON"),
-    "JSON in another coding": (lambda place: (place.data / "annotations.json").write_bytes(b"\xff\xfe\xfa"), "broken JSON"),
+    "JSON in another coding": (lambda place: (place.data / "annotations.json").write_bytes(b"\xff\xfe\xfa"), "not UTF-8; save"),
     "JSON list": (lambda place: (place.data / "annotations.json").write_text("[]"), "got a list at the top"),
     "zero boxes": (lambda place: place.change(lambda v: v["annotations"].clear()), "got 0 boxes, need at least 1"),
     "cut photo": (cut_photo, "image 4 (annotations.json): img_00004.jpg: the photo is cut off"),

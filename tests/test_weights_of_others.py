@@ -1,6 +1,7 @@
 """Weights from elsewhere: no command runs what is pickled in them, and one rule says how much of a network they must fill."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from pickled_code import MARKER, write_evil
 from place import TRAINERS, Place, mains
 from torch import nn
 
+from photos import trained_on
 from runs import weights_file
 from runs.pickled_file import is_ours, needs_code
 from stage1_detector.distillation import student_run, teach
@@ -76,5 +78,7 @@ def test_what_a_run_of_ours_wrote_needs_no_trust(place: Place) -> None:
     assert mains()["detector"]([*place.words("detector"), "--force"]) == 0
     last = place.runs / "one" / "weights" / "last.pt"
     assert needs_code(last) and is_ours(last)
+    copy = shutil.copyfile(last, place.root / "x.pt")
+    assert trained_on.seen_by(copy) == trained_on.seen_by(place.runs / "one") and trained_on.seen_by(copy)["train"]
     words = ["--classes", "all", "--force", "--pretrained", str(last)]
     assert mains()["detector"]([*place.words("detector"), *words]) == 0

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import torch
 from place import IDS, Place, mains
+from safetensors.torch import load_file, save_file
 from small_shop import SMALL
 
 from photos import folds, trained_on
 from photos.data import read
-from runs import record
+from runs import checkpoint, fetched, record
 from stage1_detector import detector_run, recipes
+from stage1_detector.config import STARTER as DETECTOR
 from stage1_detector.detector_run import DetectorRun
 from stage1_detector.synthesis import make_photos
 from stage2_classifier import classifier_run, config, out_of_fold
 from stage2_classifier.classifier_run import ClassifierRun, Plan
+from stage2_classifier.config import STARTER as CLASSIFIER
 
 ALL = ("one", "all", "classifier_shelf")
 
@@ -212,6 +215,43 @@ def test_weights_that_have_seen_what_is_held_out_now_are_refused(
         shutil.rmtree(place.runs / ("one" if command == "detector" else "classifier_shelf"))
         refused(command, ["--pretrained", str(file)], "photos that ")
         refused(command, ["--pretrained", str(file)], "folds.json holds out now; start from other weights")
+
+
+@pytest.mark.parametrize("name", ["weights/best.pt", "last.pt"])
+def test_a_copy_of_them_elsewhere_is_refused_as_well(place: Place, weights: Path, refused: Callable, name: str) -> None:
+    """The checkpoint itself tells which photos it has seen."""
+    checkpoint.write(weights.parents[1] / name, {"tensor": torch.zeros(1)})
+    shutil.copyfile(weights.parents[1] / name, place.root / "x.pt")
+    shutil.rmtree(weights.parents[1])
+    assert float(torch.load(place.root / "x.pt", weights_only=True)["tensor"]) == 0
+    deal_anew(place)
+    for command in ("detector", "classifier"):
+        shutil.rmtree(place.runs / ("one" if command == "detector" else "classifier_shelf"))
+        refused(command, ["--pretrained", str(place.root / "x.pt")], "x.pt has seen ")
+
+
+@pytest.mark.parametrize(("command", "starter"), [("detector", DETECTOR), ("classifier", CLASSIFIER)], ids=["one", "crops"])
+def test_weights_of_which_nothing_is_known_are_told_once_and_the_starters_are_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, starter: Path
+) -> None:
+    def enough(*_: object) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr(record, "begin", enough)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place.root / "cache"))
+    copy, other = place.root / "copy.safetensors", place.root / "other.safetensors"
+    shutil.copyfile(starter, copy)
+    save_file({name: value.float() for name, value in load_file(starter).items()}, other)
+    for path, told in ((copy, 0), ("starter", 0), (other, 1), (other, 0)):
+        assert mains()[command]([*place.words(command), "--force", "--pretrained", str(path)]) == 2
+        line = f"nothing is known of the photos that {path} was trained on; if test photos are among them"
+        output = capsys.readouterr()
+        assert "error: enough" in output.err and output.out.count(line) == output.out.count("nothing is known") == told
+    trained_on.forget()
+    fetched.note("other", other, fetched.sha256(other))
+    shutil.copyfile(other, copy)
+    assert mains()[command]([*place.words(command), "--force", "--pretrained", str(copy)]) == 2
+    assert "nothing is known" not in capsys.readouterr().out
 
 
 def test_weights_of_an_earlier_version_go_by_their_folds(place: Place) -> None:

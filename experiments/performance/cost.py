@@ -90,4 +90,4 @@ def peak_mb(path: Path, canvas: np.ndarray) -> float:
         command = [sys.executable, "-c", MEMORY_PROBE, str(path.resolve()), str(file)]
         status = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     (peak,) = re.findall(r"VmHWM:\s+([0-9]+) kB", status)
-    return int(peak) / 1000
+    return int(peak) * 1024 / 1e6

@@ -108,7 +108,7 @@ def look(root: Path, photos: int, boxes: int) -> Cost:
     counted = json.loads(done.stdout)["parts"]["all"]
     if (counted["photos"], counted["boxes"]) != (photos, boxes):
         raise ValueError(f"hylle data {root}: counted {counted}, need {photos} photos and {boxes} boxes")
-    return Cost(seconds, float(done.stderr.split()[-1]) / 1000)
+    return Cost(seconds, float(done.stderr.split()[-1]) * 1024 / 1e6)
 
 
 def figures(costs: dict[str, Cost], argv: Sequence[str] | None) -> list[dict]:

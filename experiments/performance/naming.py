@@ -22,7 +22,7 @@ from experiments.figures.records import Estimate, Measured
 from fusion.ensemble import Ensemble, boxes_to_name
 from fusion.models import read_object
 from fusion.pipeline import Pipeline
-from fusion.reading import Aside, ReadAhead
+from fusion.reading import ReadAhead
 from photos import folds
 from photos.data import Photo, read
 from photos.folds import Folds
@@ -101,11 +101,7 @@ def loop(pipeline: Pipeline, photos: Sequence[Photo], path: Path) -> judged.Dead
     paths = [photo.path for photo in photos]
     reader = ReadAhead(paths, pipeline.ensemble.exif, threads=1, prepare=pipeline.prepare)
     try:
-        with Aside() as writer:
-            for photo in photos:
-                deadline.next_photo()
-                writer(output.add, judged.predict(pipeline, photo.id, reader, deadline))
-                deadline.photo_done()
+        judged.predict_all(pipeline, [photo.id for photo in photos], reader, deadline, output)
     finally:
         reader.close()
         output.close()

@@ -62,11 +62,7 @@ class Ours:
             run.Deadline(self.pipeline, len(photos)),
             ReadAhead(photos, threads=self.threads, prepare=self.pipeline.prepare if self.threads else Canvases),
         )
-        with run.Aside() as writer:
-            for _ in photos:
-                deadline.next_photo()
-                writer(self.output.add, run.predict(self.pipeline, 1, reader, deadline))
-                deadline.photo_done()
+        run.predict_all(self.pipeline, [1] * len(photos), reader, deadline, self.output)
         reader.close()
 
     def in_turn(self, photos: Sequence[Path]) -> None:

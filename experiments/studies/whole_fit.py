@@ -154,7 +154,7 @@ def train_held_out(data: Path, runs: Path, procedure: Procedure) -> None:
             stopped = record.is_stopped(runs / classes)
             train_detector(DetectorRun(data=data, runs=runs, classes=classes, pretrained=start, resume=stopped), config)
     stopped = record.is_stopped(runs / "classifier_shelf")
-    request = ClassifierRun(data=data, runs=runs, pretrained=procedure.pretrained_path, resume=stopped)
+    request = ClassifierRun(data=data, runs=runs, pretrained=procedure.crop_pretrained_path, resume=stopped)
     train_classifier(request, procedure.classifier)
     fit_gate(data, runs, seed=procedure.seed)
 

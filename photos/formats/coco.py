@@ -11,6 +11,8 @@ from typing import Any
 
 from photos.findings import Note
 from photos.formats.source import PARTS, Layout, Source, part_of
+from photos.formats.text_file import not_utf_8
+from photos.formats.turned_box import enclose_turned
 from photos.photo_file import DataError
 
 KEYS = {
@@ -20,29 +22,46 @@ KEYS = {
 }
 WHOLE = "annotations.json"
 ROBOFLOW = "_annotations.coco.json"
+SPLIT = ("train", "valid", "val", "test")  # files that are called so are parts, whatever they hold
 INSTANCES = "instances_"  # taken: COCO's name for files of boxes, not of captions or keypoints
 
 
 def find(root: Path) -> Layout | None:
     """The COCO files of the set at `root`, read; None where there are none. DataError for two layouts, or broken files."""
-    parts = [path for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    named = [path for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    parts = [path for path in named if _holds_part(path)]
+    others = [path for path in named if path not in parts]
     if (root / WHOLE).is_file() and parts:
         raise DataError(f"{root}: got both {WHOLE} and {parts[0].name}, need one layout; move one of them away")
     if (root / WHOLE).is_file():
-        return _layout("one file", root, [root / WHOLE])
+        return _layout("one file", root, [root / WHOLE], others)
     if parts:
-        return _layout("split", root, parts)
+        return _layout("split", root, parts, others)
     if beside := [path for path in sorted(root.glob(f"*/{ROBOFLOW}")) if part_of(path.parent.name)]:
         return _layout("Roboflow's", root, beside)
     if (root / ROBOFLOW).is_file():
         return _layout("Roboflow's, without parts", root, [root / ROBOFLOW])
     files = sorted((root / "annotations").glob("*.json"))
-    if files:
-        boxes = [path for path in files if path.name.startswith(INSTANCES)] or files
+    boxes = [path for path in files if path.name.startswith(INSTANCES)] or [path for path in files if _is_coco(path)]
+    if boxes:
         return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
-    boxes = {path: count for path in sorted(root.glob("*.json")) if (count := _annotations(path)) is not None}
-    single = [path for path, count in boxes.items() if count] or list(boxes)[:1]
-    return _layout("one file", root, single, [path for path in boxes if path not in single]) if single else None
+    counts = {path: count for path in sorted(root.glob("*.json")) if (count := _annotations(path)) is not None}
+    single = [path for path, count in counts.items() if count] or list(counts)[:1]
+    return _layout("one file", root, single, [path for path in counts if path not in single]) if single else None
+
+
+def _holds_part(path: Path) -> bool:
+    """Whether a file that is called like a part is one: test_results.json may hold what a training reached."""
+    return path.stem in SPLIT or _is_coco(path)
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether a file has one of COCO's lists, or is damaged, so that it is told."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(content, dict) and any(isinstance(content.get(key), list) for key in KEYS)
 
 
 def base_of(root: Path) -> Path:
@@ -58,6 +77,8 @@ def _layout(text: str, root: Path, files: list[Path], unread: list[Path] = []) -
         raise DataError(f"{root}: got {names}, need one file for each of {', '.join(PARTS)}; move the others away")
     order = sorted(range(len(files)), key=lambda k: PARTS.index(parts[k] or PARTS[0]))
     sources = [_source(root, files[k], parts[k]) for k in order]
+    for source in sources:
+        enclose_turned(source)
     sources[0].notes.extend(Note(path.name, "JSON files of no boxes, not read", repaired=False) for path in unread)
     return Layout(f"COCO, {text} ({', '.join(source.name for source in sources)})", sources)
 
@@ -99,6 +120,8 @@ def load(path: Path) -> dict[str, list[Any]]:
         raise DataError(
             f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}; export it again"
         ) from error
+    except UnicodeDecodeError:
+        raise DataError(not_utf_8(path)) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: broken JSON: {error}; export it again") from error
     if not isinstance(content, dict):

@@ -1,11 +1,13 @@
 """Tables of boxes, a row each: SKU-110K's eight columns without a header, or any columns whose header names them.
 
-Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part. Corners are the edges in pixels. A row with a photo
-and no box is a photo without products. pandas reads tables faster, but does not tell the line of what it makes NaN.
+Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part. Corners are the edges in pixels; of the four that a
+turned box has, the box around them is taken. A row with a photo and no box is a photo without products. pandas reads tables
+faster, but does not tell the line of what it makes NaN.
 """
 
 import csv
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +15,8 @@ from typing import Any, NamedTuple
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
-from photos.photo_file import DataError
+from photos.formats.text_file import not_utf_8
+from photos.photo_file import DataError, find_photo
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
@@ -24,14 +27,18 @@ CORNERS = (
     ("xmin", "ymin", "xmax", "ymax"),
     ("left", "top", "right", "bottom"),
 )
-SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
+QUAD = tuple(f"{axis}{corner}" for corner in range(1, 5) for axis in "xy")  # x1, y1 ... x4, y4
+SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
 REGION = ("ignore", "iscrowd", "ignored")
-UNREADABLE = "not four numbers, or none for a photo without products; mend or remove the row"
+UNREADABLE = "not the numbers of a box, or none for a photo without products; mend or remove the row"
 
 
 class Columns(NamedTuple):
-    """Positions of the columns; `product` None: all are one product; `region`: the mark of a region to ignore."""
+    """Positions of the columns; `product` None: all are one product; `region`: the mark of a region to ignore.
+
+    `box` are the two sides, or with `has_corners` two corners or four.
+    """
 
     photo: int
     product: int | None
@@ -76,12 +83,22 @@ def _order(row: tuple[str | None, Any]) -> int:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The rows of a table, separated by comma, semicolon or tab; [] where it is no table in UTF-8."""
+    """The rows of a table, separated by comma, semicolon or tab; [] where it is none. DataError for a table not in UTF-8."""
+    content = path.read_bytes()
     try:
-        text = path.read_text("utf-8-sig")
-        first = text.partition("\n")[0]
+        return _separated(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        other = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
+    if _columns(_separated(content.decode(other, "replace"))):
+        raise DataError(not_utf_8(path))
+    return []
+
+
+def _separated(text: str) -> list[list[str]]:
+    first = text.partition("\n")[0]
+    try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
-    except (UnicodeDecodeError, csv.Error):
+    except csv.Error:
         return []
 
 
@@ -99,7 +116,7 @@ def _header(row: list[str]) -> list[str]:
 def _named(header: list[str]) -> Columns | None:
     """What a header says the columns are; None where it names no photo, or no box."""
     photo, product, region = (_first(header, names) for names in (PHOTO, PRODUCT, REGION))
-    corners, sides = _all(header, CORNERS), _all(header, SIDES)
+    corners, sides = _all(header, (QUAD, *CORNERS)), _all(header, SIDES)
     box = corners or sides
     size = next((found for names in SIZE if (found := _all(header, (names,))) and not set(found) & set(box)), ())
     return None if photo is None or not box else Columns(photo, product, box, bool(corners), size, region)
@@ -154,11 +171,34 @@ def _is_region(row: list[str], columns: Columns) -> bool:
     return _cell(row, columns.region).lower() in ("1", "true", "yes")
 
 
+def _photo_name(base: Path, row: list[str], columns: Columns) -> str:
+    """The photo of a row, without outer spaces unless there is one whose name has them."""
+    bare, written = _cell(row, columns.photo), row[columns.photo] if columns.photo < len(row) else ""
+    return written if written != bare and find_photo(base, written).is_file() else bare
+
+
+def _box(numbers: list[float], are_corners: bool) -> list[float]:
+    """x, y, width and height.
+
+    >>> _box([1, 2, 5, 4], True), _box([10, 20, 40, 25, 38, 60, 8, 55], True)
+    ([1, 2, 4, 2], [8, 20, 32, 40])
+    """
+    if not are_corners:
+        return numbers
+    x, y, right, bottom = numbers if len(numbers) == 4 else _around(numbers)
+    return [x, y, right - x, bottom - y]
+
+
+def _around(corners: list[float]) -> list[float]:
+    xs, ys = corners[::2], corners[1::2]
+    return [min(xs), min(ys), max(xs), max(ys)]
+
+
 def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categories: dict[str, int], first: int) -> None:
     images: dict[str, dict[str, Any]] = {}
     for line, row in _body(rows):
         where = f"line {line} ({source.name})"
-        name = _cell(row, columns.photo)
+        name = _photo_name(source.base, row, columns)
         if name not in images:
             images[name] = {"id": first + len(images), "file_name": name, WHERE: where}
             images[name] |= dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
@@ -168,8 +208,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
         if not all(map(_is_number, cells)):
             source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
             continue
-        x, y, w, h = map(float, cells)
-        box = [x, y, w - x, h - y] if columns.has_corners else [x, y, w, h]
+        box = _box([*map(float, cells)], columns.has_corners)
         product = _cell(row, columns.product) if columns.product is not None else "product"
         mark = {"ignore": 1} if _is_region(row, columns) else {}
         number = len(source.lists["annotations"]) + 1

@@ -4,7 +4,7 @@ The XML files lie in Annotations/, beside the photos, or in train, valid and tes
 say the parts otherwise, by names without a suffix, with their folders or not. **Pixels**: the devkit counts from 1, so that
 xmin 1 is the photo's left edge; tools that count from 0 write the same tags. A set in which no corner is below 1 is read as
 the devkit means it, any other as it stands; a line says so. `difficult` objects are products like others. supervision reads
-VOC as well, but decodes all photos and knows no parts.
+VOC as well, but decodes all photos and knows no parts. CVAT's turned boxes have a `rotation` among their attributes.
 """
 
 import re
@@ -14,20 +14,24 @@ from xml.etree import ElementTree
 
 from photos.findings import Note, Problem
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
+from photos.formats.text_file import lines_of
+from photos.formats.turned_box import enclose_turned
 from photos.photo_file import DataError
-from photos.photo_folder import PHOTO_SUFFIXES, files_below
+from photos.photo_folder import PHOTO_SUFFIXES, files_once
 
 FOLDERS = ("Annotations", "annotations", "xml", "labels")  # that XML files lie in, apart from the photos
 PHOTOS = ("JPEGImages", "images")
 LISTS = ("train", "val", "valid", "test")  # of ImageSets/Main; not trainval, nor a class's own, such as car_train
 FLAG = re.compile(r"\s+(-1|0|1)$")  # taken: the devkit's lists of a class say so whether a photo shows it
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+ROTATION = "attributes/attribute[name='rotation']/value"  # taken: CVAT's, in degrees
+HEAD = 1024  # chosen: bytes in which the first tag begins
 UNREADABLE = "not an object with a name and a bndbox of xmin, ymin, xmax, ymax; mend or remove it"
 
 
 def find(root: Path) -> Layout | None:
     """The VOC set at `root`, read; None where there is none."""
-    files = [path for path in sorted(files_below(root).files) if path.suffix == ".xml" and _is_annotation(path)]
+    files = [path for path in files_once(root) if path.suffix.lower() == ".xml" and _is_annotation(path)]
     if not files:
         return None
     listed, notes = _listed(root, files)
@@ -43,6 +47,8 @@ def find(root: Path) -> Layout | None:
             number += 1
     _add_categories(sources)
     _from_zero(sources)
+    for source in sources:
+        enclose_turned(source)
     sources[0].notes.extend(notes)
     return Layout(f"Pascal VOC ({len(files)} XML files)", sources)
 
@@ -52,8 +58,10 @@ def _ordered(parts: dict[str | None, list[Path]]) -> list[str | None]:
 
 
 def _is_annotation(path: Path) -> bool:
+    if not path.is_file():  # a link that leads nowhere
+        return False
     with path.open("rb") as file:
-        return re.search(rb"<annotation[\s>]", file.read(512)) is not None
+        return re.search(rb"<annotation[\s>]", file.read(HEAD).replace(b"\0", b"")) is not None  # UTF-16 has zeros between
 
 
 def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]:
@@ -69,8 +77,9 @@ def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]
         by_stem.setdefault(path.stem, []).append(path)
     found, unknown = dict[Path, str](), list[str]()
     for path in lists:
-        for line in filter(None, (line.strip() for line in path.read_text("utf-8-sig").splitlines())):
-            names = [line.strip("\"'"), FLAG.sub("", line)]
+        for written in filter(str.strip, lines_of(path)):
+            line = written.strip()
+            names = [written, line.strip("\"'"), FLAG.sub("", line)]
             known = next((kind[name] for kind in (by_name, by_stem) for name in names if name in kind), [])
             unknown += [] if known else [f"{line!r} of {path.name}"]
             part = str(part_of(path.stem))
@@ -94,7 +103,7 @@ def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
     try:
         tree = ElementTree.parse(path)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        source.problems.append(Problem(where, str(error), "broken XML; mend or remove it"))
+        source.problems.append(Problem(where, str(error), _broken(path)))
         return
     image: dict[str, Any] = {"id": number, "file_name": _photo_name(root, source.base, path, tree), WHERE: where}
     for key in ("width", "height"):
@@ -108,9 +117,19 @@ def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
             source.problems.append(Problem(f"{where}, object {k}", "", UNREADABLE))
             continue
         row = {"id": len(source.lists["annotations"]) + 1, "image_id": number, "category_id": name, "bbox": corners}
-        source.lists["annotations"].append(row | {WHERE: f"{where}, object {k}"})
+        turned = {"attributes": {"rotation": angle}} if (angle := one.findtext(ROTATION)) else {}
+        source.lists["annotations"].append(row | turned | {WHERE: f"{where}, object {k}"})
         if one.findtext("difficult", "0").strip() == "1":
             source.notes.append(Note("", "objects marked difficult, taken for products like others", repaired=False))
+
+
+def _broken(path: Path) -> str:
+    """What is wrong with a file that is not read, with the remedy."""
+    try:
+        path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        return "neither UTF-8 nor what its first line says; save it as UTF-8, or remove it"
+    return "broken XML; mend or remove it"
 
 
 def _photo_name(root: Path, base: Path, path: Path, tree: Any) -> str:

@@ -27,6 +27,7 @@ from runs.link import link_or_copy
 COLUMNS = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: SKU-110K's, with their names
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # taken: ultralytics' names of the parts
 PIXEL_DIGITS, SHARE_DIGITS = 6, 10  # chosen: decimals of pixels, and of shares of a side; below 1e-3 px in any photo
+YAML_BREAKS = re.compile("[\x85\u2028\u2029]")  # taken: PyYAML folds them like ends of lines unless all is escaped
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # taken: XML 1.0, 2.2
 
 
@@ -125,7 +126,8 @@ def yolo(dataset: Dataset) -> Texts:
     places = {photo.name: f"images/{folder[photo.name]}/{names[photo.name]}" for photo in dataset.photos}
     classes = dict(enumerate(category.name for category in dataset.categories))
     content = {FOLDERS[part]: f"images/{FOLDERS[part]}" for part in parts if part} | {"nc": len(classes), "names": classes}
-    files = [("data.yaml", yaml.safe_dump(content, allow_unicode=True, sort_keys=False))]
+    plain = not any(YAML_BREAKS.search(name) for name in classes.values())
+    files = [("data.yaml", yaml.safe_dump(content, allow_unicode=plain, sort_keys=False))]
     moved = 0
     for photo in dataset.photos:
         stem, shown = PurePosixPath(names[photo.name]).stem, as_shown(photo)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from photos import folds, trained_on
 from photos.data import read
-from runs import checkpoint, record
+from runs import checkpoint, fetched, record
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import refuse_untrusted
 from stage1_detector.config import Config, DetectorConfig
@@ -31,6 +31,8 @@ def train_student(
     dataset = read(request.data)
     categories = None if request.classes == "one" else [category.id for category in dataset.categories]
     where = None if taught_by == NONE else teacher_run(taught_by, request, config.device, distributed)
+    if where is not None and where.is_file():
+        fetched.refuse_changed(where, "--teacher")
     if where is not None and (where / "run.json").is_file():
         refuse_untrusted("--teacher", weights_of(where), request.trust)
     known, weights = (None, "") if where is None else (teacher.load(where), record.fingerprint(weights_of(where)))

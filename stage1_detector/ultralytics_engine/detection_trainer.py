@@ -16,7 +16,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.torch_utils import TORCH_2_13, unwrap_model
 
-from runs import weights_file
+from runs import seen_photos, weights_file
 from runs.atomic_write import replacing
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import note_written
@@ -169,11 +169,13 @@ class ExtendedTrainer(DetectionTrainer):
         return self.metrics, self.fitness
 
     def save_model(self) -> bool:
-        """Write the checkpoints, noted as ours: a kill leaves the old files or the new ones."""
+        """Write the checkpoints, noted as ours, with which photos they see: a kill leaves the old files or the new ones."""
         best, last = self.best, self.last
         with replacing(best, last) as (self.best, self.last):  # best first: a new last.pt without its best.pt misleads
             try:
                 saved = bool(super().save_model())
+                for file in (self.best, self.last):
+                    seen_photos.put_inside(file, seen_photos.run_folder(last))
                 note_written(last.parent, [(best.name, self.best), (last.name, self.last)])
                 return saved
             finally:

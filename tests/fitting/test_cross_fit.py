@@ -134,12 +134,36 @@ def test_without_a_refit_one_fold_is_left_out_for_good(place: Place) -> None:
     whole, *by_fold = cross_fit.deal(dataset, runs, procedure(refit=False), told.append)
     assert by_fold == [whole] and cross_fit.folders(runs, by_fold) == [runs]
     held_out = {photo.id for photo in whole.photos("valid")}
-    assert held_out == {i for i, fold in whole.fold.items() if fold == 0}
+    assert held_out == {i for i, fold in whole.fold.items() if fold == cross_fit.for_good(whole)}
     assert held_out.isdisjoint(photo.id for photo in whole.photos("train")) and not any((runs / cross_fit.FOLDER).iterdir())
     assert any(f"one left out for good, {len(held_out)} photos" in line for line in told)
     assert [fold.part for fold in cross_fit.deal(dataset, runs, procedure(refit=False), told.append)] == [whole.part] * 2
     with pytest.raises(DataError, match="was made without a refit"):
         cross_fit.deal(dataset, runs, procedure(), told.append)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "empty", "held"),
+    [
+        pytest.param([9, 10, 11, 10, 10], 0, 10, id="scenes alike"),
+        pytest.param([60, 60], 0, 60, id="two scenes"),
+        pytest.param([40, 60], 0, 40, id="no more than half"),
+        pytest.param([1, 1, 1, 60, 62], 0, 60, id="twice a fifth is nearer than a photo"),
+        pytest.param([120, 1, 1, 1, 1, 1], 0, 2, id="one scene of nearly all"),
+        pytest.param([9, 10, 11, 10, 3], 60, 9, id="photos without boxes do not count"),
+    ],
+)
+def test_the_fold_left_out_for_good_is_the_nearest_to_a_fifth(sizes: list[int], empty: int, held: int) -> None:
+    boxes = [1] * sum(sizes) + [0] * empty
+    scene = np.array([k for k, size in enumerate(sizes) for _ in range(size)] + [len(sizes) - 1] * empty)
+    whole = dealt(photos(boxes), scene, 5)
+    out = cross_fit.left_out(whole, cross_fit.for_good(whole)).photos("valid")
+    assert sum(len(photo.boxes) > 0 for photo in out) == held
+    if held < 15:
+        with pytest.raises(cross_fit.TooFewLeftOut, match=r"none near a fifth with 15 or more can be left out for good"):
+            cross_fit.for_good(whole, 15)
+    else:
+        assert cross_fit.for_good(whole, 15) == cross_fit.for_good(whole)
 
 
 def test_folds_that_hold_photos_out_are_refused(place: Place) -> None:

@@ -7,15 +7,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from small_shop import SMALL
 
 from experiments.performance.exif_photos import labelled
 from fitting import ledger as ledgers
 from fitting.fit import Command, main, record_of, remarks
 from fitting.wishes import Wishes
+from fusion.ensemble import ClassifierMember, Ensemble, Member
 from photos import fingerprint
 from photos.data import read
 from photos.studio import STUDIO
+from runs import record
+from stage1_detector.config import STARTER
+from stage2_classifier.gate.ensemble import write_ensemble
 from tests.fitting.sets import SPEEDS
 from tests.fitting.test_survey import write
 
@@ -56,6 +62,15 @@ def test_a_set_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 )
 def test_a_wrong_call_is_one_line(words: list[str], line: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert line in refused([str(data), "--out", str(data.parent / "run"), *words], capsys)
+    assert not (data.parent / "run").exists()
+
+
+def test_weights_that_fit_neither_stage_are_one_line_before_anything_is_measured(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"a": torch.zeros(1)}, path := data.parent / "w.safetensors")
+    line = refused([str(data), "--minutes", "9", "--out", str(data.parent / "run"), "--pretrained", str(path)], capsys)
+    assert f"--pretrained: got {path}, which fits neither stage; detector: fills 0 of" in line and "; classifier: fills" in line
     assert not (data.parent / "run").exists()
 
 
@@ -127,6 +142,7 @@ def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, c
     runs, dataset = data.parent / "run", read(data)
     made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
     ledgers.Ledger(made_from, {"size": 320}, 9.0).write(runs)
+    (runs / "folds.json").write_text("{}")  # so something was begun
     call = [str(data), "--minutes", "9", "--out", str(runs)]
     assert "holds a fit begun with" in refused(call, capsys)
     ledgers.Ledger(made_from | {"boxes": "0"}, {}, 9.0).write(runs)
@@ -161,11 +177,65 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert ledgers.load(tmp_path) == ledger
 
 
+@pytest.fixture
+def known_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that need not be measured."""
+    monkeypatch.setattr("fitting.machine.measured", lambda *_: SPEEDS)
+
+
+@pytest.mark.usefixtures("known_speeds")
+def test_one_scene_is_told_by_the_plan_and_what_is_advised_then_can_be_followed(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, table = data.parent / "run", data.parent / "g.csv"
+    table.write_text("file_name,scene\n1.jpg,a\n2.jpg,a\n")
+    call = [str(data), "--minutes", "45", "--out", str(runs)]
+    one_scene = [*call, "--groups", str(table)]
+    line = refused([*one_scene, "--plan"], capsys)
+    assert "of 1 scene: need 2 or more" in line and list(runs.iterdir()) == []
+    assert refused(one_scene, capsys) == line
+    assert (runs / ledgers.NAME).is_file()  # the minutes that it took count
+    monkeypatch.setattr("fitting.session.run_procedure", lambda *_: (_ for _ in ()).throw(ValueError("enough")))
+    assert "enough" in refused([*call, "--groups", "photo"], capsys)
+    assert (runs / "folds.json").is_file()
+    assert "holds a fit begun with" in refused(one_scene, capsys)  # now something hangs on it
+
+
+@pytest.mark.usefixtures("known_speeds")
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--minutes", "45", "--plan"], 0), (["--minutes", "1"], 2)], ids=["a plan", "too few minutes"]
+)
+def test_a_plan_and_a_refused_start_leave_nothing(words: list[str], code: int, data: Path) -> None:
+    """But for machine.json, where the machine is measured."""
+    runs = data.parent / "run"
+    assert main([str(data), "--out", str(runs), "--groups", "photo", *words]) == code
+    assert list(runs.iterdir()) == []
+
+
+@pytest.mark.usefixtures("known_speeds")
+def test_an_ensemble_of_models_that_are_not_planned_is_refused_before_any_training(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitting.trainings.train_detector", lambda *_: pytest.fail("trained"))
+    runs = data.parent / "run"
+    runs.mkdir()
+    categories = [category.id for category in read(data).categories]
+    for file, ids, what in [
+        ("all/model.onnx", categories, "all/model.onnx"),
+        ("one/model.onnx", [*categories, 99], "other categories"),
+    ]:
+        member = Member(file, views=[{"size": 320}])
+        write_ensemble(runs, Ensemble(ids, [member], classifiers=[ClassifierMember("classifier_shelf/model.onnx")]))
+        line = refused([str(data), "--minutes", "45", "--out", str(runs), "--groups", "photo"], capsys)
+        assert f"ensemble.json names {what}, which no fold is trained with; remove the file" in line
+        assert [path.name for path in runs.iterdir()] == ["ensemble.json"]
+
+
 @pytest.mark.slow
 def test_a_whole_fit_is_planned_carried_out_and_reused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine of known speeds; one that it measures: `README.md`, whose commands are run."""
+    """On a machine of known speeds; one that it measures: `README.md`, whose commands are run. From a file of one stage."""
     from fitting import machine
     from stage1_detector.synthesis import make_photos
 
@@ -174,17 +244,25 @@ def test_a_whole_fit_is_planned_carried_out_and_reused(
     make_photos.draw(replace(SMALL, count=12), data, workers=1)
     call = [str(data), "--minutes", "6", "--out", str(runs), "--size", "160", "--crop-size", "32", "--folds", "2"]
     call += ["--epochs", "1", "--crop-epochs", "1", "--groups", str(data / "scenes.csv")]
+    start = shutil.copyfile(STARTER, tmp_path / "w.safetensors")
+    call += ["--pretrained", str(start)]
     assert main([*call, "--plan"]) == 0
     shown = capsys.readouterr().out
     assert "cross_fit/1/one" in shown and "160 px" in shown and not (runs / "plan.json").exists()
     assert main(call) == 0
     said = capsys.readouterr().out
     assert "cross-fitted" in said and "of 6 minutes" in said
+    assert said.count(f"start: {start} is of the detector alone; the classifier starts from what auto takes") == 1
+    for folder in (runs, runs / "cross_fit" / "1"):
+        settings = [json.loads(path.read_text())["settings"] for path in sorted(folder.glob("*/run.json"))]
+        assert [one["pretrained"] == record.fingerprint(start) for one in settings] == [False, True]  # classifier, one
     assert zipfile.is_zipfile(runs / "submission.zip")
     plan = json.loads((runs / "plan.json").read_text())
     assert all(part["done"] for part in plan["parts"].values())
     assert plan["spent"] == pytest.approx(sum(part["seconds"] for part in plan["parts"].values()), abs=60)
     made = (runs / "submission.zip").read_bytes()
     shutil.rmtree(runs / "classifier_shelf" if (runs / "classifier_shelf").is_dir() else runs / "classifier_both")
+    monkeypatch.chdir(tmp_path)
+    call[-1] = start.name
     assert main(call) == 0  # what is missing is made again, the rest reused: the same seed makes the same zip
     assert (runs / "submission.zip").read_bytes() == made

@@ -1,5 +1,6 @@
 """What a fit says at the end: what is missing, the larger part first."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,11 @@ import pytest
 
 from fitting import report
 from fitting.ledger import Ledger, Part
+from fitting.procedure import Procedure
 from photos.intervals import Interval, Intervals
+from stage1_detector.config import DetectorConfig
+from stage2_classifier.config import ClassifierConfig
+from tests.fitting.sets import FRIDGE, SPEEDS
 
 NAMES = ["tea", "coffee", "oats", ""]
 
@@ -67,7 +72,7 @@ def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> N
     result = SimpleNamespace(
         score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled, nested=True
     )
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
 
 
@@ -75,7 +80,7 @@ def test_a_gate_that_saw_the_photos_is_said() -> None:
     figure = Interval(0.5, 0.4, 0.6, 6)
     figures = Intervals(figure, figure, figure)
     result = SimpleNamespace(score=figure, figures=figures, test=None, resampled="photos", nested=False)
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert "by models that did not see it" in lines[0] and any("the gate was fitted on them too" in line for line in lines)
 
 
@@ -83,5 +88,35 @@ def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> Non
     figure = Interval(0.5, 0.4, 0.6, 6)
     figures = Intervals(figure, figure, figure)
     result = SimpleNamespace(score=figure, figures=figures, test=figures, resampled="scenes", nested=True)
-    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}))  # type: ignore[arg-type]
+    lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert any("on the test part: 0.500" in line for line in lines) and report.OF_THESE_PLACES not in lines
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [
+        pytest.param({"cross_fit/0/one": 8, "cross_fit/1/one": 9, "one": 4, "gate": 0}, [], id="half of them"),
+        pytest.param(
+            {"cross_fit/0/one": 8, "cross_fit/1/one": 9, "one": 3},
+            ["its one was trained for 3 epochs, those of the folds for 8 or more"],
+            id="fewer",
+        ),
+        pytest.param({"one": 1, "classifier_shelf": 1}, [], id="no refit"),
+        pytest.param({}, [], id="nothing"),
+    ],
+)
+def test_models_that_ship_with_far_fewer_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
+    lines = list(report.short_lines(Ledger({}, {}, 9.0, parts={name: Part(n, 1.0) for name, n in epochs.items()})))
+    assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("photos", "names", "free", "told"),
+    [(5000, 356, 1.0, True), (5000, 356, 2.0, False), (20, 8, 0.0001, True), (20, 8, 0.1, False), (0, 0, 0.0, False)],
+)
+def test_memory_that_may_run_out_at_the_gate_is_told_with_the_plan(photos: int, names: int, free: float, told: bool) -> None:
+    found = replace(FRIDGE, photos=photos, names=names)
+    procedure = Procedure(DetectorConfig(), ClassifierConfig())
+    lines = report.speed_lines(replace(SPEEDS, memory_gb=free), procedure, found)
+    assert [line for line in lines if line.startswith("memory may run out")] == lines[2:] and len(lines) == 2 + told
+    assert not told or f"{free:.1f} GB were free" in lines[2]

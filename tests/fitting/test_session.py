@@ -1,5 +1,6 @@
 """The photos that a zip is tried on are such as run.py looks at, whatever kind the data set has."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 from PIL import Image
 
 from fitting.ledger import Ledger
+from fitting.plan import planned
 from fitting.procedure import Procedure
-from fitting.session import Order, Session, lay_as_the_judge
+from fitting.session import Order, Session, dealt, lay_as_the_judge, show_folds
 from fitting.wishes import Wishes
 from fusion.reading import find_photos
-from photos.data import Dataset, Photo, read, read_image
+from photos import folds
+from photos.data import Category, Dataset, Photo, read, read_image
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
 from tests.fitting.sets import FRIDGE, SPEEDS
@@ -48,3 +51,71 @@ def test_a_fit_goes_on_with_a_table_of_groups_from_another_folder(tmp_path: Path
     order = Order(Dataset(tmp_path, (), ()), FRIDGE, tmp_path, 9.0, wishes, 0.0)
     ledger = Ledger({}, {}, 9.0, procedure=decided.settings())
     assert Session(order, ledger, SPEEDS).procedure == replace(decided, groups=str(tmp_path / "g.csv"))
+
+
+def session_of(runs: Path, sizes: list[int], procedure: Procedure, wishes: Wishes, minutes: float = 45.0) -> Session:
+    """A session before anything is begun, of scenes of so many photos with 9 boxes each, which exist only on paper."""
+    boxes, scenes = np.zeros((9, 4), np.float32), [k for k, size in enumerate(sizes) for _ in range(size)]
+    labels, numbers = np.zeros(9, np.int64), np.arange(9)
+    names = [f"{i}.jpg" for i in range(len(scenes))]
+    photos = tuple(Photo(i, Path(name), 99, 99, boxes, labels, numbers, None, name=name) for i, name in enumerate(names))
+    table = runs.with_name("g.csv")
+    table.write_text("".join(["file_name,scene\n", *(f"{i}.jpg,{scene}\n" for i, scene in enumerate(scenes))]))
+    survey = replace(FRIDGE, photos=len(photos), boxes=9 * len(photos))
+    wishes = replace(wishes, groups=str(table))
+    order = Order(Dataset(runs.parent, (Category(0, "tea"),), photos), survey, runs, minutes, wishes, time.monotonic())
+    procedure, ledger = replace(procedure, groups=str(table)), Ledger({}, {}, minutes)
+    ledger.take(planned(procedure, survey, SPEEDS, wishes, 0.5))
+    return Session(order, ledger, SPEEDS)
+
+
+FEW = Procedure(DetectorConfig(), ClassifierConfig(), folds=5, refit=False)
+
+
+def test_one_scene_of_nearly_all_photos_is_planned_with_a_refit(tmp_path: Path) -> None:
+    told: list[str] = []
+    session = session_of(tmp_path / "run", [120, 1, 1, 1, 1, 1], FEW, Wishes())
+    keeper = dealt(session, told.append)
+    assert session.procedure.refit and session.procedure.folds == 3
+    assert "1, 1, 1, 2, 120 labelled photos in 5 folds" in told[0] and "planned anew, with a refit" in told[0]
+    assert any("refit: on all photos" in line for line in told)
+    assert set(keeper.trainings) <= set(session.ledger.parts)
+    assert sorted(entry.held_out for name, entry in keeper.trainings.items() if name.endswith("one")) == [0, 2, 3, 120]
+
+
+def test_what_the_folds_hold_is_told_of_a_plan_where_it_is_soon_known(tmp_path: Path) -> None:
+    told: list[str] = []
+    show_folds(session_of(tmp_path / "one", [120, 1, 1, 1, 1, 1], FEW, Wishes()), told.append)
+    show_folds(session_of(tmp_path / "two", [40, 40, 30, 10, 5], FEW, Wishes()), told.append)
+    assert "a fit is planned anew, with a refit" in told[0] and "one left out for good, 30 photos" in told[1] and len(told) == 2
+    assert not (tmp_path / "one").exists() and not (tmp_path / "two").exists()
+    slow = session_of(tmp_path / "three", [10**3], FEW, Wishes())
+    by_looks = slow._replace(ledger=Ledger({}, {}, 9.0, procedure=slow.ledger.procedure | {"groups": "auto"}))
+    by_looks = by_looks._replace(order=slow.order._replace(wishes=Wishes()))
+    show_folds(by_looks, pytest.fail)  # one scene: refused, had it been looked for
+
+
+def test_a_refit_for_which_there_are_too_few_minutes_is_refused_with_the_least(tmp_path: Path) -> None:
+    session, told = session_of(tmp_path / "run", [120, 1, 1, 1, 1, 1], FEW, Wishes(), 1.0), []
+    with pytest.raises(ValueError, match="--minutes: too few for 125 photos here, the least is about"):
+        dealt(session, told.append)
+    assert told and not (tmp_path / "run" / folds.NAME).exists()  # so that it goes on with more minutes
+
+
+def test_a_fold_left_out_by_the_users_word_or_large_enough_stays_out(tmp_path: Path) -> None:
+    by_word = session_of(tmp_path / "word", [120, 1, 1, 1, 1, 1], FEW, Wishes(refit="no"))
+    assert dealt(by_word, pytest.fail).trainings["one"].held_out == 2
+    enough = session_of(tmp_path / "enough", [40, 40, 30, 10, 5], FEW, Wishes())
+    assert dealt(enough, pytest.fail).trainings["one"].held_out == 30
+    assert enough.ledger.parts["evidence"].foreseen > enough.ledger.parts["figures"].foreseen > 0
+
+
+def test_trainings_are_foreseen_by_what_the_folds_leave_out(tmp_path: Path) -> None:
+    session = session_of(tmp_path / "run", [6, 14], replace(FEW, refit=True, folds=3), Wishes())
+    keeper = dealt(session, lambda line: None)
+    assert {name: entry.photos for name, entry in keeper.trainings.items() if name.endswith("one")} == {
+        "cross_fit/0/one": 14, "cross_fit/1/one": 6, "one": 20,
+    }  # fmt: skip
+    first, second = (keeper.trainings[f"cross_fit/{k}/classifier_shelf"] for k in range(2))
+    assert first.epoch_steps > second.epoch_steps and first.boxes == second.boxes == 9
+    assert dealt(session, pytest.fail).trainings == keeper.trainings  # as a stopped fit goes on

@@ -1,6 +1,7 @@
 """A fit keeps its minutes: trainings are played by a clock that is set forward by what they would take."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import pytest
 
 from fitting import ledger as ledgers
 from fitting.ledger import Ledger
-from fitting.plan import AIM, lay_out, procedure_from
+from fitting.plan import AIM, fixed_parts, lay_out, procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
 from fitting.time_keeper import Clocks, TimeKeeper
 from fitting.wishes import Wishes
-from fitting.workload import DETECTOR, LONGEST, trainings
+from fitting.workload import DETECTOR, LONGEST, Share, trainings
 from tests.fitting.sets import FRIDGE, SETS, SPEEDS, VIDEO
 
 
@@ -48,14 +49,15 @@ def faster(speeds: Speeds, detectors: float, classifiers: float) -> Speeds:
     return replace(speeds, **curves, **starts, name=speeds.name * classifiers)
 
 
-def play(runs: Path, survey: Survey, minutes: float, machine: Machine, kill: int = -1) -> Ledger:
-    """One start of a fit on a machine; killed in the part of number `kill`."""
+def play(runs: Path, survey: Survey, minutes: float, machine: Machine, kill: int = -1, shares: Sequence[Share] = ()) -> Ledger:
+    """One start of a fit on a machine, whose folds leave out such `shares`, else equal ones; killed in part number `kill`."""
     ledger = ledgers.load(runs) or Ledger({}, {}, minutes)
     if not ledger.parts:
         ledger.take(lay_out(survey, machine.measured, Wishes(), minutes * 60 * AIM))
     procedure = procedure_from(ledger.procedure)
-    entries = {entry.name: entry for entry in trainings(procedure, survey)}
-    keeper = TimeKeeper(runs, ledger, list(entries.values()), machine.measured, lambda line: None, machine.clocks)
+    keeper = TimeKeeper(runs, ledger, list(trainings(procedure, survey)), machine.measured, lambda line: None, machine.clocks)
+    entries = {entry.name: entry for entry in trainings(procedure, survey, (), shares)}
+    keeper.as_dealt(list(entries.values()), fixed_parts(procedure, survey, machine.measured, shares))
     for number, (name, part) in enumerate(ledger.parts.items()):
         seconds_before, was_done = part.seconds, part.done
         with keeper.timed(name):
@@ -220,32 +222,6 @@ def test_a_part_that_fails_counts_and_is_not_done(tmp_path: Path) -> None:
     kept = ledgers.load(tmp_path)
     assert kept is not None and (kept.spent, kept.parts["cross_fit/0/one"].seconds) == (100, 100)
     assert kept.parts["cross_fit/0/one"].decided and not kept.parts["cross_fit/0/one"].done
-
-
-def test_folds_that_there_are_no_scenes_for_leave_their_time_to_the_others(tmp_path: Path) -> None:
-    ledger, machine, lines = Ledger({}, {}, 45.0), Machine(), []
-    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 45 * 60 * AIM)
-    ledger.take(plan)
-    keeper = TimeKeeper(tmp_path, ledger, list(trainings(plan.procedure, FRIDGE)), SPEEDS, lines.append, machine.clocks)
-    keeper.keep_folds(3)
-    assert [name for name in ledger.parts if name.endswith("one")] == [*(f"cross_fit/{k}/one" for k in range(3)), "one"]
-    assert "4 trainings fewer" in lines[0]
-    with keeper.timed("cross_fit/0/one"):
-        assert keeper.detector("cross_fit/0/one", plan.procedure.detector).epochs > plan.epochs["cross_fit/0/one"]
-
-
-def test_folds_that_were_taken_out_of_the_plan_stay_out_where_a_stopped_fit_goes_on(tmp_path: Path) -> None:
-    ledger, lines = Ledger({}, {}, 45.0), []
-    plan = lay_out(FRIDGE, SPEEDS, Wishes(folds=5), 45 * 60 * AIM)
-    ledger.take(plan)
-    entries = list(trainings(plan.procedure, FRIDGE))
-    TimeKeeper(tmp_path, ledger, entries, SPEEDS, lines.append, Machine().clocks).keep_folds(3)
-    ledger.write(tmp_path)
-    stopped = ledgers.load(tmp_path)
-    assert stopped is not None and lines
-    keeper = TimeKeeper(tmp_path, stopped, entries, SPEEDS, refusing, Machine().clocks)
-    keeper.keep_folds(3)
-    assert set(keeper.trainings) <= set(stopped.parts) == set(ledger.parts)
 
 
 @pytest.mark.parametrize("jump", [-7200.0, 8 * 3600.0], ids=["set back", "set forward, or the machine slept"])

@@ -11,9 +11,10 @@ from waiting import until
 from fusion.reading import Aside, one_ahead
 
 
-def test_where_no_thread_can_be_started_all_is_done_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=lambda e: type(e).__name__)
+def test_where_no_thread_can_be_started_all_is_done_in_turn(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def submit(*_: object) -> object:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
     assert list(one_ahead(iter([1, 2, 3]))) == [1, 2, 3]

@@ -1,5 +1,7 @@
 """Photos read ahead: in their order, within the bytes allowed, and whatever goes wrong with one costs that one only."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from waiting import until
 from fusion import reading
 from fusion.reading import Canvases, ReadAhead, decoded_bytes, file_bytes, threads_beside
 from fusion.views import View, make_views
+from runs.record import ROOT
 
 BYTES = 3 * 64 * 48  # of a photo's pixels
 
@@ -68,6 +71,32 @@ def test_the_next_ones_are_read_while_the_caller_works(tmp_path: Path, read: lis
     assert until(lambda: len(read) == 3)  # one thread: two more, and then it waits
     time.sleep(0.02)
     assert len(read) == 3
+    reader.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_no_work_was_done_beside_is_not_told_as_read_aside(tmp_path: Path, threads: int) -> None:
+    """PNG bytes in files called .jpg, whose header tells no size: a thread reads them, but only when their turn comes."""
+    paths = photos(tmp_path, 4)
+    for path in paths:
+        Image.new("RGB", (64, 48)).save(path, "PNG")
+    reader = ReadAhead(paths, threads=threads)
+    taken = [reader.take() for _ in paths]
+    assert [(read.photo is not None, read.seconds) for read in taken] == [(True, 0.0)] * 4
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("photos_at_once", "at_once"),
+    [pytest.param(2, 1, id="one ahead"), pytest.param(3, 2, id="two ahead"), pytest.param(9, 4, id="one for each thread")],
+)
+def test_reading_keeps_the_next_photo_waiting_for_its_share_of_what_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos_at_once: int, at_once: int
+) -> None:
+    monkeypatch.setattr(reading, "MAX_BYTES", photos_at_once * BYTES)
+    monkeypatch.setattr(ReadAhead, "_read", lambda self, path: reading.Reading(path, Canvases(None), None, 12.0))
+    reader = ReadAhead(photos(tmp_path, 12), threads=4)
+    assert [reader.take().seconds for _ in range(8)] == [12 / at_once] * 8
     reader.close()
 
 
@@ -159,6 +188,22 @@ def test_a_thread_that_is_ended_costs_its_photo(
     assert [photo.photo is None for photo in taken] == [False, False, True, False, False]
     assert isinstance(taken[2].error, kind) and taken[2].seconds == 0
     reader.close()
+
+
+@pytest.mark.parametrize("exif", ["stored", "turned"])
+def test_a_thread_needs_room_for_a_second_copy_and_no_third(tmp_path: Path, exif: str) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.new("RGB", (6000, 4000)).save(tmp_path / "1.jpg", exif=tag)
+    code = (
+        "import re, sys\nfrom pathlib import Path\nfrom fusion.reading import decode_photo\n"
+        "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) * 1024\n"
+        "data, before = Path(sys.argv[1]).read_bytes(), peak()\ndecode_photo(data, sys.argv[2])\nprint(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "1.jpg"), exif], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 1.5 < int(done.stdout) / (3 * 6000 * 4000) < 2.3
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:

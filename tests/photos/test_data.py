@@ -85,7 +85,7 @@ def test_boxes_within_a_pixel_are_clipped(tmp_path: Path, bbox: list[float], edg
         pytest.param("[]", "got a list at the top, need an object", id="a list"),
         pytest.param('{"images": {}, "categories": []}', "no list images, annotations", id="lists missing"),
         pytest.param('{"images": [], "annotations": [], "categories": []}', "got 0 images, need at least 1", id="no photos"),
-        pytest.param(b'{"images": ["\xff\xff"]}', "broken JSON", id="not UTF-8"),
+        pytest.param(b'{"images": ["\xff\xff"]}', "not UTF-8; save it as UTF-8", id="not UTF-8"),
     ],
 )
 def test_unusable_json(tmp_path: Path, text: str | bytes, message: str) -> None:

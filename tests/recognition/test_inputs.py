@@ -150,3 +150,10 @@ def test_links_to_folders_are_followed_after_real_ones_and_rings_are_told(tmp_pa
     found = find_inputs([str(photos)], tmp_path / "out")
     assert names(found) == ["a_deep/d.jpg", "monday/m.jpg", "shop/a.jpg", "x.jpg"]
     assert any(note.startswith("folders that are in it already by another name, taken once: 4") for note in found.notes)
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    put(tmp_path / "P" / "x.jpg")
+    (tmp_path / "P" / "dead.jpg").symlink_to(tmp_path / "nothing.jpg")
+    found = find_inputs([str(tmp_path / "P")], tmp_path / "out")
+    assert (names(found), found.notes) == (["x.jpg"], ["links that lead nowhere, left out: 1, the first is dead.jpg"])

@@ -153,6 +153,12 @@ def test_two_ways_to_say_what_counts_are_refused(named: Path, tmp_path: Path, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_photos_without_a_facing_are_told(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = put(tmp_path / "D", "a.png")
+    assert predict(photos, named, tmp_path / "out", "--min-score", "0.99", "--no-pictures") == 0
+    assert "1 photo without a facing" in capsys.readouterr().out
+
+
 def test_a_broken_photo_costs_itself_and_all_broken_are_exit_code_1(
     named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -270,3 +270,13 @@ def test_a_second_server_on_the_same_decisions_is_refused(
     monkeypatch.setattr(process, "is_alive", lambda out: True)
     assert review.main([str(named), "--data", str(data), "--out", str(tmp_path), "--port", "0"]) == 2
     assert "keeps its decisions there; end it first, or pass another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--photos", "--data"])
+def test_what_cannot_be_read_is_refused_before_models_are_loaded_and_leaves_nothing(
+    named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    monkeypatch.setattr(review, "loaded", lambda args, scratch: pytest.fail("the models were loaded"))
+    out = tmp_path / "decisions"
+    assert review.main([str(named), flag, str(tmp_path / "none"), "--out", str(out), "--port", "0"]) == 2
+    assert "no such" in capsys.readouterr().err and not out.exists()

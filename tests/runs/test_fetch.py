@@ -52,28 +52,59 @@ def test_an_unknown_name_is_told_with_near_ones(cache: Path, capsys: pytest.Capt
     assert "got 'resnet18x', must be a network of timm, torchvision or ultralytics, such as resnet18" in capsys.readouterr().err
 
 
-def test_what_came_is_told_kept_and_refused_once_it_has_changed(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """timm's loader stands in for the network: it lays its file into torch's checkpoints."""
+@pytest.fixture
+def resnet18(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where timm's loader, which stands in for the network, lays its file unless it is there: among torch's checkpoints."""
     path = cache / "torch" / "hub" / "checkpoints" / "resnet18_a1_0-d63eafa0.pth"
 
     def load(name: str, pretrained: bool) -> None:
         assert (name, pretrained) == ("resnet18", True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"a": torch.zeros(1)}, path)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"a": torch.zeros(1)}, path)
 
     monkeypatch.setattr(timm, "create_model", load)
     monkeypatch.setattr(fetch, "refuse_without_network", lambda: None)
-    assert hylle(["fetch", "resnet18", "--sha256", "00"]) == 2
-    assert "--sha256: got " in capsys.readouterr().err and not fetched.record_file().exists()
+    return path
+
+
+def test_what_came_is_told_kept_and_refused_once_it_has_changed(resnet18: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert hylle(["fetch", "resnet18"]) == 0
-    assert f"sha256 {fetched.sha256(path)}; taken by --pretrained imagenet" in capsys.readouterr().out
-    fetched.refuse_changed(path)
+    assert f"sha256 {fetched.sha256(resnet18)}; taken by --pretrained imagenet" in capsys.readouterr().out
+    fetched.refuse_changed(resnet18)
     fetched.refuse_changed(None)
-    path.write_bytes(b"other")
-    with pytest.raises(ValueError, match="is not what was fetched"):
-        fetched.refuse_changed(path)
+    resnet18.write_bytes(b"other")
+    with pytest.raises(ValueError, match=r"--pretrained: .* is not what was fetched"):
+        fetched.refuse_changed(resnet18)
+
+
+def test_a_file_that_has_changed_is_not_blessed_by_fetching_it_again(
+    resnet18: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hylle(["fetch", "resnet18"]) == 0
+    right = resnet18.read_bytes()
+    resnet18.write_bytes(b"other")
+    assert hylle(["fetch", "resnet18"]) == 2
+    assert "is not what was fetched" in (error := capsys.readouterr().err) and "; remove it and fetch it again" in error
+    monkeypatch.chdir(resnet18.parent)
+    for path in (resnet18, Path(resnet18.name)):  # however it is named
+        with pytest.raises(ValueError, match="is not what was fetched"):
+            fetched.refuse_changed(path)
+    resnet18.unlink()
+    assert hylle(["fetch", "resnet18"]) == 0
+    fetched.refuse_changed(resnet18)
+    assert resnet18.read_bytes() == right
+
+
+def test_a_file_that_came_with_another_sha256_starts_no_training(resnet18: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (["--sha256", "00"], []):
+        assert hylle(["fetch", "resnet18", *flags]) == 2
+        with pytest.raises(ValueError, match=r"is not what was fetched \(sha256 00\)"):
+            fetched.refuse_changed(resnet18)
+    assert "--sha256: got " in capsys.readouterr().err
+    assert hylle(["fetch", "resnet18", "--sha256", fetched.sha256(resnet18).upper()]) == 0  # the user's own word
+    fetched.refuse_changed(resnet18)
+    assert hylle(["fetch", "resnet18"]) == 0
 
 
 def test_a_file_laid_by_hand_needs_no_record(cache: Path) -> None:

@@ -102,3 +102,20 @@ def test_words_and_files(tmp_path: Path) -> None:
     assert word_of(tmp_path / "imagenet") == ""
     with pytest.raises(ValueError, match="must be a local weights file, or one of auto, imagenet, coco, starter, none"):
         refuse_missing(Path("image-net"))
+
+
+def test_what_lies_in_a_cache_is_known_by_its_place_and_in_ultralytics_folder_by_its_name_too(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_weights, "ultralytics_file", lambda name: machine / "weights" / name)
+    known = [
+        "torch/hub/checkpoints/resnet18-f37072fd.pth",
+        "hub/models--timm--x/snapshots/1/model.safetensors",
+        "weights/yolov8n.pt",
+    ]
+    known.append("packages/package_of_weights/models/lite0.pth")
+    (machine / "packages" / "package_of_weights").mkdir(parents=True)
+    (machine / "packages" / "package_of_weights" / "__init__.py").touch()
+    assert [local_weights.is_in_a_cache(laid(machine / name)) for name in known] == [True] * 4
+    others = ["weights/mine.pt", "yolov8n.pt", "other/model.safetensors"]
+    assert [local_weights.is_in_a_cache(laid(machine / name)) for name in others] == [False] * 3

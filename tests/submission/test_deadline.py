@@ -12,7 +12,7 @@ import pytest
 from constant_models import CANDIDATES, CATEGORIES, save_model
 from PIL import Image
 
-from fusion import models
+from fusion import models, reading
 from fusion.ensemble import ClassifierMember, Ensemble, Member, Part, Plan, parse, parts_of, plans_of
 from submission import run
 
@@ -78,13 +78,11 @@ class Simulated:
 
     def run(self, photos: int) -> list[list[Part]]:
         """The parts done on each photo that is covered."""
-        deadline, done, read = run.Deadline(self, photos, lambda: self.now), [], self.now
+        deadline, done, self.read = run.Deadline(self, photos, lambda: self.now), [], self.now
         for photo in range(photos):
             if not deadline.next_photo():
                 continue
-            read += self.reading(photo)
-            self.now = max(self.now, read)  # wait for the thread
-            deadline.photo_read(self.reading(photo))
+            deadline.photo_read(self.take(photo))
             done.append([])
             self.shares.append(self.naming_share)
             for part in (part for part in self.parts if deadline.allows(part)):
@@ -96,6 +94,12 @@ class Simulated:
             self.now += 0.01
             deadline.photo_done()
         return done
+
+    def take(self, photo: int) -> float:
+        """Wait for the thread, and tell for how long it read."""
+        self.read += self.reading(photo)
+        self.now = max(self.now, self.read)
+        return self.reading(photo)
 
     @property
     def seconds(self) -> float:
@@ -130,6 +134,37 @@ def test_work_that_hides_behind_reading_costs_nothing() -> None:
     simulated = Simulated(68, lambda photo, part: 0.1, reading=lambda photo: 1.0)
     assert [len(parts) for parts in simulated.run(60)] == [6] * 60
     assert simulated.seconds < 61
+
+
+class InTurn(Simulated):
+    """As `Simulated`, but photos are read by the reader itself, `seconds` each, which cannot tell their sizes beforehand."""
+
+    def __init__(self, budget: float, cost: object, seconds: float, paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(budget, cost)
+        plain = reading.read_photo
+
+        def read_photo(path: Path, exif: str) -> object:
+            self.now += seconds
+            return plain(path, exif)
+
+        monkeypatch.setattr(reading, "read_photo", read_photo)
+        monkeypatch.setattr(reading.time, "perf_counter", lambda: self.now)
+        self.reader = reading.ReadAhead(paths, threads=3)
+
+    def take(self, photo: int) -> float:
+        return self.reader.take().seconds
+
+
+def test_reading_that_no_work_hides_is_paid_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 photos of 0.06 s to read and 0.02 s to look at, and 0.01 s: 5.4 s, so that of their names few fit into 6.2 s."""
+    paths = [tmp_path / f"{k}.jpg" for k in range(60)]
+    for path in paths:
+        Image.new("RGB", (8, 8)).save(path, "PNG")
+    seconds = {ONE: 0.02, SHELF: 0.06}
+    simulated = InTurn(6.2, lambda photo, part: seconds.get(part, 0.001), 0.06, paths, monkeypatch)
+    assert len(simulated.run(60)) == 60
+    assert 5.8 < simulated.seconds < 6.2
+    simulated.reader.close()
 
 
 def test_shedding_does_not_make_a_photo_quicker_than_its_reading() -> None:

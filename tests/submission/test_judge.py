@@ -14,6 +14,7 @@ from photos import folds
 from photos.data import Dataset, read
 from submission import judge, judge_machine, sandbox
 from submission.outcome import Outcome
+from submission.own_ids import with_own_ids
 
 
 def perfect_rows(dataset: Dataset) -> dict[bytes, list[dict]]:
@@ -109,6 +110,15 @@ def test_the_score_is_that_of_the_photos(
     out = capsys.readouterr().out
     assert all(line in out for line in said)
     assert ("judge's ids" in out) == bool(said)
+
+
+def test_photos_without_predictions_are_told(
+    place: Place, judged: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(judge, "with_own_ids", lambda rows, own: [r for r in with_own_ids(rows, own) if r["image_id"] > 2])
+    names = [photo.name for photo in read(place.data).photos if photo.id <= 2]
+    judged()
+    assert f"judge: no predictions on {len(names)} of 10 photos: {', '.join(names)}\n" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_leaves_the_old_predictions(place: Place, judged: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from place import Place
 from fusion import models, reading
 from fusion.pipeline import Pipeline, load
 from fusion.reading import ReadAhead, read_photo
-from submission import build, run
+from submission import build, run, supervision
 
 JUDGE = str(Path(build.__file__).parent.parent / ".judge" / "bin" / "python")
 
@@ -240,6 +241,28 @@ def test_a_photo_is_written_while_the_models_look_at_the_next(
     assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1}
 
 
+def test_a_photo_is_written_only_when_the_next_one_is_there(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a model, then, and not beside what is done between two models."""
+    take, write = ReadAhead.take, run.lines
+    done: list[str] = []
+
+    def slow_take(self: ReadAhead) -> object:
+        time.sleep(0.2)  # for a writer that has begun already
+        done.append("take")
+        return take(self)
+
+    monkeypatch.setattr(ReadAhead, "take", slow_take)
+    monkeypatch.setattr(run, "lines", lambda *photo: (done.append("write"), write(*photo))[1])
+    monkeypatch.setattr(run, "__file__", str(place.runs / "run.py"))
+    for i in range(2):
+        _photo(tmp_path / "photos" / f"{i}.jpg")
+    _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
+    assert done == ["take", "take", "write", "write"]
+    assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1}
+
+
 def test_output_is_whole_after_every_photo_and_replaces_a_former_one(tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("old")
     output, seen = run.Output(tmp_path / "out.json"), []
@@ -252,6 +275,32 @@ def test_output_is_whole_after_every_photo_and_replaces_a_former_one(tmp_path: P
     output.close()
     assert json.loads((tmp_path / "out.json").read_text()) == [{"image_id": i} for i in (1, 2, 3)]
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize("before", [[], ['{"image_id": 1}']], ids=["the first photo", "a later one"])
+def test_output_is_whole_where_a_photo_does_not_fit_on_the_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, before: list[str]
+) -> None:
+    output = run.Output(tmp_path / "out.json")
+    for line in before:
+        output.add(lambda line=line: line)
+    plain, output.file = output.file, SimpleNamespace(
+        seek=output.file.seek, truncate=output.file.truncate, close=output.file.close,
+        write=lambda data: plain.write(data[:20]),
+    )  # fmt: skip
+    output.add(lambda: '{"image_id": 2, "category_id": 7}')
+    assert caplog.messages == ["error: out.json: OSError('no space left')"]
+    assert json.loads(output.gathering.read_text()) == [json.loads(line) for line in before]
+    output.close()
+    assert json.loads((tmp_path / "out.json").read_text()) == [json.loads(line) for line in before]
+
+
+def test_memory_is_told_in_megabytes_of_a_million_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t 8000000 kB\nVmRSS:\t 1000000 kB\n")
+    for module in (run, supervision):
+        monkeypatch.setattr(module, "Path", lambda path: tmp_path / "status")
+    assert run.peak_mb() == 8192.0
+    assert supervision._memory_mb(1) == (1024.0, 8192.0)
 
 
 def test_keeping_the_output_whole_takes_its_share_of_the_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,31 @@ def test_what_the_judge_would_see_is_a_problem(tmp_path: Path, photos: Path, bod
     assert [path.name for path in photos.iterdir()] == ["img_00001.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("covered", "told"),
+    [
+        pytest.param([1, 2, 3], "predictions: 3 on 3 photos: ", id="all"),
+        pytest.param([1, 3], "predictions: 2 on 2 of 3 photos, none on img_00002.jpeg: ", id="one without"),
+        pytest.param([], "predictions: 0 on 0 of 3 photos, none on img_00001.jpg, img_00002.jpeg, img_00003.jpg: ", id="none"),
+    ],
+)
+def test_photos_without_predictions_are_told_and_no_problem(
+    tmp_path: Path, photos: Path, covered: list[int], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("img_00002.jpeg", "img_00003.jpg"):
+        Image.new("RGB", (40, 24)).save(photos / name)
+    rows = [json.loads(GOOD)[0] | {"image_id": i} for i in covered]
+    outcome = run(tmp_path, photos, f"write({json.dumps(rows)!r})")
+    sandbox.report(outcome, tmp_path / "out.json")
+    printed = capsys.readouterr().out
+    assert told in printed and printed.endswith("\nok\n") and outcome.problems == []
+
+
+def test_a_package_of_the_judges_that_is_not_here_is_said_to_be_there(tmp_path: Path, photos: Path) -> None:
+    outcome = run(tmp_path, photos, "raise ModuleNotFoundError(\"No module named 'torch'\")")
+    assert "the judge has torch, the environment here has not: this run says nothing of the zip" in outcome.problems[0]
+
+
 def test_without_namespaces_sockets_are_refused(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation.shutil, "which", lambda name: None)
     assert run(tmp_path, photos, "import asyncio, ssl; write()", unprotected=True).problems == []

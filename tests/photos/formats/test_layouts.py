@@ -13,6 +13,7 @@ from experiments.performance.layouts import LAYOUTS, contest
 from photos.data import DataError, Dataset, read, read_image
 from photos.formats.writing import write
 from photos.photo_folder import PhotoFolder
+from tests.photos.formats.one_photo import csv_of, yolo_of
 
 NAMES = ["tea", "no", "7up"]
 
@@ -80,16 +81,6 @@ def test_roboflows_single_folder_has_no_part_by_its_own_name(tmp_path: Path, nam
     assert [photo.part for photo in read(root).photos] == [None]
 
 
-def yolo_of(folder: Path, line: str, names: str = "[tea]") -> Path:
-    """A YOLO set of one photo, 80 x 60, with one line of labels."""
-    for name in ("images", "labels"):
-        (folder / "train" / name).mkdir(parents=True)
-    Image.new("RGB", (80, 60), "white").save(folder / "train" / "images" / "a.jpg")
-    (folder / "train" / "labels" / "a.txt").write_text(line)
-    (folder / "data.yaml").write_text(f"train: train/images\nnames: {names}\n")
-    return folder
-
-
 @pytest.mark.parametrize(
     ("line", "box"),
     [
@@ -126,19 +117,14 @@ def test_yolos_fractions_are_of_the_photo_as_shown(tmp_path: Path) -> None:
     assert (photo.width, photo.height, photo.boxes.tolist()) == (60, 80, [[0, 0, 60, 40]])
 
 
-def csv_of(folder: Path, text: str) -> Path:
-    """A table beside one photo, 80 x 60."""
-    Image.new("RGB", (80, 60), "white").save(folder / "a.jpg")
-    (folder / "boxes.csv").write_text(text)
-    return folder
-
-
 @pytest.mark.parametrize(
     "text",
     [
         pytest.param("a.jpg,1,2,30,40,tea,80,60\n", id="SKU-110K"),
         pytest.param("filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,tea,1,2,30,40\n", id="TensorFlow"),
         pytest.param("image;x;y;w;h;label\na.jpg;1;2;29;38;tea\n", id="sides, with semicolons"),
+        pytest.param("image_id,width,height,source,x,y,w,h,class\na.jpg,80,60,s,1,2,29,38,tea\n", id="sides beside a size"),
+        pytest.param("photo,x1,y1,x2,y2,x3,y3,x4,y4,class\na.jpg,3,2,30,4,28,40,1,38,tea\n", id="four corners"),
         pytest.param("photo,product,x0,y0,x1,y1,ignore\na.jpg,tea,1,2,30,40,0\na.jpg,,50,2,70,40,1\n", id="with a region"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,22 @@ def test_products_that_only_their_ids_tell_apart_get_other_names(name: str, tmp_
         before.root, tuple(Category(i, n) for i, n in enumerate(("te", "te (5)", "product 8", "kaffe"))), before.photos
     )
     assert_same(named, read(tmp_path / "OUT"))
+
+
+@pytest.mark.parametrize("name", ["coco", "yolo", "csv"])
+def test_names_keep_what_yaml_takes_for_the_end_of_a_line(name: str, tmp_path: Path) -> None:
+    before = dataset(tmp_path / "D", ("train",), ("te\x85a", "ø\u2028b", "c\u2029", "d"))
+    write(before, name, tmp_path / "OUT")
+    assert {c.name for c in read(tmp_path / "OUT").categories} >= {"te\x85a", "ø\u2028b"}
+
+
+@pytest.mark.parametrize("name", ["coco", "yolo", "voc", "csv"])
+def test_a_photo_whose_name_begins_with_a_space_is_read_again(name: str, tmp_path: Path) -> None:
+    before = dataset(tmp_path / "D", ("train",), ("a", "b", "c", "d"))
+    first = before.photos[0]
+    moved = replace(first, path=first.path.rename(first.path.with_name(f" {first.path.name}")), name=f" {first.name}")
+    write(replace(before, photos=(moved, *before.photos[1:])), name, tmp_path / "OUT")
+    assert any(photo.path.name.startswith(" ") for photo in read(tmp_path / "OUT").photos)
 
 
 def test_a_name_that_xml_cannot_hold_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What our trainers add to ultralytics': synthetic photos mixed in, whole checkpoints, our score, any weights file."""
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from small_photos import photo
 from training_jobs import job_of
 from ultralytics.nn.tasks import DetectionModel
 
+from photos import trained_on
 from runs.pickled_file import is_ours
 from stage1_detector import starter
 from stage1_detector.config import DetectorConfig
@@ -146,6 +148,23 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "last.pt").read_bytes() == (b"old, whole" if killed else b"new, whole")
     assert one.last == tmp_path / "last.pt" and not (tmp_path / "best.pt").exists()
     assert is_ours(tmp_path / "last.pt") != killed
+
+
+def test_a_checkpoint_tells_wherever_it_is_copied_which_photos_it_has_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        detection_trainer.DetectionTrainer, "save_model", lambda self: bool(torch.save({"model": tmp_path}, self.last)) or True
+    )
+    (tmp_path / "one" / "weights").mkdir(parents=True)
+    trained_on.write(tmp_path / "one", [photo(tmp_path, 1, [])], [photo(tmp_path, 2, [])])
+    one = object.__new__(bound(lambda network: {}))
+    one.last, one.best = (tmp_path / "one" / "weights" / name for name in ("last.pt", "best.pt"))
+    assert one.save_model() and is_ours(one.last)
+    copy = shutil.copyfile(one.last, tmp_path / "x.pt")
+    assert torch.load(copy, weights_only=False) == {"model": tmp_path}
+    assert trained_on.seen_by(copy) == trained_on.seen_by(tmp_path / "one")
+    assert [len(seen) for seen in trained_on.seen_by(copy).values()] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""The file of a YOLO set that names its classes and says where the photos of each part are: data.yaml, or classes.txt."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from photos.formats.text_file import lines_of, text_of
+from photos.photo_file import DataError
+
+KEYS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # of data.yaml: the parts
+NAMES = ("classes.txt", "obj.names")
+FOLDERS = ("", "labels", "Labels", "images", "Images")  # that NAMES may lie in; labelImg writes it among the labels
+PLACES = "need a folder, a list of photos, or several of them"
+
+
+class Names(NamedTuple):
+    """The file that names the classes, the names by class, and what it says of each part (None: the folder has no parts).
+
+    `above` is the data set's folder as the file has it (data.yaml's `path`), which each entry of the parts begins with.
+    `has_keypoints`: a line has further numbers behind the box.
+    """
+
+    file: Path
+    names: dict[int, str]
+    parts: dict[str | None, list[str]]
+    above: str = ""
+    has_keypoints: bool = False
+
+
+def find_names(root: Path) -> Names | None:
+    """What the set at `root` says of its classes; None where it says nothing. DataError for what cannot be read."""
+    for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
+        content = _yaml(path)
+        if isinstance(content, dict) and "names" in content:
+            return _from_yaml(path, content)
+    file = next((path for folder in FOLDERS for name in NAMES if (path := root / folder / name).is_file()), None)
+    if file is None:
+        return None
+    names = dict(enumerate(line.strip() for line in lines_of(file)))  # an empty line counts, as in darknet
+    lists: dict[str | None, list[str]] = {KEYS[key]: [f"{key}.txt"] for key in KEYS if (root / f"{key}.txt").is_file()}
+    return Names(file, names, lists or {None: ["images" if (root / "images").is_dir() else "."]})
+
+
+def _yaml(path: Path) -> Any:
+    """The content of a YAML file, every scalar as text: a product may be called `no`, `on` or `1.50`."""
+    import yaml
+
+    try:
+        return yaml.load(text_of(path), yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: broken YAML: {' '.join(str(error).split())}") from None
+
+
+def _from_yaml(path: Path, content: dict[str, Any]) -> Names:
+    above = content.get("path") or ""
+    if not isinstance(above, str):
+        raise DataError(f"{path}: path: got {above!r}, need a folder")
+    parts: dict[str | None, list[str]] = {}
+    for key, part in KEYS.items():
+        if entries := _entries(path, key, content.get(key) or []):
+            parts.setdefault(part, []).extend(f"{above}/{entry}" if above else entry for entry in entries)
+    if not parts:
+        raise DataError(f"{path}: none of train, val and test; need at least train: FOLDER")
+    return Names(path, _by_class(path, content["names"]), parts, above, bool(content.get("kpt_shape")))
+
+
+def _entries(path: Path, key: str, value: Any) -> list[str]:
+    """The folders and lists of one key. DataError for what is no text."""
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise DataError(f"{path}: {key}: got {value!r}, {PLACES}")
+    return entries
+
+
+def _by_class(path: Path, value: Any) -> dict[int, str]:
+    names = dict(enumerate(value)) if isinstance(value, list) else value
+    wrong = DataError(f"{path}: names: got {value!r}, need a list of names, or class: name")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise wrong
+    try:
+        return {int(key): name for key, name in names.items()}
+    except (ValueError, TypeError):
+        raise wrong from None
