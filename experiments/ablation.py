@@ -37,7 +37,7 @@ from stage2_classifier.gate.operating_points import BEST_F1
 def parser() -> Parser:
     """The command's arguments."""
     p = Parser(prog="python -m experiments.ablation", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--data", type=Path, required=True, help="the labelled set that R is of")
     p.add_argument("--runs", type=Path, required=True, help="run folder with ensemble.json and the models it names")
     p.add_argument("--beside", nargs="+", default=[], help="folders in R of other classifiers to compare")
     p.add_argument("--knn", action="store_true", help="compare kNN on the first classifier's embeddings too")

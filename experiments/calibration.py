@@ -60,7 +60,7 @@ class Answers(NamedTuple):
 def parser() -> Parser:
     """The command's arguments."""
     p = Parser(prog="python -m experiments.calibration", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--data", type=Path, required=True, help="the labelled set that R is of")
     p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and a classifier")
     p.add_argument("--classifier", default="classifier_shelf", help="its folder in R")
     p.add_argument("--name", help="what to call the photos, such as snacks, in the figures")

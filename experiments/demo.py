@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None, prog: str = "python -m experiments.demo"
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and run the demo."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--out", type=Path, default=Path("demo"))
+    p.add_argument("--out", type=Path, default=Path("demo"), help="folder to write [default %(default)s]")
     p.add_argument(
         "--quick", action="store_true", help="a rehearsal: few shelves, 1 epoch each; runs every step and learns nothing"
     )

@@ -37,7 +37,7 @@ NOTES = "The first word may be the data set. What is left at 0, empty or auto is
 class Command:
     """The flags of the command that are no choices of the plan."""
 
-    data: Annotated[Path, Flag("folder with annotations.json (or train.json ...) and images/")]
+    data: Annotated[Path, Flag("folder of photos and labels (COCO, YOLO, VOC or CSV)")]
     minutes: Annotated[float, Flag("minutes that it may take in all", 1.0, 1e5)]
     out: Annotated[Path | None, Flag("run folder; default NAME_fit, by the name of the data set, in this folder")] = None
     plan: Annotated[bool, Flag("show the plan and stop")] = False

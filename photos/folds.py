@@ -17,6 +17,7 @@ from photos import exif, judge_ids, repairs
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.dealing import balanced, fold_count
 from photos.fingerprint import of_file
+from photos.fit_folds import is_of_a_fit
 from photos.groups import find_scenes, groups_setting
 from photos.photo_file import same_name
 from runs import command, record
@@ -190,20 +191,13 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
         )
 
 
-def _is_of_a_fit(path: Path) -> bool:
-    try:
-        return bool(json.loads(path.read_bytes())["pooled"])
-    except (OSError, ValueError, KeyError, TypeError):  # not there, of `hylle folds`, or damaged
-        return False
-
-
 def _made_by(path: Path, dataset: Dataset) -> str:
     return f"hylle folds --data {dataset.root} --out {path.parent}"
 
 
 def _remedy(path: Path, dataset: Dataset) -> str:
     """How to get folds that fit the photos: those of a fit cannot be made again without its models."""
-    if _is_of_a_fit(path) or (path.parent / "plan.json").is_file():
+    if is_of_a_fit(path) or (path.parent / "plan.json").is_file():
         return f"fit into another folder: hylle fit {dataset.root} --minutes M --out R"
     return f"make it again: {_made_by(path, dataset)} --force"
 
@@ -255,7 +249,7 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
 
     DataError where the file was made with other settings.
     """
-    if not settings.pooled and _is_of_a_fit(path):
+    if not settings.pooled and is_of_a_fit(path):
         raise DataError(f"folds: {path} is of hylle fit, whose models were trained by it; deal into another folder, by --out")
     if not path.exists() or force:
         path.parent.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from photos.data import Dataset, read
 from runs import command
+from runs.opencv import tell_difference
 
 _told: set[tuple[str, ...]] = set()  # what was said in this process: a command that trains several times says it once
 
@@ -21,6 +22,7 @@ def tell(dataset: Dataset) -> None:
     if lines in _told:
         return
     _told.add(lines)
+    tell_difference()
     for line in lines:
         command.say(f"data: {line}")
 

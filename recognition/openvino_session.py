@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from runs.extras import install
+
 if TYPE_CHECKING:  # they take long to import
     from fusion.models import Model
     from fusion.pipeline import Pipeline
     from recognition.recogniser import Recogniser
 
-REMEDY = "pip install 'hylle[openvino]', or leave --openvino out"
+REMEDY = f"{install('openvino')}, or leave --openvino out"
 # openvino imports its converter of other frameworks' models, and that sends a message over the network, by openvino_telemetry
 REPORTING = ("openvino.tools.ovc", "openvino_telemetry")
 PRECISIONS = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}

@@ -49,6 +49,8 @@ def checked(args: Namespace) -> Namespace:
     for flag, value in (("--min-score", args.min_score), ("--precision", args.precision)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{flag}: got {value}, must be in [0, 1]")
+    if args.precision is not None and args.min_score is not None:
+        raise ValueError("--precision, --min-score: got both, need at most one: each says from which score boxes count")
     if not (math.isfinite(args.fps) and args.fps > 0):
         raise ValueError(f"--fps: got {args.fps}, must be above 0")
     if args.resume and args.force:
@@ -69,6 +71,7 @@ def body(argv: list[str] | None, prog: str) -> int:
 
     inputs = find_inputs(args.photos, args.out)
     from recognition import openvino_session, prediction_run, recogniser
+    from runs.opencv import tell_difference
 
     prediction_run.refuse_output(args.out, args.resume, args.force)
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,6 +82,7 @@ def body(argv: list[str] | None, prog: str) -> int:
             model = openvino_session.on_openvino(model) if args.openvino else model
         except ValueError as error:
             raise ValueError(str(error).replace(str(folder), args.model)) from None
+        tell_difference()
         floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, args.precision)
         videos = sum(item.is_video for item in inputs.items)
         named = f"{counted(len(inputs.items) - videos, 'photo')}, {counted(videos, 'video')}"

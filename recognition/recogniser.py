@@ -54,8 +54,10 @@ class Floor(NamedTuple):
 # -- where the model is ----------------------------------------------------------------------------------------------------
 
 
-def model_folder(model: str, scratch: Path) -> Path:
+def model_folder(model: str, scratch: Path, flag: str = "--model ") -> Path:
     """The folder with the models and ensemble.json that `model` means; a zip is unpacked below the folder SCRATCH.
+
+    `flag` goes before the model where it is refused: empty for a command that takes it without a flag.
 
     Raises ValueError where it is neither a run folder, nor a submission zip, nor the word `starter`.
     """
@@ -63,10 +65,10 @@ def model_folder(model: str, scratch: Path) -> Path:
         return starter_folder()
     path = Path(model)
     if path.is_dir():
-        return run_folder(path)
+        return run_folder(path, flag)
     if not zipfile.is_zipfile(path):
         what = "not a zip" if path.is_file() else "no such file or folder"
-        raise ValueError(f"--model {model}: {what}; need a run folder, a submission zip, or the word {STARTER}")
+        raise ValueError(f"{flag}{model}: {what}; need a run folder, a submission zip, or the word {STARTER}")
     return unpacked(path, scratch)
 
 
@@ -87,7 +89,7 @@ def unpacked(archive: Path, scratch: Path) -> Path:
     return folder
 
 
-def run_folder(runs: Path) -> Path:
+def run_folder(runs: Path, flag: str) -> Path:
     """RUNS where it has an ensemble.json, or models beside each other; else the folder of its only detector.
 
     Raises ValueError where there is no model, or where two detectors wait for a gate to join them.
@@ -102,8 +104,8 @@ def run_folder(runs: Path) -> Path:
         return detectors[0]
     gate = f"hylle gate --data D --runs {runs}"
     if detectors:
-        raise ValueError(f"--model {runs}: two detectors and no ensemble.json; fit the gate first: {gate}")
-    raise ValueError(f"--model {runs}: no ensemble.json and no detector in it; train one, then {gate}, or use {STARTER}")
+        raise ValueError(f"{flag}{runs}: two detectors and no ensemble.json; fit the gate first: {gate}")
+    raise ValueError(f"{flag}{runs}: no ensemble.json and no detector in it; train one, then {gate}, or use {STARTER}")
 
 
 def starter_folder() -> Path:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runs import process
 from runs.command import Parser, run, say
 from runs.counted import counted
+from runs.extras import install
 
 if TYPE_CHECKING:
     from photos.data import Dataset
@@ -76,7 +77,7 @@ def checked(args: Namespace) -> Namespace:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"hylle review: {error.name} is not installed; pip install 'hylle[review]'") from None
+        raise ValueError(f"hylle review: {error.name} is not installed; {install('review')}") from None
     return args
 
 
@@ -171,12 +172,14 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 def loaded(args: Namespace, scratch: Path) -> "Job":
     """The model, and the floor that boxes count from."""
     from recognition import prediction_run, recogniser
+    from runs.opencv import tell_difference
 
-    folder = recogniser.model_folder(args.model, scratch)
+    folder = recogniser.model_folder(args.model, scratch, flag="")
     try:
         model = recogniser.load_recogniser(folder, "turned" if args.model == recogniser.STARTER else None)
     except ValueError as error:
         raise ValueError(str(error).replace(str(folder), args.model)) from None
+    tell_difference()
     floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, None)
     say(f"review: boxes count from score {floor.score:.3f} ({floor.reason})")
     return prediction_run.Job(model, floor.score, 1.0, True)
@@ -208,8 +211,7 @@ def add_doubts(desk: "Desk", args: Namespace, dataset: "Dataset | None", out: Pa
     if dataset is None:
         desk.notes["labels"] = "no data set was named; start with: hylle review R --data D"
     elif not proposals.is_file() and not args.proposals:
-        command = f"hylle labels --data {args.data} --runs {args.model}"
-        desk.notes["labels"] = f"no label was looked at yet; run: {command}, then start again"
+        desk.notes["labels"] = f"no label was looked at yet; {how_to_look(args.data, Path(args.model))}"
     else:
         desk.doubts = Doubts(dataset, proposals, out, args.studio)
         if not args.studio and (without := told_without_photos(dataset.root)):
@@ -218,6 +220,23 @@ def add_doubts(desk: "Desk", args: Namespace, dataset: "Dataset | None", out: Pa
             say("review: 1 decision was cut off by a kill and is dropped; it had not been answered")
         decided, total = len(desk.doubts.decided), len(desk.doubts.proposals)
         say(f"review: {decided} of {total} doubtful labels decided, in {desk.doubts.path}")
+
+
+def how_to_look(data: Path, runs: Path) -> str:
+    """What makes a list of doubtful labels, in words: not every model can be asked which photos it has not learnt."""
+    from photos import folds
+    from photos.fit_folds import is_of_a_fit_without
+    from stage2_classifier.label_review import folds_of_fit
+
+    if not (runs / folds.NAME).is_file():
+        command = f"hylle labels --data {data} --runs R, then start again with --proposals R/labels/proposals.json"
+        return f"{runs} does not tell which photos it has learnt, a run folder R with {folds.NAME} does; run: {command}"
+    if not is_of_a_fit_without(runs / folds.NAME, "valid"):
+        return f"run: hylle labels --data {data} --runs {runs}, then start again"
+    if not (trained := folds_of_fit.trained_folds(runs)):
+        return folds_of_fit.remedy(data, runs)
+    again = f"then start again with --proposals {trained[0]}/labels/proposals.json --out {trained[0]}/review"
+    return f"{folds_of_fit.remedy(data, runs)}, {again}"
 
 
 def add_labelling(desk: "Desk", given: Given, out: Path) -> None:

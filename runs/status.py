@@ -1,4 +1,6 @@
-"""What runs, how far it is and what is finished: `python -m runs.status R [R ...] [--watch SECONDS]`.
+"""What runs, how far it is and what is finished.
+
+    python -m runs.status R [R ...] [--watch SECONDS]
 
 A training leaves OUT/begun.json and OUT/process.json when it begins, OUT/progress.json at each epoch and OUT/run.json when it
 is done. On the machine where it runs, it counts as stopped as soon as its process is gone; elsewhere, after QUIET minutes

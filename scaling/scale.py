@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from runs.command import Parser, note_result, run, say, say_progress
 from runs.counted import counted
+from runs.extras import install
 
 if TYPE_CHECKING:
     from scaling.destination import Destination
@@ -51,7 +52,7 @@ def checked(args: Namespace) -> Namespace:
         raise ValueError(f"--out {args.out}: got the memory of one process; need a place that every worker sees")
     missing = [name for name in ("ray", "pyarrow", "fsspec") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f"hylle scale needs {', '.join(missing)}, not installed; pip install 'hylle[scale]'")
+        raise ValueError(f"hylle scale needs {', '.join(missing)}, not installed; {install('scale')}")
     return args
 
 
@@ -96,6 +97,7 @@ def _tell_of_listing(listing: "Listing", uri: str) -> None:
 def _packed(model: str) -> "PackedModel":
     """The model's files in memory; a broken model is told here, not by every worker. Raises ValueError."""
     from recognition import recogniser
+    from runs.opencv import tell_difference
     from scaling.packed_model import load_packed, pack_model
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,6 +107,7 @@ def _packed(model: str) -> "PackedModel":
             load_packed(packed, Path(scratch) / "trial")
         except ValueError as error:
             raise ValueError(str(error).replace(str(folder), model)) from None
+        tell_difference()
         return packed
 
 

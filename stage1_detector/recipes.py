@@ -173,7 +173,7 @@ def retinanet_convnext() -> TorchvisionConfig:
 
 def conditional_detr() -> TransformerConfig:
     """The paper's Conditional DETR (arXiv:2108.06152): ResNet-50, 50 epochs, AdamW at 1e-4, the backbone at a tenth, clip 0.1,
-    batch 8; photos at 800 px, stretched to a square. Needs a GPU, `pip install 'hylle[distill]'` and `--pretrained FILE`.
+    batch 8; photos at 800 px, stretched to a square. Needs a GPU, the extra `[distill]` and `--pretrained FILE`.
     Theirs: AP 0.409 on COCO, a rate that falls by ten at epoch 40. Not run here.
     """
     return TransformerConfig(
@@ -184,7 +184,7 @@ def conditional_detr() -> TransformerConfig:
 
 def conditional_detr_small() -> TransformerConfig:
     """Conditional DETR from random weights, for a machine without a GPU: RegNetX-200MF, 128 wide, 3 + 3 layers, 100 queries
-    (a fuller photo wants more: --queries). Needs `pip install 'hylle[distill]'`. On one core at 256 px the network learns from
+    (a fuller photo wants more: --queries). Needs the extra `[distill]`. On one core at 256 px the network learns from
     12.7 photos a second and looks at 53, of 4.85 million weights.
     """
     return replace(

@@ -14,9 +14,9 @@ from photos.studio import studio_folder
 from runs import fetched, record
 from runs.command import note_result, say
 from runs.flags import Flag
-from runs.pretrained import HELP, refuse_missing
+from runs.pretrained import help_of, refuse_missing
 from stage2_classifier.config import STARTER, ClassifierConfig, columns
-from stage2_classifier.pretrained import start
+from stage2_classifier.pretrained import ALLOWED, start
 
 if TYPE_CHECKING:
     from runs.distributed import Distributed
@@ -42,7 +42,7 @@ class ClassifierRun:
     runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
     crops: Annotated[str, Flag("where the crops come from", choices=CROPS)] = "shelf"
     studio: Annotated[Path | None, Flag("studio photos, one folder per product; default D/NM_NGD_product_images")] = None
-    pretrained: Annotated[Path | None, Flag(HELP)] = None
+    pretrained: Annotated[Path | None, Flag(help_of(ALLOWED))] = None
     name: Annotated[str | None, Flag("folder in R, for a second classifier beside the first; default classifier_CROPS")] = None
     folds: Annotated[int, Flag("train that many detectors and learn from their out-of-fold boxes too")] = 0
     detector_weights: Annotated[Path | None, Flag("for --folds: R/one's --pretrained, if it had one")] = None
@@ -128,7 +128,7 @@ def refuse_combination(request: ClassifierRun, n_processes: int) -> None:
         )
     if request.crops != "shelf":
         refuse_without_studio_photos(request)
-    refuse_missing(request.pretrained)
+    refuse_missing(request.pretrained, ALLOWED)
 
 
 def reused(request: ClassifierRun, leads: bool) -> Path:

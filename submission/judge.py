@@ -42,9 +42,9 @@ def main(argv: list[str] | None = None, prog: str = "python -m submission.judge"
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments, run, print score and parity."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    p.add_argument("zip", type=Path)
-    p.add_argument("--data", type=Path, required=True)
-    p.add_argument("--runs", type=Path, required=True)
+    p.add_argument("zip", type=Path, help="the zip to run")
+    p.add_argument("--data", type=Path, required=True, help="the labelled set; its test photos are run on")
+    p.add_argument("--runs", type=Path, required=True, help="the run folder that the zip was built from; its folds.json")
     args = p.parse_args(argv)
     dataset = read_and_tell(args.data)
     parts = folds.load(args.runs / "folds.json", dataset)

@@ -9,6 +9,7 @@ the test photos of R (of R/ensemble.json, with its 95 % interval), the judge's s
 replaced as a whole, so that an interrupted write loses no line.
 """
 
+import argparse
 import hashlib
 import json
 import time
@@ -23,6 +24,8 @@ from rich.text import Text
 
 from fusion.ensemble import read_ensemble
 from fusion.models import read_object
+from photos import folds
+from photos.fit_folds import is_of_a_fit_without
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.model_files import is_stale
@@ -44,13 +47,15 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--log", type=Path, default=LOG, help="file of the log; default: %(default)s here")
     commands = p.add_subparsers(dest="what")
     adding = commands.add_parser("add", help="note a zip that is submitted")
-    adding.add_argument("zip", type=Path)
-    adding.add_argument("--runs", type=Path, help="the run folder it was built from, for its local score")
-    adding.add_argument("--notes", default="")
+    adding.add_argument("zip", type=Path, help="the zip")
+    adding.add_argument("--runs", type=Path, help="the run folder it was built from, for its local score; not of hylle fit")
+    adding.add_argument("--notes", default="", help="what to remember it by")
     judged = commands.add_parser("judged", help="note what the judge said")
     judged.add_argument("sha", help="the beginning of the zip's sha256")
-    judged.add_argument("score", type=float)
-    judged.add_argument("--notes", default="")
+    judged.add_argument("score", type=float, help="the judge's score, 0 to 1")
+    judged.add_argument("--notes", default="", help="to be added to its notes")
+    for command in (adding, judged):  # SUPPRESS: without it here, the one before the word counts
+        command.add_argument("--log", type=Path, default=argparse.SUPPRESS, help=f"file of the log; default: {LOG} here")
     args = p.parse_args(argv)
     if args.what == "add":
         add(args.log, args.zip, args.runs, args.notes)
@@ -84,7 +89,7 @@ def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
     The local score is of the models as they were trained: that the zip's are in FP16 or 8 bits is said, and noted beside it.
     """
     if not archive.is_file():
-        raise ValueError(f"{archive}: no such file")
+        raise ValueError(f"{archive}: {'a folder, need a zip' if archive.is_dir() else 'no such file'}")
     sha, lines = hashlib.sha256(archive.read_bytes()).hexdigest(), read(log)
     if any(line["sha256"] == sha for line in lines):
         raise ValueError(f"{archive}: noted before, sha256 {sha[:SHORT]}")
@@ -103,6 +108,10 @@ def add(log: Path, archive: Path, runs: Path | None, notes: str) -> None:
 def local_score(runs: Path) -> dict[str, float]:
     """The score of R/ensemble.json on the test photos of R, and its interval, from R/ablation.json."""
     path = runs / "ablation.json"
+    if not path.is_file() and any(is_of_a_fit_without(runs / folds.NAME, part) for part in ("valid", "test")):
+        raise ValueError(
+            f"--runs {runs}: hylle fit holds no photos out for an ablation, it told its own score; leave out --runs"
+        )
     if not path.is_file():
         raise ValueError(f"{path}: no such file; python -m experiments.ablation --data D --runs {runs} makes it")
     told = read_object(path)

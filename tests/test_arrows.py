@@ -1,6 +1,7 @@
 """Which package may import which: DESIGN's arrows as a table, held against what the syntax trees import."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,3 +231,11 @@ def test_no_two_test_files_share_a_name() -> None:
     """They are modules without a package: pytest imports the first, and cannot collect the second beside it."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
     assert {name for name in names if names.count(name) > 1} == set()
+
+
+def test_the_pages_draw_the_arrows_of_every_package() -> None:
+    blocks = [(ROOT / page).read_text(encoding="utf-8") for page in ("docs/design.md", "CONTRIBUTING.md")]
+    drawn = [re.search(r"^ *fusion +<-  runs.*\n(?:.+\n)+", block, re.MULTILINE) for block in blocks]
+    lines = [[line.strip() for line in block.group().splitlines() if "<-" in line] for block in drawn if block]
+    assert len(lines) == 2 and lines[0] == lines[1]
+    assert set(PACKAGES) <= set(re.findall(r"\w+", " ".join(lines[0])))

@@ -31,6 +31,13 @@ def test_build_and_gate_before_a_training(place: Place, refused: Callable, name:
     refused("gate", words, f"{name}/model.onnx not found: train it first, hylle {command.format(runs=place.runs)}\n")
 
 
+def test_build_with_a_detector_of_another_name(place: Place, refused: Callable) -> None:
+    path = place.runs / "ensemble.json"
+    path.write_text(path.read_text().replace("one/model.onnx", "nope/model.onnx"))
+    refused("build", [], f"train it first: hylle train-detector --data D --out {place.runs}/nope --classes one, and name "
+                         f"{place.runs}/nope/one\n")  # fmt: skip
+
+
 def test_a_stopped_training_is_gone_on_with(place: Place, refused: Callable) -> None:
     (place.runs / "one" / "model.onnx").unlink()
     (place.runs / "one" / "weights").mkdir()
@@ -69,6 +76,19 @@ def test_enrolling_into_a_classifier_that_is_not_trained(place: Place, capsys: p
 def test_checking_before_building(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert mains()["check"]([str(place.root / "none.zip")]) == 2
     assert capsys.readouterr().err.endswith("none.zip: no such file; hylle build makes one\n")
+
+
+def test_checking_a_folder(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mains()["check"]([str(place.runs)]) == 2
+    assert capsys.readouterr().err.endswith("runs: a folder, need a zip; hylle build makes one\n")
+
+
+def test_a_classifier_is_offered_the_words_that_it_takes(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        mains()["classifier"](["--help"])
+    assert "coco" not in capsys.readouterr().out.lower().replace("(coco, yolo", "")
+    assert mains()["classifier"]([*place.words("classifier"), "--pretrained", "none.pt"]) == 2
+    assert "or one of auto, imagenet, starter, none\n" in capsys.readouterr().err
 
 
 def test_a_teacher_that_is_not_trained() -> None:

@@ -21,6 +21,7 @@ from torchvision.ops import box_convert, sigmoid_focal_loss
 from photos.data import Photo
 from runs import checkpoint, normalisation, weights_file
 from runs.distributed import SINGLE_PROCESS, Distributed
+from runs.extras import install
 from stage1_detector.config import HEADS, STRIDE, TransformerConfig
 from stage1_detector.nets import backbones
 from stage1_detector.nets.rcnn import Targets
@@ -177,7 +178,7 @@ def transformers_classes() -> tuple[Any, Any]:
     try:
         from transformers import ConditionalDetrConfig, ConditionalDetrForObjectDetection
     except ImportError as error:
-        raise ValueError(f"--family: got conditional_detr, which needs pip install 'hylle[distill]' ({error})") from None
+        raise ValueError(f"--family: got conditional_detr, which needs transformers ({error}); {install('distill')}") from None
     return ConditionalDetrConfig, ConditionalDetrForObjectDetection
 
 

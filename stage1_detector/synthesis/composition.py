@@ -64,19 +64,23 @@ def draw_from_photos(request: Composition) -> bool:
 
 def _check_arguments(request: Composition) -> None:
     """ValueError for numbers out of range and for arguments of --paste and --studio that do not go together."""
+    if request.paste and request.studio is not None:
+        raise ValueError("--paste: got --studio too; they make two data sets, give one")
+    missing = ["--data is missing: the photos to swap facings between"] if request.paste and request.data is None else []
+    missing += ["--count is missing: how many photos to make"] if request.count is None else []
+    if missing:
+        raise ValueError("; ".join(missing))
     for flag, got, lowest, highest in (
-        ("--count", request.count or 0, 1, 10**6),
+        ("--count", request.count, 1, 10**6),
         ("--size", request.size, 64, 8192),
         ("--seed", request.seed, 0, 2**32),
     ):
         if not lowest <= got <= highest:
             raise ValueError(f"{flag}: got {got}, allowed {lowest} to {highest}")
-    if request.paste and request.studio is not None:
-        raise ValueError("--paste: got --studio too; they make two data sets, give one")
     if request.backgrounds is not None and (request.data is not None or request.paste):
         raise ValueError("--backgrounds: got --data too, whose photos are the backgrounds; give one")
-    if request.paste and request.data is None:
-        raise ValueError("--paste: needs --data, the photos to swap facings between")
+    if request.runs is not None and request.data is None:
+        raise ValueError("--runs: needs --data, whose photos its folds.json deals")
 
 
 def categories_of(data: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ DIR gets annotations.json, images/, NM_NGD_product_images/, scenes.csv, and worl
 same command again reuses DIR, or resumes a stopped run; other settings are refused. A photo depends on (seed, scene, shot).
 """
 
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
@@ -44,6 +45,17 @@ RECIPES = {
     "contest": ShelfConfig(count=248, categories=356, families=72, tail=0.175, sizes=((1600, 1200), (1200, 1600)),
                            rows=(6, 16), side=0.06, stock=(0.1, 0.7)),
 }  # fmt: skip
+
+DEFAULT_RECIPE = "demo"
+DRAWN = "a drawn shop, without --studio and --paste"
+# Which sets a flag has a say in.
+TAKEN_BY = {
+    "recipe": (DRAWN,),
+    "data": ("--studio", "--paste"),
+    "runs": ("--studio", "--paste"),
+    "backgrounds": ("--studio",),
+    "size": ("--studio",),
+}
 
 
 class Task(NamedTuple):
@@ -163,16 +175,25 @@ def parser(prog: str) -> Parser:
     """The command's arguments."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("--out", type=Path, required=True, help="folder to draw into")
-    p.add_argument("--recipe", default="demo", help=f"a drawn shop: one of {', '.join(RECIPES)}")
+    p.add_argument("--recipe", help=f"a drawn shop: one of {', '.join(RECIPES)} [default {DEFAULT_RECIPE}]")
     p.add_argument("--studio", type=Path, help="compose shelves of these studio photos, FOLDER/PRODUCT/*.jpg")
     p.add_argument("--paste", action="store_true", help="swap facings between the train photos of --data")
     p.add_argument("--data", type=Path, help="data set whose photos and names are taken")
     p.add_argument("--runs", type=Path, help="run folder whose folds.json says which photos are to train on")
     p.add_argument("--backgrounds", type=Path, help="folder of photos with no product on them")
-    p.add_argument("--size", type=int, default=1280, help="long side of composed photos, pixels")
-    p.add_argument("--count", type=int, help="photos, instead of the recipe's number")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--size", type=int, help=f"long side of the photos of --studio, pixels [default {Composition.size}]")
+    p.add_argument("--count", type=int, help="photos, instead of the recipe's number; --studio and --paste need it")
+    p.add_argument("--seed", type=int, default=0, help="another one draws other photos [default 0]")
     return p
+
+
+def refuse_unused(args: Namespace) -> None:
+    """Raises ValueError for a flag that has no say in what is drawn, and would be ignored."""
+    given = (("--studio", args.studio is not None), ("--paste", args.paste))
+    kinds = [flag for flag, is_given in given if is_given] or [DRAWN]
+    for name, takes in TAKEN_BY.items():
+        if (value := getattr(args, name)) is not None and not set(kinds) & set(takes):
+            raise ValueError(f"--{name}: got {value}, which goes with {' or '.join(takes)}")
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m stage1_detector.synthesis") -> int:
@@ -183,14 +204,12 @@ def main(argv: list[str] | None = None, prog: str = "python -m stage1_detector.s
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and draw. Raises ValueError for what the user can mend."""
     args = parser(prog).parse_args(argv)
+    refuse_unused(args)
     if args.studio is None and not args.paste:
-        unused = [name for name in ("data", "runs", "backgrounds") if getattr(args, name) is not None]
-        if unused:
-            raise ValueError(f"--{unused[0]}: got {getattr(args, unused[0])}, which goes with --studio or --paste")
-        drawn = draw(recipe(args.recipe, args.count), args.out, args.seed, tell=say_progress)
+        drawn = draw(recipe(args.recipe or DEFAULT_RECIPE, args.count), args.out, args.seed, tell=say_progress)
     else:
-        names = [field.name for field in fields(Composition)]
-        drawn = draw_from_photos(Composition(**{name: getattr(args, name) for name in names}))
+        given = {field.name: getattr(args, field.name) for field in fields(Composition)}
+        drawn = draw_from_photos(Composition(**{name: value for name, value in given.items() if value is not None}))
     say(f"drew {args.out}" if drawn else f"reuses {args.out}")
     note_result(out=args.out, reused=not drawn)
 

@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier
 def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments and fit."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--data", type=Path, required=True, help="the labelled set that R is of")
     p.add_argument("--runs", type=Path, required=True, help="run folder with one/, all/ and classifiers")
     p.add_argument("--classifiers", nargs="+", help="folders in R; of several, the mean names; asks for the default ensemble")
     auto = "auto: the default ensemble, with the way of merging boxes that is best on valid, if that is shown"

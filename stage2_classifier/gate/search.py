@@ -77,28 +77,35 @@ def main(argv: list[str] | None = None, prog: str = "python -m stage2_classifier
 def body(argv: list[str] | None, prog: str) -> None:
     """Search in one run folder, and with --apply write what is adopted into its ensemble.json."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--data", type=Path, required=True, help="the labelled set that R is of")
     p.add_argument("--runs", type=Path, required=True, help="run folder with folds.json and the detectors")
     p.add_argument("--detectors", type=Path, nargs="+", help="folders of finished class-agnostic detectors; default R/one")
-    p.add_argument("--trials", type=int, default=Effort.trials)
-    p.add_argument("--folds", type=int, default=Effort.turns)
-    p.add_argument("--parts", nargs="+", default=["valid"], choices=("valid", "test"))
+    p.add_argument(
+        "--trials", type=int, default=Effort.trials, help="ways of merging that each search tries [default %(default)s]"
+    )
+    p.add_argument(
+        "--folds", type=int, default=Effort.turns, help="turns, each of which leaves scenes out [default %(default)s]"
+    )
+    p.add_argument("--parts", nargs="+", default=["valid"], choices=("valid", "test"), help="searched on [default valid]")
     p.add_argument("--seed", type=int, default=0, help="of the search and of the bootstrap")
     p.add_argument("--apply", action="store_true", help="let R/ensemble.json do what is adopted")
     args = p.parse_args(argv)
-    result = search_run(args.data, args.runs, args.detectors, args.parts, Effort(args.trials, args.folds, args.seed))
+    effort = Effort(args.trials, args.folds, args.seed)
+    result = search_run(args.data, args.runs, args.detectors, args.parts, effort, args.apply)
     if args.apply and result.adopted:
         apply(args.runs, result.chosen)
 
 
-def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: Sequence[str], effort: Effort) -> SearchResult:
+def search_run(
+    data: Path, runs: Path, detectors: Sequence[Path] | None, parts: Sequence[str], effort: Effort, applies: bool = False
+) -> SearchResult:
     """Search with the `detectors` (RUNS/one if None) on these parts of RUNS/folds.json, and write RUNS/search.json.
 
     Raises ValueError where a detector is not finished, or has seen photos of these parts, or the photos have fewer scenes than
-    the search has turns.
+    the search has turns, or, where it `applies` what is adopted, RUNS/ensemble.json could not take it.
     """
     split = folds.load(runs / folds.NAME, read_and_tell(data))
-    photos = [photo for part in parts for photo in split.photos(part)]
+    photos = [photo for part in parts for photo in split.labelled(part)]
     scenes = np.array([split.scene[photo.id] for photo in photos])
     if len(np.unique(scenes)) < effort.turns:
         allowed = allowed_turns(len(np.unique(scenes)), f"part {' and '.join(parts)}")
@@ -107,6 +114,8 @@ def search_run(data: Path, runs: Path, detectors: Sequence[Path] | None, parts: 
     for part in parts:
         trained_on.refuse_judging(models, part, split)
     ensemble = ensemble_of(models, photos)
+    if applies:
+        ensemble_to_change(runs, ensemble)
     raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker("photos"))
     result = nested_search(photos, raw, ensemble, scenes, effort)
     gain = f"{result.gain.value:+.4f} [{result.gain.low:+.4f}, {result.gain.high:+.4f}]"
@@ -183,19 +192,29 @@ def proposed(trial: "BaseTrial", ensemble: Ensemble) -> Ensemble:
     return with_weights(ensemble, weights, Merge(method, iou=iou, sigma=sigma))
 
 
-def apply(runs: Path, chosen: Ensemble) -> None:
-    """Let RUNS/ensemble.json merge as was chosen: its box-forming detectors get the views, those of weight 0 left out.
+def ensemble_to_change(runs: Path, searched: Ensemble) -> Ensemble:
+    """RUNS/ensemble.json, to be merged as is searched for.
 
-    Raises ValueError where there is no ensemble.json, or it finds boxes with other detectors than those that were searched.
+    Raises ValueError where there is none, or it finds boxes with other detectors than those that are searched.
     """
     path = runs / NAME
     if not path.is_file():
         raise ValueError(f"--apply: {path} not found; hylle gate writes it")
     ensemble = parse(read_object(path))
-    searched = {Path(member.file).resolve(): member for member in chosen.detectors}
     box_forming = {(runs / member.file).resolve() for member in ensemble.detectors if member.weight > 0}
-    if box_forming != set(searched):
-        raise ValueError(f"--apply: {path} finds boxes with other detectors than those that were searched; give them all")
+    if box_forming != {Path(member.file).resolve() for member in searched.detectors}:
+        given = " ".join(str((runs / member.file).parent) for member in ensemble.detectors if member.weight > 0)
+        raise ValueError(f"--apply: {path} finds boxes with other detectors than those that are searched; --detectors {given}")
+    return ensemble
+
+
+def apply(runs: Path, chosen: Ensemble) -> None:
+    """Let RUNS/ensemble.json merge as was chosen: its box-forming detectors get the views, those of weight 0 left out.
+
+    Raises ValueError as `ensemble_to_change` does.
+    """
+    path, ensemble = runs / NAME, ensemble_to_change(runs, chosen)
+    searched = {Path(member.file).resolve(): member for member in chosen.detectors}
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
     record.write_json(

@@ -27,7 +27,7 @@ def ensemble_of(models: Sequence[Path], photos: Sequence[Photo]) -> Ensemble:
     """An ensemble of class-agnostic detectors, each with all of VIEWS. ValueError for one that is not finished."""
     members = []
     for model in models:
-        refuse_untrained(model.parent.parent, model.parent.name)
+        refuse_untrained(model.parent.parent, model.parent.name, kind="detector")
         sidecar = read_sidecar(model.with_suffix(".json"))
         views = views_of(sidecar.size, sidecar.shape, sidecar.stride)
         members.append(Member.of(str(model.resolve()), sidecar, views=views, conf=CONF))

@@ -24,6 +24,7 @@ from fusion.pipeline import Pipeline
 from photos import folds, trained_on
 from photos.data import PARTS, Dataset, Photo, read_image
 from photos.fingerprint import of_file
+from photos.fit_folds import is_of_a_fit_without
 from photos.folds import Folds
 from photos.repairs import read_and_tell
 from runs import record
@@ -32,7 +33,9 @@ from runs.counted import counted
 from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect, whole_arrays
+from stage2_classifier.label_review import folds_of_fit
 from stage2_classifier.label_review.contact_sheet import Cell, write
+from stage2_classifier.label_review.folds_of_fit import CLASSIFIER
 from stage2_classifier.label_review.relabel import DECISIONS, read_proposals, relabel
 from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, joined_names, suspicions
 
@@ -40,10 +43,10 @@ from stage2_classifier.label_review.suspicions import PhotoEvidence, Suspicion, 
 def parser(prog: str) -> Parser:
     """The command's arguments."""
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--data", type=Path, required=True, help="the labelled set whose labels are looked at")
     p.add_argument("--runs", type=Path, help="run folder with folds.json, one/, all/ and the classifier")
     p.add_argument("--part", default="valid", choices=("valid", "test", "train", "all"), help="which photos (default valid)")
-    p.add_argument("--classifier", nargs="+", default=["classifier_shelf"], help="folders in R (default classifier_shelf)")
+    p.add_argument("--classifier", nargs="+", default=[CLASSIFIER], help=f"folders in R (default {CLASSIFIER})")
     p.add_argument("--out", type=Path, help="default R/labels; with --apply a new folder, the copy")
     p.add_argument("--top", type=int, default=100, help="how many proposals at most (default 100)")
     p.add_argument(
@@ -82,6 +85,8 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     refuse_decided(out / "proposals.json", runs / "review", data)
     dataset = read_and_tell(data)
     parts = folds.load(runs / folds.NAME, dataset)
+    if part == "valid" and is_of_a_fit_without(runs / folds.NAME, part):
+        raise ValueError(f"--runs {runs}: hylle fit holds no photo out there; {folds_of_fit.remedy(data, runs)}")
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
     ensemble = default_ensemble(runs, classifiers, dataset)
     refuse_other_models(runs, ensemble)

@@ -1,9 +1,12 @@
 """The front door: its verbs, what each answers to a wrong call, and that it answers before anything heavy is loaded."""
 
+import argparse
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -127,6 +130,39 @@ def test_help_loads_nothing_heavy(verb: str) -> None:
     done = watched([verb, "--help"])
     assert done.stdout.splitlines()[-1] == "heavy: [] 0"
     assert f"hylle {verb}" in done.stdout
+
+
+@pytest.mark.parametrize("verb", verbs.VERBS)
+def test_every_flag_says_what_it_is(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of runs.flags cannot be declared without."""
+    caught: list[argparse.ArgumentParser] = []
+
+    def catch(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> NoReturn:
+        caught.append(parser)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", catch)
+    with pytest.raises(SystemExit):
+        verbs.main([verb, "--help"])
+    assert [action.dest for parser in caught for action in every_action(parser) if not action.help] == []
+
+
+def every_action(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The flags of a command and of what may follow it, as `add` does `hylle log`."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    inner = [each for action in below for one in action.choices.values() for each in every_action(one)]
+    return [action for action in parser._actions if action not in below] + inner
+
+
+@pytest.mark.parametrize("verb", verbs.VERBS)
+def test_help_and_refusals_are_of_the_verb_itself(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    error = refused([verb, *WRONG_PATHS[verb].format(file=tmp_path / "file", none=tmp_path / "none").split()], capsys)
+    with pytest.raises(SystemExit):
+        verbs.main([verb, "--help"])
+    told = capsys.readouterr().out
+    assert "python -m" not in told
+    assert set(re.findall(r"^error: (--[a-z-]+)", error)) <= set(re.findall(r"--[a-z-]+", told)), error
 
 
 def watched(words: list[str]) -> subprocess.CompletedProcess[str]:

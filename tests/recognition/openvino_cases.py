@@ -233,5 +233,5 @@ def test_a_missing_package_is_one_line_with_the_remedy(
     assert main([str(photos), "--model", str(runs), "--out", str(tmp_path / "out"), "--openvino"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --openvino: ") and error.count("\n") == 1
-    assert "pip install 'hylle[openvino]'" in error and ("libtbb.so.12" in error) == broken
+    assert "uv pip install -e '.[openvino]'" in error and ("libtbb.so.12" in error) == broken
     assert not (tmp_path / "out").exists()

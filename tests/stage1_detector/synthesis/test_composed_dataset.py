@@ -101,9 +101,18 @@ def test_backgrounds_are_train_photos_without_their_products(shop: tuple[Path, P
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        pytest.param(["--paste", "--count", "3"], "--paste: needs --data", id="nothing to paste"),
-        pytest.param(["--backgrounds", "B"], "--backgrounds: got B, which goes with --studio or --paste", id="drawn before B"),
-        pytest.param(["--studio", "S"], "--count: got 0, allowed 1 to", id="no count"),
+        pytest.param(["--paste", "--count", "3"], "--data is missing: the photos to swap", id="nothing to paste"),
+        pytest.param(["--paste"], "between; --count is missing: how many photos to make", id="nothing to paste, no count"),
+        pytest.param(
+            ["--paste", "--data", "D", "--size", "320"], "--size: got 320, which goes with --studio", id="paste's size"
+        ),
+        pytest.param(["--studio", "S", "--recipe", "demo"], "--recipe: got demo, which goes with a drawn", id="two recipes"),
+        pytest.param(["--size", "320"], "--size: got 320, which goes with --studio", id="a drawn shop's size"),
+        pytest.param(["--studio", "S", "--count", "3", "--runs", "R"], "--runs: needs --data", id="folds of nothing"),
+        pytest.param(["--backgrounds", "B"], "--backgrounds: got B, which goes with --studio", id="drawn before B"),
+        pytest.param(["--runs", "R"], "--runs: got R, which goes with --studio or --paste", id="drawn by folds"),
+        pytest.param(["--studio", "S"], "--count is missing: how many photos", id="no count"),
+        pytest.param(["--studio", "S", "--count", "0"], "--count: got 0, allowed 1 to", id="no photos"),
         pytest.param(["--studio", "S", "--count", "3", "--size", "9"], "--size: got 9, allowed 64 to 8192", id="too small"),
         pytest.param(["--studio", "S", "--count", "3", "--paste"], "--paste: got --studio too", id="two in one"),
         pytest.param(["--studio", "S", "--count", "3"], "studio photos: got S, need FOLDER/PRODUCT", id="no studio photos"),

@@ -144,7 +144,7 @@ def test_apply_to_other_detectors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--apply: .*ensemble.json not found"):
         search.apply(tmp_path, ENSEMBLE)
     write_json(tmp_path / "ensemble.json", asdict(Ensemble([0], [Member("one/model.onnx", views=[{"size": 64}])])))
-    with pytest.raises(ValueError, match="finds boxes with other detectors than those that were searched"):
+    with pytest.raises(ValueError, match=r"other detectors than those that are searched; --detectors .*one"):
         search.apply(tmp_path, ENSEMBLE)
 
 
@@ -178,3 +178,38 @@ def test_the_command_records_its_choice_and_applies_nothing_that_is_not_shown(
     assert "not adopted" in capsys.readouterr().out
     assert search.main([*words, "--folds", "99"]) == 2
     assert "--folds: got 99, allowed 2 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "error"),
+    [
+        pytest.param(None, "ensemble.json not found; hylle gate writes it", id="none"),
+        pytest.param(Ensemble([0], [Member("all/model.onnx", views=[{"size": 64}])]), "--detectors {runs}/all", id="another's"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused_before_the_search(
+    ensemble: Ensemble | None, error: str, place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place.runs / "ensemble.json").unlink()
+    if ensemble:
+        write_json(place.runs / "ensemble.json", asdict(ensemble))
+    monkeypatch.delattr(search, "raw_outputs")
+    words = ["--data", str(place.data), "--runs", str(place.runs), "--folds", "2", "--apply"]
+    assert search.main(words) == 2
+    assert capsys.readouterr().err.endswith(error.format(runs=place.runs) + "\n")
+
+
+def test_a_part_without_boxes_is_named_with_its_remedy(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads((place.runs / "folds.json").read_text())
+    rows = [row | {"part": "train"} for row in told["photos"]]  # as hylle fit leaves it, with a refit
+    write_json(place.runs / "folds.json", told | {"photos": rows, "pooled": True})
+    assert search.main(["--data", str(place.data), "--runs", str(place.runs)]) == 2
+    error = capsys.readouterr().err
+    assert "part valid has 0 photos and 0 boxes" in error and "hylle fit holds none out" in error
+
+
+def test_a_detector_that_is_not_trained_is_trained_as_one(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", str(place.data), "--runs", str(place.runs), "--folds", "2", "--detectors", str(place.runs / "nope")]
+    assert search.main(words) == 2
+    command = f"hylle train-detector --data D --out {place.runs}/nope --classes one, and name {place.runs}/nope/one"
+    assert capsys.readouterr().err.endswith(f"nope/model.onnx not found: train it first, {command}\n")
