@@ -19,7 +19,7 @@ from runs.command import say
 from stage2_classifier import neighbours
 from stage2_classifier.crops import shelf_regions, studio_regions
 from stage2_classifier.gate.calibrate import EXPONENTS, conformal_threshold, fit_policies, fit_policy, named_boxes, predictions
-from stage2_classifier.gate.evidence import Evidence, as_judged, cached, no_progress
+from stage2_classifier.gate.evidence import Evidence, as_judged, cached, models_and_code, no_progress
 from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
 
 ADOPTED = "gate + further names"
@@ -88,8 +88,7 @@ def knn(
 def _embedded(model: Model, evidence: Sequence[Evidence], cache: Path) -> list[np.ndarray]:
     """The embeddings (N, D) of each photo's merged boxes; kept in CACHE by model, boxes and photos, and used again."""
     boxes = {e.photo.id: e.merged.boxes for e in evidence}
-    files = record.fingerprint(model.path, model.path.with_suffix(".json"))
-    key = record.digest([files, {photo_id: rows.tolist() for photo_id, rows in boxes.items()}])
+    key = record.digest([models_and_code([model.path]), {photo_id: rows.tolist() for photo_id, rows in boxes.items()}])
 
     def compute(photo: Photo) -> dict[str, np.ndarray]:
         image, side = read_image(photo.path, photo.width, photo.height), model.sidecar

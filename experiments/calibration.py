@@ -32,7 +32,7 @@ from stage2_classifier import scaling
 from stage2_classifier.gate.calibrate import first_hits, named_boxes
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, refuse_other_models, scenes_of
-from stage2_classifier.gate.evidence import Evidence, cached
+from stage2_classifier.gate.evidence import Evidence, cached, models_and_code
 from stage2_classifier.reliability import calibration_error, reliability
 from stage2_classifier.scaling import METHODS, Scaling
 
@@ -113,8 +113,9 @@ def logits_of(ensemble: Ensemble, runs: Path, evidence: Sequence[Evidence]) -> l
     """The classifier's raw logits (N, C [+ 1]) at the merged boxes of each photo, kept in RUNS/raw."""
     namer = ensemble.classifiers[0]
     files = [runs / part.file for part in (namer, *ensemble.detectors)]
-    models = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
-    key = record.digest([models, namer.batch, [asdict(member) for member in ensemble.detectors], asdict(ensemble.merge)])
+    key = record.digest(
+        [models_and_code(files), namer.batch, [asdict(member) for member in ensemble.detectors], asdict(ensemble.merge)]
+    )
     model, boxes = Model(runs / namer.file), {e.photo.id: e.merged.boxes for e in evidence}
     side = model.sidecar
     empty = np.zeros((0, len(side.categories or []) + side.background), np.float32)

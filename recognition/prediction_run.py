@@ -11,11 +11,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+import recognition
 from fusion.boxes import xywh_to_xyxy
 from fusion.ensemble import Part
+from photos.code_version import code_version
 from recognition import journal as journal_file
 from recognition import openvino_session
-from recognition.code_version import code_version
 from recognition.drawing import Mark, annotated, colour_of
 from recognition.fonts import undrawn
 from recognition.frames import Frame, estimated_frames, read_photo, read_video
@@ -50,7 +51,7 @@ class Job:
         """All that decides what a photo's entry and picture are, for --resume to compare; names begin at `folder`."""
         exif = self.recogniser.pipeline.ensemble.exif
         engine = self.recogniser.engine
-        version = code_version(engine="" if engine == ONNXRUNTIME else openvino_session.version())
+        version = code_version(recognition, engine="" if engine == ONNXRUNTIME else openvino_session.version())
         return {"model": self.recogniser.fingerprint, "min_score": self.min_score, "fps": self.fps, "exif": exif,
                 "pictures": self.pictures, "folder": folder, "engine": engine, "version": version}  # fmt: skip
 

@@ -59,8 +59,9 @@ def checked(args: Namespace) -> Namespace:
 def body(argv: list[str] | None, prog: str) -> int:
     """Read the arguments, predict what is left, and account for every photo. Raises ValueError for what the user can mend."""
     args = checked(parser(prog).parse_args(argv))
+    import recognition
     import scaling
-    from recognition.code_version import code_version
+    from photos.code_version import code_version
     from scaling.destination import Destination
     from scaling.listing import absolute, client_errors, deal, list_photos
 
@@ -72,7 +73,12 @@ def body(argv: list[str] | None, prog: str) -> int:
     photos = f"{len(listing.uris)} (digest of names, sizes and times: {listing.digest[:16]})"
     with client_errors("--out", args.out):
         out.claim(
-            {"model": model.sha256, "photos": photos, "photos a part": args.part, "code of fusion": code_version(scaling)}
+            {
+                "model": model.sha256,
+                "photos": photos,
+                "photos a part": args.part,
+                "code of fusion": code_version(recognition, scaling),
+            }
         )
         done = out.finished()
     left = [part for part in parts if part.number not in done]

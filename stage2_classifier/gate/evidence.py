@@ -1,7 +1,8 @@
 """What the models find on photos, computed once and cached: raw detector outputs, merged boxes, classifier probabilities.
 
 Calibration and ablation then work on these arrays alone, through the same `merge` and `decide` that are judged. Detectors and
-classifiers are cached apart, so that another classifier on the same boxes costs its own passes only.
+classifiers are cached apart, so that another classifier on the same boxes costs its own passes only. What another version of
+the code found is not used again: the zip packs the code of now.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +18,14 @@ from fusion.boxes import Detections
 from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
 from fusion.models import Model, Sizes, mean, sized
 from fusion.pipeline import merge, run_classifier_view, run_detector
+from photos.code_version import code_version
 from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
 from photos.score import Truth
 from runs import record
 from stage2_classifier import cross_fitting
+
+CODE = code_version()  # as this process loaded it: hours later, in a long fit, the files may be of another
 
 Progress = Callable[[int, int], None]  # photos done, photos in all
 Compute = Callable[[Photo], dict[str, np.ndarray]]
@@ -127,7 +131,7 @@ class DetectorOutputs:
 def collect(ensemble: Ensemble, folder: Path, photos: Sequence[Photo], cache: Path, progress: Progress) -> list[Evidence]:
     """Evidence for `photos` from the models in FOLDER; raw outputs and probabilities are cached in CACHE and used again.
 
-    The keys hold the models' bytes, the members' settings and, for the probabilities, the merging.
+    The keys hold the models' bytes, the code's version, the members' settings and, for the probabilities, the merging.
     """
     return named(detected(ensemble, photos, OutputCache(folder, cache, progress)), ensemble)
 
@@ -146,7 +150,7 @@ def named(outputs: DetectorOutputs, ensemble: Ensemble) -> list[Evidence]:
     by_classifier = [probabilities_at(to_name, namer, len(ensemble.categories), cache) for namer in ensemble.classifiers]
     weights = [namer.weight for namer in ensemble.classifiers]
     joint = [mean(list(rows), weights) for rows in zip(*by_classifier, strict=True)] if by_classifier else [None] * len(photos)
-    models = record.digest([outputs.key, _fingerprint([cache.models / namer.file for namer in ensemble.classifiers])])
+    models = record.digest([outputs.key, models_and_code([cache.models / namer.file for namer in ensemble.classifiers])])
     return [Evidence(photo, detections, rows, models) for photo, detections, rows in zip(photos, merged, joint, strict=True)]
 
 
@@ -155,7 +159,7 @@ def raw_outputs(
 ) -> tuple[RawOutputs, str]:
     """What `Pipeline.detect` returns for each photo, before merging, cached in CACHE; and the key that it is cached under."""
     files = [folder / member.file for member in ensemble.detectors]
-    key = record.digest([_fingerprint(files), [asdict(m) for m in ensemble.detectors]])
+    key = record.digest([models_and_code(files), [asdict(m) for m in ensemble.detectors]])
     raw = cached(cache / f"raw-{key}", photos, _detecting(ensemble, folder), progress)
     return [_detections(arrays, ensemble) for arrays in raw], key
 
@@ -169,7 +173,7 @@ def probabilities_at(to_name: BoxesToName, namer: ClassifierMember, width: int, 
     """
     file = cache.models / namer.file
     key = record.digest(
-        [_fingerprint([file], [file.with_name(cross_fitting.NAME)]), namer.batch, namer.views, to_name.key, width]
+        [models_and_code([file], [file.with_name(cross_fitting.NAME)]), namer.batch, namer.views, to_name.key, width]
     )
     load = lru_cache(maxsize=1)(lambda: calibrated_models(file))  # at the first photo that is not cached
 
@@ -232,9 +236,10 @@ def cache_file(folder: Path, photo: Photo) -> Path:
     return folder / f"{photo.id}-{of_photo(photo)}.npz"
 
 
-def _fingerprint(models: Sequence[Path], optional: Sequence[Path] = ()) -> str:
+def models_and_code(models: Sequence[Path], optional: Sequence[Path] = ()) -> str:
+    """The fingerprint of what outputs are made by: models with their sidecars, those of `optional` that are there, the code."""
     beside = [model.with_suffix(".json") for model in models]
-    return record.fingerprint(*models, *beside, *[path for path in optional if path.is_file()])
+    return record.digest([CODE, record.fingerprint(*models, *beside, *[path for path in optional if path.is_file()])])
 
 
 def _detecting(ensemble: Ensemble, folder: Path) -> Compute:

@@ -6,9 +6,10 @@
 Without --classifiers the gate is fitted to the ensemble that R/ensemble.json holds, if there is one: a searched or hand-made
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
 finds boxes, R/all, if there is one, gives evidence, the classifiers name. With --merging auto the default ensemble's way of
-merging boxes is chosen on valid too (`merging_choice`). Raw outputs are cached in R/raw, so that a second run takes seconds.
-run.py decides by the gate, shows its classifiers no box below the naming floor (`naming_floor`), lets sizes count where that is
-shown to gain (`sizes`), and cuts nowhere; the scores to cut at (`operating_points`) are for those who look at predictions.
+merging boxes is chosen on valid too (`merging_choice`). Raw outputs are cached in R/raw, so that a second run of the same
+version takes seconds. run.py decides by the gate, shows its classifiers no box below the naming floor (`naming_floor`), lets
+sizes count where that is shown to gain (`sizes`), and cuts nowhere; the scores to cut at (`operating_points`) are for those who
+look at predictions.
 """
 
 from collections.abc import Sequence

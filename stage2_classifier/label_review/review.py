@@ -32,7 +32,7 @@ from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
 from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
-from stage2_classifier.gate.evidence import Evidence, cache_file, collect, whole_arrays
+from stage2_classifier.gate.evidence import Evidence, cache_file, collect, models_and_code, whole_arrays
 from stage2_classifier.label_review import folds_of_fit
 from stage2_classifier.label_review.contact_sheet import Cell, write
 from stage2_classifier.label_review.folds_of_fit import CLASSIFIER
@@ -154,9 +154,8 @@ class EvidenceSource:
         self.namers = replace(ensemble, detectors=[])
         self.pipeline: list[Pipeline] = []  # the classifiers, loaded at the first crop that is not cached
         files = [runs / namer.file for namer in ensemble.classifiers]
-        key = record.fingerprint(*files, *[file.with_suffix(".json") for file in files])
         settings = record.digest([[asdict(namer) for namer in ensemble.classifiers], len(ensemble.categories)])
-        self.cache = runs / "raw" / f"names-{key}-{settings}"
+        self.cache = runs / "raw" / f"names-{models_and_code(files)}-{settings}"
 
     def evidence(self, photos: Sequence[Photo]) -> list[Evidence]:
         """What the detectors find, and how the classifiers name it."""

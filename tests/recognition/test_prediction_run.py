@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from films import film
 
+import recognition
 import scaling
+from photos.code_version import code_version
 from recognition import prediction_run
-from recognition.code_version import code_version
 from recognition.predict import main
 
 
@@ -96,11 +97,11 @@ def test_another_version_of_the_code_does_not_go_on_with_it(
 def test_a_change_of_any_package_that_predicts_is_another_version(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = code_version(scaling)
-    assert code_version(scaling) == before != code_version() != code_version(engine="2026.4")
+    before = code_version(recognition, scaling)
+    assert code_version(recognition, scaling) == before != code_version() != code_version(engine="2026.4")
     module = importlib.import_module(package)
     shutil.copytree(module.__path__[0], tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "__path__", [str(tmp_path / package)])
-    assert code_version(scaling) == before, "wherever it lies"
+    assert code_version(recognition, scaling) == before, "wherever it lies"
     next(file for file in sorted((tmp_path / package).glob("*.py")) if file.stat().st_size).write_text("changed")
-    assert code_version(scaling) != before
+    assert code_version(recognition, scaling) != before

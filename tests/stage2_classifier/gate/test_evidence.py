@@ -11,6 +11,7 @@ from small_photos import photo
 
 from fusion.ensemble import read_ensemble
 from photos.data import Photo, read
+from stage2_classifier.gate import evidence as evidence_file
 from stage2_classifier.gate.ensemble import default_ensemble
 from stage2_classifier.gate.evidence import cached, collect, no_progress, whole_arrays
 from stage2_classifier.label_review.review import EvidenceSource
@@ -62,6 +63,19 @@ def test_a_damaged_file_of_a_cache_is_made_anew(place: Place, left: bytes | None
     (evidence, names), (found, named) = before, told()
     assert np.array_equal(found.merged.boxes, evidence.merged.boxes) and np.array_equal(named, names)
     assert all(whole_arrays(path) for path in files)
+
+
+def test_what_another_version_of_the_code_found_is_computed_anew(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = read(place.data)
+    one, ensemble = dataset.photos[0], default_ensemble(place.runs, ["classifier_shelf"], dataset)
+    models = []
+    for code, n_files in (("old", 3), ("old", 3), ("new", 6), ("old", 6)):  # of detectors, classifiers, the label review
+        monkeypatch.setattr(evidence_file, "CODE", code)
+        source = EvidenceSource(ensemble, place.runs)
+        source.names(one, one.boxes)
+        models.append(source.evidence([one])[0].models)
+        assert len(list((place.runs / "raw").rglob("*.npz"))) == n_files
+    assert models[0] == models[1] == models[3] != models[2]
 
 
 def test_the_label_review_names_a_replaced_photo_anew(place: Place) -> None:

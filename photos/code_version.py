@@ -1,4 +1,4 @@
-"""Which version of the code and of the libraries predicts: the boxes of two versions are not put into one result."""
+"""Which version of the code and of the libraries reads photos and predicts: the boxes of two versions are never mixed."""
 
 from pathlib import Path
 from types import ModuleType
@@ -9,16 +9,15 @@ import onnxruntime
 
 import fusion
 import photos
-import recognition
 from runs.record import digest, fingerprint
 
 
 def code_version(*further: ModuleType, engine: str = "") -> str:
-    """The fingerprint of what reads photos and predicts, of the packages `further`, and of the libraries' versions.
+    """The fingerprint of what reads photos and runs models, of the packages `further`, and of the libraries' versions.
 
     `engine` is the version of what runs the models, where that is not onnxruntime.
     """
-    packages = (fusion, photos, recognition, *further)
+    packages = (fusion, photos, *further)
     code = [path for package in packages for path in sorted(Path(package.__path__[0]).glob("*.py"))]
     return digest(
         [fingerprint(*code), [library.__version__ for library in (cv2, np, onnxruntime)], *([engine] if engine else [])]
