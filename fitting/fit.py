@@ -15,13 +15,14 @@ from typing import Annotated
 
 from fitting import ledger as ledgers
 from fitting.ledger import Ledger
+from fitting.origin import fingerprints_of
 from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
-from photos import exif, fingerprint, folds, judge_ids, repairs
+from photos import exif, folds, judge_ids, repairs
 from photos.data import Dataset, read
 from photos.groups import groups_setting
 from photos.overview.unlabelled import without_boxes
-from photos.studio import STUDIO, told_without_photos
+from photos.studio import told_without_photos
 from runs.command import note_result, run, say
 from runs.counted import counted
 from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
@@ -155,7 +156,7 @@ def remarks(dataset: Dataset) -> Iterator[str]:
 
 def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     """The record of the fit in R, or a new one. Raises ValueError where R is of something else."""
-    runs, made_from = command.runs, what_it_is_of(dataset, wishes)
+    runs, made_from = command.runs, fingerprints_of(dataset, wishes.crops != "shelf")
     ledger = ledgers.load(runs)
     new = Ledger(made_from, ledgers.comparable(asdict(wishes)), command.minutes)
     if ledger is None:
@@ -175,13 +176,6 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
             say("fit: all trainings were begun, and keep their epochs: for longer ones fit into another folder, by --out")
         ledger.minutes = command.minutes
     return ledger
-
-
-def what_it_is_of(dataset: Dataset, wishes: Wishes) -> dict[str, str]:
-    """Fingerprints of the photos and labels, and of the studio photos where they may be learnt from."""
-    studio = dataset.root / STUDIO
-    made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
-    return made_from | ({"studio": fingerprint.of_folder(studio)} if wishes.crops != "shelf" and studio.is_dir() else {})
 
 
 if __name__ == "__main__":

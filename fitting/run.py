@@ -8,7 +8,7 @@ folds' models on the photos left out. The models of R itself are trained on all 
 test part. Without a refit one fold alone is left out, for the gate and the figures, and its models are those of R.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fitting import cross_fit, figures, kept_choice, pooled, start_share, studio_names, trainings
+from fitting.origin import Origin, fingerprints_of
 from fitting.pooled import Pooled
 from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
@@ -62,41 +63,59 @@ class Gated(NamedTuple):
     merging: MergingChoice | None
 
 
-def run_procedure(data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None) -> Fitted:
+def run_procedure(
+    data: Path,
+    runs: Path,
+    procedure: Procedure,
+    say: Say,
+    clock: Clock | None = None,
+    made_from: Mapping[str, str] | None = None,
+) -> Fitted:
     """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, ensemble.json, fitted.json}.
 
-    The `clock` may say how long each training is; the refit comes last, so that it can take the time that is left.
+    The `clock` may say how long each training is; the refit comes last, so that it can take the time that is left. `made_from`
+    are the fingerprints of what DATA held when the fit began; by default those of now.
+
     Raises ValueError for what the user can mend: too few scenes, a run folder of other settings or labels, wrong weights, an
-    ensemble.json that names what is not trained.
+    ensemble.json that names what is not trained, photos or labels that are changed meanwhile.
     """
     dataset, clock = read(data), clock or Clock()
+    origin = Origin(data, made_from or fingerprints_of(dataset, procedure.crops != "shelf"))
     repairs.tell(dataset)
     refuse_unplanned(runs, procedure, dataset)
     with clock.timed("scenes"):
         whole, *by_fold = cross_fit.deal(dataset, runs, procedure, say)
     for k, folder in enumerate(folders := cross_fit.folders(runs, by_fold)):
         say(f"fit: fold {k + 1} of {len(by_fold)}, in {folder}")
-        trainings.train_detectors(data, runs, folder, procedure, clock)
+        trainings.train_detectors(origin, runs, folder, procedure, clock)
     share = start_share.choose_for_folds(runs, procedure, by_fold, clock, say)
     for folder in folders:
-        trainings.train_fold_classifier(data, runs, folder, procedure, clock)
+        trainings.train_fold_classifier(origin, runs, folder, procedure, clock)
     blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
     gated = fit_gate(runs, procedure, by_fold, clock, say)
     if procedure.refit:
         say(f"fit: the models that ship, on all photos, in {runs}")
-        trainings.refit_detectors(data, runs, procedure, clock)
+        trainings.refit_detectors(origin, runs, procedure, clock)
         start_share.apply(runs, procedure, share, whole.labelled("train"))
-        trainings.refit_classifier(data, runs, procedure, clock)
+        trainings.refit_classifier(origin, runs, procedure, clock)
         studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
+    origin.refuse_changed()
     gated = shipped(runs, gated)
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)
     fitted = replace(fitted, seconds=clock.seconds)
-    dataset = whole.dataset
-    told = {"data": str(data.resolve()), "procedure": procedure.settings()}
-    told |= {"labels": fingerprint.of_photos(dataset.photos, dataset.categories), "measured": measured_of(runs, gated.ensemble)}
-    record.write_json(runs / RECORD, told | as_json(fitted))
+    write_record(data, runs, procedure, fitted, whole.dataset)
     return fitted
+
+
+def write_record(data: Path, runs: Path, procedure: Procedure, fitted: Fitted, dataset: Dataset) -> None:
+    """Write RUNS/fitted.json: what was fitted to what, and what it is worth."""
+    told = {"data": str(data.resolve()), "procedure": procedure.settings()}
+    told |= {
+        "labels": fingerprint.of_photos(dataset.photos, dataset.categories),
+        "measured": measured_of(runs, fitted.ensemble),
+    }
+    record.write_json(runs / RECORD, told | as_json(fitted))
 
 
 def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Gated:

@@ -121,7 +121,7 @@ def least_left_out(wishes: Wishes) -> int:
 def finish(session: Session, say: Say) -> Fitted:
     """Carry the plan out, and pack, check and try the zip."""
     order, keeper = session.order, dealt(session, say)
-    fitted = run_procedure(order.dataset.root, order.runs, session.procedure, say, keeper)
+    fitted = run_procedure(order.dataset.root, order.runs, session.procedure, say, keeper, session.ledger.made_from)
     with keeper.timed("zip"):
         sha = build(order.runs, order.runs / ZIP)
         say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")

@@ -1,4 +1,7 @@
-"""The trainings of a procedure in one run folder: reused where finished, gone on with where stopped."""
+"""The trainings of a procedure in one run folder: reused where finished, gone on with where stopped.
+
+None begins where the data set is no more what it was when the fit began.
+"""
 
 import time
 from collections.abc import Iterator
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fitting.cross_fit import FOLDER
+from fitting.origin import Origin
 from fitting.procedure import Procedure
 from fusion.models import read_object
 from runs import record
@@ -48,24 +52,28 @@ def classifier_name(procedure: Procedure) -> str:
     return run_name(None, procedure.crops)
 
 
-def train_detectors(data: Path, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
+def train_detectors(origin: Origin, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
     """The detectors that leave a fold out, in its run FOLDER, which is RUNS or below it."""
     prefix = prefix_of(runs, folder)
     with clock.timed(f"{prefix}one"):
         config = clock.detector(f"{prefix}one", procedure.detector)
-        train_detector(detector_request(data, folder, "one", procedure.pretrained_path, procedure.trusted), config)
+        origin.refuse_changed()
+        train_detector(detector_request(origin.data, folder, "one", procedure.pretrained_path, procedure.trusted), config)
     if procedure.aware is not None:
         with clock.timed(f"{prefix}all"):
             start = record.weights_of(folder / "one")
             config = clock.detector(f"{prefix}all", procedure.aware)
-            train_detector(detector_request(data, folder, "all", start), config)
+            origin.refuse_changed()
+            train_detector(detector_request(origin.data, folder, "all", start), config)
 
 
-def train_fold_classifier(data: Path, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
+def train_fold_classifier(origin: Origin, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
     """The classifier that leaves a fold out, likewise; it learns what boxes the detector in FOLDER finds."""
     name = prefix_of(runs, folder) + classifier_name(procedure)
     with clock.timed(name):
-        train_classifier(classifier_request(data, folder, procedure), clock.classifier(name, procedure.classifier))
+        config = clock.classifier(name, procedure.classifier)
+        origin.refuse_changed()
+        train_classifier(classifier_request(origin.data, folder, procedure), config)
 
 
 def prefix_of(runs: Path, folder: Path) -> str:
@@ -73,27 +81,33 @@ def prefix_of(runs: Path, folder: Path) -> str:
     return "" if folder == runs else f"{folder.relative_to(runs).as_posix()}/"
 
 
-def refit_detectors(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
+def refit_detectors(origin: Origin, runs: Path, procedure: Procedure, clock: Clock) -> None:
     """The detectors that ship, in RUNS: trained on all photos, for as many epochs as the longest of the folds' trainings,
     unless the clock says otherwise.
     """
     with clock.timed("one"):
-        request = replace(detector_request(data, runs, "one", procedure.pretrained_path, procedure.trusted), refit=True)
-        train_detector(request, clock.detector("one", without_selection(procedure.detector, epochs_of_folds(runs, "one"))))
+        request = replace(detector_request(origin.data, runs, "one", procedure.pretrained_path, procedure.trusted), refit=True)
+        config = clock.detector("one", without_selection(procedure.detector, epochs_of_folds(runs, "one")))
+        origin.refuse_changed()
+        train_detector(request, config)
     if procedure.aware is not None:
         with clock.timed("all"):
             start = record.weights_of(runs / "one")
-            request = replace(detector_request(data, runs, "all", start), refit=True)
-            train_detector(request, clock.detector("all", without_selection(procedure.aware, epochs_of_folds(runs, "all"))))
+            request = replace(detector_request(origin.data, runs, "all", start), refit=True)
+            config = clock.detector("all", without_selection(procedure.aware, epochs_of_folds(runs, "all")))
+            origin.refuse_changed()
+            train_detector(request, config)
 
 
-def refit_classifier(data: Path, runs: Path, procedure: Procedure, clock: Clock) -> None:
+def refit_classifier(origin: Origin, runs: Path, procedure: Procedure, clock: Clock) -> None:
     """The classifier that ships, likewise."""
     name = classifier_name(procedure)
     with clock.timed(name):
         config = replace(procedure.classifier, epochs=epochs_of_folds(runs, name), min_steps=0)
-        request = replace(classifier_request(data, runs, procedure), refit=runs / FOLDER)
-        train_classifier(request, clock.classifier(name, config))
+        request = replace(classifier_request(origin.data, runs, procedure), refit=runs / FOLDER)
+        config = clock.classifier(name, config)
+        origin.refuse_changed()
+        train_classifier(request, config)
 
 
 def without_selection(config: Config, epochs: int) -> Config:

@@ -1,0 +1,115 @@
+"""Photos and labels that are changed while a fit is at work: it stops before models of both are mixed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fitting import run, trainings
+from fitting.origin import Origin, fingerprints_of
+from fitting.procedure import Procedure
+from fitting.trainings import Clock
+from photos.data import DataError, read
+from photos.studio import STUDIO
+from stage1_detector import recipes as detector_recipes
+from stage1_detector.config import Config
+from stage2_classifier import config as classifier_config
+from tests.fitting.test_survey import write
+
+PROCEDURE = Procedure(detector_recipes.small(), classifier_config.small(), folds=2, groups="photo")
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(trainings, "train_detector", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(trainings, "train_classifier", lambda *_: pytest.fail("trained"))
+    write(tmp_path / "data", "annotations", [(64, 48, [(0, 20, 20)]), (64, 48, [(1, 20, 20)])])
+    return tmp_path / "data"
+
+
+def edit(data: Path) -> None:
+    path = data / "annotations.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"][0] += 1
+    path.write_text(json.dumps(content))
+
+
+class Editing(Clock):
+    """Edits the labels right before a training."""
+
+    def __init__(self, data: Path, before: str) -> None:
+        super().__init__()
+        self.data, self.before = data, before
+
+    def detector(self, name: str, config: Config) -> Config:
+        if name == self.before:
+            edit(self.data)
+        return config
+
+
+@pytest.mark.parametrize(
+    ("before", "trained"), [("cross_fit/0/one", []), ("cross_fit/1/one", ["cross_fit/0"])], ids=["the first", "the second"]
+)
+def test_labels_edited_before_a_training_stop_the_fit(
+    before: str, trained: list[str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, done = tmp_path / "runs", list[str]()
+    monkeypatch.setattr(trainings, "train_detector", lambda request, _: done.append(str(request.runs.relative_to(runs))))
+    with pytest.raises(DataError, match=r"data: boxes and names changed while the fit was at work.*fit anew, by --out"):
+        run.run_procedure(data, runs, PROCEDURE, lambda line: None, Editing(data, before))
+    assert done == trained
+
+
+def test_what_was_edited_while_the_machine_was_measured_counts_too(data: Path, tmp_path: Path) -> None:
+    begun = fingerprints_of(read(data), with_studio=False)
+    edit(data)
+    with pytest.raises(DataError, match="boxes and names changed"):
+        run.run_procedure(data, tmp_path / "runs", PROCEDURE, lambda line: None, Clock(), begun)
+
+
+def test_what_was_edited_in_the_last_training_is_not_shipped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    for module, name in [
+        (trainings, "train_detectors"),
+        (trainings, "train_fold_classifier"),
+        (trainings, "refit_detectors"),
+        (run, "fit_gate"),
+        (run.start_share, "apply"),
+    ]:
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(trainings, "refit_classifier", lambda *_: edit(data))
+    monkeypatch.setattr(run, "shipped", lambda *_: pytest.fail("shipped"))
+    with pytest.raises(DataError, match="changed while the fit was at work"):
+        run.run_procedure(data, runs, replace(PROCEDURE, pretrained="none"), lambda line: None)
+
+
+def rename(data: Path) -> None:
+    path = data / "annotations.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] += " green"
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(lambda data: None, "", id="nothing"),
+        pytest.param(edit, "boxes and names", id="a box"),
+        pytest.param(rename, "names", id="a name"),
+        pytest.param(lambda data: (data / STUDIO / "1" / "new.jpg").write_bytes(b"new"), "studio", id="a studio photo"),
+    ],
+)
+def test_each_kind_of_change_is_named(change: Callable[[Path], object], told: str, data: Path) -> None:
+    (data / STUDIO / "1").mkdir(parents=True)
+    (data / STUDIO / "1" / "a.jpg").write_bytes(b"old")
+    origin = Origin(data, fingerprints_of(read(data), with_studio=True))
+    change(data)
+    if told:
+        with pytest.raises(DataError, match=f"data: {told} changed"):
+            origin.refuse_changed()
+    else:
+        origin.refuse_changed()
