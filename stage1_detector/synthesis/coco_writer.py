@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 
 from fusion.models import read_object
+from runs.atomic_write import replacing
 from runs.record import write_json
 from stage1_detector.synthesis.camera import Shot
 from stage1_detector.synthesis.pack import Image
@@ -98,11 +99,12 @@ def write_photo(out: Path, number: int, shot: Shot, quality: int) -> None:
 
 
 def write_jpeg(path: Path, image: Image, quality: int) -> None:
-    """Write an RGB image. OSError if it cannot be encoded."""
+    """Write an RGB image, whole or not at all. OSError if it cannot be encoded."""
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise OSError(f"{path}: could not be encoded")
-    path.write_bytes(data.tobytes())
+    with replacing(path) as (unfinished,):
+        unfinished.write_bytes(data.tobytes())
 
 
 def labels(out: Path, numbers: Iterable[int]) -> list[int]:

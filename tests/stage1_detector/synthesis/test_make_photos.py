@@ -1,9 +1,11 @@
 """The drawn data set as files: reproducible, in the contest's layout, reused, continued, and refused where it must be."""
 
 import csv
+import errno
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -111,6 +113,22 @@ def test_a_stopped_run_goes_on_and_keeps_whole_photos(drawn: Path, tmp_path: Pat
 
 
 # --- the layout
+
+
+def test_a_disk_that_was_full_leaves_no_half_of_a_photo(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, write, photos = tmp_path / "shelf", Path.write_bytes, count()
+
+    def full(path: Path, data: bytes) -> int:
+        if next(photos) != 5:  # a studio photo
+            return write(path, data)
+        write(path, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_photos.draw(SMALL, out, seed=3, workers=1)
+    assert make_photos.draw(SMALL, out, seed=3, workers=1)
+    assert digests(out) == digests(drawn)
 
 
 def test_the_drawn_set_is_read_without_a_complaint(drawn: Path) -> None:
