@@ -15,6 +15,7 @@ import torch
 from fusion.models import Sidecar, normalise
 from fusion.views import make_views
 from photos.data import Photo, read_image
+from runs.atomic_write import replacing
 from stage1_detector import best_boxes
 
 OPSET = 17  # taken: the judge's onnxruntime 1.20 reads opsets up to 20 and advises 17
@@ -80,13 +81,23 @@ def take_photos(model: onnx.ModelProto, mean: Any, std: Any) -> None:
 def export_detector(
     model: torch.nn.Module, path: Path, sidecar: dict[str, object], photos: tuple[Photo, ...]
 ) -> dict[str, float]:
-    """Write PATH (.onnx, dynamic batch, and size unless photos are stretched to one) and its sidecar beside it.
+    """Write PATH (.onnx, dynamic batch, and size unless photos are stretched to one) and its sidecar, both once they are whole.
 
     Where a network hands back every candidate, the file hands back the best of them, `best` in the sidecar. Returns the
     parity measured on `photos`, before that.
 
-    Raises ValueError, and leaves no file, when ONNX and torch disagree by more than 0.1 px or 1e-4 in score.
+    Raises ValueError, and writes no file, when ONNX and torch disagree by more than 0.1 px or 1e-4 in score.
     """
+    with replacing(path, path.with_suffix(".json")) as (graph, beside):
+        parity, described = write_graph(model, graph, sidecar, photos)
+        beside.write_text(as_text(described))
+    return parity
+
+
+def write_graph(
+    model: torch.nn.Module, path: Path, sidecar: dict[str, object], photos: tuple[Photo, ...]
+) -> tuple[dict[str, float], dict[str, object]]:
+    """Write the graph in PATH; the parity, and the sidecar with `best`. Raises ValueError as `export_detector` does."""
     side = int(str(sidecar["size"]))
     example, input_axes = torch.zeros(1, 3, 320, 256), {0: "batch", 2: "height", 3: "width"}
     if sidecar.get("shape") == "stretch":
@@ -99,8 +110,7 @@ def export_detector(
     if sidecar["family"] in best_boxes.FAMILIES:
         max_det = int(str(sidecar.get("max_det", Sidecar.max_det)))
         sidecar = sidecar | {"best": hand_back_best(path, max_det, detector_inputs(photos, sidecar))}
-    write_sidecar(path, sidecar)
-    return parity
+    return parity, sidecar
 
 
 def hand_back_best(path: Path, max_det: int, inputs: Iterable[np.ndarray]) -> int:
@@ -213,4 +223,10 @@ def refuse_disagreement(path: Path, parity: dict[str, float], allowed: dict[str,
 
 def write_sidecar(path: Path, sidecar: dict[str, object]) -> None:
     """Write what run.py must know about the model in PATH into the JSON beside it of the same name."""
-    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=1) + "\n")
+    with replacing(path.with_suffix(".json")) as (unfinished,):
+        unfinished.write_text(as_text(sidecar))
+
+
+def as_text(sidecar: dict[str, object]) -> str:
+    """A sidecar as its file holds it."""
+    return json.dumps(sidecar, indent=1) + "\n"

@@ -12,7 +12,8 @@ import onnxruntime
 import torch
 
 from fusion.models import normalise
-from stage1_detector.export import SCORE_TOLERANCE, refuse_disagreement, to_onnx, write_sidecar
+from runs.atomic_write import replacing
+from stage1_detector.export import SCORE_TOLERANCE, as_text, refuse_disagreement, to_onnx
 from stage2_classifier.heads import Deployed
 from stage2_classifier.model import Classifier
 
@@ -20,19 +21,21 @@ EMBEDDING_TOLERANCE = 1e-3  # chosen: of the embedding's length; only its direct
 
 
 def export_classifier(model: Classifier, path: Path, sidecar: dict[str, object], crops: np.ndarray) -> dict[str, float]:
-    """Write PATH (.onnx, dynamic batch) and its sidecar; return the parity measured on `crops`, uint8 (N, H, W, 3).
+    """Write PATH (.onnx, dynamic batch) and its sidecar, both once they are whole; return the parity measured on `crops`, uint8
+    (N, H, W, 3).
 
-    Raises ValueError, and leaves no file, when ONNX and torch give probabilities that differ by more than 1e-4, or embeddings
+    Raises ValueError, and writes no file, when ONNX and torch give probabilities that differ by more than 1e-4, or embeddings
     that differ by more than EMBEDDING_TOLERANCE.
     """
     size = int(str(sidecar["size"]))
     deployed = Deployed(model.trunk, model.head).eval()
     axes = {"crops": {0: "batch"}, "logits": {0: "batch"}}
-    to_onnx(deployed, torch.zeros(2, 3, size, size), path, axes, sidecar["mean"], sidecar["std"])
-    name_second_output(path, "embedding")
-    parity = measured_parity(model, deployed, path, sidecar, crops)
-    refuse_disagreement(path, parity, {"probabilities": SCORE_TOLERANCE, "embedding": EMBEDDING_TOLERANCE})
-    write_sidecar(path, sidecar)
+    with replacing(path, path.with_suffix(".json")) as (graph, beside):
+        to_onnx(deployed, torch.zeros(2, 3, size, size), graph, axes, sidecar["mean"], sidecar["std"])
+        name_second_output(graph, "embedding")
+        parity = measured_parity(model, deployed, graph, sidecar, crops)
+        refuse_disagreement(graph, parity, {"probabilities": SCORE_TOLERANCE, "embedding": EMBEDDING_TOLERANCE})
+        beside.write_text(as_text(sidecar))
     return parity
 
 

@@ -1,5 +1,6 @@
 """A detector between what it started from and what it learned."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,30 @@ def test_an_export_that_was_killed_is_made_again(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(start_share, "export_detector", lambda network, path, *_: (path.write_text("whole"), made.append(path)))
     start_share.export_with(out, start, 0.0, CONFIG, ())  # whoever calls next, with a share or without
     assert made == [out / "model.onnx"] and read_object(out / start_share.NAME)["share"] == 0.0
+
+
+def test_a_disk_that_was_full_while_the_sidecar_was_written_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "one"
+    trained, start = run_of(out, 1), start_in(tmp_path, 2)
+    model, sidecar = out / "model.onnx", out / "model.json"
+    export_detector(FAMILIES["yolo"].for_export(yolo.load(trained), CONFIG), model, SIDE, ())
+    before, write = (model.read_bytes(), sidecar.read_bytes()), Path.write_text
+
+    def full(path: Path, text: str, *more: object) -> int:
+        if "model.json" not in path.name:
+            return write(path, text, *more)
+        write(path, text[:9])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            start_share.export_with(out, start, 0.5, CONFIG, ())
+    assert (model.read_bytes(), sidecar.read_bytes()) == before
+    assert start_share.export_with(out, start, 0.5, CONFIG, ())
+    assert Model(model).sidecar.size == 64 and model.read_bytes() != before[0]
 
 
 def test_a_file_of_pickled_code_is_called_that(tmp_path: Path) -> None:
