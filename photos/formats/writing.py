@@ -23,6 +23,7 @@ from photos.exif import Shown, as_shown
 from photos.formats.names import flat_names, told_apart
 from runs.counted import counted
 from runs.link import link_or_copy
+from runs.new_folder import whole_folder
 
 COLUMNS = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: SKU-110K's, with their names
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # taken: ultralytics' names of the parts
@@ -50,10 +51,7 @@ def write(dataset: Dataset, name: str, out: Path, copy: bool = False) -> list[st
     """
     _refuse(dataset, out)
     texts = FORMATS[name](dataset)
-    part = out.with_name(out.name + ".part")
-    if part.exists():
-        raise ValueError(f"{part}: left by a call that was stopped; remove it")
-    try:
+    with whole_folder(out) as part:
         for photo in dataset.photos:
             place = part / texts.places[photo.name]
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +59,6 @@ def write(dataset: Dataset, name: str, out: Path, copy: bool = False) -> list[st
         for file, text in texts.files:
             (part / file).parent.mkdir(parents=True, exist_ok=True)
             (part / file).write_text(text, encoding="utf-8", newline="")
-        part.replace(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     boxes = sum(len(photo.boxes) for photo in dataset.photos)
     how = "copied" if copy else "linked"
     return [

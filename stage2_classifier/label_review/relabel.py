@@ -19,6 +19,7 @@ from photos.photo_file import same_name
 from photos.tidy import NUMBERS, whole_numbers
 from runs import record
 from runs.link import link_or_copy
+from runs.new_folder import whole_folder
 from stage2_classifier.label_review.suspicions import KINDS
 
 FIELDS = ("id", "kind", "image_id", "annotation_id", "current", "proposed", "apply")
@@ -50,8 +51,8 @@ def read_proposals(path: Path) -> Rows:
 def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
     """Write into OUT the data set with the proposals in PATH whose `apply` is true; returns how many of each kind.
 
-    Raises ValueError for an OUT that holds anything, for proposals made from other annotations, and for boxes or names that
-    the data set could not have.
+    OUT is written whole or not at all. Raises ValueError for an OUT that holds anything, for what a stopped call left beside
+    it, for proposals made from other annotations, and for boxes or names that the data set could not have.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(
@@ -67,12 +68,12 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
     for row in chosen:
         _apply(row, files, sizes, str(path))
     _refuse_new_faults(dataset, files)
-    out.mkdir(parents=True, exist_ok=True)
-    for entry in sorted(dataset.root.iterdir()):
-        if entry.name not in files:
-            link_or_copy(entry, out / entry.name)
-    for name, content in files.items():
-        record.write_json(out / name, content)
+    with whole_folder(out) as part:
+        for entry in sorted(dataset.root.iterdir()):
+            if entry.name not in files:
+                link_or_copy(entry, part / entry.name)
+        for name, content in files.items():
+            record.write_json(part / name, content)
     return Counter(row["kind"] for row in chosen)
 
 

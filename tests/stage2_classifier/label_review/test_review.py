@@ -138,6 +138,26 @@ def test_what_was_agreed_to_is_in_the_copy_and_nothing_in_the_set(place: Place, 
     assert (place.root / "copy" / "images").is_symlink()
 
 
+def test_a_copy_is_written_whole_or_not_at_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, copy = proposals(place), place.root / "copy"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "write_json", killed)
+        assert apply(place, path) == 130
+    assert not copy.exists() and not copy.with_name("copy.part").exists()
+    copy.with_name("copy.part").mkdir()  # as kill -9 leaves it
+    capsys.readouterr()
+    assert apply(place, path) == 2 and "copy.part: left by a call that was stopped" in capsys.readouterr().err
+    copy.with_name("copy.part").rmdir()
+    copy.mkdir()  # an empty folder is taken
+    assert apply(place, path) == 0 and (copy / "annotations.json").is_file()
+
+
 def without_sizes(content: dict) -> None:
     for image in content["images"]:
         del image["width"], image["height"]

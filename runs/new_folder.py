@@ -1,0 +1,24 @@
+"""A folder that is written whole or not at all: beside its place first, then renamed."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside OUT to write to; at the end it takes the place of OUT, which may be an empty folder.
+
+    An error in the block removes it. A kill leaves it, so that it cannot be taken for OUT; the next call raises ValueError.
+    """
+    part = out.with_name(out.name + ".part")
+    if part.exists():
+        raise ValueError(f"{part}: left by a call that was stopped; remove it")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.replace(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
