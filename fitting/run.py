@@ -31,7 +31,7 @@ from runs.counted import counted
 from runs.model_files import files_of, fingerprints, measured_of, method_of, model_in
 from stage2_classifier.gate.calibrate import RULES
 from stage2_classifier.gate.choose import Choice, choose_gate
-from stage2_classifier.gate.ensemble import NAME, gather, scenes_of, write_ensemble
+from stage2_classifier.gate.ensemble import NAME, content_of, gather, refuse_edited, scenes_of, write_ensemble
 from stage2_classifier.gate.evidence import as_judged, withheld
 from stage2_classifier.gate.fit import in_words, reasons, tell
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
@@ -92,7 +92,7 @@ def run_procedure(
     for folder in folders:
         trainings.train_fold_classifier(origin, runs, folder, procedure, clock)
     blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
-    gated = fit_gate(runs, procedure, by_fold, clock, say)
+    before, gated = content_of(runs), fit_gate(runs, procedure, by_fold, clock, say)
     if procedure.refit:
         say(f"fit: the models that ship, on all photos, in {runs}")
         trainings.refit_detectors(origin, runs, procedure, clock)
@@ -100,6 +100,7 @@ def run_procedure(
         trainings.refit_classifier(origin, runs, procedure, clock)
         studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
     origin.refuse_changed()
+    refuse_edited(runs, before)
     gated = shipped(runs, gated)
     with clock.timed("figures"):
         fitted = measured(runs, procedure, gated, [whole, *by_fold], say)

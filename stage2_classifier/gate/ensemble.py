@@ -84,6 +84,20 @@ def write_ensemble(runs: Path, ensemble: Ensemble) -> None:
     record.write_json(runs / NAME, asdict(ensemble))
 
 
+def content_of(runs: Path) -> bytes:
+    """What RUNS/ensemble.json holds; nothing where there is none."""
+    return (runs / NAME).read_bytes() if (runs / NAME).is_file() else b""
+
+
+def refuse_edited(runs: Path, before: bytes) -> None:
+    """Raises ValueError where RUNS/ensemble.json is no more what it was `before` a gate was fitted to it."""
+    if content_of(runs) != before:
+        raise ValueError(
+            f"{runs / NAME} was changed while a gate was fitted to what it held before, and stays as it is now: call this "
+            "again, and the gate is fitted to that"
+        )
+
+
 def gather(part: str, ensemble: Ensemble, runs: Path, parts: Folds) -> list[Evidence]:
     """Evidence for one part of the folds, cached in RUNS/raw. Raises ValueError as `detector_outputs` does."""
     return named(detector_outputs(part, ensemble, runs, parts), ensemble)

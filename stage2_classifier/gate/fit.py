@@ -32,10 +32,12 @@ from runs.model_files import files_of, fingerprints, method_of
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import (
     NAME,
+    content_of,
     default_ensemble,
     detector_outputs,
     gather,
     product_names,
+    refuse_edited,
     scenes_of,
     write_ensemble,
 )
@@ -96,9 +98,9 @@ def fit_gate(
     RUNS/ensemble.json, and why into RUNS/gate.json.
 
     With `chooses_merging` the default ensemble is asked for, and how it merges boxes is chosen first. `naming_floor` takes the
-    place of the fitted one.
+    place of the fitted one. Raises ValueError where RUNS/ensemble.json is changed meanwhile.
     """
-    dataset = read_and_tell(data)
+    dataset, before = read_and_tell(data), content_of(runs)
     parts = folds.load(runs / folds.NAME, dataset)
     if chooses_merging and (runs / NAME).is_file():
         say(f"gate: --merging auto asks for the default ensemble, in place of the one in {runs / NAME}")
@@ -125,9 +127,10 @@ def fit_gate(
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
     tell(floors)
     ensemble = replace(ensemble, min_scores=floors.min_scores)
-    write_ensemble(runs, ensemble)
-    why = reasons(choice, naming, sizes, floors, why_merging)
+    refuse_edited(runs, before)
+    why = reasons(choice, naming, sizes, floors, why_merging)  # first: a kill before the other must not make that look edited
     record.write_json(runs / WHY, why | {"method": method_of(ensemble), RECORDED: default})
+    write_ensemble(runs, ensemble)
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
                 naming=naming, sizes=sizes)  # fmt: skip
     return choice

@@ -87,6 +87,20 @@ def test_what_was_edited_in_the_last_training_is_not_shipped(
         run.run_procedure(data, runs, replace(PROCEDURE, pretrained="none"), lambda line: None)
 
 
+def test_an_ensemble_that_was_edited_after_the_gate_was_fitted_is_not_overwritten(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, procedure = tmp_path / "runs", replace(PROCEDURE, pretrained="none")
+    for module, name in [(trainings, "train_detectors"), (trainings, "train_fold_classifier"), (run, "fit_gate")]:
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(trainings, "refit_detectors", lambda *_: (runs / "ensemble.json").write_text("{}"))
+    for module, name in [(run.start_share, "apply"), (trainings, "refit_classifier")]:
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(run, "shipped", lambda *_: pytest.fail("shipped"))
+    with pytest.raises(ValueError, match=r"ensemble\.json was changed while a gate was fitted"):
+        run.run_procedure(data, runs, procedure, lambda line: None)
+
+
 def rename(data: Path) -> None:
     path = data / "annotations.json"
     content = json.loads(path.read_text())

@@ -37,6 +37,42 @@ def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     return call
 
 
+def test_what_was_put_into_the_ensemble_meanwhile_is_not_overwritten(
+    place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, by a search or by enrolling, while the gate was at work."""
+    path, why = place.runs / "ensemble.json", place.runs / "gate.json"
+    photos = simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97)
+    edited = read_object(path) | {"time_budget_s": 77.0}
+
+    def slow(*_: object) -> SizesChoice:
+        write_json(path, edited)
+        return SizesChoice(Sizes(), None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit, "choose_sizes", slow)
+        with pytest.raises(ValueError, match=r"ensemble\.json was changed while a gate was fitted to what it held before"):
+            fitted(photos)
+    assert read_object(path) == edited and not why.exists()
+    fitted(photos)
+    assert read_ensemble(place.runs).time_budget_s == 77.0 and why.exists()
+
+
+def test_a_kill_between_the_two_files_does_not_make_the_default_look_edited(
+    place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.runs / "ensemble.json").unlink()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit, "write_ensemble", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97))
+    assert (place.runs / "gate.json").is_file() and fit.takes_default(place.runs, None)
+
+
 @pytest.mark.parametrize("classifier", [True, False], ids=["with a classifier", "detector only"])
 def test_floors_are_stored_and_told(
     place: Place, fitted: Callable, capsys: pytest.CaptureFixture[str], classifier: bool
