@@ -192,7 +192,7 @@ class Model:
     """
 
     def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
-        """Load PATH and the sidecar beside it; ValueError if missing or broken.
+        """Load PATH and the sidecar beside it; ValueError if missing, broken, or a classifier's of different columns.
 
         `threads` as in `start_session`. `sessions` holds the sessions started so far, by file, so that models which share a
         file share its session; a session that is started here is added.
@@ -205,9 +205,13 @@ class Model:
         shared = {} if sessions is None else sessions
         self.session = shared.get(file) or start_session(file, threads)
         shared[file] = self.session
-        images = self.session.get_inputs()[-1]
+        images, output = self.session.get_inputs()[-1], self.session.get_outputs()[0]
+        columns, width = self.sidecar.columns, output.shape[-1] if self.sidecar.task == "classifier" else None
+        if isinstance(width, int) and width != columns:
+            remedy = "take back an enrolling that was stopped (hylle enroll ... --undo), or train it again"
+            raise ValueError(f"{path}: got {width} columns, its sidecar tells of {columns}: not of one model; {remedy}")
         self.input: str = images.name
-        self.output: str = self.session.get_outputs()[0].name
+        self.output: str = output.name
         self.provider: str = self.session.get_providers()[0]
         self.fixed = self.provider != "CPUExecutionProvider"  # batches keep one size, since a new size costs time on a GPU
         self.normalises = images.type == "tensor(uint8)"

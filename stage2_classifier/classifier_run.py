@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 CROPS = ("shelf", "studio", "both")
 # Of a run that is replaced.
-OLD = ("last.pt", "model.before_enroll.onnx", "model.before_enroll.json", "enrolled.json", "held_out.npz", "prototypes.npz")
+OLD = (
+    "last.pt",
+    "model.before_enroll.onnx",
+    "model.before_enroll.json",
+    "enrolled.json",
+    "enrolling.json",
+    "held_out.npz",
+    "prototypes.npz",
+)
 
 
 class Plan(NamedTuple):

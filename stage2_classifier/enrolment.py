@@ -12,7 +12,6 @@ gets a bias, such that at most `class_map.STOLEN` of the valid part's crops of o
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,10 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.first_command import refuse_untrained
 from runs.model_files import fingerprint_of, model_in, with_change
+from stage2_classifier import enrolment_journal as journal
 from stage2_classifier.class_map import bias_of, find_place, widened, with_bias, with_category
 from stage2_classifier.crops import Image, shelf_regions, studio_regions
+from stage2_classifier.enrolment_journal import backup
 from stage2_classifier.neighbours import load_embedder, logits_of
 from stage2_classifier.prototypes import (
     Column,
@@ -45,7 +46,6 @@ from stage2_classifier.prototypes import (
     with_prototype,
 )
 
-BEFORE = ".before_enroll"  # goes before the suffix of the files that --undo brings back
 HALF = 0.5  # chosen: the share of the new prototype where --blend names none
 
 
@@ -79,14 +79,9 @@ class Enrolment:
 # -- files -----------------------------------------------------------------------------------------------------------------
 
 
-def backup(path: Path) -> Path:
-    """Where --undo finds the earlier file of PATH."""
-    return path.with_name(path.stem + BEFORE + path.suffix)
-
-
 def enrolled_in(folder: Path) -> list[dict[str, Any]]:
     """The names and ids enrolled into the classifier in FOLDER so far, oldest first."""
-    path = folder / "enrolled.json"
+    path = folder / journal.ENROLLED
     return list(json.loads(path.read_text())) if path.is_file() else []
 
 
@@ -97,23 +92,30 @@ def taught_in(runs: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 def undo(runs: Path, classifier: str) -> None:
-    """Bring back the model from before the last enrolling. Raises ValueError where there is none."""
+    """Bring back the model from before the last enrolling, or before one that was stopped. Raises ValueError for none."""
     file = model_in(runs, classifier)
-    folder = (runs / file).parent
-    paths = [folder / "model.onnx", folder / "model.json"]
-    if not all(backup(path).is_file() for path in paths):
-        raise ValueError(f"--undo: {backup(paths[0])} not found; only the last enrolling can be undone, once")
-    known, before = (list(read_object(p)["categories"]) for p in (paths[1], backup(paths[1])))
-    ensemble = runs / "ensemble.json"
-    values = read_object(ensemble) if ensemble.is_file() else {}
+    folder, ensemble = (runs / file).parent, runs / "ensemble.json"
+    if put_right(folder, ensemble):
+        return
+    model, sidecar = journal.files_of(folder)
+    if not all(backup(path).is_file() for path in (model, sidecar)):
+        raise ValueError(f"--undo: {backup(model)} not found; only the last enrolling can be undone, once")
+    known, before = (list(read_object(path)["categories"]) for path in (sidecar, backup(sidecar)))
+    values = now = read_object(ensemble) if ensemble.is_file() else {}
     if values.get("categories") == known and not _needed(runs, values, file, len(before)):
         names = {"names": values["names"][: len(before)]} if values.get("names") else {}
-        record.write_json(ensemble, values | {"categories": before} | names)
-    enrolled = fingerprint_of(paths[0])
-    for path in paths:
-        backup(path).replace(path)
-    follow(ensemble, file, enrolled, fingerprint_of(paths[0]))
-    record.write_json(folder / "enrolled.json", enrolled_in(folder)[:-1])
+        values = values | {"categories": before} | names
+    old = fingerprint_of(backup(model))
+    journal.begin(folder, old, enrolled_in(folder)[:-1], (now, followed(values, file, fingerprint_of(model), old)))
+    journal.bring_back(folder, ensemble)
+
+
+def put_right(folder: Path, ensemble: Path) -> bool:
+    """Bring the classifier in FOLDER back to before an enrolling or undoing that was stopped; says so, and whether one was."""
+    was_stopped = journal.bring_back(folder, ensemble)
+    if was_stopped:
+        say(f"enroll: {folder.name}: an enrolling or undoing was stopped here; the model is as it was before that enrolling")
+    return was_stopped
 
 
 def _needed(runs: Path, ensemble: dict[str, Any], file: str, width: int) -> bool:
@@ -122,18 +124,19 @@ def _needed(runs: Path, ensemble: dict[str, Any], file: str, width: int) -> bool
     return any(len(read_object((runs / f).with_suffix(".json"))["categories"]) > width for f in files)
 
 
-def follow(ensemble: Path, file: str, before: str, after: str) -> None:
-    """Let the file ENSEMBLE, if there is one, record the changed model FILE: what it says of the other names stays right."""
-    values = read_object(ensemble) if ensemble.is_file() else {}
-    if values.get("made_from"):
-        record.write_json(ensemble, values | {"made_from": with_change(values["made_from"], file, before, after)})
+def followed(values: dict[str, Any], file: str, before: str, after: str) -> dict[str, Any]:
+    """The `values` of ensemble.json that record the changed model FILE: what they say of the other names stays right."""
+    if not values.get("made_from"):
+        return values
+    return values | {"made_from": with_change(values["made_from"], file, before, after)}
 
 
 def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, others: Image) -> bool:
     """Put `column` for `name` into the classifier `model` of the folder RUNS; returns whether ensemble.json changed.
 
-    Everything is written beside first. The other names' logits are compared on `crops` uint8 (N, size, size, 3); `others`
-    (M, size, size, 3) are held-out crops of other products. Raises ValueError where the other logits would change.
+    Everything is written beside first; what is stopped after that is taken back by the next call (`enrolment_journal`). The
+    other names' logits are compared on `crops` uint8 (N, size, size, 3); `others` (M, size, size, 3) are held-out crops of
+    other products. Raises ValueError where the other logits would change.
     """
     folder, ensemble, place = model.path.parent, runs / "ensemble.json", column.place
     known, before = read_object(model.path.with_suffix(".json"))["categories"], fingerprint_of(model.path)
@@ -141,17 +144,18 @@ def enroll(model: Model, runs: Path, name: str, column: Column, crops: Image, ot
     file = f"{folder.relative_to(runs)}/model.onnx"
     wide = widened(ensemble, file, known, new["categories"], name)
     beside = _write_beside(model, new, column, crops, others)
-    backups = [backup(model.path.with_suffix(suffix)) for suffix in (".onnx", ".json")]
-    with replacing(*backups) as unfinished:
-        for suffix, copy in zip((".onnx", ".json"), unfinished, strict=True):
-            shutil.copyfile(model.path.with_suffix(suffix), copy)
-    for suffix in (".onnx", ".json"):
-        beside.with_suffix(suffix).replace(model.path.with_suffix(suffix))
+    now = read_object(ensemble) if ensemble.is_file() else {}
+    then = followed(now if wide is None else wide, file, before, fingerprint_of(beside))
+    journal.begin(folder, before, enrolled_in(folder), (then, now))
+    journal.keep(folder)
+    with replacing(*journal.files_of(folder)) as unfinished:
+        for suffix, new_file in zip((".onnx", ".json"), unfinished, strict=True):
+            beside.with_suffix(suffix).replace(new_file)
     row = {"name": name, "id": place.id, "replaced": place.replaces}
-    record.write_json(folder / "enrolled.json", [*enrolled_in(folder), row])
-    if wide is not None:
-        record.write_json(ensemble, wide)
-    follow(ensemble, file, before, fingerprint_of(model.path))
+    record.write_json(folder / journal.ENROLLED, [*enrolled_in(folder), row])
+    if then != now:
+        record.write_json(ensemble, then)
+    journal.end(folder)
     return wide is not None
 
 
@@ -220,6 +224,7 @@ def teach(enrolment: Enrolment) -> None:
     parts = folds.load(enrolment.runs / "folds.json", dataset)
     train = parts.photos("train")
     folder = (enrolment.runs / model_in(enrolment.runs, enrolment.classifier)).parent
+    put_right(folder, enrolment.runs / "ensemble.json")
     refuse_untrained(enrolment.runs, str(folder.relative_to(enrolment.runs)), " --head arcface")
     model = load_embedder(folder / "model.onnx")
     if model.sidecar.prototype_weights is not None:

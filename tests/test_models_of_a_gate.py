@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from constant_models import CANDIDATES, save_model
-from place import IDS, Place, mains
+from place import Place, mains
 
 from experiments import calibration
 from fusion.ensemble import Ensemble, Member, parse, read_ensemble
@@ -163,9 +163,7 @@ def test_what_is_enrolled_on_purpose_stays_with_the_gate(fitted: Place) -> None:
     changed.doc_string = "enrolled"
     onnx.save(changed, str(model))
     after = model_files.fingerprint_of(model)
-    enrolment.follow(path, file, before, after)
-    assert read_object(path)["made_from"] == recorded | {file: after}
-    enrolment.follow(path, file, "another", before)
-    assert read_object(path)["made_from"] == recorded | {file: after}
-    enrolment.follow(fitted.root / "none.json", file, before, after)
-    assert read_object(path)["categories"] == IDS
+    followed = enrolment.followed(read_object(path), file, before, after)
+    assert followed == read_object(path) | {"made_from": recorded | {file: after}}
+    assert enrolment.followed(followed, file, "another", before) == followed
+    assert enrolment.followed({}, file, before, after) == {}

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -129,6 +131,62 @@ def test_undo_brings_back_every_file_and_works_once(shop: Path, runs: Path, caps
     capsys.readouterr()
     assert enrolment.main(words(shop, runs, "--undo")) == 2
     assert "only the last enrolling can be undone" in capsys.readouterr().err
+
+
+def stopped_at(number: int, call: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the call was stopped at its renaming or removal of this number, as by a kill."""
+    steps = count()
+
+    def step(name: str) -> Callable:
+        real = getattr(Path, name)
+
+        def stopping(path: Path, *args: object, **more: object) -> object:
+            if (name == "replace" or path.exists()) and next(steps) == number:
+                raise KeyboardInterrupt
+            return real(path, *args, **more)
+
+        return stopping
+
+    with monkeypatch.context() as patched:
+        for name in ("replace", "unlink"):
+            patched.setattr(Path, name, step(name))
+        code = call()
+    assert code in (0, 130)
+    return code == 130
+
+
+@pytest.mark.parametrize("stopped", ["enrolling", "undoing"])
+@pytest.mark.parametrize("word", ["Blue Tea", "Green Tea"], ids=["a new column", "one replaced"])
+def test_wherever_it_is_stopped_the_next_call_puts_it_right(
+    stopped: str, word: str, shop: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = json.loads((runs / "ensemble.json").read_text()) | {"made_from": fingerprints(runs, ["eye/model.onnx"])}
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    original = everything(runs / "eye")
+    photos = str(photos_of(shop.parent / "photos", (20, 20, 230)))
+    enroll = lambda: enrolment.main(words(shop, runs, "--photos", photos, "--name", word))  # noqa: E731
+    undo = lambda: enrolment.main(words(shop, runs, "--undo"))  # noqa: E731
+    number, goes_on = 0, True
+    while goes_on:
+        if stopped == "undoing":
+            assert enroll() == 0
+        goes_on = stopped_at(number, enroll if stopped == "enrolling" else undo, monkeypatch)
+        if (stopped == "enrolling") == goes_on:
+            assert enroll() == 0
+        assert undo() == 0
+        assert {name: data for name, data in everything(runs / "eye").items() if name in original} == original
+        assert json.loads((runs / "eye" / "enrolled.json").read_text()) == []
+        assert json.loads((runs / "ensemble.json").read_text()) == values
+        assert not (runs / "eye" / "enrolling.json").exists() and not list(runs.rglob("*before_enroll*"))
+        number += 1
+    assert number > 6
+
+
+def test_a_graph_and_a_sidecar_of_two_models_are_refused(runs: Path) -> None:
+    side = runs / "eye" / "model.json"
+    side.write_text(json.dumps(json.loads(side.read_text()) | {"categories": [*IDS, 9]}))
+    with pytest.raises(ValueError, match="got 2 columns, its sidecar tells of 3: not of one model"):
+        Model(runs / "eye" / "model.onnx")
 
 
 def test_an_ensemble_of_before_has_no_names_and_gets_none(shop: Path, runs: Path) -> None:
