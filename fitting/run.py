@@ -8,7 +8,7 @@ folds' models on the photos left out. The models of R itself are trained on all 
 test part. Without a refit one fold alone is left out, for the gate and the figures, and its models are those of R.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -64,12 +64,7 @@ class Gated(NamedTuple):
 
 
 def run_procedure(
-    data: Path,
-    runs: Path,
-    procedure: Procedure,
-    say: Say,
-    clock: Clock | None = None,
-    made_from: Mapping[str, str] | None = None,
+    data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None, made_from: dict[str, str] | None = None
 ) -> Fitted:
     """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, ensemble.json, fitted.json}.
 
