@@ -1,6 +1,7 @@
 """What is on the disk when it is said to be: the calls of os.fsync, with what the file held by then."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ def synced_contents(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     def recording(number: int) -> None:
         size = os.fstat(number).st_size
-        with open(f"/proc/self/fd/{number}", "rb") as file:
+        with Path(f"/proc/self/fd/{number}").open("rb") as file:
             contents.append(file.read(size))
         sync(number)
 
