@@ -37,8 +37,15 @@ def test_photos_of_two_tables_are_numbered_on(tmp_path: Path) -> None:
     assert not [note for note in found.notes if "numbered anew" in str(note)]
 
 
-@pytest.mark.parametrize("place", ["train", "images", "."], ids=["its part's", "images/", "that of the file"])
-def test_photos_of_a_coco_file_are_found_in_the_folder_that_they_are_in(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        pytest.param("train", "train/a.jpg", id="its part's, beside images/"),
+        pytest.param("images", "a.jpg", id="images/"),
+        pytest.param(".", "a.jpg", id="that of the file"),
+    ],
+)
+def test_photos_of_a_coco_file_are_found_in_the_folder_that_they_are_in(tmp_path: Path, place: str, name: str) -> None:
     if place != ".":
         (tmp_path / "images").mkdir()
     put_photo(tmp_path / place / "a.jpg")
@@ -46,4 +53,4 @@ def test_photos_of_a_coco_file_are_found_in_the_folder_that_they_are_in(tmp_path
     lists = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box], "categories": [{"id": 1, "name": "tea"}]}
     (tmp_path / "train.json").write_text(json.dumps(lists))
     (own,) = read(tmp_path).photos
-    assert own.path.samefile(tmp_path / place / "a.jpg") and own.part == "train"
+    assert own.path.samefile(tmp_path / place / "a.jpg") and (own.name, own.part) == (name, "train")

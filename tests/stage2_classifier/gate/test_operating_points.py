@@ -112,7 +112,7 @@ def noisy_photos(rng: np.random.Generator, n: int) -> list[Evidence]:
     """Simulated photos in which some boxes lie on no product, and score less for it."""
     photos = []
     for e in simulated_photos(rng, n, 0.99, 0.99):
-        wrong = rng.uniform(size=len(e.merged)) < 0.02
+        wrong = rng.uniform(size=len(e.merged)) < 0.2
         boxes = e.merged.boxes + np.where(wrong, 100, 0)[:, None].astype(np.float32)
         scores = (e.merged.scores * np.where(wrong, 0.6, 1.0)).astype(np.float32)
         photos.append(replace(e, merged=Detections(boxes, scores, e.merged.labels, e.merged.evidence)))
@@ -136,7 +136,7 @@ def test_the_floors_of_a_fitted_gate_hold_on_new_photos(policy: str) -> None:
     )
     shown = new.scores >= fitted.min_scores["f1"]
     assert 2 * new.hits[shown].sum() / (shown.sum() + new.products.sum()) > best - 0.03
-    assert "precision 0.9" in fitted.min_scores
+    assert "precision 0.9" in fitted.min_scores and new.hits.mean() < 0.85  # so that a floor is needed, and found
     for purpose, precision in (("precision 0.9", 0.9), ("precision 0.95", 0.95)):
         if purpose in fitted.min_scores:
             assert new.hits[new.scores >= fitted.min_scores[purpose]].mean() >= precision - 0.01
