@@ -11,7 +11,7 @@ NODE = shutil.which("node")
 STATIC = Path(__file__).resolve().parents[2] / "reviewing" / "static"
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js: apt-get install nodejs")
 LATE = "saved.answer.then(() => answer), saved = held()"  # the server takes what is sent when `saved` is given
-# Photos A, B and those of MORE with a box each, of which those of UNREAD cannot be read; the models' name for A's comes when it is given.
+# Photos A, B and more with a box each, those of UNREAD not readable; the models' name for A's box comes when it is given.
 CONFIRM = """
 const posts = [], done = new Set(), guesses = held();
 const products = [{ id: 1, name: "Tea" }, { id: 2, name: "Rye" }];
@@ -97,7 +97,8 @@ def test_what_is_done_on_the_next_photo_outlives_a_late_answer(tmp_path: Path) -
 
 
 def test_a_key_that_is_held_down_confirms_one_photo(tmp_path: Path) -> None:
-    steps = """await press(key, "Enter"); await hold("Enter"); await hold("Enter"); report([posts.map(([name]) => name), shown()]);"""
+    steps = """await press(key, "Enter"); await hold("Enter"); await hold("Enter");
+      report([posts.map(([name]) => name), shown()]);"""
     assert confirm(steps, tmp_path, a='["Tea"]', more="C") == [["A"], "B"]
 
 
@@ -152,7 +153,8 @@ def test_keys_mean_the_same_with_caps_lock(tmp_path: Path) -> None:
 
 
 def test_undo_is_undo_with_caps_lock_too(tmp_path: Path) -> None:
-    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); await press(key, "Z", true); report(get("confirm-boxes").textContent);"""
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); await press(key, "Z", true);
+      report(get("confirm-boxes").textContent);"""
     assert confirm(steps, tmp_path, a='["Tea"]') == "1 boxes count"
 
 
@@ -226,10 +228,12 @@ def test_an_answer_about_a_former_floor_or_photo_comes_too_late(tmp_path: Path) 
 
 def test_the_picture_and_the_table_are_cut_at_the_same_score_though_the_slider_rounds(tmp_path: Path) -> None:
     script = """const asked = [], slider = get("floor"); let place = 0;
-      Object.defineProperty(slider, "value", { get: () => place, set: (value) => { place = Math.round(value * 1000) / 1000; } });
+      const set = (value) => { place = Math.round(value * 1000) / 1000; };
+      Object.defineProperty(slider, "value", { get: () => place, set });
       slider.min = "0.01";
       const shelf = { photo: "p", width: 9, height: 9, floor: 0.3004, facings: [], boxes: [] };
-      const found = (score) => ({ bbox: [0, 0, 1, 1], score, category_id: 1, detector: [], classifier: [], objectness: 1, why: "" });
+      const evidence = { category_id: 1, detector: [], classifier: [], objectness: 1, why: "" };
+      const found = (score) => ({ bbox: [0, 0, 1, 1], score, ...evidence });
       serve((path) => {
         if (path !== "/photos") asked.push(path.split("=")[1]);
         return path === "/photos" ? { id: "a", remark: "", candidates: [found(0.3005), found(0.3001)], shelf } : shelf;
@@ -237,7 +241,8 @@ def test_the_picture_and_the_table_are_cut_at_the_same_score_though_the_slider_r
       begin({ products: [], limits: { bytes: 99 }, floor: 0.3004 });
       const drawn = () => get("try-view").children[1].children.length;
       get("file").fire("change", { target: { files: [{ name: "a", size: 1 }] } }); await settled(); const first = drawn();
-      slider.value = 0.5; slider.fire("input"); await new Promise((resolve) => setTimeout(resolve, 150)); const higher = drawn();
+      slider.value = 0.5; slider.fire("input"); await new Promise((resolve) => setTimeout(resolve, 150));
+      const higher = drawn();
       get("floor-reset").fire("click"); await settled();
       report([first, higher, drawn(), asked]);"""
     assert run("try", script, tmp_path) == [1, 0, 1, ["0.5", "0.3004"]]
