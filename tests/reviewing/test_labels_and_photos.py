@@ -188,6 +188,14 @@ def test_what_is_confirmed_is_a_data_set(desk: Make, named: Path) -> None:
     assert len(again.get("/labelling/photo", params={"name": "img_3.png"}).json()["boxes"]) == 4
 
 
+def test_the_queue_tells_as_many_boxes_as_were_confirmed(desk: Make) -> None:
+    visitor = client(desk())
+    assert visitor.get("/labelling").json()["queue"][0]["boxes"] == 2
+    boxes = [{"bbox": [x, 40, 10, 10], "name": "Te"} for x in (2, 20, 40)]
+    assert visitor.post("/labelling/photo", json={"name": "img_3.png", "boxes": boxes}).status_code == 200
+    assert visitor.get("/labelling").json()["queue"][0]["boxes"] == 3
+
+
 @pytest.mark.parametrize("policy", ["raw", "detector", "product", "agree"])
 def test_a_box_that_is_drawn_as_the_models_would_gets_their_names(desk: Make, named: Path, policy: str) -> None:
     path = named / "ensemble.json"
