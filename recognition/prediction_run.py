@@ -232,10 +232,10 @@ def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:
 
 
 class Progress:
-    """Counts photos per second. `words` are for a line at most every `seconds`."""
+    """Counts photos per second, or whatever is `looked_at`. Says a line at most every `seconds`."""
 
-    def __init__(self, say: Callable[[str], None], seconds: float = 5.0) -> None:
-        self.say, self.seconds = say, seconds
+    def __init__(self, say: Callable[[str], None], looked_at: str = "photos", seconds: float = 5.0) -> None:
+        self.say, self.looked_at, self.seconds = say, looked_at, seconds
         self.begun = self.last = time.monotonic()
 
     def __call__(self, done: int, share: float) -> None:
@@ -243,7 +243,8 @@ class Progress:
         now = time.monotonic()
         if now - self.last >= self.seconds:
             self.last, spent = now, now - self.begun
-            self.say(f"predict: {share:.0%}, {done} photos, {done / spent:.2f} photos/s, {self.left(share):.0f} s left")
+            what, rate = self.looked_at, done / spent
+            self.say(f"predict: {share:.0%}, {done} {what}, {rate:.2f} {what}/s, {self.left(share):.0f} s left")
 
     def left(self, share: float) -> float:
         """Seconds that the rest takes, if it goes on as fast."""

@@ -84,9 +84,11 @@ def weights_of(out: Path) -> Path:
     return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
 
 
-def note(out: Path, line: str) -> None:
-    """Leave in OUT/progress.json how far a training is: the line it has just said, and when (seconds since 1970)."""
-    write_json(out / "progress.json", {"line": line, "at": time.time()})
+def note(out: Path, line: str, spent: float) -> None:
+    """Leave in OUT/progress.json how far a training is: the line it has just said, when (seconds since 1970), and the seconds
+    that it has `spent`.
+    """
+    write_json(out / "progress.json", {"line": line, "at": time.time(), "spent": spent})
 
 
 def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:

@@ -126,7 +126,7 @@ def fit_gate(
     ensemble = replace(ensemble, min_scores=floors.min_scores)
     write_ensemble(runs, ensemble)
     why = reasons(choice, naming, sizes, floors, why_merging)
-    record.write_json(runs / WHY, why | {"method": method_of(ensemble), RECORDED: default})
+    record.write_json(runs / WHY, why | {"method": method_of(ensemble), "labels": parts.labels("valid"), RECORDED: default})
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
                 naming=naming, sizes=sizes)  # fmt: skip
     return choice

@@ -159,6 +159,17 @@ def test_photos_without_a_facing_are_told(named: Path, tmp_path: Path, capsys: p
     assert "1 photo without a facing" in capsys.readouterr().out
 
 
+def test_frames_of_a_video_are_not_called_photos(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = put(tmp_path / "D", "a.png")
+    assert predict(photos, named, tmp_path / "one", "--no-pictures") == 0
+    assert "predict: 1 photo predicted now, " in (said := capsys.readouterr().out) and " photos/s; see" in said
+    film(photos / "a.mp4", seconds=3)
+    assert predict(photos, named, tmp_path / "two", "--no-pictures", "--min-score", "0.99") == 0
+    said = capsys.readouterr().out
+    assert "predict: 4 photos and frames predicted now, " in said and " photos and frames/s; see" in said
+    assert "predict: 4 photos and frames, 0 facings" in said and "predict: 4 photos and frames without a facing" in said
+
+
 def test_a_broken_photo_costs_itself_and_all_broken_are_exit_code_1(
     named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from synced_files import synced_contents
 
 from runs import identity, process
 
@@ -118,3 +119,16 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         Destination(str(tmp_path)).claim(JOB)
     with pytest.raises(ValueError, match="got a file"):
         Destination(str(tmp_path / "holiday.jpg")).claim(JOB)
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a machine that loses power would keep a manifest of tables that it lost."""
+    synced, replace, renamed = synced_contents(monkeypatch), Path.replace, list[list[bytes]]()
+
+    def renaming(path: Path, target: Path) -> Path:
+        renamed.append(list(synced))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", renaming)
+    Destination(str(tmp_path)).write("manifest/part=000003.json", b"{}")
+    assert renamed == [[b"{}"]]
