@@ -73,9 +73,7 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
         say(f"fit: start: {of_which}")
     wanted = next(candidates(order.survey, order.wishes)).procedure
     machine.refuse_unknown(wanted)
-    order.runs.mkdir(parents=True, exist_ok=True)
-    process.refuse_second(order.runs)
-    process.note(order.runs)
+    process.claim(order.runs)
     try:
         speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
         if not ledger.parts:
@@ -91,7 +89,7 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
 
 def leave(runs: Path) -> None:
     """Note that this process is no more at work on the run folder: it may go on with something else."""
-    (runs / process.NAME).unlink(missing_ok=True)
+    process.release(runs)
 
 
 def show_folds(session: Session, say: Say) -> None:

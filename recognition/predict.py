@@ -73,8 +73,8 @@ def body(argv: list[str] | None, prog: str) -> int:
     from recognition import openvino_session, prediction_run, recogniser
     from runs.opencv import tell_difference
 
-    prediction_run.refuse_output(args.out, args.resume, args.force)
-    with tempfile.TemporaryDirectory() as scratch:
+    claimed = prediction_run.claimed_output(args.out, args.resume, args.force)
+    with claimed, tempfile.TemporaryDirectory() as scratch:
         folder = recogniser.model_folder(args.model, Path(scratch))
         exif = args.exif or ("turned" if args.model == recogniser.STARTER else None)  # its drawn photos are upright
         try:

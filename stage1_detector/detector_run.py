@@ -80,19 +80,19 @@ def train_detector(
     out, resume = request.out, request.resume
     if record.finished(out, settings, request.force):
         return reused(request, leads)
-    record.refuse_unfinished(out, resume, request.force)
-    from stage1_detector import engine, families, sidecar, validation  # here: they take seconds to load
+    with record.beginning(out, resume, request.force, distributed):
+        from stage1_detector import engine, families, sidecar, validation  # here: they take seconds to load
 
-    family = family or families.FAMILIES[config.family]
-    synthetic = refuse_or_read(request, config, family, parts)
-    photos, watch = photos_of(parts, request), Stopwatch(out, resume)
-    distributed = distributed or engine.SINGLE_PROCESS
-    distributed.all_gather(None)  # all have looked before the first writes
+        family = family or families.FAMILIES[config.family]
+        synthetic = refuse_or_read(request, config, family, parts)
+        photos, watch = photos_of(parts, request), Stopwatch(out, resume)
+        distributed = distributed or engine.SINGLE_PROCESS
+        distributed.all_gather(None)  # all have looked before the first writes
+        if leads:
+            begin(request, settings, parts, starting_weights(request, config, teachers))
     progress = progress_line(request, watch, leads)
-    if leads:
-        begin(request, settings, parts, starting_weights(request, config, teachers))
-        for line in plan_in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
-            progress(line)
+    for line in plan_in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
+        progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
     scorer = None if request.refit else validation.network_score(config, described, photos["valid"], n_categories)

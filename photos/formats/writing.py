@@ -51,8 +51,10 @@ def write(dataset: Dataset, name: str, out: Path, copy: bool = False) -> list[st
     _refuse(dataset, out)
     texts = FORMATS[name](dataset)
     part = out.with_name(out.name + ".part")
-    if part.exists():
-        raise ValueError(f"{part}: left by a call that was stopped; remove it")
+    try:
+        part.mkdir(parents=True)
+    except FileExistsError:
+        raise ValueError(f"{part}: left by a call that was stopped, or of one at work; remove it once none is") from None
     try:
         for photo in dataset.photos:
             place = part / texts.places[photo.name]

@@ -1,10 +1,14 @@
 """Tables and manifest: whole or not at all, of one run only."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from synced_files import synced_contents
+
+from runs import identity, process
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra [scale] is not installed")
 from scaling.destination import SCHEMAS, Destination  # noqa: E402
@@ -81,6 +85,19 @@ def test_the_same_run_goes_on_and_another_is_refused(out: Destination) -> None:
     out.claim(JOB)
     with pytest.raises(ValueError, match="made from something else: model 1, now 9;"):
         out.claim(JOB | {"model": "9"})
+
+
+def test_two_calls_at_once_are_refused_where_the_folder_is_local(out: Destination) -> None:
+    with out.alone():
+        out.claim(JOB)
+        assert out.finished() == {}
+    if not out.uri.startswith("memory:"):
+        other = json.dumps(identity.of_process(os.getppid()))
+        (Path(out.uri) / process.NAME).write_text(other)
+        with pytest.raises(ValueError, match=f"process {os.getppid()} writes to it; wait until it is done"), out.alone():
+            pytest.fail("two calls write to one folder")
+        assert (Path(out.uri) / process.NAME).read_text() == other
+        out.claim(JOB)
 
 
 def test_a_damaged_record_is_told_and_not_taken_for_none(tmp_path: Path) -> None:
