@@ -36,9 +36,9 @@ def forget_removed() -> None:
 
 
 def refuse_changed(path: Path | None, flag: str = "--pretrained") -> None:
-    """Raises ValueError, naming `flag`, where PATH was fetched and has other bytes than it must have."""
+    """Raises ValueError, naming `flag`, where PATH was fetched, is there, and has other bytes than it must have."""
     expected = "" if path is None else rows().get(key(path), {}).get("sha256", "")
-    if path is not None and expected and sha256(path) != expected:
+    if path is not None and expected and path.is_file() and sha256(path) != expected:
         raise ValueError(f"{flag}: {path} is not what was fetched (sha256 {expected}); remove it and fetch it again")
 
 
