@@ -21,9 +21,9 @@ from fusion.ensemble import Ensemble
 from fusion.gate import Gate
 from fusion.models import read_object
 from photos import folds
-from photos.data import Dataset
 from photos.intervals import Interval
 from photos.repairs import read_and_tell
+from reporting.held_out import names_of
 from runs import record
 from runs.command import Parser, run, say
 from runs.model_files import measured_of
@@ -99,7 +99,7 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool) -> Ablati
     rows = ablation_table.measure(truths, [e.merged.boxes for e in test], variants, n, groups)
     further = ablation_table.paired(truths, by_name[ablation_variants.ADOPTED], by_name["gate"], n, groups)
     setting = f"{len(test)} test photos, {sum(len(e.photo.boxes) for e in test)} boxes, over {resampled}"
-    report(rows, ensemble, runs, f"{setting}; gate: {ensemble.gate.policy}")
+    report(rows, ensemble, runs, f"{setting}; gate: {ensemble.gate.policy}", parts.labels("valid", "test"))
     adopted = by_name[ablation_variants.ADOPTED].predictions
     floor = ensemble.min_scores.get(BEST_F1, SHOWN)
     pictures = write_worst([e.photo for e in test], adopted, names_of(ensemble, dataset), runs / "photos", floor)
@@ -107,21 +107,15 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool) -> Ablati
     return AblationResult(rows, ensemble.gate, further, setting, len(test))
 
 
-def report(rows: list[ablation_table.Row], ensemble: Ensemble, runs: Path, title: str) -> None:
+def report(rows: list[ablation_table.Row], ensemble: Ensemble, runs: Path, title: str, labels: dict[str, Any]) -> None:
     """Print the table and keep it as JSON, with what it was measured of, as markdown and PNG."""
     ablation_table.show(rows, title)
     rows_told = [row.as_json() for row in rows]
-    told = {"gate": asdict(ensemble.gate), "measured": measured_of(runs, ensemble), "rows": rows_told}
+    told = {"gate": asdict(ensemble.gate), "measured": measured_of(runs, ensemble), "labels": labels, "rows": rows_told}
     record.write_json(runs / "ablation.json", told)
     (runs / "ablation.md").write_text(ablation_table.markdown(rows))
     ablation_table.draw(rows, runs / "ablation.png", title)
     say(f"table: {runs}/ablation.json, .md, .png")
-
-
-def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:
-    """The name of each label; "id 60" for one that was enrolled and that `dataset` lacks."""
-    known = {category.id: category.name for category in dataset.categories}
-    return [known.get(i, f"id {i}") for i in ensemble.categories]
 
 
 def write_uncalibrated_copy(runs: Path, classifier: str) -> str:

@@ -105,19 +105,19 @@ def left_out(whole: Folds, number: int) -> Folds:
 
 
 def for_good(whole: Folds, least: int = 0) -> int:
-    """The fold to leave out for good: the nearest, by its labelled photos, to an equal share of them, but no more than half.
+    """The fold to leave out for good: with `least` labelled photos, at most half of all, and nearest to an equal share of them.
 
-    Folds are of whole scenes, so one of them may hold nearly all photos, and the others one each. TooFewLeftOut where that fold
-    has not `least`.
+    Folds are of whole scenes, so one of them may hold nearly all photos, and the others one each. TooFewLeftOut where there is
+    none.
     """
     numbers = [whole.fold[photo.id] for photo in whole.dataset.photos if len(photo.boxes) and whole.fold[photo.id] is not None]
     labelled = np.bincount(np.array(numbers, np.int64))  # (K,)
     off = np.abs(np.log(labelled * whole.settings.folds / labelled.sum()))  # (K,): twice as many are as far off as half as many
-    nearest = int(np.where(labelled <= labelled.sum() / 2, off, np.inf).argmin())
-    if labelled[nearest] < least:
-        held = f"the scenes are of {', '.join(map(str, sorted(labelled.tolist())))} labelled photos in {len(labelled)} folds"
-        raise TooFewLeftOut(f"{held}, and none near a fifth with {least} or more can be left out for good")
-    return nearest
+    allowed = (labelled <= labelled.sum() / 2) & (labelled >= least)  # (K,)
+    if not allowed.any():
+        held = f"the folds hold {', '.join(map(str, sorted(labelled.tolist())))} labelled photos"
+        raise TooFewLeftOut(f"{held}: none has {least} or more, and no more than half of all, to be left out for good")
+    return int(np.where(allowed, off, np.inf).argmin())
 
 
 def count_of(whole: Folds) -> int:

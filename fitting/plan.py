@@ -146,7 +146,7 @@ def _sizes(survey: Survey, wishes: Wishes) -> list[int]:
 
 def can_leave_out(survey: Survey, wishes: Wishes) -> bool:
     """Whether one fold is enough for the gate, so that it can be left out for good where time is short."""
-    return not wishes.folds and survey.photos // LEFT_OUT_FOLDS >= LEFT_OUT_PHOTOS
+    return not wishes.folds and (survey.photos - survey.bare) // LEFT_OUT_FOLDS >= LEFT_OUT_PHOTOS
 
 
 def pays(survey: Survey) -> bool:

@@ -11,7 +11,7 @@ from fitting.speeds import Speeds, evidence_gb
 from fitting.survey import Survey
 from fitting.workload import left_out
 from photos.data import Photo
-from runs.counted import counted
+from runs.counted import counted, named
 
 FEW = 5  # chosen: names with fewer boxes are listed; AP was 0.40 with 1-2, 0.71 with 3-5, 0.74 with more (issue 19)
 LISTED = 6  # chosen: names listed
@@ -92,13 +92,23 @@ def missing_lines(fitted: Fitted, photos: Sequence[Photo], names: Sequence[str])
 
 
 def names_line(gain: float, photos: Sequence[Photo], names: Sequence[str]) -> str:
-    """What true names would add, and which products need photos most: those with the fewest boxes."""
+    """What true names would add, and which products need photos most: those with the fewest boxes.
+
+    Names without a box had no part in the figure, and are told apart.
+    """
     counts = np.bincount(np.concatenate([photo.labels for photo in photos]), minlength=len(names))  # (C,)
-    few = [i for i in np.argsort(counts, kind="stable") if counts[i] < FEW]
-    listed = ", ".join(f"{names[i] or 'the one without a name'} ({counts[i]})" for i in few[:LISTED])
+    few = [i for i in np.argsort(counts, kind="stable") if 1 <= counts[i] < FEW]
+    listed = ", ".join(f"{told(names[i])} ({counts[i]})" for i in few[:LISTED])
     more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
     remedy = f"more photos of {listed}{more} (boxes in brackets)" if few else "more photos of products that look alike"
-    return f"true names would add {gain:.3f}: {remedy}"
+    bare = [told(name) for name, count in zip(names, counts.tolist(), strict=True) if not count]
+    apart = f"; without a box, and so no part of this figure: {named(bare)}" if bare else ""
+    return f"true names would add {gain:.3f}: {remedy}{apart}"
+
+
+def told(name: str) -> str:
+    """A product's name in a message."""
+    return name or "the one without a name"
 
 
 def boxes_line(gain: float) -> str:

@@ -73,9 +73,7 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
         say(f"fit: start: {of_which}")
     wanted = next(candidates(order.survey, order.wishes)).procedure
     machine.refuse_unknown(wanted)
-    order.runs.mkdir(parents=True, exist_ok=True)
-    process.refuse_second(order.runs)
-    process.note(order.runs)
+    process.claim(order.runs)
     try:
         speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
         if not ledger.parts:
@@ -91,7 +89,7 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
 
 def leave(runs: Path) -> None:
     """Note that this process is no more at work on the run folder: it may go on with something else."""
-    (runs / process.NAME).unlink(missing_ok=True)
+    process.release(runs)
 
 
 def show_folds(session: Session, say: Say) -> None:
@@ -107,8 +105,8 @@ def show_folds(session: Session, say: Say) -> None:
     try:
         whole = cross_fit.dealt(order.dataset, procedure, least_left_out(order.wishes))
     except cross_fit.TooFewLeftOut as error:
-        say(f"fit: {error}: a fit is planned anew, with a refit")
-        return
+        plan_anew(session, error, say)
+        whole = cross_fit.dealt(order.dataset, session.procedure)
     for line in cross_fit.in_words(whole, procedure.folds):
         say(line)
 
@@ -135,17 +133,22 @@ def dealt(session: Session, say: Say) -> TimeKeeper:
 
     Planned anew, with a refit, where the plan was to leave one fold out for good and no scenes make one that is enough.
     """
-    order, ledger = session.order, session.ledger
     try:
-        return _dealt(session, order.started, say)
+        return _dealt(session, session.order.started, say)
     except cross_fit.TooFewLeftOut as error:
-        say(f"fit: {error}: planned anew, with a refit")
-        wishes = replace(order.wishes, refit="yes")
-        ledger.take(lay_out(order.survey, session.speeds, wishes, ledger.minutes * 60 * AIM, ledger.spent))
-        ledger.changes.append(f"a refit, as {error}")
+        plan_anew(session, error, say)
+    return _dealt(session, time.monotonic(), say)
+
+
+def plan_anew(session: Session, error: cross_fit.TooFewLeftOut, say: Say) -> None:
+    """Lay out a plan with a refit, and say so. Raises ValueError where the minutes are too few for it."""
+    order, ledger = session.order, session.ledger
+    say(f"fit: {error}: planned anew, with a refit")
+    wishes = replace(order.wishes, refit="yes")
+    ledger.take(lay_out(order.survey, session.speeds, wishes, ledger.minutes * 60 * AIM, ledger.spent))
+    ledger.changes.append(f"a refit, as {error}")
     for line in report.plan_lines(ledger):
         say(f"fit: {line}")
-    return _dealt(session, time.monotonic(), say)
 
 
 def _dealt(session: Session, since: float, say: Say) -> TimeKeeper:

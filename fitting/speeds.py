@@ -25,9 +25,7 @@ ENDING_SECONDS = 4.0  # measured: 3.3 s and 5.3 s in all on 3 photos, one core; 
 REPORT_SECONDS, REPORT_PHOTO_SECONDS = 3.0, 0.06
 # of what the models say of the photos left out, all of it in memory at once: a row of float32 over all names for each box
 TAIL = 50  # taken: stage1_detector.engine.max_det keeps so many boxes of a photo besides FOUND times the fullest one's products
-COPIES = (
-    4  # chosen: of it at once, while it is decided which boxes are named and whether sizes count: three or four were counted
-)
+COPIES = 4  # chosen: of it at once, while boxes to name and sizes are decided on: three or four were counted
 
 
 def evidence_gb(found: Survey, aware: bool) -> float:

@@ -30,6 +30,7 @@ class Survey:
         crop_side: pixels, the long side of the median box.
         studio_names: names of the list that have studio photos.
         studio_photos: of those names.
+        bare: of `photos`, those without a box.
     """
 
     photos: int
@@ -44,6 +45,7 @@ class Survey:
     crop_side: float
     studio_names: int = 0
     studio_photos: int = 0
+    bare: int = 0
 
     @property
     def categories(self) -> int:
@@ -88,6 +90,7 @@ def survey(dataset: Dataset, studio: Path | None = None) -> Survey:
         crop_side=float(np.median(sides.max(1))),
         studio_names=len(pictures),
         studio_photos=sum(pictures),
+        bare=sum(len(photo.boxes) == 0 for photo in photos),
     )
 
 

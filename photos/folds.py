@@ -16,7 +16,7 @@ import numpy as np
 from photos import exif, judge_ids, repairs
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.dealing import balanced, fold_count
-from photos.fingerprint import of_file
+from photos.fingerprint import of_file, of_photos
 from photos.fit_folds import is_of_a_fit
 from photos.groups import find_scenes, groups_setting
 from photos.photo_file import same_name
@@ -81,6 +81,10 @@ class Folds:
             got = f"part {part} has {len(photos)} photos and 0 boxes"
             raise DataError(f"{self.dataset.root}: {got}, need at least 1 box{remedy}")
         return photos
+
+    def labels(self, *parts: str) -> dict[str, dict[str, str]]:
+        """The fingerprints of the photos, boxes and names of some parts, by part: what figures are of, to be kept with them."""
+        return {part: of_photos(self.photos(part), self.dataset.categories) for part in parts}
 
 
 def train_photos(data: Path, runs: Path | None) -> tuple[Photo, ...]:

@@ -73,8 +73,8 @@ def body(argv: list[str] | None, prog: str) -> int:
     from recognition import openvino_session, prediction_run, recogniser
     from runs.opencv import tell_difference
 
-    prediction_run.refuse_output(args.out, args.resume, args.force)
-    with tempfile.TemporaryDirectory() as scratch:
+    claimed = prediction_run.claimed_output(args.out, args.resume, args.force)
+    with claimed, tempfile.TemporaryDirectory() as scratch:
         folder = recogniser.model_folder(args.model, Path(scratch))
         exif = args.exif or ("turned" if args.model == recogniser.STARTER else None)  # its drawn photos are upright
         try:
@@ -91,12 +91,14 @@ def body(argv: list[str] | None, prog: str) -> int:
         job = prediction_run.Job(model, floor.score, args.fps, not args.no_pictures)
         if args.force:
             prediction_run.clear(args.out)
-        progress = prediction_run.Progress(say_progress)
+        looked_at = _looked_at(videos)
+        progress = prediction_run.Progress(say_progress, looked_at[1])
         finished = prediction_run.predict_all(inputs, job, args.out, progress)
-        for line in _of_result(finished, model, args):
+        for line in _of_result(finished, model, args, videos):
             say(f"predict: {line}")
         now = finished.now
-        say(f"predict: {counted(now, 'photo')} predicted now, {progress.per_second(now):.2f} photos/s; see {args.out}")
+        rate = f"{progress.per_second(now):.2f} {looked_at[1]}/s"
+        say(f"predict: {counted(now, *looked_at)} predicted now, {rate}; see {args.out}")
         note_result(out=args.out, floor=floor.score, **finished.totals._asdict())
     return 0 if finished.totals.photos else 1
 
@@ -118,20 +120,26 @@ def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
     return lines
 
 
-def _of_result(finished: "Finished", model: "Recogniser", args: Namespace) -> list[str]:
-    """What came out, and what was not as it should be."""
-    totals = finished.totals
+def _looked_at(videos: int) -> tuple[str, str]:
+    """What models look at where there are so many videos: one and several."""
+    return ("photo or frame", "photos and frames") if videos else ("photo", "photos")
+
+
+def _of_result(finished: "Finished", model: "Recogniser", args: Namespace, videos: int) -> list[str]:
+    """What came out of photos and so many videos, and what was not as it should be."""
+    totals, looked_at = finished.totals, _looked_at(videos)
+    given = ("photo or video", "photos and videos") if videos else ("photo", "photos")
     products = f" of {counted(len(totals.facings), 'product')}" if model.knows_names else ""
     below = f"{counted(totals.below, 'box', 'boxes')} scored too low to count"
-    lines = [f"{counted(totals.photos, 'photo')}, {counted(totals.boxes, 'facing')}{products}; {below}"]
+    lines = [f"{counted(totals.photos, *looked_at)}, {counted(totals.boxes, 'facing')}{products}; {below}"]
     if totals.empty:
-        lines.append(f"{counted(totals.empty, 'photo')} without a facing, and so in no table")
+        lines.append(f"{counted(totals.empty, *looked_at)} without a facing, and so in no table")
     if totals.failed or totals.remarks:
         lines.append(f"{totals.failed} failed, {counted(totals.remarks, 'remark')}: {args.out / 'problems.csv'}")
     if finished.changed:
-        lines.append(f"{counted(finished.changed, 'photo')} changed since the last prediction, and predicted again")
+        lines.append(f"{counted(finished.changed, *given)} changed since the last prediction, and predicted again")
     if finished.retried:
-        lines.append(f"{counted(finished.retried, 'photo')} failed before, and tried again")
+        lines.append(f"{counted(finished.retried, *given)} failed before, and tried again")
     if finished.earlier:
         lines.append(f"{counted(finished.earlier, 'photo')} predicted before and not named now, kept in the tables")
     for file, count in model.pipeline.not_finite().items():

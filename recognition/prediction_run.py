@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -56,10 +57,16 @@ class Job:
                 "pictures": self.pictures, "folder": folder, "engine": engine, "version": version}  # fmt: skip
 
 
+@contextmanager
+def claimed_output(out: Path, resume: bool, force: bool) -> Iterator[None]:
+    """A block in which this process alone predicts into OUT. Raises ValueError where another does, or as `refuse_output`."""
+    with process.claimed(out, "is predicting into it; wait until it is done, or end it first"):
+        refuse_output(out, resume, force)
+        yield
+
+
 def refuse_output(out: Path, resume: bool, force: bool) -> None:
-    """Raises ValueError where the folder OUT holds what would be overwritten, or another process writes into it."""
-    if process.other(out) is not None:
-        raise ValueError(f"--out {out}: another process is predicting into it; wait until it is done, or end it first")
+    """Raises ValueError where the folder OUT holds what would be overwritten."""
     begun = (out / journal_file.NAME).is_file()
     if begun and not (resume or force):
         raise ValueError(f"--out {out}: holds predictions; --resume goes on with them, --force starts again")
@@ -92,19 +99,14 @@ class Finished(NamedTuple):
 
 
 def predict_all(inputs: Inputs, job: Job, out: Path, tell: Tell) -> Finished:
-    """Predict what OUT/journal.jsonl does not have yet and write the tables.
+    """Predict what OUT/journal.jsonl does not have yet and write the tables; in `claimed_output`.
 
     `tell` is called after each photo with the photos done now and the share of all inputs that is behind.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    process.note(out)
-    try:
-        with Journal(out / journal_file.NAME, job.settings(folder_of(out / journal_file.NAME, inputs))) as journal:
-            done, retried = _predict_missing(inputs, job, out, journal, tell)
-            earlier = len(set(journal.stamps) - {source.name for source in inputs.items})
-            return Finished(write_tables(out, journal, job.products), done, journal.changed, retried, earlier)
-    finally:
-        (out / process.NAME).unlink(missing_ok=True)
+    with Journal(out / journal_file.NAME, job.settings(folder_of(out / journal_file.NAME, inputs))) as journal:
+        done, retried = _predict_missing(inputs, job, out, journal, tell)
+        earlier = len(set(journal.stamps) - {source.name for source in inputs.items})
+        return Finished(write_tables(out, journal, job.products), done, journal.changed, retried, earlier)
 
 
 def folder_of(journal: Path, inputs: Inputs) -> str:
@@ -231,10 +233,10 @@ def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:
 
 
 class Progress:
-    """Counts photos per second. `words` are for a line at most every `seconds`."""
+    """Counts photos per second, or whatever is `looked_at`. Says a line at most every `seconds`."""
 
-    def __init__(self, say: Callable[[str], None], seconds: float = 5.0) -> None:
-        self.say, self.seconds = say, seconds
+    def __init__(self, say: Callable[[str], None], looked_at: str = "photos", seconds: float = 5.0) -> None:
+        self.say, self.looked_at, self.seconds = say, looked_at, seconds
         self.begun = self.last = time.monotonic()
 
     def __call__(self, done: int, share: float) -> None:
@@ -242,7 +244,8 @@ class Progress:
         now = time.monotonic()
         if now - self.last >= self.seconds:
             self.last, spent = now, now - self.begun
-            self.say(f"predict: {share:.0%}, {done} photos, {done / spent:.2f} photos/s, {self.left(share):.0f} s left")
+            what, rate = self.looked_at, done / spent
+            self.say(f"predict: {share:.0%}, {done} {what}, {rate:.2f} {what}/s, {self.left(share):.0f} s left")
 
     def left(self, share: float) -> float:
         """Seconds that the rest takes, if it goes on as fast."""

@@ -66,10 +66,10 @@ class Reliability(NamedTuple):
 
 def precision_recall_of(held_out: HeldOut) -> PrecisionRecall:
     """The curves of finding alone and of finding under the right name, and the fitted scores to cut at."""
-    found, named = ranked(held_out, False), ranked(held_out, True)
+    found, named = ranked(held_out, False), ranked(held_out, held_out.named)
     points = [point_at(named, purpose, score) for purpose, score in held_out.ensemble.min_scores.items()]
     absent = [] if points else [f"no score to cut at was fitted; boxes are shown from {held_out.floor:g} on"]
-    curves = [curve("found", found), curve("found and named", named)]
+    curves = [curve("found", found), *([curve("found and named", named)] if held_out.named else [])]
     marks = {point.purpose: (point.recall, point.precision) for point in points}
     ends = [f"{line.name} reaches a recall of {line.x[-1] if len(line.x) else 0:.2f}" for line in curves]
     return PrecisionRecall(precision_recall(curves, marks, f"Precision over recall: {'; '.join(ends)}."), points, absent)

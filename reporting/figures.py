@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusion.ensemble import Ensemble
 from fusion.models import read_object
 from photos import fingerprint
+from photos.data import PARTS
+from photos.folds import Folds
 from photos.intervals import Interval, Intervals, interval
 from reporting.charts import Bar, Chart, bars
 from reporting.held_out import HeldOut
@@ -71,9 +72,20 @@ def worth_of(held_out: HeldOut) -> Worth:
 
 def is_of_others(told: Mapping[str, Any], held_out: HeldOut) -> bool:
     """Whether a fit's figures are of other labels than the data set has now, or of other models than the run folder has."""
-    dataset = held_out.folds.dataset
-    labels = fingerprint.of_photos(dataset.photos, dataset.categories)
-    return told.get("labels", labels) != labels or is_stale(told, held_out.runs, held_out.ensemble)
+    return is_of_other_labels(told, held_out.folds) or is_stale(told, held_out.runs, held_out.ensemble)
+
+
+def is_of_other_labels(told: Mapping[str, Any], folds: Folds) -> bool:
+    """Whether figures are of other labels than the data set has now; False where they do not tell of which.
+
+    Those of a fit tell the labels of the whole set, others of the parts that they are of.
+    """
+    if "labels" not in told:
+        return False
+    dataset, labels = folds.dataset, told["labels"]
+    if set(labels) <= set(PARTS):
+        return bool(labels != folds.labels(*labels))
+    return bool(labels != fingerprint.of_photos(dataset.photos, dataset.categories))
 
 
 def figure_of(found: Intervals, name: str) -> Interval:
@@ -81,26 +93,49 @@ def figure_of(found: Intervals, name: str) -> Interval:
     return {"det_map50": found.det_map50, "cls_map50": found.cls_map50, "score": found.score}[name]
 
 
-def ablation_of(runs: Path, ensemble: Ensemble) -> Ablation:
+def ablation_of(held_out: HeldOut) -> Ablation:
     """The variants of RUNS/ablation.json where there is one; else the policies that the gate was chosen among, and oracles.
 
-    What was measured of another ensemble than RUNS has now is left out, which `absent` says.
+    What was measured of another ensemble than RUNS has now, or of other labels, is left out, which `absent` says.
     """
+    runs, ensemble = held_out.runs, held_out.ensemble
     told, gate, fitted = (read_if_there(runs / f"{name}.json") for name in ("ablation", "gate", "fitted"))
     stale = []
-    if is_stale(told, runs, ensemble):
-        stale, told = ["ablation.json is left out: it was measured before ensemble.json or its models changed"], {}
+    if why := changed(told, held_out):
+        stale, told = [f"ablation.json is left out: it was measured before {why} changed"], {}
     if told:
         rows = [Bar(row["arm"], *triple(row["score"])) for row in told["rows"]]
-        return drawn(rows, "photos of the part test, each variant fitted on the part valid", [])
+        return drawn(rows, "photos of the part test, each variant fitted on the part valid", unrecorded("ablation.json", told))
     if gate.get("method", method_of(ensemble)) != method_of(ensemble):
         return Ablation(None, [], "", [*stale, "ensemble.json changed since its gate was fitted; fit it again"])
+    if any(is_of_other_labels(own, held_out.folds) for own in (gate, fitted)):  # a fit writes both, of the same labels
+        return Ablation(None, [], "", [*stale, "the labels changed since the gate was fitted; fit it again"])
+    if why := changed(fitted, held_out):
+        stale, fitted = [*stale, f"what perfect names and boxes would score was measured before {why} changed"], {}
+    if gate:
+        stale += unrecorded("gate.json", fitted | gate)
     rows = list(policies(gate, fitted))
     absent = ["only policies of the gate are compared, without intervals: python -m experiments.ablation compares more"]
     if not rows:
         absent = ["no ways of naming were compared: there is no gate.json of hylle gate or hylle fit"]
         return Ablation(None, [], "", [*stale, *absent])
     return drawn(rows, POLICIES, [*stale, *absent])
+
+
+def changed(told: Mapping[str, Any], held_out: HeldOut) -> str:
+    """What of that which figures are of changed since, in words; empty where nothing did, or they do not tell."""
+    if is_stale(told, held_out.runs, held_out.ensemble):
+        return "ensemble.json or its models"
+    return "the labels" if is_of_other_labels(told, held_out.folds) else ""
+
+
+def unrecorded(name: str, told: Mapping[str, Any]) -> list[str]:
+    """What is to be known of figures that do not tell of which labels they are; nothing of others."""
+    return (
+        []
+        if "labels" in told
+        else [f"{name} does not record its labels: if they changed since, these bars are of the old ones"]
+    )
 
 
 def read_if_there(path: Path) -> dict[str, Any]:

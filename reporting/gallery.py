@@ -68,7 +68,7 @@ def said_boxes(held_out: HeldOut, photo: Photo, own: Verdicts) -> list[Box]:
     """The boxes shown, the surest last, so that it lies on top."""
     boxes = []
     for i in reversed(range(len(own.shown))):
-        kind, name = own.kind(i), held_out.names[int(own.shown.labels[i])]
+        kind, name = own.kind(i), held_out.names[int(own.shown.labels[i])] if held_out.named else "a product"
         if kind == WRONG_NAME:
             text = f"called {name}, is {held_out.names[int(photo.labels[own.product[i]])]}"
         else:

@@ -21,7 +21,7 @@ from fusion.boxes import Detections
 from fusion.ensemble import Ensemble
 from fusion.gate import MIN_FIRST_SCORE, Gate
 from fusion.models import read_object
-from photos.data import Photo
+from photos.data import Dataset, Photo
 from photos.fingerprint import of_file
 from photos.folds import Folds
 from photos.score import Match, match
@@ -34,7 +34,7 @@ from stage2_classifier.gate.choose import Choice, resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence, as_judged, collect
 from stage2_classifier.gate.merging_choice import WAYS, kept_views, merged_by
-from stage2_classifier.gate.operating_points import BEST_F1
+from stage2_classifier.gate.operating_points import BEST_F1, have_names
 
 UNFITTED = 0.25  # taken: the floor of `hylle predict` where none was fitted
 
@@ -72,6 +72,11 @@ class HeldOut:
         """The decisions without further names."""
         return [own.take(own.scores >= MIN_FIRST_SCORE) for own in self.decisions]
 
+    @cached_property
+    def named(self) -> bool:
+        """Whether any of the models says names."""
+        return have_names(self.evidence)
+
     @property
     def floor(self) -> float:
         """The score from which on a box is shown: the fitted one with the best F1."""
@@ -81,7 +86,7 @@ class HeldOut:
     def verdicts(self) -> list[Verdicts]:
         """Of each photo, at the floor."""
         return [
-            verdicts(e.truth, own.take(own.scores >= self.floor))
+            verdicts(e.truth, own.take(own.scores >= self.floor), self.named)
             for e, own in zip(self.evidence, self.first_names, strict=True)
         ]
 
@@ -98,9 +103,19 @@ class HeldOut:
     @cached_property
     def names(self) -> list[str]:
         """A name for each label; of a product without one its id."""
-        known = {category.id: category.name for category in self.folds.dataset.categories}
-        told = dict(zip(self.ensemble.categories, self.ensemble.names or [""] * len(self.ensemble.categories), strict=True))
-        return [known.get(i) or told.get(i) or f"product {i} (no name)" for i in self.ensemble.categories]
+        return names_of(self.ensemble, self.folds.dataset)
+
+
+def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:
+    """A name for each label: that of `dataset`, else of the ensemble, as of an enrolled product; of one without a name its id.
+
+    >>> from photos.data import Category
+    >>> names_of(Ensemble([7, 60], []), Dataset(Path(), (Category(7, "Tea"),), ()))
+    ['Tea', 'product 60 (no name)']
+    """
+    known = {category.id: category.name for category in dataset.categories}
+    told = dict(zip(ensemble.categories, ensemble.names or [""] * len(ensemble.categories), strict=True))
+    return [known.get(i) or told.get(i) or f"product {i} (no name)" for i in ensemble.categories]
 
 
 def gather_held_out(runs: Path, folds: Folds) -> HeldOut:

@@ -57,7 +57,7 @@ def content_of(held_out: HeldOut) -> Content:
         products.product_table(held_out),
         curves.precision_recall_of(held_out),
         curves.reliability_of(held_out),
-        figures.ablation_of(held_out.runs, held_out.ensemble),
+        figures.ablation_of(held_out),
         health.health(held_out),
         speed.speed_of(held_out, taught.trainings),
     )

@@ -95,7 +95,7 @@ def time_photos(held_out: HeldOut) -> tuple[list[Stage], int]:
         read = time.perf_counter()
         merged = merge(pipeline.detect(image), held_out.ensemble)
         found = time.perf_counter()
-        pipeline.classify(image, merged.boxes)
+        pipeline.name(image, merged)
         rows.append((read - started, found - read, time.perf_counter() - found))
     counted = rows[1:] or rows
     medians = np.median(np.array(counted).reshape(-1, 3), axis=0).tolist() if counted else []

@@ -39,14 +39,14 @@ class Verdicts:
         return INVENTED if self.product[i] < 0 else RIGHT if self.right[i] else WRONG_NAME
 
 
-def verdicts(truth: Truth, shown: Detections) -> Verdicts:
+def verdicts(truth: Truth, shown: Detections, named: bool = True) -> Verdicts:
     """Match `shown` to the products: first under their names, by the rule of the score; what is left by place alone.
 
-    A second box on a product that has one is invented.
+    A second box on a product that has one is invented. Where no model names (not `named`) a box on any product is right.
     """
     shown = shown.take(np.argsort(-shown.scores, kind="stable"))
     overlap = np.where((o := iou(shown.boxes, truth.boxes)) >= MIN_IOU, o, -1.0)  # (N, M)
-    same_name = shown.labels[:, None] == truth.labels[None]  # (N, M)
+    same_name = (shown.labels[:, None] == truth.labels[None]) | (not named)  # (N, M)
     product = np.full(len(shown), -1, np.int64)
     free = np.ones(len(truth.boxes), bool)
     assign(np.where(same_name, overlap, -1.0), product, free)

@@ -112,8 +112,8 @@ class Labelling:
         """The photos in the order in which to look at them: predicted and not confirmed ones first, the most doubtful first."""
         confirmed = self.confirmed
         rows = [
-            {"name": name, "doubt": round(guess.doubt, 4), "boxes": sum(box.score >= self.floor for box in guess.boxes),
-             "problem": guess.problem, "confirmed": name in confirmed}
+            {"name": name, "doubt": round(guess.doubt, 4), "problem": guess.problem, "confirmed": name in confirmed,
+             "boxes": len(confirmed[name]["boxes"]) if name in confirmed else sum(b.score >= self.floor for b in guess.boxes)}
             for name, guess in list(self.guesses.items())
         ]  # fmt: skip
         return sorted(rows, key=lambda row: (row["confirmed"], bool(row["problem"]), -row["doubt"], row["name"]))

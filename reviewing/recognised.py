@@ -19,7 +19,7 @@ from reviewing.evidence import Box
 Image = npt.NDArray[np.uint8]
 QUALITY = 90  # chosen: of the photo's JPEG
 SHOWN_SIDE = 1600  # chosen: pixels of the photo on the page
-LEAST = 0.01  # chosen: score; boxes below are not sent to the page
+LEAST = 0.01  # chosen: score; boxes below are not sent to the page, unless the fitted floor is lower
 DOWNLOADS = {
     "predictions.csv": "text/csv; charset=utf-8",
     "facings.csv": "text/csv; charset=utf-8",
@@ -74,8 +74,8 @@ def jpeg_of(image: Image) -> bytes:
 # -- what is shown -----------------------------------------------------------------------------------------------------------
 
 
-def boxes_as_json(photo: Recognised, names: list[str]) -> list[dict[str, Any]]:
-    """All boxes from LEAST on, best first, with both evidences, for the page."""
+def boxes_as_json(photo: Recognised, names: list[str], floor: float) -> list[dict[str, Any]]:
+    """All boxes from LEAST on, or from `floor` where that is lower, best first, with both evidences, for the page."""
     return [
         {
             "bbox": box.row["bbox"],
@@ -87,7 +87,7 @@ def boxes_as_json(photo: Recognised, names: list[str]) -> list[dict[str, Any]]:
             "why": box.why,
         }
         for box in photo.boxes
-        if box.row["score"] >= LEAST
+        if box.row["score"] >= min(LEAST, floor)
     ]
 
 

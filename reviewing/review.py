@@ -117,22 +117,13 @@ def claimed_desk(args: Namespace, scratch: Path) -> "Desk":
         given = given_by(args)
         return desk_for(args, loaded(args, scratch), given)
     except BaseException:
-        release(out_of(args))
+        process.release(out_of(args))
         raise
 
 
 def claim(out: Path) -> None:
     """Note in OUT that this process keeps its decisions there. Raises ValueError where another one does: they would mix."""
-    process.refuse_second(out, "keeps its decisions there; end it first, or pass another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    process.note(out)
-
-
-def release(out: Path) -> None:
-    """Take back what `claim` left, and OUT where nothing else is in it."""
-    (out / process.NAME).unlink(missing_ok=True)
-    with suppress(OSError):
-        out.rmdir()
+    process.claim(out, "keeps its decisions there; end it first, or pass another --out")
 
 
 def given_by(args: Namespace) -> Given:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion.models import read_object
+from runs.folder_lock import locked
 from runs.record import write_json
 
 
@@ -18,24 +19,26 @@ def record_file() -> Path:
 def note(name: str, path: Path, sha256: str) -> None:
     """Keep that the weights called `name` are in the file PATH with this sha256."""
     file = record_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    known = rows()
     row = {"name": name, "sha256": sha256, "bytes": path.stat().st_size, "date": time.strftime("%Y-%m-%d")}
-    write_json(file, known | {key(path): row})
+    with locked(file.parent):  # from reading to writing: another process may note a file at once
+        write_json(file, rows() | {key(path): row})
 
 
 def forget_removed() -> None:
     """Drop what is noted of files that are not there any more: what comes in their place is judged anew."""
-    known = rows()
-    kept = {path: row for path, row in known.items() if Path(path).is_file()}
-    if kept != known:
-        write_json(record_file(), kept)
+    if not (file := record_file()).is_file():
+        return
+    with locked(file.parent):
+        known = rows()
+        kept = {path: row for path, row in known.items() if Path(path).is_file()}
+        if kept != known:
+            write_json(file, kept)
 
 
 def refuse_changed(path: Path | None, flag: str = "--pretrained") -> None:
-    """Raises ValueError, naming `flag`, where PATH was fetched and has other bytes than it must have."""
+    """Raises ValueError, naming `flag`, where PATH was fetched, is there, and has other bytes than it must have."""
     expected = "" if path is None else rows().get(key(path), {}).get("sha256", "")
-    if path is not None and expected and sha256(path) != expected:
+    if path is not None and expected and path.is_file() and sha256(path) != expected:
         raise ValueError(f"{flag}: {path} is not what was fetched (sha256 {expected}); remove it and fetch it again")
 
 

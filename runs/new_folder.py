@@ -10,13 +10,14 @@ from pathlib import Path
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder beside OUT to write to; at the end it takes the place of OUT, which may be an empty folder.
 
-    An error in the block removes it. A kill leaves it, so that it cannot be taken for OUT; the next call raises ValueError.
+    An error in the block removes it. Raises ValueError where it is there: left by a kill, or of a call at work.
     """
     part = out.with_name(out.name + ".part")
-    if part.exists():
-        raise ValueError(f"{part}: left by a call that was stopped; remove it")
     try:
         part.mkdir(parents=True)
+    except FileExistsError:
+        raise ValueError(f"{part}: left by a call that was stopped, or of one at work; remove it once none is") from None
+    try:
         yield part
         part.replace(out)
     except BaseException:

@@ -2,49 +2,64 @@
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fusion.models import read_object
+from runs import identity
 from runs.atomic_write import replacing
+from runs.folder_lock import locked
 
 NAME = "process.json"
-PROC = Path("/proc")  # of Linux; elsewhere nothing is known
-STATE, STARTED = 0, 19  # places in /proc/PID/stat after the name: state, and start time in ticks since the machine's start
-DEAD = ("Z", "X")
+MAKES_IT = "is making it; wait until it is done (hylle status), or end it first"
 
 
-def identity(pid: int) -> dict[str, Any] | None:
-    """What tells process `pid` of this machine from every other one; None where there is no such process, or no /proc.
+def claim(out: Path, does: str = MAKES_IT) -> dict[str, Any]:
+    """Note in OUT/process.json that this process is at work in OUT, which is made; returns what was noted there before.
 
-    "machine" is one start of one machine and, in it, one container, whose processes have numbers of their own.
+    Of several processes that claim it at once, one does. Raises ValueError where another one is at work there, as
+    `refuse_second`. A process that is gone, or of which nothing is known from here, is taken over from.
     """
+    with locked(out):
+        refuse_second(out, does)
+        before = _noted(out)
+        _note(out, identity.of_process(os.getpid()))
+    return before
+
+
+def release(out: Path, before: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Take back what `claim` noted, for what was noted `before`, unless another process has claimed OUT since.
+
+    OUT is removed where nothing is in it.
+    """
+    if not out.is_dir():
+        return
+    with locked(out):
+        if _noted(out) == identity.of_process(os.getpid()):
+            _note(out, before)
+        with suppress(OSError):
+            out.rmdir()
+
+
+@contextmanager
+def claimed(out: Path, does: str = MAKES_IT) -> Iterator[None]:
+    """A block in which this process alone is at work in OUT. Raises ValueError as `claim`."""
+    claim(out, does)
     try:
-        stat = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-        namespace = (PROC / "self/ns/pid").readlink()
-    except OSError:
-        return None
-    if stat[STATE] in DEAD:
-        return None
-    return {"pid": pid, "started": int(stat[STARTED]), "machine": f"{boot} {namespace}"}
-
-
-def note(out: Path) -> None:
-    """Leave in OUT/process.json that this process makes the run; where nothing is known of it, nothing."""
-    (out / NAME).unlink(missing_ok=True)
-    here = identity(os.getpid())
-    if here is not None:
-        with replacing(out / NAME) as (unfinished,):
-            unfinished.write_text(json.dumps(here) + "\n")
+        yield
+    finally:
+        release(out)
 
 
 def is_alive(out: Path) -> bool | None:
     """Whether the process that makes, or made, the run in OUT still runs; None where that cannot be told from here."""
-    here, noted = identity(os.getpid()), _noted(out)
+    here, noted = identity.of_process(os.getpid()), _noted(out)
     if here is None or noted.get("machine") != here["machine"]:
         return None
-    return identity(noted["pid"]) == noted
+    return identity.of_process(noted["pid"]) == noted
 
 
 def other(out: Path) -> int | None:
@@ -53,10 +68,19 @@ def other(out: Path) -> int | None:
     return pid if pid != os.getpid() else None
 
 
-def refuse_second(out: Path, does: str = "is making it; wait until it is done (hylle status), or end it first") -> None:
+def refuse_second(out: Path, does: str = MAKES_IT) -> None:
     """Raises ValueError where another process is at work in OUT; what it `does` there, and the remedy, end the message."""
     if (pid := other(out)) is not None:
         raise ValueError(f"{out}: process {pid} {does}")
+
+
+def _note(out: Path, process: Mapping[str, Any] | None) -> None:
+    """Let OUT/process.json say that `process` is at work; where nothing is known of it, there is no such file."""
+    if not process:
+        (out / NAME).unlink(missing_ok=True)
+        return
+    with replacing(out / NAME) as (unfinished,):
+        unfinished.write_text(json.dumps(dict(process)) + "\n")
 
 
 def _noted(out: Path) -> dict[str, Any]:

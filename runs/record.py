@@ -6,15 +6,19 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusion.models import read_object
 from runs import process
 from runs.atomic_write import replacing
 from runs.refusal import Refusal
+
+if TYPE_CHECKING:
+    from runs.distributed import Distributed
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +75,7 @@ def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> N
         out / "run.json",
         {"settings": settings, "metrics": metrics, "commit": commit(), "machine": machine(), "versions": versions},
     )
-    (out / process.NAME).unlink(missing_ok=True)  # the process may go on with something else
+    process.release(out)  # the process may go on with something else
 
 
 def weights_of(out: Path) -> Path:
@@ -80,9 +84,11 @@ def weights_of(out: Path) -> Path:
     return best if read_object(out / "run.json")["settings"]["patience"] else best.with_name("last.pt")
 
 
-def note(out: Path, line: str) -> None:
-    """Leave in OUT/progress.json how far a training is: the line it has just said, and when (seconds since 1970)."""
-    write_json(out / "progress.json", {"line": line, "at": time.time()})
+def note(out: Path, line: str, spent: float) -> None:
+    """Leave in OUT/progress.json how far a training is: the line it has just said, when (seconds since 1970), and the seconds
+    that it has `spent`.
+    """
+    write_json(out / "progress.json", {"line": line, "at": time.time(), "spent": spent})
 
 
 def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
@@ -103,22 +109,21 @@ def finished(out: Path, settings: dict[str, Any], force: bool) -> bool:
 
 
 def begin(out: Path, settings: dict[str, Any], resume: bool, old: Sequence[Path] = ()) -> None:
-    """Note in OUT/begun.json what a run is made with, so that `resume` goes on with nothing else, and which process makes it.
+    """Note in OUT/begun.json what a run is made with, so that `resume` goes on with nothing else, and claim OUT.
 
     A run that starts anew first removes OUT/run.json, the model and the files `old` of an earlier one: if it is stopped, OUT
     holds a stopped run, and no model that could be taken for its own. Raises ValueError for a run that was begun with other
-    settings, naming the first that differs.
+    settings, naming the first that differs, and for one that another process is making.
     """
     path = out / "begun.json"
     if resume:
         refuse_other_settings(out, read_object(path) if path.is_file() else settings, settings)
-        process.note(out)
+    process.claim(out)
+    if resume:
         return
-    out.mkdir(parents=True, exist_ok=True)
     for file in (*(out / name for name in OF_A_FINISHED_RUN), *old):
         file.unlink(missing_ok=True)
     write_json(path, settings)
-    process.note(out)
 
 
 def first_difference(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -168,6 +173,26 @@ def refuse_unfinished(out: Path, resume: bool, force: bool) -> None:
         raise Refusal(f"{out} holds a stopped run", "pass --resume to go on with it, or --force to start again")
     if resume and not stopped:
         raise ValueError(f"--resume: {out} holds no stopped run (weights, but no run.json)")
+
+
+@contextmanager
+def beginning(out: Path, resume: bool, force: bool, distributed: "Distributed | None" = None) -> Iterator[None]:
+    """A block that begins a run in OUT while no other process can; an error in it leaves noted which process made it before.
+
+    Of a `distributed` training the main process claims OUT, once all have looked. Raises ValueError as `refuse_unfinished`.
+    """
+    refuse_unfinished(out, resume, force)
+    if distributed is not None:
+        distributed.all_gather(None)
+    if distributed is not None and not distributed.is_main:
+        yield
+        return
+    before = process.claim(out)
+    try:
+        yield
+    except BaseException:
+        process.release(out, before)
+        raise
 
 
 def _git(*words: str) -> str | None:

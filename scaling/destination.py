@@ -1,5 +1,6 @@
 """OUT: three Parquet tables, each partitioned by part, and the manifest of the parts that are finished.
 
+    OUT/process.json                               while a call writes to a local OUT: which
     OUT/job.json                                   what the run is of: model, photos, photos a part, code
     OUT/boxes/part=000012/boxes.parquet            one row a box
     OUT/photos/part=000012/photos.parquet          one row a photo that was predicted, with boxes or without
@@ -14,7 +15,8 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from runs import process
 from scaling.listing import Part, filesystem
 
 EVIDENCE = [
@@ -57,6 +60,14 @@ class Destination:
     """The folder at a URI that a run writes to."""
 
     uri: str
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no other call of this machine writes to OUT, a local folder. Raises ValueError where one does."""
+        files, root = self._folder()
+        local = "file" in _protocols(files)
+        with process.claimed(Path(root), "writes to it; wait until it is done, or end it first") if local else nullcontext():
+            yield
 
     def claim(self, job: dict[str, Any]) -> None:
         """Make OUT that of `job`, or go on with it. Raises ValueError where it is another run's, or of other things."""
@@ -145,12 +156,17 @@ class Destination:
 
     def _names(self) -> set[str]:
         """The files below OUT, by their paths in it, without those that are half written."""
+        files, root = self._folder()
+        files.invalidate_cache()
+        names = {name.removeprefix(root).lstrip("/") for name in files.find(root)}
+        return {name for name in names if name != process.NAME and not name.startswith("unfinished/")}
+
+    def _folder(self) -> tuple[Any, str]:
+        """The file system and OUT in it. Raises ValueError where that is a file."""
         files, root = filesystem(self.uri)
         if files.isfile(root):
             raise ValueError(f"--out {self.uri}: got a file, need a folder")
-        files.invalidate_cache()
-        names = {name.removeprefix(root).lstrip("/") for name in files.find(root)}
-        return {name for name in names if not name.startswith("unfinished/")}
+        return files, root
 
 
 def totals(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:

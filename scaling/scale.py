@@ -10,6 +10,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,21 +72,18 @@ def body(argv: list[str] | None, prog: str) -> int:
     model = _packed(args.model)
     parts, out = deal(listing.uris, args.part), Destination(absolute(args.out))
     photos = f"{len(listing.uris)} (digest of names, sizes and times: {listing.digest[:16]})"
-    with client_errors("--out", args.out):
-        out.claim(
-            {
-                "model": model.sha256,
-                "photos": photos,
-                "photos a part": args.part,
-                "code of fusion": code_version(recognition, scaling),
-            }
-        )
-        done = out.finished()
-    left = [part for part in parts if part.number not in done]
-    if done:
-        say(f"scale: {len(done)} of {counted(len(parts), 'part')} finished before, and kept")
-    seconds = _predict(left, model, out, args) if left else 0.0
-    return _account(out, parts, seconds)
+    code = code_version(recognition, scaling)
+    job = {"model": model.sha256, "photos": photos, "photos a part": args.part, "code of fusion": code}
+    with ExitStack() as held:
+        with client_errors("--out", args.out):
+            held.enter_context(out.alone())
+            out.claim(job)
+            done = out.finished()
+        left = [part for part in parts if part.number not in done]
+        if done:
+            say(f"scale: {len(done)} of {counted(len(parts), 'part')} finished before, and kept")
+        seconds = _predict(left, model, out, args) if left else 0.0
+        return _account(out, parts, seconds)
 
 
 def _tell_of_listing(listing: "Listing", uri: str) -> None:

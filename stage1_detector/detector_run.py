@@ -3,7 +3,6 @@
 What a user can mend is refused before torch is loaded, which takes seconds.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from runs.command import note_result, say, say_progress
 from runs.counted import counted
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
+from runs.stopwatch import Stopwatch
 from stage1_detector.config import STARTER, Config, DetectorConfig
 from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
@@ -80,19 +80,19 @@ def train_detector(
     out, resume = request.out, request.resume
     if record.finished(out, settings, request.force):
         return reused(request, leads)
-    record.refuse_unfinished(out, resume, request.force)
-    from stage1_detector import engine, families, sidecar, validation  # here: they take seconds to load
+    with record.beginning(out, resume, request.force, distributed):
+        from stage1_detector import engine, families, sidecar, validation  # here: they take seconds to load
 
-    family = family or families.FAMILIES[config.family]
-    synthetic = refuse_or_read(request, config, family, parts)
-    photos, started = photos_of(parts, request), time.time()
-    distributed = distributed or engine.SINGLE_PROCESS
-    distributed.all_gather(None)  # all have looked before the first writes
-    progress = progress_line(out, request.classes, leads)
-    if leads:
-        begin(request, settings, parts, starting_weights(request, config, teachers))
-        for line in plan_in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
-            progress(line)
+        family = family or families.FAMILIES[config.family]
+        synthetic = refuse_or_read(request, config, family, parts)
+        photos, watch = photos_of(parts, request), Stopwatch(out, resume)
+        distributed = distributed or engine.SINGLE_PROCESS
+        distributed.all_gather(None)  # all have looked before the first writes
+        if leads:
+            begin(request, settings, parts, starting_weights(request, config, teachers))
+    progress = progress_line(request, watch, leads)
+    for line in plan_in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
+        progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
     scorer = None if request.refit else validation.network_score(config, described, photos["valid"], n_categories)
@@ -100,7 +100,7 @@ def train_detector(
     weights = family.fit(job)
     if leads:
         metrics = exported(job, family.load(weights), described, n_categories)
-        metrics |= {"epochs": engine.epochs(config, len(photos["train"])), "minutes": (time.time() - started) / 60}
+        metrics |= {"epochs": engine.epochs(config, len(photos["train"])), "minutes": watch.seconds / 60}
         record.write_run(out, settings, metrics)
         note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
@@ -269,13 +269,13 @@ def starting_weights(request: DetectorRun, config: Config, teachers: Sequence[Pa
     return [*teachers, *([Path(model)] if model else []), *([request.pretrained] if request.pretrained else [])]
 
 
-def progress_line(out: Path, classes: str, leads: bool) -> Callable[[str], None]:
-    """What says a line and leaves it in OUT; of several processes, the first does."""
+def progress_line(request: DetectorRun, watch: Stopwatch, leads: bool) -> Callable[[str], None]:
+    """What says a line and leaves it in the folder of `request`; of several processes, the first does."""
 
     def progress(line: str) -> None:
         if leads:
-            say_progress(f"{classes}: {line}")
-            record.note(out, line)
+            say_progress(f"{request.classes}: {line}")
+            record.note(request.out, line, watch.seconds)
 
     return progress
 

@@ -3,6 +3,7 @@
 What a user can mend is refused before torch is loaded, which takes seconds.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -91,31 +92,38 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig, distribut
     settings = settings_of(request, config, parts)
     if record.finished(out, settings, request.force):
         return reused(request, leads)
-    record.refuse_unfinished(out, request.resume, request.force)
     starts = [] if request.pretrained is None else [request.pretrained]
-    for weights in starts:
-        trained_on.refuse_held_out("--pretrained", weights, request.runs / folds.NAME, parts)
-    from runs.distributed import SINGLE_PROCESS  # here: they take seconds to load
-    from stage2_classifier import learning, model
-
-    outputs = columns(config, [category.name for category in parts.dataset.categories])
-    network = model.build(config, outputs, request.pretrained)
-    refuse_unmeasured(request, config, parts)
-    if (detector := request.runs / "one" / "model.onnx").is_file():
-        Model(detector)  # refuses one that cannot be loaded, likewise
-    distributed = distributed or SINGLE_PROCESS
-    distributed.all_gather(None)  # all have looked before the first writes
-    if leads:
+    with record.beginning(out, request.resume, request.force, distributed):
         for weights in starts:
-            trained_on.tell_unknown(weights, [STARTER])
-        record.begin(out, settings, request.resume, [out / file for file in OLD])
-        if not (request.resume and (out / trained_on.NAME).is_file()):
-            trained_on.write(out, parts.photos("train"), parts.photos("valid"), starts)
+            trained_on.refuse_held_out("--pretrained", weights, request.runs / folds.NAME, parts)
+        from runs.distributed import SINGLE_PROCESS  # here: they take seconds to load
+        from stage2_classifier import learning, model
+
+        outputs = columns(config, [category.name for category in parts.dataset.categories])
+        network = model.build(config, outputs, request.pretrained)
+        refuse_unmeasured(request, config, parts)
+        if (detector := request.runs / "one" / "model.onnx").is_file():
+            Model(detector)  # refuses one that cannot be loaded, likewise
+        distributed = distributed or SINGLE_PROCESS
+        distributed.all_gather(None)  # all have looked before the first writes
+        if leads:
+            begin(request, settings, parts, starts)
     metrics = learning.learn(network, request, config, parts, distributed)
     if leads:
         record.write_run(out, settings, metrics)
         note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
+
+
+def begin(request: ClassifierRun, settings: dict[str, Any], parts: folds.Folds, starts: Sequence[Path]) -> None:
+    """Note what the run is made with, and which photos its weights and those it `starts` from will have seen; say where that
+    is not known.
+    """
+    for weights in starts:
+        trained_on.tell_unknown(weights, [STARTER])
+    record.begin(request.out, settings, request.resume, [request.out / file for file in OLD])
+    if not (request.resume and (request.out / trained_on.NAME).is_file()):
+        trained_on.write(request.out, parts.photos("train"), parts.photos("valid"), starts)
 
 
 def refuse_combination(request: ClassifierRun, n_processes: int) -> None:

@@ -12,6 +12,7 @@ gets a bias, such that at most `class_map.STOLEN` of the valid part's crops of o
 """
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from fusion.models import Model, read_object
 from photos import folds
 from photos.repairs import read_and_tell
 from photos.studio import studio_folder
-from runs import record
+from runs import process, record
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.first_command import refuse_untrained
@@ -207,15 +208,21 @@ def body(argv: list[str] | None, prog: str) -> None:
     """Read the arguments; enroll or undo. Raises ValueError for what the user can mend."""
     args = parser(prog).parse_args(argv)
     if args.undo:
-        undo(args.runs, args.classifier)
+        with claimed(args.runs, args.classifier):
+            undo(args.runs, args.classifier)
         say(f"enroll: {args.classifier} is as it was before the last enrolling")
         return
     if args.photos is None or not (args.name or "").strip() or not 0 < args.blend <= 1:
         raise ValueError(f"enroll: got --photos {args.photos}, --name {args.name!r}, --blend {args.blend}; "
                          "need a folder, a name, and a share above 0 and at most 1")  # fmt: skip
-    teach(
-        Enrolment(args.data, args.runs, args.classifier, args.photos, args.name, args.id, args.blend, args.shift, args.studio)
-    )
+    order = (args.data, args.runs, args.classifier, args.photos, args.name, args.id, args.blend, args.shift, args.studio)
+    with claimed(args.runs, args.classifier):
+        teach(Enrolment(*order))
+
+
+def claimed(runs: Path, classifier: str) -> AbstractContextManager[None]:
+    """A block in which no other process changes the classifier. Raises ValueError where one does, or there is no model."""
+    return process.claimed((runs / model_in(runs, classifier)).parent, "is at work on it; wait until it is done")
 
 
 def teach(enrolment: Enrolment) -> None:

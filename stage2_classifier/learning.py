@@ -1,6 +1,5 @@
 """Gather the crops of the train photos, train the classifier on them, calibrate it on held-out crops, and export it."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from photos.studio import studio_folder
 from runs import record
 from runs.command import say, say_progress
 from runs.distributed import SINGLE_PROCESS, Distributed
+from runs.stopwatch import Stopwatch
 from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling, studio_prototypes
 from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
@@ -47,18 +47,20 @@ def learn(
 
     Of several processes the main one reads the boxes, speaks, calibrates and writes; the others return no metrics.
     """
-    started, title, out = time.time(), request.title, request.out
+    title, out = request.title, request.out
+    watch = Stopwatch(out, request.resume)
     photos = distributed.broadcast(photos_to_learn_from(request, config, parts, model) if distributed.is_main else NO_PHOTOS)
     crops = TrainingCrops(gather(request, parts.dataset, photos.train, config), photos.error, distributed)
 
     def progress(line: str) -> None:
         if distributed.is_main:
             say_progress(f"{title}: {line}")
-            record.note(out, line)
+            record.note(out, line, watch.seconds)
 
     if distributed.is_main:
         size = f"{len(crops.regions)} crops, {megabytes(crops.regions):.0f} MB"
         say(f"{title}: cached {size}{in_each(distributed)}; box error {np.round(photos.error, 3).tolist()}")
+        record.note(out, f"cached {size}", watch.seconds)
     fitted = fit(model, crops, config, out / "last.pt", progress, request.resume)
     if not distributed.is_main:
         return {}
@@ -75,7 +77,7 @@ def learn(
     if metrics["calibration"] in scaling.CHANGES_NAMES and not request.refit:
         say(f"{title}: {flattery(metrics)}; the gate is fitted on the latter")
     metrics |= {"loader_share": fitted.loader_share, "epochs": fitted.epochs}
-    return metrics | {"minutes": (time.time() - started) / 60}
+    return metrics | {"minutes": watch.seconds / 60}
 
 
 def in_each(distributed: Distributed) -> str:

@@ -21,7 +21,7 @@ from photos.data import Photo, read_image
 from photos.dealing import allowed_turns
 from photos.fingerprint import of_file, of_training
 from photos.folds import Folds
-from runs import record
+from runs import process, record
 from runs.counted import counted
 from runs.first_command import train
 from stage1_detector import config as detector_config
@@ -89,8 +89,8 @@ def with_detected(photo: Photo, detected: Boxes) -> Photo:
 def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> list[Boxes]:
     """What detectors find on each train photo, in order, that were not trained on any photo of its scene.
 
-    They are kept in R/oof, a folder for each settings. Raises ValueError for more folds than the train photos have scenes, and
-    without R/one.
+    They are kept in R/oof, a folder for each settings. Raises ValueError for more folds than the train photos have scenes,
+    without R/one, and where another process trains a fold.
     """
     from sklearn.model_selection import GroupKFold  # here: it takes a second to load
 
@@ -104,11 +104,12 @@ def out_of_fold(runs: Path, parts: Folds, plan: Plan, progress: Progress) -> lis
     for k, (rest, own) in enumerate(GroupKFold(plan.folds).split(scenes, groups=scenes)):
         path = runs / "oof" / record.digest(settings) / f"fold_{k}.json"
         if not path.is_file():
-            progress(f"fold {k + 1} of {plan.folds}: a detector on {counted(len(rest), 'photo')}")
-            model = train_fold(path.with_suffix(""), [photos[i] for i in rest], parts, settings, plan, progress)
-            boxes = detected_boxes(model, [photos[i] for i in own])
-            values = {str(photos[i].id): box.round(2).tolist() for i, box in zip(own, boxes, strict=True)}
-            record.write_json(path, {"settings": settings, "boxes": values})
+            with process.claimed(path.with_suffix("")):  # another classifier may be learning from the same folds
+                progress(f"fold {k + 1} of {plan.folds}: a detector on {counted(len(rest), 'photo')}")
+                model = train_fold(path.with_suffix(""), [photos[i] for i in rest], parts, settings, plan, progress)
+                boxes = detected_boxes(model, [photos[i] for i in own])
+                values = {str(photos[i].id): box.round(2).tolist() for i, box in zip(own, boxes, strict=True)}
+                record.write_json(path, {"settings": settings, "boxes": values})
         content = read_object(path)["boxes"]
         by_photo |= {int(i): np.array(boxes, np.float32).reshape(-1, 4) for i, boxes in content.items()}
     return [by_photo[photo.id] for photo in photos]

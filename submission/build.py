@@ -25,6 +25,7 @@ from fusion.ensemble import parse
 from fusion.models import Sidecar
 from fusion.reading import find_photos, read_photo
 from fusion.views import Image, crop_batches, make_views
+from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
@@ -73,14 +74,10 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None, i
     if out.parent.is_file():
         raise ValueError(f"--out {out}: {out.parent} is a file, need a folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    try:
-        write(files, partial)
-        if violations := refused(check(partial)):
+    with replacing(out) as (unfinished,):
+        write(files, unfinished)
+        if violations := refused(check(unfinished)):
             raise Refused(violations)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
 

@@ -5,45 +5,41 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fusion.boxes import Detections, iou
+from fusion.boxes import Detections
 from photos.data import Photo, read_image
+from photos.score import Truth
 from recognition.drawing import Mark, annotated
 from recognition.margin import Line
+from reporting import verdicts
+from reporting.verdicts import Verdicts
 
 RIGHT, WRONG_NAME, NO_PRODUCT, MISSED = (40, 170, 40), (240, 140, 0), (220, 30, 30), (60, 60, 230)  # RGB
+COLOURS = {verdicts.RIGHT: RIGHT, verdicts.WRONG_NAME: WRONG_NAME, verdicts.INVENTED: NO_PRODUCT, verdicts.MISSED: MISSED}
 SHOWN = 0.2  # chosen: lowest score that is drawn where no gate says better
 UNNAMED = -1  # the key of marks without a label
 
 
 def mistakes(photo: Photo, detections: Detections, min_score: float = SHOWN) -> float:
-    """How bad a photo is: true boxes missed or misnamed and shown boxes without a product, over the true boxes."""
-    shown = detections.take(detections.scores >= min_score)
-    missed, wrong, extra = tally(photo, shown)
-    return (missed.sum() + wrong.sum() + extra.sum()) / max(1, len(photo.boxes))
+    """How bad a photo is: true boxes missed or misnamed and shown boxes without a product of their own, over the true boxes."""
+    counts = judged(photo, detections, min_score).counts
+    return (sum(counts.values()) - counts[verdicts.RIGHT]) / max(1, len(photo.boxes))
 
 
-def tally(photo: Photo, shown: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bool arrays: true boxes missed (T,), shown boxes with a wrong name (N,), shown boxes without a product (N,)."""
-    if len(photo.boxes) == 0 or len(shown) == 0:
-        return np.ones(len(photo.boxes), bool), np.zeros(len(shown), bool), np.ones(len(shown), bool)
-    overlap = iou(shown.boxes, photo.boxes)  # (N, T)
-    on_product = overlap.max(1) >= 0.5
-    wrong = on_product & (photo.labels[overlap.argmax(1)] != shown.labels)
-    return overlap.max(0) < 0.5, wrong, ~on_product
+def judged(photo: Photo, detections: Detections, min_score: float) -> Verdicts:
+    """What became of each box that is shown and of each product, as the report counts them; not of regions to ignore."""
+    return verdicts.verdicts(Truth.of(photo), detections.take(detections.scores >= min_score))
 
 
 def draw(photo: Photo, detections: Detections, names: list[str], min_score: float = SHOWN) -> np.ndarray:
-    """The photo, uint8 RGB, with detections: green right, orange misnamed, red no product; blue missed; a margin of names."""
+    """The photo, uint8 RGB: green right, orange misnamed, red no product of its own, blue missed; with a margin of names."""
     image = read_image(photo.path, photo.width, photo.height)
-    shown = detections.take(detections.scores >= min_score)
-    missed, wrong, extra = tally(photo, shown)
-    marks = [Mark(box, UNNAMED, "", MISSED) for box in photo.boxes[missed]]
-    for box, label, misnamed, empty in zip(shown.boxes, shown.labels.tolist(), wrong, extra, strict=True):
-        colour = NO_PRODUCT if empty else WRONG_NAME if misnamed else RIGHT
-        marks.append(Mark(box, label, names[label] or f"product {label}", colour))
-    counts = {"right": (RIGHT, len(shown) - wrong.sum() - extra.sum()), "another name": (WRONG_NAME, wrong.sum()),
-              "no product": (NO_PRODUCT, extra.sum()), f"missed at {min_score:.2g}": (MISSED, missed.sum())}  # fmt: skip
-    heading = [Line(photo.path.name), *(Line(f"{count} {text}", colour) for text, (colour, count) in counts.items())]
+    own = judged(photo, detections, min_score)
+    marks = [Mark(box, UNNAMED, "", MISSED) for box in photo.boxes[own.missed]]
+    for i, label in enumerate(own.shown.labels.tolist()):
+        marks.append(Mark(own.shown.boxes[i], label, names[label], COLOURS[own.kind(i)]))
+    said = {verdicts.RIGHT: "right", verdicts.WRONG_NAME: "another name",
+            verdicts.INVENTED: "no product, or a second box", verdicts.MISSED: f"missed at {min_score:.2g}"}  # fmt: skip
+    heading = [Line(photo.path.name), *(Line(f"{own.counts[kind]} {text}", COLOURS[kind]) for kind, text in said.items())]
     return annotated(image, marks, heading)
 
 

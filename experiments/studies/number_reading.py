@@ -17,6 +17,7 @@ from experiments.performance.coco_metrics import coco_scores
 from fusion.boxes import Detections, nms, xyxy_to_xywh
 from photos.data import Category, Photo
 from photos.reading_order import reading_order
+from runs.atomic_write import replacing
 from runs.record import write_json
 
 NO_NUMBER = "-1"  # taken: what a photo without digits is read as
@@ -135,9 +136,8 @@ def write_predictions(
     write_json(folder / "pred.json", results)
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows([("image_id", "pred_label"), *numbers])
-    beside = folder / "pred.csv.part"
-    beside.write_text(lines.getvalue(), encoding="utf-8")
-    beside.replace(folder / "pred.csv")
+    with replacing(folder / "pred.csv") as (unfinished,):
+        unfinished.write_text(lines.getvalue(), encoding="utf-8")
 
 
 def _results(photo: Photo, detections: Detections, categories: Sequence[Category]) -> list[dict[str, object]]:

@@ -35,6 +35,7 @@ from photos import folds
 from photos.data import Photo, read
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match
+from runs.atomic_write import replacing
 from runs.command import Parser, run, say, ticker
 from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.camera import photograph
@@ -170,9 +171,8 @@ def shelf(
         scene = arrange(config, shop, rng)
         shot = photograph(config, scene, paint(scene, shop, rng), rng)
         said = {} if pipeline is None else seen_by(pipeline, shot.image)
-        part = path.with_name("part.npz")
-        np.savez(part, boxes=shot.boxes, labels=shot.labels, shape=np.array(shot.image.shape), **said)
-        part.replace(path)
+        with replacing(path) as (unfinished,), unfinished.open("wb") as file:
+            np.savez(file, boxes=shot.boxes, labels=shot.labels, shape=np.array(shot.image.shape), **said)
     with np.load(path) as arrays:
         return dict(arrays)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photos.data import Photo
 
@@ -40,10 +41,21 @@ def _guess(photos: Sequence[Photo], bare: Sequence[Photo]) -> tuple[str, str]:
         return "unlabelled", "no photo of the set has a box"
     if len(bare) >= RUN and (part := _all_at_the_end(photos)):
         return "unlabelled", f"they are the last photos of {part}, as if labelling stopped there"
-    least = float(np.percentile(counts, NEARLY_ALL))
-    if least >= MANY:
-        return "unlabelled", f"of the photos with boxes {100 - NEARLY_ALL:.0f} % have {least:.0f} or more"
-    return "empty", f"photos with few boxes are common here: of those with boxes {NEARLY_ALL:.0f} % have {least:.0f} or fewer"
+    quantile = float(np.percentile(counts, NEARLY_ALL))  # between two counts: what is told of it is counted
+    least = int(quantile)
+    if quantile >= MANY:
+        return "unlabelled", f"of the photos with boxes {percent(np.greater_equal(counts, least))} have {least} or more"
+    few = percent(np.less_equal(counts, least))
+    return "empty", f"photos with few boxes are common here: of those with boxes {few} have {least} or fewer"
+
+
+def percent(those: NDArray[np.bool_]) -> str:
+    """The share of the true ones among `those`, as text; "100 %" only where all are.
+
+    >>> percent(np.array([True, True, False])), percent(np.array([True]))
+    ('66 %', '100 %')
+    """
+    return f"{int(100 * those.mean())} %"
 
 
 def _all_at_the_end(photos: Sequence[Photo]) -> str:

@@ -47,7 +47,7 @@ async def upload(request: Request) -> Response:
     desk = desk_of(request)
     photo = await photo_of(request)
     number = desk.visitors.keep(request.scope["visitor"], photo)
-    boxes = boxes_as_json(photo, desk.job.recogniser.names)
+    boxes = boxes_as_json(photo, desk.job.recogniser.names, desk.job.min_score)
     shelf = shelf_as_json(photo, desk.job.min_score, desk.job.products)
     return JSONResponse({"id": number, "remark": photo.remark, "candidates": boxes, "shelf": shelf})
 

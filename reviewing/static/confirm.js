@@ -22,7 +22,8 @@ export async function begin(state) {
   let asking = null; // the box that the person was asked for a name of
   let last = null; // the name that was given last
   const naming = new Set(); // requests for names that are under way
-  const skipped = new Set();
+  const sending = new Set(); // photos whose confirmation is under way
+  const skipped = new Set(); // and not confirmed since
 
   const active = () => selected || (shelf.boxes.includes(pointed) ? pointed : null);
   const viewer = new Viewer(get("confirm-view"), drawn, clicked);
@@ -161,6 +162,13 @@ export async function begin(state) {
     await queue();
   }
 
+  // Which photos are not confirmed where none is next.
+  function leftOver(rows) {
+    const unread = rows.filter((row) => row.problem && !row.confirmed).length;
+    const said = [skipped.size && `${skipped.size} skipped, click them in the queue`, unread && `${unread} cannot be read, see the queue`].filter(Boolean);
+    return said.length ? `photos that are not confirmed: ${said.join("; ")}` : "all photos are confirmed";
+  }
+
   // The next photo to look at; waits where not all are predicted yet.
   async function advance() {
     const { total, rows } = await queue();
@@ -173,31 +181,42 @@ export async function begin(state) {
       setTimeout(() => photo || attempt(advance), WAIT); // a photo that was opened meanwhile stays
     } else {
       get("confirm-title").textContent = "";
-      get("confirm-boxes").textContent = skipped.size ? `${skipped.size} photos were skipped; click them in the queue` : "all photos are confirmed";
+      get("confirm-boxes").textContent = leftOver(rows);
       get("confirm-view").hidden = true;
       get("box-name").textContent = "";
       get("box-names").replaceChildren();
     }
   }
 
+  async function confirmPhoto(asked) {
+    await Promise.all(naming);
+    if (photo !== asked) return tell(`${asked.name} is not confirmed: its boxes had no names yet when you left it`);
+    if (!get("confirm-name").hidden) {
+      get("confirm-name").firstChild.focus();
+      return tell("a name is still asked for: Enter in its field takes it, Escape leaves");
+    }
+    const nameless = shelf.counted.find((box) => !box.name);
+    if (nameless) { selected = nameless; show(); tell("this box has no name yet"); askFor(nameless, ""); return; }
+    const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
+    const answer = await send("/labelling/photo", { name: asked.name, boxes: rows });
+    skipped.delete(asked.name);
+    products = answer.products;
+    short = shortNames(products.map((product) => product.name));
+    await (photo === asked ? advance() : queue()); // a photo that was opened meanwhile stays
+  }
+
   const actions = {
     confirm: () => attempt(async () => {
       const asked = photo;
       if (!asked) return;
-      await Promise.all(naming);
-      if (photo !== asked) return tell(`${asked.name} is not confirmed: its boxes had no names yet when you left it`);
-      if (!get("confirm-name").hidden) {
-        get("confirm-name").firstChild.focus();
-        return tell("a name is still asked for: Enter in its field takes it, Escape leaves");
-      }
-      const nameless = shelf.counted.find((box) => !box.name);
-      if (nameless) { selected = nameless; show(); tell("this box has no name yet"); askFor(nameless, ""); return; }
-      const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
-      const answer = await send("/labelling/photo", { name: asked.name, boxes: rows });
-      products = answer.products;
-      short = shortNames(products.map((product) => product.name));
+      if (sending.has(asked)) return tell(`not taken: ${asked.name} was still being confirmed`);
+      sending.add(asked);
       tell("");
-      await (photo === asked ? advance() : queue()); // a photo that was opened meanwhile stays
+      try {
+        await confirmPhoto(asked);
+      } finally {
+        sending.delete(asked);
+      }
     }),
     skip: () => attempt(async () => {
       if (photo) skipped.add(photo.name);
@@ -216,10 +235,10 @@ export async function begin(state) {
   return (event) => {
     const box = active();
     const guess = box?.guesses?.[Number(event.key) - 1];
-    if (event.ctrlKey && event.key === "z") actions.undo();
+    if (event.ctrlKey && !event.shiftKey && event.key.toLowerCase() === "z") actions.undo(); // Caps Lock makes it Z
     else if (event.ctrlKey) return;
-    else if (event.key === "Enter") actions.confirm();
-    else if (event.key === "ArrowRight") actions.skip();
+    else if (event.key === "Enter") event.repeat || actions.confirm(); // a key that is held down is of one photo:
+    else if (event.key === "ArrowRight") event.repeat || actions.skip(); // nobody has looked at the next
     else if (event.key === "Escape") { selected = null; show(); }
     else if (box && ["Delete", "Backspace"].includes(event.key)) remove(box);
     else if (guess) giveName(box, { category_id: guess[0], name: guess[1] });

@@ -93,9 +93,9 @@ export async function begin(state) {
   };
   bindButtons("labels", actions);
   show();
-  const keys = { a: "accept", r: "reject", n: "rename", u: "undo", ArrowLeft: "previous", ArrowRight: "next" };
+  const keys = { a: "accept", r: "reject", n: "rename", u: "undo", arrowleft: "previous", arrowright: "next" };
   return (event) => {
-    const action = event.ctrlKey ? null : keys[event.key];
+    const action = event.ctrlKey ? null : keys[event.key.toLowerCase()]; // Caps Lock makes it A
     if (!action || !doubts.length) return;
     event.preventDefault();
     if (event.repeat && !event.key.startsWith("Arrow")) return; // a key that is held down decides once

@@ -11,6 +11,8 @@ export function begin(state) {
   const viewer = new Viewer(get("try-view"));
   const short = shortNames(state.products.map((product) => product.name));
   const floor = get("floor");
+  floor.min = Math.min(Number(floor.min), state.floor);
+  let least = state.floor; // exactly: the slider rounds
   let photo = null;
   let timer = 0;
   let uploads = 0;
@@ -28,7 +30,7 @@ export function begin(state) {
     photo = answer;
     get("seconds").textContent = `found and named in ${((performance.now() - started) / 1000).toFixed(1)} s`;
     tell(photo.remark);
-    floor.value = state.floor;
+    floor.value = least = state.floor;
     get("result").hidden = false;
     get("hover").textContent = "Point at a box, or reach it with the Tab key, to see why it has its name.";
     viewer.show(`/photos/${photo.id}/shown.jpg`, [0, 0, photo.shelf.width, photo.shelf.height], `photo ${photo.shelf.photo}`);
@@ -51,7 +53,6 @@ export function begin(state) {
   const nameOf = (id) => state.products.find((product) => product.id === id)?.name ?? `id ${id}`;
 
   function showBoxes() {
-    const least = Number(floor.value);
     get("floor-value").textContent = least.toFixed(3);
     viewer.draw(photo.candidates.filter((box) => box.score >= least).map((box) => {
       const name = nameOf(box.category_id);
@@ -84,17 +85,18 @@ export function begin(state) {
 
   // An answer about another photo or floor than those on the page comes too late.
   const refresh = () => attempt(async () => {
-    const { id } = photo, least = floor.value;
-    const shelf = await ask(`/photos/${id}/shelf?floor=${least}`);
-    if (photo.id === id && floor.value === least) show(shelf);
+    const { id } = photo, asked = least;
+    const shelf = await ask(`/photos/${id}/shelf?floor=${asked}`);
+    if (photo.id === id && least === asked) show(shelf);
   });
   floor.addEventListener("input", () => {
+    least = Number(floor.value);
     showBoxes();
     clearTimeout(timer);
     timer = setTimeout(refresh, 120);
   });
   get("floor-reset").addEventListener("click", () => {
-    floor.value = state.floor;
+    floor.value = least = state.floor;
     refresh();
   });
   get("file").addEventListener("change", (event) => attempt(() => upload(event.target.files[0])).then(() => { event.target.value = ""; }));

@@ -17,6 +17,7 @@ from photos.fingerprint import of_file, of_folder
 from photos.folds import train_photos
 from photos.studio import SUFFIXES, cutout, read_studio, studio_names, studio_photos
 from runs import record
+from runs.atomic_write import replacing
 from stage1_detector.synthesis import coco_writer
 from stage1_detector.synthesis.backgrounds import remove_products
 from stage1_detector.synthesis.camera import Shot
@@ -194,8 +195,7 @@ def _cut(job: tuple[Path, Path]) -> float | str:
         size = max(1, round(whole.shape[1] * scale)), max(1, round(whole.shape[0] * scale))
         image = cv2.cvtColor(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2BGRA)
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_suffix(".part.png")
         _, encoded = cv2.imencode(".png", image)
-        beside.write_bytes(encoded.tobytes())  # cv2.imwrite says nothing where the disk is full
-        beside.replace(target)
+        with replacing(target) as (unfinished,):
+            unfinished.write_bytes(encoded.tobytes())  # cv2.imwrite says nothing where the disk is full
     return float(image.shape[1] / image.shape[0])

@@ -197,7 +197,7 @@ class ExtendedTrainer(DetectionTrainer):
     def save_model(self) -> bool:
         """Write the checkpoints, noted as ours, with which photos they see: a kill leaves the old files or the new ones."""
         best, last = self.best, self.last
-        with replacing(best, last) as (self.best, self.last):  # best first: a new last.pt without its best.pt misleads
+        with replacing(best, last, optional=[best]) as (self.best, self.last):  # best first: a new last.pt alone misleads
             try:
                 saved = bool(super().save_model())
                 for file in (self.best, self.last):

@@ -23,6 +23,7 @@ from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
 from photos.score import Truth
 from runs import record
+from runs.atomic_write import replacing
 from stage2_classifier import cross_fitting
 
 CODE = code_version()  # as this process loaded it: hours later, in a long fit, the files may be of another
@@ -215,9 +216,8 @@ def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Pr
             outputs.append(arrays)
             continue
         outputs.append(compute(photo))
-        beside = path.with_suffix(".part.npz")
-        np.savez(beside, **outputs[-1])
-        beside.replace(path)
+        with replacing(path) as (unfinished,), unfinished.open("wb") as file:
+            np.savez(file, **outputs[-1])
         progress(i + 1, len(photos))
     return outputs
 

@@ -129,7 +129,7 @@ def fit_gate(
     ensemble = replace(ensemble, min_scores=floors.min_scores)
     refuse_edited(runs, before)
     why = reasons(choice, naming, sizes, floors, why_merging)  # first: a kill before the other must not make that look edited
-    record.write_json(runs / WHY, why | {"method": method_of(ensemble), RECORDED: default})
+    record.write_json(runs / WHY, why | {"method": method_of(ensemble), "labels": parts.labels("valid"), RECORDED: default})
     write_ensemble(runs, ensemble)
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
                 naming=naming, sizes=sizes)  # fmt: skip

@@ -137,7 +137,7 @@ def ranked_boxes(evidence: Sequence[Evidence], decisions: Sequence[Detections], 
 
     Boxes in regions to ignore are left out (`photos.score.counted`).
     """
-    named = any(e.merged.evidence is not None or e.probabilities is not None for e in evidence)
+    named = have_names(evidence)
     names, scene = np.unique(scenes, return_inverse=True)  # (G,), (P,)
     counted_boxes = [counted_hits(e.truth, own, named) for e, own in zip(evidence, decisions, strict=True)]
     scores = np.concatenate([np.zeros(0, np.float32), *(own.scores for own, _ in counted_boxes)])  # (N,)
@@ -148,6 +148,11 @@ def ranked_boxes(evidence: Sequence[Evidence], decisions: Sequence[Detections], 
         np.repeat(scene, [len(own) for own, _ in counted_boxes])[order],
         np.bincount(scene, [len(e.truth.boxes) for e in evidence], len(names)).astype(np.int64),
     )
+
+
+def have_names(evidence: Sequence[Evidence]) -> bool:
+    """Whether any model says names; else every box has the first label, which means nothing."""
+    return any(e.merged.evidence is not None or e.probabilities is not None for e in evidence)
 
 
 def counted_hits(truth: Truth, decision: Detections, named: bool = True) -> tuple[Detections, np.ndarray]:

@@ -28,6 +28,7 @@ from photos.fit_folds import is_of_a_fit_without
 from photos.folds import Folds
 from photos.repairs import read_and_tell
 from runs import record
+from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
 from runs.model_files import files_of
@@ -194,9 +195,9 @@ def _load(path: Path) -> dict[bytes, np.ndarray]:
 
 def _save(path: Path, rows: dict[bytes, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part.npz")
-    np.savez(beside, boxes=np.stack([np.frombuffer(key, np.float32) for key in rows]), names=np.stack(list(rows.values())))
-    beside.replace(path)
+    boxes = np.stack([np.frombuffer(key, np.float32) for key in rows])
+    with replacing(path) as (unfinished,), unfinished.open("wb") as file:
+        np.savez(file, boxes=boxes, names=np.stack(list(rows.values())))
 
 
 # -- what is written -----------------------------------------------------------------------------------------------------

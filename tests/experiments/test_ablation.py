@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from place import Place
+from place import IDS, Place, mains
 
 from experiments import ablation, ablation_variants
 from experiments.figures import ablation_table, pictures
@@ -13,7 +13,9 @@ from experiments.performance import parity
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member
 from fusion.gate import Gate, choose_labels
+from photos import folds
 from photos.data import Category, Dataset, Photo, read
+from reporting.held_out import gather_held_out
 from stage2_classifier.gate.calibrate import true_names
 from stage2_classifier.gate.ensemble import default_ensemble
 from stage2_classifier.gate.evidence import Evidence
@@ -77,8 +79,17 @@ def test_missing_models_are_named_with_the_command(tmp_path: Path) -> None:
         default_ensemble(tmp_path, ["shelf"], SET)
 
 
-def test_a_name_that_was_enrolled_is_told_by_its_id() -> None:
-    assert ablation.names_of(Ensemble([0, 60], []), SET) == ["a", "id 60"]
+def test_a_product_without_a_name_is_drawn_as_the_report_calls_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.change(lambda values: values["categories"][1].update(name=""))
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(ablation, "write_worst", lambda *args: drawn.append(args[2]) or [args[3] / "01.png"])
+    path = place.runs / "ensemble.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"names": []}))
+    assert mains()["folds"]([*place.words("folds"), "--force"]) == 0
+    ablation.ablation(place.data, place.runs, [], False)
+    held_out = gather_held_out(place.runs, folds.load(place.runs / folds.NAME, read(place.data)))
+    unnamed = f"product {IDS[1]} (no name)"
+    assert drawn == [held_out.names] and held_out.names[1] == unnamed
 
 
 def test_the_uncalibrated_copy_differs_in_nothing_else(place: Place) -> None:

@@ -160,10 +160,17 @@ def test_the_fold_left_out_for_good_is_the_nearest_to_a_fifth(sizes: list[int], 
     out = cross_fit.left_out(whole, cross_fit.for_good(whole)).photos("valid")
     assert sum(len(photo.boxes) > 0 for photo in out) == held
     if held < 15:
-        with pytest.raises(cross_fit.TooFewLeftOut, match=r"none near a fifth with 15 or more can be left out for good"):
+        with pytest.raises(cross_fit.TooFewLeftOut, match="none has 15 or more, and no more than half of all, to be left out"):
             cross_fit.for_good(whole, 15)
     else:
         assert cross_fit.for_good(whole, 15) == cross_fit.for_good(whole)
+
+
+def test_a_fold_that_is_large_enough_is_left_out_where_the_nearest_to_a_fifth_is_not() -> None:
+    sizes = [14, 14, 14, 14, 22]
+    whole = dealt(photos([1] * sum(sizes)), np.repeat(np.arange(5), sizes), 5)
+    assert sum(fold == cross_fit.for_good(whole, 15) for fold in whole.fold.values()) == 22
+    assert sum(fold == cross_fit.for_good(whole) for fold in whole.fold.values()) == 14
 
 
 def test_folds_that_hold_photos_out_are_refused(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -249,8 +250,9 @@ def test_a_whole_fit_is_planned_carried_out_and_reused(
     assert main([*call, "--plan"]) == 0
     shown = capsys.readouterr().out
     assert "cross_fit/1/one" in shown and "160 px" in shown and not (runs / "plan.json").exists()
+    began = time.monotonic()
     assert main(call) == 0
-    said = capsys.readouterr().out
+    took, said = time.monotonic() - began, capsys.readouterr().out
     assert "cross-fitted" in said and "of 6 minutes" in said
     assert said.count(f"start: {start} is of the detector alone; the classifier starts from what auto takes") == 1
     for folder in (runs, runs / "cross_fit" / "1"):
@@ -259,7 +261,8 @@ def test_a_whole_fit_is_planned_carried_out_and_reused(
     assert zipfile.is_zipfile(runs / "submission.zip")
     plan = json.loads((runs / "plan.json").read_text())
     assert all(part["done"] for part in plan["parts"].values())
-    assert plan["spent"] == pytest.approx(sum(part["seconds"] for part in plan["parts"].values()), abs=60)
+    in_parts = sum(part["seconds"] for part in plan["parts"].values())
+    assert 0.5 * took < in_parts < plan["spent"] + 0.001 < took + 0.002
     made = (runs / "submission.zip").read_bytes()
     shutil.rmtree(runs / "classifier_shelf" if (runs / "classifier_shelf").is_dir() else runs / "classifier_both")
     monkeypatch.chdir(tmp_path)

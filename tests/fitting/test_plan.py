@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fitting import stage_settings
-from fitting.plan import AIM, FEW, READABLE, Plan, candidates, canvases, lay_out, procedure_from
+from fitting.plan import AIM, FEW, READABLE, Plan, can_leave_out, candidates, canvases, lay_out, procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
 from fitting.wishes import Wishes
@@ -62,6 +62,13 @@ def test_there_are_never_more_folds_than_photos(photos: int, refit: str, on_all:
     assert plan.procedure.folds <= photos
     assert [entry.name for entry in entries if entry.refit] == on_all
     assert all(entry.photos and entry.held_out for entry in entries if not entry.refit)
+
+
+@pytest.mark.parametrize(
+    ("bare", "enough"), [pytest.param(5, True, id="75 labelled"), pytest.param(10, False, id="70 labelled")]
+)
+def test_photos_without_boxes_make_no_fold_that_can_be_left_out(bare: int, enough: bool) -> None:
+    assert can_leave_out(replace(FRIDGE, photos=80, bare=bare), Wishes()) is enough
 
 
 def test_a_canvas_keeps_nine_boxes_in_ten_readable() -> None:

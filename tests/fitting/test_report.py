@@ -41,10 +41,20 @@ def test_what_is_missing_comes_in_the_order_of_its_worth(names: float, boxes: fl
 
 
 def test_the_products_with_the_fewest_boxes_are_named() -> None:
-    line = report.names_line(0.1, photos(*[0] * 9, 1, 1), NAMES)  # type: ignore[arg-type]
-    assert "more photos of oats (0), the one without a name (0), coffee (2) (boxes in brackets)" in line
+    line = report.names_line(0.1, photos(*[0] * 9, 1, 1, 2), NAMES)  # type: ignore[arg-type]
+    assert "more photos of oats (1), coffee (2) (boxes in brackets)" in line
     assert "tea" not in line
     assert "look alike" in report.names_line(0.1, photos(*[0, 1, 2, 3] * 9), NAMES)  # type: ignore[arg-type]
+
+
+def test_names_without_a_box_are_told_apart_as_they_cannot_have_moved_the_figure() -> None:
+    line = report.names_line(0.03, photos(3, 3, 3, 2), ["objects", "", "rare", "common"])  # type: ignore[arg-type]
+    assert line == (
+        "true names would add 0.030: more photos of rare (1), common (3) (boxes in brackets); "
+        "without a box, and so no part of this figure: objects, the one without a name"
+    )
+    crowded = report.names_line(0.03, photos(*[1] * 9), ["objects", "tea"])  # type: ignore[arg-type]
+    assert crowded.endswith("products that look alike; without a box, and so no part of this figure: objects")
 
 
 def test_a_plan_is_a_table_of_minutes() -> None:

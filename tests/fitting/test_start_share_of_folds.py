@@ -20,6 +20,7 @@ from stage2_classifier import config as classifier_config
 PROCEDURE = Procedure(detector_recipes.small(), classifier_config.small())
 SIDECAR = '{"task": "detector", "family": "yolo", "categories": null, "size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}'
 Scores = dict[float, float]
+PHOTOS = 120  # that each fold leaves out
 
 
 class Shop:
@@ -48,16 +49,20 @@ class Shop:
         monkeypatch.setattr(start_share.start_share, "between", between)
         monkeypatch.setattr(start_share, "Network", lambda network, *_: network)
         monkeypatch.setattr(start_share.validation, "score", score)
-        note = lambda out, start, share, *_: self.exported.append((str(out.relative_to(runs)), share))  # noqa: E731
-        monkeypatch.setattr(start_share.start_share, "export_with", note)
+        monkeypatch.setattr(start_share.start_share, "export_with", self.note)
+
+    def note(self, out: Path, start: Path, share: float, config: object, photos: list[object]) -> None:
+        assert len(photos) == PHOTOS  # all of those that were left out
+        self.exported.append((str(out.relative_to(self.runs)), share))
 
     def choose(self, lines: Callable[[str], None] = lambda line: None, procedure: Procedure = PROCEDURE) -> float:
         return start_share.choose_for_folds(self.runs, procedure, [fold(0), fold(1)], Clock(), lines)
 
 
 def fold(number: int) -> Folds:
-    photos = [SimpleNamespace(id=1000 * number + i, labels=np.full(i % 2, 2)) for i in range(120)]  # half of them show nothing
-    return SimpleNamespace(labelled=lambda part: photos)  # type: ignore[return-value]
+    photos = [SimpleNamespace(id=1000 * number + i, labels=np.full(i % 2, 2)) for i in range(PHOTOS)]  # half show nothing
+    parts = {"valid": photos, "train": []}
+    return SimpleNamespace(labelled=parts.__getitem__)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from fusion.boxes import Detections
 from fusion.gate import (
     POLICIES,
     Gate,
+    GateInput,
+    agree,
     change_features,
     choose_labels,
     decide,
@@ -261,3 +263,10 @@ def test_the_gate_takes_a_name_the_detectors_do_not_know() -> None:
     boxes = np.array([[0, 0, 9, 9]], np.float32)
     merged = Detections(boxes, np.array([0.9], np.float32), np.array([0]), np.array([[0.9, 0.05]], np.float32))
     assert decide(merged, np.array([[0.01, 0.01, 0.98]], np.float32), Gate("agree")).labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(("sure", "label"), [(0.74, 0), (0.75, 1), (0.76, 1)], ids=["less sure", "as sure", "surer"])
+def test_a_classifier_that_is_as_sure_as_the_detector_names(sure: float, label: int) -> None:
+    detector, classifier = (np.array([row], np.float32) for row in ([0.75, 0.25], [1 - sure, sure]))
+    found = agree(GateInput(detector, classifier, merged([[0.75, 0.25]], [0.9])), Gate("agree", plausible=0.9))
+    assert found.argmax(1).tolist() == [label]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from fusion.models import Model, normalise, read_sidecar
+from fusion.models import Model, mean, normalise, read_sidecar
 
 GOOD = {"task": "detector", "family": "yolo", "categories": None, "size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}
 
@@ -45,3 +45,19 @@ def test_a_missing_model_or_sidecar_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"")
     with pytest.raises(ValueError, match=r"m\.json: sidecar not found"):
         Model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("weights", "first", "second", "expected"),
+    [
+        pytest.param([1, 3], [0.2], [0.6], 0.5, id="both know it"),
+        pytest.param([1, 3], [np.nan], [0.6], 0.6, id="one knows it"),
+        pytest.param([1, 3], [np.nan], [np.nan], np.nan, id="none knows it"),
+        pytest.param([1, 0], [np.nan], [0.6], np.nan, id="only one of weight 0 knows it"),
+    ],
+)
+def test_the_mean_is_of_those_that_know_the_row(
+    weights: list[float], first: list[float], second: list[float], expected: float
+) -> None:
+    rows = [np.array([row], np.float32) for row in (first, second)]
+    np.testing.assert_allclose(mean(rows, weights), [[expected]], rtol=1e-6)

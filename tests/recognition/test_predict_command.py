@@ -19,7 +19,7 @@ from small_shop import SMALL
 
 from fusion.gate import MIN_FIRST_SCORE
 from fusion.pipeline import Pipeline
-from recognition import prediction_run
+from recognition import prediction_run, recogniser
 from recognition.predict import main
 from recognition.recogniser import starter_folder
 from stage1_detector.synthesis import make_photos
@@ -159,6 +159,17 @@ def test_photos_without_a_facing_are_told(named: Path, tmp_path: Path, capsys: p
     assert "1 photo without a facing" in capsys.readouterr().out
 
 
+def test_frames_of_a_video_are_not_called_photos(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = put(tmp_path / "D", "a.png")
+    assert predict(photos, named, tmp_path / "one", "--no-pictures") == 0
+    assert "predict: 1 photo predicted now, " in (said := capsys.readouterr().out) and " photos/s; see" in said
+    film(photos / "a.mp4", seconds=3)
+    assert predict(photos, named, tmp_path / "two", "--no-pictures", "--min-score", "0.99") == 0
+    said = capsys.readouterr().out
+    assert "predict: 4 photos and frames predicted now, " in said and " photos and frames/s; see" in said
+    assert "predict: 4 photos and frames, 0 facings" in said and "predict: 4 photos and frames without a facing" in said
+
+
 def test_a_broken_photo_costs_itself_and_all_broken_are_exit_code_1(
     named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +238,29 @@ def test_a_killed_run_goes_on_where_it_was(named: Path, tmp_path: Path, monkeypa
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     again.clear()
     assert predict(photos, named, tmp_path / "out", "--resume") == 0 and again == []
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["new", "force"])
+def test_a_second_call_into_the_same_folder_is_refused_while_models_are_loaded(
+    named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: list[str]
+) -> None:
+    """Else the two write one journal, each over what the other has written."""
+    photos, others, out = put(tmp_path / "A", "a.jpg", "b.jpg"), put(tmp_path / "B", "c.jpg"), tmp_path / "out"
+    words = [str(others), "--model", str(named), "--out", str(out), "--no-pictures", *force]
+    second = list[subprocess.CompletedProcess[str]]()
+    load = recogniser.load_recogniser
+
+    def loaded(*given: object) -> object:
+        if not second:
+            command = [sys.executable, "-m", "recognition.predict", *words]
+            second.append(subprocess.run(command, check=False, capture_output=True, text=True))
+        return load(*given)
+
+    monkeypatch.setattr(recogniser, "load_recogniser", loaded)
+    assert predict(photos, named, out, "--no-pictures") == 0
+    assert second[0].returncode == 2 and "is predicting into it; wait until it is done" in second[0].stderr
+    assert {row["file_name"] for row in json.loads((out / "predictions.json").read_text())["images"]} == {"a.jpg", "b.jpg"}
+    assert not (out / "process.json").exists()
 
 
 def test_another_model_or_setting_is_not_gone_on_with(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_what_failed_is_tried_again_and_told(
     capsys.readouterr()
     assert predict(photos, runs, "--resume") == 0
     assert seen == ["b.jpg", "v.mp4/00002.000s", "v.mp4/00003.000s"]
-    assert "2 photos failed before, and tried again" in capsys.readouterr().out
+    assert "2 photos and videos failed before, and tried again" in capsys.readouterr().out
     assert "MemoryError" not in table(photos, "problems.csv") and "b.jpg" in table(photos, "predictions.csv")
     seen.clear()
     assert predict(photos, runs, "--resume") == 0 and seen == []

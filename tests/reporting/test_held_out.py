@@ -82,7 +82,7 @@ def test_figures_of_an_ensemble_that_was_changed_since_are_not_told_of_the_new_o
     parts, told = folds.load(runs / folds.NAME, read(copied.data)), Interval(0.123, 0.1, 0.2, 5)
     record.write_json(runs / "fitted.json", {"cross_fitted": asdict(Intervals(told, told, told)), "name_oracle": 0.5})
     held_out = gather_held_out(runs, parts)
-    assert worth_of(held_out).figures[0].interval == told and ablation_of(runs, held_out.ensemble).rows
+    assert worth_of(held_out).figures[0].interval == told and ablation_of(held_out).rows
     dataset = parts.dataset
     of = {"labels": fingerprint.of_photos(dataset.photos, dataset.categories), "measured": measured_of(runs, held_out.ensemble)}
     others = {"labels": of["labels"] | {"boxes": "others"}}, {"measured": of["measured"] | {"method": "another"}}
@@ -93,8 +93,33 @@ def test_figures_of_an_ensemble_that_was_changed_since_are_not_told_of_the_new_o
     held_out = gather_held_out(runs, parts)
     assert held_out.ensemble.merge.method == "nms" and "very photos" in held_out.split.flatters
     assert worth_of(held_out).figures[0].interval.value != told.value
-    shown = ablation_of(runs, held_out.ensemble)
+    shown = ablation_of(held_out)
     assert not shown.rows and "changed since" in shown.absent[0]
+
+
+def test_bars_of_a_fit_of_other_labels_are_not_told_beside_scores_of_the_new_ones(
+    fitted: tuple[Path, Gated], copied: Place
+) -> None:
+    runs, _ = fitted
+    parts = folds.load(runs / folds.NAME, read(copied.data))
+    held_out, dataset = gather_held_out(runs, parts), parts.dataset
+    labels = fingerprint.of_photos(dataset.photos, dataset.categories)
+    told = {"name_oracle": 0.91, "box_oracle": 0.95}
+    expected = ((labels, True, ""), (labels | {"names": "others"}, False, "the labels changed since the gate was fitted"))
+    for of, shows, why in expected:
+        record.write_json(runs / "fitted.json", told | {"labels": of, "measured": measured_of(runs, held_out.ensemble)})
+        shown = ablation_of(held_out)
+        assert ({0.91, 0.95} <= {row.value for row in shown.rows}) == bool(shown.rows) == shows
+        assert any(line.startswith(why) for line in shown.absent) and not any(
+            "does not record" in line for line in shown.absent
+        )
+    record.write_json(runs / "fitted.json", told | {"labels": labels, "measured": {}})  # of other models
+    shown = ablation_of(held_out)
+    assert shown.rows and not {0.91, 0.95} & {row.value for row in shown.rows}
+    assert shown.absent[0].startswith("what perfect names and boxes would score was measured before ensemble.json")
+    record.write_json(runs / "fitted.json", told)  # of an earlier version
+    shown = ablation_of(held_out)
+    assert shown.rows and any(line.startswith("gate.json does not record its labels") for line in shown.absent)
 
 
 def test_without_a_refit_the_photos_of_the_fold_that_was_left_out_are_judged(fitted: tuple[Path, Gated], copied: Place) -> None:

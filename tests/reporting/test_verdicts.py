@@ -43,6 +43,12 @@ def test_a_shelf(truth: tuple, shown: tuple, expected: dict[str, int]) -> None:
     assert verdicts(truth_of(*truth), shown_of(*shown)).counts == expected
 
 
+def test_where_no_model_names_a_box_on_any_product_is_right() -> None:
+    truth, shown = truth_of((0, 0), (20, 1), (40, 2)), shown_of((0, 0, 0.9), (20, 0, 0.8), (60, 0, 0.7))
+    assert verdicts(truth, shown, named=False).counts == counts(right=2, missed=1, invented=1)
+    assert verdicts(truth, shown).counts == counts(right=1, wrong=1, missed=1, invented=1)
+
+
 def test_what_is_right_is_what_the_score_counts() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -16,7 +16,7 @@ function made() {
       for (const { listener } of called) listener({ preventDefault() {}, stopPropagation() {}, ...event });
     },
     replaceChildren(...children) { this.children = children; },
-    append() {}, remove() {}, focus() {}, blur() {}, setPointerCapture() {},
+    append(...children) { this.children = [...this.children, ...children]; }, remove() {}, focus() {}, blur() {}, setPointerCapture() {},
     getBoundingClientRect: () => ({ left: 0, top: 0, width: 10, height: 10 }),
     tBodies: [{ replaceChildren() {} }],
   };

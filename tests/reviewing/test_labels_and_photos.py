@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from synced_files import synced_contents
 
 from photos.data import read
 from photos.studio import STUDIO
@@ -39,6 +40,12 @@ def test_an_empty_log_begins_and_a_cut_off_line_is_dropped_and_counted(tmp_path:
     assert DecisionLog(path, {"a": 1}).rows == [{"id": 1}, {"id": 3}]
     with pytest.raises(ValueError, match="about other things"):
         DecisionLog(path, {"a": 2})
+
+
+def test_a_decision_is_on_the_disk_before_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, synced = DecisionLog(tmp_path / "decisions.jsonl", {"a": 1}), synced_contents(monkeypatch)
+    log.add({"id": 1})
+    assert synced == [b'{"about": {"a": 1}}\n{"id": 1}\n']
 
 
 def full(size: int) -> None:
@@ -179,6 +186,14 @@ def test_what_is_confirmed_is_a_data_set(desk: Make, named: Path) -> None:
     again = client(desk())
     assert again.get("/labelling").json()["queue"][0]["confirmed"]
     assert len(again.get("/labelling/photo", params={"name": "img_3.png"}).json()["boxes"]) == 4
+
+
+def test_the_queue_tells_as_many_boxes_as_were_confirmed(desk: Make) -> None:
+    visitor = client(desk())
+    assert visitor.get("/labelling").json()["queue"][0]["boxes"] == 2
+    boxes = [{"bbox": [x, 40, 10, 10], "name": "Te"} for x in (2, 20, 40)]
+    assert visitor.post("/labelling/photo", json={"name": "img_3.png", "boxes": boxes}).status_code == 200
+    assert visitor.get("/labelling").json()["queue"][0]["boxes"] == 3
 
 
 @pytest.mark.parametrize("policy", ["raw", "detector", "product", "agree"])

@@ -11,14 +11,15 @@ NODE = shutil.which("node")
 STATIC = Path(__file__).resolve().parents[2] / "reviewing" / "static"
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js: apt-get install nodejs")
 LATE = "saved.answer.then(() => answer), saved = held()"  # the server takes what is sent when `saved` is given
-# Photos A and B with a box each; the models' name for A's comes when it is given.
+# Photos A, B and more with a box each, those of UNREAD not readable; the models' name for A's box comes when it is given.
 CONFIRM = """
 const posts = [], done = new Set(), guesses = held();
 const products = [{ id: 1, name: "Tea" }, { id: 2, name: "Rye" }];
 const box = (name) => ({ bbox: [0, 0, 5, 5], score: 0.9, name, category_id: 1, guesses: name ? [[1, name, 0.9]] : [] });
 serve(async (path, body) => {
-  const row = (name) => ({ name, boxes: 1, doubt: 0.5, confirmed: done.has(name) });
-  if (path === "/labelling") return { total: 2, queue: ["A", "B"].map(row) };
+  const problem = (name) => UNREAD.includes(name) ? "cut off" : "";
+  const row = (name) => ({ name, boxes: 1, doubt: 0.5, confirmed: done.has(name), problem: problem(name) });
+  if (path === "/labelling") return { total: Object.keys(FIRST).length, queue: Object.keys(FIRST).map(row) };
   if (path.startsWith("/labelling/photo?")) {
     const name = path.at(-1);
     return { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], boxes: FIRST[name].map(box) };
@@ -31,6 +32,7 @@ serve(async (path, body) => {
 const key = await begin({ notes: {}, products, confirmed: "c" });
 await settled();
 const shown = () => get("confirm-title").textContent, told = () => get("message").textContent;
+const hold = async (own) => { key({ key: own, repeat: true, preventDefault() {} }); await settled(); };
 const tea = { guesses: [[1, "Tea", 0.9]], name: "Tea", category_id: 1 };
 """
 LABELS = """
@@ -64,9 +66,10 @@ def run(tab: str, script: str, tmp_path: Path) -> object:
     return json.loads(done.stdout)
 
 
-def confirm(steps: str, tmp_path: Path, a: str = '[""]', sent: str = "answer") -> object:
-    """Runs steps on the third tab; `a` are the names of A's boxes."""
-    first = f'const FIRST = {{ A: {a}, B: ["Rye"] }}, sent = async (body, answer) => {sent};'
+def confirm(steps: str, tmp_path: Path, a: str = '[""]', sent: str = "answer", more: str = "", unread: str = "") -> object:
+    """Runs steps on the third tab; `a` are the names of A's boxes, `more` photos follow, those of `unread` cannot be read."""
+    first = f"""const FIRST = {{ A: {a}, B: ["Rye"], ...Object.fromEntries([..."{more}"].map((name) => [name, ["Rye"]])) }};
+        const UNREAD = "{unread}", sent = async (body, answer) => {sent};"""
     return run("confirm", first + CONFIRM + steps, tmp_path)
 
 
@@ -91,6 +94,68 @@ def test_what_is_done_on_the_next_photo_outlives_a_late_answer(tmp_path: Path) -
     steps = """await press(key, "Enter"); await press(key, "ArrowRight"); await drag("confirm-view", [6, 6], [9.5, 9.5]);
       saved.give(); await settled(); report([shown(), get("confirm-boxes").textContent]);"""
     assert confirm(steps, tmp_path, a='["Tea"]', sent=LATE) == ["B", "2 boxes count"]
+
+
+def test_a_key_that_is_held_down_confirms_one_photo(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await hold("Enter"); await hold("Enter");
+      report([posts.map(([name]) => name), shown()]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]', more="C") == [["A"], "B"]
+
+
+def test_a_key_that_is_held_down_skips_one_photo(tmp_path: Path) -> None:
+    steps = """await press(key, "ArrowRight"); await hold("ArrowRight"); report([posts, shown()]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]', more="C") == [[], "B"]
+
+
+def test_a_photo_is_confirmed_once_and_the_second_time_refused_aloud(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await press(key, "Enter"); const said = told(); saved.give(); await settled();
+      await press(key, "Enter"); report([said, posts.map(([name]) => name), told()]);"""
+    sent = [["A", "B"], ""]
+    assert confirm(steps, tmp_path, a='["Tea"]', sent=LATE) == ["not taken: A was still being confirmed", *sent]
+
+
+def test_the_next_photo_is_confirmed_while_the_one_before_is_still_being_sent(tmp_path: Path) -> None:
+    steps = """await press(key, "Enter"); await press(key, "ArrowRight"); await press(key, "Enter");
+      report(posts.map(([name]) => name));"""
+    assert confirm(steps, tmp_path, a='["Tea"]', sent=LATE) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "unread", "said"),
+    [
+        (["Enter", "Enter"], "", "all photos are confirmed"),
+        (["Enter"], "B", "photos that are not confirmed: 1 cannot be read, see the queue"),
+        (["ArrowRight", "Enter"], "", "photos that are not confirmed: 1 skipped, click them in the queue"),
+        (
+            ["ArrowRight"],
+            "B",
+            "photos that are not confirmed: 1 skipped, click them in the queue; 1 cannot be read, see the queue",
+        ),
+    ],
+    ids=["none left", "one cannot be read", "one was skipped", "one was skipped, one cannot be read"],
+)
+def test_what_is_not_confirmed_at_the_end_is_told(keys: list[str], unread: str, said: str, tmp_path: Path) -> None:
+    steps = f"""for (const own of {keys}) await press(key, own); report(get("confirm-boxes").textContent);"""
+    assert confirm(steps, tmp_path, a='["Tea"]', unread=unread) == said
+
+
+def test_a_photo_that_was_skipped_and_is_confirmed_later_is_not_left_over(tmp_path: Path) -> None:
+    steps = """await press(key, "ArrowRight"); get("queue").children[0].children[0].fire("click"); await settled();
+      await press(key, "Enter"); await press(key, "Enter"); report([posts.length, get("confirm-boxes").textContent]);"""
+    assert confirm(steps, tmp_path, a='["Tea"]') == [2, "all photos are confirmed"]
+
+
+def test_keys_mean_the_same_with_caps_lock(tmp_path: Path) -> None:
+    steps = """await press(key, "A"); await press(key, "U"); await press(key, "R"); await press(key, "N");
+      report([posts.map(([id, body]) => [id, body.action]), get("label-name").hidden]);"""
+    decided = [["d0", "accept"], ["d1", "undo"], ["d1", "reject"]]
+    assert labels(steps, tmp_path) == [decided, False]
+
+
+def test_undo_is_undo_with_caps_lock_too(tmp_path: Path) -> None:
+    steps = """await drag("confirm-view", [6, 6], [9.5, 9.5]); await press(key, "Z", true);
+      report(get("confirm-boxes").textContent);"""
+    assert confirm(steps, tmp_path, a='["Tea"]') == "1 boxes count"
 
 
 def test_a_name_that_is_being_typed_is_of_no_other_photo(tmp_path: Path) -> None:
@@ -159,3 +224,25 @@ def test_an_answer_about_a_former_floor_or_photo_comes_too_late(tmp_path: Path) 
       answers[1].give(shelf(0.1)); await settled(); answers[0].give(shelf(0.5)); await settled();
       report([answers.length, uploaded, links[0].href]);"""
     assert run("try", script, tmp_path) == [2, "/photos/b/f?floor=0.1", "/photos/b/f?floor=0.1"]
+
+
+def test_the_picture_and_the_table_are_cut_at_the_same_score_though_the_slider_rounds(tmp_path: Path) -> None:
+    script = """const asked = [], slider = get("floor"); let place = 0;
+      const set = (value) => { place = Math.round(value * 1000) / 1000; };
+      Object.defineProperty(slider, "value", { get: () => place, set });
+      slider.min = "0.01";
+      const shelf = { photo: "p", width: 9, height: 9, floor: 0.3004, facings: [], boxes: [] };
+      const evidence = { category_id: 1, detector: [], classifier: [], objectness: 1, why: "" };
+      const found = (score) => ({ bbox: [0, 0, 1, 1], score, ...evidence });
+      serve((path) => {
+        if (path !== "/photos") asked.push(path.split("=")[1]);
+        return path === "/photos" ? { id: "a", remark: "", candidates: [found(0.3005), found(0.3001)], shelf } : shelf;
+      });
+      begin({ products: [], limits: { bytes: 99 }, floor: 0.3004 });
+      const drawn = () => get("try-view").children[1].children.length;
+      get("file").fire("change", { target: { files: [{ name: "a", size: 1 }] } }); await settled(); const first = drawn();
+      slider.value = 0.5; slider.fire("input"); await new Promise((resolve) => setTimeout(resolve, 150));
+      const higher = drawn();
+      get("floor-reset").fire("click"); await settled();
+      report([first, higher, drawn(), asked]);"""
+    assert run("try", script, tmp_path) == [1, 0, 1, ["0.5", "0.3004"]]

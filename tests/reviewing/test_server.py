@@ -177,6 +177,21 @@ def test_the_floor_begins_at_the_fitted_one_and_cuts_everything(desk: Make) -> N
     assert {visitor.get(f"/photos/{number}/shelf?floor={bad}").status_code for bad in ("2", "nan", "x")} == {422}
 
 
+def test_the_page_has_every_box_that_a_low_fitted_floor_counts(desk: Make, named: Path) -> None:
+    path = named / "ensemble.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"min_scores": {"f1": 1e-6}}))
+    made = desk()
+    recognise = made.recognise  # type: ignore[attr-defined]
+
+    def faint(frame: object) -> object:
+        found = recognise(frame)
+        return found._replace(boxes=[box._replace(row=box.row | {"score": 0.001}) for box in found.boxes])
+
+    made.recognise = faint  # type: ignore[attr-defined]
+    answer = client(made).post("/photos", content=photo()).json()
+    assert len(answer["candidates"]) == len(answer["shelf"]["boxes"]) == 2
+
+
 def test_no_other_origin_is_named(desk: Make) -> None:
     visitor = client(desk())
     page = visitor.get("/")

@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from runs import checkpoint, record
+from runs import atomic_write, checkpoint, record
 from runs.command import MISTAKE, run
 
 FULL = Path("/dev/full")  # of Linux: every write to it fails as on a full disk
 
 
-def on_a_full_disk(path: Path) -> None:
+def on_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is written beside PATH go to a full disk."""
-    path.with_name(path.name + ".part").symlink_to(FULL)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.symlink_to(FULL)
+    monkeypatch.setattr(atomic_write, "unfinished_path", lambda path: unfinished)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this system")
@@ -22,8 +24,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(write, tmp_path, monkeypatc
     path, content = tmp_path / "last", {"config": [1, 2]}
     write(path, content)
     before = path.read_bytes()
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # else the link goes first
-    on_a_full_disk(path)
+    on_a_full_disk(path, monkeypatch)
     assert run(lambda words: write(path, content | {"names": list(range(10**5))}), []) == MISTAKE
     assert capsys.readouterr().err == f"error: {path}: No space left on device\n"
     assert path.read_bytes() == before

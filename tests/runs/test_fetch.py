@@ -76,6 +76,8 @@ def test_what_came_is_told_kept_and_refused_once_it_has_changed(resnet18: Path, 
     resnet18.write_bytes(b"other")
     with pytest.raises(ValueError, match=r"--pretrained: .* is not what was fetched"):
         fetched.refuse_changed(resnet18)
+    resnet18.unlink()
+    fetched.refuse_changed(resnet18)  # whoever looks for it says that it is not there
 
 
 def test_a_file_that_has_changed_is_not_blessed_by_fetching_it_again(

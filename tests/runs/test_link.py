@@ -25,6 +25,17 @@ def test_a_link_where_there_are_links(tmp_path: Path) -> None:
         link.link_or_copy(tmp_path / "a.jpg", tmp_path / "b.jpg")
 
 
+def test_a_link_to_a_photo_that_is_named_from_here_leads_to_it_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("D", "out"):
+        Path(folder).mkdir()
+    Path("D/a.jpg").write_bytes(b"photo")
+    link.link_or_copy(Path("D/a.jpg"), Path("out/b.jpg"))
+    assert Path("out/b.jpg").read_bytes() == b"photo"
+
+
 @pytest.mark.usefixtures("without_links")
 def test_copies_are_made_and_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "images").mkdir()

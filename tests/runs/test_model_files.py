@@ -4,19 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from fusion.ensemble import Ensemble, Member
+from fusion.ensemble import ClassifierMember, Ensemble, Member
 from fusion.gate import Gate
 from fusion.merge import Merge
 from fusion.models import Sizes
 from runs.model_files import method_of
 
-ENSEMBLE = Ensemble([0, 1], [Member("one/model.onnx")])
+ENSEMBLE = Ensemble([0, 1], [Member("one/model.onnx")], classifiers=[ClassifierMember("c.onnx")])
 
 
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param({"detectors": [Member("two/model.onnx")]}, id="another detector"),
+        pytest.param({"classifiers": [ClassifierMember("c.onnx", weight=2.0)]}, id="a classifier that counts more"),
+        pytest.param({"classifiers": []}, id="no classifier"),
         pytest.param({"merge": Merge("nms")}, id="merging"),
         pytest.param({"gate": Gate("raw")}, id="gate"),
         pytest.param({"naming_floor": 0.2}, id="naming floor"),

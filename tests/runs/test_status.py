@@ -54,6 +54,14 @@ def test_each_state_is_told(tmp_path: Path) -> None:
     assert {row.state for row in status.rows(runs, time.time() + 3600)} == {"stopped", "finished"}
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"], ids=["empty", "cut off", "a list", "no scores"])
+def test_a_damaged_record_costs_its_scores_only(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    training(tmp_path / "one")
+    (tmp_path / "one" / "run.json").write_text(content)
+    assert status.main([str(tmp_path)]) == 0
+    assert "finished" in capsys.readouterr().out and status.rows(tmp_path, time.time())[0].last_line == ""
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,9 +1,14 @@
 """Tables and manifest: whole or not at all, of one run only."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from synced_files import synced_contents
+
+from runs import identity, process
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra [scale] is not installed")
 from scaling.destination import SCHEMAS, Destination  # noqa: E402
@@ -82,6 +87,19 @@ def test_the_same_run_goes_on_and_another_is_refused(out: Destination) -> None:
         out.claim(JOB | {"model": "9"})
 
 
+def test_two_calls_at_once_are_refused_where_the_folder_is_local(out: Destination) -> None:
+    with out.alone():
+        out.claim(JOB)
+        assert out.finished() == {}
+    if not out.uri.startswith("memory:"):
+        other = json.dumps(identity.of_process(os.getppid()))
+        (Path(out.uri) / process.NAME).write_text(other)
+        with pytest.raises(ValueError, match=f"process {os.getppid()} writes to it; wait until it is done"), out.alone():
+            pytest.fail("two calls write to one folder")
+        assert (Path(out.uri) / process.NAME).read_text() == other
+        out.claim(JOB)
+
+
 def test_a_damaged_record_is_told_and_not_taken_for_none(tmp_path: Path) -> None:
     out = Destination(str(tmp_path))
     out.claim(JOB)
@@ -101,3 +119,16 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         Destination(str(tmp_path)).claim(JOB)
     with pytest.raises(ValueError, match="got a file"):
         Destination(str(tmp_path / "holiday.jpg")).claim(JOB)
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a machine that loses power would keep a manifest of tables that it lost."""
+    synced, replace, renamed = synced_contents(monkeypatch), Path.replace, list[list[bytes]]()
+
+    def renaming(path: Path, target: Path) -> Path:
+        renamed.append(list(synced))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", renaming)
+    Destination(str(tmp_path)).write("manifest/part=000003.json", b"{}")
+    assert renamed == [[b"{}"]]

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("pyarrow", reason="the extra [scale] is not installed")
+from fusion.gate import Gate
 from scaling.destination import Destination
 from scaling.listing import Part
 from scaling.packed_model import load_packed, pack_model
@@ -119,3 +120,15 @@ def test_boxes_below_the_naming_floor_are_named_as_by_the_pipeline(predictor: Pr
     expected = pipeline(np.zeros((64, 64, 3), np.uint8))
     assert [(row["category_id"], row["score"]) for row in rows] == [(row["category_id"], row["score"]) for row in expected]
     assert sum(row["classifier_category_id"] is not None for row in rows) == {0.0: 2, 0.7: 1, 1.0: 0}[floor]
+
+
+def test_a_box_that_the_gate_puts_first_keeps_the_classifiers_word_of_itself(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = predictor.model.pipeline
+    pipeline.ensemble = replace(pipeline.ensemble, gate=Gate("raw", name_exponent=1.0))
+    monkeypatch.setattr(pipeline, "name", lambda *_: np.array([[0.1, 0.2, 0.1], [0, 0, 0.9]], np.float32))
+    first, second = rows_of("a.jpg", jpeg(), predictor)["boxes"]
+    assert (first["x"], second["x"]) == (44, 8)  # the second box that was found comes first
+    assert (first["classifier_category_id"], second["classifier_category_id"]) == (40, 3)
+    assert (first["classifier_probability"], second["classifier_probability"]) == pytest.approx((0.9, 0.2))

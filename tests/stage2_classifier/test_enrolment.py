@@ -1,6 +1,7 @@
 """A product is taught from photos: the column, the class maps, the order of names, undoing; what must not change does not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import count
@@ -17,6 +18,7 @@ from onnx import numpy_helper
 from fusion.models import Model, calibrated, read_sidecar
 from fusion.pipeline import load
 from photos import folds
+from runs import identity, process
 from runs.model_files import fingerprints
 from stage2_classifier import enrolment
 
@@ -141,7 +143,8 @@ def stopped_at(number: int, call: Callable[[], int], monkeypatch: pytest.MonkeyP
         real = getattr(Path, name)
 
         def stopping(path: Path, *args: object, **more: object) -> object:
-            if (name == "replace" or path.exists()) and next(steps) == number:
+            of_model = not path.name.startswith("process.json")  # which says who is at work
+            if of_model and (name == "replace" or path.exists()) and next(steps) == number:
                 raise KeyboardInterrupt
             return real(path, *args, **more)
 
@@ -355,4 +358,13 @@ def test_an_ensemble_of_another_class_map_is_refused(shop: Path, runs: Path) -> 
     (runs / "ensemble.json").write_text(json.dumps(values))
     before = everything(runs)
     assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 2
+    assert everything(runs) == before
+
+
+def test_two_that_enroll_at_once_are_refused(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other, before = runs / "eye" / process.NAME, everything(runs)
+    other.write_text(json.dumps(identity.of_process(os.getppid())))
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == enrolment.main(words(shop, runs, "--undo")) == 2
+    assert f"process {os.getppid()} is at work on it" in capsys.readouterr().err
+    other.unlink()
     assert everything(runs) == before

@@ -98,7 +98,7 @@ def test_refused_zip_leaves_the_former_one(runs: Path, tmp_path: Path, capsys: p
     _edit(runs / "ensemble.json", detectors=members)
     assert build.main(["--runs", str(runs), "--out", str(out)]) == 1
     assert out.read_bytes() == b"the former one"
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.part"))
     printed = capsys.readouterr()
     assert printed.out == "the zip: 4 weight files (at most 3; merge or drop some)\n"
     assert "is not written" in printed.err

@@ -13,6 +13,7 @@ from test_graphs import exported
 
 from fusion.pipeline import load
 from photos import folds
+from photos.data import read
 from submission import build, check, int8_choice
 from submission.int8_choice import adopt, held
 
@@ -106,3 +107,11 @@ def test_photos_without_labels_are_the_users_mistake(right: Place, tmp_path: Pat
     (tmp_path / "photos").mkdir()
     assert build.main([*right.words("build"), "--int8", "--photos", str(tmp_path / "photos")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_what_is_calibrated_on_is_not_what_decides(right: Place) -> None:
+    parts, photos = folds.load(right.runs / folds.NAME, read(right.data)), held(right.runs, right.data)
+    train, valid = ([photo.id for photo in own] for own in (photos.train, photos.valid))
+    assert train == [photo.id for photo in parts.photos("train")] and train
+    assert valid == [photo.id for photo in parts.labelled("valid")] and valid
+    assert not set(train) & set(valid)

@@ -43,7 +43,7 @@ def judged(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
             output.write_text(json.dumps(rows))
             return Outcome(predictions=len(rows), photos=len(photos))
 
-        here = [{"image_id": p.id} | row for p in dataset.photos for row in by_bytes[p.path.read_bytes()]]
+        here = [{"image_id": p.id} | row | {"score": 0.75} for p in dataset.photos for row in by_bytes[p.path.read_bytes()]]
         monkeypatch.setattr(sandbox, "execute", execute)
         monkeypatch.setattr(judge_machine, "judge_python", lambda: Path("python"))
         monkeypatch.setattr(judge, "predict_here", lambda *_: here)
@@ -104,7 +104,7 @@ def test_the_score_is_that_of_the_photos(
     place.change(change(place))
     judgement, rows = judged()
     assert judgement.scores.score == pytest.approx(1)
-    assert (judgement.boxes_px, judgement.score_difference) == (0, 0)
+    assert (judgement.boxes_px, judgement.score_difference) == (0, 0.25)  # scores here are 0.75, there 0.5
     of_photo = {photo.id: len(photo.boxes) for photo in read(place.data).photos}
     assert {i: sum(row["image_id"] == i for row in rows) for i in of_photo} == of_photo
     out = capsys.readouterr().out
@@ -136,3 +136,28 @@ def test_folds_say_what_the_judge_would_do_to_the_ids(place: Place, capsys: pyte
     place.change(permute_ids)
     folds.split(read(place.data), place.root / "new", groups="photo")
     assert "judge's ids: 10 of 10 photos would get another image id (img_00001.jpg: 1 for 8" in capsys.readouterr().out
+
+
+ROW = {"image_id": 1, "category_id": 7, "bbox": [10.0, 5.0, 30.0, 20.0], "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        pytest.param({}, (0.0, 0.0), id="the same"),
+        pytest.param({"score": 0.75}, (0.0, 0.25), id="a higher score"),
+        pytest.param({"score": 0.25}, (0.0, 0.25), id="a lower score"),
+        pytest.param({"bbox": [10.0, 5.5, 30.0, 20.0]}, (0.5, 0.0), id="a box further down"),
+        pytest.param({"bbox": [10.0, 4.5, 30.0, 20.0]}, (0.5, 0.0), id="a box further up"),
+        pytest.param({"category_id": 3}, (np.inf, np.inf), id="another category"),
+        pytest.param({"image_id": 2}, (np.inf, np.inf), id="another photo"),
+    ],
+)
+def test_a_run_there_is_held_against_the_pipeline_here(change: dict, difference: tuple[float, float]) -> None:
+    other = {"image_id": 0, "category_id": 3, "bbox": [0.0, 0.0, 1.0, 1.0], "score": 0.1}
+    assert judge.parity([ROW, other], [other, ROW | change]) == difference  # run.py predicts large files first
+
+
+@pytest.mark.parametrize(("a", "b", "difference"), [([], [], 0.0), ([ROW], [], np.inf)], ids=["none", "one too many"])
+def test_a_run_there_of_other_predictions_is_no_match(a: list, b: list, difference: float) -> None:
+    assert judge.parity(a, b) == (difference, difference)

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from synced_files import synced_contents
 
 from fusion.ensemble import Ensemble, Member
 from runs import record
@@ -162,3 +163,17 @@ def test_notes_are_shown_as_they_are(place: Path, capsys: pytest.CaptureFixture[
 def test_an_empty_file_is_an_empty_log(place: Path) -> None:
     (place / "log.jsonl").touch()
     assert call(place) == 0 and log.read(place / "log.jsonl") == []
+
+
+def test_the_log_is_on_the_disk_before_it_replaces_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "log.jsonl", synced_contents(monkeypatch)
+    log.write(path, [{"zip": "a.zip"}])
+
+    def killed(unfinished: Path, target: Path) -> Path:
+        assert synced[-1] == b'{"zip": "a.zip"}\n{"zip": "b.zip"}\n'
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        log.write(path, [{"zip": "a.zip"}, {"zip": "b.zip"}])
+    assert log.read(path) == [{"zip": "a.zip"}]

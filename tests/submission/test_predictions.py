@@ -46,6 +46,8 @@ def test_what_is_right_passes(change: dict[str, object]) -> None:
         pytest.param({"score": None}, "score: got None", id="no score"),
         pytest.param({"bbox": [0, 0, 0, 5]}, "width and height must be > 0", id="no width"),
         pytest.param({"bbox": [90, 0, 11, 5]}, "must lie inside the photo of 100 x 50", id="beyond the right edge"),
+        pytest.param({"bbox": [0, 45, 11, 6]}, "must lie inside the photo of 100 x 50", id="below the photo"),
+        pytest.param({"bbox": [-1, 0, 11, 5]}, "must lie inside the photo of 100 x 50", id="left of the photo"),
         pytest.param({"bbox": [0, -1, 11, 5]}, "must lie inside the photo of 100 x 50", id="above the photo"),
         pytest.param({"image_id": 2, "bbox": [-1, 0, 11, 5]}, "must lie inside the photo", id="negative, size unknown"),
         pytest.param({"bbox": [0, 0, 5]}, "must be four numbers", id="three numbers"),

@@ -1,5 +1,6 @@
 """The worst photos come first, and what is drawn on them has the colour of what became of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image
 from experiments.figures import pictures
 from fusion.boxes import Detections
 from photos.data import Photo
+from photos.score import Truth
+from reporting.verdicts import verdicts
 
 BOXES = np.array([[100, 100, 200, 200], [300, 100, 400, 200], [500, 100, 600, 200]], np.float32)
 NAMES = ["MÜSLI", "RIS", ""]
@@ -40,6 +43,18 @@ def test_boxes_have_the_colour_of_what_became_of_them(tmp_path: Path) -> None:
     colours = [outline(drawn, box) for box in (*BOXES, beside[0])]
     assert colours == [pictures.RIGHT, pictures.WRONG_NAME, pictures.MISSED, pictures.NO_PRODUCT]
     assert drawn.shape[0] == 800 and drawn.shape[1] > 1200, "a margin lists the names"
+
+
+def test_a_photo_is_counted_as_the_report_counts_it(tmp_path: Path) -> None:
+    ignored = np.array([[500, 0, 1000, 800]], np.float32)
+    one = replace(photo(tmp_path, "a.jpg"), boxes=BOXES[:1], labels=np.array([0]), annotation_ids=np.arange(1), ignored=ignored)
+    places = [[100, 100, 200, 200], [100, 110, 200, 205], [600, 100, 700, 200], [700, 100, 800, 200]]
+    shown = Detections(np.array(places, np.float32), np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.zeros(4, np.int64))
+    counts = verdicts(Truth.of(one), shown).counts
+    assert list(counts.values()) == [1, 0, 0, 1]  # right, wrong name, missed, invented: the second box on one product
+    assert pictures.judged(one, shown, 0.2).counts == counts and pictures.mistakes(one, shown) == 1
+    drawn = pictures.draw(one, shown, NAMES)
+    assert [outline(drawn, np.array(box)) for box in places[1:]] == [pictures.NO_PRODUCT, (0, 0, 0), (0, 0, 0)]
 
 
 def test_a_box_below_the_least_score_is_drawn_as_missed(tmp_path: Path) -> None:

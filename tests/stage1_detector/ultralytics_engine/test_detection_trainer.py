@@ -156,7 +156,6 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(detection_trainer.DetectionTrainer, "save_model", writing)
     (tmp_path / "last.pt").write_bytes(b"old, whole")
-    (tmp_path / "best.pt.part").write_bytes(b"half, of an earlier kill")
     one = object.__new__(bound(lambda network: {}))
     one.last, one.best = tmp_path / "last.pt", tmp_path / "best.pt"
     if killed:
@@ -165,7 +164,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
     else:
         assert one.save_model()
     assert (tmp_path / "last.pt").read_bytes() == (b"old, whole" if killed else b"new, whole")
-    assert one.last == tmp_path / "last.pt" and not (tmp_path / "best.pt").exists()
+    assert one.last == tmp_path / "last.pt" and not (tmp_path / "best.pt").exists() and not list(tmp_path.glob("*.part"))
     assert is_ours(tmp_path / "last.pt") != killed
 
 

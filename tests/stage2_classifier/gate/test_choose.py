@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from resampled_groups import groups_drawn_by
 from simulated_evidence import C, simulated_photos
 
 from fusion.boxes import Detections
@@ -195,3 +196,10 @@ def test_every_fit_is_told_of(scenes: np.ndarray, monkeypatch: pytest.MonkeyPatc
     choose.choose_gate(evidence, scenes, np.random.default_rng(0), lambda done, total: told.append((done, total)))
     assert told == [(i + 1, len(told)) for i in range(len(told))]
     assert len(told) > 3
+
+
+def test_the_gain_is_over_scenes_and_not_over_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "fit_policies", lambda policies, _: {policy: Gate("detector") for policy in policies})
+    drawn, scenes = groups_drawn_by(choose, monkeypatch), np.repeat(np.arange(6), 2)
+    choice = choose.choose_gate(simulated_photos(np.random.default_rng(0), 12, 0.5, 0.5), scenes, np.random.default_rng(0))
+    assert choice.gain is not None and (choice.gain.n_groups, drawn) == (6, [6])

@@ -1,5 +1,6 @@
 """What models find is cached by what they were shown: a photo replaced in place, or read another way up, is another."""
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,22 @@ def test_a_photo_of_other_bytes_under_the_same_id_is_computed_anew(tmp_path: Pat
     assert calls == [1, 1]
     outputs(replace(one, width=one.height, height=one.width))
     assert calls == [1, 1, 1]
+
+
+def cache_outputs(folder: Path, photos: list[Photo]) -> None:
+    """Cache what is large, so that two processes that do it at once write the same file."""
+    assert len(cached(folder, photos, lambda photo: {"a": np.zeros((20000, 60), np.float32)}, no_progress)) == len(photos)
+
+
+def test_two_processes_that_fill_a_cache_at_once_do_not_meet(tmp_path: Path) -> None:
+    photos, context = [photo(tmp_path, i, [[0, 0, 9, 9]]) for i in range(1, 30)], multiprocessing.get_context("spawn")
+    filling = [context.Process(target=cache_outputs, args=(tmp_path / "cache", photos)) for _ in range(2)]
+    for process in filling:
+        process.start()
+    for process in filling:
+        process.join(60)
+    assert [process.exitcode for process in filling] == [0, 0]
+    assert not list(tmp_path.rglob("*.part*")) and len(list((tmp_path / "cache").iterdir())) == len(photos)
 
 
 @pytest.mark.parametrize("left", [b"", b"PK\x03\x04", b"junk", None], ids=["empty", "a start", "other bytes", "cut off"])

@@ -1,7 +1,8 @@
 """`hylle gate` writes the scores to cut at beside the gate, says what they keep, and says what could not be shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from place import Place
 from simulated_evidence import simulated_photos
 
 from fusion.boxes import Detections
-from fusion.ensemble import Member, read_ensemble
+from fusion.ensemble import Ensemble, Member, read_ensemble
 from fusion.gate import Gate
 from fusion.models import Sizes, read_object
 from photos import folds
-from photos.data import read
+from photos.data import Photo, read
+from photos.folds import Folds
 from photos.intervals import Interval
 from runs.record import write_json
 from stage2_classifier.gate import evidence as evidence_module
@@ -21,7 +23,17 @@ from stage2_classifier.gate import fit
 from stage2_classifier.gate.choose import Choice
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.merging_choice import DEFAULT, MergingChoice, Offer
-from stage2_classifier.gate.sizes import SizesChoice
+from stage2_classifier.gate.sizes import SizesChoice, Tables
+
+
+def raw_for(evidence: list[Evidence]) -> Callable[..., Choice]:
+    """In place of `choose_gate`, for speed; each photo must be a scene."""
+
+    def choose(given: list[Evidence], scenes: np.ndarray, rng: np.random.Generator, progress: Callable[..., None]) -> Choice:
+        assert given is evidence and scenes.tolist() == list(range(len(evidence)))
+        return Choice(Gate("raw"), None, Gate("raw"))
+
+    return choose
 
 
 @pytest.fixture
@@ -29,9 +41,19 @@ def fitted(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     """Fits the gate of a place to evidence that is not from its models; each photo is a scene."""
 
     def call(evidence: list[Evidence], naming_floor: float | None = None) -> None:
-        monkeypatch.setattr(fit, "gather", lambda *_: evidence)
-        monkeypatch.setattr(fit, "scenes_of", lambda *_: np.arange(len(evidence)))
-        monkeypatch.setattr(fit, "choose_gate", lambda *_: Choice(Gate("raw"), None, Gate("raw")))  # for speed
+        parts = folds.load(place.runs / folds.NAME, read(place.data))
+
+        def gather(part: str, ensemble: Ensemble, runs: Path, own: Folds) -> list[Evidence]:
+            assert (part, runs, own.part, ensemble.gate) == ("valid", place.runs, parts.part, read_ensemble(runs).gate)
+            return evidence
+
+        def scenes_of(given: list[Evidence], own: Folds) -> np.ndarray:
+            assert given is evidence and own.part == parts.part
+            return np.arange(len(evidence))
+
+        monkeypatch.setattr(fit, "gather", gather)
+        monkeypatch.setattr(fit, "scenes_of", scenes_of)
+        monkeypatch.setattr(fit, "choose_gate", raw_for(evidence))
         fit.fit_gate(place.data, place.runs, naming_floor=naming_floor)
 
     return call
@@ -58,19 +80,16 @@ def test_what_was_put_into_the_ensemble_meanwhile_is_not_overwritten(
     assert read_ensemble(place.runs).time_budget_s == 77.0 and why.exists()
 
 
-def test_a_kill_between_the_two_files_does_not_make_the_default_look_edited(
-    place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (place.runs / "ensemble.json").unlink()
+def test_why_is_written_before_the_ensemble(place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a kill between the two would make a default ensemble look edited."""
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(fit, "write_ensemble", killed)
-        with pytest.raises(KeyboardInterrupt):
-            fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97))
-    assert (place.runs / "gate.json").is_file() and fit.takes_default(place.runs, None)
+    monkeypatch.setattr(fit, "write_ensemble", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97))
+    assert (place.runs / "gate.json").is_file()
 
 
 @pytest.mark.parametrize("classifier", [True, False], ids=["with a classifier", "detector only"])
@@ -114,11 +133,45 @@ def test_sizes_are_stored_where_they_count_and_told(
     told: str,
 ) -> None:
     sizes = Sizes(weight=weight, means=[0.1, -0.1], spreads=[0.05, 0.05])
-    monkeypatch.setattr(fit, "choose_sizes", lambda *_: SizesChoice(sizes, 0.5, Interval(0.01, weight - 0.1, 0.02, 9), 7, 2.0))
-    fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97))
+    photos = simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97)
+
+    def choose(
+        named: list[Evidence], tables: Tables, choice: Choice, scenes: np.ndarray, rng: np.random.Generator
+    ) -> SizesChoice:
+        assert [e.photo for e in named] == [e.photo for e in photos] and set(tables.by_photo) == {e.photo.id for e in photos}
+        assert choice.gate.policy == "raw" and scenes.tolist() == list(range(9))
+        return SizesChoice(sizes, 0.5, Interval(0.01, weight - 0.1, 0.02, 9), 7, 2.0)
+
+    monkeypatch.setattr(fit, "choose_sizes", choose)
+    fitted(photos)
     assert read_ensemble(place.runs).sizes == (sizes if weight else Sizes())
     assert read_object(place.runs / "gate.json")["sizes"]["offered"] == 0.5
     assert f"gate: sizes: {'not used: ' * (not weight)}{told}" in capsys.readouterr().out
+
+
+def test_sizes_are_those_of_train_and_tried_on_the_boxes_that_are_named(
+    place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, seen = simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97), {}
+    parts, tables_of = folds.load(place.runs / folds.NAME, read(place.data)), fit.tables_of
+
+    def tables(groups: Sequence[tuple[Sequence[Photo], Sequence[Photo]]], shipped: Sequence[Photo], n_names: int) -> Tables:
+        seen["groups"] = [tuple([photo.id for photo in own] for own in group) for group in groups]
+        seen["shipped"], seen["names"] = [photo.id for photo in shipped], n_names
+        return tables_of(groups, shipped, n_names)
+
+    def choose(named: list[Evidence], *_: object) -> SizesChoice:
+        seen["named"] = named
+        return SizesChoice()
+
+    monkeypatch.setattr(fit, "tables_of", tables)
+    monkeypatch.setattr(fit, "choose_sizes", choose)
+    fitted(photos, naming_floor=0.75)
+    train = [photo.id for photo in parts.photos("train")]
+    assert seen["groups"] == [(train, [e.photo.id for e in photos])] and seen["shipped"] == train and train
+    assert seen["names"] == len(read_ensemble(place.runs).categories)
+    for e, named in zip(photos, seen["named"], strict=True):
+        assert np.isnan(named.probabilities).all(1).tolist() == (e.merged.scores < 0.75).tolist()
 
 
 @pytest.mark.parametrize("floor", ["-0.1", "nan", "inf"])

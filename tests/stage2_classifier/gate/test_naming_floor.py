@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from resampled_groups import groups_drawn_by
 from simulated_evidence import C, simulated_names, simulated_photos
 
 from fusion.boxes import Detections
@@ -185,3 +186,11 @@ def test_withholding_leaves_the_evidence_as_it_was() -> None:
 def test_a_change_of_zero_has_no_minus_sign() -> None:
     assert "changes by +0.0000 [+0.0000, +0.0000], 14 scenes" in str(NamingChoice(NO_NAMES, 1.0, Interval(0.0, 0.0, 0.0, 14)))
     assert "changes by -0.0010 [-0.0020, +0.0005]" in str(NamingChoice(0.5, 0.2, Interval(0.001, -0.0005, 0.002, 14)))
+
+
+def test_the_loss_is_over_scenes_and_not_over_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, scenes = groups_drawn_by(naming_floor, monkeypatch), np.repeat(np.arange(6), 2)
+    evidence = simulated_photos(np.random.default_rng(0), 12, 0.3, 0.9)
+    choice = Choice(Gate("raw"), None, Gate("raw"), {}, as_turns(evidence, [Gate("raw")] * 12, scenes % 3))
+    naming = fit_naming_floor(evidence, choice, scenes, np.random.default_rng(0), 0.75)
+    assert naming.loss is not None and (naming.loss.n_groups, drawn) == (6, [6])

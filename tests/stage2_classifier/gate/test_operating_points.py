@@ -111,7 +111,7 @@ def test_no_floor_lets_further_names_in() -> None:
 def noisy_photos(rng: np.random.Generator, n: int) -> list[Evidence]:
     """Simulated photos in which some boxes lie on no product, and score less for it."""
     photos = []
-    for e in simulated_photos(rng, n, 0.5, 0.9):
+    for e in simulated_photos(rng, n, 0.99, 0.99):
         wrong = rng.uniform(size=len(e.merged)) < 0.2
         boxes = e.merged.boxes + np.where(wrong, 100, 0)[:, None].astype(np.float32)
         scores = (e.merged.scores * np.where(wrong, 0.6, 1.0)).astype(np.float32)
@@ -136,6 +136,7 @@ def test_the_floors_of_a_fitted_gate_hold_on_new_photos(policy: str) -> None:
     )
     shown = new.scores >= fitted.min_scores["f1"]
     assert 2 * new.hits[shown].sum() / (shown.sum() + new.products.sum()) > best - 0.03
+    assert "precision 0.9" in fitted.min_scores and new.hits.mean() < 0.85  # so that a floor is needed, and found
     for purpose, precision in (("precision 0.9", 0.9), ("precision 0.95", 0.95)):
         if purpose in fitted.min_scores:
             assert new.hits[new.scores >= fitted.min_scores[purpose]].mean() >= precision - 0.01
@@ -176,15 +177,24 @@ def test_boxes_in_regions_to_ignore_count_as_nothing() -> None:
 def test_each_photo_is_decided_without_its_scene(monkeypatch: pytest.MonkeyPatch) -> None:
     photos, scenes = simulated_photos(np.random.default_rng(0), 12, 0.5, 0.5), np.repeat(np.arange(6), 2)
     seen: list[set[int]] = []
+    decided_by: list[list[Gate]] = []
+    decide_by = points.first_names
 
     def fit(policy: str, others: list) -> Gate:
         seen.append({int(scenes[e.photo.id]) for e in others})
-        return Gate(policy)
+        return Gate(policy, objectness_exponent=float(len(seen)))  # tells which gate it is
+
+    def recording(evidence: list[Evidence], gates: list[Gate]) -> list[Detections]:
+        decided_by.append(list(gates))
+        return decide_by(evidence, gates)
 
     monkeypatch.setattr(points, "fit_policy", fit)
+    monkeypatch.setattr(points, "first_names", recording)
     points.cross_fitted_decisions(photos, Gate("raw"), scenes, np.random.default_rng(0))
-    assert len(seen) == points.OUTER
-    assert all(any(g not in own for own in seen) for g in range(6))
+    own, shipped = decided_by
+    assert len(seen) == points.OUTER and shipped == [Gate("raw")] * 12
+    assert all(scene not in seen[int(gate.objectness_exponent) - 1] for scene, gate in zip(scenes, own, strict=True))
+    assert all(len(scenes_seen) >= 4 for scenes_seen in seen)  # of six, those of the other turns
 
 
 def test_scores_of_the_same_rank_keep_the_order_and_take_the_scale() -> None:

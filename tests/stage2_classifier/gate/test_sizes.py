@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from resampled_groups import groups_drawn_by
 
 from fusion.boxes import Detections
 from fusion.gate import Gate
@@ -44,8 +45,8 @@ def evidence_of(photo: Photo, twins: float) -> Evidence:
     return Evidence(photo, merged, names)
 
 
-def chosen(held_out: list[Photo], train: list[Photo], twins: float, policy: str = "raw") -> SizesChoice:
-    scenes = np.arange(len(held_out))
+def chosen(held_out: list[Photo], train: list[Photo], twins: float, policy: str = "raw", per_scene: int = 1) -> SizesChoice:
+    scenes = np.arange(len(held_out)) // per_scene
     evidence = [evidence_of(photo, twins) for photo in held_out]
     choice = Choice(Gate(policy), None, Gate(policy))
     if policy == "raw" and held_out:
@@ -147,3 +148,9 @@ def test_the_weight_of_a_turn_is_fitted_without_its_photos(monkeypatch: pytest.M
 def test_where_nothing_can_be_shown_sizes_do_not_count(held_out: list[Photo], train: list[Photo], policy: str) -> None:
     choice = chosen(held_out, train, 0.5, policy)
     assert choice.gain is None and choice.adopted == Sizes() and "too few scenes" in str(choice)
+
+
+def test_the_gain_of_sizes_is_over_scenes_and_not_over_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = groups_drawn_by(sizes, monkeypatch)
+    choice = chosen(shelves(1), shelves(2), 0.5, per_scene=2)
+    assert choice.gain is not None and (choice.gain.n_groups, drawn) == (6, [6])

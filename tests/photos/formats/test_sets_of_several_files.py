@@ -1,0 +1,56 @@
+"""Sets with a file for each part: ids stay unique over the files, and each file's photos are found where they lie."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_writing import photo
+
+from photos.data import Category, Dataset, read
+from photos.formats.writing import write
+
+
+def put_photo(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (80, 60), "white").save(path)
+
+
+def test_regions_to_ignore_in_two_parts_have_ids_of_their_own(tmp_path: Path) -> None:
+    photos = tuple(photo(tmp_path / "D" / "images", i, part, 2) for i, part in ((3, "train"), (7, "valid"), (11, "test")))
+    assert all(len(own.ignored) == 1 for own in photos)
+    write(Dataset(tmp_path / "D", tuple(Category(k, f"p{k}") for k in range(4)), photos), "coco", tmp_path / "OUT")
+    files = [json.loads((tmp_path / "OUT" / f"{part}.json").read_text()) for part in ("train", "valid", "test")]
+    ids = [row["id"] for file in files for row in file["annotations"]]
+    assert len(ids) == len(set(ids)) == 9
+
+
+def test_photos_of_two_tables_are_numbered_on(tmp_path: Path) -> None:
+    for part, names in (("train", "ab"), ("val", "c")):
+        for name in names:
+            put_photo(tmp_path / f"{name}.jpg")
+        rows = [f"{name}.jpg,1,2,30,40,tea,80,60\n" for name in names]
+        (tmp_path / f"annotations_{part}.csv").write_text("".join(rows))
+    found = read(tmp_path)
+    assert [(own.id, own.name, own.part) for own in found.photos] == [
+        (1, "a.jpg", "train"), (2, "b.jpg", "train"), (3, "c.jpg", "valid")]  # fmt: skip
+    assert not [note for note in found.notes if "numbered anew" in str(note)]
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        pytest.param("train", "train/a.jpg", id="its part's, beside images/"),
+        pytest.param("images", "a.jpg", id="images/"),
+        pytest.param(".", "a.jpg", id="that of the file"),
+    ],
+)
+def test_photos_of_a_coco_file_are_found_in_the_folder_that_they_are_in(tmp_path: Path, place: str, name: str) -> None:
+    if place != ".":
+        (tmp_path / "images").mkdir()
+    put_photo(tmp_path / place / "a.jpg")
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    lists = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box], "categories": [{"id": 1, "name": "tea"}]}
+    (tmp_path / "train.json").write_text(json.dumps(lists))
+    (own,) = read(tmp_path).photos
+    assert own.path.samefile(tmp_path / place / "a.jpg") and (own.name, own.part) == (name, "train")
