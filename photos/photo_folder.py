@@ -6,7 +6,7 @@ that is meant is the one whose path ends like the name, the longer the better.
 
 import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -94,6 +94,15 @@ def bare_path(written: str) -> str:
         return written.replace("\\", "/")
     url = urlsplit(written)
     return parse_qs(url.query).get(_LOCAL_FILES, [unquote(url.path)])[0]
+
+
+def is_absolute(written: str) -> bool:
+    """Whether a name begins at a root or a drive, of whatever system.
+
+    >>> [is_absolute(name) for name in ("/shop/a.jpg", "D:\\\\shop", "https://shop.no/a.jpg", "../shop/a.jpg")]
+    [True, True, True, False]
+    """
+    return bool(PureWindowsPath(bare_path(written)).anchor)
 
 
 def files_below(base: Path, follow_links: bool = False, marks: frozenset[str] = MARKS) -> Below:

@@ -5,17 +5,19 @@ from typing import Any, NamedTuple
 
 from photos.formats.text_file import lines_of, text_of
 from photos.photo_file import DataError
+from photos.photo_folder import is_absolute
 
 KEYS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # of data.yaml: the parts
 NAMES = ("classes.txt", "obj.names")
 FOLDERS = ("", "labels", "Labels", "images", "Images")  # that NAMES may lie in; labelImg writes it among the labels
+NULLS = ("null", "Null", "NULL", "~")  # of YAML, which here are texts as all else
 PLACES = "need a folder, a list of photos, or several of them"
 
 
 class Names(NamedTuple):
     """The file that names the classes, the names by class, and what it says of each part (None: the folder has no parts).
 
-    `above` is the data set's folder as the file has it (data.yaml's `path`), which each entry of the parts begins with.
+    `above` is the data set's folder as the file has it (data.yaml's `path`): each relative entry of the parts begins with it.
     `has_keypoints`: a line has further numbers behind the box.
     """
 
@@ -51,24 +53,27 @@ def _yaml(path: Path) -> Any:
 
 
 def _from_yaml(path: Path, content: dict[str, Any]) -> Names:
-    above = content.get("path") or ""
+    said = {key: value for key, value in content.items() if value not in NULLS}
+    above = said.get("path") or ""
     if not isinstance(above, str):
         raise DataError(f"{path}: path: got {above!r}, need a folder")
     parts: dict[str | None, list[str]] = {}
     for key, part in KEYS.items():
-        if entries := _entries(path, key, content.get(key) or []):
-            parts.setdefault(part, []).extend(f"{above}/{entry}" if above else entry for entry in entries)
+        if entries := _entries(path, key, said.get(key) or []):
+            parts.setdefault(part, []).extend(
+                f"{above}/{entry}" if above and not is_absolute(entry) else entry for entry in entries
+            )
     if not parts:
         raise DataError(f"{path}: none of train, val and test; need at least train: FOLDER")
-    return Names(path, _by_class(path, content["names"]), parts, above, bool(content.get("kpt_shape")))
+    return Names(path, _by_class(path, content["names"]), parts, above, bool(said.get("kpt_shape")))
 
 
 def _entries(path: Path, key: str, value: Any) -> list[str]:
-    """The folders and lists of one key. DataError for what is no text."""
+    """The folders and lists of one key; null is none. DataError for what is no text."""
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise DataError(f"{path}: {key}: got {value!r}, {PLACES}")
-    return entries
+    return [entry for entry in entries if entry and entry not in NULLS]
 
 
 def _by_class(path: Path, value: Any) -> dict[int, str]:

@@ -1,12 +1,14 @@
 """Which layout a folder holds, found by looking: COCO, YOLO, Pascal VOC or CSV, in this order."""
 
+import re
 from pathlib import Path
 
 from photos.formats import coco, csv_table, voc, yolo
-from photos.formats.source import Layout
+from photos.formats.source import Layout, part_of
 from photos.photo_file import DataError, Progress
 from photos.photo_folder import PHOTO_SUFFIXES, files_below
 from photos.studio import STUDIO
+from runs.counted import counted
 from runs.output_folder import is_output
 
 KNOWN = (
@@ -14,6 +16,7 @@ KNOWN = (
     "annotations/instances_*.json; data.yaml; Annotations/*.xml; *.csv"
 )
 LABELS = (".xml", ".json", ".ndjson", ".csv", ".txt")  # that tools write in layouts of their own, as CVAT's annotations.xml
+TOOLS_FOLDER = re.compile(r"annot|ann$|label", re.IGNORECASE)
 LOOKED_INTO = 10  # chosen: folders below one without labels that may hold the set
 
 
@@ -23,9 +26,7 @@ def find(root: Path, progress: Progress | None = None) -> Layout:
         raise DataError(f"{root}: {'a file, need a folder' if root.exists() else 'no such folder'}")
     layout = _found(root, progress)
     if layout is None:
-        one = _set_below(root)
-        below = f"; {one} below it holds one: pass that" if one else ""
-        raise DataError(f"{root}: {_without_labels(root, one is None)}{below}; known are {KNOWN}")
+        raise DataError(f"{root}: {_instead(root, _set_below(root))}; known are {KNOWN}")
     return layout
 
 
@@ -44,25 +45,45 @@ def _set_below(root: Path) -> Path | None:
     return None
 
 
-def _without_labels(root: Path, names_file: bool) -> str:
-    """What to say of a folder without annotations that are read; with `names_file` which file may be some."""
+def _instead(root: Path, below: Path | None) -> str:
+    """What to say that a folder without a data set holds instead; `below` is a folder in it that holds one."""
     files = sorted(files_below(root, follow_links=True).files)
     photos = [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
-    unread = _unread_labels([path.relative_to(root) for path in files], {path.stem for path in photos})
-    if unread and names_file:
-        needs = " (YOLO's need data.yaml or classes.txt)" if unread.suffix.lower() == ".txt" else ""
-        got = f"{len(photos)} photos, and {unread.as_posix()} is not in a layout that is read{needs}"
-        return f"{got}; export as COCO, YOLO, VOC or CSV"
+    if below:
+        return f"{_without_labels(root, len(photos))}; {below} below it holds one: pass that"
+    called = {name for path in photos for name in (path.stem, path.name)}
+    unread = _unread_labels([path.relative_to(root) for path in files], called)
+    return _unread(unread, len(photos)) if unread else _without_labels(root, len(photos))
+
+
+def _unread(file: Path, photos: int) -> str:
+    """What to say of a folder with a file that may hold labels, in a layout that is not read."""
+    needs = " (YOLO's need data.yaml or classes.txt)" if file.suffix.lower() == ".txt" else ""
+    got = f"{counted(photos, 'photo')}, and {file.as_posix()} is not in a layout that is read{needs}"
+    return f"{got}; export as COCO, YOLO, VOC or CSV" + ("; without labels: `hylle predict`" if photos else "")
+
+
+def _without_labels(root: Path, photos: int) -> str:
     if photos:
-        return (
-            f"{len(photos)} photos and no annotations.json or other labels: `hylle predict` finds products on photos without "
-            "labels"
-        )
+        got = f"{counted(photos, 'photo')} and no annotations.json or other labels"
+        return f"{got}: `hylle predict` finds products on photos without labels"
     return "no annotations.json and none of the other layouts" if any(root.iterdir()) else "an empty folder, need a data set"
 
 
-def _unread_labels(files: list[Path], stems: set[str]) -> Path | None:
-    """The first file that may hold labels, by the order of LABELS; a text only where it is called as a photo is."""
+def _unread_labels(files: list[Path], called: set[str]) -> Path | None:
+    """The first file that may hold labels, by the order of LABELS: one called as a photo is, or where tools write labels.
+
+    A text only where it is called so.
+    """
     own = [path for path in files if STUDIO not in path.parts]
-    may = [path for path in own if path.suffix.lower() != ".txt" or path.stem in stems]
+    may = [path for path in own if path.stem in called or (path.suffix.lower() != ".txt" and _is_tools(path.parent))]
     return next((path for suffix in LABELS for path in may if path.suffix.lower() == suffix), None)
+
+
+def _is_tools(folder: Path) -> bool:
+    """Whether tools write labels in a folder: the set's own, those of its parts, and such as annotations/ and labels/.
+
+    >>> [_is_tools(Path(name)) for name in (".", "train", "annotations/val", "labels_2", "notes", "site/test")]
+    [True, True, True, True, False, False]
+    """
+    return all(part_of(name) or TOOLS_FOLDER.match(name) for name in folder.parts)

@@ -9,19 +9,19 @@ from photos.formats.label_file import label_file
 from photos.formats.source import part_of
 from photos.formats.text_file import lines_of
 from photos.photo_file import begins_as_photo
-from photos.photo_folder import PHOTO_SUFFIXES, bare_path, files_once
+from photos.photo_folder import PHOTO_SUFFIXES, bare_path, files_once, is_absolute
 
 WITHOUT = "entries without photos where they say, left out"
 
 
 def photos_of(root: Path, found: Names) -> tuple[dict[str | None, list[Path]], list[Note]]:
     """The photos of each part, each once, and a note for each entry that has none."""
-    cut = _cut(root, found)
+    cuts = _cuts(root, found)
     photos: dict[str | None, list[Path]] = {}
     notes = []
     for part, entries in found.parts.items():
         for entry in entries:
-            listed = list(_of_entry(root, entry, cut))
+            listed = list(_of_entry(root, entry, cuts.get(entry, 0)))
             photos.setdefault(part, []).extend(listed)
             notes += [] if listed else [Note(f"{part}: {entry}" if part else entry, WITHOUT, repaired=False)]
     return {part: list(dict.fromkeys(paths)) for part, paths in photos.items()}, notes
@@ -41,18 +41,37 @@ def _is_list(entry: str) -> bool:
 
 def _words(entry: str) -> list[str]:
     """The folders of a path; those that lead up say nothing, as Roboflow writes ../train/images for train/images."""
-    return [word for word in Path(bare_path(entry)).parts if word not in ("..", "/", ".")]
+    return [word for word in Path(bare_path(entry)).parts if word not in ("..", "/", "//", ".")]
 
 
-def _cut(root: Path, found: Names) -> int:
-    """How many words all folders begin with that are the set's own folder, elsewhere: the fewest that lead to one of them.
+def _cuts(root: Path, found: Names) -> dict[str, int]:
+    """How many words of each folder's entry are those of the set's own folder, elsewhere: the fewest that lead to a folder.
 
-    Only `path` and words that all folders share can be that: where valid/images is not there, images is not meant.
+    Only `path` and words that all entries share can be that: where valid/images is not there, images is not meant. Absolute
+    entries and relative ones share nothing, as where a tool wrote train and val, and left Roboflow's ../test/images; nor do
+    absolute ones of two drives, of which each is looked for alone.
     """
-    of_parts = [[_words(entry) for entry in entries if not _is_list(entry)] for entries in found.parts.values()]
-    folders = [words for part in of_parts for words in part]
-    most = max(len(_words(found.above)), _shared(folders, sum(map(bool, of_parts)) > 1))
-    return next((cut for cut in range(most + 1) if any(root.joinpath(*words[cut:]).is_dir() for words in folders)), 0)
+    folders = [(part, entry) for part, entries in found.parts.items() for entry in entries if not _is_list(entry)]
+    cuts: dict[str, int] = {}
+    for absolute in (True, False):
+        group = [(part, entry) for part, entry in folders if is_absolute(entry) == absolute]
+        words = {entry: _words(entry) for _, entry in group}
+        most = _most(list(words.values()), _words(found.above), of_several_parts=len({part for part, _ in group}) > 1)
+        cut = _cut(root, list(words.values()), most)
+        alone = absolute and (cut is None or most == 0)
+        cuts |= {entry: (_cut(root, [of_one], _up_to_part(of_one)) if alone else cut) or 0 for entry, of_one in words.items()}
+    return cuts
+
+
+def _cut(root: Path, folders: list[list[str]], most: int) -> int | None:
+    """The fewest words, at most `most`, without which one of `folders` lies in `root`; None where none does."""
+    return next((cut for cut in range(most + 1) if any(root.joinpath(*words[cut:]).is_dir() for words in folders)), None)
+
+
+def _most(folders: list[list[str]], above: list[str], of_several_parts: bool) -> int:
+    """How many words all begin with that may be the set's own folder: `above`, or all that they share."""
+    all_below = all(words[: len(above)] == above for words in folders)
+    return max(len(above) if all_below else 0, _shared(folders, of_several_parts))
 
 
 def _shared(folders: list[list[str]], of_several_parts: bool) -> int:
@@ -60,6 +79,11 @@ def _shared(folders: list[list[str]], of_several_parts: bool) -> int:
     columns = list(zip(*(words[:-1] for words in folders), strict=False))
     ends = (k for k, words in enumerate(columns) if len(set(words)) > 1 or (not of_several_parts and part_of(words[0])))
     return next(ends, len(columns))
+
+
+def _up_to_part(words: list[str]) -> int:
+    """How many words stand before the last one that says a part; before the last of all where none does."""
+    return next((k for k in reversed(range(len(words))) if part_of(words[k])), len(words) - 1)
 
 
 def _file(root: Path, entry: str) -> Path | None:

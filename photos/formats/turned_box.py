@@ -23,7 +23,10 @@ def enclose_turned(source: Source) -> None:
 
 
 def _angle(record: Any) -> float:
-    """The angle of a record in degrees; 0 where it is not turned, is no box of four numbers, or follows from an outline."""
+    """The angle of a record in degrees, without half turns, which leave a box as it is.
+
+    0 where it is not turned, is no box of four numbers, or follows from an outline.
+    """
     attributes = record.get("attributes") if isinstance(record, dict) else None
     if not isinstance(attributes, dict) or record.get("segmentation"):
         return 0.0
@@ -34,7 +37,7 @@ def _angle(record: Any) -> float:
         angle = float(attributes.get("rotation") or 0)
     except (TypeError, ValueError):
         return 0.0
-    return angle % 360 if isfinite(angle) else 0.0
+    return angle % 180 if isfinite(angle) else 0.0
 
 
 def around(box: list[float], degrees: float) -> list[float]:

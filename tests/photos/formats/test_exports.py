@@ -12,7 +12,13 @@ from tests.photos.formats.one_photo import TEA, coco_of, csv_of, voc_file, yolo_
 
 @pytest.mark.parametrize(
     ("angle", "box"),
-    [(90, [25, 10, 35, 40]), (0, [15, 20, 45, 30]), (360.0, [15, 20, 45, 30]), (-45, [15.858, 10.858, 44.142, 39.142])],
+    [
+        (90, [25, 10, 35, 40]),
+        (0, [15, 20, 45, 30]),
+        (360.0, [15, 20, 45, 30]),
+        (180, [15, 20, 45, 30]),
+        (-45, [15.858, 10.858, 44.142, 39.142]),
+    ],
 )
 def test_of_a_turned_box_the_box_around_it_is_taken(tmp_path: Path, angle: float, box: list[float]) -> None:
     coco = {"category_id": 1, "bbox": [15, 20, 30, 10], "attributes": {"occluded": False, "rotation": angle}}
@@ -20,7 +26,7 @@ def test_of_a_turned_box_the_box_around_it_is_taken(tmp_path: Path, angle: float
     for root in (coco_of(tmp_path / "coco", coco, TEA), voc_file(tmp_path / "voc", "16 21 45 30", rest)):
         dataset = read(root)
         np.testing.assert_allclose(dataset.photos[0].boxes, [box], atol=1e-3)
-        assert any(note.startswith("turned boxes, of which") for note in dataset.notes) == (angle % 360 != 0)
+        assert any(note.startswith("turned boxes, of which") for note in dataset.notes) == (angle % 180 != 0)
 
 
 @pytest.mark.parametrize(("encoding", "name"), [("utf-16", "a.xml"), ("utf-8", "a.XML"), ("iso-8859-1", "a.xml")])
@@ -251,23 +257,37 @@ def test_a_name_of_yolo_ends_with_its_line(tmp_path: Path) -> None:
     ("name", "told"),
     [
         pytest.param(
-            "annotations.xml", "1 photos, and annotations.xml is not in a layout that is read; export as COCO", id="CVAT"
+            "annotations.xml", "1 photo, and annotations.xml is not in a layout that is read; export as COCO", id="CVAT"
         ),
         pytest.param(
             "annotations/default.json", "annotations/default.json is not in a layout that is read; export", id="Datumaro"
         ),
         pytest.param("export.ndjson", "export.ndjson is not in a layout that is read; export as COCO", id="Labelbox"),
         pytest.param(
-            "via.csv", "via.csv is not in a layout that is read; export as COCO, YOLO, VOC or CSV; known are", id="VIA"
+            "via.csv",
+            "via.csv is not .* export as COCO, YOLO, VOC or CSV; without labels: `hylle predict`; known are",
+            id="VIA",
         ),
         pytest.param("label_2/a.txt", r"label_2/a.txt is not in .*read \(YOLO's need data.yaml or classes.txt\)", id="KITTI"),
-        pytest.param("readme.txt", "1 photos and no annotations.json or other labels: `hylle predict` finds", id="a note"),
-        pytest.param("NM_NGD_product_images/metadata.json", "1 photos and no annotations.json or other", id="studio photos"),
+        pytest.param("readme.txt", "1 photo and no annotations.json or other labels: `hylle predict` finds", id="a note"),
+        pytest.param("NM_NGD_product_images/metadata.json", "1 photo and no annotations.json or other", id="studio photos"),
+        pytest.param("site/node_modules/a/package.json", "1 photo and no annotations.json or other", id="deep below"),
+        pytest.param("notes/prices.csv", "1 photo and no annotations.json or other", id="in a folder of no labels"),
+        pytest.param("site/test/package.json", "1 photo and no annotations.json or other", id="a test of code"),
+        pytest.param("train/via_region_data.json", "train/via_region_data.json is not in", id="VIA, in a part"),
+        pytest.param("ds0/ann/a.jpg.json", "ds0/ann/a.jpg.json is not in a layout that is read", id="Supervisely"),
+        pytest.param("shop/a.json", "shop/a.json is not in a layout that is read", id="labelme"),
     ],
 )
 def test_labels_in_another_layout_are_named(tmp_path: Path, name: str, told: str) -> None:
     Image.new("RGB", (80, 60)).save(tmp_path / "a.jpg")
-    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text('{"shapes": []}')
     with pytest.raises(DataError, match=told):
+        read(tmp_path)
+
+
+def test_without_photos_no_prediction_is_proposed(tmp_path: Path) -> None:
+    (tmp_path / "via.json").write_text("{}")
+    with pytest.raises(DataError, match=r"0 photos, and via.json is not in a layout that is read; (?!.*hylle predict)"):
         read(tmp_path)

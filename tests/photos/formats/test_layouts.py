@@ -144,7 +144,7 @@ def set_in_a_folder(root: Path) -> None:
     ("make", "told"),
     [
         pytest.param(lambda root: root.mkdir(), "an empty folder, need a data set", id="empty"),
-        pytest.param(lambda root: csv_of_photos(root), "1 photos and no annotations.json or other labels", id="photos alone"),
+        pytest.param(lambda root: csv_of_photos(root), "1 photo and no annotations.json or other labels", id="photos alone"),
         pytest.param(set_in_a_folder, "set/mine below it holds one: pass that; known are", id="a folder up"),
     ],
 )

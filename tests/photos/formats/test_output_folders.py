@@ -53,7 +53,7 @@ def test_a_run_of_photos_without_labels_is_no_set_below(tmp_path: Path) -> None:
     for name in ("a.jpg", "run/classes.txt", "run/b.jpg", "run/begun.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r": 1 photos and no annotations.json or other labels: `hylle predict`(?!.*below)"):
+    with pytest.raises(DataError, match=r": 1 photo and no annotations.json or other labels: `hylle predict`(?!.*below)"):
         read(tmp_path)
 
 
