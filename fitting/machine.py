@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from fitting.speeds import Curve, Speeds
 from fitting.stage_settings import SMALL_CROP
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
-from runs import fetched, record
+from runs import fetched, record, versions
 from runs.counted import counted
 from runs.pickled_file import refuse_untrusted
 from stage1_detector import engine, sidecar, start_share
@@ -112,7 +111,7 @@ def made_from(procedure: Procedure) -> dict[str, Any]:
     return {
         "machine": record.machine(),
         "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "ultralytics", "timm")},
+        "versions": versions.installed(("onnxruntime", "torch", "ultralytics", "timm")),
         "detector": network,
         "classifier": [classifier.model, classifier.size, classifier.batch],
     }
