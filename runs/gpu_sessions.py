@@ -36,6 +36,5 @@ def start(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
 @cache
 def tell_of_cpu() -> None:
     """Say, once in a process, that models run on the CPU although onnxruntime is built for a GPU."""
-    say(
-        f"onnxruntime {onnxruntime.__version__} is built for CUDA, but runs the models on the CPU here; docs/guide/gpu.md says why"
-    )
+    what = f"onnxruntime {onnxruntime.__version__} is built for CUDA, but runs the models on the CPU here"
+    say(f"{what}; docs/guide/gpu.md says with which torch it finds the GPU")
