@@ -205,7 +205,7 @@ class Model:
         self.sidecar = read_sidecar(path.with_suffix(".json"))
         file = path.with_name(self.sidecar.graph or path.name)
         shared = {} if sessions is None else sessions
-        self.session = shared.get(file) or self.start(file, threads)
+        self.session = shared.get(file) or Model.start(file, threads)
         shared[file] = self.session
         images = self.session.get_inputs()[-1]
         self.input: str = images.name
