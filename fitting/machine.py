@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,9 @@ from fitting.plan import SMALLEST_CANVAS
 from fitting.procedure import Procedure, Say
 from fitting.speeds import Curve, Speeds
 from fitting.stage_settings import SMALL_CROP
-from fusion.models import Sidecar, read_object
-from photos.data import Photo
-from runs import fetched, record
+from fusion.models import Model, Sidecar, read_object
+from photos.data import Category, Dataset, Photo
+from runs import fetched, random_state, record, versions
 from runs.counted import counted
 from runs.pickled_file import refuse_untrusted
 from stage1_detector import engine, sidecar, start_share
@@ -31,6 +30,7 @@ from stage1_detector.validation import score
 from stage2_classifier import fit, learning, model
 from stage2_classifier.config import ClassifierConfig, columns
 from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, crops_of, shelf_regions
+from stage2_classifier.export import export_classifier
 from stage2_classifier.pretrained import start as classifier_start
 
 NAME = "machine.json"
@@ -43,18 +43,23 @@ CLASSIFIER_START = 12.0  # chosen: seconds of a classifier's export and calibrat
 
 
 class DetectorTimes(NamedTuple):
-    """What one short training took: seconds a photo and epoch, seconds a look at a photo, and seconds besides the epochs."""
+    """What one short training took: seconds a photo and epoch, seconds a look at a photo, and seconds besides the epochs.
+
+    `find` is the look of the network that trained, `find_exported` that of the model made of it.
+    """
 
     learn: float
     find: float
+    find_exported: float
     start: float
 
 
 class ClassifierTimes(NamedTuple):
-    """Seconds of a step, of a look at a crop, and of reading a photo."""
+    """Seconds of a step, of a look at a crop by network and exported model, and of reading a photo."""
 
     step: float
     name: float
+    name_exported: float
     read: float
 
 
@@ -112,7 +117,7 @@ def made_from(procedure: Procedure) -> dict[str, Any]:
     return {
         "machine": record.machine(),
         "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "ultralytics", "timm")},
+        "versions": versions.installed(("onnxruntime", "torch", "ultralytics", "timm")),
         "detector": network,
         "classifier": [classifier.model, classifier.size, classifier.batch],
     }
@@ -138,9 +143,11 @@ def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: 
     return Speeds(
         learn=Curve.through(*((side, value.learn) for side, value in times.items())),
         find=Curve.through(*((side, value.find) for side, value in times.items())),
+        find_exported=Curve.through(*((side, value.find_exported) for side, value in times.items())),
         detector_start=max(value.start for value in times.values()),
         step=Curve.through(*((side, value.step) for side, value in steps.items())),
         name=last.name,
+        name_exported=last.name_exported,
         classifier_start=CLASSIFIER_START,
         read=last.read,
         memory_gb=psutil.virtual_memory().available / 1e9,
@@ -177,10 +184,19 @@ def detector_times(config: Config, photos: Sequence[Photo], runs: Path) -> Detec
         weights = family.fit(engine.Job(config, parts, ["product"], out, lambda line: None, looked))
         network = family.for_export(family.load(weights), config)
         export_detector(network, out / "model.onnx", described, tuple(shown))
+        seconds = time.monotonic() - started
+        exported = seconds_of_look(Model(out / "model.onnx"), shown, n_names)
     epochs = stamps[-1] - stamps[0]
-    start = time.monotonic() - started - epochs - looks[0]
-    learn = epochs / (EPOCHS - 1) / len(shown)
-    return DetectorTimes(learn, looks[0] / len(shown), start - learn * len(shown))
+    learn, start = epochs / (EPOCHS - 1) / len(shown), seconds - epochs - looks[0]
+    return DetectorTimes(learn, looks[0] / len(shown), exported, start - learn * len(shown))
+
+
+def seconds_of_look(model: Model, photos: Sequence[Photo], n_names: int) -> float:
+    """Seconds that a model takes to look at one of the photos, which are scored, once it has looked at one."""
+    score(model, tuple(photos[:1]), n_names)
+    started = time.monotonic()
+    score(model, tuple(photos), n_names)
+    return (time.monotonic() - started) / len(photos)
 
 
 def classifier_times(config: ClassifierConfig, photos: Sequence[Photo]) -> ClassifierTimes:
@@ -190,7 +206,7 @@ def classifier_times(config: ClassifierConfig, photos: Sequence[Photo]) -> Class
     read = (time.monotonic() - started) / len(shown)
     outputs = columns(config, [str(label) for label in range(1 + max(region.label for region in regions))])
     network, crops = model.build(config, outputs), fit.TrainingCrops(regions, np.array(TYPICAL_ERROR))
-    with torch.random.fork_rng():
+    with random_state.kept():
         training = fit.Training(network, config, 1 + STEPS)
         training.train_epoch(0, fit.batches(crops, config, outputs, 1, 0))
         started = time.monotonic()
@@ -198,8 +214,24 @@ def classifier_times(config: ClassifierConfig, photos: Sequence[Photo]) -> Class
         step = (time.monotonic() - started) / STEPS
     form, rng = CropFormat(config.size, config.margin, config.fit), np.random.default_rng(config.seed)
     picks, started = np.resize(np.arange(len(regions)), config.batch), time.monotonic()
-    learning.predict(network.cpu().eval(), crops_of(regions, picks, crops.box_error, form, rng))
-    return ClassifierTimes(step, (time.monotonic() - started) / len(picks), read)
+    cut = crops_of(regions, picks, crops.box_error, form, rng)
+    cutting = time.monotonic() - started
+    learning.predict(network.cpu().eval(), cut)
+    named = time.monotonic() - started
+    return ClassifierTimes(step, named / len(picks), (cutting + seconds_of_naming(network, config, cut)) / len(picks), read)
+
+
+def seconds_of_naming(network: model.Classifier, config: ClassifierConfig, crops: np.ndarray) -> float:
+    """Seconds that the model exported of a network takes to name crops (N, size, size, 3), once it has named them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, names = Path(folder) / "model.onnx", [Category(i, str(i)) for i in range(network.columns.names)]
+        described = learning.sidecar(network, config, Dataset(Path(folder), (), tuple(names)))
+        export_classifier(network, path, described, crops[: learning.PARITY_CROPS])
+        exported = Model(path)
+        exported(crops)
+        started = time.monotonic()
+        exported(crops)
+    return time.monotonic() - started
 
 
 def spread(photos: Sequence[Photo], count: int) -> list[Photo]:

@@ -25,13 +25,14 @@ def speed_lines(speeds: Speeds, procedure: Procedure, found: Survey) -> list[str
     """What the machine does, in two lines, and a third where its memory may not do for the photos that are `found`."""
     canvas, crop = procedure.detector.size, procedure.classifier.size
     needed = evidence_gb(left_out(found, procedure), procedure.aware is not None)
+    look = speeds.find_exported.at(canvas)
     short = (
         f"memory may run out at the gate, after the folds' trainings: what the models say of the photos takes up to "
         f"{needed:.1f} GB there, and {speeds.memory_gb:.1f} GB were free; fit where there is more, or fewer photos"
     )
     return [
         f"{speeds.device}, {speeds.memory_gb:.1f} GB of memory free",
-        f"a photo takes {speeds.learn.at(canvas):.2f} s an epoch and {speeds.find.at(canvas):.2f} s to look at on {canvas} px, "
+        f"a photo takes {speeds.learn.at(canvas):.2f} s an epoch and {look:.2f} s to look at on {canvas} px, "
         f"a classifier's step {speeds.step.at(crop):.2f} s on {crop} px",
         *([short] if needed > speeds.memory_gb else []),
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fitting.procedure import SHARES, SHOWN
 from fitting.survey import Survey
 
-VALIDATIONS = 11  # derived: stage1_detector.engine.VALIDATIONS_PER_RUN, and once more when the model is exported
+VALIDATIONS = 10  # derived: stage1_detector.engine.VALIDATIONS_PER_RUN
 VIEWS = 2  # taken: stage2_classifier.gate.ensemble.default_ensemble looks at each photo and at its mirror image
 FOUND = 1.5  # chosen: boxes found and named on a photo, for each product on it
 # of the gate's fits, one thread: measured 91 s on 50 photos of 4,250 boxes with a detector that names, 18 s on 17,804 boxes
@@ -71,10 +71,12 @@ class Speeds:
 
     Attributes:
         learn: the detector's training, a photo and epoch, by the canvas.
-        find: the detector's look at a photo, reading it included, by the canvas.
+        find: the look of a detector in training at a photo, reading it included, by the canvas.
+        find_exported: that of the exported one, by onnxruntime, which need not have the GPU that torch has.
         detector_start: what a detector's training takes besides its epochs: start, export, parity.
         step: the classifier's training, a step of one batch, by the crop.
-        name: the classifier's look at a crop.
+        name: the look of a classifier in training at a crop.
+        name_exported: that of the exported one.
         classifier_start: what a classifier's training takes besides its steps and crops.
         read: reading a photo.
         memory_gb: free memory.
@@ -83,9 +85,11 @@ class Speeds:
 
     learn: Curve
     find: Curve
+    find_exported: Curve
     detector_start: float
     step: Curve
     name: float
+    name_exported: float
     classifier_start: float
     read: float
     memory_gb: float
@@ -93,8 +97,8 @@ class Speeds:
 
     def detector(self, size: int, epochs: int, train: int, valid: int) -> float:
         """A detector's training on so many photos, scored on so many."""
-        looks = min(VALIDATIONS, epochs + 1) * valid  # a short training is scored after each epoch, and when it is exported
-        return self.detector_start + epochs * train * self.learn.at(size) + looks * self.find.at(size)
+        looks = min(VALIDATIONS, epochs) * self.find.at(size) + self.find_exported.at(size)  # once more when it is exported
+        return self.detector_start + epochs * train * self.learn.at(size) + valid * looks
 
     def classifier(self, size: int, steps: int, photos: int, crops: int) -> float:
         """A classifier's training of so many steps, with so many photos read and so many held-out crops named."""
@@ -106,8 +110,8 @@ class Speeds:
 
     def evidence(self, size: int, found: Survey, detectors: int) -> float:
         """What the models say of every photo, each looked at once by the models that did not learn from it."""
-        looks = found.photos * VIEWS * self.find.at(size) * detectors
-        return looks + found.photos * self.read + FOUND * found.boxes * self.name
+        looks = found.photos * VIEWS * self.find_exported.at(size) * detectors
+        return looks + found.photos * self.read + FOUND * found.boxes * self.name_exported
 
     def gate(self, found: Survey, aware: bool) -> float:
         """The gate's fits: of policies where a detector names too (`aware`), else of the order of boxes alone."""
@@ -127,12 +131,12 @@ class Speeds:
 
     def figures(self, size: int, found: Survey, detectors: int) -> float:
         """What the whole is worth: names of the true boxes, and the models that ship on the test part."""
-        looks = found.test_photos * (self.read + VIEWS * self.find.at(size) * detectors)
-        return FIGURES_SECONDS + found.photos * self.read + found.boxes * self.name + looks
+        looks = found.test_photos * (self.read + VIEWS * self.find_exported.at(size) * detectors)
+        return FIGURES_SECONDS + found.photos * self.read + found.boxes * self.name_exported + looks
 
     def ending(self, size: int, photos: int) -> float:
         """Packing and checking the zip, and running it on so many photos in the sandbox."""
-        return ENDING_SECONDS + photos * (self.read + VIEWS * self.find.at(size))
+        return ENDING_SECONDS + photos * (self.read + VIEWS * self.find_exported.at(size))
 
     def report(self, judged: Survey) -> float:
         """The page that comes after the zip, of so many photos judged."""

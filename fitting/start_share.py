@@ -16,9 +16,10 @@ from fitting.trainings import Clock, classifier_name
 from fusion.models import Sidecar, read_object
 from photos.data import Photo
 from photos.folds import Folds
-from runs import record
+from runs import gpu_memory, record
 from runs.command import say_progress
 from stage1_detector import pretrained, start_share, validation
+from stage1_detector.engine import device_of
 from stage1_detector.families import Network
 from stage2_classifier.gate.calibrate import first_near_best
 
@@ -89,11 +90,13 @@ def kept_scores(
     return scores
 
 
+@gpu_memory.released_afterwards()
 def score(folder: Path, start: Path | None, share: float, procedure: Procedure, photos: Sequence[Photo]) -> float | None:
     """det mAP50 of FOLDER's detector with `share` of the start on `photos`; None where the start does not fit."""
     network = start_share.between(record.weights_of(folder / "one"), start, share, procedure.detector)
     if network is None:
         return None
+    network = network.to(device_of(procedure.detector.device))
     described = Sidecar(**read_object(folder / "one" / "model.json"))
     n_categories = 1 + max((int(photo.labels.max()) for photo in photos if len(photo.labels)), default=0)
     return validation.score(Network(network, procedure.detector, described), tuple(photos), n_categories)["det_map50"]

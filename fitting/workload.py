@@ -72,7 +72,7 @@ class Training(NamedTuple):
             return speeds.detector(self.size, epochs, self.photos, self.held_out)
         crops, looks = round(self.held_out * self.boxes), self.photos if self.refit else self.held_out
         learning = speeds.classifier(self.size, epochs * self.epoch_steps, self.photos + self.held_out, crops)
-        return learning + (looks * speeds.find.at(self.canvas) if self.canvas else 0.0)
+        return learning + (looks * speeds.find_exported.at(self.canvas) if self.canvas else 0.0)
 
     def epochs(self, scale: float) -> int:
         """Its epochs where all are scaled by `scale`: at least 1, at most those of its recipe, LONGEST times in a refit.

@@ -5,10 +5,10 @@ answers before the gate sees them is here too: calibrated, blended with prototyp
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -162,8 +162,8 @@ def blended(
     return np.concatenate([mixed.astype(np.float32), probabilities[:, names:]], 1)
 
 
-def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An onnxruntime session of the graph in PATH, on the GPU where there is one; `threads` 0 stands for one per processor.
+def start_session(path: Path, threads: int = 0, cpu: bool = False) -> onnxruntime.InferenceSession:
+    """A session of the graph in PATH, on the GPU where there is one, unless `cpu`; `threads` 0 stands for one per processor.
 
     Raises ValueError where the file is missing or onnxruntime does not read it.
     """
@@ -176,7 +176,7 @@ def start_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # the default search for cuDNN's best algorithm takes 0.6 s at each new shape
     preferred = [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}), ("CPUExecutionProvider", {})]
-    providers = [pair for pair in preferred if pair[0] in onnxruntime.get_available_providers()]
+    providers = [pair for pair in preferred[int(cpu) :] if pair[0] in onnxruntime.get_available_providers()]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions have no common base class
@@ -188,8 +188,10 @@ class Model:
 
     A graph that takes uint8 normalises by itself; for one that takes float32 (B, 3, H, W) it is done here. `not_finite` counts
     the numbers in its outputs so far that are NaN or infinite, `full_answers` the outputs of a detector whose last candidate
-    still counts, so that others may have been kept back (`Sidecar.best`).
+    still counts, so that others may have been kept back (`Sidecar.best`). `start` starts sessions (`runs.gpu_sessions`).
     """
+
+    start: ClassVar[Callable[[Path, int], onnxruntime.InferenceSession]] = staticmethod(start_session)
 
     def __init__(self, path: Path, threads: int = 0, sessions: dict[Path, onnxruntime.InferenceSession] | None = None) -> None:
         """Load PATH and the sidecar beside it; ValueError if missing, broken, or a classifier's of different columns.
@@ -203,15 +205,14 @@ class Model:
         self.sidecar = read_sidecar(path.with_suffix(".json"))
         file = path.with_name(self.sidecar.graph or path.name)
         shared = {} if sessions is None else sessions
-        self.session = shared.get(file) or start_session(file, threads)
+        self.session = shared.get(file) or Model.start(file, threads)
         shared[file] = self.session
         images, output = self.session.get_inputs()[-1], self.session.get_outputs()[0]
         columns, width = self.sidecar.columns, output.shape[-1] if self.sidecar.task == "classifier" else None
         if isinstance(width, int) and width != columns:
             remedy = "take back an enrolling that was stopped (hylle enroll ... --undo), or train it again"
             raise ValueError(f"{path}: got {width} columns, its sidecar tells of {columns}: not of one model; {remedy}")
-        self.input: str = images.name
-        self.output: str = output.name
+        self.input, self.output = str(images.name), str(output.name)
         self.provider: str = self.session.get_providers()[0]
         self.fixed = self.provider != "CPUExecutionProvider"  # batches keep one size, since a new size costs time on a GPU
         self.normalises = images.type == "tensor(uint8)"

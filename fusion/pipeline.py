@@ -125,13 +125,16 @@ def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path,
 class Pipeline:
     """The loaded models of one ensemble; call it with a photo. `spent` holds the seconds of each part of the last photo."""
 
-    def __init__(self, ensemble: Ensemble, folder: Path) -> None:
-        """Load every model that `ensemble` names from `folder`. Raises ValueError where one does not fit its categories."""
+    def __init__(self, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any] | None = None) -> None:
+        """Load every model that `ensemble` names from `folder`; `sessions` as in `Model`.
+
+        Raises ValueError where one does not fit its categories.
+        """
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
         self.naming_share = 1.0  # of the boxes to name on a photo, the best: the deadline may lower it
-        sessions: dict[Path, Any] = {}
+        sessions = {} if sessions is None else sessions
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
         self.classifiers = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.classifiers]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import onnxruntime
 
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import read_sidecar
 from fusion.pipeline import Pipeline
+from runs import gpu_sessions
 from runs.first_command import DETECTORS
 from runs.model_files import files_of, refuse_changed
 from runs.record import digest, fingerprint
@@ -26,7 +26,6 @@ from submission.sandbox import unpack
 STARTER = "starter"  # the word that asks for the detector that the project brings
 NAMELESS = "product"  # what everything is called where no model knows names
 MIN_SCORE = 0.25  # taken: the default of ultralytics' predict, where no floor was fitted
-CUDA = "CUDAExecutionProvider"
 ONNXRUNTIME = "onnxruntime"
 
 
@@ -142,8 +141,7 @@ def load_recogniser(folder: Path, exif: str | None = None) -> Recogniser:
     """
     ensemble = read_ensemble(folder)
     ensemble = replace(ensemble, gate=replace(ensemble.gate, further=0), exif=exif or ensemble.exif)
-    if CUDA in onnxruntime.get_available_providers():
-        import torch  # noqa: F401  # onnxruntime finds CUDA and cuDNN through its libraries
+    gpu_sessions.install()
     pipeline = Pipeline(ensemble, folder)
     cv2.setNumThreads(ensemble.threads or cv2.getNumberOfCPUs())
     pipeline.warm_up()

@@ -87,6 +87,9 @@ def _outcome(body: Callable[..., int | None], words: list[str], prog: tuple[str,
     try:
         if not distributed:
             refuse_torchrun(prog[0] if prog else "this command")
+        from runs import gpu_sessions  # here: it loads onnxruntime
+
+        gpu_sessions.install()
         return body(words, *prog) or 0, ""
     except (ValueError, OSError, FloatingPointError) as error:
         return MISTAKE, f"error: {_line(error)}"

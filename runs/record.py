@@ -8,19 +8,17 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.models import read_object
-from runs import process
+from runs import process, versions
 from runs.atomic_write import replacing
 from runs.refusal import Refusal
 
 if TYPE_CHECKING:
     from runs.distributed import Distributed
 
-VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "ultralytics", "timm")
 ROOT = Path(__file__).resolve().parents[1]
 OF_A_FINISHED_RUN = (
     "run.json",
@@ -70,11 +68,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> None:
     """Write OUT/run.json; its presence says that the run is finished."""
-    versions = {name: version(name) for name in VERSIONS}
-    write_json(
-        out / "run.json",
-        {"settings": settings, "metrics": metrics, "commit": commit(), "machine": machine(), "versions": versions},
-    )
+    made = {"settings": settings, "metrics": metrics, "commit": commit(), "machine": machine()}
+    write_json(out / "run.json", made | {"versions": versions.installed()})
     process.release(out)  # the process may go on with something else
 
 

@@ -7,6 +7,11 @@ from typing import NamedTuple
 from runs.counted import named
 from runs.refusal import NonFiniteLoss
 
+OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "status_alloc_failed", "device_allocation_failed", "cudnn_status_internal_error",
+    "unable to find an engine to execute this computation",
+)  # fmt: skip
+
 
 class BatchesPerStep(NamedTuple):
     """Photos of a batch, and how many batches' gradients are accumulated for one step of the optimiser."""
@@ -51,15 +56,23 @@ def refuse_non_finite(loss: float, epoch: int, lr: float, photos: Sequence[str] 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether a GPU, or torch on a CPU, reports that memory ran out.
 
-    cuDNN and cuBLAS, which allocate workspaces of their own, report it as a status.
+    cuDNN and cuBLAS, which allocate workspaces of their own, report it as a status, or as no algorithm that fits.
 
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), is_out_of_memory(RuntimeError("shape"))
     (True, False)
     >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     True
+
+    >>> cudnn = (
+    ...     "GET was unable to find an engine to execute this computation",
+    ...     "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    ...     "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    ... )
+    >>> [is_out_of_memory(RuntimeError(line)) for line in cudnn], is_out_of_memory(RuntimeError("CUDNN_STATUS_NOT_SUPPORTED"))
+    ([True, True, True], False)
     """
     message = str(error).lower()
-    return any(words in message for words in ("out of memory", "can't allocate memory", "status_alloc_failed"))
+    return any(words in message for words in OUT_OF_MEMORY)
 
 
 def refuse_lost_worker(error: RuntimeError) -> None:

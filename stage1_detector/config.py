@@ -58,7 +58,9 @@ class Config:
     ] = "average"
     synthetic_ratio: Annotated[float, Flag("synthetic photos an epoch for each real one, others each time", 0.0, 1000.0)] = 0.0
     seed: Annotated[int, Flag("seed of all that is drawn by chance", 0, 2**32 - 1, common=True)] = 0
-    device: Annotated[str, Flag("as torch names it; empty: the GPU if there is one", common=True)] = ""
+    device: Annotated[
+        str, Flag("cpu, or empty: the GPU if any; of several CUDA_VISIBLE_DEVICES=1 takes another for all steps", common=True)
+    ] = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that is not allowed, naming the flag."""

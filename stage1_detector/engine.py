@@ -107,6 +107,21 @@ def device_of(name: str) -> torch.device:
     return torch.device(f"cuda:{name}" if name.isdigit() else name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def refuse_device(name: str) -> None:
+    """Raises ValueError for a device that torch does not see, and for several: a process trains on one."""
+    if "," in name:
+        raise ValueError(
+            f"--device: got {name!r}, must be one; several GPUs share a training's batches in as many processes: "
+            f"CUDA_VISIBLE_DEVICES={name} torchrun --nproc-per-node {len(name.split(','))} -m stage1_detector.train ..., "
+            "without --device"
+        )
+    try:
+        if torch.zeros(1, device=device_of(name)).is_meta:
+            raise RuntimeError("a device without numbers")
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"--device: got {name!r}, allowed: cpu, or the number of a GPU that torch sees") from None
+
+
 def progress_line(epoch: int, epochs: int, metrics: dict[str, float], photos_per_second: float, minutes_left: float) -> str:
     """What is shown after an epoch.
 

@@ -21,14 +21,14 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from runs import checkpoint, normalisation
+from runs import checkpoint, gpu_memory, normalisation, random_state
 from runs.distributed import SINGLE_PROCESS, Distributed, with_sync_batch_norm
 from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_non_finite
 from stage1_detector.engine import modified_at
 from stage2_classifier.augment import augmented
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import Image, Region, draw_order
-from stage2_classifier.model import Classifier, normalised, to_input
+from stage2_classifier.model import Classifier, normalised, to_input, training_device
 
 Progress = Callable[[str], None]
 Batch = tuple[Image, np.ndarray]  # crops uint8 (B, size, size, 3), labels (B,)
@@ -78,6 +78,7 @@ class Clock:
         return self.waits / max(self.steps, 1e-9)
 
 
+@gpu_memory.released_afterwards()
 def fit(
     model: Classifier, crops: TrainingCrops, config: ClassifierConfig, last: Path, progress: Progress, resume: bool = False
 ) -> Fitted:
@@ -95,7 +96,7 @@ def fit(
         raise ValueError(f"--batch: got {config.batch} crops for {n_processes} processes, need one for each")
     while True:
         try:
-            with torch.random.fork_rng():
+            with random_state.kept():
                 training = Training(model, config, epochs * steps, step_size, crops.distributed)
                 return run_epochs(training, crops, last, progress, resume or modified_at(last) != at_start)
         except RuntimeError as error:
@@ -103,6 +104,7 @@ def fit(
                 raise
         training = None  # its memory is needed by the next one
         model.zero_grad()
+        gpu_memory.release()
         model.load_state_dict(start)
         step_size = step_size.with_smaller_batch()
         progress(step_size.told)
@@ -123,6 +125,7 @@ def run_epochs(training: "Training", crops: TrainingCrops, last: Path, progress:
         if (epoch + 1) % max(1, epochs // PROGRESS_LINES) == 0:
             share = training.clock.share
             progress(f"epoch {epoch + 1}/{epochs}  loss {loss:.3f}  loader {share:.1%}  {left:.1f} min left")
+    training.model.cpu().zero_grad()  # nothing of it stays on a GPU
     return Fitted(training.average.module.cpu().eval(), training.clock.share, epochs)
 
 
@@ -204,7 +207,7 @@ class Training:
     ) -> None:
         model = with_sync_batch_norm(model, distributed)
         self.step_size, self.distributed = step_size or BatchesPerStep(config.batch, 1), distributed
-        self.device, self.config, self.clock = torch.device("cuda" if torch.cuda.is_available() else "cpu"), config, Clock()
+        self.device, self.config, self.clock = training_device(), config, Clock()
         self.model = model.to(self.device).train()
         self.mix = mixer(config, model.columns.width)
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)

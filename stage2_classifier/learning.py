@@ -11,7 +11,7 @@ import torch
 from photos.data import Dataset, Photo
 from photos.folds import Folds
 from photos.studio import studio_folder
-from runs import record
+from runs import gpu_memory, record
 from runs.command import say, say_progress
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.stopwatch import Stopwatch
@@ -22,7 +22,7 @@ from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of,
 from stage2_classifier.export import export_classifier
 from stage2_classifier.fit import TrainingCrops, fit
 from stage2_classifier.held_out import HeldOut
-from stage2_classifier.model import Classifier, normalised, to_input
+from stage2_classifier.model import Classifier, normalised, to_input, training_device
 from stage2_classifier.out_of_fold import (
     NO_BOXES,
     Plan,
@@ -277,6 +277,12 @@ def flattery(metrics: dict[str, Any]) -> str:
 
 @torch.no_grad()
 def predict(model: Classifier, crops: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Logits (N, C) of uint8 crops (N, H, W, 3)."""
-    batches = (to_input(crops[i : i + batch]) for i in range(0, len(crops), batch))
-    return np.concatenate([model(normalised(images, model.normalisation)).numpy() for images in batches])
+    """Logits (N, C) of uint8 crops (N, H, W, 3), computed where it was trained; `model` is on the CPU afterwards."""
+    device = training_device()
+    model.to(device)
+    batches = (to_input(crops[i : i + batch]).to(device) for i in range(0, len(crops), batch))
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # whose 10 bits are not what ONNX computes with
+        logits = np.concatenate([model(normalised(images, model.normalisation)).cpu().numpy() for images in batches])
+    model.cpu()
+    gpu_memory.release()
+    return logits

@@ -28,12 +28,17 @@ class Classifier(torch.nn.Module):
         return self.head(self.trunk(images), targets)
 
 
+def training_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def build(config: ClassifierConfig, columns: Columns, pretrained: Path | None = None) -> Classifier:
     """`config.model` under `config.head`, from random weights or from a local file of the same backbone.
 
     Raises ValueError for a name timm does not know, or a missing file.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         trunk = build_trunk(config)
         model = Classifier(trunk, make_head(config, columns, trunk.head_hidden_size), columns, of_backbone(config.model))

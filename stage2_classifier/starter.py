@@ -105,7 +105,7 @@ def unseen_recall(weights: Path | None, seed: int, worlds: int = 3) -> float:
 
     `weights` None: a trunk of random weights. Each shop's products are told apart among themselves.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk = build_trunk(CONFIG).eval()
     if weights is not None:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.ensemble import read_ensemble
-from fusion.models import Model, read_object, start_session
-from fusion.pipeline import Pipeline, load
+from fusion.models import Model, read_object, read_sidecar, start_session
+from fusion.pipeline import Pipeline
 from photos import folds, trained_on
 from photos.data import Category, Photo, read_image
 from photos.folds import Folds
@@ -96,7 +96,7 @@ def adopt(files: dict[str, bytes], names: Sequence[str], photos: Held, tell: Tel
         for file, data in files.items():
             if file.endswith((".json", ".onnx")):
                 (folder / file).write_bytes(data)
-        feeds = recorded(load(folder), photos.train, progress)
+        feeds = recorded(on_cpu(folder), photos.train, progress)
         plain = matched(folder, photos, progress)
         for model in names:
             try:
@@ -109,6 +109,14 @@ def adopt(files: dict[str, bytes], names: Sequence[str], photos: Held, tell: Tel
             trials.append(trial)
             files[model] = smaller if trial.adopted else files[model]
     return trials
+
+
+def on_cpu(folder: Path) -> Pipeline:
+    """The pipeline in FOLDER on the CPU, also where there is a GPU: 8 bits are for judging without one."""
+    ensemble = read_ensemble(folder)
+    sidecars = {file: read_sidecar((folder / file).with_suffix(".json")) for file in files_of(ensemble)}
+    graphs = {(folder / file).with_name(side.graph or Path(file).name) for file, side in sidecars.items()}
+    return Pipeline(ensemble, folder, {graph: start_session(graph, ensemble.threads, cpu=True) for graph in graphs})
 
 
 def _trial(folder: Path, model: str, smaller: bytes, feeds: Sequence[Feed], fall: Callable[[], Interval]) -> Trial:
@@ -173,7 +181,7 @@ def _spread(items: Sequence[Any], n: int) -> list[Any]:
 
 def matched(folder: Path, photos: Held, progress: Progress) -> Match:
     """The predictions of the pipeline in `folder` on the valid photos, matched to the truth."""
-    pipeline, rows = load(folder), []
+    pipeline, rows = on_cpu(folder), []
     for done, photo in enumerate(photos.valid, 1):
         image = read_image(photo.path, photo.width, photo.height)
         rows += [{"image_id": photo.id} | row for row in pipeline(image, len(photos.valid))]
@@ -194,7 +202,7 @@ def fall_of(plain: Match, folder: Path, photos: Held, progress: Progress) -> Int
 
 def time_ratios(graph: Path, other: Path, feeds: Sequence[Feed], rounds: int, threads: int = 0) -> NDArray[np.float64]:
     """Seconds of `graph` over those of `other` on all feeds, in each of the rounds, float64 (rounds,); they take turns."""
-    sessions = [start_session(path, threads) for path in (graph, other)]
+    sessions = [start_session(path, threads, cpu=True) for path in (graph, other)]
     seconds = np.zeros((rounds + 1, 2))
     for k in range(rounds + 1):  # the first warms up
         for feed in feeds:

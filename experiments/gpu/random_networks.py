@@ -85,7 +85,7 @@ def random_detector(detector: Detector, size: int) -> torch.nn.Module:
     model: Any = detector.model
     if detector.family == "rtdetr":
         model = rtdetr.with_queries(model, MAX_DET)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network: Any = yolo.build(model, ["product"], detector.family).eval()
     images = torch.from_numpy(textured(2, min(size, 640)).transpose(0, 3, 1, 2).copy()).float() / 255  # (2, 3, S, S)

@@ -136,7 +136,7 @@ def with_noise(build: Callable[..., Any], *given: Any) -> Any:
     """The network that `build` makes of what is `given`, NOISE added outside its feature extractor; the same each time."""
     network = build(*given)
     extractor = {id(value) for value in network.feature_extractor.parameters()}
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
         for value in itertools.filterfalse(lambda value: id(value) in extractor, network.parameters()):
             value.add_(NOISE * torch.randn_like(value))

@@ -145,7 +145,7 @@ def injected(calls: Calls) -> Iterator[None]:
             stack.enter_context(patch.object(owner, attribute, faulty(name, getattr(owner, attribute), calls)))
         stack.enter_context(patch.object(Path, "open", open_file))
         stack.enter_context(patch.object(judged, "STARTED", time.monotonic()))
-        stack.enter_context(patch.object(models, "start_session", start_session))
+        stack.enter_context(patch.object(models.Model, "start", staticmethod(start_session)))
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, logging.NOTSET)
         with np.errstate(all="ignore"):

@@ -21,14 +21,14 @@ import numpy as np
 from experiments.figures import records
 from experiments.figures.records import Estimate, Measured
 from experiments.performance.runtime import ratio, turns
-from fusion.pipeline import Pipeline, load
+from fusion.pipeline import Pipeline
 from photos import folds
 from photos.data import Photo, read, read_image
 from photos.intervals import Interval, Intervals, bootstrap, interval, widened
 from recognition import openvino_session
 from runs.command import Parser, run, say, ticker
 from submission import build
-from submission.int8_choice import Held, held, matched
+from submission.int8_choice import Held, held, matched, on_cpu
 
 OPENVINO = {"openvino": None, "openvino in float32": "f32"}  # the precision of each; None: bfloat16 where the processor has it
 
@@ -121,9 +121,9 @@ def write(files: dict[str, bytes], folder: Path) -> None:
 
 def ways(before: Path, after: Path) -> dict[str, Pipeline]:
     """The pipelines to be timed, by name."""
-    pipelines = {"float32": load(before), "int8": load(after)}
+    pipelines = {"float32": on_cpu(before), "int8": on_cpu(after)}
     for name, precision in OPENVINO.items() if openvino_session.is_installed() else ():
-        pipelines[name] = load(before)
+        pipelines[name] = on_cpu(before)
         openvino_session.replace_sessions(pipelines[name], precision)
     return pipelines
 

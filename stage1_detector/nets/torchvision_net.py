@@ -12,7 +12,7 @@ from runs import checkpoint, normalisation, weights_file
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.weights_file import REQUIRED_SHARE
 from stage1_detector.config import TorchvisionConfig, TransformerConfig, kind_of
-from stage1_detector.engine import device_of
+from stage1_detector.engine import refuse_device
 from stage1_detector.nets import anchors, backbones, rcnn, retinanet
 from stage1_detector.nets.anchors import Anchors
 
@@ -141,7 +141,4 @@ def refuse_start(
         raise ValueError("--norm: got frozen, which needs --pretrained FILE: random weights are nothing to hold still")
     if last is not None:
         checkpoint.read(last, "--resume", required_keys)
-    try:
-        torch.zeros(1, device=device_of(config.device))
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"--device: got {config.device!r}, allowed: cpu, or the number of a GPU that torch sees") from None
+    refuse_device(config.device)

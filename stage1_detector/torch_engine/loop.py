@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from runs import gpu_memory, random_state
 from runs.distributed import with_sync_batch_norm
 from runs.training_errors import BatchesPerStep, is_out_of_memory, refuse_lost_worker, refuse_non_finite
 from stage1_detector.config import LoopConfig, TransformerConfig
@@ -33,6 +34,7 @@ class NetworkSpec(NamedTuple):
     load: Callable[[Path], Any] | None = None
 
 
+@gpu_memory.released_afterwards()
 def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
     """Train on `job.photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
 
@@ -52,16 +54,17 @@ def fit(job: Job[LoopConfig], network: NetworkSpec) -> Path:
             refuse_lost_worker(error)  # torch's signal handler may raise it in the middle of a step
             if step_size.batch == 1 or job.distributed.world_size > 1 or not is_out_of_memory(error):
                 raise
-            run = None  # its memory is needed by the next one
-            step_size = step_size.with_smaller_batch()
-            job = replace(job, resume=job.resume or modified_at(job.last_checkpoint) != at_start)
-            job.progress(step_size.told)
+        run = None  # its memory is needed by the next one
+        gpu_memory.release()
+        step_size = step_size.with_smaller_batch()
+        job = replace(job, resume=job.resume or modified_at(job.last_checkpoint) != at_start)
+        job.progress(step_size.told)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch's generators begin at `seed`, and are afterwards as they were before."""
-    with torch.random.fork_rng():
+    with random_state.kept():
         torch.manual_seed(seed)
         yield
 

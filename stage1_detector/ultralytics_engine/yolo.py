@@ -14,11 +14,11 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, load_chec
 from ultralytics.utils import SETTINGS, TQDM
 from ultralytics.utils.torch_utils import select_device
 
-from runs import checkpoint
+from runs import checkpoint, gpu_memory
 from runs.pickled_file import needs_code
 from runs.training_errors import is_out_of_memory, refuse_lost_worker
 from stage1_detector.config import DetectorConfig
-from stage1_detector.engine import Job, epochs, max_det, modified_at, synthetic_per_epoch
+from stage1_detector.engine import Job, epochs, max_det, modified_at, refuse_device, synthetic_per_epoch
 from stage1_detector.ultralytics_engine import rtdetr
 from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
 from stage1_detector.ultralytics_engine.detection_trainer import (
@@ -54,6 +54,7 @@ UNUSED_TRACKERS = (
 )  # fmt: skip
 
 
+@gpu_memory.released_afterwards()
 def fit(job: Job[DetectorConfig]) -> Path:
     """Train on `job.photos["train"]` and return the weights file OUT/weights/{best,last}.pt.
 
@@ -79,10 +80,12 @@ def fit(job: Job[DetectorConfig]) -> Path:
             refuse_lost_worker(error)
             if batch == 1 or job.distributed.world_size > 1 or not is_out_of_memory(error):
                 raise
-            batch, resume = batch // 2, resume or modified_at(job.last_checkpoint) != at_start
-            job.progress(f"out of memory: goes on with a batch of {batch}")
         finally:
             callbacks.close()
+        trainer = None  # its memory is needed by the next one
+        gpu_memory.release()
+        batch, resume = batch // 2, resume or modified_at(job.last_checkpoint) != at_start
+        job.progress(f"out of memory: goes on with a batch of {batch}")
 
 
 def loader_workers(batch: int, job: Job[DetectorConfig]) -> int:
@@ -155,10 +158,7 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
         )
     if pretrained is not None and is_plain_tensors(pretrained):
         load_pretrained(build(config.model, ["product"], config.family), pretrained)
-    try:
-        select_device(config.device, verbose=False)
-    except (ValueError, AssertionError, RuntimeError):
-        raise ValueError(f"--device: got {config.device!r}, allowed: cpu, or the number of a GPU that torch sees") from None
+    refuse_device(config.device)
 
 
 def _refuse_weights(flag: str, path: Path) -> None:

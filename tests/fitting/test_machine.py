@@ -1,14 +1,19 @@
 """The measurement of a machine: what it keeps, and on which photos."""
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from small_photos import photo
 
 from fitting import machine
 from fitting.plan import candidates
 from fitting.wishes import Wishes
+from photos.data import Photo
+from stage1_detector.engine import Job
 from tests.fitting.sets import FRIDGE, SPEEDS
 
 
@@ -38,6 +43,48 @@ def test_the_photos_that_are_shown_come_from_all_over_the_set() -> None:
     assert machine.spread([], 4) == []
     assert machine.spread(list(range(3)), 4) == [0, 1, 2]  # type: ignore[arg-type]
     assert machine.spread(list(range(101)), 5) == [0, 25, 50, 75, 100]  # type: ignore[arg-type]
+
+
+class Looker:
+    """A model that takes so many seconds to look."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, given: object) -> dict[str, float]:
+        time.sleep(self.seconds)
+        return {"det_map50": 0.0}
+
+
+def test_the_looks_of_exported_models_are_measured_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime may be on the CPU where torch is on a GPU."""
+    procedure = next(candidates(FRIDGE, Wishes(classifier="test_resnet"))).procedure
+    photos = [photo(tmp_path, i, [[0, 0, 20, 20], [20, 20, 60, 40]]) for i in range(4)]
+
+    def fit(job: Job) -> Path:
+        for _ in range(machine.EPOCHS):
+            job.score(None)
+        return tmp_path
+
+    def score(model: Looker, photos: tuple[Photo, ...], n_names: int) -> dict[str, float]:
+        return [model(photo) for photo in photos][-1]
+
+    family = SimpleNamespace(fit=fit, load=lambda weights: None, for_export=lambda network, config: None)
+    monkeypatch.setattr(machine, "FAMILIES", {"yolo": family})
+    for name in ("export_detector", "export_classifier"):
+        monkeypatch.setattr(machine, name, lambda *given: None)
+    monkeypatch.setattr(machine, "score", score)
+    monkeypatch.setattr(machine, "Network", lambda *given: Looker(0.0))
+    monkeypatch.setattr(machine, "Model", lambda path: Looker(0.2))
+    monkeypatch.setattr(machine.learning, "predict", lambda network, crops: None)
+    speeds = machine.measure(tmp_path, photos, procedure, 0.0, silent)
+    size, crops = procedure.detector.size, procedure.classifier.batch
+    assert speeds.find.at(size) < 0.1 and speeds.find_exported.at(size) >= 0.2
+    assert speeds.name_exported - speeds.name > 0.15 / crops
+    for seconds in (speeds.evidence, speeds.figures):
+        assert seconds(size, FRIDGE, 1) > FRIDGE.test_photos * 2 * 0.2 + FRIDGE.boxes * 0.15 / crops
+    as_fast = replace(speeds, find_exported=speeds.find)
+    assert speeds.start(size, FRIDGE, 2) == as_fast.start(size, FRIDGE, 2), "torch looks there, on the device of the trainings"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,8 @@ def any_survey(rng: np.random.Generator) -> Survey:
 def slower(times: float) -> Speeds:
     """A machine on which everything takes so many times as long."""
     learn, find, step = (Curve(c.fixed * times, c.per_pixel * times) for c in (SPEEDS.learn, SPEEDS.find, SPEEDS.step))
-    return replace(SPEEDS, learn=learn, find=find, step=step, name=SPEEDS.name * times)
+    name = SPEEDS.name * times
+    return replace(SPEEDS, learn=learn, find=find, find_exported=find, step=step, name=name, name_exported=name)
 
 
 @pytest.mark.slow
@@ -298,4 +299,4 @@ def test_the_detectors_looks_before_a_classifier_are_foreseen() -> None:
     for entry in (entry for entry in trainings(procedure, FRIDGE) if entry.stage == "classifier"):
         looks = 20 if entry.refit else 10
         without = entry._replace(canvas=0).seconds(SPEEDS, 3)
-        assert entry.seconds(SPEEDS, 3) == pytest.approx(without + looks * SPEEDS.find.at(procedure.detector.size))
+        assert entry.seconds(SPEEDS, 3) == pytest.approx(without + looks * SPEEDS.find_exported.at(procedure.detector.size))

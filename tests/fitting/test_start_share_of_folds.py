@@ -111,3 +111,16 @@ def test_classifiers_of_an_older_version_keep_their_detectors(tmp_path: Path, mo
     assert shop.choose() == 0.5
     (tmp_path / "cross_fit" / "0" / classifier_name(PROCEDURE)).mkdir()
     assert shop.choose() == 0.5 and read_object(tmp_path / start_share.RECORD)["det_map50"]["0.5"] == 0.9
+
+
+def test_it_looks_on_the_device_of_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, devices = Shop(tmp_path, dict.fromkeys(SHARES, 0.9), monkeypatch), set[str]()
+
+    def noted(network: torch.nn.Linear, *_: object) -> torch.nn.Module:
+        devices.add(network.weight.device.type)
+        return network
+
+    monkeypatch.setattr(start_share, "device_of", lambda name: torch.device("meta"))
+    monkeypatch.setattr(start_share, "Network", noted)
+    shop.choose()
+    assert devices == {"meta"}

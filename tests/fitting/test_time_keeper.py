@@ -44,6 +44,7 @@ def faster(speeds: Speeds, detectors: float, classifiers: float) -> Speeds:
     """The speeds of a machine whose stages take so many times as long."""
     curves = {name: Curve(curve.fixed * f, curve.per_pixel * f) for name, curve, f in (
         ("learn", speeds.learn, detectors), ("find", speeds.find, detectors), ("step", speeds.step, classifiers),
+        ("find_exported", speeds.find_exported, detectors),
     )}  # fmt: skip
     starts = {"detector_start": speeds.detector_start * detectors, "classifier_start": speeds.classifier_start * classifiers}
     return replace(speeds, **curves, **starts, name=speeds.name * classifiers)

@@ -1,8 +1,11 @@
 """run.json: written whole, reused for the same settings, never replaced unasked."""
 
+import importlib.metadata
 import json
+import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from runs import process, record
@@ -27,6 +30,31 @@ def test_run_json_says_with_what_it_was_made(tmp_path: Path) -> None:
     assert run["versions"]["numpy"] == "1.26.4"
     assert run["commit"]
     assert run["machine"]
+
+
+@pytest.mark.parametrize(
+    ("there", "package", "version"),
+    [
+        pytest.param({"onnxruntime-gpu": "1.20.9"}, "onnxruntime-gpu", "1.20.9", id="the build for a GPU"),
+        pytest.param({"onnxruntime": "1.2", "onnxruntime-gpu": "1.3"}, "onnxruntime", "1.2", id="both"),
+        pytest.param({}, "onnxruntime", onnxruntime.__version__, id="a build without a package"),
+        pytest.param({}, "opencv-python-headless", "4.9.0", id="OpenCV without a package"),
+        pytest.param({"opencv-python": "4.9.0.8"}, "opencv-python", "4.9.0.8", id="OpenCV with windows"),
+        pytest.param({}, "ultralytics", "unknown", id="neither a package nor imported"),
+    ],
+)
+def test_a_library_under_another_name_is_recorded(
+    there: dict[str, str], package: str, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(name: str) -> str:
+        if name in there:
+            return there[name]
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
+    monkeypatch.delitem(sys.modules, "ultralytics", raising=False)
+    record.write_run(tmp_path, {"seed": 0}, {})
+    assert json.loads((tmp_path / "run.json").read_text())["versions"][package] == version
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

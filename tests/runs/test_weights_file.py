@@ -26,7 +26,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
 
 def network() -> nn.Module:
     """Five tensors, four of which are of floating point and one of these is the head's."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.ModuleDict({"a": nn.Linear(3, 2), "norm": nn.BatchNorm1d(2, affine=False)})
 

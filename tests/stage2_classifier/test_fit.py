@@ -1,5 +1,6 @@
 """The loop learns, resumes where it stopped, and stops at a loss that is not a number; training normalises as judgment does."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ CROPS = TrainingCrops(regions(), ERROR)
 
 
 def small(config: ClassifierConfig = CONFIG, columns: Columns = TWO) -> modelling.Classifier:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [torch.nn.Conv2d(3, 8, 3, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
         return modelling.Classifier(torch.nn.Sequential(*layers), make_head(config, columns, 8), columns)
@@ -84,7 +85,7 @@ def test_it_learns_from_mixed_crops(mixup: float, cutmix: float, tmp_path: Path)
 
 
 def test_mixed_targets_are_shares_of_two_names() -> None:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         images, targets = fitting.mixer(replace(CONFIG, mixup=1.0), 3)(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 2]))
     assert images.shape == (4, 3, 8, 8)
@@ -127,14 +128,21 @@ class ShortOfMemory(torch.nn.Module):
 
 
 @pytest.mark.parametrize("spared", [0, 5], ids=["at the first step", "in the second epoch"])
-def test_where_memory_runs_out_smaller_batches_make_steps_of_as_many_crops(spared: int, tmp_path: Path) -> None:
+def test_where_memory_runs_out_smaller_batches_make_steps_of_as_many_crops(
+    spared: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The network has no batch norm, so that the gradients of all small batches are those of the large one."""
     whole = fitting.fit(small(), CROPS, CONFIG, tmp_path / "a.pt", lambda _: None).model
     net, lines, layer = small(), [], ShortOfMemory(holds=2, spared=spared)
     net.trunk.insert(0, layer)
+    trainings, left = weakref.WeakSet[object](), list[int]()
+    remembered = fitting.Training.__init__
+    monkeypatch.setattr(fitting.Training, "__init__", lambda self, *given: trainings.add(self) or remembered(self, *given))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(len(trainings)))
     smaller = fitting.fit(net, CROPS, CONFIG, tmp_path / "b.pt", lines.append).model
     told = [line for line in lines if line.startswith("out of memory")]
     assert told == [f"out of memory: goes on with a batch of {n}, {8 // n} to a step" for n in (4, 2)]
+    assert left == [0, 0, 0]  # of each training, before the next and at the end
     steps = 4 * CONFIG.epochs - (4 if spared else 0)  # the first epoch was whole, and is not done again
     assert layer.seen[spared:] == [8, 4] + [2] * 4 * steps
     for a, b in zip(whole.parameters(), smaller.parameters(), strict=True):

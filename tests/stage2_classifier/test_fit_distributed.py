@@ -48,7 +48,7 @@ def regions(columns: Columns) -> list[Region]:
 
 def network(config: ClassifierConfig, columns: Columns) -> Classifier:
     """Small, with both kinds of batch norm that timm's backbones have; the same each time."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [
             torch.nn.Conv2d(3, 8, 3, 2, bias=False), torch.nn.BatchNorm2d(8), torch.nn.ReLU(),

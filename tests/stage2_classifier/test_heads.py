@@ -76,7 +76,7 @@ def test_what_is_no_single_product_has_no_margin() -> None:
 
 def network(head: str, columns: Columns) -> Classifier:
     config = ClassifierConfig(head=head, subcentres=K)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         trunk = torch.nn.Sequential(torch.nn.Conv2d(3, D, 3, 2), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         return Classifier(trunk, heads.make_head(config, columns, D), columns).eval()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from constant_models import CANDIDATES, save_graph
 from place import Place
@@ -57,6 +58,20 @@ def test_a_model_is_adopted_by_its_score(
     assert trial.adopted is adopted and (trial.fall.value == 0 if adopted else trial.fall.value > 0.1)
     assert files == (plain | {"one.onnx": smaller.SerializeToString()} if adopted else plain)
     assert lines[0].startswith(f"one.onnx: {'INT8' if adopted else 'stays float32'}: score on valid, float32 minus INT8: ")
+
+
+def test_8_bits_are_judged_on_the_cpu_also_beside_a_gpu(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, asked = onnxruntime.InferenceSession, list[list[str]]()
+
+    def started(path: str, options: object, providers: list[tuple[str, dict]]) -> onnxruntime.InferenceSession:
+        asked.append([name for name, _ in providers])
+        return start(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", started)
+    monkeypatch.setattr(int8_choice, "quantised", lambda data, task, feeds: data)
+    adopt(build.collect(shop.runs), ["one.onnx"], held(shop.runs, shop.data), lambda line: None, quiet)
+    assert len(asked) >= 4 and {tuple(names) for names in asked} == {("CPUExecutionProvider",)}
 
 
 def test_one_scene_decides_nothing(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:

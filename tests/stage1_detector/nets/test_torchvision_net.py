@@ -145,6 +145,7 @@ def test_weights_of_the_body_alone_are_taken(tmp_path: Path) -> None:
         pytest.param({"backbone": "densenet121", "drop_path": 0.1}, "--drop-path: got 0.1, which", id="no drop path"),
         pytest.param({"norm": "frozen"}, "--norm: got frozen, which needs --pretrained", id="nothing to hold still"),
         pytest.param({"device": "warp"}, "--device: got 'warp'", id="no such device"),
+        pytest.param({"device": "0,1"}, "--device: got '0,1', must be one; several GPUs", id="two devices"),
     ],
 )
 def test_what_training_cannot_begin_with_is_refused(changed: dict[str, str], message: str) -> None:

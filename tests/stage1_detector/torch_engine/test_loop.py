@@ -1,5 +1,6 @@
 """The loop of the torchvision detectors: what a step is, what a run keeps, that a stopped one goes on as if it never had."""
 
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from torchvision_nets import SMALL, built
 from training_jobs import job_of
 
 from photos.data import Photo
-from runs import checkpoint
+from runs import checkpoint, training_errors
 from runs.distributed import SINGLE_PROCESS, Distributed
 from stage1_detector.config import TorchvisionConfig
 from stage1_detector.families import TORCHVISION
@@ -181,6 +182,35 @@ def test_where_memory_runs_out_half_the_batch_is_gathered_twice(
     fit(replace(TINY, epochs=1), photos, tmp_path / "one", progress=lines.append)
     assert lines[0] == "out of memory: goes on with a batch of 1, 2 to a step"
     assert torch.load(tmp_path / "one" / "weights" / "last.pt", weights_only=True)["rate"]["last_epoch"] == 2
+
+
+def test_memory_is_given_back_before_a_smaller_batch_and_at_the_end(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, left = weakref.WeakSet[object](), list[int]()
+
+    class Full:
+        def __init__(self, job: object, network: object, step_size: training_errors.BatchesPerStep) -> None:
+            runs.add(self)
+            self.batch = step_size.batch
+
+        def remaining_epochs(self) -> list[int]:
+            return [0]
+
+        def train_epoch(self, epoch: int) -> None:
+            if self.batch > 1:
+                raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+        def end_epoch(self, epoch: int) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(loop, "Run", Full)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(len(runs)))
+    fit(replace(TINY, epochs=1), photos, tmp_path / "one")
+    assert TINY.batch == 2 and left == [0, 0]
 
 
 def test_a_loss_that_is_no_number_stops_the_run(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

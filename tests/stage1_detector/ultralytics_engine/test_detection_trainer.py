@@ -1,6 +1,7 @@
 """What our trainers add to ultralytics': synthetic photos mixed in, whole checkpoints, our score, any weights file."""
 
 import shutil
+import weakref
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -210,12 +211,16 @@ def test_how_often_valid_is_looked_at(chooses: bool, epochs: int, looks: int) ->
 
 def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
+    trainers = weakref.WeakSet[object]()
+    left: list[int] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(len(trainers)))
 
     class Full:
         batch_size = 8
 
         def __init__(self, overrides: dict[str, int]) -> None:
             tried.append(overrides["batch"])
+            trainers.add(self)
 
         def add_callback(self, event: str, call: object) -> None:
             pass
@@ -231,6 +236,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch:
     assert out == tmp_path / "one" / "weights" / "last.pt"
     assert tried == [8, 4, 2]
     assert told == ["out of memory: goes on with a batch of 4", "out of memory: goes on with a batch of 2"]
+    assert left == [0, 0, 0]  # of each trainer, before the next and at the end
 
 
 def test_other_failures_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def photos_of_all_shapes() -> list[np.ndarray]:
 
 def spread_yolo(photos: list[np.ndarray]) -> torch.nn.Module:
     """yolov8n for one class, random, normalised on `photos`, its head widened so that scores differ from anchor to anchor."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = DetectionModel("yolov8n.yaml", nc=1, verbose=False)
         for module in net.modules():

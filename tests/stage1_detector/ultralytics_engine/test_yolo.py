@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small_photos import photo
 from training_jobs import job_of
 
@@ -11,6 +12,8 @@ from stage1_detector.config import DetectorConfig
 from stage1_detector.pretrained import start
 from stage1_detector.recipes import recipe
 from stage1_detector.ultralytics_engine import yolo
+
+YAML = {"yolo": "yolov8n.yaml", "rtdetr": "rtdetr-l.yaml"}
 
 
 def test_settings_in_ultralytics_words(tmp_path: Path) -> None:
@@ -37,3 +40,21 @@ def test_layers_of_random_weights_are_not_held_still(name: str, given: Path | No
     ):
         yolo.refuse(config, start(given, config).path, None)
     yolo.refuse(recipe(name, quick=True), None, None)  # a rehearsal needs no weights
+
+
+@pytest.mark.parametrize("family", ["yolo", "rtdetr"])
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        pytest.param("0,1", "must be one; .* CUDA_VISIBLE_DEVICES=0,1 torchrun --nproc-per-node 2 -m stage1", id="two"),
+        pytest.param("mps", "allowed: cpu, or the number of a GPU that torch sees", id="another maker's"),
+        pytest.param("meta", "allowed: cpu, or the number of a GPU that torch sees", id="none at all"),
+    ],
+)
+def test_one_device_trains_and_it_is_there(family: str, device: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ultralytics would take the first of two, and the CPU in place of one that is not there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(yolo, "select_device", lambda *words, **options: torch.device("cuda:0"))
+    with pytest.raises(ValueError, match=f"--device: got '{device}', {message}"):
+        yolo.refuse(DetectorConfig(family=family, model=YAML[family], device=device), None, None)
