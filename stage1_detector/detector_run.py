@@ -16,10 +16,10 @@ from photos import fingerprint, folds, repairs, trained_on
 from photos.data import Dataset, Photo, read
 from runs import fetched, record
 from runs.command import note_result, say, say_progress
-from runs.counted import counted
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
 from runs.stopwatch import Stopwatch
+from stage1_detector import training_plan
 from stage1_detector.config import STARTER, Config, DetectorConfig
 from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
@@ -91,7 +91,7 @@ def train_detector(
         if leads:
             begin(request, settings, parts, starting_weights(request, config, teachers))
     progress = progress_line(request, watch, leads)
-    for line in plan_in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
+    for line in training_plan.in_words(config, photos["train"], starts_random=not (resume or request.pretrained)):
         progress(line)
     ids, n_categories = category_ids(request, parts), len(parts.dataset.categories)
     names, described = class_names(ids), sidecar.sidecar(config, ids, photos)
@@ -145,23 +145,6 @@ def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> Dete
         say(f"{request.classes}: {chosen.why}")
     fetched.refuse_changed(chosen.path)
     return replace(request, pretrained=chosen.path)
-
-
-def plan_in_words(config: Config, photos: Sequence[Photo], starts_random: bool = False) -> list[str]:
-    """What is trained, on how many photos and for how long; then what it cannot find, and what its start means, if anything."""
-    from stage1_detector.engine import epochs, max_det
-    from stage1_detector.ultralytics_engine import rtdetr
-
-    network, n_photos = getattr(config, "model", config.family), len(photos)
-    plan = f"{network} on {counted(n_photos, 'photo')} at {config.size} px, {counted(epochs(config, n_photos), 'epoch')}"
-    fullest = max((len(photo.boxes) for photo in photos), default=0)
-    limit = rtdetr.limit_in_words(config.size, fullest) if config.family == "rtdetr" else ""
-    if config.family == "rcnn" and (wanted := max_det(photos)) > getattr(config, "proposals", wanted):
-        limit = (
-            f"at most {config.proposals} places of a photo are looked at, the fullest has {fullest} boxes: --proposals {wanted}"
-        )
-    slow_start = rtdetr.RANDOM_START if config.family == "rtdetr" and starts_random else ""
-    return [line for line in (plan, limit, slow_start) if line]
 
 
 def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dict[str, Any]:

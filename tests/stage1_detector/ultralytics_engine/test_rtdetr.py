@@ -17,7 +17,7 @@ from fusion.ensemble import Member
 from fusion.models import Model
 from fusion.pipeline import run_detector
 from photos.data import Photo
-from stage1_detector import config, detector_run, export
+from stage1_detector import config, export, training_plan
 from stage1_detector import train as detector
 from stage1_detector.engine import max_det
 from stage1_detector.ultralytics_engine import rtdetr, yolo
@@ -96,16 +96,16 @@ def test_a_quick_training_makes_a_detector_that_run_py_can_use(place: Place) -> 
 def test_a_limit_is_told_only_where_a_photo_has_more_products(tmp_path: Path) -> None:
     small = config.DetectorConfig(family="rtdetr", model="yolov8n-rtdetr.yaml", size=64)
     photos = {n: Photo(1, tmp_path, 60, 40, np.zeros((n, 4), np.float32), np.zeros(n), np.zeros(n), None) for n in (0, 84, 85)}
-    assert [len(detector_run.plan_in_words(small, [photo])) for photo in photos.values()] == [1, 1, 2]
+    assert [len(training_plan.in_words(small, [photo])) for photo in photos.values()] == [1, 1, 2]
     told = "an RT-DETR at 64 px finds at most 84 products on a photo, the fullest has 85; a larger --size helps"
-    assert detector_run.plan_in_words(small, [photos[85]])[1] == told
-    assert len(detector_run.plan_in_words(replace(small, family="yolo"), [photos[85]])) == 1
-    assert detector_run.plan_in_words(small, [photos[85]], starts_random=True)[2] == rtdetr.RANDOM_START
-    assert len(detector_run.plan_in_words(replace(small, family="yolo"), [photos[85]], starts_random=True)) == 1
+    assert training_plan.in_words(small, [photos[85]])[1] == told
+    assert len(training_plan.in_words(replace(small, family="yolo"), [photos[85]])) == 1
+    assert training_plan.in_words(small, [photos[85]], starts_random=True)[2] == rtdetr.RANDOM_START
+    assert len(training_plan.in_words(replace(small, family="yolo"), [photos[85]], starts_random=True)) == 1
     rcnn = config.TorchvisionConfig(family="rcnn", proposals=177)
-    assert len(detector_run.plan_in_words(replace(rcnn, proposals=178), [photos[85]])) == 1
+    assert len(training_plan.in_words(replace(rcnn, proposals=178), [photos[85]])) == 1
     told = "at most 177 places of a photo are looked at, the fullest has 85 boxes: --proposals 178"
-    assert detector_run.plan_in_words(rcnn, [photos[85]])[1] == told
+    assert training_plan.in_words(rcnn, [photos[85]])[1] == told
 
 
 @pytest.mark.slow
