@@ -25,11 +25,12 @@ from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
 from stage2_classifier import config as classifier_config
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.gate.calibrate import fit_policy, n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
 from stage2_classifier.gate.fit import fit_gate, interval_in_words
+from stage2_classifier.training_request import ClassifierRun
 from submission.build import build
 from submission.judge import Judgement, judge
 

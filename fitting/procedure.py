@@ -8,9 +8,9 @@ from typing import Any
 from fusion.ensemble import Ensemble
 from photos.intervals import Interval, Intervals
 from stage1_detector.config import Config
-from stage2_classifier.classifier_run import CROPS
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.choose import Choice
+from stage2_classifier.training_request import CROPS
 
 Say = Callable[[str], None]
 SHARES = (0.5, 0.3, 0.15, 0.0)  # chosen: of its start that the detector may keep, in the order in which they are preferred

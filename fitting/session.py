@@ -107,7 +107,7 @@ def show_folds(session: Session, say: Say) -> None:
     except cross_fit.TooFewLeftOut as error:
         plan_anew(session, error, say)
         whole = cross_fit.dealt(order.dataset, session.procedure)
-    for line in cross_fit.in_words(whole, procedure.folds):
+    for line in cross_fit.in_words(whole, session.procedure.folds):
         say(line)
 
 

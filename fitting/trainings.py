@@ -16,8 +16,9 @@ from fusion.models import read_object
 from runs import record
 from stage1_detector.config import Config
 from stage1_detector.detector_run import DetectorRun, train_detector
-from stage2_classifier.classifier_run import ClassifierRun, run_name, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.config import ClassifierConfig
+from stage2_classifier.training_request import ClassifierRun, run_name
 
 
 @dataclass

@@ -49,9 +49,10 @@ def decode(family: str, raw: Floats, conf: float, agnostic: bool) -> Detections:
         raise ValueError(f"raw output of {family}: got shape {raw.shape}, must be (4 + C, A) with at least 1 class")
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
         boxes, classes = FAMILIES[family](raw)
-    finite = np.isfinite(classes)
-    classes = classes if finite.all() else np.where(finite, classes, 0)
-    best = classes.max(1, initial=0.0)  # (A,)
+    best = classes.max(1, initial=0.0)  # (A,), not finite where a class score is NaN or inf
+    if not np.isfinite(best).all():
+        classes = np.where(np.isfinite(classes), classes, 0)
+        best = classes.max(1, initial=0.0)
     keep = (best > conf) & (np.abs(boxes) < MAX_COORDINATE).all(1)
     boxes, classes = boxes[keep], np.clip(classes[keep], 0, 1).astype(np.float32)
     labels = np.zeros(len(boxes), np.int64) if agnostic else classes.argmax(1).astype(np.int64)

@@ -55,14 +55,13 @@ def run_detector(model: Model, member: Member, image: Image) -> list[Detections]
 
 def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases) -> Detections:
     """The detections of one detector in one entry of its views, in pixels of the photo."""
-    with Aside() as aside:
-        return begin_detector_view(model, member, spec, photo, aside)()
+    return begin_detector_view(model, member, spec, photo, partial)()
 
 
 def begin_detector_view(
-    model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Aside
+    model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Callable[..., Callable[[], Any]]
 ) -> Callable[[], Detections]:
-    """As `run_detector_view`, but `aside` decodes what the model answers: what is returned waits for the detections."""
+    """As `run_detector_view`, but `aside` (an `Aside`) decodes what the model answers: what is returned waits for it."""
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
     views = make_views(spec, width, height, model.sidecar.shrinking)

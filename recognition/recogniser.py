@@ -18,6 +18,7 @@ from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import read_sidecar
 from fusion.pipeline import Pipeline
 from runs import gpu_sessions
+from runs.command import say
 from runs.first_command import DETECTORS
 from runs.model_files import files_of, refuse_changed
 from runs.record import digest, fingerprint
@@ -141,7 +142,7 @@ def load_recogniser(folder: Path, exif: str | None = None) -> Recogniser:
     """
     ensemble = read_ensemble(folder)
     ensemble = replace(ensemble, gate=replace(ensemble.gate, further=0), exif=exif or ensemble.exif)
-    gpu_sessions.install()
+    gpu_sessions.install(say)
     pipeline = Pipeline(ensemble, folder)
     cv2.setNumThreads(ensemble.threads or cv2.getNumberOfCPUs())
     pipeline.warm_up()

@@ -15,7 +15,10 @@ MOST_READ = 60  # chosen: photos that are read for the crops
 
 
 class Product(NamedTuple):
-    """One product: boxes in the whole set and on the photos judged, AP and recall there (None: no box), and a crop if any."""
+    """One product: boxes in the whole set and on the photos judged, AP and recall there (None: no box), and a crop if any.
+
+    Where no model knows names, recall is of its boxes found, and there is no AP.
+    """
 
     label: int
     name: str
@@ -48,7 +51,7 @@ def product_table(held_out: HeldOut) -> ProductTable:
             held_out.names[k],
             int(counts[k]),
             int(judged[k]),
-            None if np.isnan(ap[k]) else float(ap[k]),
+            None if np.isnan(ap[k]) or not held_out.named else float(ap[k]),
             right[k] / judged[k] if judged[k] else None,
             examples.get(k),
         )
@@ -100,7 +103,7 @@ def ranks(photo: Photo) -> list[tuple[bool, float]]:
 
 def absences(rows: Sequence[Product]) -> list[str]:
     """What the table lacks, in words."""
-    unjudged = sum(row.ap is None for row in rows)
+    unjudged = sum(row.judged == 0 for row in rows)
     bare = sum(row.boxes == 0 for row in rows)
     unshown = sum(row.crop is None and row.boxes > 0 for row in rows)
     lines = {

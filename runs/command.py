@@ -89,7 +89,7 @@ def _outcome(body: Callable[..., int | None], words: list[str], prog: tuple[str,
             refuse_torchrun(prog[0] if prog else "this command")
         from runs import gpu_sessions  # here: it loads onnxruntime
 
-        gpu_sessions.install()
+        gpu_sessions.install(say)
         return body(words, *prog) or 0, ""
     except (ValueError, OSError, FloatingPointError) as error:
         return MISTAKE, f"error: {_line(error)}"

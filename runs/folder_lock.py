@@ -17,6 +17,10 @@ def locked(folder: Path) -> Iterator[None]:
 
     Where the system or the file system has no such locks, nobody waits.
     """
+    if fcntl is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        return
     descriptor = _locked(folder)
     try:
         yield
@@ -30,9 +34,8 @@ def _locked(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY)
-            if fcntl is not None:
-                with suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is(descriptor, folder):
                 return descriptor
             os.close(descriptor)

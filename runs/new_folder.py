@@ -8,10 +8,11 @@ from pathlib import Path
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside OUT to write to; at the end it takes the place of OUT, which may be an empty folder.
+    """A folder beside OUT to write to; at the end it takes the place of OUT, which may be an empty folder, or a link to one.
 
     An error in the block removes it. Raises ValueError where it is there: left by a kill, or of a call at work.
     """
+    out = out.resolve()
     part = out.with_name(out.name + ".part")
     try:
         part.mkdir(parents=True)

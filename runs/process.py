@@ -14,6 +14,7 @@ from runs.atomic_write import replacing
 from runs.folder_lock import locked
 
 NAME = "process.json"
+_made: dict[Path, list[Path]] = {}  # by the folder that was claimed: those that were made for it, it first
 MAKES_IT = "is making it; wait until it is done (hylle status), or end it first"
 
 
@@ -23,6 +24,7 @@ def claim(out: Path, does: str = MAKES_IT) -> dict[str, Any]:
     Of several processes that claim it at once, one does. Raises ValueError where another one is at work there, as
     `refuse_second`. A process that is gone, or of which nothing is known from here, is taken over from.
     """
+    _made[out] = [folder for folder in (out, *out.parents) if not folder.exists()]
     with locked(out):
         refuse_second(out, does)
         before = _noted(out)
@@ -33,7 +35,7 @@ def claim(out: Path, does: str = MAKES_IT) -> dict[str, Any]:
 def release(out: Path, before: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Take back what `claim` noted, for what was noted `before`, unless another process has claimed OUT since.
 
-    OUT is removed where nothing is in it.
+    OUT is removed where `claim` made it and nothing is in it, and so are the folders above.
     """
     if not out.is_dir():
         return
@@ -41,7 +43,8 @@ def release(out: Path, before: Mapping[str, Any] = MappingProxyType({})) -> None
         if _noted(out) == identity.of_process(os.getpid()):
             _note(out, before)
         with suppress(OSError):
-            out.rmdir()
+            for folder in _made.pop(out, []):
+                folder.rmdir()
 
 
 @contextmanager

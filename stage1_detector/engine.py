@@ -10,6 +10,7 @@ import torch
 
 from photos.data import Photo
 from runs.distributed import SINGLE_PROCESS, Distributed
+from runs.training_errors import is_out_of_memory
 from stage1_detector.config import Config
 
 VALIDATIONS_PER_RUN = 10  # chosen: in a run that keeps its last epoch
@@ -118,7 +119,9 @@ def refuse_device(name: str) -> None:
     try:
         if torch.zeros(1, device=device_of(name)).is_meta:
             raise RuntimeError("a device without numbers")
-    except (RuntimeError, AssertionError):
+    except (RuntimeError, AssertionError) as error:
+        if isinstance(error, RuntimeError) and (is_out_of_memory(error) or "busy" in str(error)):
+            raise ValueError(f"--device: got {name!r}, filled or taken by another process: wait, or take another") from None
         raise ValueError(f"--device: got {name!r}, allowed: cpu, or the number of a GPU that torch sees") from None
 
 

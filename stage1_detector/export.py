@@ -216,8 +216,9 @@ def refuse_disagreement(path: Path, parity: dict[str, float], allowed: dict[str,
     for name, value in parity.items():
         if not value <= allowed[name]:
             path.unlink()
+            shown = path.with_name(path.name.partition(".onnx")[0] + ".onnx")  # the unfinished one has a longer name
             raise ValueError(
-                f"{path}: ONNX and torch disagree: {name} got {value:.3g}, allowed {allowed[name]:.3g}; no file kept"
+                f"{shown}: ONNX and torch disagree: {name} got {value:.3g}, allowed {allowed[name]:.3g}; no file kept"
             )
 
 

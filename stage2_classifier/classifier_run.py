@@ -4,9 +4,9 @@ What a user can mend is refused before torch is loaded, which takes seconds.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fusion.models import Model, read_object
 from photos import fingerprint, folds, repairs, trained_on
@@ -14,15 +14,14 @@ from photos.data import read
 from photos.studio import studio_folder
 from runs import fetched, record
 from runs.command import note_result, say
-from runs.flags import Flag
-from runs.pretrained import help_of, refuse_missing
+from runs.pretrained import refuse_missing
 from stage2_classifier.config import STARTER, ClassifierConfig, columns
 from stage2_classifier.pretrained import ALLOWED, start
+from stage2_classifier.training_request import ClassifierRun
 
 if TYPE_CHECKING:
     from runs.distributed import Distributed
 
-CROPS = ("shelf", "studio", "both")
 # Of a run that is replaced.
 OLD = (
     "last.pt",
@@ -33,49 +32,6 @@ OLD = (
     "held_out.npz",
     "prototypes.npz",
 )
-
-
-class Plan(NamedTuple):
-    """How many folds (0: none), whether their detectors are a rehearsal, and the weights file that R/one started from."""
-
-    folds: int = 0
-    quick: bool = False
-    weights: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierRun:
-    """From what a classifier is trained, into where, and what to do with what is there. Each field is a flag."""
-
-    data: Annotated[Path, Flag("folder of photos and labels (COCO, YOLO, VOC or CSV)")]
-    runs: Annotated[Path, Flag("run folder; holds folds.json", name="out")]
-    crops: Annotated[str, Flag("where the crops come from", choices=CROPS)] = "shelf"
-    studio: Annotated[Path | None, Flag("studio photos, one folder per product; default D/NM_NGD_product_images")] = None
-    pretrained: Annotated[Path | None, Flag(help_of(ALLOWED))] = None
-    name: Annotated[str | None, Flag("folder in R, for a second classifier beside the first; default classifier_CROPS")] = None
-    folds: Annotated[int, Flag("train that many detectors and learn from their out-of-fold boxes too")] = 0
-    detector_weights: Annotated[Path | None, Flag("for --folds: R/one's --pretrained, if it had one")] = None
-    quick: Annotated[bool, Flag("a rehearsal: 1 epoch on 32 px crops")] = False
-    refit: Annotated[
-        Path | None, Flag("train on all photos, none in valid; the folder of the folds' runs, whose held-out crops calibrate")
-    ] = None
-    resume: Annotated[bool, Flag("go on with a stopped run")] = False
-    force: Annotated[bool, Flag("start again, replacing what is there")] = False
-
-    @property
-    def out(self) -> Path:
-        """The folder of this training. Raises ValueError for a name that is no plain one."""
-        return self.runs / run_name(self.name, self.crops)
-
-    @property
-    def plan(self) -> Plan:
-        """The folds to train detectors on."""
-        return Plan(self.folds, self.quick, self.detector_weights)
-
-    @property
-    def title(self) -> str:
-        """What progress lines begin with."""
-        return f"classifier {self.name or self.crops}"
 
 
 def train_classifier(request: ClassifierRun, config: ClassifierConfig, distributed: "Distributed | None" = None) -> Path:
@@ -207,15 +163,3 @@ def settings_of(request: ClassifierRun, config: ClassifierConfig, parts: folds.F
         made_from["folds' runs"] = pooled_folds.fingerprint(request.refit, request.out.name)
     train, valid = parts.photos("train"), parts.photos("valid")
     return asdict(config) | made_from | fingerprint.of_training(train, valid, parts.dataset.categories)
-
-
-def run_name(name: str | None, crops: str) -> str:
-    """The folder of a classifier in the run folder. Raises ValueError for a name that is no plain one.
-
-    >>> run_name(None, "shelf"), run_name("second", "shelf")
-    ('classifier_shelf', 'second')
-    """
-    taken = ("one", "all", "oof", "cross_fit", ".", "..", "")
-    if name is not None and (name in taken or Path(name).name != name):
-        raise ValueError(f"--name: got {name!r}, must be the name of a folder, and none of one, all, oof, cross_fit")
-    return name or f"classifier_{crops}"

@@ -12,7 +12,7 @@ gets a bias, such that at most `class_map.STOLEN` of the valid part's crops of o
 """
 
 import json
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,8 +221,9 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 
 def claimed(runs: Path, classifier: str) -> AbstractContextManager[None]:
-    """A block in which no other process changes the classifier. Raises ValueError where one does, or there is no model."""
-    return process.claimed((runs / model_in(runs, classifier)).parent, "is at work on it; wait until it is done")
+    """A block in which no other process changes the classifier, if it is there. Raises ValueError where one does."""
+    folder = (runs / model_in(runs, classifier)).parent
+    return process.claimed(folder, "is at work on it; wait until it is done") if folder.is_dir() else nullcontext()
 
 
 def teach(enrolment: Enrolment) -> None:

@@ -16,7 +16,6 @@ from runs.command import say, say_progress
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.stopwatch import Stopwatch
 from stage2_classifier import cross_fitting, held_out, pooled_folds, reliability, scaling, studio_prototypes
-from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig, Columns
 from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, Region, crops_of, megabytes, shelf_regions, studio_regions
 from stage2_classifier.export import export_classifier
@@ -32,6 +31,7 @@ from stage2_classifier.out_of_fold import (
     out_of_fold,
     with_detected,
 )
+from stage2_classifier.training_request import ClassifierRun
 
 PARITY_CROPS = 16  # chosen: on which ONNX and torch are compared
 

@@ -27,9 +27,9 @@ from runs.first_command import train
 from stage1_detector import config as detector_config
 from stage1_detector.pretrained import start
 from stage1_detector.recipes import rehearsal
-from stage2_classifier.classifier_run import Plan
 from stage2_classifier.config import Columns
 from stage2_classifier.crops import DRAWN, Boxes, box_error, with_background
+from stage2_classifier.training_request import Plan
 
 MIN_SCORE = 0.05  # chosen: the objectness above which a detector's box is worth learning from, right or wrong
 NO_BOXES = np.zeros((0, 4), np.float32)

@@ -14,9 +14,10 @@ from runs.command import run
 from runs.flags import Flag, Help, Settings, parse
 from runs.pretrained import word_of
 from runs.torchrun import is_torchrun
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.config import RECIPES, ClassifierConfig, override, recipe
 from stage2_classifier.pretrained import with_best_backbone
+from stage2_classifier.training_request import ClassifierRun
 
 EXAMPLE = "--data photos --out run --crops shelf --pretrained starter"
 NOTES = "Defaults are those of --recipe small; another recipe has its own."

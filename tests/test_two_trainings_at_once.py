@@ -12,6 +12,7 @@ from photos.data import read
 from runs import identity, process
 from stage1_detector import detector_run, recipes
 from stage2_classifier import classifier_run, config, out_of_fold
+from stage2_classifier.training_request import ClassifierRun
 
 
 def train_detector(place: Place) -> None:
@@ -20,7 +21,7 @@ def train_detector(place: Place) -> None:
 
 
 def train_classifier(place: Place) -> None:
-    request = classifier_run.ClassifierRun(data=place.data, runs=place.runs, force=True)
+    request = ClassifierRun(data=place.data, runs=place.runs, force=True)
     classifier_run.train_classifier(request, config.recipe("demo", quick=False))
 
 

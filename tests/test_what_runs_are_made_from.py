@@ -21,8 +21,8 @@ from stage1_detector.config import STARTER as DETECTOR
 from stage1_detector.detector_run import DetectorRun
 from stage1_detector.synthesis import make_photos
 from stage2_classifier import classifier_run, config, out_of_fold
-from stage2_classifier.classifier_run import ClassifierRun, Plan
 from stage2_classifier.config import STARTER as CLASSIFIER
+from stage2_classifier.training_request import ClassifierRun, Plan
 
 ALL = ("one", "all", "classifier_shelf")
 

@@ -27,11 +27,12 @@ from photos.studio import studio_folder, studio_names
 from runs import record
 from runs.command import Parser, run, say
 from runs.link import link_or_copy
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.crops import Image, shelf_regions
 from stage2_classifier.enrolment import Enrolment, teach
 from stage2_classifier.neighbours import logits_of
+from stage2_classifier.training_request import ClassifierRun
 
 LEAST = 5  # chosen: test crops that a held-out product must have
 NAME, ENROLLED = "classifier", "taught"  # folders of the classifier and of its copies

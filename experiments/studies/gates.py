@@ -32,10 +32,11 @@ from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
 from stage1_detector.synthesis.shelf import ShelfConfig
 from stage2_classifier import config as classifier_config
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.gate.calibrate import WITHIN, fit_policies, score
 from stage2_classifier.gate.choose import choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of
+from stage2_classifier.training_request import ClassifierRun
 
 DECIDING = {  # what the scores of finished models depend on
     "fusion": ("boxes", "decode", "ensemble", "gate", "merge", "models", "pipeline", "reading", "views"),

@@ -39,13 +39,14 @@ from stage1_detector import engine
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage2_classifier import config as classifier_config
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.fit import schedule
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import as_judged
 from stage2_classifier.gate.fit import fit_gate
+from stage2_classifier.training_request import ClassifierRun
 
 SCENES = "scenes.csv"  # of the split set, so that both ways know the same scenes
 TAKEN = "minutes.json"  # in a way's run folder: how long it took

@@ -40,12 +40,13 @@ from stage1_detector.config import Config
 from stage1_detector.config import override as override_detector
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage2_classifier import config as classifier_config
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import NAME, gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence, as_judged
 from stage2_classifier.gate.fit import fit_gate
+from stage2_classifier.training_request import ClassifierRun
 
 HELD_OUT_FOLDS = 4  # chosen: of what is not test one quarter is valid, as in the five folds that hylle folds deals
 

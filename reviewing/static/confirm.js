@@ -165,7 +165,8 @@ export async function begin(state) {
   // Which photos are not confirmed where none is next.
   function leftOver(rows) {
     const unread = rows.filter((row) => row.problem && !row.confirmed).length;
-    const said = [skipped.size && `${skipped.size} skipped, click them in the queue`, unread && `${unread} cannot be read, see the queue`].filter(Boolean);
+    const passedOver = rows.filter((row) => !row.confirmed && skipped.has(row.name)).length;
+    const said = [passedOver && `${passedOver} skipped, click them in the queue`, unread && `${unread} cannot be read, see the queue`].filter(Boolean);
     return said.length ? `photos that are not confirmed: ${said.join("; ")}` : "all photos are confirmed";
   }
 

@@ -89,6 +89,7 @@ def test_what_the_folds_hold_is_told_of_a_plan_where_it_is_soon_known(tmp_path: 
     show_folds(session_of(tmp_path / "one", [120, 1, 1, 1, 1, 1], FEW, Wishes()), of_one.append)
     show_folds(session_of(tmp_path / "two", [40, 40, 30, 10, 5], FEW, Wishes()), of_two.append)
     assert "planned anew, with a refit" in of_one[0] and any("each left out once" in line for line in of_one)
+    assert not any("and not" in line for line in of_one)  # there are scenes for all of the folds that are planned now
     assert len(of_two) == 1 and "one left out for good, 30 photos" in of_two[0]
     assert not (tmp_path / "one").exists() and not (tmp_path / "two").exists()
     slow = session_of(tmp_path / "three", [10**3], FEW, Wishes())

@@ -11,6 +11,7 @@ from photos.data import read
 from reporting.curves import precision_recall_of
 from reporting.held_out import HeldOut, gather_held_out
 from reporting.page import write_page
+from reporting.products import product_table
 from reporting.verdicts import RIGHT, WRONG_NAME
 from stage2_classifier.gate.ensemble import load_ensemble, write_ensemble
 
@@ -40,3 +41,5 @@ def test_the_page_says_what_was_found_and_calls_no_box_by_a_name(nameless: HeldO
     text = (nameless.runs / "report.html").read_text(encoding="utf-8")
     assert "(none of its models knows names)" in text and "by a wrong name" not in text and "found and named" not in text
     assert "more where no product is labelled, or where one has a box already" in text
+    assert "shown at all, as none of its models knows names" in text and "so there are none to confuse" in text
+    assert all(row.ap is None for row in product_table(nameless).rows)

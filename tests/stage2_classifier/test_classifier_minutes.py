@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from stage2_classifier import learning
-from stage2_classifier.classifier_run import ClassifierRun
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.fit import Fitted
+from stage2_classifier.training_request import ClassifierRun
 
 
 class Stopped(Exception):

@@ -15,11 +15,12 @@ from photos.folds import Folds
 from runs.normalisation import IMAGENET
 from stage1_detector.config import DetectorConfig
 from stage2_classifier import cross_fitting, held_out, learning, pooled_folds, scaling
-from stage2_classifier.classifier_run import ClassifierRun, train_classifier
+from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.config import ClassifierConfig, Columns, recipe
 from stage2_classifier.crops import shelf_regions
 from stage2_classifier.fit import TrainingCrops
 from stage2_classifier.held_out import HeldOut
+from stage2_classifier.training_request import ClassifierRun
 
 NAME, C = "classifier_shelf", len(IDS)
 

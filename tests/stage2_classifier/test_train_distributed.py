@@ -16,9 +16,10 @@ from fusion.models import Model
 from photos import folds
 from runs.distributed import Distributed
 from stage2_classifier import train
-from stage2_classifier.classifier_run import ClassifierRun, refuse_combination, refuse_unmeasured, train_classifier
+from stage2_classifier.classifier_run import refuse_combination, refuse_unmeasured, train_classifier
 from stage2_classifier.config import MOST_MARGIN, ClassifierConfig
 from stage2_classifier.crops import ROOM
+from stage2_classifier.training_request import ClassifierRun
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 60
