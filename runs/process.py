@@ -24,7 +24,7 @@ def claim(out: Path, does: str = MAKES_IT) -> dict[str, Any]:
     Of several processes that claim it at once, one does. Raises ValueError where another one is at work there, as
     `refuse_second`. A process that is gone, or of which nothing is known from here, is taken over from.
     """
-    _made[out] = [folder for folder in (out, *out.parents) if not folder.exists()]
+    _made.setdefault(out, [folder for folder in (out, *out.parents) if not folder.exists()])  # not that of an earlier claim
     with locked(out):
         refuse_second(out, does)
         before = _noted(out)

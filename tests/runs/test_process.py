@@ -136,6 +136,16 @@ def test_only_ones_own_claim_is_released(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_an_empty_folder_goes_again_only_where_the_claim_made_it(tmp_path: Path) -> None:
+    own, users = tmp_path / "a" / "b", tmp_path / "users"
+    users.mkdir()
+    for out in (own, users):
+        process.claim(out)
+        process.claim(out)  # a step of the same command
+        process.release(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["users"]
+
+
 def test_what_is_refused_before_it_begins_leaves_a_stopped_run_stopped(tmp_path: Path) -> None:
     record.begin(tmp_path, {}, False)
     noted = json.loads((tmp_path / process.NAME).read_text()) | {"started": 0}
