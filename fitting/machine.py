@@ -225,7 +225,7 @@ def seconds_of_naming(network: model.Classifier, config: ClassifierConfig, crops
     """Seconds that the model exported of a network takes to name crops (N, size, size, 3), once it has named them."""
     with tempfile.TemporaryDirectory() as folder:
         path, names = Path(folder) / "model.onnx", [Category(i, str(i)) for i in range(network.columns.names)]
-        described = learning.sidecar(network, config, Dataset(Path(folder), (), tuple(names)))
+        described = learning.sidecar(network, config, Dataset(Path(folder), tuple(names), ()))
         export_classifier(network, path, described, crops[: learning.PARITY_CROPS])
         exported = Model(path)
         exported(crops)
