@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from small_photos import photo
 
@@ -14,6 +15,8 @@ from fitting.plan import candidates
 from fitting.wishes import Wishes
 from photos.data import Photo
 from stage1_detector.engine import Job
+from stage2_classifier import model
+from stage2_classifier.config import ClassifierConfig, columns
 from tests.fitting.sets import FRIDGE, SPEEDS
 
 
@@ -104,3 +107,10 @@ def test_the_looks_of_exported_models_are_measured_apart(tmp_path: Path, monkeyp
 def test_what_could_not_be_trained_is_refused_before_anything_is_measured(wishes: Wishes, line: str) -> None:
     with pytest.raises(ValueError, match=line):
         machine.refuse_unknown(next(candidates(FRIDGE, wishes)).procedure)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.2], ids=["names only", "background too"])
+def test_a_classifier_is_exported_whole_to_be_timed(background: float) -> None:
+    config = ClassifierConfig(size=32, background=background)
+    network = model.build(config, columns(config, ["tea", "mint", "milk"])).eval()
+    assert machine.seconds_of_naming(network, config, np.zeros((2, 32, 32, 3), np.uint8)) > 0
