@@ -17,7 +17,8 @@ Files = dict[str, bytes]
 Spoil = Callable[[Files], object]
 RUN = b"import argparse\np = argparse.ArgumentParser()\n"
 RUN += b"p.add_argument('--input')\np.add_argument('--output')\na = p.parse_args()\n"
-ANSWER = b'open(a.output, \'w\').write(\'[{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]\')\n'
+# of one of the two photos that the checker draws: submission.trial.SIZES
+ANSWER = b'open(a.output, \'w\').write(\'[{"image_id": 42, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]\')\n'
 
 
 def _values(files: Files, name: str, **values: object) -> None:
@@ -195,7 +196,7 @@ BAD_WHEN_RUN: dict[str, Spoil] = {
     "writes an empty list": lambda files: files.update({"run.py": RUN + b"open(a.output, 'w').write('[]')"}),
     "a box outside": lambda files: files.update({"run.py": RUN + ANSWER.replace(b"[1, 2", b"[9999, 2")}),
     "a score as text": lambda files: files.update({"run.py": RUN + ANSWER.replace(b"0.5", b'"0.5"')}),
-    "an unknown photo": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 1,", b": 9,")}),
+    "an unknown photo": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 42,", b": 9,")}),
     "an unknown category": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 3,", b": 99,")}),
     "another argument": lambda files: files.update({"run.py": RUN.replace(b"--input", b"--images") + ANSWER}),
 }

@@ -38,7 +38,8 @@ def random_set(count: int, seed: int, name: str = "product") -> ComposedSet:
 
 
 def arguments(shop: tuple[Path, Path], out: Path, *more: str) -> list[str]:
-    return ["--data", str(shop[0]), "--runs", str(shop[1]), "--out", str(out), "--size", "160", *more]
+    size = ["--size", "160"] if "--studio" in more else []  # photos with swapped facings are as large as the real ones
+    return ["--data", str(shop[0]), "--runs", str(shop[1]), "--out", str(out), *size, *more]
 
 
 @pytest.mark.slow
