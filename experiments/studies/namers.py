@@ -1,63 +1,80 @@
-"""Classifiers at equal minutes, on crops of several sizes or with two backbones: which names the products of a set best.
+"""Classifiers at equal minutes, of several crop sizes, backbones and kinds of boxes: which names the products of a set best.
 
     python -m experiments.studies.namers --set NAME --data D --out X --minutes M [--variants 96 128 160 two] [--seeds 0 1 2]
 
 All start as a fit's classifier does, from ImageNet's weights where they are on this machine; studio photos are learned from
-where D has them. Each gets the epochs that M minutes hold, by a pace measured just before. They name the labelled boxes of
-valid and test, shaken as a detector's are wrong; no epoch is chosen on those. Judged are AP, the boxes given, and the share
-named rightly. X/VARIANT/SEED/result.json holds one; what is finished is reused. Run it on a machine that does nothing else.
+where D has them. Each gets the epochs that M minutes hold, by a pace measured just before. They name boxes of valid and test,
+on which no epoch is chosen: the labelled ones, shaken as a detector's are wrong, judged by AP, the boxes given, and the share
+named rightly; and those that X/one finds, where it is trained (`hylle train-detector --data D --out X --pretrained starter`),
+judged by the classification mAP50, with each score times the name's probability. Each is judged with mirrored crops too, which
+is no training of its own. X/VARIANT/SEED/result.json holds one; what is finished is reused. Run it on a machine that does
+nothing else.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from experiments.studies.detectors import held_out_photos
-from experiments.studies.unseen_names import aps
+from experiments.studies.worth_of_names import HeldOut, Worth, detected_by, probabilities, worth
 from fitting.machine import classifier_times
 from fitting.stage_settings import BRIDGE
 from fusion.models import read_object
 from photos import folds
-from photos.data import Photo, read
+from photos.data import Dataset, read
+from photos.folds import Folds
 from photos.studio import STUDIO
 from runs import record
 from runs.command import Parser, run, say
+from runs.first_command import train
+from stage1_detector.config import STARTER
 from stage2_classifier import model
 from stage2_classifier.config import ClassifierConfig, columns, small
-from stage2_classifier.crops import TYPICAL_ERROR, CropFormat, crops_of, shelf_regions, studio_regions
+from stage2_classifier.crops import TYPICAL_ERROR, shelf_regions, studio_regions
 from stage2_classifier.fit import TrainingCrops, fit, schedule
-from stage2_classifier.learning import predict
+from stage2_classifier.learning import TrainingPhotos, photos_with_detections
 from stage2_classifier.pretrained import best_start, with_best_backbone
-from stage2_classifier.prototype_blend import HeldOutCrops
+from stage2_classifier.training_request import Plan
 
 BASE = "96"  # the variant that the others are compared with: the default's crops
 SIZES = ("64", "96", "128", "160")  # pixels of a crop's side
 TWO = "two"  # the default's backbone beside the best one, each for half of the minutes, their probabilities averaged
+RANDOM = "random"  # the default's backbone alone, from random weights
+DETECTED = "detected"  # crops of the boxes, too, that the detectors of FOLDS folds find on photos that they have not seen
+BACKGROUND = "background"  # the same, and a column for what is no product, such boxes of theirs among it
+VARIANTS = (*SIZES, TWO, RANDOM, DETECTED, BACKGROUND)
+FOLDS = 3
+NO_PRODUCT = 0.1  # taken: the recipe convnext's share of crops that show no product
 
 
 class Named(NamedTuple):
-    """Mean AP of the names, the boxes given; the share of crops named rightly; epochs of each classifier; minutes of all."""
+    """What the names are worth, from the crops alone and with their mirrors; epochs of each classifier; minutes of all."""
 
-    ap: float
-    top1: float
+    plain: Worth
+    mirrored: Worth
     epochs: list[int]
     minutes: float
 
 
 class Shelves(NamedTuple):
-    """Photos to learn from and to judge on, and the folder of studio photos (None: there is none)."""
+    """What is learned from and judged on; `runs` holds folds.json and, where it is trained, the detector one/."""
 
-    train: Sequence[Photo]
-    held_out: Sequence[Photo]
-    studio: Path | None
+    dataset: Dataset
+    parts: Folds
+    held_out: HeldOut
+    runs: Path
+
+    @property
+    def studio(self) -> Path | None:
+        """The folder of studio photos, if there is one."""
+        folder = self.dataset.root / STUDIO
+        return folder if folder.is_dir() else None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,7 +89,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--minutes", type=float, required=True, help="of each training")
-    p.add_argument("--variants", nargs="+", default=[BASE, "128", "160", TWO], choices=[*SIZES, TWO])
+    p.add_argument("--variants", nargs="+", default=[BASE, "128", "160", TWO], choices=VARIANTS)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
@@ -80,18 +97,27 @@ def body(argv: list[str] | None) -> None:
         raise ValueError(f"--minutes: got {args.minutes}, must be above 0 and below 10000")
     if BASE not in args.variants:
         raise ValueError(f"--variants: got {' '.join(args.variants)}, must hold {BASE}, which the others are compared with")
-    held_out = held_out_photos(args.data, args.out)
-    train = folds.load(args.out / folds.NAME, read(args.data)).photos("train")
-    shelves = Shelves(train, held_out, args.data / STUDIO if (args.data / STUDIO).is_dir() else None)
+    shelves = prepared(args.data, args.out)
+    if {DETECTED, BACKGROUND} & set(args.variants) and not shelves.held_out.boxes:
+        raise ValueError(
+            f"--variants {DETECTED}, {BACKGROUND}: need {args.out / 'one'}: {train(args.out, 'one')} --pretrained starter"
+        )
     done: dict[str, list[Named]] = {name: [] for name in dict.fromkeys(args.variants)}
     for seed in args.seeds:  # in turns, so that a slower hour is every variant's
         for name in done:
             done[name].append(named(name, seed, shelves, args))
-    rows = as_records(done, args, len(shelves.held_out), records.command("studies.namers", argv))
+    rows = as_records(done, args, len(shelves.held_out.photos), records.command("studies.namers", argv))
     for row in rows:
         say(f"{row['key']}: {row['value']:.3f} [{row['low']}, {row['high']}], {row['setting']}")
     if args.record:
         records.write(f"namers.{args.set}", rows)
+
+
+def prepared(data: Path, runs: Path) -> Shelves:
+    """The set as it is dealt in RUNS, with what RUNS/one finds on the photos held out, if it is trained."""
+    photos, dataset, detector = held_out_photos(data, runs), read(data), runs / "one" / "model.onnx"
+    boxes = detected_by(detector, photos) if detector.is_file() else []
+    return Shelves(dataset, folds.load(runs / folds.NAME, dataset), HeldOut(photos, boxes, len(dataset.categories)), runs)
 
 
 def members(name: str, seed: int, bridge: float) -> list[ClassifierConfig]:
@@ -102,82 +128,88 @@ def members(name: str, seed: int, bridge: float) -> list[ClassifierConfig]:
     """
     default = replace(small(), seed=seed, bridge=bridge)
     best = with_best_backbone(default)
-    return [best, default] if name == TWO else [replace(best, size=int(name))]
+    alone = replace(best, size=int(name) if name in SIZES else best.size, background=NO_PRODUCT * (name == BACKGROUND))
+    return {TWO: [best, default], RANDOM: [default]}.get(name, [alone])
 
 
 def named(name: str, seed: int, shelves: Shelves, args: argparse.Namespace) -> Named:
     """Train one variant with one seed for the minutes, unless it is there, and judge it."""
     configs = members(name, seed, BRIDGE if shelves.studio else 0.0)
     out = args.out / name / str(seed)
-    settings = {"configs": [asdict(config) for config in configs], "minutes": args.minutes}
+    found = shelves.runs / "one" / "model.onnx"
+    detector = record.fingerprint(found) if found.is_file() else None
+    settings = {"configs": [asdict(config) for config in configs], "minutes": args.minutes, "detector": detector}
     path = out / "result.json"
     if path.is_file():
         kept = read_object(path)
         if kept["settings"] != settings:
             raise ValueError(f"{path} is of other settings; remove it or pass another --out")
-        return Named(**kept["named"])
+        own = kept["named"]
+        return Named(Worth(*own["plain"]), Worth(*own["mirrored"]), own["epochs"], own["minutes"])
     out.mkdir(parents=True, exist_ok=True)
-    probabilities, epochs, minutes = [], [], 0.0
+    says, epochs, minutes = [], [], 0.0
     for k, config in enumerate(configs):
-        says, its_epochs, took = learned(config, shelves, args.minutes / len(configs), out / f"{k}.pt", args.data)
-        probabilities.append(says)
+        photos = learned_from(name, config, shelves)
+        its, its_epochs, took = learned(config, photos, shelves, args.minutes / len(configs), out / f"{k}.pt")
+        says.append(its)
         epochs.append(its_epochs)
         minutes += took
-    found = judged(np.mean(probabilities, axis=0), shelves.held_out, epochs, minutes)
-    record.write_json(path, {"settings": settings, "named": found._asdict()})
-    say(f"{args.set}: {name}, seed {seed}: AP {found.ap:.3f}, top-1 {found.top1:.3f}, {epochs} epochs, {minutes:.1f} minutes")
-    return found
+    plain, mirrored = (worth(own, shelves.held_out) for own in np.mean(says, axis=0))
+    record.write_json(path, {"settings": settings, "named": Named(plain, mirrored, epochs, minutes)._asdict()})
+    say(f"{args.set}: {name}, seed {seed}: {plain}; mirrored too {mirrored}; {epochs} epochs, {minutes:.1f} minutes")
+    return Named(plain, mirrored, epochs, minutes)
+
+
+def learned_from(name: str, config: ClassifierConfig, shelves: Shelves) -> TrainingPhotos:
+    """The photos of a variant, with the boxes that it learns from and their error."""
+    if name not in (DETECTED, BACKGROUND):
+        return TrainingPhotos(shelves.parts.photos("train"), (), np.array(TYPICAL_ERROR))
+    outputs = columns(config, [category.name for category in shelves.dataset.categories])
+    return photos_with_detections(shelves.runs, shelves.parts, outputs, config, Plan(FOLDS, weights=STARTER))
 
 
 def learned(
-    config: ClassifierConfig, shelves: Shelves, minutes: float, last: Path, data: Path
+    config: ClassifierConfig, photos: TrainingPhotos, shelves: Shelves, minutes: float, last: Path
 ) -> tuple[np.ndarray, int, float]:
-    """Train one classifier for the minutes; its probabilities (N, C) of the held-out boxes, its epochs and its minutes."""
-    categories = read(data).categories
+    """Train one classifier for the minutes; its `probabilities` of the boxes held out, its epochs and its minutes."""
+    categories = shelves.dataset.categories
     outputs = columns(config, [category.name for category in categories])
-    regions = shelf_regions(shelves.train, config.size)
+    regions = shelf_regions(photos.train, config.size)
     regions += studio_regions(shelves.studio, categories, config.size) if shelves.studio else []
-    _, steps = schedule(len(regions), config)
-    seconds = classifier_times(config, shelves.train).step * steps
+    n_products = sum(region.label < outputs.names for region in regions)
+    _, steps = schedule(n_products, config)
+    seconds = classifier_times(config, shelves.parts.photos("train")).step * steps
     config = replace(config, epochs=max(1, round(minutes * 60 / seconds)), min_steps=0)
     last.unlink(missing_ok=True)  # of a stopped training nobody knows how long it took
     network = model.build(config, outputs, best_start(config.model).path)
-    error, began = np.array(TYPICAL_ERROR), time.monotonic()
-    fitted = fit(network, TrainingCrops(regions, error), config, last, lambda line: say(f"{last}: {line}"))
+    began = time.monotonic()
+    fitted = fit(network, TrainingCrops(regions, photos.error), config, last, lambda line: say(f"{last}: {line}"))
     took = (time.monotonic() - began) / 60
-    shown = shelf_regions(shelves.held_out, config.size)
-    form = CropFormat(config.size, config.margin, config.fit)
-    crops = crops_of(shown, np.arange(len(shown)), error, form, np.random.default_rng(0))  # the same boxes for all
-    return softmax(predict(fitted.model, crops), axis=1), config.epochs, took
-
-
-def judged(probabilities: np.ndarray, held_out: Sequence[Photo], epochs: list[int], minutes: float) -> Named:
-    """What the probabilities (N, C) of the boxes of the photos are worth."""
-    labels = np.concatenate([photo.labels for photo in held_out]).astype(np.int64)
-    photos = np.repeat([photo.id for photo in held_out], [len(photo.labels) for photo in held_out])
-    names = probabilities.shape[1]
-    crops = HeldOutCrops(probabilities, np.zeros((1, names)), np.zeros(names), labels, photos)
-    top1 = float((probabilities.argmax(1) == labels).mean())
-    return Named(float(np.nanmean(aps(crops, None))), top1, epochs, minutes)
+    return probabilities(fitted.model, config, shelves.held_out), config.epochs, took
 
 
 def as_records(done: dict[str, list[Named]], args: argparse.Namespace, photos: int, command: str) -> list[dict[str, Any]]:
-    """namer.SET.VARIANT.ap of each, and namer.SET.VARIANT.minus_96 of all but that one, paired by seed."""
-    rows, base = [], done[BASE]
-    for name, values in done.items():
-        took = over_seeds([one.minutes for one in values]).value
-        top1 = over_seeds([one.top1 for one in values]).value
+    """namer.SET.VARIANT.ap and .cls of each, `mirrored` the default's with mirrored crops, and those minus the default's."""
+    arms = {name: [one.plain for one in values] for name, values in done.items()}
+    arms["mirrored"] = [one.mirrored for one in done[BASE]]
+    rows = []
+    for name, values in arms.items():
+        trained = done.get(name, done[BASE])
+        took = over_seeds([one.minutes for one in trained]).value
         setting = (
-            f"{args.minutes:g} minutes, {took:.1f} taken, {' and '.join(map(str, values[0].epochs))} epochs; boxes of {photos} "
-            f"photos held out, top-1 {top1:.3f}; {len(values)} seeds"
+            f"{args.minutes:g} minutes, {took:.1f} taken, {' and '.join(map(str, trained[0].epochs))} epochs; boxes of "
+            f"{photos} photos held out, top-1 {over_seeds([one.top1 for one in values]).value:.3f}; {len(values)} seeds"
             + ("; one seed, so no interval" if len(values) == 1 else "")
         )
-        ap = over_seeds([one.ap for one in values])
-        rows.append(records.figure(f"namer.{args.set}.{name}.ap", ap, "AP", setting, command))
-        if name != BASE:
-            gain = over_seeds([one.ap - other.ap for one, other in zip(values, base, strict=True)])
-            paired = f"{setting}; paired by seed"
-            rows.append(records.figure(f"namer.{args.set}.{name}.minus_{BASE}", gain, "AP", paired, command))
+        for part, unit in (("ap", "AP"), ("cls", "classification mAP50 of the boxes found")):
+            own, base = ([getattr(one, part) for one in arm] for arm in (values, arms[BASE]))
+            if None in own:
+                continue
+            rows.append(records.figure(f"namer.{args.set}.{name}.{part}", over_seeds(own), unit, setting, command))
+            if name != BASE:
+                gain = over_seeds([one - other for one, other in zip(own, base, strict=True)])
+                key = f"namer.{args.set}.{name}.minus_{BASE}" + (".cls" if part == "cls" else "")
+                rows.append(records.figure(key, gain, unit, f"{setting}; paired by seed", command))
     return rows
 
 
