@@ -8,9 +8,13 @@ import torch
 
 
 def release() -> None:
-    """Give back what no tensor needs any more; where an error is being handled, its traceback still holds tensors."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    """Give back what no tensor needs any more; where an error is being handled, its traceback still holds tensors.
+
+    Nothing to do, and no second of collecting, in a process that has used no GPU.
+    """
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @contextmanager

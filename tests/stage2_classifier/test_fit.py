@@ -138,6 +138,7 @@ def test_where_memory_runs_out_smaller_batches_make_steps_of_as_many_crops(
     trainings, left = weakref.WeakSet[object](), list[int]()
     remembered = fitting.Training.__init__
     monkeypatch.setattr(fitting.Training, "__init__", lambda self, *given: trainings.add(self) or remembered(self, *given))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # a GPU is in use
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(len(trainings)))
     smaller = fitting.fit(net, CROPS, CONFIG, tmp_path / "b.pt", lines.append).model
     told = [line for line in lines if line.startswith("out of memory")]

@@ -208,6 +208,7 @@ def test_memory_is_given_back_before_a_smaller_batch_and_at_the_end(
             pass
 
     monkeypatch.setattr(loop, "Run", Full)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # a GPU is in use
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(len(runs)))
     fit(replace(TINY, epochs=1), photos, tmp_path / "one")
     assert TINY.batch == 2 and left == [0, 0]

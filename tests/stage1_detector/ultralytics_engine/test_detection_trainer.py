@@ -213,6 +213,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch:
     tried: list[int] = []
     trainers = weakref.WeakSet[object]()
     left: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)  # a GPU is in use
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(len(trainers)))
 
     class Full:
