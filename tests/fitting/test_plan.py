@@ -245,15 +245,6 @@ def test_a_procedure_survives_being_written_down() -> None:
         assert procedure_from(procedure.settings()) == procedure
 
 
-def test_a_curve_goes_through_its_points_and_never_falls() -> None:
-    curve = Curve.through((320, 0.2), (640, 0.5))
-    assert (curve.at(320), curve.at(640)) == pytest.approx((0.2, 0.5))
-    assert Curve.through((320, 0.2)).at(640) == pytest.approx(0.8)
-    assert Curve.through((320, 0.2), (640, 0.1)).at(640) <= 0.2
-    assert Curve.through((320, 0.01), (640, 0.5)).at(640) == pytest.approx(0.5)
-    assert Curve.through((320, 0.01), (640, 0.5)).at(32) >= 0
-
-
 def test_a_gate_that_only_orders_boxes_is_foreseen_to_take_less_than_one_of_policies() -> None:
     """The measured pair: 4,250 boxes took 91 s with a detector that names, 17,804 boxes 18 s without."""
     assert 60 < SPEEDS.gate(replace(CONTEST, boxes=4250), True) < 120

@@ -1,8 +1,13 @@
 """Crops keep their proportions, stay inside the photo, and come in full batches."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from fusion.models import Model
+from fusion.pipeline import load
 from fusion.views import PADDING, crop, crop_batches
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
@@ -54,3 +59,25 @@ def test_batches_are_full_and_say_how_many_count() -> None:
     crops = list(crop_batches(PHOTO, boxes, 16, 0.0, 4))
     assert [(b.shape, n) for b, n in crops] == [((4, 16, 16, 3), 4), ((4, 16, 16, 3), 1)]
     assert (crops[1][0][1:] == PADDING).all()
+
+
+def test_a_classifier_sees_each_view_of_a_crop(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = json.loads((runs / "ensemble.json").read_text())
+    values["classifiers"][0]["views"] = [{}, {"flip": True}, {"margin": 0.5}]
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    pipeline, seen, plain = load(runs), [], Model.__call__
+
+    def watching(self: Model, canvases: np.ndarray, output: str = "") -> np.ndarray:
+        seen.append(canvases)
+        return plain(self, canvases, output)
+
+    monkeypatch.setattr(Model, "__call__", watching)
+    box = np.array([[10.0, 20.0, 50.0, 40.0]], np.float32)
+    probabilities = pipeline.classify(PHOTO, box)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(seen[1], seen[0][:, :, ::-1])
+    assert len(seen) == 3 and not np.array_equal(seen[2], seen[0])
+    values["classifiers"][0]["views"] = [{"turn": 90}]
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="views: unknown field 'turn', known: flip, margin"):
+        load(runs).classify(PHOTO, box)

@@ -250,28 +250,6 @@ def test_a_view_weighs_what_it_is_given() -> None:
         assert merge([views], ensemble).boxes[0, 0] == pytest.approx(x0)
 
 
-def test_a_classifier_sees_each_view_of_a_crop(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = json.loads((runs / "ensemble.json").read_text())
-    values["classifiers"][0]["views"] = [{}, {"flip": True}, {"margin": 0.5}]
-    (runs / "ensemble.json").write_text(json.dumps(values))
-    pipeline, seen, plain = load(runs), [], Model.__call__
-
-    def watching(self: Model, canvases: np.ndarray, output: str = "") -> np.ndarray:
-        seen.append(canvases)
-        return plain(self, canvases, output)
-
-    monkeypatch.setattr(Model, "__call__", watching)
-    box = np.array([[10.0, 20.0, 50.0, 40.0]], np.float32)
-    probabilities = pipeline.classify(PHOTO, box)
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
-    np.testing.assert_array_equal(seen[1], seen[0][:, :, ::-1])
-    assert len(seen) == 3 and not np.array_equal(seen[2], seen[0])
-    values["classifiers"][0]["views"] = [{"turn": 90}]
-    (runs / "ensemble.json").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="views: unknown field 'turn', known: flip, margin"):
-        load(runs).classify(PHOTO, box)
-
-
 @pytest.mark.parametrize("prepared", [False, True])
 def test_each_detector_sees_canvases_shrunk_as_its_sidecar_says(
     runs: Path, monkeypatch: pytest.MonkeyPatch, prepared: bool

@@ -1,6 +1,5 @@
 """The whole command: nothing is lost or merged, the numbers are run.py's, a killed run goes on, mistakes are one line."""
 
-import csv
 import json
 import shutil
 import subprocess
@@ -15,12 +14,11 @@ from constant_models import CATEGORIES
 from cosine_models import BLUE, GREEN, RED, save_classifier
 from films import film
 from PIL import Image
+from predicted import predict, put, table
 from small_shop import SMALL
 
 from fusion.gate import MIN_FIRST_SCORE
 from fusion.pipeline import Pipeline
-from recognition import prediction_run, recogniser
-from recognition.predict import main
 from recognition.recogniser import starter_folder
 from stage1_detector.synthesis import make_photos
 from submission import build
@@ -32,32 +30,6 @@ NAMES = (
     "hylle uten nummer.jpg", "blåbær æøå.png", "100%.jpg", "a,b;c.jpg", 'si "hei".jpg', "butikk 1/IMG_2041.JPG",
     "butikk 2/IMG_2041.JPG", "butikk 2/dypt/nede/2024.png", "Screenshot 2024-05-01.webp", "scan.tiff", "scan.bmp",
 )  # fmt: skip
-
-
-@pytest.fixture
-def named(runs: Path) -> Path:
-    """R with names of products."""
-    path = runs / "ensemble.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"names": ["Müsli", "Blåbær", "Te"]}))
-    return runs
-
-
-def put(folder: Path, *names: str) -> Path:
-    """A photo of noise under each name, each of another size."""
-    rng = np.random.default_rng(0)
-    for i, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (64, 65 + i, 3), np.uint8)).save(folder / name)
-    return folder
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def predict(photos: Path, model: Path, out: Path, *flags: str) -> int:
-    return main([str(photos), "--model", str(model), "--out", str(out), *flags])
 
 
 def test_a_folder_without_photos_is_one_line_and_leaves_nothing(
@@ -206,83 +178,6 @@ def test_a_part_that_fails_is_a_remark_and_no_detection_at_all_a_problem(
     monkeypatch.setattr("fusion.pipeline.begin_detector_view", fail)
     assert predict(photos, named, tmp_path / "out", "--force") == 1
     assert table(tmp_path / "out" / "predictions.csv") == []
-
-
-class Killed(BaseException):
-    """What ends a run as a kill does: nothing catches it."""
-
-
-@pytest.mark.parametrize("after", [0, 9])
-def test_a_killed_run_goes_on_where_it_was(named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    photos = put(tmp_path / "D", *(f"{i}.jpg" for i in range(6)))
-    film(photos / "v.mp4", 5)
-    assert predict(photos, named, tmp_path / "whole", "--no-pictures") == 0
-    calls: list[str] = []
-    original = prediction_run.predicted
-
-    def counted(frame: object, *given: object) -> object:
-        if len(calls) == after:
-            raise Killed
-        calls.append(frame.name)
-        return original(frame, *given)
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(prediction_run, "predicted", counted)
-        predict(photos, named, tmp_path / "out")
-    assert predict(photos, named, tmp_path / "out") == 2  # neither --resume nor --force
-    again: list[str] = []
-    monkeypatch.setattr(prediction_run, "predicted", lambda frame, *given: again.append(frame.name) or original(frame, *given))
-    assert predict(photos, named, tmp_path / "out", "--resume") == 0
-    assert len(calls) == after and len(again) == 11 - after and not set(calls) & set(again)
-    for name in ("predictions.csv", "facings.csv", "gaps.csv", "problems.csv", "predictions.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    again.clear()
-    assert predict(photos, named, tmp_path / "out", "--resume") == 0 and again == []
-
-
-@pytest.mark.parametrize("force", [[], ["--force"]], ids=["new", "force"])
-def test_a_second_call_into_the_same_folder_is_refused_while_models_are_loaded(
-    named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: list[str]
-) -> None:
-    """Else the two write one journal, each over what the other has written."""
-    photos, others, out = put(tmp_path / "A", "a.jpg", "b.jpg"), put(tmp_path / "B", "c.jpg"), tmp_path / "out"
-    words = [str(others), "--model", str(named), "--out", str(out), "--no-pictures", *force]
-    second = list[subprocess.CompletedProcess[str]]()
-    load = recogniser.load_recogniser
-
-    def loaded(*given: object) -> object:
-        if not second:
-            command = [sys.executable, "-m", "recognition.predict", *words]
-            second.append(subprocess.run(command, check=False, capture_output=True, text=True))
-        return load(*given)
-
-    monkeypatch.setattr(recogniser, "load_recogniser", loaded)
-    assert predict(photos, named, out, "--no-pictures") == 0
-    assert second[0].returncode == 2 and "is predicting into it; wait until it is done" in second[0].stderr
-    assert {row["file_name"] for row in json.loads((out / "predictions.json").read_text())["images"]} == {"a.jpg", "b.jpg"}
-    assert not (out / "process.json").exists()
-
-
-def test_another_model_or_setting_is_not_gone_on_with(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    photos = put(tmp_path / "D", "a.jpg")
-    assert predict(photos, named, tmp_path / "out") == 0
-    before = (tmp_path / "out" / "predictions.csv").read_bytes()
-    assert predict(photos, named, tmp_path / "out", "--resume", "--min-score", "0.5") == 2
-    side = json.loads((named / "shelf" / "model.json").read_text()) | {"temperature": 2.0}
-    (named / "shelf" / "model.json").write_text(json.dumps(side))
-    assert predict(photos, named, tmp_path / "out", "--resume") == 2
-    errors = capsys.readouterr().err
-    assert "begun with min_score 0.25, now 0.5" in errors and "begun with model" in errors
-    assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
-
-
-def test_what_is_of_no_prediction_is_not_overwritten(named: Path, tmp_path: Path) -> None:
-    photos = put(tmp_path / "D", "a.jpg")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "predictions.json").write_text("[]")
-    assert predict(photos, named, tmp_path / "out") == predict(photos, named, tmp_path / "out", "--force") == 2
-    assert predict(photos, named, tmp_path / "new", "--resume") == 2
-    assert (tmp_path / "out" / "predictions.json").read_text() == "[]"
 
 
 def test_photos_that_exif_turns_are_counted(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from place import Place
 from fusion import models, reading
 from fusion.pipeline import Pipeline, load
 from fusion.reading import ReadAhead, read_photo
-from submission import build, run, supervision
+from submission import build, run
 
 JUDGE = str(Path(build.__file__).parent.parent / ".judge" / "bin" / "python")
 
@@ -261,64 +261,6 @@ def test_a_photo_is_written_only_when_the_next_one_is_there(
     _main(monkeypatch, tmp_path / "photos", tmp_path / "out.json")
     assert done == ["take", "take", "write", "write"]
     assert {row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())} == {0, 1}
-
-
-def test_output_is_whole_after_every_photo_and_replaces_a_former_one(tmp_path: Path) -> None:
-    (tmp_path / "out.json").write_text("old")
-    output, seen = run.Output(tmp_path / "out.json"), []
-    assert (tmp_path / "out.json").read_text() == "old"
-    for lines in ("", '{"image_id": 1},\n{"image_id": 2}', "", '{"image_id": 3}'):
-        output.due = 0.0
-        output.add(lambda lines=lines: lines)
-        seen.append([row["image_id"] for row in json.loads((tmp_path / "out.json").read_text())])
-    assert seen == [[], [1, 2], [1, 2], [1, 2, 3]]
-    output.close()
-    assert json.loads((tmp_path / "out.json").read_text()) == [{"image_id": i} for i in (1, 2, 3)]
-    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
-
-
-@pytest.mark.parametrize("before", [[], ['{"image_id": 1}']], ids=["the first photo", "a later one"])
-def test_output_is_whole_where_a_photo_does_not_fit_on_the_disk(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, before: list[str]
-) -> None:
-    output = run.Output(tmp_path / "out.json")
-    for line in before:
-        output.add(lambda line=line: line)
-    plain, output.file = output.file, SimpleNamespace(
-        seek=output.file.seek, truncate=output.file.truncate, close=output.file.close,
-        write=lambda data: plain.write(data[:20]),
-    )  # fmt: skip
-    output.add(lambda: '{"image_id": 2, "category_id": 7}')
-    assert caplog.messages == ["error: out.json: OSError('no space left')"]
-    assert json.loads(output.gathering.read_text()) == [json.loads(line) for line in before]
-    output.close()
-    assert json.loads((tmp_path / "out.json").read_text()) == [json.loads(line) for line in before]
-
-
-def test_memory_is_told_in_megabytes_of_a_million_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t 8000000 kB\nVmRSS:\t 1000000 kB\n")
-    for module in (run, supervision):
-        monkeypatch.setattr(module, "Path", lambda path: tmp_path / "status")
-    assert run.peak_mb() == 8192.0
-    assert supervision._memory_mb(1) == (1024.0, 8192.0)
-
-
-def test_keeping_the_output_whole_takes_its_share_of_the_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, copies = [0.0], []
-
-    def copying() -> None:
-        copies.append(now[0])
-        now[0] += 0.5
-
-    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
-    output = run.Output(tmp_path / "out.json")
-    monkeypatch.setattr(output, "publish", copying)
-    for _ in range(100):
-        now[0] += 1
-        output.add(str)
-    assert copies[:2] == [1.0, 51.5]  # the first at once and for 0.5 s, the next 0.5 s / 1 % after it
-    assert 0.5 * len(copies) / now[0] < 0.02
-    output.close()
 
 
 @pytest.mark.parametrize("broken", ["classifier_shelf", "all"])

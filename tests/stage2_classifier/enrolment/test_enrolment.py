@@ -7,93 +7,18 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
-from constant_models import CANDIDATES, save_model
-from cosine_models import BLUE, GREEN, RED, flat, save_classifier
+from cosine_models import BLUE, GREEN, RED, save_classifier
 from onnx import numpy_helper
+from taught_shop import IDS, SCALE, category, everything, photos_of, probabilities, taught, words
 
-from fusion.models import Model, calibrated, read_sidecar
+from fusion.models import Model, read_sidecar
 from fusion.pipeline import load
-from photos import folds
 from runs import identity, process
 from runs.model_files import fingerprints
 from stage2_classifier import enrolment
-
-IDS = [3, 7]
-SCALE = 16.0
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    """R: a classifier that knows red and green, in an ensemble with a detector that knows the same."""
-    root = tmp_path / "runs"
-    save_classifier(root / "eye" / "model.onnx", [SCALE * np.stack([RED, GREEN], 1)], IDS)
-    save_model(root / "all", np.concatenate([CANDIDATES[:4], [[0.8, 0.1], [0.1, 0.7]]]), task="detector", categories=IDS)
-    ensemble = {
-        "categories": IDS,
-        "names": ["Red Tea", "Green Tea"],
-        "detectors": [{"file": "all/model.onnx", "evidence_weight": 1.0, "views": [{"size": 64}]}],
-        "classifiers": [{"file": "eye/model.onnx"}],
-        "gate": {"policy": "agree"},
-    }
-    (root / "ensemble.json").write_text(json.dumps(ensemble))
-    return root
-
-
-@pytest.fixture
-def shop(tmp_path: Path, runs: Path) -> Path:
-    """Shelf photos of the red and the green product, and folds."""
-    data, annotations = tmp_path / "shop", []
-    (data / "images").mkdir(parents=True)
-    for i in range(1, 7):
-        image = np.full((60, 120, 3), 128, np.uint8)
-        for j, (category, bgr) in enumerate(((3, (30, 30, 200)), (7, (30, 200, 30)))):
-            image[10:50, 10 + 50 * j : 40 + 50 * j] = bgr
-            annotations.append({"id": 2 * i + j, "image_id": i, "category_id": category, "bbox": [10 + 50 * j, 10, 30, 40]})
-        cv2.imwrite(str(data / "images" / f"img_{i:05d}.jpg"), image)
-    images = [{"id": i, "file_name": f"img_{i:05d}.jpg", "width": 120, "height": 60} for i in range(1, 7)]
-    categories = [{"id": 3, "name": "Red Tea"}, {"id": 7, "name": "Green Tea"}]
-    (data / "annotations.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    assert folds.main(["--data", str(data), "--out", str(runs), "--groups", "photo"]) == 0
-    return data
-
-
-def photos_of(folder: Path, *colours: tuple[int, int, int]) -> Path:
-    """A folder with a studio photo of each RGB colour on white."""
-    folder.mkdir(parents=True)
-    for i, rgb in enumerate(colours):
-        picture = np.full((50, 60, 3), 255, np.uint8)
-        picture[10:40, 20:50] = rgb[::-1]
-        cv2.imwrite(str(folder / f"{i}.png"), picture)
-    return folder
-
-
-def words(shop: Path, runs: Path, *more: str) -> list[str]:
-    return ["--data", str(shop), "--runs", str(runs), "--classifier", "eye", *more]
-
-
-def taught(shop: Path, runs: Path, name: str, rgb: tuple[int, int, int], *more: str) -> int:
-    folder = photos_of(shop.parent / f"photos of {name}", rgb)
-    return enrolment.main(words(shop, runs, "--photos", str(folder), "--name", name, *more))
-
-
-def probabilities(runs: Path, *colours: np.ndarray) -> np.ndarray:
-    model = Model(runs / "eye" / "model.onnx")
-    return calibrated(model(np.concatenate([flat(c) for c in colours])), model.sidecar)
-
-
-def category(runs: Path, colour: np.ndarray) -> int:
-    known = read_sidecar(runs / "eye" / "model.json").categories
-    assert known is not None
-    return known[int(probabilities(runs, colour)[0, : len(known)].argmax())]
-
-
-def everything(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
 
 # -- the command -----------------------------------------------------------------------------------------------------------
 
@@ -236,54 +161,6 @@ def test_without_an_ensemble_only_the_classifier_changes(shop: Path, runs: Path,
     assert category(runs, BLUE) == 8 and not (runs / "ensemble.json").exists()
     assert enrolment.main(words(shop, runs, "--undo")) == 0
     assert category(runs, BLUE) in IDS
-
-
-def test_two_classifiers_of_one_ensemble_are_taught_one_after_the_other(
-    shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with_second(runs)
-    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
-    assert "enroll it there with --id 8" in capsys.readouterr().out
-    again = [*words(shop, runs), "--photos", str(shop.parent / "photos of Blue Tea"), "--name", "Blue Tea", "--id", "8"]
-    assert enrolment.main([*again, "--classifier", "second"]) == 0
-    assert load(runs).ensemble.categories == [3, 7, 8]
-    assert enrolment.main(words(shop, runs, "--undo")) == 0
-    assert load(runs).ensemble.categories == [3, 7, 8]  # the second still knows it
-
-
-def with_second(runs: Path) -> None:
-    """A second classifier, untaught, joins the ensemble."""
-    shutil.copytree(runs / "eye", runs / "second")
-    ensemble = json.loads((runs / "ensemble.json").read_text())
-    ensemble["classifiers"].append({"file": "second/model.onnx"})
-    (runs / "ensemble.json").write_text(json.dumps(ensemble))
-
-
-def test_two_classifiers_never_give_two_products_one_id(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with_second(runs)
-    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
-    before = everything(runs)
-    capsys.readouterr()
-    for flags, told in (([], "knows category 8 'Blue Tea', and second/model.onnx does"), (["--id", "8"], "--id: got 8")):
-        shutil.rmtree(shop.parent / "photos of Pink Tea", ignore_errors=True)
-        assert taught(shop, runs, "Pink Tea", (230, 20, 230), "--classifier", "second", *flags) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and told in error, error
-        assert everything(runs) == before
-    shutil.rmtree(shop.parent / "photos of Blue Tea")
-    assert taught(shop, runs, "blue tea", (20, 20, 230), "--classifier", "second") == 0  # one name, one id, without --id
-    shutil.rmtree(shop.parent / "photos of Pink Tea")
-    assert taught(shop, runs, "Pink Tea", (230, 20, 230), "--classifier", "second") == 0
-    assert load(runs).ensemble.names == ["Red Tea", "Green Tea", "Blue Tea", "Pink Tea"]
-    assert [read_sidecar(runs / name / "model.json").categories for name in ("eye", "second")] == [[3, 7, 8], [3, 7, 8, 9]]
-
-
-def test_without_an_ensemble_too_a_second_classifier_gives_another_product_another_id(shop: Path, runs: Path) -> None:
-    with_second(runs)
-    (runs / "ensemble.json").unlink()
-    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
-    assert taught(shop, runs, "Pink Tea", (230, 20, 230), "--classifier", "second") == 0
-    assert read_sidecar(runs / "second" / "model.json").categories == [3, 7, 9]
 
 
 def test_studio_embeddings_can_be_moved_to_the_shelf(shop: Path, runs: Path) -> None:
