@@ -15,6 +15,7 @@ look at predictions.
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -113,27 +114,24 @@ def fit_gate(
         ensemble, why_merging, valid = with_chosen_merging(ensemble, runs, parts, seed)
     else:
         valid = gather("valid", ensemble, runs, parts)
-    say("gate: nested cross-validation on valid")
-    scenes = scenes_of(valid, parts)
-    choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_fits)
-    say(f"gate: {in_words(choice)}")
-    naming = fit_naming_floor(valid, choice, scenes, np.random.default_rng(seed), naming_floor)
-    say(f"gate: names: {naming}")
-    groups = [(parts.photos("train"), [e.photo for e in valid])]
-    tables = tables_of(groups, parts.photos("train"), len(ensemble.categories))
-    sizes = choose_sizes(withheld(valid, [naming.floor] * len(valid)), tables, choice, scenes, np.random.default_rng(seed))
-    say(f"gate: sizes: {sizes}")
-    ensemble = replace(ensemble, made_from=made_from, gate=choice.gate, naming_floor=naming.floor, sizes=sizes.adopted)
-    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
-    tell(floors)
-    ensemble = replace(ensemble, min_scores=floors.min_scores)
+    chosen, ensemble = fitted(valid, replace(ensemble, made_from=made_from), parts, seed, naming_floor)
     refuse_edited(runs, before)
-    why = reasons(choice, naming, sizes, floors, why_merging)  # first: a kill before the other must not make that look edited
+    why = reasons(*chosen, why_merging)  # first: a kill before the other must not make that look edited
     record.write_json(runs / WHY, why | {"method": method_of(ensemble), "labels": parts.labels("valid"), RECORDED: default})
     write_ensemble(runs, ensemble)
-    note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, min_scores=floors.min_scores,
-                naming=naming, sizes=sizes)  # fmt: skip
+    choice = chosen.choice
+    note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, naming=chosen.naming,
+                min_scores=ensemble.min_scores, sizes=chosen.sizes)  # fmt: skip
     return choice
+
+
+class Chosen(NamedTuple):
+    """What was chosen on valid: the gate, which boxes are named, whether sizes count, the scores to cut at."""
+
+    choice: Choice
+    naming: NamingChoice
+    sizes: SizesChoice
+    floors: OperatingPoints
 
 
 def reasons(
@@ -147,6 +145,26 @@ def reasons(
         "merging": merging and asdict(merging),
     }
     return asdict(choice) | beside
+
+
+def fitted(
+    valid: Sequence[Evidence], ensemble: Ensemble, parts: Folds, seed: int, naming_floor: float | None
+) -> tuple[Chosen, Ensemble]:
+    """What is chosen on `valid`, said as it is, and `ensemble` with it. Each choice draws from its own generator of `seed`."""
+    say("gate: nested cross-validation on valid")
+    scenes = scenes_of(valid, parts)
+    choice = choose_gate(valid, scenes, np.random.default_rng(seed), say_fits)
+    say(f"gate: {in_words(choice)}")
+    naming = fit_naming_floor(valid, choice, scenes, np.random.default_rng(seed), naming_floor)
+    say(f"gate: names: {naming}")
+    groups = [(parts.photos("train"), [e.photo for e in valid])]
+    tables = tables_of(groups, parts.photos("train"), len(ensemble.categories))
+    sizes = choose_sizes(withheld(valid, [naming.floor] * len(valid)), tables, choice, scenes, np.random.default_rng(seed))
+    say(f"gate: sizes: {sizes}")
+    ensemble = replace(ensemble, gate=choice.gate, naming_floor=naming.floor, sizes=sizes.adopted)
+    floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
+    tell(floors)
+    return Chosen(choice, naming, sizes, floors), replace(ensemble, min_scores=floors.min_scores)
 
 
 def with_chosen_merging(
