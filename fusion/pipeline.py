@@ -61,7 +61,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
 def begin_detector_view(
     model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Callable[..., Callable[[], Any]]
 ) -> Callable[[], Detections]:
-    """As `run_detector_view`, but `aside` (an `Aside`) decodes what the model answers: what is returned waits for it."""
+    """All that the model does of `run_detector_view`; what is returned does the rest, but for tiles decoded by `aside`."""
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
     views = make_views(spec, width, height, model.sidecar.shrinking)
@@ -69,7 +69,7 @@ def begin_detector_view(
     for view in views:
         work = partial(on_photo, model, member, view, model(canvases.on(view)[None])[0])
         each.append(work if view is views[-1] else aside(work))  # the last one's with what follows: a thread wakes once
-    return aside(of_view, model, member, views, each, width, height)
+    return partial(of_view, model, member, views, each, width, height)
 
 
 def merge(raw: RawViews, ensemble: Ensemble) -> Detections:
@@ -157,12 +157,13 @@ class Pipeline:
         """Raw detections of every member and view, in pixels of the photo (RGB or `prepare`d); None for what is not allowed."""
         raw: list[list[Detections | None]] = [[None] * len(member.views) for member in self.ensemble.detectors]
         begun: dict[Part, Callable[[], Detections]] = {}
+        parts = [part for part in self.parts if part.kind == "detectors"]
         with Aside() as aside:
-            for part in (part for part in self.parts if part.kind == "detectors" and allows(part)):
+            for part in filter(allows, parts):
                 member = self.ensemble.detectors[part.model]
                 with self._do(part, failed):
-                    spec = member.views[part.view]
-                    begun[part] = begin_detector_view(self.detectors[part.model], member, spec, photo, aside)
+                    rest = begin_detector_view(self.detectors[part.model], member, member.views[part.view], photo, aside)
+                    begun[part] = rest if part is parts[-1] else aside(rest)  # beside the next view, so not the last one's
         for part, result in begun.items():
             raw[part.model][part.view] = attempt(part, failed, result, lambda: None)
         return raw

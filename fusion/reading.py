@@ -132,20 +132,6 @@ class ReadAhead:
         return Reading(path, photo, None, time.perf_counter() - started)
 
 
-def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """`items` in their order, each made by a thread while the caller works on the one before. Raises what making one does."""
-    end: Any = object()
-    with ThreadPoolExecutor(1) as executor:
-        try:
-            coming = executor.submit(next, items, end)
-        except Exception:  # no thread can be started
-            yield from items
-            return
-        while (item := coming.result()) is not end:
-            coming = executor.submit(next, items, end)
-            yield item
-
-
 class Aside:
     """A thread for small work beside the models: one piece at a time, in the order given. Leaving it waits for the last.
 
@@ -183,6 +169,20 @@ class Aside:
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """`items` in their order, each but the first made `Aside`, while the caller works on the one before.
+
+    Raises what making one does.
+    """
+    end: Any = object()
+    item = next(items, end)  # nothing goes on beside it, so it waits for no thread to wake
+    with Aside() as aside:
+        while item is not end:
+            coming = aside(next, items, end)
+            yield item
+            item = coming()
 
 
 def threads_beside(providers: set[str]) -> int:
