@@ -12,6 +12,7 @@ import onnx
 import pytest
 from cosine_models import BLUE, GREEN, RED, save_classifier
 from onnx import numpy_helper
+from PIL import Image
 from taught_shop import IDS, SCALE, category, everything, photos_of, probabilities, taught, words
 
 from fusion.models import Model, read_sidecar
@@ -19,6 +20,7 @@ from fusion.pipeline import load
 from runs import identity, process
 from runs.model_files import fingerprints
 from stage2_classifier import enrolment
+from stage2_classifier.prototypes import read_photos
 
 # -- the command -----------------------------------------------------------------------------------------------------------
 
@@ -161,6 +163,15 @@ def test_an_ensemble_of_before_has_no_names_and_gets_none(shop: Path, runs: Path
     assert load(runs).ensemble.names == []
     assert enrolment.main(words(shop, runs, "--undo")) == 0
     assert load(runs).ensemble.names == []
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".TIF", ".tiff", ".jpeg"])
+def test_photos_of_every_kind_that_studio_photos_have_are_read(tmp_path: Path, suffix: str) -> None:
+    picture = next(photos_of(tmp_path / "drawn", (20, 20, 230)).iterdir())
+    folder = tmp_path / "NEW"
+    folder.mkdir()
+    Image.open(picture).save(folder / f"0{suffix}")
+    assert len(read_photos(folder, 16)) == 1
 
 
 def test_a_second_product_goes_behind_the_first(shop: Path, runs: Path) -> None:
