@@ -1,4 +1,4 @@
-"""Names that a spreadsheet would compute: kept as text in the tables, as they are in the JSON and where a table is read again."""
+"""Names that a spreadsheet would compute: text in the tables, as they are in the JSON and where a table is read again."""
 
 import csv
 import json
