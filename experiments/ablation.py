@@ -29,7 +29,7 @@ from runs.command import Parser, run, say
 from runs.model_files import measured_of
 from stage2_classifier.gate.calibrate import n_categories
 from stage2_classifier.gate.choose import resampling_groups
-from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, scenes_of
+from stage2_classifier.gate.ensemble import default_ensemble, gather, load_ensemble, refuse_other_products, scenes_of
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.operating_points import BEST_F1
 
@@ -77,6 +77,7 @@ def ablation(data: Path, runs: Path, beside: Sequence[str], knn: bool) -> Ablati
     """Measure RUNS/ensemble.json and its variants on test; write the table and pictures into RUNS."""
     dataset = read_and_tell(data)
     parts, ensemble = folds.load(runs / folds.NAME, dataset), load_ensemble(runs)
+    refuse_other_products(runs, ensemble, dataset)
     valid, test = (gather(part, ensemble, runs, parts) for part in ("valid", "test"))
     classifiers = [Path(namer.file).parent.name for namer in ensemble.classifiers]
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from fusion.boxes import Floats, Ints, xywh_to_xyxy
+from photos.formats.spreadsheet_text import as_text
 from recognition.facings import gaps, places, shares
 from recognition.journal import Entry, Journal
 from runs.atomic_write import replacing
@@ -73,7 +74,10 @@ def shelf_of(rows: Sequence[dict[str, Any]], products: Products) -> Shelf:
 
 
 def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
-    """Write all tables into OUT, each whole or not at all; photos in the order of the journal."""
+    """Write all tables into OUT, each whole or not at all; photos in the order of the journal.
+
+    Names that spreadsheets would compute have a ' in front there (`photos.formats.spreadsheet_text`), not in the JSON.
+    """
     count = Counter[str]()
     facings = Counter[str]()
     with replacing(*(out / name for name in (*HEADERS, JSON))) as paths, ExitStack() as stack:
@@ -83,16 +87,16 @@ def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
             writer.writerow(header)
         for entry in journal.entries():
             told = [entry.problem] * bool(entry.problem) + entry.remarks
-            problems.writerows((entry.name, text) for text in told)
+            problems.writerows(_shown((entry.name, text) for text in told))
             count.update(remarks=len(entry.remarks), turned=entry.turned, below=entry.below, failed=int(bool(entry.problem)))
             if entry.problem or is_video(entry):
                 continue
             shelf = shelf_of(entry.rows, products)
             count.update(photos=1, boxes=len(shelf.boxes), empty=int(not len(shelf.boxes)))
             facings.update(products.names[label] for label in shelf.labels.tolist())
-            boxes.writerows(_box_rows(entry.name, shelf, products))
-            facing_rows.writerows(_facing_rows(entry.name, shelf, products))
-            gap_rows.writerows(_gap_rows(entry.name, shelf, products))
+            boxes.writerows(_shown(_box_rows(entry.name, shelf, products)))
+            facing_rows.writerows(_shown(_facing_rows(entry.name, shelf, products)))
+            gap_rows.writerows(_shown(_gap_rows(entry.name, shelf, products)))
         _write_coco(stack.enter_context(paths[-1].open("w", encoding="utf-8")), journal, products)
     return Totals(*(count[name] for name in Totals._fields[:-1]), facings)
 
@@ -100,6 +104,11 @@ def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
 def is_video(entry: Entry) -> bool:
     """Whether an entry is of a whole video, whose frames have entries of their own."""
     return entry.is_video and entry.name == entry.file
+
+
+def _shown(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows with their texts as spreadsheets leave them."""
+    return (tuple(as_text(cell) if isinstance(cell, str) else cell for cell in row) for row in rows)
 
 
 def _box_rows(photo: str, shelf: Shelf, products: Products) -> Iterator[tuple[Any, ...]]:

@@ -31,7 +31,7 @@ from runs.command import ticker
 from runs.model_files import files_of, method_of
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, resampling_groups
-from stage2_classifier.gate.ensemble import default_ensemble, load_ensemble, scenes_of
+from stage2_classifier.gate.ensemble import default_ensemble, load_ensemble, refuse_other_products, scenes_of
 from stage2_classifier.gate.evidence import Evidence, as_judged, collect
 from stage2_classifier.gate.merging_choice import WAYS, kept_views, merged_by
 from stage2_classifier.gate.operating_points import BEST_F1, have_names
@@ -119,8 +119,12 @@ def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:
 
 
 def gather_held_out(runs: Path, folds: Folds) -> HeldOut:
-    """The photos to judge the run in RUNS by. Raises ValueError where it has no gate, or no photos with boxes are held out."""
+    """The photos to judge the run in RUNS by.
+
+    Raises ValueError where it has no gate, no photos with boxes are held out, or their labels call an enrolled id otherwise.
+    """
     ensemble = load_ensemble(runs)
+    refuse_other_products(runs, ensemble, folds.dataset)
     path = runs / "gate.json"
     told = read_object(path) if path.is_file() else {}
     if told.get("method", method := method_of(ensemble)) != method:

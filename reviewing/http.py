@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import cv2
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -50,7 +51,8 @@ async def asked(request: Request) -> dict[str, Any]:
 async def done(work: Callable[[], Result]) -> Result:
     """What `work` returns, in a thread.
 
-    HTTPException 404 where nothing is there (LookupError, OSError), 507 where a decision is not kept, 422 (other ValueErrors).
+    HTTPException 404 where nothing is there (LookupError, OSError), 507 where a decision is not kept, 422 for other ValueErrors
+    and for pixels that cannot be decoded.
     """
     try:
         return await run_in_threadpool(work)
@@ -58,7 +60,7 @@ async def done(work: Callable[[], Result]) -> Result:
         raise HTTPException(404, f"not there, or not yet ({error}); reload the page") from None
     except NotKept as error:
         raise HTTPException(507, str(error)) from None
-    except ValueError as error:
+    except (ValueError, cv2.error) as error:
         raise HTTPException(422, str(error)) from None
 
 

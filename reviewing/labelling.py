@@ -42,7 +42,7 @@ class Offered(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """What is known of one photo: its size, its boxes by descending score, its doubt, or why it cannot be read."""
+    """What is known of one photo: its size, its boxes by descending score, its doubt, or why it cannot be predicted."""
 
     size: tuple[int, int] = (0, 0)
     boxes: list[Offered] = []  # noqa: RUF012 (never changed)
@@ -72,7 +72,7 @@ class Labelling:
     # -- what is predicted -------------------------------------------------------------------------------------------------
 
     def predict(self, recognise: Recognise, is_stopped: Callable[[], bool]) -> None:
-        """Predict all photos, one after the other; one that cannot be read is told in `guesses`, and costs only itself."""
+        """Predict all photos, one after the other; one that cannot be is told in `guesses`, and costs only itself."""
         for name, photo in self.photos.items():
             if is_stopped():
                 return
@@ -84,8 +84,8 @@ class Labelling:
         """What the models find on a photo."""
         try:
             found = recognise(photo)
-        except (ValueError, OSError, MemoryError) as error:
-            return Guess(problem=" ".join(str(error).split()))
+        except Exception as error:  # OpenCV and onnxruntime raise their own, and the next photo is to be predicted too
+            return Guess(problem=" ".join(str(error).split()) or type(error).__name__)
         boxes = sorted((self.offered(box) for box in found.boxes), key=lambda box: -box.score)
         shown = [box for box in boxes if box.score >= FAINT * self.floor]
         return Guess(found.size, boxes[: len(shown) + HIDDEN], photo_doubt([box.doubt for box in shown]))

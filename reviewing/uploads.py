@@ -5,6 +5,8 @@ from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+
 from photos.photo_file import DataError, read_header
 from recognition.file_kind import file_kind, unread_format
 from recognition.frames import Frame, read_photo
@@ -64,8 +66,8 @@ def opened(path: Path, name: str, exif: str, limits: Limits) -> Frame:
         frame = read_photo(Input(path, name, False), exif)
     except Refused:
         raise
-    except (DataError, ValueError, OSError, MemoryError) as error:
-        reason = str(error).removeprefix(f"{path.name}: ")
+    except (DataError, ValueError, OSError, MemoryError, cv2.error) as error:
+        reason = " ".join(str(error).split()).removeprefix(f"{path.name}: ")
         if "megapixels" in reason or "decompression bomb" in reason:  # beyond the limits of `read_header` and of Pillow
             size = reason.partition(", need")[0] if "megapixels" in reason else "the photo has a huge number of pixels"
             raise Refused(413, f"{name}: {size}, {allowed(limits)}") from None

@@ -61,7 +61,7 @@ def pixels(data: bytes, exif: str, scratch: Path) -> np.ndarray[Any, np.dtype[np
             image = decode_photo(data, exif)
         except Exception as error:  # OpenCV raises its own
             raise DeadLetter("not a photo", str(error)) from error
-        if _lacks_its_end(path):
+        if is_cut_off(path):
             raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
     return image
 
@@ -77,13 +77,16 @@ def _in_a_file(data: bytes, scratch: Path) -> Iterator[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height by the header, before a pixel is decoded; 0 and 0 where it does not tell."""
+    """Width and height by the header, before a pixel is decoded.
+
+    DeadLetter where it does not tell, and for what `hylle predict` does not take for a photo, though OpenCV may decode it.
+    """
     try:
         return read_header(path)[:2]
     except DataError as error:
-        if "megapixels" in str(error) or isinstance(error.__cause__, DecompressionBombError):
-            raise DeadLetter("too large", str(error).partition(": ")[2]) from error
-        return 0, 0
+        is_large = "megapixels" in str(error) or isinstance(error.__cause__, DecompressionBombError)
+        reason = "too large" if is_large else "truncated" if "cut off" in str(error) else "not a photo"
+        raise DeadLetter(reason, str(error).partition(": ")[2]) from error
 
 
 def _refuse_large(width: int, height: int) -> None:
@@ -125,11 +128,3 @@ def _best(evidence: Floats | None, model: Recogniser, count: int) -> list[tuple[
     ids: Sequence[int] = model.pipeline.ensemble.categories
     best = np.nan_to_num(evidence).argmax(1)
     return [(int(ids[i]), float(row[i])) if ok else (None, None) for row, i, ok in zip(evidence, best, known, strict=True)]
-
-
-def _lacks_its_end(path: Path) -> bool:
-    """Whether the file ends before the photo does; a file that OpenCV decodes and we know nothing of does not."""
-    try:
-        return is_cut_off(path)
-    except DataError as error:
-        return "cut off" in str(error)

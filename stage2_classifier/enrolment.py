@@ -249,8 +249,11 @@ def teach(enrolment: Enrolment) -> None:
     changed = enroll(model, enrolment.runs, enrolment.name, column, own, others)
     action = f"its column {'replaced' if enrolment.blend == 1 else 'mixed'}" if place.replaces else "a new column"
     say(f"enroll: {enrolment.name!r} is category {place.id}, {action}, from {len(regions)} photos; --undo takes it back")
-    note_result(name=enrolment.name, id=place.id, photos=len(regions), ensemble_changed=changed)
     say(effect_on_ensemble(enrolment.runs, changed, place))
+    ignored = why_ignored(enrolment.runs, f"{folder.relative_to(enrolment.runs)}/model.onnx")
+    if ignored:
+        say(f"enroll: but no box gets this name from the classifier: {ignored}")
+    note_result(name=enrolment.name, id=place.id, photos=len(regions), ensemble_changed=changed, ignored=ignored)
 
 
 def effect_on_ensemble(runs: Path, changed: bool, place: Place) -> str:
@@ -266,6 +269,28 @@ def effect_on_ensemble(runs: Path, changed: bool, place: Place) -> str:
     exists = (runs / "ensemble.json").is_file()
     why = "does not use this classifier, or knows the category already" if exists else "is not there yet"
     return f"enroll: {runs / 'ensemble.json'} stays as it is: it {why}"
+
+
+def why_ignored(runs: Path, file: str) -> str:
+    """Why R/ensemble.json gives no box a name that only the classifier in FILE knows, and the remedy.
+
+    Empty where it may give one, or where it does not use the classifier.
+    """
+    path = runs / "ensemble.json"
+    values = read_object(path) if path.is_file() else {}
+    if file not in [namer["file"] for namer in values.get("classifiers", [])]:
+        return ""
+    keeps = values.get("gate", {}).get("policy", "detector") == "detector"  # the detectors' names, where they give any
+    unlike = keeps and any(member.get("evidence_weight", 0) > 0 for member in values["detectors"])
+    floor = values.get("naming_floor", 0)
+    told = [("gate.policy", '"detector"', '"agree"')] * unlike + [("naming_floor", f"{floor:g}", "0")] * (floor > 1)
+    if not told:
+        return ""
+    now, then = (" and ".join(f"{key} {word} {row[k]}" for key, *row in told) for k, word in enumerate(("is", "to")))
+    return (
+        f"in {path} {now}, which keeps the detectors' names; train the detectors and the gate anew with labelled shelf photos "
+        f"of the product, or set {then} there and look at what it names"
+    )
 
 
 if __name__ == "__main__":

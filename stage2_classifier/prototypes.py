@@ -17,12 +17,11 @@ from onnx import numpy_helper
 from fusion.models import Model
 from fusion.views import crop
 from photos.data import Photo
-from photos.studio import content_box, read_studio
+from photos.studio import SUFFIXES, content_box, read_studio
 from stage2_classifier.crops import Image, Region, cut, shelf_regions
 from stage2_classifier.neighbours import Floats, embed, unit
 
 PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres
-SUFFIXES = (".jpg", ".jpeg", ".png")
 QUARTERS = (25, 50, 75)  # chosen: percentiles of the shelf boxes' sides at which a photo is seen
 TOLERANCE = 1e-4  # of the other names' logits, between the graph before and after
 

@@ -29,7 +29,7 @@ INSTANCES = "instances_"  # taken: COCO's name for files of boxes, not of captio
 def find(root: Path) -> Layout | None:
     """The COCO files of the set at `root`, read; None where there are none. DataError for two layouts, or broken files."""
     named = [path for path in sorted(root.glob("*.json")) if part_of(path.stem)]
-    parts = [path for path in named if _holds_part(path)]
+    parts = [path for path in named if holds_part(path)]
     others = [path for path in named if path not in parts]
     if (root / WHOLE).is_file() and parts:
         raise DataError(f"{root}: got both {WHOLE} and {parts[0].name}, need one layout; move one of them away")
@@ -50,7 +50,7 @@ def find(root: Path) -> Layout | None:
     return _layout("one file", root, single, [path for path in counts if path not in single]) if single else None
 
 
-def _holds_part(path: Path) -> bool:
+def holds_part(path: Path) -> bool:
     """Whether a file that is called like a part is one: test_results.json may hold what a training reached."""
     return path.stem in SPLIT or _is_coco(path)
 

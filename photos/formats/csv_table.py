@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
+from photos.formats.spreadsheet_text import as_named
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
 
@@ -31,6 +32,7 @@ QUAD = tuple(f"{axis}{corner}" for corner in range(1, 5) for axis in "xy")  # x1
 SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
 REGION = ("ignore", "iscrowd", "ignored")
+PREDICTED = ("photo", "product", "id", "score")  # the first columns of `hylle predict`'s predictions.csv
 UNREADABLE = "not the numbers of a box, or none for a photo without products; mend or remove the row"
 
 
@@ -86,12 +88,20 @@ def _rows(path: Path) -> list[list[str]]:
     """The rows of a table, separated by comma, semicolon or tab; [] where it is none. DataError for a table not in UTF-8."""
     content = path.read_bytes()
     try:
-        return _separated(content.decode("utf-8-sig"))
+        return _as_named(_separated(content.decode("utf-8-sig")))
     except UnicodeDecodeError:
         other = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
     if _columns(_separated(content.decode(other, "replace"))):
         raise DataError(not_utf_8(path))
     return []
+
+
+def _as_named(rows: list[list[str]]) -> list[list[str]]:
+    """The rows; those of a table that `hylle predict` wrote with names as they are, which it keeps from being computed."""
+    if not rows or tuple(rows[0][: len(PREDICTED)]) != PREDICTED:
+        return rows
+    names = slice(0, PREDICTED.index("id"))
+    return [[*map(as_named, row[names]), *row[names.stop :]] for row in rows]
 
 
 def _separated(text: str) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from fusion.ensemble import ClassifierMember, Ensemble, Member, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_sidecar
 from photos import trained_on
-from photos.data import Dataset
+from photos.data import Dataset, product_key
 from photos.exif import convention
 from photos.folds import Folds
 from runs import record
@@ -29,7 +30,7 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
     Where RUNS/all was never begun there is no class-aware detector, and no class evidence.
 
     Raises ValueError where one is not trained yet, or was trained on other categories than those of `dataset`. Classifiers may
-    have been taught more (`stage2_classifier.enrolment`), all the same ones.
+    have been taught more (`stage2_classifier.enrolment`), all the same ones, which `dataset` may call no other products.
     """
     ids = [category.id for category in dataset.categories]
     classifiers = [str(Path(model_in(runs, name)).parent) for name in classifiers]  # as enrolling and building compare them
@@ -56,12 +57,31 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
 def product_names(runs: Path, ensemble: Ensemble, dataset: Dataset) -> list[str]:
     """The product's name for each category of `ensemble`: that of `dataset`, or the one under which it was enrolled.
 
-    "id 60" for one that neither knows; empty for one that has an empty name in `dataset`.
+    "id 60" for one that neither knows; empty for one that has an empty name in `dataset`. Raises ValueError where the two call
+    one id by the names of two products.
     """
-    folders = [(runs / namer.file).parent for namer in ensemble.classifiers]
-    names = {row["id"]: row["name"] for folder in folders for row in enrolled_in(folder)}
+    names = {row["id"]: row["name"] for row in enrolled(runs, ensemble)}
+    refuse_other_products(runs, ensemble, dataset)
     names |= {category.id: category.name for category in dataset.categories}
     return [names.get(i, f"id {i}") for i in ensemble.categories]
+
+
+def enrolled(runs: Path, ensemble: Ensemble) -> list[dict[str, Any]]:
+    """What the classifiers of `ensemble` were taught by enrolling, by classifier, oldest first."""
+    return [row for namer in ensemble.classifiers for row in enrolled_in((runs / namer.file).parent)]
+
+
+def refuse_other_products(runs: Path, ensemble: Ensemble, dataset: Dataset) -> None:
+    """ValueError where `dataset` gives the id of an enrolled product to another one, under whose name it would be predicted."""
+    names = {category.id: category.name for category in dataset.categories}
+    for row in enrolled(runs, ensemble):
+        told = names.get(row["id"], row["name"])
+        if not row["replaced"] and product_key(told) != product_key(row["name"]):
+            raise ValueError(
+                f"category {row['id']}: got {told!r} in {dataset.root}, but as {row['name']!r} it was enrolled into "
+                f"a classifier of {runs}; give that product another id in the data set, take the enrolling back "
+                "(hylle enroll --undo), or train the classifier again"
+            )
 
 
 def load_ensemble(runs: Path) -> Ensemble:

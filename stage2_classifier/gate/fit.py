@@ -30,6 +30,7 @@ from photos.repairs import read_and_tell
 from runs import record
 from runs.command import Parser, note_result, run, say, say_progress
 from runs.model_files import files_of, fingerprints, method_of
+from stage2_classifier.enrolment import enrolled_in, why_ignored
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import (
     NAME,
@@ -39,6 +40,7 @@ from stage2_classifier.gate.ensemble import (
     gather,
     product_names,
     refuse_edited,
+    refuse_other_products,
     scenes_of,
     write_ensemble,
 )
@@ -119,6 +121,7 @@ def fit_gate(
     why = reasons(*chosen, why_merging)  # first: a kill before the other must not make that look edited
     record.write_json(runs / WHY, why | {"method": method_of(ensemble), "labels": parts.labels("valid"), RECORDED: default})
     write_ensemble(runs, ensemble)
+    tell_ignored(runs, ensemble, dataset)
     choice = chosen.choice
     note_result(runs=runs, policy=choice.gate.policy, gain=choice.gain, scores=choice.scores, naming=chosen.naming,
                 min_scores=ensemble.min_scores, sizes=chosen.sizes)  # fmt: skip
@@ -195,6 +198,7 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
     kept, ids = None, [category.id for category in dataset.categories]
     if classifiers is None and (runs / NAME).is_file():
         kept = read_ensemble(runs)
+        refuse_other_products(runs, kept, dataset)
         if kept.categories[: len(ids)] != ids:
             raise ValueError(f"{runs / NAME} knows other categories than the data set; --classifiers asks for a new one")
     if kept and (not takes_default(runs, classifiers) or is_unfinished(runs)):
@@ -229,6 +233,15 @@ def tell(floors: OperatingPoints) -> None:
         say(f"gate: cut for {point}")
     for purpose, why in floors.missing.items():
         say(f"gate: no cut for {purpose}: {why}")
+
+
+def tell_ignored(runs: Path, ensemble: Ensemble, dataset: Dataset) -> None:
+    """Say where products that classifiers were taught by `hylle enroll` are never named under the gate in RUNS."""
+    known = {category.id for category in dataset.categories}
+    ignored = {namer.file: why for namer in ensemble.classifiers if (why := why_ignored(runs, namer.file))}
+    taught = {row["id"]: row["name"] for file in ignored for row in enrolled_in((runs / file).parent)}
+    if names := [name for number, name in taught.items() if number not in known]:
+        say(f"gate: no box gets the name of what was enrolled ({', '.join(names)}): {next(iter(ignored.values()))}")
 
 
 def in_words(choice: Choice) -> str:

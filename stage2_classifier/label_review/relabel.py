@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from photos.box_table import SLACK as BEYOND
 from photos.box_table import edges
-from photos.data import DataError, Dataset, dataset_of, refuse
+from photos.data import DataError, Dataset, dataset_of
 from photos.formats import coco
 from photos.formats.coco import KEYS
 from photos.formats.source import Layout, Source, part_of
@@ -67,7 +68,7 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
     sizes = {photo.id: (photo.width, photo.height) for photo in dataset.photos}  # a file may have none
     for row in chosen:
         _apply(row, files, sizes, str(path))
-    _refuse_new_faults(dataset, files)
+    _refuse_unreadable(dataset, files)
     with whole_folder(out) as part:
         for entry in sorted(dataset.root.iterdir()):
             if entry.name not in files:
@@ -79,7 +80,7 @@ def relabel(dataset: Dataset, path: Path, out: Path) -> Counter[str]:
 
 def file_names(root: Path) -> list[str]:
     """The annotation files of the data set at `root`. DataError where they are not COCO files in ROOT."""
-    parts = [path.name for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    parts = [path.name for path in sorted(root.glob("*.json")) if part_of(path.stem) and coco.holds_part(path)]
     names = [coco.WHOLE] if (root / coco.WHOLE).is_file() else parts
     if not names:
         need = "annotations.json or train.json, valid.json, test.json"
@@ -97,21 +98,24 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _refuse_renumbered(dataset: Dataset, files: dict[str, dict[str, Any]]) -> None:
-    """DataError where proposals mean other ids than the files have."""
+    """DataError where proposals, whose ids are those of the set as it was read, mean other ids than the files have."""
     own = [(image["id"], same_name(str(image["file_name"]))) for content in files.values() for image in content["images"]]
-    if sorted(own, key=str) != sorted(((photo.id, photo.name) for photo in dataset.photos), key=str):
-        raise DataError(
-            f"labels: the ids or file names in {', '.join(files)} were changed in reading; `hylle data {dataset.root} --to "
-            "coco COPY` writes the set as it was read, rank and apply there"
-        )
+    what = "ids or file names"
+    if sorted(own, key=str) == sorted(((photo.id, photo.name) for photo in dataset.photos), key=str):
+        what, names = "category ids", {category.id: category.name for category in dataset.categories}
+        if all(names.get(row["id"]) == row["name"] for content in files.values() for row in content["categories"]):
+            return
+    raise DataError(
+        f"labels: the {what} in {', '.join(files)} were changed in reading; `hylle data {dataset.root} --to "
+        "coco COPY` writes the set as it was read, rank and apply there"
+    )
 
 
-def _refuse_new_faults(dataset: Dataset, files: dict[str, dict[str, Any]]) -> None:
-    """DataError where the changed set could not be read, or would need repairs that the old one did not."""
+def _refuse_unreadable(dataset: Dataset, files: dict[str, dict[str, Any]]) -> None:
+    """DataError where the changed set could not be read."""
     base = coco.base_of(dataset.root)
     sources = [Source(name, part_of(name), {key: content[key] for key in KEYS}, base) for name, content in files.items()]
-    changed = dataset_of(dataset.root, Layout("", sources))
-    refuse([f"the proposals ask for {note}; mend them" for note in changed.notes if note not in dataset.notes])
+    dataset_of(dataset.root, Layout("", sources))
 
 
 def _refuse_twice(chosen: Rows) -> None:
@@ -130,7 +134,7 @@ def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], sizes: dict[in
     content = next((c for c in files.values() if any(i["id"] == row["image_id"] for i in c["images"])), None)
     if content is None:
         raise ValueError(f"{prefix}: image_id {row['image_id']} is not in the data set; was it made from another?")
-    box, category = _proposed(row, prefix)
+    box, category = _proposed(row, sizes[row["image_id"]], prefix)
     if row["annotation_id"] is None:
         new = 1 + max((a["id"] for c in files.values() for a in c["annotations"]), default=0)
         area = {"area": box[2] * box[3], "iscrowd": 0}
@@ -146,8 +150,11 @@ def _apply(row: dict[str, Any], files: dict[str, dict[str, Any]], sizes: dict[in
         annotation.update(bbox=box, area=box[2] * box[3])
 
 
-def _proposed(row: dict[str, Any], prefix: str) -> tuple[list[float], Any]:
-    """Box and category id that a proposal asks for; [] and None for one that deletes. ValueError for one of another form."""
+def _proposed(row: dict[str, Any], size: tuple[int, int], prefix: str) -> tuple[list[float], Any]:
+    """Box and category id that a proposal asks for; [] and None for one that deletes.
+
+    ValueError for one of another form, or for a box that reading a photo of this `size` would cut or drop.
+    """
     proposed = row["proposed"]
     if proposed is None and row["annotation_id"] is not None:
         return [], None
@@ -155,7 +162,13 @@ def _proposed(row: dict[str, Any], prefix: str) -> tuple[list[float], Any]:
         raise ValueError(
             f"{prefix}: proposed: got {proposed!r}, need an object with bbox [x, y, width, height] and category_id"
         )
-    return proposed["bbox"], proposed.get("category_id")
+    x, y, width, height = box = proposed["bbox"]
+    beyond = max(-x, -y, x + width - size[0], y + height - size[1])
+    [(left, top, right, bottom)] = edges([box], [size[0]], [size[1]])
+    if beyond > BEYOND or right <= left or bottom <= top:
+        wrong = f"reaches {beyond:.1f} px out of its photo" if beyond > BEYOND else "has no area there"
+        raise ValueError(f"{prefix}: proposed: bbox {box} {wrong}, {size[0]} x {size[1]} pixels; mend it or do not apply it")
+    return box, proposed.get("category_id")
 
 
 def _current(row: dict[str, Any], annotations: Rows, size: tuple[int, int], prefix: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
         say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
     source = EvidenceSource(ensemble, runs)
     evidence = source.beside_annotations(photos, source.evidence(photos))
-    best = suspicions(evidence)[:top]
+    best = surest(suspicions(evidence), top, len(dataset.categories), ensemble.names)
     out.mkdir(parents=True, exist_ok=True)
     proposals = [proposal(k + 1, s, evidence[s.photo].photo, dataset) for k, s in enumerate(best)]
     record.write_json(out / "proposals.json", proposals)
@@ -106,6 +106,22 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     say(f"labels: {counted(len(best), 'proposal')} of {counted(len(photos), 'photo')} ({kinds}): {out / 'proposals.json'}")
     note_result(file=out / "proposals.json", photos=len(photos), proposals=len(best))
     return proposals
+
+
+def surest(doubts: Sequence[Suspicion], top: int, known: int, names: Sequence[str]) -> list[Suspicion]:
+    """The first `top` of `doubts` whose products the data set can name, its `known` ones of `names`; says how many as sure are
+    left out: those that take a box for an enrolled product, which is in no category of the set.
+    """
+    best = [doubt for doubt in doubts if doubt.label is None or doubt.label < known][:top]
+    least = best[-1].score if len(best) == top else 0.0
+    enrolled = [doubt.label for doubt in doubts if doubt.label is not None and doubt.label >= known and doubt.score >= least]
+    if enrolled:
+        told = ", ".join(f"{names[label]!r} {count}" for label, count in Counter(enrolled).most_common())
+        say(
+            f"labels: {counted(len(enrolled), 'doubt')} left out, where models see what only hylle enroll taught ({told}); "
+            "label it in the set and train anew to have it proposed"
+        )
+    return best
 
 
 def trained_with(models: Sequence[Path], photos: Sequence[Photo], parts: Folds) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from recognition.inputs import Input
 from recognition.tables import Products
 from reviewing import doubts, labelling
 from reviewing.labelling import Guess, Labelling, doubt_of
+from reviewing.recognised import Recognised
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 GREY = 128
@@ -36,6 +38,30 @@ def test_the_most_doubtful_photo_comes_first_and_what_is_confirmed_last(tmp_path
     made.guesses["e.jpg"] = Guess(problem="cut off")
     made.confirm("a.jpg", [])
     assert [row["name"] for row in made.queue()] == [f"{name}.jpg" for name in "cbdfea"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(cv2.error("imdecode: a side\nis too long"), "imdecode: a side is too long", id="OpenCV's own"),
+        pytest.param(RuntimeError("onnxruntime: no memory"), "onnxruntime: no memory", id="onnxruntime's own"),
+        pytest.param(MemoryError(), "MemoryError", id="without a word"),
+    ],
+)
+def test_a_photo_that_cannot_be_predicted_costs_only_itself(tmp_path: Path, error: Exception, told: str) -> None:
+    photos = [Input(tmp_path / f"{name}.jpg", f"{name}.jpg", False) for name in "ab"]
+    made = Labelling(photos, Products([7], ["Te"]), 0.3, tmp_path / "out")
+
+    def recognise(photo: Input) -> Recognised:
+        if photo.name == "a.jpg":
+            raise error
+        return Recognised(photo.name, b"", b"", (64, 64), [])
+
+    made.predict(recognise, lambda: False)
+    assert {name: (guess.size, guess.problem) for name, guess in made.guesses.items()} == {
+        "a.jpg": ((0, 0), told),
+        "b.jpg": ((64, 64), ""),
+    }
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,18 @@ def test_what_is_no_photo_or_too_large_is_refused_and_the_server_lives(
     assert visitor.post("/predict", content=photo()).status_code == 200
 
 
+@pytest.mark.parametrize("route", ["/photos", "/labelling/photo.jpg?name=img_3.png"])
+def test_pixels_that_opencv_gives_up_on_are_told(desk: Make, monkeypatch: pytest.MonkeyPatch, route: str) -> None:
+    def too_long(*_: object) -> None:
+        raise cv2.error("imdecode: the side\nis too long")
+
+    visitor = client(desk())
+    monkeypatch.setattr("reviewing.uploads.read_photo", too_long)
+    monkeypatch.setattr("reviewing.routes.confirm.read_photo", too_long)
+    answer = visitor.post(route, content=photo()) if route == "/photos" else visitor.get(route)
+    assert (answer.status_code, "imdecode: the side" in answer.json()["error"]) == (422, True), answer.text
+
+
 def test_a_body_without_a_declared_length_is_counted_as_it_comes(desk: Make) -> None:
     made = desk()
     made.limits = Limits(bytes=1000)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +47,16 @@ def huge_png(width: int) -> Callable[[], bytes]:
     return data
 
 
+def encoded(suffix: str, kind: type = np.uint8) -> Callable[[], bytes]:
+    """A photo of noise as OpenCV writes it."""
+
+    def data() -> bytes:
+        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(kind)
+        return bytes(cv2.imencode(suffix, noise)[1])
+
+    return data
+
+
 @pytest.fixture
 def predictor(runs: Path, tmp_path: Path) -> Predictor:
     packed = pack_model(runs, None)
@@ -69,7 +80,11 @@ def test_the_rows_are_what_the_pipeline_gives_with_both_evidences(predictor: Pre
     [
         pytest.param(bytes, "empty", id="no bytes"),
         pytest.param(lambda: b"text" * 99, "not a photo", id="text"),
+        pytest.param(encoded(".ppm"), "not a photo", id="PPM, which OpenCV decodes and hylle predict refuses"),
+        pytest.param(encoded(".tif", np.float32), "not a photo", id="TIFF of fractions, as well"),
         pytest.param(lambda: jpeg()[:-200], "truncated", id="cut off"),
+        pytest.param(lambda: encoded(".webp")()[:-200], "truncated", id="WebP that is cut off"),
+        pytest.param(lambda: encoded(".png")()[:20], "not a photo", id="PNG that ends in its header"),
         pytest.param(huge, "too large", id="200 megapixels"),
         pytest.param(huge_png(20_000), "too large", id="PNG of 200 megapixels, which is not decoded to be told so"),
         pytest.param(huge_png(30_000), "too large", id="PNG of 300 megapixels, more than any photo may have"),

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from cosine_models import BLUE, GREEN, RED, save_classifier
 from onnx import numpy_helper
+from PIL import Image
 from taught_shop import IDS, SCALE, category, everything, photos_of, probabilities, taught, words
 
 from fusion.models import Model, read_sidecar
@@ -19,6 +20,7 @@ from fusion.pipeline import load
 from runs import identity, process
 from runs.model_files import fingerprints
 from stage2_classifier import enrolment
+from stage2_classifier.prototypes import read_photos
 
 # -- the command -----------------------------------------------------------------------------------------------------------
 
@@ -40,6 +42,43 @@ def test_the_new_name_reaches_the_predictions_though_the_detector_was_never_taug
     assert {row["category_id"] for row in load(runs)(blue_shelf)} <= set(IDS)
     assert taught(shop, runs, "Blue Tea", (20, 20, 230), "--id", "40") == 0
     assert {row["category_id"] for row in load(runs)(blue_shelf)} == {40}
+
+
+MUTE = {
+    "the gate": ({"gate": {"policy": "detector"}}, 'gate.policy is "detector"', 'set gate.policy to "agree" there'),
+    "no gate": ({"gate": {}}, 'gate.policy is "detector"', 'set gate.policy to "agree" there'),
+    "the floor": ({"naming_floor": 1.5}, "naming_floor is 1.5", "set naming_floor to 0 there"),
+    "both": ({"gate": {}, "naming_floor": 2}, 'gate.policy is "detector" and naming_floor is 2', "and naming_floor to 0 there"),
+}
+
+
+@pytest.mark.parametrize(("changes", "why", "remedy"), MUTE.values(), ids=MUTE)
+def test_a_name_that_the_ensemble_keeps_from_every_box_is_told(
+    shop: Path, runs: Path, capsys: pytest.CaptureFixture[str], changes: dict, why: str, remedy: str
+) -> None:
+    path, blue_shelf = runs / "ensemble.json", np.full((64, 64, 3), (10, 10, 245), np.uint8)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230), "--json") == 0
+    assert {row["category_id"] for row in load(runs)(blue_shelf)} <= set(IDS)
+    out = capsys.readouterr()
+    told = " ".join(line for line in (out.out + out.err).splitlines() if "no box gets this name" in line)
+    assert f"in {path} {why}, which" in told and remedy in told
+    assert json.loads(out.out)["ignored"] in told
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"gate": {"policy": "agree"}, "naming_floor": 0}))
+    assert {row["category_id"] for row in load(runs)(blue_shelf)} == {8}
+
+
+def test_nothing_of_that_is_said_where_the_classifier_alone_names(
+    shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without class evidence the gate that keeps the detectors' names takes the classifier's."""
+    values = json.loads((runs / "ensemble.json").read_text()) | {"gate": {"policy": "detector"}}
+    values["detectors"][0]["evidence_weight"] = 0.0
+    (runs / "ensemble.json").write_text(json.dumps(values))
+    assert taught(shop, runs, "Blue Tea", (20, 20, 230)) == 0
+    assert "no box" not in capsys.readouterr().out
+    assert {row["category_id"] for row in load(runs)(np.full((64, 64, 3), (10, 10, 245), np.uint8))} == {8}
 
 
 def test_undo_brings_back_every_file_and_works_once(shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +163,15 @@ def test_an_ensemble_of_before_has_no_names_and_gets_none(shop: Path, runs: Path
     assert load(runs).ensemble.names == []
     assert enrolment.main(words(shop, runs, "--undo")) == 0
     assert load(runs).ensemble.names == []
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".TIF", ".tiff", ".jpeg"])
+def test_photos_of_every_kind_that_studio_photos_have_are_read(tmp_path: Path, suffix: str) -> None:
+    picture = next(photos_of(tmp_path / "drawn", (20, 20, 230)).iterdir())
+    folder = tmp_path / "NEW"
+    folder.mkdir()
+    Image.open(picture).save(folder / f"0{suffix}")
+    assert len(read_photos(folder, 16)) == 1
 
 
 def test_a_second_product_goes_behind_the_first(shop: Path, runs: Path) -> None:

@@ -1,16 +1,19 @@
 """The ensemble that the gate is fitted to reads photos as the data set's labels mean them, and knows the products' names."""
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from constant_models import CANDIDATES, save_model
 
 from experiments.performance.exif_photos import labelled
-from fusion.ensemble import ClassifierMember
+from fusion.ensemble import ClassifierMember, Ensemble
 from photos.data import Category, DataError, Dataset
-from stage2_classifier.gate.ensemble import default_ensemble, product_names, write_ensemble
+from stage2_classifier.gate.ensemble import default_ensemble, product_names, refuse_other_products, write_ensemble
 from stage2_classifier.gate.fit import wanted_ensemble
 
 TURNED, STORED, SILENT = (6, "landscape", "turned"), (6, "landscape", "stored"), (3, "landscape", "stored")
@@ -62,3 +65,35 @@ def test_enrolled_products_have_the_names_they_were_enrolled_under(runs: Path, t
     )
     shop = Dataset(tmp_path, (Category(0, ""),), ())
     assert product_names(runs, ensemble, shop) == ["", "Syltetøy", "id 60"]
+
+
+def by_default(runs: Path, shop: Dataset) -> Ensemble:
+    return default_ensemble(runs, ["classifier_shelf"], shop)
+
+
+def as_edited(runs: Path, shop: Dataset) -> Ensemble:
+    return wanted_ensemble(runs, None, shop)
+
+
+@pytest.mark.parametrize("ensemble_of", [by_default, as_edited])
+@pytest.mark.parametrize("name", ["Soda", "SYLTETØY "])
+def test_the_id_of_an_enrolled_product_is_no_other_product_of_the_data_set(
+    runs: Path, tmp_path: Path, ensemble_of: Callable[[Path, Dataset], Ensemble], name: str
+) -> None:
+    """A labelling tool gives the next free id as enrolling does; the column would be predicted under the other's name."""
+    shutil.rmtree(runs / "all")
+    save_model(runs / "classifier_shelf", np.zeros(2), task="classifier", categories=[0, 8])
+    (runs / "classifier_shelf" / "enrolled.json").write_text(json.dumps([{"name": "Syltetøy", "id": 8, "replaced": False}]))
+    write_ensemble(runs, by_default(runs, labelled(tmp_path / "data", [SILENT])))
+    shop = replace(labelled(tmp_path / "more", [SILENT]), categories=(Category(0, "Müsli"), Category(8, name)))
+    if name != "Soda":
+        assert ensemble_of(runs, shop).names == ["Müsli", name]
+        return
+    with pytest.raises(ValueError, match=r"category 8: got 'Soda' in .*, but as 'Syltetøy' it was enrolled .*--undo"):
+        ensemble_of(runs, shop)
+
+
+def test_a_data_set_may_correct_the_name_of_a_column_that_was_trained_and_then_replaced(runs: Path) -> None:
+    (runs / "classifier_shelf" / "enrolled.json").write_text(json.dumps([{"name": "Musli", "id": 0, "replaced": True}]))
+    ensemble = Ensemble([0], [], classifiers=[ClassifierMember("classifier_shelf/model.onnx")])
+    refuse_other_products(runs, ensemble, Dataset(runs, (Category(0, "Müsli"),), ()))

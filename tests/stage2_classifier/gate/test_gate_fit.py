@@ -1,5 +1,6 @@
 """`hylle gate` writes the scores to cut at beside the gate, says what they keep, and says what could not be shown."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -119,6 +120,18 @@ def test_the_naming_floor_is_stored_and_told_and_a_new_fit_replaces_it(
     assert "gate: names: boxes of objectness 0.7500 and more are named; not measured: " in capsys.readouterr().out
     fitted(photos)
     assert read_ensemble(place.runs).naming_floor == 0
+
+
+@pytest.mark.parametrize("floor", [0.5, 1.5], ids=["one may be", "none will be"])
+def test_enrolled_products_that_no_box_will_be_called_are_told(
+    place: Place, fitted: Callable, capsys: pytest.CaptureFixture[str], floor: float
+) -> None:
+    rows = [{"name": "Blue Tea", "id": 41, "replaced": False}, {"name": "product 7", "id": 7, "replaced": True}]
+    (place.runs / "classifier_shelf" / "enrolled.json").write_text(json.dumps(rows))
+    fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97), naming_floor=floor)
+    told = [line for line in capsys.readouterr().out.splitlines() if "no box gets the name" in line]
+    assert len(told) == (floor > 1)
+    assert all("of what was enrolled (Blue Tea): in" in line and "naming_floor is 1.5" in line for line in told)
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], object], str]] = {
     "twice": (spoilt(lambda rows: rows.append(rows[0])), "2 proposals with apply true, need at most 1"),
     "nothing to add": (spoilt(lambda rows: rows[2].update(proposed=None)), "proposed: got None, need an object with bbox"),
     "a box of words": (spoilt(lambda rows: rows[0]["proposed"].update(bbox="all")), "need an object with bbox"),
-    "outside the photo": (spoilt(lambda rows: rows[2]["proposed"].update(bbox=[0, 0, 500, 9])), "404.0 px out of their photos"),
+    "outside the photo": (spoilt(lambda rows: rows[2]["proposed"].update(bbox=[0, 0, 500, 9])), "404.0 px out of its photo"),
     "no such name": (spoilt(lambda rows: rows[2]["proposed"].update(category_id=8)), "category_id 8: no category has this id"),
 }  # fmt: skip
 
