@@ -39,7 +39,8 @@ def balanced(
     """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties at random.
 
     Scenes without any of the photos `labelled`, bool (n,), come after all others, whatever they weigh: so no fold is of them
-    alone where `count` others are there. The heaviest fold gets the last number, so that one scene that outweighs all others is trained on, not held out.
+    alone where `count` others are there. The heaviest fold gets the last number, so that one scene that outweighs all others is
+    trained on, not held out.
     """
     names, index = np.unique(scene, return_inverse=True)  # (S,), (n,)
     size = np.bincount(index, weight, len(names))  # (S,)
