@@ -63,7 +63,7 @@ def _located(source: Source, record: Any, folder: PhotoFolder) -> Any:
     if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
         return record
     try:
-        located = folder.locate(record["file_name"], source.folders)
+        located = folder.locate(record["file_name"], source.folders, source.is_beside)
     except ValueError:  # several could be meant: told by the checks
         return record
     if located is None:

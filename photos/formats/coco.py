@@ -95,7 +95,7 @@ def _source(root: Path, path: Path, part: str | None) -> Source:
     stem = path.stem.removeprefix(INSTANCES)
     if path.name == ROBOFLOW:
         folder = path.parent.relative_to(root).as_posix()
-        return Source(name, part, load(path), root, () if folder == "." else (folder,))
+        return Source(name, part, load(path), root, () if folder == "." else (folder,), is_beside=True)
     base = root if (root / stem).is_dir() else base_of(root)
     if path.name == WHOLE and base == root:
         raise DataError(f"{root}: no folder images/ beside {path.name}; put the photos there")

@@ -37,6 +37,26 @@ def test_photos_of_two_tables_are_numbered_on(tmp_path: Path) -> None:
     assert not [note for note in found.notes if "numbered anew" in str(note)]
 
 
+def coco_part(path: Path, photo_name: str = "a.jpg", number: int = 1) -> None:
+    """A COCO file of one photo with one box."""
+    box = {"id": number, "image_id": number, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    lists = {"images": [{"id": number, "file_name": photo_name}], "annotations": [box]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(lists | {"categories": [{"id": 1, "name": "tea"}]}))
+
+
+@pytest.mark.parametrize("written", ["a.jpg", "train/a.jpg", "./a.jpg"])
+def test_a_photo_beside_roboflows_file_goes_before_one_in_the_folder_above(tmp_path: Path, written: str) -> None:
+    for place in ("a.jpg", "train/a.jpg"):
+        put_photo(tmp_path / place)
+    coco_part(tmp_path / "train" / "_annotations.coco.json", written)
+    dataset = read(tmp_path)
+    assert [own.name for own in dataset.photos] == ["train/a.jpg"]
+    assert "photos in the folder that the labels do not list, not read: 1 (a.jpg)" in dataset.notes
+    (tmp_path / "train" / "a.jpg").unlink()
+    assert [own.name for own in read(tmp_path).photos] == ["a.jpg"]
+
+
 @pytest.mark.parametrize(
     ("place", "name"),
     [
@@ -49,8 +69,6 @@ def test_photos_of_a_coco_file_are_found_in_the_folder_that_they_are_in(tmp_path
     if place != ".":
         (tmp_path / "images").mkdir()
     put_photo(tmp_path / place / "a.jpg")
-    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
-    lists = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [box], "categories": [{"id": 1, "name": "tea"}]}
-    (tmp_path / "train.json").write_text(json.dumps(lists))
+    coco_part(tmp_path / "train.json")
     (own,) = read(tmp_path).photos
     assert own.path.samefile(tmp_path / place / "a.jpg") and (own.name, own.part) == (name, "train")
