@@ -1,7 +1,8 @@
 """COCO JSON, in the places where contests and labelling tools put it; a plain reading of the three lists.
 
 Known: ROOT/annotations.json or another single file, ROOT/{train,valid,val,test}.json, Roboflow's
-ROOT/{train,valid,test}/_annotations.coco.json beside the photos, and ROOT/annotations/instances_*.json (COCO's own, CVAT's).
+ROOT/{train,valid,test}/_annotations.coco.json beside the photos, ROOT/annotations/instances_*.json (COCO's own, CVAT's), and
+ROOT/{train,valid,test}/annotations.json with images/ or the photos beside it.
 pycocotools and supervision read the lists as well, but pass over what is wrong with them; supervision decodes all photos.
 """
 
@@ -23,6 +24,7 @@ KEYS = {
 WHOLE = "annotations.json"
 ROBOFLOW = "_annotations.coco.json"
 SPLIT = ("train", "valid", "val", "test")  # files that are called so are parts, whatever they hold
+FOLDERS = (*SPLIT, "validation")  # of parts, each with a WHOLE of its own
 INSTANCES = "instances_"  # taken: COCO's name for files of boxes, not of captions or keypoints
 
 
@@ -47,7 +49,10 @@ def find(root: Path) -> Layout | None:
         return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
     counts = {path: count for path in sorted(root.glob("*.json")) if (count := _annotations(path)) is not None}
     single = [path for path, count in counts.items() if count] or list(counts)[:1]
-    return _layout("one file", root, single, [path for path in counts if path not in single]) if single else None
+    if single:
+        return _layout("one file", root, single, [path for path in counts if path not in single])
+    inside = [path for name in FOLDERS for path in [root / name / WHOLE] if path.is_file() and _is_coco(path)]
+    return _layout("a folder for each part", root, inside) if inside else None
 
 
 def _holds_part(path: Path) -> bool:
@@ -84,8 +89,8 @@ def _layout(text: str, root: Path, files: list[Path], unread: list[Path] = []) -
 
 
 def _part(root: Path, path: Path) -> str | None:
-    """The part of a file by its name, or Roboflow's by its folder: not by the set's own, which may be called test_shop."""
-    if path.name != ROBOFLOW:
+    """The part of a file by its name, or by its folder where all are called alike: not by the set's, which may be test_shop."""
+    if path.name not in (ROBOFLOW, WHOLE):
         return part_of(path.stem.removeprefix(INSTANCES))
     return None if path.parent == root else part_of(path.parent.name)
 
@@ -93,9 +98,10 @@ def _part(root: Path, path: Path) -> str | None:
 def _source(root: Path, path: Path, part: str | None) -> Source:
     name = path.relative_to(root).as_posix()
     stem = path.stem.removeprefix(INSTANCES)
-    if path.name == ROBOFLOW:
+    if path.name == ROBOFLOW or (path.name == WHOLE and part):
         folder = path.parent.relative_to(root).as_posix()
-        return Source(name, part, load(path), root, () if folder == "." else (folder,), is_beside=True)
+        places = (f"{folder}/images", folder) if (path.parent / "images").is_dir() and folder != "." else (folder,)
+        return Source(name, part, load(path), root, () if folder == "." else places, is_beside=True)
     base = root if (root / stem).is_dir() else base_of(root)
     if path.name == WHOLE and base == root:
         raise DataError(f"{root}: no folder images/ beside {path.name}; put the photos there")

@@ -1,14 +1,14 @@
 """Tables of boxes, a row each: SKU-110K's eight columns without a header, or any columns whose header names them.
 
-Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part. Corners are the edges in pixels; of the four that a
-turned box has, the box around them is taken. A row with a photo and no box is a photo without products. pandas reads tables
-faster, but does not tell the line of what it makes NaN.
+Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part, and Roboflow's _annotations.csv beside the photos of
+each part. Corners are the edges in pixels; of the four that a turned box has, the box around them is taken. A row with a photo
+and no box is a photo without products. pandas reads tables faster, but does not tell the line of what it makes NaN.
 """
 
 import csv
 import io
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ CORNERS = (
 QUAD = tuple(f"{axis}{corner}" for corner in range(1, 5) for axis in "xy")  # x1, y1 ... x4, y4
 SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+ROBOFLOW = "_annotations.csv"
 REGION = ("ignore", "iscrowd", "ignored")
 UNREADABLE = "not the numbers of a box, or none for a photo without products; mend or remove the row"
 
@@ -50,32 +51,52 @@ class Columns(NamedTuple):
 
 def find(root: Path) -> Layout | None:
     """The tables of boxes at `root`, read; None where there are none. DataError for tables that do not fit together."""
-    tables, unread = {}, []
-    for path in sorted([*root.glob("*.csv"), *(root / "annotations").glob("*.csv")]):
-        rows = _rows(path)
-        columns = _columns(rows)
-        if columns:
-            tables[path] = (rows, columns)
-        else:
-            unread.append(path.name)
+    tables, unread = _tables([*root.glob("*.csv"), *(root / "annotations").glob("*.csv")])
+    tables = tables or _tables([path for path in root.glob(f"*/{ROBOFLOW}") if part_of(path.parent.name)])[0]
     if not tables:
         return None
-    parts = [part_of(path.stem.removeprefix("annotations_")) for path in tables]
+    parts = [_part(root, path) for path in tables]
     if len(tables) > 1 and (None in parts or len(set(parts)) < len(parts)):
-        names = ", ".join(path.name for path in tables)
+        names = ", ".join(path.relative_to(root).as_posix() for path in tables)
         raise DataError(f"{root}: got {names}, need one table, or one for each of {', '.join(PARTS)}; move the others away")
     categories = _categories(list(tables.values()))
     sources, photos = [], 0
     for part, (path, (rows, columns)) in sorted(zip(parts, tables.items(), strict=True), key=_order):
-        source = Source(
-            path.relative_to(root).as_posix(), part, {"images": [], "annotations": [], "categories": []}, base_of(root)
-        )
+        source = _source(root, path, part)
         source.lists["categories"].extend({"id": number, "name": name} for name, number in categories.items())
         _add_rows(source, rows, columns, categories, photos + 1)
         photos += len(source.lists["images"])
         sources.append(source)
     sources[0].notes.extend(Note(name, "CSV files that are no tables of boxes, not read", repaired=False) for name in unread)
     return Layout(f"CSV ({', '.join(source.name for source in sources)})", sources)
+
+
+def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[list[str]], Columns]], list[str]]:
+    """The rows and columns of those files that are tables of boxes, and the names of the others."""
+    tables, unread = {}, []
+    for path in sorted(paths):
+        rows = _rows(path)
+        columns = _columns(rows)
+        if columns:
+            tables[path] = (rows, columns)
+        else:
+            unread.append(path.name)
+    return tables, unread
+
+
+def _part(root: Path, path: Path) -> str | None:
+    """The part of a table by its name, or Roboflow's by its folder, but for the set's own."""
+    if path.name == ROBOFLOW:
+        return None if path.parent == root else part_of(path.parent.name)
+    return part_of(path.stem.removeprefix("annotations_"))
+
+
+def _source(root: Path, path: Path, part: str | None) -> Source:
+    """Where the photos of a table lie; no records yet."""
+    lists: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
+    is_beside = path.name == ROBOFLOW and path.parent != root
+    folders = (path.parent.name,) if is_beside else ()
+    return Source(path.relative_to(root).as_posix(), part, lists, root if is_beside else base_of(root), folders, is_beside)
 
 
 def _order(row: tuple[str | None, Any]) -> int:
@@ -171,10 +192,12 @@ def _is_region(row: list[str], columns: Columns) -> bool:
     return _cell(row, columns.region).lower() in ("1", "true", "yes")
 
 
-def _photo_name(base: Path, row: list[str], columns: Columns) -> str:
+def _photo_name(source: Source, row: list[str], columns: Columns) -> str:
     """The photo of a row, without outer spaces unless there is one whose name has them."""
     bare, written = _cell(row, columns.photo), row[columns.photo] if columns.photo < len(row) else ""
-    return written if written != bare and find_photo(base, written).is_file() else bare
+    if written == bare:
+        return bare
+    return written if any(find_photo(source.base / name, written).is_file() for name in ("", *source.folders)) else bare
 
 
 def _box(numbers: list[float], are_corners: bool) -> list[float]:
@@ -198,7 +221,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
     images: dict[str, dict[str, Any]] = {}
     for line, row in _body(rows):
         where = f"line {line} ({source.name})"
-        name = _photo_name(source.base, row, columns)
+        name = _photo_name(source, row, columns)
         if name not in images:
             images[name] = {"id": first + len(images), "file_name": name, WHERE: where}
             images[name] |= dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
