@@ -1,6 +1,6 @@
 """Tables of boxes, a row each: SKU-110K's eight columns without a header, or any columns whose header names them.
 
-Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part, and Roboflow's _annotations.csv beside the photos of
+Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part; Roboflow's _annotations.csv beside the photos of
 each part. Corners are the edges in pixels; of the four that a turned box has, the box around them is taken. A row with a photo
 and no box is a photo without products. pandas reads tables faster, but does not tell the line of what it makes NaN.
 """
