@@ -20,7 +20,7 @@ from photos.photo_file import DataError, find_photo
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
-PRODUCT = ("product", "class", "label", "name", "category", "class_name", "category_name")
+PRODUCT = ("product", "class_name", "category_name", "class", "label", "name", "category")  # names before what may be numbers
 CORNERS = (
     ("x0", "y0", "x1", "y1"),
     ("x1", "y1", "x2", "y2"),
@@ -32,6 +32,8 @@ SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
 ROBOFLOW = "_annotations.csv"
 REGION = ("ignore", "iscrowd", "ignored")
+MARKS = {"": False, "false": False, "no": False, "true": True, "yes": True}  # of REGION; and 0 and 1 as numbers
+UNMARKED = "need 1, true or yes for a region to ignore; 0, false, no or nothing for a product; mend the row"
 UNREADABLE = "not the numbers of a box, or none for a photo without products; mend or remove the row"
 
 
@@ -188,8 +190,10 @@ def _categories(tables: list[tuple[list[list[str]], Columns]]) -> dict[str, int]
     return {name: number for number, name in enumerate(sorted(names), 1)}
 
 
-def _is_region(row: list[str], columns: Columns) -> bool:
-    return _cell(row, columns.region).lower() in ("1", "true", "yes")
+def _is_region(row: list[str], columns: Columns) -> bool | None:
+    """Whether a row is marked as a region to ignore; None for a mark that says neither."""
+    mark = _cell(row, columns.region).lower()
+    return {0.0: False, 1.0: True}.get(float(mark)) if _is_number(mark) else MARKS.get(mark)
 
 
 def _photo_name(source: Source, row: list[str], columns: Columns) -> str:
@@ -231,12 +235,27 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
         if not all(map(_is_number, cells)):
             source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
             continue
+        if (is_region := _is_region(row, columns)) is None:
+            mark = f"got {_cell(row, columns.region)!r} as mark of a region"
+            source.problems.append(Problem(where, mark, UNMARKED))
+            continue
         box = _box([*map(float, cells)], columns.has_corners)
         product = _cell(row, columns.product) if columns.product is not None else "product"
-        mark = {"ignore": 1} if _is_region(row, columns) else {}
+        mark = {"ignore": 1} if is_region else {}
         number = len(source.lists["annotations"]) + 1
         record = {"id": number, "image_id": images[name]["id"], "category_id": categories.get(product, 0), "bbox": box}
         source.lists["annotations"].append(record | mark | {WHERE: where})
     source.lists["images"].extend(images.values())
     if columns.product is None:
         source.notes.append(Note(source.name, "tables without a column of names: all boxes are one product", repaired=False))
+    elif passed_over := _other_names(rows, columns):
+        what = (
+            f"tables with several columns of names: {_header(rows[0])[columns.product]} is taken, not {', '.join(passed_over)}"
+        )
+        source.notes.append(Note(source.name, what, repaired=False))
+
+
+def _other_names(rows: list[list[str]], columns: Columns) -> list[str]:
+    """The columns of names that are not taken for the products'."""
+    header = [] if _has_no_header(rows) else _header(rows[0])
+    return [name for name in PRODUCT if name in header and header.index(name) not in (columns.product, columns.photo)]
