@@ -133,6 +133,12 @@ def files_below(base: Path, follow_links: bool = False, marks: frozenset[str] = 
     return below
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What `folder.glob(pattern)` finds, in order, but for what is hidden, as macOS leaves ._data.yaml beside data.yaml."""
+    found = sorted(folder.glob(pattern))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
 def files_once(base: Path) -> list[Path]:
     """The files below `base`, links to folders followed, in order; a folder that is reached twice is taken without a link.
 

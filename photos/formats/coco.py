@@ -15,6 +15,7 @@ from photos.formats.source import PARTS, Layout, Source, part_of
 from photos.formats.text_file import not_utf_8
 from photos.formats.turned_box import enclose_turned
 from photos.photo_file import DataError
+from photos.photo_folder import visible
 
 KEYS = {
     "images": ("id", "file_name"),
@@ -30,7 +31,7 @@ INSTANCES = "instances_"  # taken: COCO's name for files of boxes, not of captio
 
 def find(root: Path) -> Layout | None:
     """The COCO files of the set at `root`, read; None where there are none. DataError for two layouts, or broken files."""
-    named = [path for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    named = [path for path in visible(root, "*.json") if part_of(path.stem)]
     parts = [path for path in named if _holds_part(path)]
     others = [path for path in named if path not in parts]
     if (root / WHOLE).is_file() and parts:
@@ -39,15 +40,15 @@ def find(root: Path) -> Layout | None:
         return _layout("one file", root, [root / WHOLE], others)
     if parts:
         return _layout("split", root, parts, others)
-    if beside := [path for path in sorted(root.glob(f"*/{ROBOFLOW}")) if part_of(path.parent.name)]:
+    if beside := [path for path in visible(root, f"*/{ROBOFLOW}") if part_of(path.parent.name)]:
         return _layout("Roboflow's", root, beside)
     if (root / ROBOFLOW).is_file():
         return _layout("Roboflow's, without parts", root, [root / ROBOFLOW])
-    files = sorted((root / "annotations").glob("*.json"))
+    files = visible(root / "annotations", "*.json")
     boxes = [path for path in files if path.name.startswith(INSTANCES)] or [path for path in files if _is_coco(path)]
     if boxes:
         return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
-    counts = {path: count for path in sorted(root.glob("*.json")) if (count := _annotations(path)) is not None}
+    counts = {path: count for path in visible(root, "*.json") if (count := _annotations(path)) is not None}
     single = [path for path, count in counts.items() if count] or list(counts)[:1]
     if single:
         return _layout("one file", root, single, [path for path in counts if path not in single])

@@ -17,6 +17,7 @@ from photos.formats.coco import base_of
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
+from photos.photo_folder import visible
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
@@ -53,8 +54,8 @@ class Columns(NamedTuple):
 
 def find(root: Path) -> Layout | None:
     """The tables of boxes at `root`, read; None where there are none. DataError for tables that do not fit together."""
-    tables, unread = _tables([*root.glob("*.csv"), *(root / "annotations").glob("*.csv")])
-    tables = tables or _tables([path for path in root.glob(f"*/{ROBOFLOW}") if part_of(path.parent.name)])[0]
+    tables, unread = _tables([*visible(root, "*.csv"), *visible(root / "annotations", "*.csv")])
+    tables = tables or _tables([path for path in visible(root, f"*/{ROBOFLOW}") if part_of(path.parent.name)])[0]
     if not tables:
         return None
     parts = [_part(root, path) for path in tables]

@@ -6,7 +6,7 @@ from pathlib import Path
 from photos.formats import coco, csv_table, voc, yolo
 from photos.formats.source import Layout, part_of
 from photos.photo_file import DataError, Progress
-from photos.photo_folder import PHOTO_SUFFIXES, files_below
+from photos.photo_folder import PHOTO_SUFFIXES, files_below, visible
 from photos.studio import STUDIO
 from runs.counted import counted
 from runs.output_folder import is_output
@@ -36,7 +36,7 @@ def _found(root: Path, progress: Progress | None = None) -> Layout | None:
 
 def _sets_below(root: Path) -> list[Path]:
     """Those of the first folders in `root` that hold a data set, as unpacked exports have one."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not is_output(path))
+    folders = [path for path in visible(root, "*") if path.is_dir() and not is_output(path)]
     return [folder for folder in folders[:LOOKED_INTO] if _holds_set(folder)]
 
 

@@ -40,7 +40,10 @@ def find(root: Path, progress: Progress | None = None) -> Layout | None:
         number += len(photos[part])
     every = dict.fromkeys(path for paths in photos.values() for path in paths)
     sources[0].problems.extend(shared_labels(root, every))
-    sources[0].notes.extend([*notes, *unused_labels(root, every)])
+    passed_over = [
+        Note(path.name, f"YAML files that name classes beside {found.file.name}, not read", False) for path in found.others
+    ]
+    sources[0].notes.extend([*notes, *passed_over, *unused_labels(root, every)])
     return Layout(f"YOLO ({found.file.relative_to(root).as_posix()})", sources)
 
 
