@@ -16,6 +16,7 @@ KNOWN = (
     "annotations/instances_*.json; data.yaml; Annotations/*.xml; *.csv; train/_annotations.csv"
 )
 LABELS = (".xml", ".json", ".ndjson", ".csv", ".txt")  # that tools write in layouts of their own, as CVAT's annotations.xml
+KERAS = "_annotations.txt"  # taken: Roboflow's, a line for each photo
 TOOLS_FOLDER = re.compile(r"annot|ann$|label", re.IGNORECASE)
 LOOKED_INTO = 10  # chosen: folders below one without labels that may hold the set
 
@@ -67,7 +68,8 @@ def _told_below(below: list[Path]) -> str:
 
 def _unread(file: Path, photos: int) -> str:
     """What to say of a folder with a file that may hold labels, in a layout that is not read."""
-    needs = " (YOLO's need data.yaml or classes.txt)" if file.suffix.lower() == ".txt" else ""
+    may_be_yolos = file.suffix.lower() == ".txt" and file.name != KERAS
+    needs = " (YOLO's need data.yaml or classes.txt)" * may_be_yolos
     got = f"{counted(photos, 'photo')}, and {file.as_posix()} is not in a layout that is read{needs}"
     return f"{got}; export as COCO, YOLO, VOC or CSV" + ("; without labels: `hylle predict`" if photos else "")
 
@@ -82,10 +84,11 @@ def _without_labels(root: Path, photos: int) -> str:
 def _unread_labels(files: list[Path], called: set[str]) -> Path | None:
     """The first file that may hold labels, by the order of LABELS: one called as a photo is, or where tools write labels.
 
-    A text only where it is called so.
+    A text only where it is called so, or as Keras' is.
     """
     own = [path for path in files if STUDIO not in path.parts]
     may = [path for path in own if path.stem in called or (path.suffix.lower() != ".txt" and _is_tools(path.parent))]
+    may += [path for path in own if path.name == KERAS]
     return next((path for suffix in LABELS for path in may if path.suffix.lower() == suffix), None)
 
 

@@ -84,6 +84,12 @@ def test_lines_that_are_not_yolos(tmp_path: Path, line: str, told: str) -> None:
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("line", "told"), [("0 0.5 0.5 0.5 0.5 0.9 1", True), ("0 0.25 0.25 0.75 0.5 0.5 0.75", False)])
+def test_a_triangle_that_may_be_a_trackers_line_is_told(tmp_path: Path, line: str, told: bool) -> None:
+    notes = read(yolo_of(tmp_path, line)).notes
+    assert any("lines of six numbers, taken for triangles" in note and "a.txt, line 1" in note for note in notes) == told
+
+
 def test_yolos_fractions_are_of_the_photo_as_shown(tmp_path: Path) -> None:
     root, exif = yolo_of(tmp_path, "0 0.5 0.25 1 0.5"), Image.Exif()
     exif[0x0112] = 6
