@@ -21,7 +21,7 @@ from photos.formats.source import PARTS, Layout
 from photos.numbering import ambiguous_names, category_ids, photo_ids
 from photos.photo_file import DataError, Progress, read_image
 from photos.photo_folder import PhotoFolder
-from photos.tidy import NAME, tidied
+from photos.tidy import NAME, NO_SIZE, tidied
 
 __all__ = ["PARTS", "Category", "DataError", "Dataset", "Photo", "dataset_of", "product_key", "read", "read_image", "refuse"]
 
@@ -56,7 +56,8 @@ class Photo:
 
     `width` and `height` are those of the JSON, in whose pixels the boxes are: read it with `read_image(path, width, height)`.
     `name` is the photo's name in the data set, as in the JSON, with / between folders; unique. `ignored` float32 (K, 4) are
-    regions (COCO's crowds, and what a tool marks to be ignored) that are neither learnt nor scored.
+    regions (COCO's crowds, and what a tool marks to be ignored) that are neither learnt nor scored. `tells_pixels` is false
+    where EXIF swaps the sides, and no size in the labels, of this photo or of others, tells which pixels they mean.
     """
 
     id: int
@@ -69,6 +70,7 @@ class Photo:
     part: str | None
     name: str = ""
     ignored: np.ndarray = field(default_factory=no_boxes)
+    tells_pixels: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,4 +135,5 @@ def _photos(images: list[dict[str, Any]], table: BoxTable, part: str | None, ids
         product = ~table.ignored[own]
         boxes, labels, annotation_ids = (column[own][product] for column in (table.boxes, table.labels, table.ids))
         size, ignored = (image["width"], image["height"]), table.boxes[own][~product]
-        yield Photo(ids[image["id"]], image[PATH], *size, boxes, labels, annotation_ids, part, image[NAME], ignored)
+        named, tells_pixels = image[NAME], NO_SIZE not in image
+        yield Photo(ids[image["id"]], image[PATH], *size, boxes, labels, annotation_ids, part, named, ignored, tells_pixels)

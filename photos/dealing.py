@@ -33,15 +33,20 @@ def fold_count(boxes: np.ndarray, scene: np.ndarray, held_out: int, wanted: int)
     return min(wanted, scenes_with_boxes)
 
 
-def balanced(weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def balanced(
+    weight: np.ndarray, scene: np.ndarray, count: int, rng: np.random.Generator, labelled: np.ndarray | None = None
+) -> np.ndarray:
     """The fold 0..count-1 of each photo, int64 (n,): the heaviest scene first, each into the lightest fold; ties at random.
 
-    The heaviest fold gets the last number, so that one scene that outweighs all others is trained on, not held out.
+    Scenes without any of the photos `labelled`, bool (n,), come after all others, whatever they weigh: so no fold is of them
+    alone where `count` others are there. The heaviest fold gets the last number, so that one scene that outweighs all others is
+    trained on, not held out.
     """
     names, index = np.unique(scene, return_inverse=True)  # (S,), (n,)
     size = np.bincount(index, weight, len(names))  # (S,)
+    bare = np.zeros(len(names), bool) if labelled is None else np.bincount(index, labelled, len(names)) == 0  # (S,)
     filled, fold_of = np.zeros(count), np.zeros(len(names), np.int64)  # (F,), (S,)
-    for k in np.lexsort((rng.random(len(names)), -size)):
+    for k in np.lexsort((rng.random(len(names)), -size, bare)):
         fold_of[k] = np.lexsort((rng.random(count), filled))[0]
         filled[fold_of[k]] += size[k]
     heaviest, last = int(filled.argmax()), count - 1

@@ -19,7 +19,7 @@ class Turned(NamedTuple):
     """The photos of a data set that have an EXIF orientation other than 1, by what their labels mean.
 
     `stored` and `turned` have sides that EXIF swaps, of which the JSON has the stored or the turned size; `undecided` are half
-    turned, mirrored or square, so that the JSON does not tell.
+    turned, mirrored or square, so that the JSON does not tell, or of no size there.
     """
 
     stored: list[Photo]
@@ -34,7 +34,7 @@ def turned_photos(photos: Iterable[Photo]) -> Turned:
         header = read_header(photo.path)
         if header.orientation == 1:
             continue
-        if header.turned() == (header.width, header.height):
+        if header.turned() == (header.width, header.height) or not photo.tells_pixels:
             groups.undecided.append(photo)
         else:
             (groups.turned if (photo.width, photo.height) == header.turned() else groups.stored).append(photo)
@@ -89,16 +89,22 @@ def refuse_other(photos: Sequence[Photo], exif: str) -> None:
 def summary(photos: Sequence[Photo]) -> Iterator[str]:
     """One line for each rule by which some photos that EXIF turns are read; none where EXIF turns no photo."""
     groups = turned_photos(photos)
+    same_size = [photo for photo in groups.undecided if photo.tells_pixels]
+    without = [photo for photo in groups.undecided if not photo.tells_pixels]
     rules = {
         "read as stored: the JSON has the size of the stored pixels": groups.stored,
         "read turned: the JSON has the size of the turned pixels": groups.turned,
-        "read as stored, since the JSON's size does not tell (half turned, mirrored or square)": groups.undecided,
+        "read as stored, since the JSON's size does not tell (half turned, mirrored or square)": same_size,
+        "read as stored, since the labels have no size that tells": without,
     }
     yield from (
         f"EXIF: {len(of_rule)} of {counted(len(photos), 'photo')} {'is' if len(of_rule) == 1 else 'are'} {rule}"
         for rule, of_rule in rules.items()
         if of_rule
     )
-    if groups.turned and groups.undecided:
-        name = groups.undecided[0].path.name
+    if without:
+        name = without[0].path.name
+        yield f"EXIF: look at {name}: if its labels are for turned pixels, give its width and height as shown; and all like it"
+    if groups.turned and same_size:
+        name = same_size[0].path.name
         yield f"EXIF: look at {name}: if its labels are for turned pixels too, store it turned, without EXIF; and all like it"

@@ -111,7 +111,7 @@ def deal(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Folds:
     missing = [part for part in HELD_OUT if part not in given]
     boxes = np.array([len(photo.boxes) for photo in dataset.photos])[free]  # (F,)
     count = fold_count(boxes, scene[free], len(missing), settings.folds)
-    dealt = balanced(boxes + 1, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
+    dealt = balanced(boxes + 1, scene[free], count, np.random.default_rng(settings.seed), boxes > 0)  # (F,)
     fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
     part = {photo.id: photo.part or "train" for photo in dataset.photos}
     for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True):

@@ -53,16 +53,18 @@ class PhotoFolder:
             self._by_last.setdefault(last.name, []).append(name)
             self._by_stem.setdefault(last.stem.lower(), []).append(name)
 
-    def locate(self, written: str, folders: tuple[str, ...] = ()) -> Located | None:
-        """The file that `written` means, perhaps in one of `folders`; None: there is none. ValueError where several may be."""
+    def locate(self, written: str, folders: tuple[str, ...] = (), folders_first: bool = False) -> Located | None:
+        """The file that `written` means, perhaps in one of `folders`, with `folders_first` before that of this very name.
+
+        None: there is none. ValueError where several may be.
+        """
         plain = same_name(written)
-        for name in (plain, *(f"{folder}/{plain}" for folder in folders)):
+        for name in _places(plain, folders, folders_first):
             if name in self.paths:
                 return Located(name, True)
         parts = [part for part in PurePosixPath(bare_path(written)).parts if part not in ("/", "..")]
         for start in range(len(parts)):
-            tail = same_name("/".join(parts[start:]))
-            for name in (tail, *(f"{folder}/{tail}" for folder in folders)):
+            for name in _places(same_name("/".join(parts[start:])), folders, folders_first):
                 if name in self.paths:
                     return Located(name, False)
         return self._by_name_alone(parts[-1] if parts else "")
@@ -80,6 +82,16 @@ class PhotoFolder:
     def photo_names(self) -> list[str]:
         """The names of the files that have the suffix of a photo."""
         return [name for name in self._read if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
+
+
+def _places(name: str, folders: tuple[str, ...], folders_first: bool) -> tuple[str, ...]:
+    """Where a file of this name may lie, in the order to look.
+
+    >>> _places("a.jpg", ("train",), False), _places("a.jpg", ("train",), True)
+    (('a.jpg', 'train/a.jpg'), ('train/a.jpg', 'a.jpg'))
+    """
+    inside = tuple(f"{folder}/{name}" for folder in folders)
+    return (*inside, name) if folders_first else (name, *inside)
 
 
 def bare_path(written: str) -> str:
@@ -119,6 +131,12 @@ def files_below(base: Path, follow_links: bool = False, marks: frozenset[str] = 
         below.files.extend(Path(folder, name) for name in names if not name.startswith("."))
         inner[:] = [name for name in inner if not name.startswith(".") and not _leads_back(Path(folder, name), base)]
     return below
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What `folder.glob(pattern)` finds, in order, but for what is hidden, as macOS leaves ._data.yaml beside data.yaml."""
+    found = sorted(folder.glob(pattern))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def files_once(base: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fusion.reading import turned
 from fusion.views import Image
 from photos.photo_file import photo_kind, read_header, same_name
-from photos.photo_folder import PHOTO_SUFFIXES
+from photos.photo_folder import PHOTO_SUFFIXES, visible
 
 STUDIO = "NM_NGD_product_images"  # taken: the contest's name for the folder
 FLAT_TOLERANCE = 12  # chosen: of 255; largest difference of a flat background from the colour of the photo's corner
@@ -42,20 +42,32 @@ def studio_folder(data: Path, given: Path | None) -> Path:
 def studio_names(folder: Path) -> dict[str, str]:
     """Folder name, as by `same_name`, -> product name, by metadata.json (product_code, product_name).
 
-    Without that file the folder's name is the product's. Raises ValueError for a metadata.json of another form.
+    Without that file the folder's name is the product's. Raises ValueError for a metadata.json of another form. A code that is
+    a number may have lost leading zeros: it counts only where a folder is called just so.
     """
     path = folder / "metadata.json"
     if not path.is_file():
-        return {same_name(p.name): p.name for p in sorted(folder.iterdir()) if p.is_dir()}
+        return {same_name(p.name): p.name for p in visible(folder, "*") if p.is_dir()}
     try:
         rows = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: broken JSON: {error}") from None
     rows = rows.get("products", rows) if isinstance(rows, dict) else rows
     try:
-        return {same_name(str(row["product_code"])): str(row["product_name"]) for row in rows}
+        pairs = [(row["product_code"], row["product_name"]) for row in rows]
     except (TypeError, KeyError) as error:
         raise ValueError(f"{path}: each row must have product_code and product_name, got {error!r}") from None
+    for code, name in pairs:
+        _refuse_no_text(path, code, name)
+    return {same_name(str(code)): name for code, name in pairs}
+
+
+def _refuse_no_text(path: Path, code: object, name: object) -> None:
+    """ValueError where a product's name is no text, or its code, but for a number that a folder beside `path` is called."""
+    if not isinstance(name, str):
+        raise ValueError(f"{path}: product_name of {code!r}: got {name!r}, need a text; name the product, or remove the row")
+    if not isinstance(code, str) and not (type(code) is int and (path.parent / str(code)).is_dir()):
+        raise ValueError(f"{path}: product_code of {name!r}: got {code!r}, need its folder's name as a text, zeros and all")
 
 
 def read_studio(path: Path) -> Image:
@@ -138,7 +150,7 @@ def told_without_photos(data: Path) -> str:
 
 def _by_folder(folder: Path) -> dict[str, list[Path]]:
     photos: dict[str, list[Path]] = {}
-    for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES):
+    for path in [p for p in visible(folder, "*/*") if p.suffix.lower() in SUFFIXES]:
         photos.setdefault(same_name(path.parent.name), []).append(path)
     return photos
 

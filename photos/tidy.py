@@ -17,6 +17,9 @@ from photos.studio import STUDIO
 
 NUMBERS = {"images": ("id", "width", "height"), "annotations": ("id", "image_id", "category_id"), "categories": ("id",)}
 NAME = "hylle:name"  # key of an image record: the photo's name below `Source.base`
+NO_SIZE = "hylle:no size"  # key of an image record that no size tells which pixels its labels mean, though EXIF swaps its sides
+TAKEN = "photos without width and height in the labels, taken from the file"
+UNDECIDED = "EXIF turns them, and nothing says that the boxes mean them so: read as stored; give the sizes, if they do"
 
 
 def tidied(sources: list[Source], folders: dict[Path, PhotoFolder], progress: Progress | None) -> list[Source]:
@@ -27,10 +30,7 @@ def tidied(sources: list[Source], folders: dict[Path, PhotoFolder], progress: Pr
         source.lists["images"] = [_located(source, record, folders[source.base]) for record in source.lists["images"]]
     found = [record[PATH] for source in sources for record in source.lists["images"] if _is_found(record)]
     read_headers(found, progress)
-    for source in sources:
-        for record in source.lists["images"]:
-            if _is_found(record):
-                _add_size(source, record)
+    _add_sizes([(source, record) for source in sources for record in source.lists["images"] if _is_found(record)])
     sources[0].notes.extend(_unlisted(sources, folders))
     return sources
 
@@ -63,7 +63,7 @@ def _located(source: Source, record: Any, folder: PhotoFolder) -> Any:
     if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
         return record
     try:
-        located = folder.locate(record["file_name"], source.folders)
+        located = folder.locate(record["file_name"], source.folders, source.is_beside)
     except ValueError:  # several could be meant: told by the checks
         return record
     if located is None:
@@ -74,19 +74,47 @@ def _located(source: Source, record: Any, folder: PhotoFolder) -> Any:
     return record | {PATH: folder.paths[located.name], NAME: located.name}
 
 
-def _add_size(source: Source, record: dict[str, Any]) -> None:
-    """Take the size of the stored pixels where the record has none."""
-    if all(record.get(key) not in (None, "", 0) for key in ("width", "height")):
-        return
+def _add_sizes(found: list[tuple[Source, dict[str, Any]]]) -> None:
+    """Take the size from the file where a record has none: of the pixels that the sizes of the other photos mean."""
+    unsized = [(source, record) for source, record in found if not _has_size(record)]
+    meant = {_means_turned(record) for _, record in found if _has_size(record)} - {None} if unsized else set()
+    turned = meant.pop() if len(meant) == 1 else None
+    for source, record in unsized:
+        _add_size(source, record, turned)
+
+
+def _has_size(record: dict[str, Any]) -> bool:
+    return all(record.get(key) not in (None, "", 0) for key in ("width", "height"))
+
+
+def _means_turned(record: dict[str, Any]) -> bool | None:
+    """Whether the size of a record is that of the pixels as EXIF turns them; None where it does not tell."""
+    try:
+        header = read_header(record[PATH])
+    except DataError:  # told by the checks
+        return None
+    stored, turned, size = (header.width, header.height), header.turned(), (record["width"], record["height"])
+    return size == turned if stored != turned and size in (stored, turned) else None
+
+
+def _add_size(source: Source, record: dict[str, Any], turned: bool | None) -> None:
+    """Take the size of the pixels as EXIF turns them if `turned`, else of the stored ones; None: nothing says which."""
     try:
         header = read_header(record[PATH])
     except DataError:  # told by the checks
         record["width"] = record["height"] = None
         return
-    record["width"], record["height"] = header.width, header.height
-    source.notes.append(
-        Note(record[NAME], "photos without width and height in the labels, taken from the file", repaired=False)
-    )
+    stored, other = (header.width, header.height), header.turned()
+    what = TAKEN
+    if stored != other and turned is None:
+        record[NO_SIZE] = True
+        what = f"{TAKEN}; {UNDECIDED}"
+    elif stored != other:
+        what = (
+            f"{TAKEN}; EXIF turns them, and they are read {'turned' if turned else 'as stored'}, as the others with a size are"
+        )
+    record["width"], record["height"] = other if turned else stored
+    source.notes.append(Note(record[NAME], what, repaired=False))
 
 
 def _unlisted(sources: list[Source], folders: dict[Path, PhotoFolder]) -> Iterator[Note]:

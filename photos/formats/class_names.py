@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from photos.formats.text_file import lines_of, text_of
 from photos.photo_file import DataError
-from photos.photo_folder import is_absolute
+from photos.photo_folder import is_absolute, visible
 
 KEYS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # of data.yaml: the parts
+DATA = "data"  # taken: the stem of the YAML file that tools write
 NAMES = ("classes.txt", "obj.names")
 FOLDERS = ("", "labels", "Labels", "images", "Images")  # that NAMES may lie in; labelImg writes it among the labels
 NULLS = ("null", "Null", "NULL", "~")  # of YAML, which here are texts as all else
@@ -18,7 +19,7 @@ class Names(NamedTuple):
     """The file that names the classes, the names by class, and what it says of each part (None: the folder has no parts).
 
     `above` is the data set's folder as the file has it (data.yaml's `path`): each relative entry of the parts begins with it.
-    `has_keypoints`: a line has further numbers behind the box.
+    `has_keypoints`: a line has further numbers behind the box. `others` name classes too, and were not taken.
     """
 
     file: Path
@@ -26,20 +27,37 @@ class Names(NamedTuple):
     parts: dict[str | None, list[str]]
     above: str = ""
     has_keypoints: bool = False
+    others: tuple[Path, ...] = ()
 
 
 def find_names(root: Path) -> Names | None:
     """What the set at `root` says of its classes; None where it says nothing. DataError for what cannot be read."""
-    for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
-        content = _yaml(path)
-        if isinstance(content, dict) and "names" in content:
-            return _from_yaml(path, content)
+    contents = _with_names(root)
+    if contents:
+        path = min(contents, key=lambda path: (not KEYS.keys() & contents[path].keys(), path.stem != DATA))
+        return _from_yaml(path, contents[path])._replace(others=tuple(other for other in contents if other != path))
     file = next((path for folder in FOLDERS for name in NAMES if (path := root / folder / name).is_file()), None)
     if file is None:
         return None
     names = dict(enumerate(line.strip() for line in lines_of(file)))  # an empty line counts, as in darknet
     lists: dict[str | None, list[str]] = {KEYS[key]: [f"{key}.txt"] for key in KEYS if (root / f"{key}.txt").is_file()}
     return Names(file, names, lists or {None: ["images" if (root / "images").is_dir() else "."]})
+
+
+def _with_names(root: Path) -> dict[Path, dict[str, Any]]:
+    """The content of each YAML file that names classes. DataError for a damaged one where no data.yaml does."""
+    contents, damaged = dict[Path, dict[str, Any]](), list[DataError]()
+    for path in sorted([*visible(root, "*.yaml"), *visible(root, "*.yml")]):
+        try:
+            content = _yaml(path)
+        except DataError as error:
+            damaged += [error]
+            continue
+        if isinstance(content, dict) and "names" in content:
+            contents[path] = content
+    if damaged and DATA not in {path.stem for path in contents}:
+        raise damaged[0]
+    return contents
 
 
 def _yaml(path: Path) -> Any:

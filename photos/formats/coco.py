@@ -1,7 +1,8 @@
 """COCO JSON, in the places where contests and labelling tools put it; a plain reading of the three lists.
 
 Known: ROOT/annotations.json or another single file, ROOT/{train,valid,val,test}.json, Roboflow's
-ROOT/{train,valid,test}/_annotations.coco.json beside the photos, and ROOT/annotations/instances_*.json (COCO's own, CVAT's).
+ROOT/{train,valid,test}/_annotations.coco.json beside the photos, ROOT/annotations/instances_*.json (COCO's own, CVAT's), and
+ROOT/{train,valid,test}/annotations.json with images/ or the photos beside it.
 pycocotools and supervision read the lists as well, but pass over what is wrong with them; supervision decodes all photos.
 """
 
@@ -14,6 +15,7 @@ from photos.formats.source import PARTS, Layout, Source, part_of
 from photos.formats.text_file import not_utf_8
 from photos.formats.turned_box import enclose_turned
 from photos.photo_file import DataError
+from photos.photo_folder import visible
 
 KEYS = {
     "images": ("id", "file_name"),
@@ -23,12 +25,13 @@ KEYS = {
 WHOLE = "annotations.json"
 ROBOFLOW = "_annotations.coco.json"
 SPLIT = ("train", "valid", "val", "test")  # files that are called so are parts, whatever they hold
+FOLDERS = (*SPLIT, "validation")  # of parts, each with a WHOLE of its own
 INSTANCES = "instances_"  # taken: COCO's name for files of boxes, not of captions or keypoints
 
 
 def find(root: Path) -> Layout | None:
     """The COCO files of the set at `root`, read; None where there are none. DataError for two layouts, or broken files."""
-    named = [path for path in sorted(root.glob("*.json")) if part_of(path.stem)]
+    named = [path for path in visible(root, "*.json") if part_of(path.stem)]
     parts = [path for path in named if holds_part(path)]
     others = [path for path in named if path not in parts]
     if (root / WHOLE).is_file() and parts:
@@ -37,17 +40,20 @@ def find(root: Path) -> Layout | None:
         return _layout("one file", root, [root / WHOLE], others)
     if parts:
         return _layout("split", root, parts, others)
-    if beside := [path for path in sorted(root.glob(f"*/{ROBOFLOW}")) if part_of(path.parent.name)]:
+    if beside := [path for path in visible(root, f"*/{ROBOFLOW}") if part_of(path.parent.name)]:
         return _layout("Roboflow's", root, beside)
     if (root / ROBOFLOW).is_file():
         return _layout("Roboflow's, without parts", root, [root / ROBOFLOW])
-    files = sorted((root / "annotations").glob("*.json"))
+    files = visible(root / "annotations", "*.json")
     boxes = [path for path in files if path.name.startswith(INSTANCES)] or [path for path in files if _is_coco(path)]
     if boxes:
         return _layout("annotations/*.json", root, boxes, [path for path in files if path not in boxes])
-    counts = {path: count for path in sorted(root.glob("*.json")) if (count := _annotations(path)) is not None}
+    counts = {path: count for path in visible(root, "*.json") if (count := _annotations(path)) is not None}
     single = [path for path, count in counts.items() if count] or list(counts)[:1]
-    return _layout("one file", root, single, [path for path in counts if path not in single]) if single else None
+    if single:
+        return _layout("one file", root, single, [path for path in counts if path not in single])
+    inside = [path for name in FOLDERS for path in [root / name / WHOLE] if path.is_file() and _is_coco(path)]
+    return _layout("a folder for each part", root, inside) if inside else None
 
 
 def holds_part(path: Path) -> bool:
@@ -84,8 +90,8 @@ def _layout(text: str, root: Path, files: list[Path], unread: list[Path] = []) -
 
 
 def _part(root: Path, path: Path) -> str | None:
-    """The part of a file by its name, or Roboflow's by its folder: not by the set's own, which may be called test_shop."""
-    if path.name != ROBOFLOW:
+    """The part of a file by its name, or by its folder where all are called alike: not by the set's, which may be test_shop."""
+    if path.name not in (ROBOFLOW, WHOLE):
         return part_of(path.stem.removeprefix(INSTANCES))
     return None if path.parent == root else part_of(path.parent.name)
 
@@ -93,9 +99,10 @@ def _part(root: Path, path: Path) -> str | None:
 def _source(root: Path, path: Path, part: str | None) -> Source:
     name = path.relative_to(root).as_posix()
     stem = path.stem.removeprefix(INSTANCES)
-    if path.name == ROBOFLOW:
+    if path.name == ROBOFLOW or (path.name == WHOLE and part):
         folder = path.parent.relative_to(root).as_posix()
-        return Source(name, part, load(path), root, () if folder == "." else (folder,))
+        places = (f"{folder}/images", folder) if (path.parent / "images").is_dir() and folder != "." else (folder,)
+        return Source(name, part, load(path), root, () if folder == "." else places, is_beside=True)
     base = root if (root / stem).is_dir() else base_of(root)
     if path.name == WHOLE and base == root:
         raise DataError(f"{root}: no folder images/ beside {path.name}; put the photos there")

@@ -1,14 +1,14 @@
 """Tables of boxes, a row each: SKU-110K's eight columns without a header, or any columns whose header names them.
 
-Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part. Corners are the edges in pixels; of the four that a
-turned box has, the box around them is taken. A row with a photo and no box is a photo without products. pandas reads tables
-faster, but does not tell the line of what it makes NaN.
+Known: ROOT/*.csv and ROOT/annotations/*.csv, one file or one for each part; Roboflow's _annotations.csv beside the photos of
+each part. Corners are the edges in pixels; of the four that a turned box has, the box around them is taken. A row with a photo
+and no box is a photo without products. pandas reads tables faster, but does not tell the line of what it makes NaN.
 """
 
 import csv
 import io
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +18,11 @@ from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
 from photos.formats.spreadsheet_text import as_named
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
+from photos.photo_folder import visible
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
-PRODUCT = ("product", "class", "label", "name", "category", "class_name", "category_name")
+PRODUCT = ("product", "class_name", "category_name", "class", "label", "name", "category")  # names before what may be numbers
 CORNERS = (
     ("x0", "y0", "x1", "y1"),
     ("x1", "y1", "x2", "y2"),
@@ -31,8 +32,11 @@ CORNERS = (
 QUAD = tuple(f"{axis}{corner}" for corner in range(1, 5) for axis in "xy")  # x1, y1 ... x4, y4
 SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+ROBOFLOW = "_annotations.csv"
 REGION = ("ignore", "iscrowd", "ignored")
 PREDICTED = ("photo", "product", "id", "score")  # the first columns of `hylle predict`'s predictions.csv
+MARKS = {"": False, "false": False, "no": False, "true": True, "yes": True}  # of REGION; and 0 and 1 as numbers
+UNMARKED = "need 1, true or yes for a region to ignore; 0, false, no or nothing for a product; mend the row"
 UNREADABLE = "not the numbers of a box, or none for a photo without products; mend or remove the row"
 
 
@@ -52,32 +56,52 @@ class Columns(NamedTuple):
 
 def find(root: Path) -> Layout | None:
     """The tables of boxes at `root`, read; None where there are none. DataError for tables that do not fit together."""
-    tables, unread = {}, []
-    for path in sorted([*root.glob("*.csv"), *(root / "annotations").glob("*.csv")]):
-        rows = _rows(path)
-        columns = _columns(rows)
-        if columns:
-            tables[path] = (rows, columns)
-        else:
-            unread.append(path.name)
+    tables, unread = _tables([*visible(root, "*.csv"), *visible(root / "annotations", "*.csv")])
+    tables = tables or _tables([path for path in visible(root, f"*/{ROBOFLOW}") if part_of(path.parent.name)])[0]
     if not tables:
         return None
-    parts = [part_of(path.stem.removeprefix("annotations_")) for path in tables]
+    parts = [_part(root, path) for path in tables]
     if len(tables) > 1 and (None in parts or len(set(parts)) < len(parts)):
-        names = ", ".join(path.name for path in tables)
+        names = ", ".join(path.relative_to(root).as_posix() for path in tables)
         raise DataError(f"{root}: got {names}, need one table, or one for each of {', '.join(PARTS)}; move the others away")
     categories = _categories(list(tables.values()))
     sources, photos = [], 0
     for part, (path, (rows, columns)) in sorted(zip(parts, tables.items(), strict=True), key=_order):
-        source = Source(
-            path.relative_to(root).as_posix(), part, {"images": [], "annotations": [], "categories": []}, base_of(root)
-        )
+        source = _source(root, path, part)
         source.lists["categories"].extend({"id": number, "name": name} for name, number in categories.items())
         _add_rows(source, rows, columns, categories, photos + 1)
         photos += len(source.lists["images"])
         sources.append(source)
     sources[0].notes.extend(Note(name, "CSV files that are no tables of boxes, not read", repaired=False) for name in unread)
     return Layout(f"CSV ({', '.join(source.name for source in sources)})", sources)
+
+
+def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[list[str]], Columns]], list[str]]:
+    """The rows and columns of those files that are tables of boxes, and the names of the others."""
+    tables, unread = {}, []
+    for path in sorted(paths):
+        rows = _rows(path)
+        columns = _columns(rows)
+        if columns:
+            tables[path] = (rows, columns)
+        else:
+            unread.append(path.name)
+    return tables, unread
+
+
+def _part(root: Path, path: Path) -> str | None:
+    """The part of a table by its name, or Roboflow's by its folder, but for the set's own."""
+    if path.name == ROBOFLOW:
+        return None if path.parent == root else part_of(path.parent.name)
+    return part_of(path.stem.removeprefix("annotations_"))
+
+
+def _source(root: Path, path: Path, part: str | None) -> Source:
+    """Where the photos of a table lie; no records yet."""
+    lists: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
+    is_beside = path.name == ROBOFLOW and path.parent != root
+    folders = (path.parent.name,) if is_beside else ()
+    return Source(path.relative_to(root).as_posix(), part, lists, root if is_beside else base_of(root), folders, is_beside)
 
 
 def _order(row: tuple[str | None, Any]) -> int:
@@ -177,14 +201,18 @@ def _categories(tables: list[tuple[list[list[str]], Columns]]) -> dict[str, int]
     return {name: number for number, name in enumerate(sorted(names), 1)}
 
 
-def _is_region(row: list[str], columns: Columns) -> bool:
-    return _cell(row, columns.region).lower() in ("1", "true", "yes")
+def _is_region(row: list[str], columns: Columns) -> bool | None:
+    """Whether a row is marked as a region to ignore; None for a mark that says neither."""
+    mark = _cell(row, columns.region).lower()
+    return {0.0: False, 1.0: True}.get(float(mark)) if _is_number(mark) else MARKS.get(mark)
 
 
-def _photo_name(base: Path, row: list[str], columns: Columns) -> str:
+def _photo_name(source: Source, row: list[str], columns: Columns) -> str:
     """The photo of a row, without outer spaces unless there is one whose name has them."""
     bare, written = _cell(row, columns.photo), row[columns.photo] if columns.photo < len(row) else ""
-    return written if written != bare and find_photo(base, written).is_file() else bare
+    if written == bare:
+        return bare
+    return written if any(find_photo(source.base / name, written).is_file() for name in ("", *source.folders)) else bare
 
 
 def _box(numbers: list[float], are_corners: bool) -> list[float]:
@@ -208,7 +236,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
     images: dict[str, dict[str, Any]] = {}
     for line, row in _body(rows):
         where = f"line {line} ({source.name})"
-        name = _photo_name(source.base, row, columns)
+        name = _photo_name(source, row, columns)
         if name not in images:
             images[name] = {"id": first + len(images), "file_name": name, WHERE: where}
             images[name] |= dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
@@ -218,12 +246,27 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
         if not all(map(_is_number, cells)):
             source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
             continue
+        if (is_region := _is_region(row, columns)) is None:
+            mark = f"got {_cell(row, columns.region)!r} as mark of a region"
+            source.problems.append(Problem(where, mark, UNMARKED))
+            continue
         box = _box([*map(float, cells)], columns.has_corners)
         product = _cell(row, columns.product) if columns.product is not None else "product"
-        mark = {"ignore": 1} if _is_region(row, columns) else {}
+        mark = {"ignore": 1} if is_region else {}
         number = len(source.lists["annotations"]) + 1
         record = {"id": number, "image_id": images[name]["id"], "category_id": categories.get(product, 0), "bbox": box}
         source.lists["annotations"].append(record | mark | {WHERE: where})
     source.lists["images"].extend(images.values())
     if columns.product is None:
         source.notes.append(Note(source.name, "tables without a column of names: all boxes are one product", repaired=False))
+    elif passed_over := _other_names(rows, columns):
+        what = (
+            f"tables with several columns of names: {_header(rows[0])[columns.product]} is taken, not {', '.join(passed_over)}"
+        )
+        source.notes.append(Note(source.name, what, repaired=False))
+
+
+def _other_names(rows: list[list[str]], columns: Columns) -> list[str]:
+    """The columns of names that are not taken for the products'."""
+    header = [] if _has_no_header(rows) else _header(rows[0])
+    return [name for name in PRODUCT if name in header and header.index(name) not in (columns.product, columns.photo)]

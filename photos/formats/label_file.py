@@ -5,6 +5,7 @@ from pathlib import Path
 
 from photos.findings import Note, Problem
 from photos.formats.class_names import NAMES
+from photos.photo_file import find_photo
 from photos.photo_folder import PHOTO_SUFFIXES, files_once
 
 LABELS = {"images": ("labels",), "Images": ("Labels", "labels"), "IMAGES": ("LABELS", "labels")}
@@ -20,11 +21,17 @@ def label_file(root: Path, photo: Path) -> Path:
     >>> [label_file(Path("images"), Path("images", name)).as_posix() for name in ("images/train/a.jpg", "a.jpg")]
     ['images/labels/train/a.txt', 'images/a.txt']
     """
-    folder, beside = label_folder(root, photo), photo.with_suffix(".txt")
+    folder, beside = label_folder(root, photo), _as_on_disk(root, photo.with_suffix(".txt"))
     if folder is None or (not folder.is_dir() and beside.is_file()):
         return beside
     inner = photo.relative_to(root).parts[len(folder.relative_to(root).parts) :]
-    return folder.joinpath(*inner).with_suffix(".txt")
+    return _as_on_disk(root, folder.joinpath(*inner).with_suffix(".txt"))
+
+
+def _as_on_disk(root: Path, path: Path) -> Path:
+    """A path below `root`, its letters composed or decomposed as they are on disk: macOS decomposes the photo's alone."""
+    name = path.relative_to(root).as_posix()
+    return path if name.isascii() else find_photo(root, name)
 
 
 def label_folder(root: Path, photo: Path) -> Path | None:

@@ -8,7 +8,7 @@ from photos.formats.class_names import Names
 from photos.formats.label_file import label_file
 from photos.formats.source import part_of
 from photos.formats.text_file import lines_of
-from photos.photo_file import begins_as_photo
+from photos.photo_file import begins_as_photo, find_photo
 from photos.photo_folder import PHOTO_SUFFIXES, bare_path, files_once, is_absolute
 
 WITHOUT = "entries without photos where they say, left out"
@@ -31,7 +31,7 @@ def _of_entry(root: Path, entry: str, cut: int) -> Iterator[Path]:
     if _is_list(entry):
         place = _file(root, entry)
         return _listed(root, place) if place is not None and place.is_file() else iter(())
-    place = root.joinpath(*_words(entry)[cut:])
+    place = find_photo(root, "/".join(_words(entry)[cut:]))
     return _below(root, place) if place.is_dir() else iter(())
 
 
@@ -65,7 +65,9 @@ def _cuts(root: Path, found: Names) -> dict[str, int]:
 
 def _cut(root: Path, folders: list[list[str]], most: int) -> int | None:
     """The fewest words, at most `most`, without which one of `folders` lies in `root`; None where none does."""
-    return next((cut for cut in range(most + 1) if any(root.joinpath(*words[cut:]).is_dir() for words in folders)), None)
+    return next(
+        (cut for cut in range(most + 1) if any(find_photo(root, "/".join(words[cut:])).is_dir() for words in folders)), None
+    )
 
 
 def _most(folders: list[list[str]], above: list[str], of_several_parts: bool) -> int:
@@ -89,7 +91,7 @@ def _up_to_part(words: list[str]) -> int:
 def _file(root: Path, entry: str) -> Path | None:
     """The file that a path means: as it is, or what of its end lies in `root`."""
     words = _words(entry)
-    return next((path for k in range(len(words)) if (path := root.joinpath(*words[k:])).exists()), None)
+    return next((path for k in range(len(words)) if (path := find_photo(root, "/".join(words[k:]))).exists()), None)
 
 
 def _below(root: Path, place: Path) -> Iterator[Path]:

@@ -24,6 +24,7 @@ class Source:
             a record may have WHERE.
         base: folder that `Photo.name` is relative to, and that all photos lie in.
         folders: names of folders in `base` in which the photos of this source may lie.
+        is_beside: the file lies beside its photos, in the first of `folders`: a name means a photo there before one in `base`.
         problems, notes: what the reader came upon.
     """
 
@@ -32,6 +33,7 @@ class Source:
     lists: dict[str, list[Any]]
     base: Path
     folders: tuple[str, ...] = ()
+    is_beside: bool = False
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 

@@ -15,8 +15,10 @@ def text_of(path: Path) -> str:
 
 def lines_of(path: Path) -> list[str]:
     r"""The lines of a file, without the empty ones at its end. `str.splitlines` also breaks at U+0085, which names may hold."""
-    text = text_of(path).rstrip()
-    return text.split("\n") if text else []
+    lines = text_of(path).split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
 
 
 def not_utf_8(path: Path | str) -> str:

@@ -16,7 +16,7 @@ from photos.findings import Note, Problem
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.formats.text_file import lines_of
 from photos.formats.turned_box import enclose_turned
-from photos.photo_file import DataError
+from photos.photo_file import DataError, same_name
 from photos.photo_folder import PHOTO_SUFFIXES, files_once
 
 FOLDERS = ("Annotations", "annotations", "xml", "labels")  # that XML files lie in, apart from the photos
@@ -73,13 +73,13 @@ def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]
     by_name, by_stem = dict[str, list[Path]](), dict[str, list[Path]]()
     for path in files:
         inner = PurePosixPath(*[part for part in path.relative_to(root).parts[:-1] if part not in FOLDERS], path.stem)
-        by_name.setdefault(inner.as_posix(), []).append(path)
-        by_stem.setdefault(path.stem, []).append(path)
+        by_name.setdefault(same_name(inner.as_posix()), []).append(path)
+        by_stem.setdefault(same_name(path.stem), []).append(path)
     found, unknown = dict[Path, str](), list[str]()
     for path in lists:
         for written in filter(str.strip, lines_of(path)):
             line = written.strip()
-            names = [written, line.strip("\"'"), FLAG.sub("", line)]
+            names = [same_name(name) for name in (written, line.strip("\"'"), FLAG.sub("", line))]
             known = next((kind[name] for kind in (by_name, by_stem) for name in names if name in kind), [])
             unknown += [] if known else [f"{line!r} of {path.name}"]
             part = str(part_of(path.stem))

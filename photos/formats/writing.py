@@ -30,6 +30,8 @@ FOLDERS = {"train": "train", "valid": "val", "test": "test"}  # taken: ultralyti
 PIXEL_DIGITS, SHARE_DIGITS = 6, 10  # chosen: decimals of pixels, and of shares of a side; below 1e-3 px in any photo
 YAML_BREAKS = re.compile("[\x85\u2028\u2029]")  # taken: PyYAML folds them like ends of lines unless all is escaped
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # taken: XML 1.0, 2.2
+NOT_UTF_8 = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in a file's name that are not UTF-8
+NOT_IN_PHOTO_NAMES = {"coco": NOT_UTF_8, "csv": NOT_UTF_8, "voc": re.compile(rf"[\r\n]|{NOT_XML.pattern}")}  # by format
 
 
 class Texts(NamedTuple):
@@ -47,10 +49,12 @@ def write(dataset: Dataset, name: str, out: Path, copy: bool = False) -> list[st
     """Write the set to OUT in the format `name`: photos as symbolic links unless `copy`, and labels. Nothing else is changed.
 
     Returns lines that say what was written, and what the format could not hold. ValueError for an OUT that is not empty or lies
-    in the set's folder; OSError for a photo that is missing. OUT is written whole or not at all.
+    in the set's folder, and for names that the format cannot hold; OSError for a photo that is missing. OUT is written whole or
+    not at all.
     """
     _refuse(dataset, out)
     texts = FORMATS[name](dataset)
+    _refuse_names(dataset, name, texts)
     with whole_folder(out) as part:
         for photo in dataset.photos:
             place = part / texts.places[photo.name]
@@ -72,6 +76,20 @@ def _refuse(dataset: Dataset, out: Path) -> None:
         raise ValueError(f"{out}: {'not empty' if out.is_dir() else 'a file'}, need a new or an empty folder")
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise ValueError(f"{out}: lies in the data set {dataset.root}, need a folder outside it")
+
+
+def _refuse_names(dataset: Dataset, name: str, texts: Texts) -> None:
+    """ValueError for a photo or a product whose name the format has no characters for."""
+    wrong = NOT_IN_PHOTO_NAMES.get(name)
+    if wrong is None:
+        return
+    photos = [photo.name for photo in dataset.photos if wrong.search(texts.places[photo.name])]
+    if photos:
+        allowed = "need characters of XML, without line breaks" if name == "voc" else "need UTF-8"
+        raise ValueError(f"{name}: got {counted(len(photos), 'photo')} of such names as {photos[0]!r}, {allowed}; rename them")
+    products = [category for category in dataset.categories if name != "voc" and NOT_UTF_8.search(category.name)]
+    if products:
+        raise ValueError(f"{name}: category {products[0].id}: got name {products[0].name!r}, need UTF-8; mend it in the labels")
 
 
 def coco(dataset: Dataset) -> Texts:
@@ -180,7 +198,7 @@ def _voc_xml(photo: Photo, name: str, products: list[str]) -> str:
         for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
             ElementTree.SubElement(corners, key).text = _pixels(value)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, "unicode") + "\n"
+    return ElementTree.tostring(root, "unicode").replace("\r", "&#13;") + "\n"  # else it is read as the end of a line
 
 
 def csv_tables(dataset: Dataset) -> Texts:
@@ -194,16 +212,25 @@ def csv_tables(dataset: Dataset) -> Texts:
     mark = ("ignore",) if any(len(photo.ignored) for photo in dataset.photos) else ()
     files = []
     for part, photos in parts.items():
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow([*COLUMNS, *mark])
+        lines = [_csv_line([*COLUMNS, *mark])]
         for photo in photos:
             name = places[photo.name].removeprefix("images/")
             for box, product, region in _csv_boxes(photo, products):
                 row = (name, *box, product, photo.width, photo.height)
-                writer.writerow([*row, *(region for _ in mark)])
-        files.append((f"annotations_{FOLDERS[part]}.csv" if part else "annotations.csv", table.getvalue()))
+                lines.append(_csv_line([*row, *(region for _ in mark)]))
+        files.append((f"annotations_{FOLDERS[part]}.csv" if part else "annotations.csv", "".join(lines)))
     return Texts(places, files, [*of_parts, *lost, *_without_boxes(dataset)])
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    r"""A row with its end. The writer quotes only those breaks within cells that may end its own lines.
+
+    >>> _csv_line(["te\rpose", 1])
+    '"te\rpose",1\n'
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _csv_boxes(photo: Photo, products: list[str]) -> Iterator[tuple[Sequence[str], str, str]]:

@@ -21,6 +21,9 @@ from photos.photo_file import DataError, Progress, read_header, read_headers
 from photos.turning import turn_back
 
 MOST = 1.5  # chosen: a larger fraction is no rounding, but pixels
+TRIANGLES = (
+    "lines of six numbers, taken for triangles; if they are a tracker's (box, confidence, number), leave out its last two"
+)
 UNREADABLE = "not a line of class, centre, width and height (or a polygon), as fractions of the photo; mend or remove it"
 
 
@@ -40,7 +43,10 @@ def find(root: Path, progress: Progress | None = None) -> Layout | None:
         number += len(photos[part])
     every = dict.fromkeys(path for paths in photos.values() for path in paths)
     sources[0].problems.extend(shared_labels(root, every))
-    sources[0].notes.extend([*notes, *unused_labels(root, every)])
+    passed_over = [
+        Note(path.name, f"YAML files that name classes beside {found.file.name}, not read", False) for path in found.others
+    ]
+    sources[0].notes.extend([*notes, *passed_over, *unused_labels(root, every)])
     return Layout(f"YOLO ({found.file.relative_to(root).as_posix()})", sources)
 
 
@@ -91,6 +97,8 @@ def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path, or
         except ValueError as error:
             source.problems.append(Problem(where, str(error) or f"got {line[:60]!r}", UNREADABLE))
             continue
+        if _may_be_tracked(line.split(), has_keypoints):
+            source.notes.append(Note(where, TRIANGLES, repaired=False))
         box = box if orientation == 1 else _turned_back(box, *size, orientation)
         row = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": label, "bbox": box, WHERE: where}
         annotations.append(row)
@@ -98,6 +106,15 @@ def _add_boxes(source: Source, root: Path, image: dict[str, Any], path: Path, or
         source.notes.append(
             Note(image["file_name"], "photos that EXIF turns half or mirrors: boxes turned back with them", False)
         )
+
+
+def _may_be_tracked(words: list[str], has_keypoints: bool) -> bool:
+    """Whether a line may be a tracker's, of class, box, confidence and a number of the object, 0 or 1 (others are refused).
+
+    >>> _may_be_tracked("0 .5 .5 .5 .5 .9 1".split(), False), _may_be_tracked("0 .1 .1 .5 .1 .3 .9".split(), False)
+    (True, False)
+    """
+    return len(words) == 7 and words[-1].isdecimal() and not has_keypoints
 
 
 def _turned_back(box: list[float], width: int, height: int, orientation: int) -> list[float]:

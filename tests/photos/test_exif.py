@@ -1,5 +1,6 @@
 """Photos that EXIF turns: counted, read by one rule for the whole data set, refused where labels follow two."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from experiments.performance.exif_photos import labelled, product_box, shows_pro
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.pipeline import Pipeline
 from fusion.reading import read_photo
-from photos.data import DataError, read
+from photos.data import DataError, Dataset, read
 from photos.exif import convention, refuse_other, summary, turned_photos
 from photos.folds import split
 from photos.photo_file import Header, read_header, read_image
@@ -36,6 +37,61 @@ def test_photos_are_counted_by_the_rule_that_reads_them(tmp_path: Path) -> None:
     assert lines[1].startswith("EXIF: 2 of 5 photos are read as stored, since the JSON's size does not tell")
     assert "look at img_3.jpg" in lines[2]
     assert list(summary(dataset.photos[:1])) == []
+
+
+def without_sizes(folder: Path, kind: str, sizes: list[tuple[int, int] | None]) -> Dataset:
+    """A set of photos 64 x 40 that EXIF turns to 40 x 64, in CSV, VOC or COCO; the labels have the sizes that are not None."""
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    names = [f"img_{i}.jpg" for i in range(len(sizes))]
+    for name in names:
+        stored_picture((64, 40)).save(folder / name, exif=exif)
+    keys = [dict(zip(("width", "height"), size or (), strict=False)) for size in sizes]
+    if kind == "csv":
+        rows = [
+            f"{name},tea,8,4,24,14,{key.get('width', '')},{key.get('height', '')}"
+            for name, key in zip(names, keys, strict=True)
+        ]
+        (folder / "boxes.csv").write_text("\n".join(["filename,class,xmin,ymin,xmax,ymax,width,height", *rows]))
+    elif kind == "voc":
+        corners = "<xmin>8</xmin><ymin>4</ymin><xmax>24</xmax><ymax>14</ymax>"
+        for name, key in zip(names, keys, strict=True):
+            size = "".join(f"<{k}>{v}</{k}>" for k, v in key.items())
+            box = f"<object><name>tea</name><bndbox>{corners}</bndbox></object>"
+            text = f"<annotation><filename>{name}</filename><size>{size}</size>{box}</annotation>"
+            (folder / name).with_suffix(".xml").write_text(text)
+    else:
+        images = [{"id": i, "file_name": name} | key for i, (name, key) in enumerate(zip(names, keys, strict=True))]
+        boxes = [{"id": i, "image_id": i, "category_id": 0, "bbox": [8, 4, 16, 10]} for i in range(len(names))]
+        content = {"images": images, "annotations": boxes, "categories": [{"id": 0, "name": "tea"}]}
+        (folder / "result.json").write_text(json.dumps(content))
+    return read(folder)
+
+
+@pytest.mark.parametrize("kind", ["csv", "voc", "coco"])
+def test_labels_without_sizes_do_not_tell_which_pixels_they_mean(tmp_path: Path, kind: str) -> None:
+    dataset = without_sizes(tmp_path / kind, kind, [None, None])
+    assert [len(group) for group in turned_photos(dataset.photos)] == [0, 0, 2]
+    assert (convention(dataset), convention(dataset, "turned")) == ("stored", "turned")
+    assert any("nothing says that the boxes mean them so" in note for note in dataset.notes)
+    first, second = summary(dataset.photos)
+    assert first == "EXIF: 2 of 2 photos are read as stored, since the labels have no size that tells"
+    assert second.startswith("EXIF: look at img_0.jpg: if its labels are for turned pixels, give its width and height")
+
+
+@pytest.mark.parametrize("kind", ["csv", "voc", "coco"])
+@pytest.mark.parametrize(("size", "rule"), [((40, 64), "turned"), ((64, 40), "stored")])
+def test_a_photo_without_a_size_is_read_as_the_others_are(tmp_path: Path, kind: str, size: tuple[int, int], rule: str) -> None:
+    dataset = without_sizes(tmp_path / kind, kind, [size, None, size])
+    assert convention(dataset) == rule
+    assert [(photo.width, photo.height) for photo in dataset.photos] == [size] * 3
+    assert any("as the others with a size are: 1 (img_1.jpg)" in note for note in dataset.notes)
+
+
+def test_of_sizes_that_disagree_none_tells_of_a_photo_without(tmp_path: Path) -> None:
+    dataset = without_sizes(tmp_path / "csv", "csv", [(40, 64), (64, 40), None])
+    assert [len(group) for group in turned_photos(dataset.photos)] == [1, 1, 1]
 
 
 def test_the_ensemble_reads_photos_as_the_labels_mean_them(tmp_path: Path) -> None:

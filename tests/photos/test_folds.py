@@ -77,6 +77,27 @@ def test_unlabelled_photos_are_spread() -> None:
     assert np.bincount([folds.fold[i] for i in range(10, 50)], minlength=5).tolist() == [8] * 5
 
 
+@pytest.mark.parametrize(
+    ("boxes", "scene"),
+    [
+        pytest.param([20] * 3 + [0] * 200, [0, 1, 2] + [3] * 200, id="a long scene without boxes"),
+        pytest.param([20] * 6 + [0] * 350, [*range(6)] + [6] * 200 + [7] * 150, id="two of them"),
+        pytest.param([1] * 5 + [0] * 900, [*range(5)] + [5 + i // 30 for i in range(900)], id="many of them"),
+    ],
+)
+def test_every_part_has_a_box_however_many_photos_have_none(boxes: list[int], scene: list[int]) -> None:
+    for seed in range(5):
+        folds = deal(dataset(photos(boxes)), np.array(scene), settings(seed=seed))
+        assert all(folds.labelled(part) for part in PARTS)
+
+
+def test_a_seed_deals_labelled_photos_as_it_always_did() -> None:
+    rng = np.random.default_rng(0)
+    boxes, scene = rng.integers(1, 30, 24), rng.integers(0, 12, 24)
+    folds = deal(dataset(photos(boxes.tolist())), scene, settings(seed=7))
+    assert [folds.fold[i] for i in range(24)] == [2, 0, 1, 4, 1, 0, 0, 3, 2, 0, 4, 1, 4, 3, 3, 3, 2, 4, 4, 2, 4, 0, 1, 3]
+
+
 def test_the_seed_decides() -> None:
     data, scene = dataset(photos([7] * 40)), np.arange(40)
     assert deal(data, scene, settings(seed=3)).part == deal(data, scene, settings(seed=3)).part

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from photos.studio import content_box, cutout, read_studio, studio_photos, studio_products
+from photos.studio import content_box, cutout, read_studio, studio_names, studio_photos, studio_products
 from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import draw_pack
 
@@ -77,6 +77,36 @@ def test_photos_by_product(tmp_path: Path) -> None:
     assert found == {"a": ["front.PNG", "main.jpg"], "b": ["x.jpeg"]}
     (tmp_path / "metadata.json").write_text('[{"product_code": "a", "product_name": "tea"}]')
     assert [(product.name, len(product.photos)) for product in studio_products(tmp_path)] == [("tea", 2), ("b", 1)]
+
+
+def test_what_systems_hide_is_no_product_and_no_photo(tmp_path: Path) -> None:
+    for name in ("a/main.jpg", "a/._main.jpg", ".ipynb_checkpoints/main.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert studio_products(tmp_path) == [("a", [tmp_path / "a" / "main.jpg"])] and studio_names(tmp_path) == {"a": "a"}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        pytest.param(
+            '"product_code": "123", "product_name": null', "product_name of '123': got None, need a text", id="no name"
+        ),
+        pytest.param('"product_code": 7038010, "product_name": "melk"', "got 7038010, need its folder's name", id="lost zero"),
+        pytest.param('"product_code": null, "product_name": "melk"', "product_code of 'melk': got None", id="no code"),
+        pytest.param('"product_code": 123.0, "product_name": "melk"', "got 123.0, need its folder's name", id="a fraction"),
+        pytest.param('"product_code": 123, "product_name": "melk"', "", id="a number that is a folder"),
+    ],
+)
+def test_codes_and_names_that_are_no_texts(tmp_path: Path, row: str, told: str) -> None:
+    for code in ("123", "07038010"):
+        (tmp_path / code).mkdir()
+    (tmp_path / "metadata.json").write_text(f"[{{{row}}}]")
+    if not told:
+        assert studio_names(tmp_path) == {"123": "melk"}
+        return
+    with pytest.raises(ValueError, match=told):
+        studio_names(tmp_path)
 
 
 def test_a_folder_without_products_is_refused(tmp_path: Path) -> None:

@@ -269,6 +269,7 @@ def test_a_name_of_yolo_ends_with_its_line(tmp_path: Path) -> None:
             id="VIA",
         ),
         pytest.param("label_2/a.txt", r"label_2/a.txt is not in .*read \(YOLO's need data.yaml or classes.txt\)", id="KITTI"),
+        pytest.param("train/_annotations.txt", "train/_annotations.txt is not in a layout that is read; export", id="Keras"),
         pytest.param("readme.txt", "1 photo and no annotations.json or other labels: `hylle predict` finds", id="a note"),
         pytest.param("NM_NGD_product_images/metadata.json", "1 photo and no annotations.json or other", id="studio photos"),
         pytest.param("site/node_modules/a/package.json", "1 photo and no annotations.json or other", id="deep below"),

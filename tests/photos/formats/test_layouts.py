@@ -84,6 +84,12 @@ def test_lines_that_are_not_yolos(tmp_path: Path, line: str, told: str) -> None:
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("line", "told"), [("0 0.5 0.5 0.5 0.5 0.9 1", True), ("0 0.25 0.25 0.75 0.5 0.5 0.75", False)])
+def test_a_triangle_that_may_be_a_trackers_line_is_told(tmp_path: Path, line: str, told: bool) -> None:
+    notes = read(yolo_of(tmp_path, line)).notes
+    assert any("lines of six numbers, taken for triangles" in note and "a.txt, line 1" in note for note in notes) == told
+
+
 def test_yolos_fractions_are_of_the_photo_as_shown(tmp_path: Path) -> None:
     root, exif = yolo_of(tmp_path, "0 0.5 0.25 1 0.5"), Image.Exif()
     exif[0x0112] = 6
@@ -108,6 +114,29 @@ def test_columns_of_tables(tmp_path: Path, text: str) -> None:
     assert dataset.photos[0].boxes.tolist() == [[1, 2, 30, 40]]
     assert [category.name for category in dataset.categories] == ["tea"]
     assert dataset.photos[0].ignored.tolist() == ([[50, 2, 70, 40]] if "ignore" in text else [])
+
+
+@pytest.mark.parametrize(
+    ("mark", "is_region"),
+    [(mark, True) for mark in ("1", "1.0", "True", "yes")] + [(mark, False) for mark in ("", "0", "0.0", "FALSE", "no")],
+)
+def test_marks_of_regions_in_tables(tmp_path: Path, mark: str, is_region: bool) -> None:
+    rows = f"a.jpg,tea,1,2,30,40,0\na.jpg,tea,50,2,70,40,{mark}\n"
+    (photo,) = read(csv_of(tmp_path, f"photo,product,x0,y0,x1,y1,iscrowd\n{rows}")).photos
+    assert (len(photo.boxes), len(photo.ignored)) == ((1, 1) if is_region else (2, 0))
+
+
+@pytest.mark.parametrize("mark", ["x", "2", "nan", "crowd"])
+def test_a_mark_that_says_neither_is_no_product(tmp_path: Path, mark: str) -> None:
+    rows = f"a.jpg,tea,1,2,30,40,0\na.jpg,tea,50,2,70,40,{mark}\n"
+    with pytest.raises(DataError, match=f"^line 3 .boxes.csv.: got '{mark}' as mark of a region, need 1, true or yes"):
+        read(csv_of(tmp_path, f"photo,product,x0,y0,x1,y1,iscrowd\n{rows}"))
+
+
+def test_of_numbers_and_names_of_classes_the_names_are_taken_and_that_is_told(tmp_path: Path) -> None:
+    dataset = read(csv_of(tmp_path, "filename,class,class_name,xmin,ymin,xmax,ymax\na.jpg,3,tea,1,2,30,40\n"))
+    assert [category.name for category in dataset.categories] == ["tea"]
+    assert any("several columns of names: class_name is taken, not class: 1 (boxes.csv)" in note for note in dataset.notes)
 
 
 def set_in_a_folder(root: Path) -> None:
