@@ -9,7 +9,7 @@ from fitting.ledger import Ledger
 from fitting.procedure import Fitted, Procedure
 from fitting.speeds import Speeds, evidence_gb
 from fitting.survey import Survey
-from fitting.workload import left_out
+from fitting.workload import LONGEST, left_out
 from photos.data import Photo
 from runs.counted import counted, named
 
@@ -18,6 +18,7 @@ LISTED = 6  # chosen: names listed
 # Found on snacks: 0.996 on the scenes left out, 0.613 on the test part, which is another shop
 OF_THESE_PLACES = "it is for the places photographed: label photos of another shop as a test part to know how it does there"
 FAR_FEWER = 0.5  # chosen: of the folds' epochs; each of the models that ship is of more photos, twice as many with 2 folds
+FAR_MORE = LONGEST  # derived: a refit is planned with up to so many times the epochs of the folds, by `fitting.workload`
 ENOUGH_LEFT = 0.01  # chosen: what perfect names or boxes would add must be more than that to be worth a word
 
 
@@ -74,13 +75,18 @@ def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
 
 
 def short_lines(ledger: Ledger) -> Iterator[str]:
-    """Which models that ship were trained for far fewer epochs than those of the folds, whose score is not theirs then."""
+    """Which models that ship were trained for far fewer or far more epochs than those of the folds, whose score is not theirs."""
     for name, part in ledger.parts.items():
         folds = [other.epochs for path, other in ledger.parts.items() if path.startswith(FOLDER) and path.endswith(f"/{name}")]
         if folds and part.epochs < FAR_FEWER * min(folds):
             yield (
                 f"the score is not that of the zip: its {name} was trained for {counted(part.epochs, 'epoch')}, those of the "
                 f"folds for {min(folds)} or more; fit into another folder with more minutes"
+            )
+        elif folds and part.epochs > FAR_MORE * min(folds):
+            yield (
+                f"the score is not that of the zip, and its gate is fitted on weaker models: its {name} was trained for "
+                f"{counted(part.epochs, 'epoch')}, one of the folds for {min(folds)}; fit into another folder with these minutes"
             )
 
 

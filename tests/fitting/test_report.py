@@ -111,11 +111,17 @@ def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> Non
             ["its one was trained for 3 epochs, those of the folds for 8 or more"],
             id="fewer",
         ),
+        pytest.param({"cross_fit/0/one": 8, "cross_fit/1/one": 9, "one": 24}, [], id="thrice as many, as planned"),
+        pytest.param(
+            {"cross_fit/0/one": 5, "cross_fit/1/one": 40, "one": 120},
+            ["its gate is fitted on weaker models: its one was trained for 120 epochs, one of the folds for 5;"],
+            id="more, as of minutes given later",
+        ),
         pytest.param({"one": 1, "classifier_shelf": 1}, [], id="no refit"),
         pytest.param({}, [], id="nothing"),
     ],
 )
-def test_models_that_ship_with_far_fewer_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
+def test_models_that_ship_with_far_other_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
     lines = list(report.short_lines(Ledger({}, {}, 9.0, parts={name: Part(n, 1.0) for name, n in epochs.items()})))
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
 
