@@ -86,8 +86,9 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
         return dataset
     fitted = session.finish(begun, say)
     names = [category.name for category in dataset.categories]
-    learnt_from = [photo for photo in dataset.photos if photo.part != "test"]
-    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, learnt_from, names)]:
+    whole = folds.load(command.runs / folds.NAME, dataset)
+    missing = report.missing_lines(fitted, whole.photos("train"), names, whole.photos("valid"))
+    for line in [*report.result_lines(fitted, ledger), *missing]:
         say(f"fit: {line}")
     note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
     note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)

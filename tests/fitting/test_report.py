@@ -57,6 +57,11 @@ def test_names_without_a_box_are_told_apart_as_they_cannot_have_moved_the_figure
     assert crowded.endswith("products that look alike; without a box, and so no part of this figure: objects")
 
 
+def test_a_name_of_photos_left_out_alone_needs_photos_most_and_is_not_told_to_be_without_a_box() -> None:
+    line = report.names_line(0.03, photos(*[0] * 9, 1), NAMES[:3], photos(1, 2, 2))  # type: ignore[arg-type]
+    assert line == "true names would add 0.030: more photos of oats (0), coffee (1) (boxes learned from in brackets)"
+
+
 def test_a_plan_is_a_table_of_minutes() -> None:
     parts = {"one": Part(7, 120.0), "gate": Part(0, 60.0, seconds=90.0, done=True)}
     lines = report.plan_lines(Ledger({}, {}, 10.0, why={"canvas": "320 px"}, parts=parts, spent=90.0))
