@@ -139,6 +139,16 @@ def test_a_file_that_is_wished_for_is_the_same_however_its_path_is_written(
         ledgers.refuse_other(tmp_path, begun, {}, long)
 
 
+def test_a_model_yaml_that_is_edited_is_another_one(tmp_path: Path) -> None:
+    (path := tmp_path / "my.yaml").write_text("width: 1")
+    wishes = Wishes(model=str(path))
+    earlier, begun = (ledgers.Ledger({}, kept, 9.0) for kept in (asdict(wishes), ledgers.comparable(asdict(wishes))))
+    path.write_text("width: 2")
+    ledgers.refuse_other(tmp_path, earlier, {}, wishes)  # of a version that did not record what the file held
+    with pytest.raises(ValueError, match=r"holds a fit begun with model '.*my\.yaml sha256:.*', now '.*my\.yaml sha256:"):
+        ledgers.refuse_other(tmp_path, begun, {}, wishes)
+
+
 def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs, dataset = data.parent / "run", read(data)
     made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
