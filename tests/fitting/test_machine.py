@@ -93,6 +93,9 @@ def test_the_looks_of_exported_models_are_measured_apart(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("wishes", "line"),
     [
+        pytest.param(
+            Wishes(model="yolov8n-p6.yaml"), "'yolov8n-p6.yaml', whose coarsest grid has cells of 64 px, must be 32", id="p6"
+        ),
         pytest.param(Wishes(model="nothing.yaml"), "--model: got 'nothing.yaml'", id="an unknown detector"),
         pytest.param(Wishes(classifier="nothing"), "--classifier: got 'nothing'", id="an unknown backbone"),
         pytest.param(Wishes(pretrained="imagenet"), "--pretrained: got imagenet, allowed for yolov8n.yaml", id="weights"),
