@@ -165,4 +165,3 @@ def left_out_names(whole: Folds) -> list[str]:
     """The names that are on photos of the fold left out for good and on no others."""
     held_out, learned = ({int(i) for photo in whole.photos(part) for i in photo.labels} for part in ("valid", "train"))
     return [whole.dataset.categories[i].name or "the one without a name" for i in sorted(held_out - learned)]
-

@@ -177,7 +177,7 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
 
 
 def give(ledger: Ledger, minutes: float, dealt: bool) -> None:
-    """Change the minutes of a fit, and say what that changes; a plan of which nothing was begun, nor the folds `dealt`, goes."""
+    """Change the minutes of a fit, and say what that changes; a plan goes of which nothing was begun, nor its folds `dealt`."""
     say(f"fit: {minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
     ledger.minutes = minutes
     if ledger.parts and all(part.decided for part in ledger.parts.values() if part.epochs):

@@ -65,9 +65,7 @@ class ClassifierTimes(NamedTuple):
     read: float
 
 
-def measured(
-    runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say, crop_size: int = 0
-) -> Speeds:
+def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say, crop_size: int = 0) -> Speeds:
     """The speeds of this machine, from RUNS/machine.json where they were measured on it before, else measured and kept there.
 
     `procedure` says of which detector and classifier, `crop_size` whether the user has said that of crops. Beyond the smallest
@@ -147,9 +145,7 @@ def parsed(values: dict[str, Any]) -> Speeds:
     return Speeds(**{name: Curve(**value) if isinstance(value, dict) else value for name, value in values.items()})
 
 
-def measure(
-    runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say, crop_size: int = 0
-) -> Speeds:
+def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say, crop_size: int = 0) -> Speeds:
     """Train both stages for a few steps; at a second canvas only where that is foreseen to stay within `seconds`."""
     started, small = time.monotonic(), min(SMALLEST_CANVAS, procedure.detector.size)
     times = {small: detector_times(replace(procedure.detector, size=small), photos, runs)}

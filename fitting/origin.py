@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fitting.procedure import Procedure
 
 CHANGED = (
-    "changed while the fit was at work, and models of both must not be mixed; put back what was there and call it again, or fit "
-    "anew, by --out"
+    "changed while the fit was at work, and models of both must not be mixed; put back what was there and call it again, or "
+    "fit anew, by --out"
 )
 
 

@@ -75,7 +75,7 @@ def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
 
 
 def short_lines(ledger: Ledger) -> Iterator[str]:
-    """Which models that ship were trained for far fewer or far more epochs than those of the folds, whose score is not theirs."""
+    """Which models that ship were trained for far fewer or more epochs than those of the folds, whose score is not theirs."""
     for name, part in ledger.parts.items():
         folds = [other.epochs for path, other in ledger.parts.items() if path.startswith(FOLDER) and path.endswith(f"/{name}")]
         if folds and part.epochs < FAR_FEWER * min(folds):
@@ -86,7 +86,7 @@ def short_lines(ledger: Ledger) -> Iterator[str]:
         elif folds and part.epochs > FAR_MORE * min(folds):
             yield (
                 f"the score is not that of the zip, and its gate is fitted on weaker models: its {name} was trained for "
-                f"{counted(part.epochs, 'epoch')}, one of the folds for {min(folds)}; fit into another folder with these minutes"
+                f"{counted(part.epochs, 'epoch')}, one of the folds for {min(folds)}; fit anew with these minutes, by --out"
             )
 
 
@@ -110,7 +110,11 @@ def names_line(gain: float, photos: Sequence[Photo], names: Sequence[str], left_
     few = [i for i in np.argsort(counts, kind="stable") if judged[i] and counts[i] < FEW]
     listed = ", ".join(f"{told(names[i])} ({counts[i]})" for i in few[:LISTED])
     more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
-    remedy = f"more photos of {listed}{more} (boxes {'learned from ' if len(left_out) else ''}in brackets)" if few else "more photos of products that look alike"
+    remedy = (
+        f"more photos of {listed}{more} (boxes {'learned from ' if len(left_out) else ''}in brackets)"
+        if few
+        else "more photos of products that look alike"
+    )
     bare = [told(name) for name, count in zip(names, judged.tolist(), strict=True) if not count]
     apart = f"; without a box, and so no part of this figure: {named(bare)}" if bare else ""
     return f"true names would add {gain:.3f}: {remedy}{apart}"

@@ -163,7 +163,7 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
 
 
 def _buildable(config: DetectorConfig) -> torch.nn.Module:
-    """The network of random weights. ValueError where it cannot be built, or its coarsest grid is coarser than canvases allow."""
+    """The network of random weights. ValueError where it cannot be built, or its coarsest grid is too coarse for canvases."""
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(config.model, ["product"], config.family)
@@ -171,8 +171,8 @@ def _buildable(config: DetectorConfig) -> torch.nn.Module:
         raise ValueError(f"--model: got {config.model!r}, which cannot be built: {error!r}") from error
     if (coarsest := int(max(network.stride))) > STRIDE:  # type: ignore[call-overload,arg-type]
         raise ValueError(
-            f"--model: got {config.model!r}, whose coarsest grid has cells of {coarsest} px, must be {STRIDE} at most: canvases "
-            f"are multiples of {STRIDE}; those whose names have no p6 do, such as yolov8n.yaml"
+            f"--model: got {config.model!r}, whose coarsest grid has cells of {coarsest} px, must be {STRIDE} at most: "
+            f"canvases are multiples of {STRIDE}; those whose names have no p6 do, such as yolov8n.yaml"
         )
     return network
 

@@ -148,8 +148,12 @@ def test_names_that_the_models_that_ship_never_see_are_told() -> None:
     whole = cross_fit.all_in_train(dataset, np.arange(15), Settings("shop", "photo", 5, 0, pooled=True))
     number = whole.fold[7]
     assert number is not None
-    told = [cross_fit.in_words(part, 5) for part in (whole, *(cross_fit.left_out(whole, k) for k in (number, (number + 1) % 5)))]
-    lost = "fit: 1 name (mint) is on photos left out alone: no shelf shows it to the models that ship; --refit yes trains on all"
+    told = [
+        cross_fit.in_words(part, 5) for part in (whole, *(cross_fit.left_out(whole, k) for k in (number, (number + 1) % 5)))
+    ]
+    lost = (
+        "fit: 1 name (mint) is on photos left out alone: no shelf shows it to the models that ship; --refit yes trains on all"
+    )
     assert [lost in lines for lines in told] == [False, True, False]
 
 

@@ -151,5 +151,7 @@ def test_crops_that_a_backbone_cannot_take_are_refused_before_anything_is_measur
     procedure = next(candidates(FRIDGE, given)).procedure
     machine.refuse_unknown(procedure, given.crop_size)
     assert machine.crop_sides(procedure, given.crop_size) == [224]
-    with pytest.raises(ValueError, match=r"^--crop-size: efficientformer_l1 cannot take crops of 64 px \(.*for --crop-size 224$"):
+    with pytest.raises(
+        ValueError, match=r"^--crop-size: efficientformer_l1 cannot take crops of 64 px \(.*for --crop-size 224$"
+    ):
         machine.refuse_unknown(procedure)
