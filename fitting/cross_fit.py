@@ -17,7 +17,7 @@ from photos.data import DataError, Dataset
 from photos.dealing import balanced
 from photos.folds import Folds, Settings
 from photos.groups import find_scenes, groups_setting
-from runs.counted import counted
+from runs.counted import counted, named
 
 FOLDER = "cross_fit"
 
@@ -154,4 +154,14 @@ def in_words(whole: Folds, wanted: int) -> list[str]:
     lines += [f"fit: {count} folds and not {wanted}, as no more scenes have boxes"] if count < wanted else []
     lines += [f"fit: the given parts {' and '.join(given)} are dealt anew, together"] if len(given) > 1 else []
     lines += [f"fit: the given test part, {counted(len(test), 'photo')}, stays out of everything"] if test else []
+    if lost := left_out_names(whole):
+        one, them = ("is", "it") if len(lost) == 1 else ("are", "them")
+        alone = f"{counted(len(lost), 'name')} ({named(lost)}) {one} on photos left out alone"
+        lines += [f"fit: {alone}: no shelf shows {them} to the models that ship; --refit yes trains on all"]
     return lines + list(folds.leaks(whole))
+
+
+def left_out_names(whole: Folds) -> list[str]:
+    """The names that are on photos of the fold left out for good and on no others."""
+    held_out, learned = ({int(i) for photo in whole.photos(part) for i in photo.labels} for part in ("valid", "train"))
+    return [whole.dataset.categories[i].name or "the one without a name" for i in sorted(held_out - learned)]

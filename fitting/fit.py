@@ -86,8 +86,9 @@ def fit(command: Command, wishes: Wishes) -> Dataset:
         return dataset
     fitted = session.finish(begun, say)
     names = [category.name for category in dataset.categories]
-    learnt_from = [photo for photo in dataset.photos if photo.part != "test"]
-    for line in [*report.result_lines(fitted, ledger), *report.missing_lines(fitted, learnt_from, names)]:
+    whole = folds.load(command.runs / folds.NAME, dataset)
+    missing = report.missing_lines(fitted, whole.photos("train"), names, whole.photos("valid"))
+    for line in [*report.result_lines(fitted, ledger), *missing]:
         say(f"fit: {line}")
     note_result(runs=command.runs, zip=command.runs / session.ZIP, score=fitted.score, resampled=fitted.resampled)
     note_result(figures=fitted.figures, test=fitted.test, minutes=ledger.spent / 60)
@@ -171,11 +172,21 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
         say(f"fit: {runs} holds the plan of another fit, of which nothing was begun: this one takes its place")
         return new
     if ledger.minutes != command.minutes:
-        say(f"fit: {command.minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
-        if ledger.parts and all(part.decided for part in ledger.parts.values() if part.epochs):
-            say("fit: all trainings were begun, and keep their epochs: for longer ones fit into another folder, by --out")
-        ledger.minutes = command.minutes
+        give(ledger, command.minutes, dealt=(runs / folds.NAME).is_file())
     return ledger
+
+
+def give(ledger: Ledger, minutes: float, dealt: bool) -> None:
+    """Change the minutes of a fit, and say what that changes; a plan goes of which nothing was begun, nor its folds `dealt`."""
+    say(f"fit: {minutes:g} minutes in all, {ledger.minutes:g} before, of which {ledger.spent / 60:.1f} are spent")
+    ledger.minutes = minutes
+    if ledger.parts and all(part.decided for part in ledger.parts.values() if part.epochs):
+        say("fit: all trainings were begun, and keep their epochs: for longer ones fit into another folder, by --out")
+    elif dealt or ledger.is_begun:
+        say("fit: canvas, crops and folds stay as they were planned: for others fit into another folder, by --out")
+    elif ledger.parts:
+        say("fit: of the plan nothing was begun: it is made anew")
+        ledger.parts = {}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from fitting.procedure import Procedure, Say
 from fitting.speeds import Curve, Speeds
 from fitting.stage_settings import SMALL_CROP
 from fusion.models import Model, Sidecar, read_object
+from photos import fingerprint
 from photos.data import Category, Dataset, Photo
 from runs import fetched, random_state, record, versions
 from runs.counted import counted
@@ -34,6 +35,7 @@ from stage2_classifier.export import export_classifier
 from stage2_classifier.pretrained import start as classifier_start
 
 NAME = "machine.json"
+CROP_FLAG = "--crop-size"
 SHORT_TRAINING = "machine_"  # a folder of a short training begins so
 SHARE = 0.05  # chosen: of the minutes, spent on measuring at most, beyond the smallest measurement
 BATCHES, EPOCHS = 2, 3  # chosen: of the detector's short training; the first epoch counts as its start
@@ -63,30 +65,42 @@ class ClassifierTimes(NamedTuple):
     read: float
 
 
-def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say) -> Speeds:
+def measured(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say, crop_size: int = 0) -> Speeds:
     """The speeds of this machine, from RUNS/machine.json where they were measured on it before, else measured and kept there.
 
-    `procedure` says of which detector and classifier. Beyond the smallest measurement, at most about `seconds` are spent.
+    `procedure` says of which detector and classifier, `crop_size` whether the user has said that of crops. Beyond the smallest
+    measurement, at most about `seconds` are spent; what was kept of fewer holds unless these are enough for a second canvas.
     """
-    key, path = made_from(procedure), runs / NAME
+    key, path = made_from(procedure, photos, crop_size), runs / NAME
     if path.is_file() and (kept := read_object(path)).get("made_from") == key:
-        return parsed(kept["speeds"])
+        speeds = parsed(kept["speeds"])
+        if not 0 < speeds.second_canvas <= seconds:
+            return replace(speeds, memory_gb=free_gb())
     for left_over in runs.glob(f"{SHORT_TRAINING}*"):  # by a measurement that was killed
         shutil.rmtree(left_over)
     labelled = [photo for photo in photos if len(photo.boxes)]
     say("machine: measuring short trainings of both stages")
-    speeds = measure(runs, labelled, procedure, seconds, say)
+    speeds = measure(runs, labelled, procedure, seconds, say, crop_size)
     record.write_json(path, {"made_from": key, "speeds": asdict(speeds)})
     return speeds
 
 
-def refuse_unknown(procedure: Procedure) -> None:
-    """Raises ValueError for networks that could not be built, weights that do not fit them, or a device that is not there."""
+def refuse_unknown(procedure: Procedure, crop_size: int = 0) -> None:
+    """Raises ValueError for networks that could not be built, weights that do not fit them, or a device that is not there; and
+    for crops that the classifier cannot take, of the side that the user has said, or may be planned.
+    """
     refuse_detector(procedure.detector, procedure.pretrained_path, procedure.trusted)
     if procedure.start_share:
         start = detector_start(procedure.pretrained_path, procedure.detector).path
         start_share.refuse(procedure.start_share, start, procedure.detector, ["product"])
     refuse_classifier(procedure.classifier, procedure.crop_pretrained_path)
+    for side in crop_sides(procedure, crop_size):
+        model.refuse_size(replace(procedure.classifier, size=side), CROP_FLAG)
+
+
+def crop_sides(procedure: Procedure, crop_size: int) -> list[int]:
+    """The sides of crops that are measured: that of `procedure`, and, unless the user has said it, the one of short plans."""
+    return sorted({crop_size or SMALL_CROP, procedure.classifier.size})
 
 
 def refuse_detector(config: Config, given: Path | None, trusted: Path | None = None) -> None:
@@ -102,6 +116,7 @@ def refuse_classifier(config: ClassifierConfig, given: Path | None) -> None:
     """The same of a classifier."""
     start = classifier_start(given, config.model).path
     try:
+        model.refuse_size(config, CROP_FLAG)
         trunk = model.build_trunk(config)
     except ValueError as error:  # what trains the classifier alone calls it its --model
         raise ValueError(str(error).replace("--model", "--classifier", 1)) from None
@@ -110,8 +125,8 @@ def refuse_classifier(config: ClassifierConfig, given: Path | None) -> None:
         model.load_pretrained(trunk, start)
 
 
-def made_from(procedure: Procedure) -> dict[str, Any]:
-    """What the speeds hold for: this machine with so many threads, these versions, these networks at these sizes."""
+def made_from(procedure: Procedure, photos: Sequence[Photo], crop_size: int) -> dict[str, Any]:
+    """What the speeds hold for: this machine with so many threads, these versions, photos, and networks at these sizes."""
     detector, classifier = asdict(procedure.detector), procedure.classifier
     network = {name: detector[name] for name in ("family", "model", "backbone", "size", "batch", "device") if name in detector}
     return {
@@ -119,7 +134,9 @@ def made_from(procedure: Procedure) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "versions": versions.installed(("onnxruntime", "torch", "ultralytics", "timm")),
         "detector": network,
-        "classifier": [classifier.model, classifier.size, classifier.batch],
+        "classifier": [classifier.model, crop_sides(procedure, crop_size), classifier.batch],
+        "photos": fingerprint.of_photos(photos, None)["photos"],
+        "measured": [field.name for field in fields(Speeds)],
     }
 
 
@@ -128,16 +145,17 @@ def parsed(values: dict[str, Any]) -> Speeds:
     return Speeds(**{name: Curve(**value) if isinstance(value, dict) else value for name, value in values.items()})
 
 
-def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say) -> Speeds:
+def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: float, say: Say, crop_size: int = 0) -> Speeds:
     """Train both stages for a few steps; at a second canvas only where that is foreseen to stay within `seconds`."""
     started, small = time.monotonic(), min(SMALLEST_CANVAS, procedure.detector.size)
     times = {small: detector_times(replace(procedure.detector, size=small), photos, runs)}
     spent, size = time.monotonic() - started, procedure.detector.size
-    if size > small and spent * (1 + (size / small) ** 2) <= seconds:
+    both = spent * (1 + (size / small) ** 2)
+    if size > small and both <= seconds:
         times[size] = detector_times(procedure.detector, photos, runs)
     elif size > small:
         say(f"machine: measured at {small} px alone, to save time: {size} px are taken to cost by their pixels")
-    sides = sorted({SMALL_CROP, procedure.classifier.size})
+    sides = crop_sides(procedure, crop_size)
     steps = {side: classifier_times(replace(procedure.classifier, size=side), photos) for side in sides}
     last = steps[procedure.classifier.size]
     return Speeds(
@@ -150,9 +168,15 @@ def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: 
         name_exported=last.name_exported,
         classifier_start=CLASSIFIER_START,
         read=last.read,
-        memory_gb=psutil.virtual_memory().available / 1e9,
+        memory_gb=free_gb(),
         device=device_name(),
+        second_canvas=both if size not in times else 0.0,
     )
+
+
+def free_gb() -> float:
+    """GB of memory that are free now."""
+    return float(psutil.virtual_memory().available) / 1e9
 
 
 def device_name() -> str:

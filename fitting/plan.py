@@ -86,27 +86,27 @@ def candidates(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
     """
     sizes = _sizes(survey, wishes)
     wide = [size for size in sizes if size >= NEARLY_HALF * sizes[0]]
-    if wishes.refit != "no":
-        yield from _with_folds(survey, wishes)
+    yield from _on_largest(survey, wishes)
     for size in wide:
         yield from _of_a_quarter(_simplest(survey, wishes, size, wishes.refit != "no"), survey, wishes)
     for size in sizes[len(wide) - 1 :]:
         yield from _of_few(survey, wishes, size)
 
 
-def _with_folds(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
-    """Those on the largest canvas that leave each fold out once and train the models that ship on all.
+def _on_largest(survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
+    """Those on the largest canvas that leave each fold out once and train what ships on all, or leave one out for good.
 
     Large crops, where they pay, take half of their epochs at least.
     """
+    refit = wishes.refit != "no"
     for with_aware in (aware := _aware(survey, wishes)):
         for n_folds, least in _least_scales(survey, wishes).items():
             least_here = max(least, HALF) if len(aware) > 1 and with_aware else least  # else first without it
             choices = survey, wishes, _sizes(survey, wishes)[0], n_folds, with_aware
             if shows_large(survey):
-                yield Candidate(_procedure(*choices, large=True), max(least_here, HALF))
+                yield Candidate(replace(_procedure(*choices, large=True), refit=refit), max(least_here, HALF))
             if not shows_large(survey) or least_here < HALF:
-                yield Candidate(_procedure(*choices), least_here)
+                yield Candidate(replace(_procedure(*choices), refit=refit), least_here)
 
 
 def _of_a_quarter(procedure: Procedure, survey: Survey, wishes: Wishes) -> Iterator[Candidate]:
@@ -125,12 +125,19 @@ def _of_few(survey: Survey, wishes: Wishes, size: int) -> Iterator[Candidate]:
 
 def _simplest(survey: Survey, wishes: Wishes, size: int, refit: bool) -> Procedure:
     """The procedure on one canvas with the fewest folds and a refit, or with one fold left out for good."""
-    folds = min(_least_scales(survey, wishes)) if refit else wishes.folds or min(LEFT_OUT_FOLDS, survey.photos)
+    folds = min(_least_scales(survey, wishes)) if refit else _folds_of_one_left_out(survey, wishes)
     return replace(_procedure(survey, wishes, size, folds, _aware(survey, wishes)[-1]), refit=refit)
+
+
+def _folds_of_one_left_out(survey: Survey, wishes: Wishes) -> int:
+    """How many folds there are where one of them is left out for good."""
+    return wishes.folds or min(LEFT_OUT_FOLDS, survey.photos)
 
 
 def _least_scales(survey: Survey, wishes: Wishes) -> dict[int, float]:
     """How many folds may be had, and of each the least scale of epochs."""
+    if wishes.refit == "no":
+        return {_folds_of_one_left_out(survey, wishes): QUARTER}
     return {wishes.folds: QUARTER} if wishes.folds else {n: least for n, least in LEAST_SCALES.items() if n <= survey.photos}
 
 
@@ -253,13 +260,24 @@ def planned(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes
     return Plan(procedure, epochs, seconds, scale, why)
 
 
+def aware_in_words(procedure: Procedure, survey: Survey, wishes: Wishes) -> str:
+    """Whether there is a class-aware detector, and why."""
+    answer, median = "yes" if procedure.aware else "no", counted(round(survey.median_boxes), "box", "boxes")
+    if wishes.aware != "auto":
+        return f"{answer}, as you said (--aware {wishes.aware})"
+    if survey.names == 1:
+        return f"{answer}: there is one name"
+    has = f"{answer}: the median of {counted(survey.names, 'name')} has {median}"
+    if pays(survey) and not procedure.aware:
+        return f"{has}, but there is no time for it"
+    return f"{has}; it pays from {ENOUGH}"
+
+
 def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[Training]) -> dict[str, str]:
     """What each choice rests on, one line each."""
     size = procedure.detector.size
     small = survey.short_share * size
     canvas = f"{size} px: nine boxes in ten have a short side of {small:.0f} px or more on it; readable is {READABLE}"
-    median = counted(round(survey.median_boxes), "box", "boxes")
-    few = f"the median of {counted(survey.names, 'name')} has {median}; it pays from {ENOUGH}"
     studio = f"{counted(survey.studio_photos, 'studio photo')} of {survey.studio_names} of {counted(survey.categories, 'name')}"
     steps = sum(not entry.refit for entry in entries) // (procedure.folds if procedure.refit else 1)
     crops = f"the median product is {survey.crop_side:.0f} px long on its photo"
@@ -274,7 +292,7 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
         "canvas": canvas + ("" if small >= READABLE or wishes.size else ", for which there is no time, or no pixels"),
         "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {start_in_words(procedure)}",
         "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; {crops}",
-        "names by a detector too": f"{'yes' if procedure.aware else 'no'}: {few}",
+        "names by a detector too": aware_in_words(procedure, survey, wishes),
         "crops": f"{procedure.crops}: {studio}" if survey.studio_photos else f"{procedure.crops}: no studio photos",
         "folds": folds,
         "refit": refit,

@@ -9,7 +9,7 @@ from fitting.ledger import Ledger
 from fitting.procedure import Fitted, Procedure
 from fitting.speeds import Speeds, evidence_gb
 from fitting.survey import Survey
-from fitting.workload import left_out
+from fitting.workload import LONGEST, left_out
 from photos.data import Photo
 from runs.counted import counted, named
 
@@ -18,6 +18,7 @@ LISTED = 6  # chosen: names listed
 # Found on snacks: 0.996 on the scenes left out, 0.613 on the test part, which is another shop
 OF_THESE_PLACES = "it is for the places photographed: label photos of another shop as a test part to know how it does there"
 FAR_FEWER = 0.5  # chosen: of the folds' epochs; each of the models that ship is of more photos, twice as many with 2 folds
+FAR_MORE = LONGEST  # derived: a refit is planned with up to so many times the epochs of the folds, by `fitting.workload`
 ENOUGH_LEFT = 0.01  # chosen: what perfect names or boxes would add must be more than that to be worth a word
 
 
@@ -74,7 +75,7 @@ def result_lines(fitted: Fitted, ledger: Ledger) -> list[str]:
 
 
 def short_lines(ledger: Ledger) -> Iterator[str]:
-    """Which models that ship were trained for far fewer epochs than those of the folds, whose score is not theirs then."""
+    """Which models that ship were trained for far fewer or more epochs than those of the folds, whose score is not theirs."""
     for name, part in ledger.parts.items():
         folds = [other.epochs for path, other in ledger.parts.items() if path.startswith(FOLDER) and path.endswith(f"/{name}")]
         if folds and part.epochs < FAR_FEWER * min(folds):
@@ -82,29 +83,47 @@ def short_lines(ledger: Ledger) -> Iterator[str]:
                 f"the score is not that of the zip: its {name} was trained for {counted(part.epochs, 'epoch')}, those of the "
                 f"folds for {min(folds)} or more; fit into another folder with more minutes"
             )
+        elif folds and part.epochs > FAR_MORE * min(folds):
+            yield (
+                f"the score is not that of the zip, and its gate is fitted on weaker models: its {name} was trained for "
+                f"{counted(part.epochs, 'epoch')}, one of the folds for {min(folds)}; fit anew with these minutes, by --out"
+            )
 
 
-def missing_lines(fitted: Fitted, photos: Sequence[Photo], names: Sequence[str]) -> Iterator[str]:
-    """What the oracles say is missing, the larger part first, and what would mend it."""
+def missing_lines(
+    fitted: Fitted, photos: Sequence[Photo], names: Sequence[str], left_out: Sequence[Photo] = ()
+) -> Iterator[str]:
+    """What the oracles say is missing, the larger part first, and what would mend it; `left_out` are photos of no training."""
     by_names, by_boxes = (oracle - fitted.score.value for oracle in (fitted.name_oracle, fitted.box_oracle))
-    parts = [(by_names, names_line(by_names, photos, names)), (by_boxes, boxes_line(by_boxes))]
+    parts = [(by_names, names_line(by_names, photos, names, left_out)), (by_boxes, boxes_line(by_boxes))]
     worth = [line for gain, line in sorted(parts, reverse=True) if gain > ENOUGH_LEFT]
     yield from worth or ["neither truer names nor truer boxes would add more than 0.01 on these photos"]
 
 
-def names_line(gain: float, photos: Sequence[Photo], names: Sequence[str]) -> str:
-    """What true names would add, and which products need photos most: those with the fewest boxes.
+def names_line(gain: float, photos: Sequence[Photo], names: Sequence[str], left_out: Sequence[Photo] = ()) -> str:
+    """What true names would add, and which products need photos most: those with the fewest boxes to learn from.
 
-    Names without a box had no part in the figure, and are told apart.
+    Names without a box, also on photos `left_out` for good, had no part in the figure, and are told apart.
     """
-    counts = np.bincount(np.concatenate([photo.labels for photo in photos]), minlength=len(names))  # (C,)
-    few = [i for i in np.argsort(counts, kind="stable") if 1 <= counts[i] < FEW]
+    counts = box_counts(photos, len(names))  # (C,)
+    judged = counts + box_counts(left_out, len(names))  # (C,)
+    few = [i for i in np.argsort(counts, kind="stable") if judged[i] and counts[i] < FEW]
     listed = ", ".join(f"{told(names[i])} ({counts[i]})" for i in few[:LISTED])
     more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
-    remedy = f"more photos of {listed}{more} (boxes in brackets)" if few else "more photos of products that look alike"
-    bare = [told(name) for name, count in zip(names, counts.tolist(), strict=True) if not count]
+    remedy = (
+        f"more photos of {listed}{more} (boxes {'learned from ' if len(left_out) else ''}in brackets)"
+        if few
+        else "more photos of products that look alike"
+    )
+    bare = [told(name) for name, count in zip(names, judged.tolist(), strict=True) if not count]
     apart = f"; without a box, and so no part of this figure: {named(bare)}" if bare else ""
     return f"true names would add {gain:.3f}: {remedy}{apart}"
+
+
+def box_counts(photos: Sequence[Photo], n_names: int) -> np.ndarray:
+    """How many boxes each name has on the photos, int64 (C,)."""
+    labels = [photo.labels for photo in photos]
+    return np.bincount(np.concatenate(labels), minlength=n_names) if labels else np.zeros(n_names, np.int64)
 
 
 def told(name: str) -> str:

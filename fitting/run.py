@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fitting import cross_fit, figures, kept_choice, pooled, start_share, studio_names, trainings
-from fitting.origin import Origin, fingerprints_of
+from fitting.origin import Origin, fingerprints_of, wished_files
 from fitting.pooled import Pooled
 from fitting.procedure import Fitted, Procedure, Say
 from fitting.trainings import Clock
@@ -75,7 +75,7 @@ def run_procedure(
     ensemble.json that names what is not trained, photos or labels that are changed meanwhile.
     """
     dataset, clock = read(data), clock or Clock()
-    origin = Origin(data, made_from or fingerprints_of(dataset, procedure.crops != "shelf"))
+    origin = Origin(data, made_from or fingerprints_of(dataset, procedure.crops != "shelf"), wished_files(procedure))
     repairs.tell(dataset)
     refuse_unplanned(runs, procedure, dataset)
     with clock.timed("scenes"):

@@ -72,10 +72,11 @@ def begin(order: Order, ledger: Ledger, say: Say) -> Session:
     if of_which:
         say(f"fit: start: {of_which}")
     wanted = next(candidates(order.survey, order.wishes)).procedure
-    machine.refuse_unknown(wanted)
+    machine.refuse_unknown(wanted, wishes.crop_size)
     process.claim(order.runs)
     try:
-        speeds = machine.measured(order.runs, order.dataset.photos, wanted, machine.SHARE * order.minutes * 60, say)
+        allowed = machine.SHARE * order.minutes * 60
+        speeds = machine.measured(order.runs, order.dataset.photos, wanted, allowed, say, wishes.crop_size)
         if not ledger.parts:
             spent = ledger.spent + time.monotonic() - order.started
             ledger.take(lay_out(order.survey, speeds, order.wishes, order.minutes * 60 * AIM, spent))

@@ -81,6 +81,7 @@ class Speeds:
         read: reading a photo.
         memory_gb: free memory.
         device: where the trainings run: cpu, or the name of a GPU.
+        second_canvas: of measuring the detector with a second canvas, which was left out to save time; 0: it was not.
     """
 
     learn: Curve
@@ -94,6 +95,7 @@ class Speeds:
     read: float
     memory_gb: float
     device: str
+    second_canvas: float = 0.0
 
     def detector(self, size: int, epochs: int, train: int, valid: int) -> float:
         """A detector's training on so many photos, scored on so many."""

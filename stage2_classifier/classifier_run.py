@@ -56,6 +56,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig, distribut
         from stage2_classifier import learning, model
 
         outputs = columns(config, [category.name for category in parts.dataset.categories])
+        model.refuse_size(config)
         network = model.build(config, outputs, request.pretrained)
         refuse_unmeasured(request, config, parts)
         if (detector := request.runs / "one" / "model.onnx").is_file():

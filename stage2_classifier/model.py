@@ -49,13 +49,34 @@ def build(config: ClassifierConfig, columns: Columns, pretrained: Path | None = 
 
 def build_trunk(config: ClassifierConfig) -> torch.nn.Module:
     """`config.model` without its head, from random weights: (B, 3, H, W) -> pooled features (B, head_hidden_size)."""
-    if config.model not in timm.list_models():
-        raise ValueError(
-            f"--model: got {config.model!r}, must be one that timm knows, such as {', '.join(timm.list_models('resnet1*')[:4])}"
-        )
+    refuse_unknown(config.model)
     fixed = timm.get_pretrained_cfg(config.model).fixed_input_size  # transformers have a position embedding for each patch
     options = {"img_size": config.size} if fixed else {}
     return timm.create_model(config.model, pretrained=False, num_classes=0, **options)
+
+
+def refuse_unknown(name: str) -> None:
+    """Raises ValueError for a backbone that timm does not know."""
+    if name not in timm.list_models():
+        raise ValueError(
+            f"--model: got {name!r}, must be one that timm knows, such as {', '.join(timm.list_models('resnet1*')[:4])}"
+        )
+
+
+def refuse_size(config: ClassifierConfig, flag: str = "--size") -> None:
+    """Raises ValueError for a backbone that cannot take crops of `config.size`; of `flag` the message speaks.
+
+    It may fail where it is built for the size, or only at a look, where its grids do not meet or nothing is left of a crop.
+    """
+    refuse_unknown(config.model)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            build_trunk(config).eval()(torch.zeros(1, 3, config.size, config.size))
+    except Exception as error:  # backbones raise nearly anything
+        first = (str(error) or repr(error)).splitlines()[0]
+        own = timm.get_pretrained_cfg(config.model).input_size[-1]
+        cannot = f"{config.model} cannot take crops of {config.size} px ({first})"
+        raise ValueError(f"{flag}: {cannot}; it was made for {flag} {own}") from error
 
 
 def load_pretrained(trunk: torch.nn.Module, path: Path) -> None:

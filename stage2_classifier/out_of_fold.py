@@ -25,6 +25,7 @@ from runs import process, record
 from runs.counted import counted
 from runs.first_command import train
 from stage1_detector import config as detector_config
+from stage1_detector import model_yaml
 from stage1_detector.pretrained import start
 from stage1_detector.recipes import rehearsal
 from stage2_classifier.config import Columns
@@ -146,10 +147,14 @@ def fold_settings(runs: Path, plan: Plan, parts: Folds) -> dict[str, Any]:
             f"--detector-weights: got {plan.weights}, must be the file that {run.parent} started from"
             if trained.get("pretrained") else f"--detector-weights: got {plan.weights}, but {run.parent} started from none"
         )  # fmt: skip
+    file = model_yaml.own_file(getattr(config, "model", ""))
+    if trained.get("model_file") != (model_file := file and record.fingerprint(file)):
+        raise ValueError(f"--folds: {file or trained['model']} is not what {run.parent} was trained from; put that back")
     config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:
         config = rehearsal(config)
     made_from = of_training(parts.photos("train"), parts.photos("valid"), None)
+    made_from |= {"model_file": model_file} if model_file else {}
     return {"detector": asdict(config), "weights": given, "folds": trained["folds"], "count": plan.folds} | made_from
 
 

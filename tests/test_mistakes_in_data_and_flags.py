@@ -133,6 +133,11 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "classifier: out is a file": ("classifier", "--out {root}/a.zip", "a.zip, which is a file, need a folder"),
     "classifier: no weights": ("classifier", "--pretrained {root}/none.pt", "none.pt, must be a local weights file"),
     "classifier: model unknown": ("classifier", "--force --model resnet10x", "--model: got 'resnet10x', must be one that timm"),
+    "classifier: model too deep": (
+        "classifier",
+        "--force --model inception_v4 --size 64",
+        "--size: inception_v4 cannot take crops of 64 px",
+    ),
     "classifier: nothing to resume": ("classifier", "--resume --force", "classifier_shelf holds no stopped run"),
     "classifier: no studio": ("classifier", "--force --crops studio", "must be a folder with one folder per product"),
     "gate: no folds": ("gate", "--runs {root}/new", "new/folds.json not found"),

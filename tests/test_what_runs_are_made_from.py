@@ -150,6 +150,30 @@ def test_studio_photos_and_synthetic_photos_count_by_their_bytes(place: Place) -
     assert after[0] != before[0] and after[1] != before[1]
 
 
+def test_a_model_yaml_of_the_users_counts_by_what_it_holds(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that ultralytics finds by the name without the letter of the size."""
+    monkeypatch.chdir(tmp_path)
+    parts, request = folds.load(place.runs / folds.NAME, read(place.data)), DetectorRun(data=place.data, runs=place.runs)
+
+    def made_from(model: str) -> dict:
+        return detector_run.settings_of(request, replace(recipes.recipe("small"), model=model), parts)
+
+    assert "model_file" not in made_from("yolov8n.yaml")
+    for model, file in (("my.yaml", "my.yaml"), ("yolov8n.yaml", "yolov8.yaml")):
+        Path(file).write_text("width: 1")
+        record.write_run(place.runs / "one", before := made_from(model), {})
+        assert before["model"] == model
+        Path(file).write_text("width: 2")
+        with pytest.raises(ValueError, match="holds a finished run with model_file"):
+            record.finished(place.runs / "one", made_from(model), force=False)
+        with pytest.raises(ValueError, match=rf"--folds: {file} is not what .*one was trained from; put that back"):
+            out_of_fold.fold_settings(place.runs, Plan(2), parts)
+        Path(file).write_text("width: 1")
+        assert out_of_fold.fold_settings(place.runs, Plan(2), parts)["model_file"] == before["model_file"]
+
+
 def test_runs_made_before_shrinking_was_a_choice_are_those_of_linear(place: Place) -> None:
     parts, request = folds.load(place.runs / folds.NAME, read(place.data)), DetectorRun(data=place.data, runs=place.runs)
     before, now = (

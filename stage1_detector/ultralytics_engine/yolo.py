@@ -17,7 +17,7 @@ from ultralytics.utils.torch_utils import select_device
 from runs import checkpoint, gpu_memory
 from runs.pickled_file import needs_code
 from runs.training_errors import is_out_of_memory, refuse_lost_worker
-from stage1_detector.config import DetectorConfig
+from stage1_detector.config import STRIDE, DetectorConfig
 from stage1_detector.engine import Job, epochs, max_det, modified_at, refuse_device, synthetic_per_epoch
 from stage1_detector.ultralytics_engine import rtdetr
 from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
@@ -156,9 +156,25 @@ def refuse(config: DetectorConfig, pretrained: Path | None, last: Path | None) -
             f"--model: got {config.model!r}, must be a model YAML of ultralytics whose last layer is "
             f"{' or '.join(HEADS[config.family])}, such as yolov8n.yaml; for weights there is --pretrained"
         )
+    network = _buildable(config)
     if pretrained is not None and is_plain_tensors(pretrained):
-        load_pretrained(build(config.model, ["product"], config.family), pretrained)
+        load_pretrained(network, pretrained)
     refuse_device(config.device)
+
+
+def _buildable(config: DetectorConfig) -> torch.nn.Module:
+    """The network of random weights. ValueError where it cannot be built, or its coarsest grid is too coarse for canvases."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = build(config.model, ["product"], config.family)
+    except Exception as error:  # a YAML may say nearly anything
+        raise ValueError(f"--model: got {config.model!r}, which cannot be built: {error!r}") from error
+    if (coarsest := int(max(network.stride))) > STRIDE:  # type: ignore[call-overload,arg-type]
+        raise ValueError(
+            f"--model: got {config.model!r}, whose coarsest grid has cells of {coarsest} px, must be {STRIDE} at most: "
+            f"canvases are multiples of {STRIDE}; those whose names have no p6 do, such as yolov8n.yaml"
+        )
+    return network
 
 
 def _refuse_weights(flag: str, path: Path) -> None:

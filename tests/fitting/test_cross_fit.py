@@ -142,6 +142,21 @@ def test_without_a_refit_one_fold_is_left_out_for_good(place: Place) -> None:
         cross_fit.deal(dataset, runs, procedure(), told.append)
 
 
+def test_names_that_the_models_that_ship_never_see_are_told() -> None:
+    shop = tuple(replace(photo, labels=np.array([0, 0, int(photo.id == 7)])) for photo in photos([3] * 15))
+    dataset = Dataset(Path("shop"), (Category(0, "tea"), Category(1, "mint")), shop)
+    whole = cross_fit.all_in_train(dataset, np.arange(15), Settings("shop", "photo", 5, 0, pooled=True))
+    number = whole.fold[7]
+    assert number is not None
+    told = [
+        cross_fit.in_words(part, 5) for part in (whole, *(cross_fit.left_out(whole, k) for k in (number, (number + 1) % 5)))
+    ]
+    lost = (
+        "fit: 1 name (mint) is on photos left out alone: no shelf shows it to the models that ship; --refit yes trains on all"
+    )
+    assert [lost in lines for lines in told] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("sizes", "empty", "held"),
     [

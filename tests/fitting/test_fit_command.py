@@ -14,7 +14,7 @@ from small_shop import SMALL
 
 from experiments.performance.exif_photos import labelled
 from fitting import ledger as ledgers
-from fitting.fit import Command, main, record_of, remarks
+from fitting.fit import main, remarks
 from fitting.wishes import Wishes
 from fusion.ensemble import ClassifierMember, Ensemble, Member
 from photos import fingerprint
@@ -139,6 +139,16 @@ def test_a_file_that_is_wished_for_is_the_same_however_its_path_is_written(
         ledgers.refuse_other(tmp_path, begun, {}, long)
 
 
+def test_a_model_yaml_that_is_edited_is_another_one(tmp_path: Path) -> None:
+    (path := tmp_path / "my.yaml").write_text("width: 1")
+    wishes = Wishes(model=str(path))
+    earlier, begun = (ledgers.Ledger({}, kept, 9.0) for kept in (asdict(wishes), ledgers.comparable(asdict(wishes))))
+    path.write_text("width: 2")
+    ledgers.refuse_other(tmp_path, earlier, {}, wishes)  # of a version that did not record what the file held
+    with pytest.raises(ValueError, match=r"holds a fit begun with model '.*my\.yaml sha256:.*', now '.*my\.yaml sha256:"):
+        ledgers.refuse_other(tmp_path, begun, {}, wishes)
+
+
 def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs, dataset = data.parent / "run", read(data)
     made_from = fingerprint.of_photos(dataset.photos, dataset.categories)
@@ -154,21 +164,6 @@ def test_a_run_folder_of_another_set_or_of_other_wishes_is_refused(data: Path, c
     assert "or studio photos" in refused(call, capsys)
     (runs / ledgers.NAME).write_text('{"minutes": 9}')
     assert "damaged" in refused(call, capsys)
-
-
-def test_more_minutes_for_a_fit_whose_trainings_were_all_begun_are_said_to_change_nothing(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs, dataset = data.parent / "run", read(data)
-    begun = ledgers.Ledger(fingerprint.of_photos(dataset.photos, dataset.categories), asdict(Wishes()), 9.0)
-    begun.parts = {"one": ledgers.Part(3, 60.0, decided=True), "gate": ledgers.Part(0, 5.0)}
-    begun.write(runs)
-    assert record_of(Command(data=data, minutes=90.0, out=runs), dataset, Wishes()).minutes == 90.0
-    assert "keep their epochs" in capsys.readouterr().out
-    begun.parts["classifier_shelf"] = ledgers.Part(3, 60.0)  # not begun: it takes what is left
-    begun.write(runs)
-    record_of(Command(data=data, minutes=90.0, out=runs), dataset, Wishes())
-    assert "keep their epochs" not in capsys.readouterr().out
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

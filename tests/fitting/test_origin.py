@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fitting import run, trainings
-from fitting.origin import Origin, fingerprints_of
+from fitting.origin import Origin, fingerprints_of, wished_files
 from fitting.procedure import Procedure
 from fitting.trainings import Clock
 from photos.data import DataError, read
@@ -127,3 +127,19 @@ def test_each_kind_of_change_is_named(change: Callable[[Path], object], told: st
             origin.refuse_changed()
     else:
         origin.refuse_changed()
+
+
+def test_a_file_that_the_fit_names_is_to_stay_too(data: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("my.yaml", "start.pt", "crops.pt", "g.csv")]
+    for path in files:
+        path.write_bytes(b"old")
+    model, start, crops, groups = map(str, files)
+    named = {"pretrained": start, "crop_pretrained": crops, "groups": groups}
+    procedure = replace(PROCEDURE, detector=replace(detector_recipes.small(), model=model), **named)
+    assert wished_files(PROCEDURE) == {}
+    for path in files:
+        origin = Origin(data, fingerprints_of(read(data), with_studio=False), wished_files(procedure))
+        origin.refuse_changed()
+        path.write_bytes(b"new")
+        with pytest.raises(DataError, match=f"{path.name} changed while the fit was at work.*fit anew, by --out"):
+            origin.refuse_changed()

@@ -158,16 +158,6 @@ def test_more_minutes_never_mean_fewer_epochs_of_the_same_procedure() -> None:
     assert scales == sorted(scales) and scales[0] == 0.0
 
 
-def test_a_class_aware_detector_is_trained_where_the_names_have_boxes_enough_or_where_it_is_asked_for() -> None:
-    many = replace(FRIDGE, median_boxes=500.0)
-    assert lay_out(FRIDGE, SPEEDS, Wishes(), 9000).procedure.aware is None
-    assert lay_out(FRIDGE, SPEEDS, Wishes(aware="yes"), 9000).procedure.aware is not None
-    assert lay_out(many, SPEEDS, Wishes(), 9000).procedure.aware is not None
-    assert lay_out(many, SPEEDS, Wishes(aware="no"), 9000).procedure.aware is None
-    assert lay_out(replace(many, names=1), SPEEDS, Wishes(), 9000).procedure.aware is None
-    assert "cross_fit/0/all" in lay_out(many, SPEEDS, Wishes(), 9000).epochs
-
-
 def test_studio_photos_are_learnt_from_where_there_are_some() -> None:
     assert lay_out(CONTEST, SPEEDS, Wishes(), 9000).procedure.crops == "both"
     assert lay_out(CONTEST, SPEEDS, Wishes(), 9000).procedure.classifier.bridge == 0.5

@@ -57,6 +57,11 @@ def test_names_without_a_box_are_told_apart_as_they_cannot_have_moved_the_figure
     assert crowded.endswith("products that look alike; without a box, and so no part of this figure: objects")
 
 
+def test_a_name_of_photos_left_out_alone_needs_photos_most_and_is_not_told_to_be_without_a_box() -> None:
+    line = report.names_line(0.03, photos(*[0] * 9, 1), NAMES[:3], photos(1, 2, 2))  # type: ignore[arg-type]
+    assert line == "true names would add 0.030: more photos of oats (0), coffee (1) (boxes learned from in brackets)"
+
+
 def test_a_plan_is_a_table_of_minutes() -> None:
     parts = {"one": Part(7, 120.0), "gate": Part(0, 60.0, seconds=90.0, done=True)}
     lines = report.plan_lines(Ledger({}, {}, 10.0, why={"canvas": "320 px"}, parts=parts, spent=90.0))
@@ -111,11 +116,17 @@ def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> Non
             ["its one was trained for 3 epochs, those of the folds for 8 or more"],
             id="fewer",
         ),
+        pytest.param({"cross_fit/0/one": 8, "cross_fit/1/one": 9, "one": 24}, [], id="thrice as many, as planned"),
+        pytest.param(
+            {"cross_fit/0/one": 5, "cross_fit/1/one": 40, "one": 120},
+            ["its gate is fitted on weaker models: its one was trained for 120 epochs, one of the folds for 5;"],
+            id="more, as of minutes given later",
+        ),
         pytest.param({"one": 1, "classifier_shelf": 1}, [], id="no refit"),
         pytest.param({}, [], id="nothing"),
     ],
 )
-def test_models_that_ship_with_far_fewer_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
+def test_models_that_ship_with_far_other_epochs_than_the_score_is_of_are_told(epochs: dict[str, int], told: list[str]) -> None:
     lines = list(report.short_lines(Ledger({}, {}, 9.0, parts={name: Part(n, 1.0) for name, n in epochs.items()})))
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
 

@@ -16,7 +16,7 @@ from fitting.survey import Survey
 from fitting.time_keeper import Clocks, TimeKeeper
 from fitting.wishes import Wishes
 from fitting.workload import DETECTOR, LONGEST, Share, trainings
-from tests.fitting.sets import FRIDGE, SETS, SPEEDS, VIDEO
+from tests.fitting.sets import FRIDGE, SETS, SPEEDS, STRIPS, VIDEO
 
 
 class Killed(Exception):
@@ -176,6 +176,22 @@ def test_a_fit_that_is_killed_in_any_part_goes_on_with_what_was_decided(tmp_path
     ledger = play(tmp_path, FRIDGE, 45.0, machine)
     assert {name: ledger.parts[name].epochs for name in decided} == decided
     assert 0.9 * 45 <= ledger.spent / 60 <= 1.1 * 45
+
+
+def test_more_minutes_after_the_first_training_was_begun_are_the_other_folds_too(tmp_path: Path) -> None:
+    """Else the score, the gate and the floors are of models of few epochs, and the zip's of many."""
+    machine = Machine()
+    with pytest.raises(Killed) as killed:
+        play(tmp_path, STRIPS, 12.0, machine, kill=1)
+    (tmp_path / ledgers.NAME).write_bytes(killed.value.args[0])
+    stopped = ledgers.load(tmp_path)
+    assert stopped is not None
+    stopped.minutes = 300.0
+    stopped.write(tmp_path)
+    parts = play(tmp_path, STRIPS, 300.0, machine).parts
+    assert parts["cross_fit/0/one"].epochs == stopped.parts["cross_fit/0/one"].epochs
+    assert parts["cross_fit/1/one"].epochs == parts["one"].epochs / LONGEST == 40
+    assert parts["cross_fit/1/classifier_shelf"].epochs == parts["cross_fit/0/classifier_shelf"].epochs
 
 
 def test_a_finished_fit_that_is_called_again_changes_nothing(tmp_path: Path) -> None:

@@ -42,6 +42,26 @@ def test_layers_of_random_weights_are_not_held_still(name: str, given: Path | No
     yolo.refuse(recipe(name, quick=True), None, None)  # a rehearsal needs no weights
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        pytest.param("yolov8n-p6.yaml", "whose coarsest grid has cells of 64 px, must be 32 at most", id="too coarse"),
+        pytest.param("yolo26n-p6.yaml", "whose coarsest grid has cells of 64 px, must be 32 at most", id="likewise"),
+        pytest.param("own.yaml", "which cannot be built: ", id="not to be built"),
+    ],
+)
+def test_a_model_that_no_canvas_suits_is_refused_and_draws_nothing(
+    model: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.yaml").write_text("nc: 1\nbackbone: []\nhead: [[[0], 1, Blur, []], [[0], 1, Detect, [nc]]]\n")
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match=f"--model: got '{model}', {message}"):
+        yolo.refuse(DetectorConfig(model=model), None, None)
+    yolo.refuse(DetectorConfig(model="yolov8n-p2.yaml"), None, None)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("family", ["yolo", "rtdetr"])
 @pytest.mark.parametrize(
     ("device", "message"),
