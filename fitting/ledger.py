@@ -14,6 +14,7 @@ from fusion.models import read_object
 from photos.groups import file_setting, groups_setting
 from runs import record
 from runs.pretrained import word_of
+from stage1_detector import model_yaml
 
 if TYPE_CHECKING:
     from fitting.plan import Plan
@@ -122,4 +123,5 @@ def comparable(wishes: Mapping[str, Any]) -> dict[str, Any]:
         "trust": "",  # of what starts a fit, not of what it is
         "groups": groups_setting(groups) if Path(groups).is_file() else groups,
         "pretrained": file_setting(Path(pretrained)) if is_file else pretrained,
+        "model": model_yaml.setting(wishes["model"]),
     }

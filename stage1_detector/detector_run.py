@@ -19,7 +19,7 @@ from runs.command import note_result, say, say_progress
 from runs.flags import Flag
 from runs.pretrained import HELP, refuse_missing
 from runs.stopwatch import Stopwatch
-from stage1_detector import training_plan
+from stage1_detector import model_yaml, training_plan
 from stage1_detector.config import STARTER, Config, DetectorConfig
 from stage1_detector.pretrained import start
 from stage1_detector.synthesis.coco_writer import REQUEST_FILE
@@ -160,6 +160,8 @@ def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dic
         "synthetic": synthetic and [record.fingerprint(synthetic / COCO_FILE), fingerprint.of_folder(synthetic / "images")],
     }
     made_from |= {"refit": True} if request.refit else {}
+    if file := model_yaml.own_file(getattr(config, "model", "")):
+        made_from |= {"model_file": record.fingerprint(file)}
     if config.shrinking == "linear":
         del settings["shrinking"]  # as in runs made before there was a choice
     categories = None if request.classes == "one" else parts.dataset.categories
