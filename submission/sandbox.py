@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,14 @@ from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
 from runs.counted import counted
 from submission import own_ids
-from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
 from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
 from submission.predictions import exif_of, score, sizes_of, violations, without_predictions
-from submission.rules import MAX_FILES
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
+from submission.unpacking import unpack
 
 NO_SOCKETS = """import socket
 class Refused(socket.socket):
@@ -42,8 +40,9 @@ socket.socket = Refused
 def execute(archive: Path, images: Path, output: Path, machine: Machine) -> Outcome:
     """Run the zip on a copy of IMAGES, copy what it writes to OUTPUT (nothing if it wrote nothing), and check it.
 
-    Raises ValueError where there is no zip, or one that is too large or cannot be unpacked, or no folder of photos; and where
-    nothing protects this system from the zip's code (`isolated`), unless `machine.unprotected` or it is this project's code.
+    Raises CannotUnpackError for a zip that is too large or cannot be unpacked, ValueError where there is no zip or no folder of
+    photos, and where nothing protects this system from the zip's code (`isolated`), unless `machine.unprotected` or it is this
+    project's code.
     """
     refuse_missing(archive, images)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -70,24 +69,6 @@ def refuse_no_zip(archive: Path) -> None:
     """Raises ValueError where there is no zip."""
     if not zipfile.is_zipfile(archive):
         raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack ARCHIVE into FOLDER, block by block. Raises ValueError where it is damaged, or larger than the judge allows."""
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            infos = zipped.infolist()
-            size = sum(info.file_size for info in infos)
-            if size > MAX_BYTES or len(infos) > 2 * MAX_FILES:
-                what = f"{len(infos)} files of {size / MB:.1f} MB unpacked, at most {MAX_FILES} files of {MAX_BYTES // MB} MB"
-                raise ValueError(f"{archive}: {what}")
-            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
-                raise ValueError(f"{archive}: packed in another way than by deflate, of which the size cannot be bounded")
-            folder.mkdir()
-            for info in infos:
-                zipped.extract(info, folder)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError) as error:  # RuntimeError: encrypted
-        raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
 
 
 def _run(place: Place, machine: Machine) -> Outcome:

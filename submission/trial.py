@@ -12,6 +12,7 @@ from runs.counted import counted
 from submission.judge_machine import Machine, is_set_up, judge_python
 from submission.outcome import Outcome
 from submission.sandbox import execute
+from submission.unpacking import CannotUnpackError
 from submission.violation import Violation
 
 # Width and height of the drawn photos. Their names betray a run.py that reads one suffix only, or that counts photos where it
@@ -38,6 +39,9 @@ def try_zip(archive: Path) -> Trial:
             drawn_shelf(width, height, i).save(photos / file)
         try:
             outcome = execute(archive, photos, output, Machine(judge_python()))
+        except CannotUnpackError as error:
+            what = str(error).removeprefix(f"{archive}: ")
+            return Trial([Violation("the zip", 0, what, "build the zip again; the judge unpacks it likewise")])
         except ValueError as error:
             return Trial([], str(error))
     if outcome.lacking:

@@ -109,6 +109,12 @@ BAD: dict[str, Spoil] = {
     "four weight files": lambda files: files.update({f"{i}.npy": b"" for i in range(4)}),
     "a path upwards": lambda files: files.update({"../a.json": b"{}"}),
     "a very long path": lambda files: files.update({"a/" * 15_000 + "a.json": b"{}"}),
+    "a name of 305 bytes": lambda files: files.update({"a" * 300 + ".json": b"{}"}),
+    "a name of 365 bytes in UTF-8": lambda files: files.update({"ø" * 180 + ".json": b"{}"}),
+    "a file that is a folder too": lambda files: files.update({"a.json": b"{}", "a.json/b.json": b"{}"}),
+    "2,100 folders": lambda files: files.update({f"{i}/": b"" for i in range(2100)}),
+    "a folder upwards": lambda files: files.update({"../up/": b""}),
+    "a folder that holds a program": lambda files: files.update({"x/": b"\x7fELF\x02"}),
     "a program renamed": lambda files: files.update({"a.cfg": b"\x7fELF\x02"}),
     "imports os": _add(b"import os"),
     "imports subprocess in a function": _add(b"def f():\n    from subprocess import run"),
@@ -128,6 +134,8 @@ BAD: dict[str, Spoil] = {
     "a long chain": _add(b"x = a" + b".a" * 50_000),
     "many operators": _add(b"x = 1" + b" + 1" * 40_000),
     "a package that is not there": _add(b"import faiss"),
+    "an import from the package around run.py": _add(b"import torch\nfrom .fusion import boxes"),
+    "an import from above the zip": _add(b"from ..fusion import boxes", "fusion/merge.py"),
     "a module that is not packed": lambda files: files.pop("fusion/views.py"),
     "no ensemble.json": lambda files: files.pop("ensemble.json"),
     "UTF-16": _encoded("utf-16"),
@@ -219,11 +227,14 @@ GOOD: dict[str, Spoil] = {
 }  # fmt: skip
 
 
-def _with_link(path: Path) -> None:
-    info = zipfile.ZipInfo("link.json")
-    info.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(info, "/etc/passwd")
+def _with_link(name: str) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        info = zipfile.ZipInfo(name)
+        info.external_attr = 0o120777 << 16
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(info, "" if info.is_dir() else "/etc/passwd")
+
+    return spoil
 
 
 def _stored_twice(path: Path) -> None:
@@ -265,7 +276,8 @@ def with_zeros(name: str, megabytes: int = 60, compression: int = zipfile.ZIP_DE
 
 # what is done to the zip itself
 BAD_ARCHIVES: dict[str, Callable[[Path], None]] = {
-    "a link": _with_link,
+    "a link": _with_link("link.json"),
+    "a folder that is a link": _with_link("link/"),
     "a name stored twice": _stored_twice,
     "a bad CRC": _byte_changed,
     "encrypted": _encrypted,
