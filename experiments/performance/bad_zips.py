@@ -177,6 +177,8 @@ BAD: dict[str, Spoil] = {
     "no sidecar": lambda files: files.pop(str(Path(_file(files, "detectors")).with_suffix(".json"))),
     "a sidecar without categories": lambda files: _without_field(files, "categories"),
     "a sidecar without size": lambda files: _without_field(files, "size"),
+    "a number for categories": _side("detectors", categories=5),
+    "a number for the weights of prototypes": _side("classifiers", prototype_weights=5),
     "family fcos": _side("detectors", family="fcos"),
     "a classifier among the detectors": _side("detectors", task="classifier"),
     "size as text": _side("detectors", size="64"),
