@@ -25,6 +25,7 @@ MAX_WEIGHTS = 3  # files with a suffix in WEIGHTS
 WEIGHTS = frozenset({".pt", ".pth", ".onnx", ".safetensors", ".npy"})
 SUFFIXES = WEIGHTS | {".py", ".json", ".yaml", ".yml", ".cfg"}
 ENTRY_POINT = "run.py"
+PIPELINE = "fusion/pipeline.py"  # a zip that holds it is built on `fusion/`
 
 BINARIES = {
     b"\x7fELF": "ELF",
@@ -117,7 +118,7 @@ def _kilobytes(size: int) -> str:
 
 def built_on_fusion(entries: list[Entry]) -> bool:
     """Whether the zip holds this project's pipeline: another method's files are read by its own code, which is not known."""
-    return any(entry.name == "fusion/pipeline.py" for entry in entries)
+    return any(entry.name == PIPELINE for entry in entries)
 
 
 def short_names(entries: list[Entry]) -> Iterator[Violation]:

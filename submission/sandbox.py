@@ -25,7 +25,8 @@ from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
 from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
-from submission.predictions import exif_of, score, sizes_of, violations, without_predictions
+from submission.predictions import doubts, exif_of, packed_ensemble, score, sizes_of, violations, without_predictions
+from submission.rules import PIPELINE
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 from submission.unpacking import unpack
 
@@ -81,6 +82,7 @@ def _run(place: Place, machine: Machine) -> Outcome:
         name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES") if name in os.environ
     }
     variables = kept | {"HOME": str(place.elsewhere), "PYTHONDONTWRITEBYTECODE": "1"}
+    is_own = _is_own(place)
     try:
         prefix = isolated(place, python, machine.gpus)
         outcome.notes.append("no network, a file system of its own: only the output can be written, no home is seen")
@@ -95,8 +97,14 @@ def _run(place: Place, machine: Machine) -> Outcome:
         outcome.problems.append(measured.killed)
     else:
         read_exit_code(outcome, measured.exit_code)
-    read_statements(outcome, machine.gpus)
+    read_statements(outcome, machine.gpus, is_own)
     return outcome
+
+
+def _is_own(place: Place) -> bool:
+    """Whether the zip holds just the code of this project."""
+    code = {str(path.relative_to(place.code)): path.read_bytes() for path in place.code.rglob("*.py") if path.is_file()}
+    return is_packed_code(code)
 
 
 def _unprotected(place: Place, machine: Machine, why: str, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
@@ -104,8 +112,7 @@ def _unprotected(place: Place, machine: Machine, why: str, outcome: Outcome) -> 
 
     Raises ValueError unless `machine.unprotected`, or the zip holds just the code of this project.
     """
-    code = {str(path.relative_to(place.code)): path.read_bytes() for path in place.code.rglob("*.py") if path.is_file()}
-    if not machine.unprotected and not is_packed_code(code):
+    if not machine.unprotected and not _is_own(place):
         remedy = "hylle sandbox --unprotected runs it all the same, with your rights"
         raise ValueError(f"run.py is not run: this system permits no namespaces that would protect your files: {why}; {remedy}")
     for path in [*place.images.rglob("*"), place.images]:
@@ -140,6 +147,7 @@ def _take_predictions(place: Place, images: Path, output: Path, outcome: Outcome
         if not wrong:
             rows = json.loads(text)
             outcome.predictions, outcome.without = len(rows), without_predictions(rows, photos)
+            outcome.warnings += listed("predictions.json", doubts(rows))
 
 
 def _compare_photos(before: Path, after: Path, outcome: Outcome) -> None:
@@ -154,10 +162,10 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _ids(code: Path) -> frozenset[int] | None:
-    """The category ids in the zip's ensemble.json; None where it has none."""
+    """The category ids in the zip's ensemble.json; None where it has none, or one of another method."""
     try:
-        return frozenset(json.loads((code / "ensemble.json").read_text())["categories"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return frozenset(packed_ensemble(code)["categories"])
+    except (KeyError, TypeError):
         return None
 
 
@@ -210,9 +218,10 @@ def refuse_flags(output: Path, seconds: float) -> None:
 
 
 def category_ids(archive: Path) -> list[int]:
-    """The category ids in ensemble.json of the zip; none where it has no such file."""
+    """The category ids in ensemble.json of the zip; none where it has no such file, or one of another method."""
     try:
         with zipfile.ZipFile(archive) as zipped:
+            zipped.getinfo(PIPELINE)
             return list(json.loads(zipped.read("ensemble.json"))["categories"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
@@ -271,6 +280,8 @@ def report(outcome: Outcome, output: Path) -> None:
     if outcome.scores:
         s = outcome.scores
         print(f"score: {s.score:.4f} (det mAP50 {s.det_map50:.4f}, cls mAP50 {s.cls_map50:.4f})")
+    for warning in outcome.warnings:
+        print(f"warning: {warning}")
     for problem in outcome.problems:
         print(f"problem: {problem}")
     print(counted(len(outcome.problems), "problem") if outcome.problems else "ok")

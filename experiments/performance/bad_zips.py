@@ -18,6 +18,7 @@ Spoil = Callable[[Files], object]
 RUN = b"import argparse\np = argparse.ArgumentParser()\n"
 RUN += b"p.add_argument('--input')\np.add_argument('--output')\na = p.parse_args()\n"
 ROW = b'{"image_id": %d, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}'
+BOX = b"[1, 2, 3, 4]"
 ANSWER = b"open(a.output, 'w').write('[" + ROW % 42 + b", " + ROW % 7 + b"]')\n"  # on both photos of submission.trial.SIZES
 
 
@@ -62,6 +63,11 @@ def _file(files: Files, kind: str) -> str:
 def _add(text: bytes, name: str = "run.py") -> Spoil:
     """Add lines to a Python file."""
     return lambda files: files.update({name: files.get(name, b"") + b"\n" + text + b"\n"})
+
+
+def _foreign(answer: bytes) -> Spoil:
+    """Another method, whose run.py writes `answer`."""
+    return lambda files: (files.clear(), files.update({"run.py": RUN + answer.replace(b": 3,", b": 7,")}))
 
 
 def _without_field(files: Files, name: str) -> None:
@@ -208,6 +214,9 @@ BAD_WHEN_RUN: dict[str, Spoil] = {
     "a score as text": lambda files: files.update({"run.py": RUN + ANSWER.replace(b"0.5", b'"0.5"')}),
     "an unknown photo": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 42,", b": 9,")}),
     "an unknown category": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 3,", b": 99,")}),
+    "boxes on a canvas of 640": _foreign(ANSWER.replace(BOX, b"[500, 90, 60, 70]", 1)),
+    "boxes as fractions": _foreign(ANSWER.replace(BOX, b"[0.1, 0.2, 0.3, 0.4]")),
+    "a negative category": _foreign(ANSWER.replace(b": 3,", b": -1,")),
     "another argument": lambda files: files.update({"run.py": RUN.replace(b"--input", b"--images") + ANSWER}),
 }
 
@@ -223,9 +232,7 @@ GOOD: dict[str, Spoil] = {
     "further names": _part("gate", further=2),
     "less time": _ensemble(time_budget_s=100),
     "two views of the crops": _first("classifiers", views=[{}, {"flip": True, "margin": 0.1}]),
-    "another method's code": lambda files: (
-        [files.pop(name) for name in list(files)], files.update({"run.py": RUN + ANSWER.replace(b": 3,", b": 7,")})
-    ),
+    "another method's code": _foreign(ANSWER),
 }  # fmt: skip
 
 

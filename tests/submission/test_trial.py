@@ -90,6 +90,18 @@ def test_what_comes_of_the_run_is_told(
             id="a package of the judge's that is not here",
         ),
         pytest.param(
+            "print(\"failed: No module named 'torch'\"); raise SystemExit(1)",
+            "",
+            "the environment here lacks torch, which the judge has; ",
+            id="the same, told by run.py itself",
+        ),
+        pytest.param(
+            "write(map(number, photos.iterdir())); print('error: no GPU, going on by the CPU')",
+            "warning: run.py: on two drawn photos: run.py says: error: no GPU",
+            "",
+            id="an error said by another method",
+        ),
+        pytest.param(
             "import packed_nowhere",
             "run.py: on two drawn photos: exit code 1, need 0: ModuleNotFoundError: No module named 'packed_nowhere'",
             "",
