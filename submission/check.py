@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from runs.command import Parser, note_result, run
 from submission import packed_models
 from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
+from submission.judge_machine import PYTHON
 from submission.packed_imports import unpacked_imports
 from submission.packed_models import model_files
 from submission.rules import MAX_FILES, WEIGHTS, built_on_fusion
@@ -83,6 +84,9 @@ def body(argv: list[str] | None, prog: str) -> int:
     parser.add_argument("--no-run", action="store_true", help="look into the zip, but do not run it")
     args = parser.parse_args(argv)
     found = check(args.zip)
+    if (version := f"{sys.version_info[0]}.{sys.version_info[1]}") != PYTHON:
+        what = "f-strings and modules that only it knows pass here, and may fail there"
+        print(f"note: checked by Python {version}, the judge has {PYTHON}: {what}", file=sys.stderr)
     if not packed_models.can_read_graphs():
         print("note: the package onnx is not installed: graphs were not looked into", file=sys.stderr)
     if not args.no_run and not refused(found):

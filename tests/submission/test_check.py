@@ -162,6 +162,15 @@ def test_what_is_no_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str], cont
     assert capsys.readouterr().err == f"error: {path}: {message}\n"
 
 
+def test_another_python_than_the_judges_is_told(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check, "PYTHON", "3.9")
+    build.write(files, tmp_path / "a.zip")
+    assert check.main([str(tmp_path / "a.zip"), "--no-run"]) == 0
+    assert "the judge has 3.9: f-strings and modules that only it knows" in capsys.readouterr().err
+
+
 def test_graphs_are_passed_over_without_the_package_onnx(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
