@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 
@@ -19,16 +19,18 @@ LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)  # what is inside ru
 def unpacked_imports(entries: list[Entry]) -> Iterator[Violation]:
     """Modules that a packed file imports and that are not in the standard library, installed at the judge, or packed.
 
-    An import whose failing the file itself catches (`_guarded`) is none of them. A package that the judge's packages require is
+    An import whose failing the file itself catches (`_guarded`) is none of them, nor one that only stands in for another which
+    is there. A package that the judge's packages require is
     a warning. Source: INSTALLED, from the contest's page.
     """
     packed = {_module(entry.name): entry for entry in entries if entry.suffix == ".py"}
     for entry in packed.values():
         nodes = nodes_of(entry.text or b"")
-        guarded = _guarded(nodes)
+        absent = {id(node): what for node in nodes if (what := _absent(node, entry.name, packed))}
+        guarded = _guarded(nodes) | _stand_ins(nodes, absent.keys())
         for node in nodes:
-            if id(node) not in guarded and (what := _absent(node, entry.name, packed)):
-                yield Violation(entry.name, getattr(node, "lineno", 0), *what)
+            if id(node) in absent.keys() - guarded:
+                yield Violation(entry.name, getattr(node, "lineno", 0), *absent[id(node)])
 
 
 def _module(name: str) -> str:
@@ -108,6 +110,16 @@ def _guarded(nodes: Sequence[ast.AST]) -> frozenset[int]:
             case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"), body=body):
                 guarded.update(id(inner) for statement in body for inner in ast.walk(statement))
     return frozenset(guarded)
+
+
+def _stand_ins(nodes: Sequence[ast.AST], absent: Collection[int]) -> frozenset[int]:
+    """The ids of the nodes in handlers of ImportError whose `try` imports nothing of `absent`, so that they never run."""
+    idle: set[int] = set()
+    for node in nodes:
+        if isinstance(node, ast.Try) and not any(id(inner) in absent for inner in _at_once(node.body)):
+            handlers = [one for one in node.handlers if one.type and _names(one.type) <= {"ImportError", "ModuleNotFoundError"}]
+            idle.update(id(inner) for handler in handlers for inner in ast.walk(handler))
+    return frozenset(idle)
 
 
 def _catches(handlers: Sequence[ast.ExceptHandler]) -> bool:

@@ -32,6 +32,9 @@ def _found(path: Path, files: dict[str, str]) -> list[str]:
         pytest.param(
             "import contextlib\nwith contextlib.suppress(ImportError):\n    import openvino", id="contextlib.suppress"
         ),
+        pytest.param(
+            "try:\n    import tomllib\nexcept ImportError:\n    import tomli as tomllib", id="stands in for what is there"
+        ),
         pytest.param("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import polars", id="type checker"),
         pytest.param("import typing\nif typing.TYPE_CHECKING:\n    import polars", id="type checker, through typing"),
     ],
@@ -45,7 +48,7 @@ def test_an_import_that_may_fail_is_fine(tmp_path: Path, text: str) -> None:
     [
         pytest.param("try:\n    import openvino\nexcept KeyError:\n    pass", 2, id="another exception"),
         pytest.param("try:\n    import openvino\nexcept ImportError:\n    raise SystemExit(1)", 2, id="raised again"),
-        pytest.param("try:\n    pass\nexcept ImportError:\n    import openvino", 4, id="in the handler"),
+        pytest.param("try:\n    pass\nexcept Exception:\n    import openvino", 4, id="in the handler of anything"),
         pytest.param("try:\n    import json\nexcept ImportError:\n    pass\nelse:\n    import openvino", 6, id="in else"),
         pytest.param("try:\n    def f():\n        import openvino\nexcept ImportError:\n    pass", 3, id="called later"),
         pytest.param(
@@ -58,6 +61,11 @@ def test_an_import_that_may_fail_is_fine(tmp_path: Path, text: str) -> None:
 )
 def test_an_import_that_kills_is_refused(tmp_path: Path, text: str, line: int) -> None:
     assert _found(tmp_path, {"run": text}) == [f"run.py:{line}: imports openvino, {NOT_THERE}"]
+
+
+def test_a_stand_in_for_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = "try:\n    import openvino\nexcept ImportError:\n    import faiss"
+    assert _found(tmp_path, {"run": text}) == [f"run.py:4: imports faiss, {NOT_THERE}"]
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
