@@ -34,14 +34,12 @@ class Sidecar:
     channel, for pixels in 0..1.
 
     Detector only: `shrinking` is how photos were shrunk to canvases in its training (`fusion.views.SHRINKINGS`), and are at
-    judgment; sidecars written before there was a choice do not have it.
+    judgment; older sidecars do not have it. `best`, if given, is how many candidates, the best by class, the graph gives.
 
     Classifier only: `margin` is the context around a box as a fraction of its sides, `fit` is how a crop fills its square
     (`fusion.views.FITS`), `background` says that the last output, after those of `categories`, is for "no product".
     `temperature` divides the logits; then `scale` multiplies and `bias` shifts each column, if given (temperature and vector
     scaling, Guo et al. 2017, arXiv:1706.04599).
-
-    Detector only: `best`, if given, is how many candidates the graph hands back at most, the best by their best class score.
 
     Classifier only: with `prototype_weights`, one for each of `categories`, and `prototype_temperature` > 0 the output has,
     after the logits, the cosine of the crop's embedding and each name's prototype; probabilities are `blended` with them.
@@ -102,12 +100,14 @@ def read_sidecar(path: Path) -> Sidecar:
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"{path}: unknown field {unknown[0]!r}, known: {', '.join(known)}")
-    missing = [name for name in known[:6] if name not in values]
-    if missing:
+    if missing := [name for name in known[:6] if name not in values]:
         raise ValueError(f"{path}: field {missing[0]!r} is missing")
+    for name, kind in (("categories", list), ("prototype_weights", list), ("prototype_temperature", int | float)):
+        if not isinstance(values.get(name), kind | None):
+            raise ValueError(f"{path}: {name}: got {values[name]!r}, need a {'list' if kind is list else 'number'}")
     side = Sidecar(**values)
     weights, names = side.prototype_weights, len(side.categories or [])
-    if weights is not None and (len(weights) != names or not side.prototype_temperature > 0):
+    if weights is not None and (len(weights) != names or not (side.prototype_temperature or 0) > 0):
         got = f"{len(weights)} and prototype_temperature {side.prototype_temperature}"
         raise ValueError(f"{path}: prototype_weights: got {got}, need one for each of {names} categories, and one above 0")
     return side

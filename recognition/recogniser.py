@@ -22,7 +22,7 @@ from runs.command import say
 from runs.first_command import DETECTORS
 from runs.model_files import files_of, refuse_changed
 from runs.record import digest, fingerprint
-from submission.sandbox import unpack
+from submission.unpacking import unpack
 
 STARTER = "starter"  # the word that asks for the detector that the project brings
 NAMELESS = "product"  # what everything is called where no model knows names

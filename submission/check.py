@@ -2,28 +2,26 @@
 
 First the rules of the contest (`submission.rules.RULES`, one function each), then what would fail only when the zip runs:
 
-- `unpacked_imports`: a module is imported, but neither packed nor installed at the judge;
-- `malformed_json`: a .json file does not hold one JSON object;
+- `submission.packed_imports`: a module is imported, but neither packed nor installed at the judge;
+- `malformed_json`: a .json file that `fusion/` reads does not hold one JSON object;
 - `submission.packed_models`: the models do not fit together, or the method cannot work;
 - `submission.trial`: last, the zip is run in the sandbox on two drawn photos.
 """
 
-import ast
 import json
 import sys
 import zipfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from runs.command import Parser, note_result, run
 from submission import packed_models
 from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
-from submission.judge_machine import INSTALLED
+from submission.judge_machine import PYTHON
+from submission.packed_imports import unpacked_imports
 from submission.packed_models import model_files
-from submission.rules import MAX_FILES, WEIGHTS
+from submission.rules import MAX_FILES, WEIGHTS, built_on_fusion
 from submission.rules import violations as rule_violations
-from submission.source import imported, nodes_of
 from submission.violation import Violation
 
 
@@ -36,10 +34,11 @@ def check(path: Path) -> list[Violation]:
         with zipfile.ZipFile(path) as archive:
             entries = read_entries(archive)
             if len(entries) > MAX_ENTRIES:
-                return [Violation("the zip", 0, f"more than {MAX_ENTRIES} files", f"at most {MAX_FILES}; merge or drop some")]
-            malformed = [*malformed_json(entries)]
-            models = [] if malformed else [*model_files(archive, entries)]
-            return [*rule_violations(entries), *unpacked_imports(entries), *malformed, *models]
+                return [Violation("the zip", 0, f"more than {MAX_ENTRIES} entries", f"at most {MAX_FILES}; merge or drop some")]
+            files = [entry for entry in entries if not entry.is_folder]
+            malformed = [*malformed_json(files)] if built_on_fusion(files) else []
+            models = [] if malformed else [*model_files(archive, files)]
+            return [*rule_violations(entries), *unpacked_imports(files), *malformed, *models]
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"{path}: not a zip that can be read: {error}") from None
 
@@ -47,58 +46,6 @@ def check(path: Path) -> list[Violation]:
 def refused(violations: list[Violation]) -> list[Violation]:
     """The violations that are no mere warnings."""
     return [violation for violation in violations if not violation.warning]
-
-
-def unpacked_imports(entries: list[Entry]) -> Iterator[Violation]:
-    """Modules that a packed file imports and that are not in the standard library, installed at the judge, or packed.
-
-    Source: INSTALLED, from the contest's page.
-    """
-    packed = {_module(entry.name): entry for entry in entries if entry.suffix == ".py"}
-    for entry in packed.values():
-        for node in nodes_of(entry.text or b""):
-            absent = [module for module in imported(_absolute(node, entry.name)) if not _is_available(module, packed)]
-            if absent:
-                what = f"imports {absent[0]}, which is neither packed nor at the judge"
-                yield Violation(entry.name, getattr(node, "lineno", 0), what, "pack it, or do without")
-
-
-def _module(name: str) -> str:
-    """
-    >>> _module("fusion/merge.py"), _module("fusion/__init__.py"), _module("run.py")
-    ('fusion.merge', 'fusion', 'run')
-    """
-    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def _absolute(node: ast.AST, name: str) -> ast.AST:
-    """`node` with a relative import made absolute, as seen from the file `name`."""
-    if not (isinstance(node, ast.ImportFrom) and node.level):
-        return node
-    package = ".".join(PurePosixPath(name).parts[: -node.level])
-    return ast.ImportFrom(".".join(part for part in (package, node.module) if part) or None, node.names, 0)
-
-
-def _is_available(module: str, packed: dict[str, Entry]) -> bool:
-    """Whether `module` is Python's own, installed at the judge, a packed file or folder, or a name in a packed file."""
-    if module.split(".")[0] in INSTALLED | sys.stdlib_module_names:
-        return True
-    parent, _, name = module.rpartition(".")
-    is_folder = any(other.startswith(module + ".") for other in packed)
-    return module in packed or is_folder or (parent in packed and (name == "*" or name in _defined(packed[parent].text or b"")))
-
-
-@lru_cache(maxsize=12)
-def _defined(text: bytes) -> frozenset[str]:
-    """The names that a module binds, at its top level or below (a superset is enough here)."""
-    names: set[str] = set()
-    for node in nodes_of(text):
-        match node:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
-                names.add(name)
-            case ast.alias(name=name, asname=other):
-                names.add(other or name)
-    return frozenset(names)
 
 
 def malformed_json(entries: list[Entry]) -> Iterator[Violation]:
@@ -119,7 +66,7 @@ def malformed_json(entries: list[Entry]) -> Iterator[Violation]:
 def summary(path: Path) -> str:
     """One line on what the zip holds: files, Python files, weight files and megabytes."""
     with zipfile.ZipFile(path) as archive:
-        files = [info for info in archive.infolist() if not info.is_dir()]
+        files = [info for info in archive.infolist() if not info.filename.endswith("/")]
     kinds = [PurePosixPath(info.filename).suffix for info in files]
     counts = f"{len(files)} files, {kinds.count('.py')} Python, {sum(kind in WEIGHTS for kind in kinds)} weights"
     return f"{path}: {counts}, {sum(info.file_size for info in files) / MB:.1f} of {MAX_BYTES // MB} MB"
@@ -137,6 +84,9 @@ def body(argv: list[str] | None, prog: str) -> int:
     parser.add_argument("--no-run", action="store_true", help="look into the zip, but do not run it")
     args = parser.parse_args(argv)
     found = check(args.zip)
+    if (version := f"{sys.version_info[0]}.{sys.version_info[1]}") != PYTHON:
+        what = "f-strings and modules that only it knows pass here, and may fail there"
+        print(f"note: checked by Python {version}, the judge has {PYTHON}: {what}", file=sys.stderr)
     if not packed_models.can_read_graphs():
         print("note: the package onnx is not installed: graphs were not looked into", file=sys.stderr)
     if not args.no_run and not refused(found):

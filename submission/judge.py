@@ -32,6 +32,7 @@ from submission import built_of, judge_machine, sandbox
 from submission.outcome import Outcome
 from submission.own_ids import copy_flat, with_own_ids
 from submission.predictions import as_detections, exif_of
+from submission.unpacking import unpack
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m submission.judge") -> int:
@@ -78,7 +79,7 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
     rows = json.loads(output.read_text())
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / "code"
-        sandbox.unpack(zip_path, unpacked)
+        unpack(zip_path, unpacked)
         refuse_other(photos, exif_of(unpacked))
         ours, ids = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
     index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last

@@ -8,25 +8,27 @@ from math import isfinite
 
 from photos.score import Scores
 from runs.counted import counted, named
-from submission.judge_machine import INSTALLED
+from submission.judge_machine import INSTALLED, REQUIRED
 
 SHOWN = 10  # chosen: at most this many problems of one kind are listed
 SHOWN_CHARACTERS = 300  # chosen: of each
 SHOWN_PARTS = 40  # chosen: parts of the work whose time is listed
+LACKING = re.compile(rf"No module named '({'|'.join(sorted(INSTALLED | REQUIRED))})'")
 EXIT_CODES = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
 
 
 @dataclass
 class Outcome:
-    """The result of one run. `problems` would cost points at the judge; `notes` say how it was isolated.
+    """The result of one run. `problems` would cost points at the judge, `warnings` may; `notes` say how it was isolated.
 
     `without` are the photos, by name, that have no predictions: they may hold no product, or be lost. `lacking` is a package
-    that the judge has and the environment here has not, where the run ended for want of it.
+    that the judge has and the environment here has not, where the log tells of it: what fails may fail for want of it.
     Everything but `providers` and `by_part` (seconds of each part of the work), which run.py says of itself, was measured from
     outside.
     """
 
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     peak_mb: float = 0.0
@@ -59,30 +61,36 @@ def listed(title: str, problems: Sequence[str]) -> list[str]:
 
 
 def read_exit_code(outcome: Outcome, code: int) -> None:
-    """Add a problem for an exit code that is not 0, with its reason by the code, or else by the last line of the log."""
+    """Add a problem for an exit code that is not 0, with its reason by the code, or else by the last line of the log.
+
+    A package of the judge's that is not here is looked for in the whole log: run.py may go on to tell of it in its own words.
+    """
+    absent = LACKING.search(outcome.log)
+    outcome.lacking = absent[1] if absent else ""
+    here = f"the judge has {outcome.lacking}, the environment here has not"
     if code:
         last = "".join(outcome.log.strip().splitlines()[-1:])[:SHOWN_CHARACTERS]
-        outcome.problems.append(f"exit code {code}, need 0: {EXIT_CODES.get(code, last)}")
-        absent = re.fullmatch(r"ModuleNotFoundError: No module named '(\w+)'", last)
-        if absent and absent[1] in INSTALLED:
-            outcome.lacking = absent[1]
-            outcome.problems[-1] += (
-                f"; the judge has {absent[1]}, the environment here has not: this run says nothing of the zip"
-            )
+        more = f"; {here}: this run says nothing of the zip" if outcome.lacking else ""
+        outcome.problems.append(f"exit code {code}, need 0: {EXIT_CODES.get(code, last)}{more}")
+    elif outcome.lacking:
+        outcome.warnings.append(f"{here}: what ran may not be what runs there")
 
 
-def read_statements(outcome: Outcome, gpus: bool) -> None:
-    """Take the providers in use, the time of each part and the errors from what run.py says of itself, if it says so."""
+def read_statements(outcome: Outcome, gpus: bool, is_own: bool) -> None:
+    """Take the providers in use, the time of each part and the errors from what run.py says of itself, if it says so.
+
+    What an error or silence means is known of this project's run.py alone (`is_own`): of another one they are warnings.
+    """
     lines = outcome.log.splitlines()
     outcome.providers = [line.removeprefix("provider: ") for line in lines if line.startswith("provider: ")][:SHOWN]
     for line in lines:
         if line.startswith("report: "):
             outcome.by_part = _seconds_by_part(line.removeprefix("report: "))
-    outcome.problems += listed("run.py says", [line for line in lines if line.startswith("error: ")])
+    told = outcome.problems if is_own else outcome.warnings
+    told += listed("run.py says", [line for line in lines if line.startswith("error: ")])
     if gpus and "CPUExecutionProvider" in (outcome.providers or ["CPUExecutionProvider"]):
-        outcome.problems.append(
-            f"provider: got {outcome.providers or 'no word of any'}: fell back to the CPU on a machine with a GPU"
-        )
+        what = f"provider: got {outcome.providers or 'no word of any'}: fell back to the CPU on a machine with a GPU"
+        (outcome.problems if outcome.providers else told).append(what)
 
 
 def _seconds_by_part(text: str) -> dict[str, float]:

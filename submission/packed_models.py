@@ -1,6 +1,7 @@
 """The models of a zip: ensemble.json, the files that it names, their sidecars and graphs, read as `fusion/` will read them.
 
-- `model_files`: ensemble.json is missing or malformed, or its models and the packed files differ;
+- `model_files`: ensemble.json is missing or malformed, or its models and the packed files differ; of a zip that is not built on
+  `fusion/` only whether onnxruntime reads its graphs (`_foreign_graphs`);
 - `submission.method`: its numbers, or those of a sidecar, are such that `fusion/` fails or finds nothing;
 - `_class_map`: a model's categories are not those of ensemble.json;
 - `_check_graph`: a graph does not fit its sidecar or its views, or onnxruntime 1.20 does not read it (`_readable`, `_loads`).
@@ -9,6 +10,7 @@
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -17,9 +19,9 @@ import onnxruntime
 from fusion.ensemble import Ensemble, parse
 from fusion.models import SELECT, Sidecar, read_object, read_sidecar
 from fusion.views import View
-from submission.entries import Entry
+from submission.entries import MAX_BYTES, Entry
 from submission.method import canvas_problems, canvases_of, ensemble_problems, sidecar_problems, trial_problem
-from submission.rules import WEIGHTS
+from submission.rules import WEIGHTS, built_on_fusion
 from submission.violation import Violation
 
 try:
@@ -54,14 +56,16 @@ class PackedModel(NamedTuple):
 
 
 def model_files(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violation]:
-    """ensemble.json, the models it names, their sidecars and graphs; not checked where the zip is not built on `fusion/`.
+    """ensemble.json, the models it names, their sidecars and graphs; graphs alone where the zip is not built on `fusion/`.
 
     Source: what `fusion.pipeline` needs to load the ensemble.
     """
     by_name = {entry.name: entry for entry in entries}
+    if not built_on_fusion(entries):
+        yield from _foreign_graphs(archive, entries)
+        return
     if ENSEMBLE not in by_name:
-        if "fusion/pipeline.py" in by_name:
-            yield Violation(ENSEMBLE, 0, "is missing", "pack it; hylle build does")
+        yield Violation(ENSEMBLE, 0, "is missing", "pack it; hylle build does")
         return
     with tempfile.TemporaryDirectory() as folder:
         texts = {name: entry.text for name, entry in by_name.items() if name.endswith(".json") and entry.text is not None}
@@ -74,6 +78,20 @@ def model_files(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Viol
         problems += [problem for problem in (trial_problem(ensemble),) if problem and not problems]
         yield from (Violation(ENSEMBLE, 0, problem, "mend the field") for problem in problems)
         yield from _models(ensemble, by_name, texts, Path(folder), archive)
+
+
+def _foreign_graphs(archive: zipfile.ZipFile, entries: list[Entry]) -> Iterator[Violation]:
+    """Graphs of another method: they must be such that onnxruntime reads them; mere limits are a warning where it does here."""
+    for entry in entries:
+        if entry.suffix != ".onnx" or entry.damage or entry.is_bomb or entry.size > MAX_BYTES:
+            continue
+        graph = _graph(entry.name, archive) if onnx else None
+        if isinstance(graph, Violation):
+            yield graph
+        elif graph is not None:
+            beyond, refusals = [*_readable(entry.name, graph)], [*_loads(entry.name, archive)]
+            is_fine = not refusals and onnxruntime.__version__.startswith(RUNTIME)
+            yield from (replace(one, warning=is_fine) for one in beyond or refusals)
 
 
 def _file(folder: Path, text: bytes) -> Path:
@@ -152,15 +170,22 @@ def _class_map(file: str, side: Sidecar, ensemble: Ensemble) -> Iterator[Violati
         yield Violation(file, 0, what, "train the models on one data set")
 
 
+def _graph(file: str, archive: zipfile.ZipFile) -> Any:
+    """The graph in `file`; a violation where it holds none."""
+    try:
+        return onnx.load_model_from_string(archive.read(file))
+    except DecodeError as error:
+        return Violation(file, 0, f"not an ONNX graph: {error}", "export it again")
+
+
 def _check_graph(model: PackedModel, archive: zipfile.ZipFile) -> Iterator[Violation]:
     """A weight file must be a graph that onnxruntime reads, with the branch, size and number of classes of its sidecar."""
     file, side = model.graph, model.side
     if onnx is None or PurePosixPath(file).suffix != ".onnx":
         return
-    try:
-        graph = onnx.load_model_from_string(archive.read(file))
-    except DecodeError as error:
-        yield Violation(file, 0, f"not an ONNX graph: {error}", "export it again")
+    graph = _graph(file, archive)
+    if isinstance(graph, Violation):
+        yield graph
         return
     unreadable = [*_readable(file, graph)]
     yield from unreadable or _loads(file, archive)
@@ -172,8 +197,12 @@ def _check_graph(model: PackedModel, archive: zipfile.ZipFile) -> Iterator[Viola
     got = _width(branches[side.branch], side.family)
     if got not in (None, expected):
         yield Violation(file, 0, f"puts out {got} classes, its sidecar lists {expected}", "pack this model's own sidecar")
-    for problem in canvas_problems(side, model.canvases, _canvas_dims(graph.graph)):
+    dims = _canvas_dims(graph.graph)
+    for problem in canvas_problems(side, model.canvases, dims):
         yield Violation(ENSEMBLE, 0, f"{model.file}: {problem}", "mend the size of its views")
+    if side.task == "classifier" and any(dim not in (None, side.size) for dim in dims):
+        what = f"size: got {side.size}, the model takes crops of {dims[1] or 'any'} x {dims[0] or 'any'} pixels"
+        yield Violation(model.sidecar, 0, what, "pack this model's own sidecar")
 
 
 def _canvas_dims(graph: Any) -> tuple[int | None, int | None]:

@@ -13,8 +13,10 @@ from fusion.reading import find_photos
 from photos.checks import is_ignored
 from photos.photo_file import DataError, read_header
 from photos.score import Scores, Truth, evaluate
+from submission.rules import PIPELINE
 
 KEYS = ("image_id", "category_id", "bbox", "score")
+SMALLEST = 2  # chosen: pixels; where no box has such a side, they are not in pixels
 SLACK = 0.01  # chosen: pixels; boxes are written with three decimals
 Sizes = Mapping[int, tuple[int, int] | None]
 
@@ -38,12 +40,33 @@ def without_predictions(rows: Sequence[Mapping[str, Any]], photos: Mapping[int, 
     return [path.name for image_id, path in photos.items() if image_id not in covered]
 
 
+def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What looks wrong in predictions that are valid: boxes so small that they must be of another unit.
+
+    >>> doubts([{"bbox": [0.1, 0.2, 0.3, 0.5]}])
+    ['no box has a side of 2 pixels or more, the largest is of 0.3 x 0.5: are they fractions of the photo?']
+    >>> doubts([]), doubts([{"bbox": [1, 1, 2, 1]}])
+    ([], [])
+    """
+    largest = max((row["bbox"][2:] for row in rows), key=max, default=[SMALLEST])
+    if max(largest) >= SMALLEST:
+        return []
+    size = " x ".join(f"{side:g}" for side in largest)
+    return [f"no box has a side of {SMALLEST} pixels or more, the largest is of {size}: are they fractions of the photo?"]
+
+
+def packed_ensemble(code: Path) -> dict[str, Any]:
+    """ensemble.json in the folder CODE of a zip that is built on `fusion/`; empty where it is another one's, or is broken."""
+    try:
+        values = json.loads((code / "ensemble.json").read_text()) if (code / PIPELINE).is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def exif_of(code: Path) -> str:
     """The rule by which the run.py in the folder CODE reads photos that EXIF turns; "stored" where CODE does not tell."""
-    try:
-        return str(json.loads((code / "ensemble.json").read_text())["exif"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "stored"
+    return str(packed_ensemble(code).get("exif", "stored"))
 
 
 def _size(path: Path, exif: str) -> tuple[int, int] | None:
@@ -88,6 +111,8 @@ def _row_problems(row: Any, sizes: Sizes, categories: frozenset[int] | None) -> 
         yield f"category_id: got {category!r}, must be an integer"
     elif categories is not None and category not in categories:
         yield f"category_id: got {category}, no category has that id"
+    elif categories is None and category < 0:
+        yield f"category_id: got {category}, must be >= 0"
     if not _is_number(score) or not 0 <= score <= 1:
         yield f"score: got {score!r}, must be a number in [0, 1]"
     yield from _bbox_problems(row["bbox"], sizes.get(image) if _is_integer(image) else None)

@@ -1,8 +1,8 @@
 """The rules of the judge: each limit a constant, each rule a function from a zip's entries to violations. Reads no files.
 
 **Why was a zip refused?** Each line that `submission.check` prints comes from one function. For the contest's own rules it is
-one of `RULES` at the end of this file; its docstring states the limit and where it is taken from. What would make the zip fail
-only when it runs is checked in `submission.check`.
+one of `RULES` and `ENTRY_RULES` at the end of this file; its docstring states the limit and where it is taken from. What
+would make the zip fail only when it runs is checked in `submission.check`.
 
 Source of the limits: the contest's official submission page ("the page" below). Where it is vague the stricter reading is
 taken, and a comment says so.
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from submission.entries import MAX_ALL_TEXT, MAX_BYTES, MAX_NAME, MAX_RATIO, MAX_TEXT, MB, Entry
+from submission.entries import MAX_ALL_TEXT, MAX_BYTES, MAX_NAME, MAX_PART, MAX_RATIO, MAX_TEXT, MB, Entry
 from submission.source import roundabout_source, safe_source
 from submission.violation import Violation
 
@@ -25,6 +25,7 @@ MAX_WEIGHTS = 3  # files with a suffix in WEIGHTS
 WEIGHTS = frozenset({".pt", ".pth", ".onnx", ".safetensors", ".npy"})
 SUFFIXES = WEIGHTS | {".py", ".json", ".yaml", ".yml", ".cfg"}
 ENTRY_POINT = "run.py"
+PIPELINE = "fusion/pipeline.py"  # a zip that holds it is built on `fusion/`
 
 BINARIES = {
     b"\x7fELF": "ELF",
@@ -43,7 +44,9 @@ Rule = Callable[[list[Entry]], Iterator[Violation]]
 
 def violations(entries: list[Entry]) -> list[Violation]:
     """Every violation of the judge's rules, rule by rule; an empty list for a zip that it accepts."""
-    return [violation for rule in RULES for violation in rule(entries)]
+    files = [entry for entry in entries if not entry.is_folder]
+    found = [violation for rule in RULES for violation in rule(files)]
+    return found + [violation for rule in ENTRY_RULES for violation in rule(entries)]
 
 
 def entry_point(entries: list[Entry]) -> Iterator[Violation]:
@@ -96,15 +99,57 @@ def readable(entries: list[Entry]) -> Iterator[Violation]:
             what = f"{entry.size / MB:.0f} MB packed in {entry.packed / MB:.2f} MB: holds next to nothing"
             yield Violation(entry.name, 0, what, f"leave it out; weights do not shrink to 1 / {MAX_RATIO}")
         elif entry.is_text and entry.text is None:
-            limit = f"{MAX_TEXT[entry.suffix] / MB} MB are looked into, {MAX_ALL_TEXT // MB} MB of all"
-            yield Violation(entry.name, 0, f"{entry.size / MB:.1f} MB of text", f"make it smaller; at most {limit}")
+            limit = f"{MAX_TEXT[entry.suffix] // 1000} kB are looked into, {MAX_ALL_TEXT // MB} MB of all {entry.suffix}"
+            what, is_data = f"{_kilobytes(entry.size)} of text", entry.suffix == ".json" and not built_on_fusion(entries)
+            if is_data:  # of another method: data that only its own run.py reads
+                yield Violation(entry.name, 0, f"{what}: not looked into", f"at most {limit}", warning=True)
+            else:
+                yield Violation(entry.name, 0, what, f"make it smaller; at most {limit}")
+
+
+def _kilobytes(size: int) -> str:
+    """Rounded up, so that what is above a limit is told as above it.
+
+    >>> _kilobytes(200_001)
+    '201 kB'
+    """
+    return f"{-(-size // 1000)} kB"
+
+
+def built_on_fusion(entries: list[Entry]) -> bool:
+    """Whether the zip holds this project's pipeline: another method's files are read by its own code, which is not known."""
+    return any(entry.name == PIPELINE for entry in entries)
 
 
 def short_names(entries: list[Entry]) -> Iterator[Violation]:
-    """No path longer than MAX_NAME characters. Derived: file systems take no more."""
+    """No path longer than MAX_NAME characters, no part of it above MAX_PART bytes. Derived: file systems take no more."""
     for entry in entries:
+        longest = max(len(part.encode(errors="replace")) for part in entry.name.split("/"))
         if len(entry.name) > MAX_NAME:
             yield Violation(entry.name[:40] + "...", 0, f"a path of {len(entry.name)} characters", f"at most {MAX_NAME}")
+        elif longest > MAX_PART:
+            yield Violation(entry.name[:40] + "...", 0, f"a name of {longest} bytes", f"at most {MAX_PART} in UTF-8")
+
+
+def no_file_is_a_folder(entries: list[Entry]) -> Iterator[Violation]:
+    """No file is also the folder of another entry, and no folder holds bytes. Derived: such a zip cannot be unpacked."""
+    paths = [PurePosixPath(entry.name) for entry in entries if len(entry.name) <= MAX_NAME]
+    folders = {parent for path in paths for parent in path.parents}
+    folders |= {PurePosixPath(entry.name) for entry in entries if entry.is_folder}
+    for entry in entries:
+        if entry.is_folder and (entry.size or entry.head):
+            yield Violation(entry.name, 0, f"a folder that holds {entry.size} bytes", "store it as a file, or leave it out")
+        elif not entry.is_folder and PurePosixPath(entry.name) in folders:
+            yield Violation(entry.name, 0, "a file, and a folder of that name too", "rename one")
+
+
+def entry_counts(entries: list[Entry]) -> Iterator[Violation]:
+    """Folders are counted too: a warning above MAX_FILES, as the page says files; twice that is not unpacked."""
+    folders = sum(entry.is_folder for entry in entries)
+    if folders and len(entries) > MAX_FILES:
+        what = f"{len(entries)} entries, {folders} of them folders"
+        is_few = len(entries) <= 2 * MAX_FILES
+        yield Violation("the zip", 0, what, f"at most {MAX_FILES}; zip it without entries for folders", warning=is_few)
 
 
 def safe_paths(entries: list[Entry]) -> Iterator[Violation]:
@@ -129,7 +174,8 @@ def unique_names(entries: list[Entry]) -> Iterator[Violation]:
 
     Stricter than the page: on a file system that ignores case one of the two would overwrite the other.
     """
-    for name, times in Counter(entry.name for entry in entries).items():
+    names = [PurePosixPath(entry.name) for entry in entries if not entry.is_folder]  # so that ./a and a are one
+    for name, times in Counter(map(str, names)).items():
         if times > 1:
             yield Violation(name, 0, f"stored {times} times", "store it once")
     entries = [entry for entry in entries if len(entry.name) <= MAX_NAME]
@@ -165,6 +211,7 @@ def _npy_header(head: bytes) -> int:
 
 
 RULES: tuple[Rule, ...] = (
-    entry_point, allowed_suffixes, file_counts, total_sizes, readable, short_names, safe_paths, no_links, unique_names,
-    no_executables, safe_source, roundabout_source,
+    entry_point, allowed_suffixes, file_counts, total_sizes, readable, no_executables, safe_source, roundabout_source,
 )  # fmt: skip
+# of files and folders alike
+ENTRY_RULES: tuple[Rule, ...] = (short_names, safe_paths, no_links, unique_names, no_file_is_a_folder, entry_counts)

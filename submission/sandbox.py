@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,15 @@ from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
 from runs.counted import counted
 from submission import own_ids
-from submission.entries import MAX_BYTES, MB
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
 from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
-from submission.predictions import exif_of, score, sizes_of, violations, without_predictions
-from submission.rules import MAX_FILES
+from submission.predictions import doubts, exif_of, packed_ensemble, score, sizes_of, violations, without_predictions
+from submission.rules import PIPELINE
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
+from submission.unpacking import unpack
 
 NO_SOCKETS = """import socket
 class Refused(socket.socket):
@@ -42,8 +41,9 @@ socket.socket = Refused
 def execute(archive: Path, images: Path, output: Path, machine: Machine) -> Outcome:
     """Run the zip on a copy of IMAGES, copy what it writes to OUTPUT (nothing if it wrote nothing), and check it.
 
-    Raises ValueError where there is no zip, or one that is too large or cannot be unpacked, or no folder of photos; and where
-    nothing protects this system from the zip's code (`isolated`), unless `machine.unprotected` or it is this project's code.
+    Raises CannotUnpackError for a zip that is too large or cannot be unpacked, ValueError where there is no zip or no folder of
+    photos, and where nothing protects this system from the zip's code (`isolated`), unless `machine.unprotected` or it is this
+    project's code.
     """
     refuse_missing(archive, images)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -72,24 +72,6 @@ def refuse_no_zip(archive: Path) -> None:
         raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack ARCHIVE into FOLDER, block by block. Raises ValueError where it is damaged, or larger than the judge allows."""
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            infos = zipped.infolist()
-            size = sum(info.file_size for info in infos)
-            if size > MAX_BYTES or len(infos) > 2 * MAX_FILES:
-                what = f"{len(infos)} files of {size / MB:.1f} MB unpacked, at most {MAX_FILES} files of {MAX_BYTES // MB} MB"
-                raise ValueError(f"{archive}: {what}")
-            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
-                raise ValueError(f"{archive}: packed in another way than by deflate, of which the size cannot be bounded")
-            folder.mkdir()
-            for info in infos:
-                zipped.extract(info, folder)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError) as error:  # RuntimeError: encrypted
-        raise ValueError(f"{archive}: cannot be unpacked: {error}") from None
-
-
 def _run(place: Place, machine: Machine) -> Outcome:
     """Run run.py within the limits; its outcome, except for its output."""
     outcome = Outcome()
@@ -100,6 +82,7 @@ def _run(place: Place, machine: Machine) -> Outcome:
         name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES") if name in os.environ
     }
     variables = kept | {"HOME": str(place.elsewhere), "PYTHONDONTWRITEBYTECODE": "1"}
+    is_own = _is_own(place)
     try:
         prefix = isolated(place, python, machine.gpus)
         outcome.notes.append("no network, a file system of its own: only the output can be written, no home is seen")
@@ -114,8 +97,14 @@ def _run(place: Place, machine: Machine) -> Outcome:
         outcome.problems.append(measured.killed)
     else:
         read_exit_code(outcome, measured.exit_code)
-    read_statements(outcome, machine.gpus)
+    read_statements(outcome, machine.gpus, is_own)
     return outcome
+
+
+def _is_own(place: Place) -> bool:
+    """Whether the zip holds just the code of this project."""
+    code = {str(path.relative_to(place.code)): path.read_bytes() for path in place.code.rglob("*.py") if path.is_file()}
+    return is_packed_code(code)
 
 
 def _unprotected(place: Place, machine: Machine, why: str, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
@@ -123,8 +112,7 @@ def _unprotected(place: Place, machine: Machine, why: str, outcome: Outcome) -> 
 
     Raises ValueError unless `machine.unprotected`, or the zip holds just the code of this project.
     """
-    code = {str(path.relative_to(place.code)): path.read_bytes() for path in place.code.rglob("*.py") if path.is_file()}
-    if not machine.unprotected and not is_packed_code(code):
+    if not machine.unprotected and not _is_own(place):
         remedy = "hylle sandbox --unprotected runs it all the same, with your rights"
         raise ValueError(f"run.py is not run: this system permits no namespaces that would protect your files: {why}; {remedy}")
     for path in [*place.images.rglob("*"), place.images]:
@@ -159,6 +147,7 @@ def _take_predictions(place: Place, images: Path, output: Path, outcome: Outcome
         if not wrong:
             rows = json.loads(text)
             outcome.predictions, outcome.without = len(rows), without_predictions(rows, photos)
+            outcome.warnings += listed("predictions.json", doubts(rows))
 
 
 def _compare_photos(before: Path, after: Path, outcome: Outcome) -> None:
@@ -173,10 +162,10 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _ids(code: Path) -> frozenset[int] | None:
-    """The category ids in the zip's ensemble.json; None where it has none."""
+    """The category ids in the zip's ensemble.json; None where it has none, or one of another method."""
     try:
-        return frozenset(json.loads((code / "ensemble.json").read_text())["categories"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return frozenset(packed_ensemble(code)["categories"])
+    except (KeyError, TypeError):
         return None
 
 
@@ -229,9 +218,10 @@ def refuse_flags(output: Path, seconds: float) -> None:
 
 
 def category_ids(archive: Path) -> list[int]:
-    """The category ids in ensemble.json of the zip; none where it has no such file."""
+    """The category ids in ensemble.json of the zip; none where it has no such file, or one of another method."""
     try:
         with zipfile.ZipFile(archive) as zipped:
+            zipped.getinfo(PIPELINE)
             return list(json.loads(zipped.read("ensemble.json"))["categories"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
@@ -290,6 +280,8 @@ def report(outcome: Outcome, output: Path) -> None:
     if outcome.scores:
         s = outcome.scores
         print(f"score: {s.score:.4f} (det mAP50 {s.det_map50:.4f}, cls mAP50 {s.cls_map50:.4f})")
+    for warning in outcome.warnings:
+        print(f"warning: {warning}")
     for problem in outcome.problems:
         print(f"problem: {problem}")
     print(counted(len(outcome.problems), "problem") if outcome.problems else "ok")

@@ -10,8 +10,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from submission.entries import Entry
+from submission.judge_machine import PYTHON
 from submission.violation import Violation
 
+JUDGES = int(PYTHON.split(".")[0]), int(PYTHON.split(".")[1])  # syntax of a newer Python than the judge's does not parse
 # fmt: off
 MODULES = frozenset({
     "os", "sys", "subprocess", "socket", "ctypes", "builtins", "importlib", "pickle", "marshal", "shelve", "shutil", "yaml",
@@ -64,7 +66,7 @@ def syntax_tree(text: bytes) -> ast.Module | Unparsed:
     """The syntax tree of a Python file, or why there is none."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of invalid escapes, and the like
-            return ast.parse(text)
+            return ast.parse(text, feature_version=JUDGES)
     except SyntaxError as error:
         return Unparsed(error.lineno or 0, error.msg)
     except ValueError as error:  # a null byte, in Python 3.11.3 and before
@@ -108,10 +110,11 @@ def imported(node: ast.AST) -> list[str]:
     return []
 
 
-# Modules that the page does not name, and that do what a module of MODULES does.
+# Modules that the page does not name, and that do what a module of MODULES does: start processes, or run text as code.
 RELATIVES = frozenset({
     "posix", "nt", "_posixsubprocess", "_socket", "_ctypes", "_thread", "_pickle", "runpy", "imp", "pkgutil", "zipimport",
     "asyncio", "dill", "cloudpickle", "joblib", "cffi", "pdb", "cProfile", "webbrowser", "socketserver", "ftplib", "smtplib",
+    "timeit", "pydoc", "doctest", "bdb", "poplib", "imaplib", "telnetlib", "xmlrpc",
 })  # fmt: skip
 HARMLESS = frozenset({("scipy", "signal")})  # a module of the same name as one of MODULES that is another one
 SCOPES = frozenset({"globals", "locals", "vars"})
@@ -119,6 +122,7 @@ INNER = frozenset({
     "__dict__", "__getattribute__", "__self__", "__spec__", "__base__", "__closure__", "__wrapped__", "f_globals", "f_builtins",
     "f_locals", "tb_frame", "gi_frame", "cr_frame",
 })  # fmt: skip
+PROCESSES = frozenset({"ProcessPoolExecutor"})  # of concurrent.futures, whose threads are allowed
 BY_STRING = frozenset({"attrgetter", "methodcaller", "import_module", "find_spec", "resolve_name"})
 MAY = "the judge may refuse it; do without"
 
@@ -158,6 +162,8 @@ def _roundabout(node: ast.AST, bound: frozenset[str], called: set[int]) -> str |
             return f"reaches for .{name}"
         case ast.Attribute(attr=name) if name in BY_STRING:
             return f"finds by a string: .{name}"
+        case ast.Attribute(attr=name) if name in PROCESSES:
+            return f"starts processes: .{name}"
         case ast.Attribute(attr=name) if name in MODULES | RELATIVES and _root(node) in bound:
             return None if (_root(node), name) in HARMLESS else f"reaches the module {name} through {_root(node)}"
         case ast.Name(id=name) if name in SCOPES:
@@ -173,14 +179,15 @@ def _roundabout(node: ast.AST, bound: frozenset[str], called: set[int]) -> str |
 
 def _roundabout_import(node: ast.Import | ast.ImportFrom) -> str | None:
     """An import of a module of RELATIVES, or of a module of MODULES by way of another one."""
-    related = [module for module in imported(node) if module.split(".")[0] in RELATIVES]
-    if related:
-        return f"imports {related[0]}, which does what refused modules do"
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        for alias in node.names:
-            is_named = node.module.split(".")[0] in MODULES
-            if not is_named and alias.name in MODULES | BY_STRING and (node.module, alias.name) not in HARMLESS:
-                return f"reaches {alias.name} through {node.module}"
+    for module in imported(node):
+        first, *inner = module.split(".")
+        if first in RELATIVES:
+            return f"imports {module}, which does what refused modules do"
+        if PROCESSES & {*inner}:
+            return f"imports {module}, which starts processes"
+        hidden = next((name for name in inner if name in MODULES | BY_STRING), None)
+        if hidden and first not in MODULES and (first, hidden) not in HARMLESS:
+            return f"reaches {hidden} through {'.'.join([first, *inner[: inner.index(hidden)]])}"
     return None
 
 

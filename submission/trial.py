@@ -12,11 +12,13 @@ from runs.counted import counted
 from submission.judge_machine import Machine, is_set_up, judge_python
 from submission.outcome import Outcome
 from submission.sandbox import execute
+from submission.unpacking import CannotUnpackError
 from submission.violation import Violation
 
 # Width and height of the drawn photos. Their names betray a run.py that reads one suffix only, or that counts photos where it
-# should take image ids from their names.
-SIZES = {"img_00042.jpg": (640, 480), "img_00007.jpeg": (480, 640)}
+# should take image ids from their names. One is smaller than the usual canvas of 640, so that boxes which were not scaled
+# back lie outside.
+SIZES = {"img_00042.jpg": (400, 300), "img_00007.jpeg": (480, 640)}
 PRODUCTS = 5  # in a row, and rows
 
 
@@ -38,16 +40,24 @@ def try_zip(archive: Path) -> Trial:
             drawn_shelf(width, height, i).save(photos / file)
         try:
             outcome = execute(archive, photos, output, Machine(judge_python()))
+        except CannotUnpackError as error:
+            what = str(error).removeprefix(f"{archive}: ")
+            return Trial([Violation("the zip", 0, what, "build the zip again; the judge unpacks it likewise")])
         except ValueError as error:
             return Trial([], str(error))
-    if outcome.lacking:
+    if outcome.lacking and (outcome.problems or outcome.without):
         lacks = f"the environment here lacks {outcome.lacking}, which the judge has"
         return Trial([], f"{lacks}; {judge_python()} -m pip install adds a package")
-    if outcome.problems:
-        more = f", and {counted(len(outcome.problems) - 1, 'problem')} more" if outcome.problems[1:] else ""
-        what = f"on two drawn photos: {outcome.problems[0]}{more}"
-        return Trial([Violation("run.py", 0, what, "hylle sandbox shows all on photos of yours")])
-    return Trial(list(_photos_without(outcome)))
+    told = [*_first(outcome.problems, "problem"), *_first(outcome.warnings, "warning")]
+    return Trial(told if outcome.problems else [*told, *_photos_without(outcome)])
+
+
+def _first(lines: list[str], kind: str) -> Iterator[Violation]:
+    """The first of the problems, or warnings, and how many more there are."""
+    if lines:
+        more = f", and {counted(len(lines) - 1, kind)} more" if lines[1:] else ""
+        what = f"on two drawn photos: {lines[0]}{more}"
+        yield Violation("run.py", 0, what, "hylle sandbox shows all on photos of yours", warning=kind == "warning")
 
 
 def _photos_without(outcome: Outcome) -> Iterator[Violation]:

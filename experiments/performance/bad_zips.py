@@ -18,6 +18,7 @@ Spoil = Callable[[Files], object]
 RUN = b"import argparse\np = argparse.ArgumentParser()\n"
 RUN += b"p.add_argument('--input')\np.add_argument('--output')\na = p.parse_args()\n"
 ROW = b'{"image_id": %d, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}'
+BOX = b"[1, 2, 3, 4]"
 ANSWER = b"open(a.output, 'w').write('[" + ROW % 42 + b", " + ROW % 7 + b"]')\n"  # on both photos of submission.trial.SIZES
 
 
@@ -62,6 +63,11 @@ def _file(files: Files, kind: str) -> str:
 def _add(text: bytes, name: str = "run.py") -> Spoil:
     """Add lines to a Python file."""
     return lambda files: files.update({name: files.get(name, b"") + b"\n" + text + b"\n"})
+
+
+def _foreign(answer: bytes) -> Spoil:
+    """Another method, whose run.py writes `answer`."""
+    return lambda files: (files.clear(), files.update({"run.py": RUN + answer.replace(b": 3,", b": 7,")}))
 
 
 def _without_field(files: Files, name: str) -> None:
@@ -109,6 +115,12 @@ BAD: dict[str, Spoil] = {
     "four weight files": lambda files: files.update({f"{i}.npy": b"" for i in range(4)}),
     "a path upwards": lambda files: files.update({"../a.json": b"{}"}),
     "a very long path": lambda files: files.update({"a/" * 15_000 + "a.json": b"{}"}),
+    "a name of 305 bytes": lambda files: files.update({"a" * 300 + ".json": b"{}"}),
+    "a name of 365 bytes in UTF-8": lambda files: files.update({"ø" * 180 + ".json": b"{}"}),
+    "a file that is a folder too": lambda files: files.update({"a.json": b"{}", "a.json/b.json": b"{}"}),
+    "2,100 folders": lambda files: files.update({f"{i}/": b"" for i in range(2100)}),
+    "a folder upwards": lambda files: files.update({"../up/": b""}),
+    "a folder that holds a program": lambda files: files.update({"x/": b"\x7fELF\x02"}),
     "a program renamed": lambda files: files.update({"a.cfg": b"\x7fELF\x02"}),
     "imports os": _add(b"import os"),
     "imports subprocess in a function": _add(b"def f():\n    from subprocess import run"),
@@ -128,6 +140,8 @@ BAD: dict[str, Spoil] = {
     "a long chain": _add(b"x = a" + b".a" * 50_000),
     "many operators": _add(b"x = 1" + b" + 1" * 40_000),
     "a package that is not there": _add(b"import faiss"),
+    "an import from the package around run.py": _add(b"import torch\nfrom .fusion import boxes"),
+    "an import from above the zip": _add(b"from ..fusion import boxes", "fusion/merge.py"),
     "a module that is not packed": lambda files: files.pop("fusion/views.py"),
     "no ensemble.json": lambda files: files.pop("ensemble.json"),
     "UTF-16": _encoded("utf-16"),
@@ -169,6 +183,8 @@ BAD: dict[str, Spoil] = {
     "no sidecar": lambda files: files.pop(str(Path(_file(files, "detectors")).with_suffix(".json"))),
     "a sidecar without categories": lambda files: _without_field(files, "categories"),
     "a sidecar without size": lambda files: _without_field(files, "size"),
+    "a number for categories": _side("detectors", categories=5),
+    "a number for the weights of prototypes": _side("classifiers", prototype_weights=5),
     "family fcos": _side("detectors", family="fcos"),
     "a classifier among the detectors": _side("detectors", task="classifier"),
     "size as text": _side("detectors", size="64"),
@@ -198,6 +214,9 @@ BAD_WHEN_RUN: dict[str, Spoil] = {
     "a score as text": lambda files: files.update({"run.py": RUN + ANSWER.replace(b"0.5", b'"0.5"')}),
     "an unknown photo": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 42,", b": 9,")}),
     "an unknown category": lambda files: files.update({"run.py": RUN + ANSWER.replace(b": 3,", b": 99,")}),
+    "boxes on a canvas of 640": _foreign(ANSWER.replace(BOX, b"[500, 90, 60, 70]", 1)),
+    "boxes as fractions": _foreign(ANSWER.replace(BOX, b"[0.1, 0.2, 0.3, 0.4]")),
+    "a negative category": _foreign(ANSWER.replace(b": 3,", b": -1,")),
     "another argument": lambda files: files.update({"run.py": RUN.replace(b"--input", b"--images") + ANSWER}),
 }
 
@@ -213,17 +232,18 @@ GOOD: dict[str, Spoil] = {
     "further names": _part("gate", further=2),
     "less time": _ensemble(time_budget_s=100),
     "two views of the crops": _first("classifiers", views=[{}, {"flip": True, "margin": 0.1}]),
-    "another method's code": lambda files: (
-        [files.pop(name) for name in list(files)], files.update({"run.py": RUN + ANSWER.replace(b": 3,", b": 7,")})
-    ),
+    "another method's code": _foreign(ANSWER),
 }  # fmt: skip
 
 
-def _with_link(path: Path) -> None:
-    info = zipfile.ZipInfo("link.json")
-    info.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(info, "/etc/passwd")
+def _with_link(name: str) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        info = zipfile.ZipInfo(name)
+        info.external_attr = 0o120777 << 16
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(info, "" if info.is_dir() else "/etc/passwd")
+
+    return spoil
 
 
 def _stored_twice(path: Path) -> None:
@@ -265,7 +285,8 @@ def with_zeros(name: str, megabytes: int = 60, compression: int = zipfile.ZIP_DE
 
 # what is done to the zip itself
 BAD_ARCHIVES: dict[str, Callable[[Path], None]] = {
-    "a link": _with_link,
+    "a link": _with_link("link.json"),
+    "a folder that is a link": _with_link("link/"),
     "a name stored twice": _stored_twice,
     "a bad CRC": _byte_changed,
     "encrypted": _encrypted,

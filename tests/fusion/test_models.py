@@ -30,6 +30,14 @@ def test_normalise_of_no_canvases_is_empty() -> None:
     [
         pytest.param({"sise": 64}, "unknown field 'sise', known: task, family", id="unknown field"),
         pytest.param({"family": None}, "field 'family' is missing", id="missing field"),
+        pytest.param({"categories": 5}, "categories: got 5, need a list", id="a number for categories"),
+        pytest.param({"categories": True}, "categories: got True, need a list", id="true for categories"),
+        pytest.param({"prototype_weights": 5}, "prototype_weights: got 5, need a list", id="a number for weights"),
+        pytest.param(
+            {"categories": [7], "prototype_weights": [1.0], "prototype_temperature": "0.1"},
+            "prototype_temperature: got '0.1', need a number",
+            id="a temperature as text",
+        ),
     ],
 )
 def test_a_sidecar_that_is_wrong_says_how(tmp_path: Path, change: dict[str, object], message: str) -> None:

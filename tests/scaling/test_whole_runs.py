@@ -17,7 +17,7 @@ for name in ("ray", "pyarrow", "duckdb", "pandas"):
 from experiments.performance.scale_runs import ScaleRun, accounted, kill_driver, kill_worker, wait_for_parts, workers  # noqa: E402
 from runs.record import ROOT  # noqa: E402
 from submission import build  # noqa: E402
-from submission.sandbox import unpack  # noqa: E402
+from submission.unpacking import unpack  # noqa: E402
 
 PHOTOS = 30
 

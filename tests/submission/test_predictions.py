@@ -14,6 +14,12 @@ SIZES = {1: (100, 50), 2: None}
 KNOWN = frozenset([3, 7])
 
 
+def test_where_no_categories_are_known_none_is_negative() -> None:
+    assert violations(json.dumps([ROW | {"category_id": 0}]), SIZES, None) == []
+    (problem,) = violations(json.dumps([ROW | {"category_id": -1}]), SIZES, None)
+    assert problem == "prediction 0: category_id: got -1, must be >= 0"
+
+
 def test_no_predictions_are_valid() -> None:
     assert violations("[]", {}, None) == []
 

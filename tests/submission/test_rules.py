@@ -29,8 +29,8 @@ def zipped(files: Mapping[str, bytes], *extra: tuple[str | zipfile.ZipInfo, byte
         return read_entries(archive)
 
 
-def symlink() -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo("link.json")
+def symlink(name: str = "link.json") -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     return info
 
@@ -51,6 +51,31 @@ def test_good_zip_breaks_nothing() -> None:
 
 def test_folders_are_no_files() -> None:
     assert rules.violations(zipped(GOOD, ("fusion/", b""))) == []
+    assert rules.violations(zipped(GOOD | {"a" * 250 + ".json": b"{}"})) == []
+    warned = rules.violations(zipped(GOOD, *((f"{i}/", b"") for i in range(1000))))
+    assert [(found.what, found.warning) for found in warned] == [("1004 entries, 1000 of them folders", True)]
+
+
+def test_folder_that_is_a_link_is_refused() -> None:
+    found = rules.violations(zipped(GOOD, (symlink("link/"), b"")))
+    assert [(violation.where, violation.what) for violation in found] == [("link/", "a symbolic link")]
+
+
+def test_large_text_is_refused_where_it_would_have_to_be_looked_into() -> None:
+    large = {"names.py": b"#" * 200_001, "names.json": b" " * 4_000_001}
+    found = rules.violations(zipped(GOOD | large))
+    assert [(one.where, one.what, one.warning) for one in found] == [
+        ("names.py", "201 kB of text", False),
+        ("names.json", "4001 kB of text: not looked into", True),
+    ]
+    own = rules.violations(zipped(GOOD | large | {"fusion/pipeline.py": b""}))
+    assert [(one.where, one.warning) for one in own] == [("names.py", False), ("names.json", False)]
+
+
+def test_no_amount_of_json_keeps_a_python_file_from_being_read() -> None:
+    texts = {f"{i}.json": b"0" * 3_900_000 for i in range(5)}
+    found = rules.violations(zipped(texts | {"run.py": b"import os\n"}))
+    assert [str(one) for one in found if not one.warning] == ["run.py:1: imports os (use pathlib and json, or do without)"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +93,13 @@ def test_folders_are_no_files() -> None:
         pytest.param({"/etc/x.json": b""}, "/etc/x.json", "leaves the folder", id="absolute path"),
         pytest.param({"C:\\x.json": b""}, "C:\\x.json", "leaves the folder", id="drive letter"),
         pytest.param({"a\\b.json": b""}, "a\\b.json", "backslash", id="backslash"),
+        pytest.param({"../up/": b""}, "../up/", "leaves the folder", id="folder upwards"),
+        pytest.param({"x/": b"\x7fELF"}, "x/", "a folder that holds 4 bytes", id="folder with a program"),
+        pytest.param({"a" * 251 + ".json": b"{}"}, "a" * 40 + "...", "a name of 256 bytes", id="name too long"),
+        pytest.param({"ø" * 126 + ".cfg": b""}, "ø" * 40 + "...", "a name of 256 bytes", id="name too long in UTF-8"),
+        pytest.param({"a.json": b"{}", "a.json/b.json": b"{}"}, "a.json", "a folder of that name too", id="file and folder"),
+        pytest.param({"a.json": b"{}", "./a.json": b"{}"}, "a.json", "stored 2 times", id="one place, spelt in two ways"),
+        pytest.param({f"{i}/": b"" for i in range(1997)}, "the zip", "2001 entries, 1997 of them folders", id="many folders"),
         pytest.param({"One.json": b"{}"}, "One.json", "in case only", id="case clash of files"),
         pytest.param({"Fusion/a.json": b"{}"}, "Fusion", "in case only", id="case clash of folders"),
         pytest.param({"x.npy": b"\x7fELF\x02\x01"}, "x.npy", "ELF binary", id="ELF renamed .npy"),

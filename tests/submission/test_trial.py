@@ -24,6 +24,19 @@ def write(ids):
 """
 
 
+def tried_here(monkeypatch: pytest.MonkeyPatch, path: Path, files: dict[str, str]) -> trial.Trial:
+    """What comes of a zip of those files, run by the Python of the tests."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = name  # which may be empty
+            archive.writestr(info, text)
+    monkeypatch.setattr(trial, "is_set_up", lambda: True)
+    monkeypatch.setattr(trial, "judge_python", lambda: Path(sys.executable))
+    monkeypatch.setattr(trial, "Machine", partial(Machine, unprotected=not NAMESPACES))
+    return trial.try_zip(path)
+
+
 @pytest.mark.parametrize(
     ("outcome", "told", "is_warning"),
     [
@@ -77,6 +90,18 @@ def test_what_comes_of_the_run_is_told(
             id="a package of the judge's that is not here",
         ),
         pytest.param(
+            "print(\"failed: No module named 'torch'\"); raise SystemExit(1)",
+            "",
+            "the environment here lacks torch, which the judge has; ",
+            id="the same, told by run.py itself",
+        ),
+        pytest.param(
+            "write(map(number, photos.iterdir())); print('error: no GPU, going on by the CPU')",
+            "warning: run.py: on two drawn photos: run.py says: error: no GPU",
+            "",
+            id="an error said by another method",
+        ),
+        pytest.param(
             "import packed_nowhere",
             "run.py: on two drawn photos: exit code 1, need 0: ModuleNotFoundError: No module named 'packed_nowhere'",
             "",
@@ -87,11 +112,31 @@ def test_what_comes_of_the_run_is_told(
 def test_what_kills_a_zip_at_the_judge_shows_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, violation: str, not_run: str
 ) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("run.py", HEAD + body)
-    monkeypatch.setattr(trial, "is_set_up", lambda: True)
-    monkeypatch.setattr(trial, "judge_python", lambda: Path(sys.executable))
-    monkeypatch.setattr(trial, "Machine", partial(Machine, unprotected=not NAMESPACES))
-    tried = trial.try_zip(tmp_path / "a.zip")
+    tried = tried_here(monkeypatch, tmp_path / "a.zip", {"run.py": HEAD + body})
     assert [str(v)[: len(violation)] for v in tried.violations] == ([violation] if violation else [])
     assert tried.not_run.startswith(not_run) and bool(tried.not_run) == bool(not_run)
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        pytest.param(["a" * 300 + ".json"], "the zip: cannot be unpacked: [Errno 36] File name too long", id="a long name"),
+        pytest.param(["a.json", "a.json/b.json"], "the zip: cannot be unpacked: ", id="a file that is a folder too"),
+        pytest.param([f"{i}/" for i in range(2001)], "the zip: 2002 files of 0.0 MB unpacked, at most 1000", id="folders"),
+        pytest.param([""], "the zip: cannot be unpacked: ", id="a file without a name"),
+    ],
+)
+def test_a_zip_that_cannot_be_unpacked_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], what: str
+) -> None:
+    tried = tried_here(monkeypatch, tmp_path / "a.zip", {"run.py": ""} | dict.fromkeys(names, ""))
+    assert [str(v)[: len(what)] for v in tried.violations] == [what] and not tried.violations[0].warning
+
+
+def test_a_full_disk_is_no_fault_of_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extract", full)
+    tried = tried_here(monkeypatch, tmp_path / "a.zip", {"run.py": ""})
+    assert tried.violations == [] and "No space left" in tried.not_run
