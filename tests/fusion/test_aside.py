@@ -56,9 +56,11 @@ def test_what_is_done_aside_goes_on_beside_the_caller_one_piece_at_a_time() -> N
 def test_one_is_made_ahead() -> None:
     assert list(one_ahead(iter([]))) == []
     made: list[int] = []
+    threads: list[bool] = []
 
     def items() -> Iterator[int]:
         for k in range(5):
+            threads.append(threading.current_thread() is threading.main_thread())
             made.append(k)
             yield k
 
@@ -67,6 +69,7 @@ def test_one_is_made_ahead() -> None:
     time.sleep(0.01)
     assert made == [0, 1]
     assert list(coming) == [1, 2, 3, 4]
+    assert threads == [True] + [False] * 4  # nothing goes on beside the first
 
 
 def test_what_fails_ahead_is_raised_in_its_turn() -> None:

@@ -208,6 +208,19 @@ def test_what_a_model_answers_is_decoded_while_the_next_one_runs(runs: Path, mon
     assert waited == [True]
 
 
+def test_what_no_model_runs_beside_is_done_by_the_caller(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boxes of the last view: a thread for them would have to wake first."""
+    threads, decode = list[bool](), pipeline_module.of_view
+
+    def decoding(*arguments: Any) -> Detections:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return decode(*arguments)
+
+    monkeypatch.setattr(pipeline_module, "of_view", decoding)
+    load(runs).detect(PHOTO)
+    assert threads == [False] * (len(threads) - 1) + [True] and len(threads) == 2
+
+
 def test_an_answer_that_cannot_be_decoded_costs_its_part_only(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, heard, decode = load(runs), [], pipeline_module.on_photo
 
