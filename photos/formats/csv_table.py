@@ -22,7 +22,8 @@ from photos.photo_folder import visible
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
-PRODUCT = ("product", "class_name", "category_name", "class", "label", "name", "category")  # names before what may be numbers
+# A full name before its short form, which may be a number; a category last, which may be a group of products
+PRODUCT = ("product", "class_name", "class", "label", "name", "category_name", "category")
 CORNERS = (
     ("x0", "y0", "x1", "y1"),
     ("x1", "y1", "x2", "y2"),
