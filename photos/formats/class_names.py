@@ -47,7 +47,10 @@ def find_names(root: Path) -> Names | None:
 
 
 def _with_names(root: Path) -> tuple[dict[Path, dict[str, Any]], tuple[Path, ...]]:
-    """The content of each YAML file that names classes, and the damaged files. DataError for a damaged data.yaml, and where none does."""
+    """The content of each YAML file that names classes, and the damaged files.
+
+    DataError for a damaged data.yaml, and for any where no file names classes.
+    """
     contents, damaged = dict[Path, dict[str, Any]](), dict[Path, DataError]()
     for path in sorted([*visible(root, "*.yaml"), *visible(root, "*.yml")]):
         try:
