@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.formats.spreadsheet_text import as_named
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
@@ -93,7 +93,7 @@ def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[list[str]], Co
 def _part(root: Path, path: Path) -> str | None:
     """The part of a table by its name, or Roboflow's by its folder, but for the set's own."""
     if path.name == ROBOFLOW:
-        return None if path.parent == root else part_of(path.parent.name)
+        return part_of_folders(root, path)
     return part_of(path.stem.removeprefix("annotations_"))
 
 
