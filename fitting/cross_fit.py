@@ -156,7 +156,7 @@ def in_words(whole: Folds, wanted: int) -> list[str]:
     lines += [f"fit: the given test part, {counted(len(test), 'photo')}, stays out of everything"] if test else []
     if lost := left_out_names(whole):
         one, them = ("is", "it") if len(lost) == 1 else ("are", "them")
-        alone = f"{counted(len(lost), 'name')} ({named(lost)}) {one} on photos left out alone"
+        alone = f"{counted(len(lost), 'name')} ({named(lost)}) {one} only on photos that are left out"
         lines += [f"fit: {alone}: no shelf shows {them} to the models that ship; --refit yes trains on all"]
     return lines + list(folds.leaks(whole))
 

@@ -94,7 +94,7 @@ def refuse_unknown(procedure: Procedure, crop_size: int = 0) -> None:
         start = detector_start(procedure.pretrained_path, procedure.detector).path
         start_share.refuse(procedure.start_share, start, procedure.detector, ["product"])
     refuse_classifier(procedure.classifier, procedure.crop_pretrained_path)
-    for side in crop_sides(procedure, crop_size):
+    for side in set(crop_sides(procedure, crop_size)) - {procedure.classifier.size}:
         model.refuse_size(replace(procedure.classifier, size=side), CROP_FLAG)
 
 

@@ -1,4 +1,4 @@
-"""What a fit is of: the folder of its data set and the files it names, and fingerprints of what they held when it began."""
+"""What a fit is made from, as it was when the fit began: fingerprints of its data set and of the files that its flags name."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -22,7 +22,9 @@ WORTH_TELLING = 0.1  # chosen: a smaller change of the epochs planned is noted i
 # 0.6 to 0.7 times the first, and with both counted alike the last part ended 48 s early
 FADING = 0.25
 ALIKE = 0.75  # chosen: fold models stay alike, with the epochs of the first, unless time allows less than this share of them
-FAR_MORE = 2.0  # chosen: or more than so many times as many, as of minutes that were given later: what ships gets them too
+# Chosen: or more than so many times as many, where minutes were given later, or the fit runs faster than was foreseen: what
+# ships gets them too
+MORE_THAN_ALIKE = 2.0
 
 
 class Clocks(NamedTuple):
@@ -130,7 +132,7 @@ class TimeKeeper(Clock):
         """The epochs of the first fold's model of this kind, unless the time allows far fewer or far more."""
         group = [self.ledger.parts[name] for name, other in self.trainings.items() if other.group == entry.group]
         first = next((part.epochs for part in group if part.decided), epochs)
-        return first if not entry.refit and ALIKE * first <= epochs <= FAR_MORE * first else epochs
+        return first if not entry.refit and ALIKE * first <= epochs <= MORE_THAN_ALIKE * first else epochs
 
     def _undecided(self) -> list[Training]:
         return [entry for name, entry in self.trainings.items() if not self.ledger.parts[name].decided]

@@ -1,6 +1,7 @@
 """Studio photos: the product of each folder, and the product cut out of its background. Knows nothing about shelves."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,11 +44,13 @@ def studio_names(folder: Path) -> dict[str, str]:
     """Folder name, as by `same_name`, -> product name, by metadata.json (product_code, product_name).
 
     Without that file the folder's name is the product's. Raises ValueError for a metadata.json of another form. A code that is
-    a number may have lost leading zeros: it counts only where a folder is called just so.
+    a number may have lost leading zeros: it counts only where a folder is called just so. Of products without a folder, which
+    have no photos, nothing is asked.
     """
     path = folder / "metadata.json"
+    folders = {same_name(p.name): p.name for p in visible(folder, "*") if p.is_dir()}
     if not path.is_file():
-        return {same_name(p.name): p.name for p in visible(folder, "*") if p.is_dir()}
+        return folders
     try:
         rows = json.loads(path.read_bytes())
     except ValueError as error:
@@ -58,15 +61,19 @@ def studio_names(folder: Path) -> dict[str, str]:
     except (TypeError, KeyError) as error:
         raise ValueError(f"{path}: each row must have product_code and product_name, got {error!r}") from None
     for code, name in pairs:
-        _refuse_no_text(path, code, name)
-    return {same_name(str(code)): name for code, name in pairs}
+        _refuse_no_text(path, folders, code, name)
+    return {same_name(str(code)): name for code, name in pairs if isinstance(name, str)}
 
 
-def _refuse_no_text(path: Path, code: object, name: object) -> None:
-    """ValueError where a product's name is no text, or its code, but for a number that a folder beside `path` is called."""
-    if not isinstance(name, str):
+def _refuse_no_text(path: Path, folders: Collection[str], code: object, name: object) -> None:
+    """ValueError for a product of one of the `folders` whose name is no text, or whose code is a number without its zeros; and
+    for a code that could be no folder's.
+    """
+    number = type(code) is int
+    its = [f for f in folders if f == same_name(str(code)) or (number and f.isdecimal() and int(f) == code)]
+    if its and not isinstance(name, str):
         raise ValueError(f"{path}: product_name of {code!r}: got {name!r}, need a text; name the product, or remove the row")
-    if not isinstance(code, str) and not (type(code) is int and (path.parent / str(code)).is_dir()):
+    if not isinstance(code, str) and not (number and (not its or str(code) in its)):
         raise ValueError(f"{path}: product_code of {name!r}: got {code!r}, need its folder's name as a text, zeros and all")
 
 

@@ -76,7 +76,7 @@ def train_detector(
     if leads:
         repairs.tell(parts.dataset)
     request = with_weights_file(request, config, leads)
-    settings = settings_of(request, config, parts) | also
+    settings = as_recorded(request, settings_of(request, config, parts) | also, leads)
     out, resume = request.out, request.resume
     if record.finished(out, settings, request.force):
         return reused(request, leads)
@@ -166,6 +166,18 @@ def settings_of(request: DetectorRun, config: Config, parts: folds.Folds) -> dic
         del settings["shrinking"]  # as in runs made before there was a choice
     categories = None if request.classes == "one" else parts.dataset.categories
     return settings | made_from | fingerprint.of_training(parts.photos("train"), parts.photos("valid"), categories)
+
+
+def as_recorded(request: DetectorRun, settings: dict[str, Any], leads: bool) -> dict[str, Any]:
+    """`settings` without what the model YAML holds where the run to be reused or resumed is too old to record it; says so."""
+    path = request.out / ("begun.json" if request.resume else "run.json")
+    content = read_object(path) if path.is_file() and not request.force else {}
+    recorded = content.get("settings", content)
+    if "model_file" in recorded or recorded.get("model", "") != settings.get("model"):
+        return settings
+    if leads and "model_file" in settings:
+        say(f"{request.classes}: {request.out} does not record what {settings['model']} held, so that is not compared")
+    return {name: value for name, value in settings.items() if name != "model_file"}
 
 
 def reused(request: DetectorRun, leads: bool) -> Path:

@@ -250,7 +250,9 @@ def teach(enrolment: Enrolment) -> None:
     action = f"its column {'replaced' if enrolment.blend == 1 else 'mixed'}" if place.replaces else "a new column"
     say(f"enroll: {enrolment.name!r} is category {place.id}, {action}, from {len(regions)} photos; --undo takes it back")
     say(effect_on_ensemble(enrolment.runs, changed, place))
-    ignored = why_ignored(enrolment.runs, f"{folder.relative_to(enrolment.runs)}/model.onnx")
+    at = next((i for i, category in enumerate(dataset.categories) if category.id == place.id), -1)
+    is_learnt = place.replaces and any(at in photo.labels for photo in train)  # by the detectors too
+    ignored = "" if is_learnt else why_ignored(enrolment.runs, f"{folder.relative_to(enrolment.runs)}/model.onnx")
     if ignored:
         say(f"enroll: but no box gets this name from the classifier: {ignored}")
     note_result(name=enrolment.name, id=place.id, photos=len(regions), ensemble_changed=changed, ignored=ignored)

@@ -76,7 +76,7 @@ def refuse_size(config: ClassifierConfig, flag: str = "--size") -> None:
         first = (str(error) or repr(error)).splitlines()[0]
         own = timm.get_pretrained_cfg(config.model).input_size[-1]
         cannot = f"{config.model} cannot take crops of {config.size} px ({first})"
-        raise ValueError(f"{flag}: {cannot}; it was made for {flag} {own}") from error
+        raise ValueError(f"{flag}: {cannot}; pass {flag} with a side that it takes, as {own}, which it was made for") from error
 
 
 def load_pretrained(trunk: torch.nn.Module, path: Path) -> None:

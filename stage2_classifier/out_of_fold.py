@@ -148,7 +148,8 @@ def fold_settings(runs: Path, plan: Plan, parts: Folds) -> dict[str, Any]:
             if trained.get("pretrained") else f"--detector-weights: got {plan.weights}, but {run.parent} started from none"
         )  # fmt: skip
     file = model_yaml.own_file(getattr(config, "model", ""))
-    if trained.get("model_file") != (model_file := file and record.fingerprint(file)):
+    model_file = file and record.fingerprint(file)
+    if trained.get("model_file", model_file) != model_file:  # older runs do not record it
         raise ValueError(f"--folds: {file or trained['model']} is not what {run.parent} was trained from; put that back")
     config = replace(config, synthetic_ratio=0.0)  # synthetic photos hold facings of the photos that a fold leaves out
     if plan.quick:

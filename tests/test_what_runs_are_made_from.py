@@ -174,6 +174,26 @@ def test_a_model_yaml_of_the_users_counts_by_what_it_holds(
         assert out_of_fold.fold_settings(place.runs, Plan(2), parts)["model_file"] == before["model_file"]
 
 
+def test_runs_made_before_model_yamls_were_recorded_are_of_the_file_as_it_is_and_that_is_told(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("width: 1")
+    parts, request = folds.load(place.runs / folds.NAME, read(place.data)), DetectorRun(data=place.data, runs=place.runs)
+    now = detector_run.settings_of(request, replace(recipes.recipe("small"), model="my.yaml"), parts)
+    older = {name: value for name, value in now.items() if name != "model_file"}
+    assert detector_run.as_recorded(request, now, leads=True) == now, "there is none"
+    record.write_run(request.out, older, {})
+    record.write_json(request.out / "begun.json", older)
+    for again in (request, replace(request, resume=True)):
+        assert detector_run.as_recorded(again, now, leads=True) == older
+        assert f"{request.out} does not record what my.yaml held, so that is not compared" in capsys.readouterr().out
+    assert detector_run.as_recorded(replace(request, force=True), now, leads=True) == now
+    assert out_of_fold.fold_settings(place.runs, Plan(2), parts)["model_file"] == now["model_file"]
+    record.write_run(request.out, older | {"model": "other.yaml"}, {})
+    assert detector_run.as_recorded(request, now, leads=True) == now
+
+
 def test_runs_made_before_shrinking_was_a_choice_are_those_of_linear(place: Place) -> None:
     parts, request = folds.load(place.runs / folds.NAME, read(place.data)), DetectorRun(data=place.data, runs=place.runs)
     before, now = (

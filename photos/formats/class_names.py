@@ -19,7 +19,7 @@ class Names(NamedTuple):
     """The file that names the classes, the names by class, and what it says of each part (None: the folder has no parts).
 
     `above` is the data set's folder as the file has it (data.yaml's `path`): each relative entry of the parts begins with it.
-    `has_keypoints`: a line has further numbers behind the box. `others` name classes too, and were not taken.
+    `has_keypoints`: a line has further numbers behind the box. `others` name classes too, and were not taken; `damaged` may.
     """
 
     file: Path
@@ -28,14 +28,16 @@ class Names(NamedTuple):
     above: str = ""
     has_keypoints: bool = False
     others: tuple[Path, ...] = ()
+    damaged: tuple[Path, ...] = ()
 
 
 def find_names(root: Path) -> Names | None:
     """What the set at `root` says of its classes; None where it says nothing. DataError for what cannot be read."""
-    contents = _with_names(root)
+    contents, damaged = _with_names(root)
     if contents:
         path = min(contents, key=lambda path: (not KEYS.keys() & contents[path].keys(), path.stem != DATA))
-        return _from_yaml(path, contents[path])._replace(others=tuple(other for other in contents if other != path))
+        others = tuple(other for other in contents if other != path)
+        return _from_yaml(path, contents[path])._replace(others=others, damaged=damaged)
     file = next((path for folder in FOLDERS for name in NAMES if (path := root / folder / name).is_file()), None)
     if file is None:
         return None
@@ -44,20 +46,23 @@ def find_names(root: Path) -> Names | None:
     return Names(file, names, lists or {None: ["images" if (root / "images").is_dir() else "."]})
 
 
-def _with_names(root: Path) -> dict[Path, dict[str, Any]]:
-    """The content of each YAML file that names classes. DataError for a damaged one where no data.yaml does."""
-    contents, damaged = dict[Path, dict[str, Any]](), list[DataError]()
+def _with_names(root: Path) -> tuple[dict[Path, dict[str, Any]], tuple[Path, ...]]:
+    """The content of each YAML file that names classes, and the damaged files.
+
+    DataError for a damaged data.yaml, and for any where no file names classes.
+    """
+    contents, damaged = dict[Path, dict[str, Any]](), dict[Path, DataError]()
     for path in sorted([*visible(root, "*.yaml"), *visible(root, "*.yml")]):
         try:
             content = _yaml(path)
         except DataError as error:
-            damaged += [error]
+            damaged[path] = error
             continue
         if isinstance(content, dict) and "names" in content:
             contents[path] = content
-    if damaged and DATA not in {path.stem for path in contents}:
-        raise damaged[0]
-    return contents
+    if refused := [path for path in damaged if not contents or path.stem == DATA]:
+        raise damaged[refused[0]]
+    return contents, tuple(damaged)
 
 
 def _yaml(path: Path) -> Any:

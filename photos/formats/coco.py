@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from photos.findings import Note
-from photos.formats.source import PARTS, Layout, Source, part_of
+from photos.formats.source import PARTS, Layout, Source, part_of, part_of_folders
 from photos.formats.text_file import not_utf_8
 from photos.formats.turned_box import enclose_turned
 from photos.photo_file import DataError
@@ -93,7 +93,7 @@ def _part(root: Path, path: Path) -> str | None:
     """The part of a file by its name, or by its folder where all are called alike: not by the set's, which may be test_shop."""
     if path.name not in (ROBOFLOW, WHOLE):
         return part_of(path.stem.removeprefix(INSTANCES))
-    return None if path.parent == root else part_of(path.parent.name)
+    return part_of_folders(root, path)
 
 
 def _source(root: Path, path: Path, part: str | None) -> Source:
@@ -101,8 +101,8 @@ def _source(root: Path, path: Path, part: str | None) -> Source:
     stem = path.stem.removeprefix(INSTANCES)
     if path.name == ROBOFLOW or (path.name == WHOLE and part):
         folder = path.parent.relative_to(root).as_posix()
-        places = (f"{folder}/images", folder) if (path.parent / "images").is_dir() and folder != "." else (folder,)
-        return Source(name, part, load(path), root, () if folder == "." else places, is_beside=True)
+        inside = (f"{folder}/images",) if (path.parent / "images").is_dir() else ()
+        return Source(name, part, load(path), root, () if path.parent == root else (*inside, folder), is_beside=True)
     base = root if (root / stem).is_dir() else base_of(root)
     if path.name == WHOLE and base == root:
         raise DataError(f"{root}: no folder images/ beside {path.name}; put the photos there")

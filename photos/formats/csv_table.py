@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, whole
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.formats.spreadsheet_text import as_named
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
@@ -22,7 +22,8 @@ from photos.photo_folder import visible
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
-PRODUCT = ("product", "class_name", "category_name", "class", "label", "name", "category")  # names before what may be numbers
+# A full name before its short form, which may be a number; a category last, which may be a group of products
+PRODUCT = ("product", "class_name", "class", "label", "name", "category_name", "category")
 CORNERS = (
     ("x0", "y0", "x1", "y1"),
     ("x1", "y1", "x2", "y2"),
@@ -92,7 +93,7 @@ def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[list[str]], Co
 def _part(root: Path, path: Path) -> str | None:
     """The part of a table by its name, or Roboflow's by its folder, but for the set's own."""
     if path.name == ROBOFLOW:
-        return None if path.parent == root else part_of(path.parent.name)
+        return part_of_folders(root, path)
     return part_of(path.stem.removeprefix("annotations_"))
 
 

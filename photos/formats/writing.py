@@ -223,7 +223,9 @@ def csv_tables(dataset: Dataset) -> Texts:
 
 
 def _csv_line(cells: Sequence[object]) -> str:
-    r"""A row with its end. The writer quotes only those breaks within cells that may end its own lines.
+    r"""A row with its end, a newline; a cell with a newline or a carriage return is quoted.
+
+    Python's writer quotes only characters of its own line end: so that is "\r\n" here, and then cut.
 
     >>> _csv_line(["te\rpose", 1])
     '"te\rpose",1\n'

@@ -46,7 +46,10 @@ def find(root: Path, progress: Progress | None = None) -> Layout | None:
     passed_over = [
         Note(path.name, f"YAML files that name classes beside {found.file.name}, not read", False) for path in found.others
     ]
-    sources[0].notes.extend([*notes, *passed_over, *unused_labels(root, every)])
+    broken = [
+        Note(path.name, f"broken YAML files beside {found.file.name}, not read", repaired=False) for path in found.damaged
+    ]
+    sources[0].notes.extend([*notes, *passed_over, *broken, *unused_labels(root, every)])
     return Layout(f"YOLO ({found.file.relative_to(root).as_posix()})", sources)
 
 

@@ -172,7 +172,8 @@ def _buildable(config: DetectorConfig) -> torch.nn.Module:
     if (coarsest := int(max(network.stride))) > STRIDE:  # type: ignore[call-overload,arg-type]
         raise ValueError(
             f"--model: got {config.model!r}, whose coarsest grid has cells of {coarsest} px, must be {STRIDE} at most: "
-            f"canvases are multiples of {STRIDE}; those whose names have no p6 do, such as yolov8n.yaml"
+            f"a photo is shown on a canvas whose sides are multiples of {STRIDE}, such as 640 x 480 at --size 640; models "
+            "whose names have no p6 take it, such as yolov8n.yaml"
         )
     return network
 

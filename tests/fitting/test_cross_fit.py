@@ -152,7 +152,8 @@ def test_names_that_the_models_that_ship_never_see_are_told() -> None:
         cross_fit.in_words(part, 5) for part in (whole, *(cross_fit.left_out(whole, k) for k in (number, (number + 1) % 5)))
     ]
     lost = (
-        "fit: 1 name (mint) is on photos left out alone: no shelf shows it to the models that ship; --refit yes trains on all"
+        "fit: 1 name (mint) is only on photos that are left out: no shelf shows it to the models that ship; "
+        "--refit yes trains on all"
     )
     assert [lost in lines for lines in told] == [False, True, False]
 

@@ -152,6 +152,6 @@ def test_crops_that_a_backbone_cannot_take_are_refused_before_anything_is_measur
     machine.refuse_unknown(procedure, given.crop_size)
     assert machine.crop_sides(procedure, given.crop_size) == [224]
     with pytest.raises(
-        ValueError, match=r"^--crop-size: efficientformer_l1 cannot take crops of 64 px \(.*for --crop-size 224$"
+        ValueError, match=r"^--crop-size: efficientformer_l1 cannot take crops of 64 px \(.*; pass --crop-size with .* as 224, "
     ):
         machine.refuse_unknown(procedure)

@@ -95,18 +95,35 @@ def test_what_systems_hide_is_no_product_and_no_photo(tmp_path: Path) -> None:
         pytest.param('"product_code": 7038010, "product_name": "melk"', "got 7038010, need its folder's name", id="lost zero"),
         pytest.param('"product_code": null, "product_name": "melk"', "product_code of 'melk': got None", id="no code"),
         pytest.param('"product_code": 123.0, "product_name": "melk"', "got 123.0, need its folder's name", id="a fraction"),
-        pytest.param('"product_code": 123, "product_name": "melk"', "", id="a number that is a folder"),
+        pytest.param(
+            '"product_code": 7038010, "product_name": null', "product_name of 7038010: got None", id="no name, lost zero"
+        ),
     ],
 )
 def test_codes_and_names_that_are_no_texts(tmp_path: Path, row: str, told: str) -> None:
     for code in ("123", "07038010"):
         (tmp_path / code).mkdir()
     (tmp_path / "metadata.json").write_text(f"[{{{row}}}]")
-    if not told:
-        assert studio_names(tmp_path) == {"123": "melk"}
-        return
     with pytest.raises(ValueError, match=told):
         studio_names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param('"product_code": "456", "product_name": null', id="no name"),
+        pytest.param('"product_code": 456, "product_name": null', id="neither"),
+        pytest.param('"product_code": 456, "product_name": "saft"', id="a number"),
+        pytest.param('"product_code": 123, "product_name": "melk"', id="a number that is a folder"),
+    ],
+)
+def test_rows_of_products_without_photos_are_no_obstacle(tmp_path: Path, row: str) -> None:
+    """The contest's list has a row for each product, with or without photos."""
+    (tmp_path / "123").mkdir()
+    (tmp_path / "123" / "main.jpg").write_text("")
+    (tmp_path / "metadata.json").write_text(f'[{{"product_code": "123", "product_name": "melk"}}, {{{row}}}]')
+    assert [product.name for product in studio_products(tmp_path)] == ["melk"]
+    assert None not in studio_names(tmp_path).values()
 
 
 def test_a_folder_without_products_is_refused(tmp_path: Path) -> None:

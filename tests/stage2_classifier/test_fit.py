@@ -239,13 +239,9 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         fitting.fit(net, CROPS, CONFIG, tmp_path / "last.pt", lambda _: None)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [pytest.param("resnet10x", "must be one that timm knows", id="unknown model")],
-)
-def test_an_unknown_backbone_is_refused(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        modelling.build(replace(CONFIG, model=name), Columns(3))
+def test_an_unknown_backbone_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be one that timm knows"):
+        modelling.build(replace(CONFIG, model="resnet10x"), Columns(3))
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_100"])

@@ -34,8 +34,27 @@ def test_a_damaged_yaml_file_is_refused_where_it_may_be_the_sets(tmp_path: Path)
     (root / "backup.yaml").write_text("names: [")
     assert len(read(root).photos) == 1
     (root / "data.yaml").rename(root / "shop.yaml")
+    assert len(read(root).photos) == 1  # shop.yaml names the classes
+    (root / "shop.yaml").unlink()
     with pytest.raises(DataError, match=r"backup.yaml: broken YAML"):
         read(root)
+
+
+def test_a_damaged_data_yaml_is_refused_though_another_file_names_classes(tmp_path: Path) -> None:
+    root = yolo_of(tmp_path, LINE)
+    (root / "data.yaml").rename(root / "shop.yaml")
+    (root / "data.yaml").write_text("names: [")
+    with pytest.raises(DataError, match=r"data.yaml: broken YAML"):
+        read(root)
+
+
+def test_a_file_of_several_documents_is_none_of_the_sets(tmp_path: Path) -> None:
+    root = yolo_of(tmp_path, LINE)
+    (root / "data.yaml").rename(root / "shop.yaml")
+    (root / "values.yaml").write_text("a: 1\n---\nb: 2\n")
+    dataset = read(root)
+    assert [category.name for category in dataset.categories] == ["tea"]
+    assert "broken YAML files beside shop.yaml, not read: 1 (values.yaml)" in dataset.notes
 
 
 @pytest.mark.parametrize("layout", ["yolo", "csv", "coco"])

@@ -139,6 +139,19 @@ def test_of_numbers_and_names_of_classes_the_names_are_taken_and_that_is_told(tm
     assert any("several columns of names: class_name is taken, not class: 1 (boxes.csv)" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize(
+    ("header", "values", "taken"),
+    [
+        pytest.param("name,category_name", "Cola 0.5,Drinks", "Cola 0.5", id="a category is a group"),
+        pytest.param("category_name,label", "Drinks,Cola 0.5", "Cola 0.5", id="likewise"),
+        pytest.param("category,category_name", "3,tea", "tea", id="a number and its name"),
+    ],
+)
+def test_the_column_of_products_goes_before_that_of_their_groups(tmp_path: Path, header: str, values: str, taken: str) -> None:
+    dataset = read(csv_of(tmp_path, f"photo,{header},x0,y0,x1,y1\na.jpg,{values},1,2,30,40\n"))
+    assert [category.name for category in dataset.categories] == [taken]
+
+
 def set_in_a_folder(root: Path) -> None:
     (root / "mine").mkdir(parents=True)
     csv_of(root / "mine", "a.jpg,1,2,30,40,tea,80,60\n")

@@ -8,7 +8,8 @@ import torch
 from small_photos import photo
 from training_jobs import job_of
 
-from stage1_detector.config import DetectorConfig
+from fusion.views import make_views
+from stage1_detector.config import STRIDE, DetectorConfig
 from stage1_detector.pretrained import start
 from stage1_detector.recipes import recipe
 from stage1_detector.ultralytics_engine import yolo
@@ -60,6 +61,15 @@ def test_a_model_that_no_canvas_suits_is_refused_and_draws_nothing(
         yolo.refuse(DetectorConfig(model=model), None, None)
     yolo.refuse(DetectorConfig(model="yolov8n-p2.yaml"), None, None)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_grid_of_64_px_does_not_take_the_canvas_of_a_photo_at_a_size_that_it_takes() -> None:
+    """So such a model is refused at every size."""
+    network = yolo.for_export(yolo.build("yolov8n-p6.yaml", ["product"]).eval(), DetectorConfig())
+    (view,) = make_views({"size": 128, "shape": "rectangle", "stride": STRIDE}, 1600, 1200)
+    assert network(torch.zeros(1, 3, 128, 128)).shape[1] == 5
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        network(torch.zeros(1, 3, view.height, view.width))
 
 
 @pytest.mark.parametrize("family", ["yolo", "rtdetr"])
