@@ -61,10 +61,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
 def begin_detector_view(
     model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Callable[..., Callable[[], Any]]
 ) -> Callable[[], Detections]:
-    """Run the model on each canvas of the view; the call that is returned gives the detections.
-
-    `aside` starts the decoding of all canvases but the last, which that call decodes itself.
-    """
+    """Run the model on each canvas of a view, and let `aside` decode all but the last; the call returned gives the detections."""
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
     views = make_views(spec, width, height, model.sidecar.shrinking)
