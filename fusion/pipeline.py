@@ -61,7 +61,7 @@ def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo:
 def begin_detector_view(
     model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Callable[..., Callable[[], Any]]
 ) -> Callable[[], Detections]:
-    """Run the model on each canvas of a view, and let `aside` decode all but the last; the call returned gives the detections."""
+    """Run the model on each canvas of a view; `aside` decodes all but the last, and the call returned gives the detections."""
     canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
     height, width = canvases.image.shape[:2]
     views = make_views(spec, width, height, model.sidecar.shrinking)
