@@ -96,6 +96,8 @@ def refuse_unknown(procedure: Procedure, crop_size: int = 0) -> None:
     refuse_classifier(procedure.classifier, procedure.crop_pretrained_path)
     for side in set(crop_sides(procedure, crop_size)) - {procedure.classifier.size}:
         model.refuse_size(replace(procedure.classifier, size=side), CROP_FLAG)
+    if procedure.second is not None:
+        refuse_classifier(procedure.second, Path("auto"), "--second-classifier")
 
 
 def crop_sides(procedure: Procedure, crop_size: int) -> list[int]:
@@ -112,14 +114,14 @@ def refuse_detector(config: Config, given: Path | None, trusted: Path | None = N
     FAMILIES[config.family].refuse(config, start, None)
 
 
-def refuse_classifier(config: ClassifierConfig, given: Path | None) -> None:
-    """The same of a classifier."""
+def refuse_classifier(config: ClassifierConfig, given: Path | None, flag: str = "--classifier") -> None:
+    """The same of a classifier, whose backbone the user says by `flag`."""
     start = classifier_start(given, config.model).path
     try:
         model.refuse_size(config, CROP_FLAG)
         trunk = model.build_trunk(config)
     except ValueError as error:  # what trains the classifier alone calls it its --model
-        raise ValueError(str(error).replace("--model", "--classifier", 1)) from None
+        raise ValueError(str(error).replace("--model", flag, 1)) from None
     if start is not None:
         fetched.refuse_changed(start)
         model.load_pretrained(trunk, start)

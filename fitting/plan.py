@@ -1,19 +1,18 @@
 """The plan of a fit: which detector at which canvas, which classifier, how many folds and epochs, so that it ends in time."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fitting.procedure import Procedure
 from fitting.speeds import Speeds
-from fitting.stage_settings import classifier_of, detector_of, has_start, one_name, shows_large, with_small_crops
+from fitting.stage_settings import both_of, detector_of, has_start, one_name, shows_large, with_small_crops
 from fitting.survey import Survey
 from fitting.wishes import Wishes
 from fitting.workload import CLASSIFIER, DETECTOR, LONGEST, Share, Training, alike, left_out, scale_for, trainings
 from runs.counted import counted
-from stage1_detector.config import STRIDE, from_settings
-from stage2_classifier.config import ClassifierConfig
+from stage1_detector.config import STRIDE
 
 READABLE = 24  # chosen: pixels of a box's short side on the canvas; three cells of a detector's finest grid, of 8 pixels
 SMALLEST_CANVAS, LARGEST_CANVAS = 320, 1280  # chosen: below, detectors hardly learn; above, a CPU has no hours for it
@@ -187,9 +186,11 @@ def _procedure(survey: Survey, wishes: Wishes, size: int, folds: int, aware: boo
     """
     detector = detector_of(wishes, size)
     both = survey.studio_photos > 0 if wishes.crops == "auto" else wishes.crops == "both"
+    first, second = both_of(survey, wishes, both, large)
     return Procedure(
         detector=detector,
-        classifier=classifier_of(survey, wishes, both, large),
+        classifier=first,
+        second=second,
         aware=detector if aware else None,
         crops="both" if both else "shelf",
         pretrained=wishes.pretrained,
@@ -213,14 +214,6 @@ def fixed_stages(wishes: Wishes) -> tuple[str, ...]:
     return (DETECTOR,) * (wishes.epochs > 0) + (CLASSIFIER,) * (wishes.crop_epochs > 0)
 
 
-def procedure_from(settings: Mapping[str, Any]) -> Procedure:
-    """The procedure that `Procedure.settings` made these JSON values of."""
-    values = dict(settings)
-    detector, aware = from_settings(values.pop("detector")), values.pop("aware")
-    classifier = ClassifierConfig(**values.pop("classifier"))
-    return Procedure(detector=detector, classifier=classifier, aware=aware and from_settings(aware), **values)
-
-
 def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wishes, seconds: float) -> float:
     """The scale of epochs that so many seconds allow."""
     rest = sum(fixed_parts(procedure, survey, speeds).values())
@@ -231,17 +224,17 @@ def affordable(procedure: Procedure, survey: Survey, speeds: Speeds, wishes: Wis
 def fixed_parts(procedure: Procedure, survey: Survey, speeds: Speeds, shares: Sequence[Share] = ()) -> dict[str, float]:
     """Seconds of what is no training; `shares` are what the folds leave out, where they are dealt already."""
     size, detectors = procedure.detector.size, 1 if procedure.aware is None else 2
-    judged = left_out(survey, procedure, shares)
-    of_studio = {"prototypes": speeds.prototypes(judged)} if procedure.crops == "both" else {}
+    judged, namers = left_out(survey, procedure, shares), len(procedure.classifiers)
+    of_studio = {"prototypes": namers * speeds.prototypes(judged)} if procedure.crops == "both" else {}
     naming, folds = speeds.naming(judged) + speeds.sizes(judged), len(shares or alike(procedure, survey))
     kept = {"start": speeds.start(size, judged, folds)} if has_start(procedure.detector, procedure.pretrained) else {}
     return {
         "scenes": speeds.scenes(survey),
         **kept,
         **of_studio,
-        "evidence": speeds.evidence(size, judged, detectors),
+        "evidence": speeds.evidence(size, judged, detectors, namers),
         "gate": speeds.gate(judged, procedure.aware is not None) + naming,
-        "figures": speeds.figures(size, judged, detectors),
+        "figures": speeds.figures(size, judged, detectors, namers),
         "zip": speeds.ending(size, SANDBOX_PHOTOS) + speeds.report(judged),
     }
 
@@ -283,6 +276,7 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     crops = f"the median product is {survey.crop_side:.0f} px long on its photo"
     crops = "there is one name, so it learns nothing" if one_name(survey, procedure.crops == "both") else crops
     each = counted(steps, "training")
+    namers = " and ".join(config.model for config in procedure.classifiers.values())
     folds = f"{procedure.folds}, of {each} each; every photo is judged by models that did not see its scene"
     refit = "on all photos: its models are those that ship"
     if not procedure.refit:
@@ -291,7 +285,7 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     return {
         "canvas": canvas + ("" if small >= READABLE or wishes.size else ", for which there is no time, or no pixels"),
         "detector": f"{getattr(procedure.detector, 'model', procedure.detector.family)}, from {start_in_words(procedure)}",
-        "classifier": f"{procedure.classifier.model} on {procedure.classifier.size} px crops; {crops}",
+        "classifier": f"{namers} on {procedure.classifier.size} px crops; {crops}",
         "names by a detector too": aware_in_words(procedure, survey, wishes),
         "crops": f"{procedure.crops}: {studio}" if survey.studio_photos else f"{procedure.crops}: no studio photos",
         "folds": folds,

@@ -9,7 +9,6 @@ import numpy as np
 
 from fitting.cross_fit import folders
 from fitting.procedure import Procedure, Say
-from fitting.trainings import classifier_name
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.gate import Gate
 from fusion.models import Sizes
@@ -76,12 +75,12 @@ def unplanned(runs: Path, what: str) -> str:
 
 def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], own: bool, say: Say) -> Ensemble:
     """How models are joined: as RUNS/ensemble.json says, unless it is the procedure's `own`; by default one/, all/ if trained,
-    and the classifier. It has no gate yet.
+    and the classifiers. It has no gate yet.
 
     Raises ValueError where RUNS/ensemble.json names a model that the folds do not train, so that nothing could be fitted to it.
     """
     first, dataset = folders(runs, by_fold)[0], by_fold[0].dataset
-    default = default_ensemble(first, [classifier_name(procedure)], dataset)
+    default = default_ensemble(first, list(procedure.classifiers), dataset)
     if own or not (runs / NAME).is_file():
         return default
     ensemble = read_ensemble(runs)

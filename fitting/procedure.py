@@ -1,20 +1,21 @@
 """What is done to fit a data set, as a record, and what comes of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fusion.ensemble import Ensemble
 from photos.intervals import Interval, Intervals
-from stage1_detector.config import Config
+from stage1_detector.config import Config, from_settings
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.choose import Choice
-from stage2_classifier.training_request import CROPS
+from stage2_classifier.training_request import CROPS, run_name
 
 Say = Callable[[str], None]
 SHARES = (0.5, 0.3, 0.15, 0.0)  # chosen: of its start that the detector may keep, in the order in which they are preferred
 SHOWN = 40  # chosen: photos of each fold, at most, that the shares are judged on
+SECOND = "second"  # the folder of a second classifier in a run folder
 MIN_FOLDS = 2  # derived: with one, no photo would be left out of anything
 
 
@@ -25,6 +26,7 @@ class Procedure:
     Attributes:
         detector: the class-agnostic detector's settings.
         classifier: the crop classifier's.
+        second: a second one's, on another backbone; the mean of both names a crop. None: there is none.
         aware: the class-aware detector's; None: there is none, and the gate does without its evidence.
         crops: what the classifier learns from, "shelf" or "both" (shelf and studio photos).
         pretrained: what the detector starts from, as `--pretrained` takes it: a name, a file, or "none".
@@ -41,6 +43,7 @@ class Procedure:
     detector: Config
     classifier: ClassifierConfig
     aware: Config | None = None
+    second: ClassifierConfig | None = None
     crops: str = "shelf"
     pretrained: str = "starter"
     crop_pretrained: str = ""
@@ -57,6 +60,12 @@ class Procedure:
             raise ValueError(f"--folds: got {self.folds}, must be at least {MIN_FOLDS}")
         if self.crops not in CROPS:
             raise ValueError(f"--crops: got {self.crops!r}, allowed: {', '.join(CROPS)}")
+
+    @property
+    def classifiers(self) -> dict[str, ClassifierConfig]:
+        """The settings of each classifier by its folder in a run folder, in the order in which they are trained."""
+        second = {} if self.second is None else {SECOND: self.second}
+        return {run_name(None, self.crops): self.classifier} | second
 
     @property
     def pretrained_path(self) -> Path | None:
@@ -76,6 +85,14 @@ class Procedure:
     def settings(self) -> dict[str, Any]:
         """The record as JSON values."""
         return asdict(self)
+
+
+def procedure_from(settings: Mapping[str, Any]) -> Procedure:
+    """The procedure that `Procedure.settings` made these JSON values of."""
+    values = dict(settings)
+    detector, aware = from_settings(values.pop("detector")), values.pop("aware")
+    namers = {name: ClassifierConfig(**config) for name in ("classifier", "second") if (config := values.pop(name, None))}
+    return Procedure(detector=detector, aware=aware and from_settings(aware), **namers, **values)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from photos.intervals import Intervals
 from runs import record
 from runs.counted import counted
 from runs.model_files import files_of, fingerprints, measured_of, method_of, model_in
+from stage2_classifier import studio_prototypes
 from stage2_classifier.gate.calibrate import RULES
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, content_of, gather, refuse_edited, scenes_of, write_ensemble
@@ -66,7 +67,8 @@ class Gated(NamedTuple):
 def run_procedure(
     data: Path, runs: Path, procedure: Procedure, say: Say, clock: Clock | None = None, made_from: dict[str, str] | None = None
 ) -> Fitted:
-    """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, ensemble.json, fitted.json}.
+    """Fit the set in DATA into the run folder RUNS, and write RUNS/{one, all, classifier_CROPS, second, ensemble.json,
+    fitted.json}: all and second where there are such models.
 
     The `clock` may say how long each training is; the refit comes last, so that it can take the time that is left. `made_from`
     are the fingerprints of what DATA held when the fit began; by default those of now.
@@ -85,15 +87,16 @@ def run_procedure(
         trainings.train_detectors(origin, runs, folder, procedure, clock)
     share = start_share.choose_for_folds(runs, procedure, by_fold, clock, say)
     for folder in folders:
-        trainings.train_fold_classifier(origin, runs, folder, procedure, clock)
-    blend = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
+        trainings.train_fold_classifiers(origin, runs, folder, procedure, clock)
+    blends = studio_names.choose_for_folds(runs, procedure, by_fold, clock, say)
     before, gated = content_of(runs), fit_gate(runs, procedure, by_fold, clock, say)
     if procedure.refit:
         say(f"fit: the models that ship, on all photos, in {runs}")
         trainings.refit_detectors(origin, runs, procedure, clock)
         start_share.apply(runs, procedure, share, whole.labelled("train"))
-        trainings.refit_classifier(origin, runs, procedure, clock)
-        studio_names.apply(runs / trainings.classifier_name(procedure), procedure, blend)
+        trainings.refit_classifiers(origin, runs, procedure, clock)
+        for name, blend in blends.items():
+            studio_prototypes.blend_in(runs / name, blend)
     origin.refuse_changed()
     refuse_edited(runs, before)
     gated = shipped(runs, gated)
@@ -180,7 +183,7 @@ def refuse_unplanned(runs: Path, procedure: Procedure, dataset: Dataset) -> None
     if not (runs / NAME).is_file() or has_own_ensemble(runs):
         return
     ensemble, first = read_ensemble(runs), runs / cross_fit.FOLDER / "0" if procedure.refit else runs
-    folders = ("one", *(["all"] if procedure.aware else []), trainings.classifier_name(procedure))
+    folders = ("one", *(["all"] if procedure.aware else []), *procedure.classifiers)
     planned = {model_in(runs, folder) for folder in folders}
     unknown = [file for file in files_of(ensemble) if file not in planned and not (first / file).is_file()]
     if unknown or ensemble.categories != [category.id for category in dataset.categories]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from fitting import cross_fit, machine, report, starts
 from fitting.ledger import Ledger
-from fitting.plan import AIM, LEFT_OUT_PHOTOS, SANDBOX_PHOTOS, candidates, fixed_parts, fixed_stages, lay_out, procedure_from
-from fitting.procedure import Fitted, Procedure, Say
+from fitting.plan import AIM, LEFT_OUT_PHOTOS, SANDBOX_PHOTOS, candidates, fixed_parts, fixed_stages, lay_out
+from fitting.procedure import Fitted, Procedure, Say, procedure_from
 from fitting.run import refuse_unplanned, run_procedure
 from fitting.speeds import Speeds
 from fitting.survey import Survey

@@ -110,10 +110,10 @@ class Speeds:
         """How much of its start the detector keeps: some photos are looked at under each share, and the models written anew."""
         return len(SHARES) * min(found.photos, SHOWN * folds) * self.find.at(size) + (folds + 1) * EXPORT_SECONDS
 
-    def evidence(self, size: int, found: Survey, detectors: int) -> float:
+    def evidence(self, size: int, found: Survey, detectors: int, classifiers: int = 1) -> float:
         """What the models say of every photo, each looked at once by the models that did not learn from it."""
         looks = found.photos * VIEWS * self.find_exported.at(size) * detectors
-        return looks + found.photos * self.read + FOUND * found.boxes * self.name_exported
+        return looks + found.photos * self.read + classifiers * FOUND * found.boxes * self.name_exported
 
     def gate(self, found: Survey, aware: bool) -> float:
         """The gate's fits: of policies where a detector names too (`aware`), else of the order of boxes alone."""
@@ -131,10 +131,10 @@ class Speeds:
         """Whether prototypes of names count: all held-out crops are decided anew under each blend."""
         return PROTOTYPE_SECONDS + PROTOTYPE_BOX_SECONDS * found.boxes
 
-    def figures(self, size: int, found: Survey, detectors: int) -> float:
+    def figures(self, size: int, found: Survey, detectors: int, classifiers: int = 1) -> float:
         """What the whole is worth: names of the true boxes, and the models that ship on the test part."""
         looks = found.test_photos * (self.read + VIEWS * self.find_exported.at(size) * detectors)
-        return FIGURES_SECONDS + found.photos * self.read + found.boxes * self.name_exported + looks
+        return FIGURES_SECONDS + found.photos * self.read + classifiers * found.boxes * self.name_exported + looks
 
     def ending(self, size: int, photos: int) -> float:
         """Packing and checking the zip, and running it on so many photos in the sandbox."""

@@ -1,5 +1,6 @@
 """The settings of both stages in a fit, by the user's wishes and by what the photos are like."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,26 @@ def classifier_of(survey: Survey, wishes: Wishes, both: bool, large: bool = Fals
     return replace(config, epochs=wishes.crop_epochs, min_steps=0) if wishes.crop_epochs else config
 
 
+def both_of(survey: Survey, wishes: Wishes, studio: bool, large: bool) -> tuple[ClassifierConfig, ClassifierConfig | None]:
+    """The classifier's settings, and a second one's where it is wished for: then each takes half of its epochs.
+
+    None is planned without a wish: at equal minutes two named no better than one on large crops (namer.* in docs/results.md).
+    """
+    first = classifier_of(survey, wishes, studio, large)
+    if not wishes.second_classifier or one_name(survey, studio):
+        return first, None
+    second = replace(classifier_config.small(), model=wishes.second_classifier, size=first.size, bridge=first.bridge)
+    second = replace(second, seed=(first.seed + 1) % 2**32)
+    if wishes.crop_epochs:
+        return first, replace(second, epochs=first.epochs, min_steps=0)
+    return halved(first), halved(second)
+
+
+def halved(config: ClassifierConfig) -> ClassifierConfig:
+    """The same for half of the epochs and of the steps that it makes at least."""
+    return replace(config, epochs=math.ceil(config.epochs / 2), min_steps=config.min_steps // 2)
+
+
 def warm(config: ClassifierConfig, large: bool) -> ClassifierConfig:
     """`config` with the epochs of a start from ImageNet, and `large` crops if wished; as it is where it has no such start."""
     if config.model == classifier_config.small().model:
@@ -66,8 +87,8 @@ def with_small_crops(procedure: Procedure, survey: Survey, wishes: Wishes) -> Pr
     """The same with crops of SMALL_CROP at most, unless the user has said how large they are."""
     if wishes.crop_size:
         return procedure
-    small = classifier_of(replace(survey, crop_side=0.0), wishes, procedure.crops == "both")
-    return replace(procedure, classifier=small)
+    first, second = both_of(replace(survey, crop_side=0.0), wishes, procedure.crops == "both", False)
+    return replace(procedure, classifier=first, second=second)
 
 
 def one_name(survey: Survey, both: bool) -> bool:

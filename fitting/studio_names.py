@@ -12,30 +12,38 @@ import numpy as np
 
 from fitting import cross_fit
 from fitting.procedure import Procedure, Say
-from fitting.trainings import Clock, classifier_name
+from fitting.trainings import Clock
 from fusion.models import calibrated, read_sidecar
 from photos.folds import Folds
 from runs import record
 from stage2_classifier import held_out, studio_prototypes
-from stage2_classifier.prototype_blend import Blend, HeldOutCrops, choose_blend, in_words
+from stage2_classifier.prototype_blend import Blend, BlendChoice, HeldOutCrops, choose_blend, in_words
 
 RECORD = f"{cross_fit.FOLDER}/prototypes.json"
 
 
-def choose_for_folds(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say) -> Blend | None:
-    """Choose, write RUNS/cross_fit/prototypes.json, and let the folds' classifiers do so; None without studio crops."""
+def choose_for_folds(
+    runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: Clock, say: Say
+) -> dict[str, Blend | None]:
+    """Choose for each classifier, by its folder's name, note it in RUNS/cross_fit/prototypes.json, and let the folds' do so.
+
+    None are chosen for without studio crops.
+    """
     if procedure.crops != "both":
-        return None
-    folders = [folder / classifier_name(procedure) for folder in cross_fit.folders(runs, by_fold)]
+        return {}
     scene_of = {photo: scene for fold in by_fold for photo, scene in fold.scene.items()}
+    chosen: dict[str, BlendChoice] = {}
     with clock.timed("prototypes"):
-        crops = [held_out_crops(folder) for folder in folders]
-        choice = choose_blend(crops, scene_of, np.random.default_rng(procedure.seed))
-        record.write_json(runs / RECORD, asdict(choice))
-        for folder in folders:
-            apply(folder, procedure, choice.blend)
-    say(f"fit: {in_words(choice)}")
-    return choice.blend
+        for name in procedure.classifiers:
+            folders = [folder / name for folder in cross_fit.folders(runs, by_fold)]
+            crops = [held_out_crops(folder) for folder in folders]
+            chosen[name] = choose_blend(crops, scene_of, np.random.default_rng(procedure.seed))
+            for folder in folders:
+                studio_prototypes.blend_in(folder, chosen[name].blend)
+        record.write_json(runs / RECORD, {name: asdict(choice) for name, choice in chosen.items()})
+    for name, choice in chosen.items():
+        say(f"fit: {f'{name}: ' * (len(chosen) > 1)}{in_words(choice)}")
+    return {name: choice.blend for name, choice in chosen.items()}
 
 
 def held_out_crops(folder: Path) -> HeldOutCrops:
@@ -44,9 +52,3 @@ def held_out_crops(folder: Path) -> HeldOutCrops:
     _, counts, cosines = studio_prototypes.read(folder)
     plain = replace(read_sidecar(folder / "model.json"), prototype_weights=None)
     return HeldOutCrops(calibrated(logits, plain), cosines, counts, labels, photos)
-
-
-def apply(folder: Path, procedure: Procedure, blend: Blend | None) -> None:
-    """Let the prototypes of the classifier in FOLDER count by `blend`, where it learned from studio crops."""
-    if procedure.crops == "both":
-        studio_prototypes.blend_in(folder, blend)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fitting.cross_fit import FOLDER
 from fitting.origin import Origin
-from fitting.procedure import Procedure
+from fitting.procedure import SECOND, Procedure
 from fusion.models import read_object
 from runs import record
 from stage1_detector.config import Config
@@ -49,7 +49,7 @@ class Clock:
 
 
 def classifier_name(procedure: Procedure) -> str:
-    """The classifier's folder in a run folder."""
+    """The classifier's folder in a run folder; that of the first where there are two."""
     return run_name(None, procedure.crops)
 
 
@@ -68,13 +68,14 @@ def train_detectors(origin: Origin, runs: Path, folder: Path, procedure: Procedu
             train_detector(detector_request(origin.data, folder, "all", start), config)
 
 
-def train_fold_classifier(origin: Origin, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
-    """The classifier that leaves a fold out, likewise; it learns what boxes the detector in FOLDER finds."""
-    name = prefix_of(runs, folder) + classifier_name(procedure)
-    with clock.timed(name):
-        config = clock.classifier(name, procedure.classifier)
-        origin.refuse_changed()
-        train_classifier(classifier_request(origin.data, folder, procedure), config)
+def train_fold_classifiers(origin: Origin, runs: Path, folder: Path, procedure: Procedure, clock: Clock) -> None:
+    """The classifiers that leave a fold out, likewise; they learn what boxes the detector in FOLDER finds."""
+    for own, config in procedure.classifiers.items():
+        name = prefix_of(runs, folder) + own
+        with clock.timed(name):
+            config = clock.classifier(name, config)
+            origin.refuse_changed()
+            train_classifier(classifier_request(origin.data, folder, procedure, own), config)
 
 
 def prefix_of(runs: Path, folder: Path) -> str:
@@ -100,15 +101,14 @@ def refit_detectors(origin: Origin, runs: Path, procedure: Procedure, clock: Clo
             train_detector(request, config)
 
 
-def refit_classifier(origin: Origin, runs: Path, procedure: Procedure, clock: Clock) -> None:
-    """The classifier that ships, likewise."""
-    name = classifier_name(procedure)
-    with clock.timed(name):
-        config = replace(procedure.classifier, epochs=epochs_of_folds(runs, name), min_steps=0)
-        request = replace(classifier_request(origin.data, runs, procedure), refit=runs / FOLDER)
-        config = clock.classifier(name, config)
-        origin.refuse_changed()
-        train_classifier(request, config)
+def refit_classifiers(origin: Origin, runs: Path, procedure: Procedure, clock: Clock) -> None:
+    """The classifiers that ship, likewise."""
+    for name, config in procedure.classifiers.items():
+        with clock.timed(name):
+            request = replace(classifier_request(origin.data, runs, procedure, name), refit=runs / FOLDER)
+            config = clock.classifier(name, replace(config, epochs=epochs_of_folds(runs, name), min_steps=0))
+            origin.refuse_changed()
+            train_classifier(request, config)
 
 
 def without_selection(config: Config, epochs: int) -> Config:
@@ -130,9 +130,13 @@ def detector_request(data: Path, runs: Path, classes: str, pretrained: Path | No
     return DetectorRun(data=data, runs=runs, classes=classes, pretrained=pretrained, trust=trusted, resume=stopped)
 
 
-def classifier_request(data: Path, runs: Path, procedure: Procedure) -> ClassifierRun:
-    """The classifier's training in RUNS, gone on with where it was stopped."""
-    stopped = record.is_stopped(runs / classifier_name(procedure))
+def classifier_request(data: Path, runs: Path, procedure: Procedure, name: str) -> ClassifierRun:
+    """The training of the classifier NAME in RUNS, gone on with where it was stopped.
+
+    A second one starts from the best weights of its backbone that are here, or from none where the user wants none.
+    """
+    stopped, given = record.is_stopped(runs / name), procedure.crop_pretrained_path
     return ClassifierRun(
-        data=data, runs=runs, crops=procedure.crops, pretrained=procedure.crop_pretrained_path, resume=stopped
+        data=data, runs=runs, crops=procedure.crops, resume=stopped, name=SECOND if name == SECOND else None,
+        pretrained=given and Path("auto") if name == SECOND else given,
     )  # fmt: skip

@@ -11,6 +11,8 @@ from stage1_detector.config import STRIDE
 SMALLEST_CROP = 16  # taken: of stage2_classifier.config.ClassifierConfig
 PRETRAINED = "start from: auto, imagenet, coco, starter, none, or a local weights file; for a stage that it does not fit auto"
 
+SECOND = "a second backbone beside it, as timm names it: the mean of both names, each for half of the epochs; empty: none"
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -20,6 +22,7 @@ class Wishes:
     epochs: Annotated[int, Flag("the detectors' epochs; 0: planned", 0, 10**6, common=True)] = 0
     model: Annotated[str, Flag("the detector, a model YAML of ultralytics; empty: planned")] = ""
     classifier: Annotated[str, Flag("the classifier's backbone, as timm names it; empty: planned", common=True)] = ""
+    second_classifier: Annotated[str, Flag(SECOND)] = ""
     crop_size: Annotated[int, Flag("side of a crop in pixels; 0: planned", 0, 2048, common=True)] = 0
     crop_epochs: Annotated[int, Flag("the classifiers' epochs; 0: planned", 0, 10**6, common=True)] = 0
     aware: Annotated[str, Flag("a detector of names besides", choices=("auto", "yes", "no"), common=True)] = "auto"

@@ -132,13 +132,14 @@ def _of_a_folder(prefix: str, procedure: Procedure, survey: Survey, share: Share
             yield Training(
                 prefix + name, DETECTOR, not held_out, config.size, photos, held_out, boxes, 0, full, DETECTOR in fixed, warm
             )
-    config_of_crops, studio = procedure.classifier, survey.studio_photos if procedure.crops == "both" else 0
-    full, _ = fit.schedule(survey.boxes + studio, config_of_crops)
-    _, steps = fit.schedule(max(1, round(survey.boxes - share.boxes) + studio), config_of_crops)
-    yield Training(
-        f"{prefix}classifier_{procedure.crops}", CLASSIFIER, not held_out, config_of_crops.size, photos, held_out, boxes, steps,
-        full, CLASSIFIER in fixed, canvas=procedure.detector.size,
-    )  # fmt: skip
+    studio = survey.studio_photos if procedure.crops == "both" else 0
+    for name, namer in procedure.classifiers.items():
+        full, _ = fit.schedule(survey.boxes + studio, namer)
+        _, steps = fit.schedule(max(1, round(survey.boxes - share.boxes) + studio), namer)
+        yield Training(
+            prefix + name, CLASSIFIER, not held_out, namer.size, photos, held_out, boxes, steps, full, CLASSIFIER in fixed,
+            canvas=procedure.detector.size,
+        )  # fmt: skip
 
 
 def with_epochs(epochs: int) -> dict[str, int]:

@@ -16,8 +16,7 @@ from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Measured
 from fitting import cross_fit
-from fitting.plan import procedure_from
-from fitting.procedure import SHARES, Procedure
+from fitting.procedure import SHARES, Procedure, procedure_from
 from fitting.start_share import kept_scores, score, spread, start_of
 from fusion.models import read_object
 from photos import folds

@@ -75,13 +75,13 @@ def test_what_was_edited_in_the_last_training_is_not_shipped(
     runs = tmp_path / "runs"
     for module, name in [
         (trainings, "train_detectors"),
-        (trainings, "train_fold_classifier"),
+        (trainings, "train_fold_classifiers"),
         (trainings, "refit_detectors"),
         (run, "fit_gate"),
         (run.start_share, "apply"),
     ]:
         monkeypatch.setattr(module, name, lambda *_: None)
-    monkeypatch.setattr(trainings, "refit_classifier", lambda *_: edit(data))
+    monkeypatch.setattr(trainings, "refit_classifiers", lambda *_: edit(data))
     monkeypatch.setattr(run, "shipped", lambda *_: pytest.fail("shipped"))
     with pytest.raises(DataError, match="changed while the fit was at work"):
         run.run_procedure(data, runs, replace(PROCEDURE, pretrained="none"), lambda line: None)
@@ -91,10 +91,10 @@ def test_an_ensemble_that_was_edited_after_the_gate_was_fitted_is_not_overwritte
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, procedure = tmp_path / "runs", replace(PROCEDURE, pretrained="none")
-    for module, name in [(trainings, "train_detectors"), (trainings, "train_fold_classifier"), (run, "fit_gate")]:
+    for module, name in [(trainings, "train_detectors"), (trainings, "train_fold_classifiers"), (run, "fit_gate")]:
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(trainings, "refit_detectors", lambda *_: (runs / "ensemble.json").write_text("{}"))
-    for module, name in [(run.start_share, "apply"), (trainings, "refit_classifier")]:
+    for module, name in [(run.start_share, "apply"), (trainings, "refit_classifiers")]:
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(run, "shipped", lambda *_: pytest.fail("shipped"))
     with pytest.raises(ValueError, match=r"ensemble\.json was changed while a gate was fitted"):

@@ -16,7 +16,7 @@ from fitting.plan import candidates
 from fitting.procedure import Procedure
 from fitting.session import Order, Session
 from fitting.starts import settled
-from fitting.trainings import classifier_request, detector_request
+from fitting.trainings import classifier_name, classifier_request, detector_request
 from fitting.wishes import Wishes
 from photos.data import Dataset
 from runs import local_weights
@@ -34,7 +34,7 @@ def starts(wishes: Wishes) -> tuple[Path | None, Path | None, str]:
     procedure = next(candidates(FRIDGE, decided)).procedure
     machine.refuse_unknown(procedure)
     one = detector_request(Path(), Path(), "one", procedure.pretrained_path, procedure.trusted)
-    return one.pretrained, classifier_request(Path(), Path(), procedure).pretrained, told
+    return one.pretrained, classifier_request(Path(), Path(), procedure, classifier_name(procedure)).pretrained, told
 
 
 @pytest.mark.parametrize("word", ["auto", "starter", "none"])

@@ -9,7 +9,7 @@ import pytest
 from cosine_models import SIZE, save_classifier
 
 from fitting import studio_names
-from fitting.procedure import Procedure
+from fitting.procedure import SECOND, Procedure
 from fitting.trainings import Clock, classifier_name
 from fusion.models import Model, calibrated, read_object, read_sidecar
 from photos.folds import Folds
@@ -52,9 +52,9 @@ def folds_in(runs: Path, right: bool) -> list[Folds]:
 def test_adopted_where_held_out_names_gain(tmp_path: Path, right: bool) -> None:
     lines: list[str] = []
     say: Callable[[str], None] = lines.append
-    blend = studio_names.choose_for_folds(tmp_path, BOTH, folds_in(tmp_path, right), Clock(), say)
+    (blend,) = studio_names.choose_for_folds(tmp_path, BOTH, folds_in(tmp_path, right), Clock(), say).values()
     assert (blend is not None) == right and "64 held-out crops of 1 name without a box" in lines[0]
-    assert (read_object(tmp_path / studio_names.RECORD)["blend"] is not None) == right
+    assert (read_object(tmp_path / studio_names.RECORD)[classifier_name(BOTH)]["blend"] is not None) == right
     folder = tmp_path / "cross_fit" / "1" / classifier_name(BOTH)
     side = read_sidecar(folder / "model.json")
     assert (side.prototype_weights is not None) == right
@@ -62,10 +62,20 @@ def test_adopted_where_held_out_names_gain(tmp_path: Path, right: bool) -> None:
     named = calibrated(Model(folder / "model.onnx")(blue), side)
     assert named.shape == (1, 3) and (named[0, 2] > 0.5) == right
     again = studio_names.choose_for_folds(tmp_path, BOTH, [Fold(range(PHOTOS))] * 2, Clock(), say)  # type: ignore[list-item]
-    assert again == blend and lines[1] == lines[0]
+    assert again == {classifier_name(BOTH): blend} and lines[1] == lines[0]
+
+
+def test_of_two_classifiers_each_has_its_own_choice(tmp_path: Path) -> None:
+    two, lines = replace(BOTH, second=BOTH.classifier), list[str]()
+    by_fold = folds_in(tmp_path, True)
+    for k, photos in enumerate([range(8), range(8, PHOTOS)]):
+        fold_in(tmp_path / "cross_fit" / str(k) / SECOND, photos, False)
+    blends = studio_names.choose_for_folds(tmp_path, two, by_fold, Clock(), lines.append)
+    assert list(blends) == [classifier_name(BOTH), SECOND] == list(read_object(tmp_path / studio_names.RECORD))
+    assert blends[SECOND] is None and blends[classifier_name(BOTH)] is not None
+    assert [line.split(": ")[1] for line in lines] == [classifier_name(BOTH), SECOND]
 
 
 def test_without_studio_crops_nothing_is_chosen(tmp_path: Path) -> None:
-    assert studio_names.choose_for_folds(tmp_path, SHELF, [], Clock(), pytest.fail) is None
-    studio_names.apply(tmp_path, SHELF, None)
+    assert studio_names.choose_for_folds(tmp_path, SHELF, [], Clock(), pytest.fail) == {}
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,8 @@ import pytest
 
 from fitting import ledger as ledgers
 from fitting.ledger import Ledger
-from fitting.plan import AIM, fixed_parts, lay_out, procedure_from
+from fitting.plan import AIM, fixed_parts, lay_out
+from fitting.procedure import procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
 from fitting.time_keeper import Clocks, TimeKeeper

@@ -43,7 +43,8 @@ def fit(data: Path, runs: Path, refit: bool = True) -> None:
     """The whole procedure, as small as it can be."""
     detector = replace(rehearsal(recipe("small")), size=96, device="cpu")
     classifier = classifier_recipe("demo", quick=True)
-    run_procedure(data, runs, Procedure(detector, classifier, folds=2, refit=refit, groups="photo"), say)
+    second = replace(classifier, seed=1) if refit else None
+    run_procedure(data, runs, Procedure(detector, classifier, second=second, folds=2, refit=refit, groups="photo"), say)
 
 
 def kill_when(due: Callable[[], bool], data: Path, runs: Path) -> None:
@@ -107,4 +108,7 @@ def check_refit(runs: Path) -> None:
     assert sorted(photo for turn in gate["turns"] for photo in turn["photos"]) == sorted(
         i for i, row in rows.items() if row["part"] == "train"
     )
-    assert set(read_object(runs / "ensemble.json")["made_from"]) == {"one/model.onnx", "classifier_shelf/model.onnx"}
+    namers = {"classifier_shelf/model.onnx", "second/model.onnx"}
+    assert set(read_object(runs / "ensemble.json")["made_from"]) == {"one/model.onnx"} | namers
+    seeds = [read_object(runs / folder / "run.json")["settings"]["seed"] for folder in ("classifier_shelf", "second")]
+    assert seeds == [0, 1] and (runs / "cross_fit/1/second/held_out.npz").is_file()
