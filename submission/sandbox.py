@@ -69,7 +69,7 @@ def refuse_missing(archive: Path, images: Path) -> None:
 def refuse_no_zip(archive: Path) -> None:
     """Raises ValueError where there is no zip."""
     if not zipfile.is_zipfile(archive):
-        raise ValueError(f"{archive}: {'not a zip' if archive.is_file() else 'no such file'}; hylle build makes one")
+        raise ValueError(f"{archive}: {'not a zip' if archive.exists() else 'no such file'}; hylle build makes one")
 
 
 def _run(place: Place, machine: Machine) -> Outcome:

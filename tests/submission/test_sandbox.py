@@ -229,6 +229,7 @@ def test_falling_back_to_the_cpu_is_a_problem_with_gpus_only(said: list[str], pr
     [
         pytest.param([], "got no ZIP or no --images", id="nothing"),
         pytest.param(["nowhere.zip", "--images", "{photos}"], "nowhere.zip: no such file", id="no zip"),
+        pytest.param(["{photos}", "--images", "{photos}"], "not a zip", id="a folder for a zip"),
         pytest.param(["{zip}", "--images", "{photos}/none"], "no such folder, need the folder of photos", id="no photos"),
         pytest.param(["{zip}", "--images", "{zip}"], "a file, need the folder of photos", id="photos a file"),
         pytest.param(["{zip}", "--images", "{photos}", "--annotations", "none.json"], "none.json: no such file", id="no truth"),
