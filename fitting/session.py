@@ -198,4 +198,5 @@ def tried(archive: Path, photos: Sequence[Photo]) -> str:
     if outcome.problems:
         raise ValueError(f"{archive}: in the sandbox: {outcome.problems[0]}")
     came_of_it = f"{counted(outcome.predictions, 'prediction')} on {counted(len(shown), 'photo')}"
-    return f"run in the sandbox: {came_of_it} in {outcome.seconds:.1f} s"
+    warnings = "".join(f"; warning: {warning}" for warning in outcome.warnings)
+    return f"run in the sandbox: {came_of_it} in {outcome.seconds:.1f} s{warnings}"

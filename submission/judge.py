@@ -76,6 +76,8 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
     DataError where the labels mean other pixels than the zip reads, for photos that EXIF turns.
     """
     outcome = execute(zip_path, photos, output)
+    for warning in outcome.warnings:
+        say(f"judge: warning: {warning}")
     rows = json.loads(output.read_text())
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / "code"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fitting import session
 from fitting.ledger import Ledger
 from fitting.plan import planned
 from fitting.procedure import Procedure
@@ -18,6 +19,7 @@ from photos import folds
 from photos.data import Category, Dataset, Photo, read, read_image
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
+from submission.outcome import Outcome
 from tests.fitting.sets import FRIDGE, SPEEDS
 from tests.fitting.test_survey import write
 
@@ -123,3 +125,14 @@ def test_trainings_are_foreseen_by_what_the_folds_leave_out(tmp_path: Path) -> N
     first, second = (keeper.trainings[f"cross_fit/{k}/classifier_shelf"] for k in range(2))
     assert first.epoch_steps > second.epoch_steps and first.boxes == second.boxes == 9
     assert dealt(session, pytest.fail).trainings == keeper.trainings  # as a stopped fit goes on
+
+
+def test_what_is_doubtful_about_the_zips_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.zip").write_bytes(b"zip")
+    outcome = Outcome(predictions=3, photos=1, seconds=0.5, warnings=["boxes are small"])
+    monkeypatch.setattr(session.judge_machine, "is_set_up", lambda: True)
+    monkeypatch.setattr(session.judge_machine, "judge_python", lambda: Path("python"))
+    monkeypatch.setattr(session.sandbox, "execute", lambda *_: outcome)
+    monkeypatch.setattr(session, "lay_as_the_judge", lambda photos, folder: None)
+    told = session.tried(tmp_path / "a.zip", [])
+    assert told == "run in the sandbox: 3 predictions on 0 photos in 0.5 s; warning: boxes are small"

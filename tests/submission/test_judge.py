@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,15 @@ def test_photos_without_predictions_are_told(
     names = [photo.name for photo in read(place.data).photos if photo.id <= 2]
     judged()
     assert f"judge: no predictions on {len(names)} of 10 photos: {', '.join(names)}\n" in capsys.readouterr().out
+
+
+def test_what_is_doubtful_about_a_run_is_told(
+    judged: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executed = judge.execute
+    monkeypatch.setattr(judge, "execute", lambda *given: replace(executed(*given), warnings=["boxes are small"]))
+    judged()
+    assert "judge: warning: boxes are small\n" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_leaves_the_old_predictions(place: Place, judged: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
