@@ -94,10 +94,11 @@ def refuse_unknown(procedure: Procedure, crop_size: int = 0) -> None:
         start = detector_start(procedure.pretrained_path, procedure.detector).path
         start_share.refuse(procedure.start_share, start, procedure.detector, ["product"])
     refuse_classifier(procedure.classifier, procedure.crop_pretrained_path)
-    for side in set(crop_sides(procedure, crop_size)) - {procedure.classifier.size}:
-        model.refuse_size(replace(procedure.classifier, size=side), CROP_FLAG)
     if procedure.second is not None:
         refuse_classifier(procedure.second, Path("auto"), "--second-classifier")
+    for config in procedure.classifiers.values():
+        for side in set(crop_sides(procedure, crop_size)) - {procedure.classifier.size}:
+            model.refuse_size(replace(config, size=side), CROP_FLAG)
 
 
 def crop_sides(procedure: Procedure, crop_size: int) -> list[int]:
@@ -137,6 +138,7 @@ def made_from(procedure: Procedure, photos: Sequence[Photo], crop_size: int) -> 
         "versions": versions.installed(("onnxruntime", "torch", "ultralytics", "timm")),
         "detector": network,
         "classifier": [classifier.model, crop_sides(procedure, crop_size), classifier.batch],
+        "second": procedure.second and procedure.second.model,
         "photos": fingerprint.of_photos(photos, None)["photos"],
         "measured": [field.name for field in fields(Speeds)],
     }
@@ -160,6 +162,7 @@ def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: 
     sides = crop_sides(procedure, crop_size)
     steps = {side: classifier_times(replace(procedure.classifier, size=side), photos) for side in sides}
     last = steps[procedure.classifier.size]
+    second = classifier_times(procedure.second, photos).step / last.step if procedure.second else 1.0
     return Speeds(
         learn=Curve.through(*((side, value.learn) for side, value in times.items())),
         find=Curve.through(*((side, value.find) for side, value in times.items())),
@@ -172,6 +175,7 @@ def measure(runs: Path, photos: Sequence[Photo], procedure: Procedure, seconds: 
         read=last.read,
         memory_gb=free_gb(),
         device=device_name(),
+        second=second,
         second_canvas=both if size not in times else 0.0,
     )
 

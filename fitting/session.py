@@ -23,10 +23,12 @@ from photos.data import Dataset, Photo, read_image
 from photos.photo_file import photo_kind
 from runs import process, record
 from runs.counted import counted
+from runs.model_files import files_of
 from runs.pretrained import WORDS
 from stage1_detector.synthesis.coco_writer import write_jpeg
 from submission import judge_machine, sandbox
 from submission.build import build
+from submission.rules import MAX_WEIGHTS
 
 ZIP = "submission.zip"
 JPEG_QUALITY = 95  # chosen: of photos of other kinds, where the zip is tried on them
@@ -122,7 +124,8 @@ def finish(session: Session, say: Say) -> Fitted:
     order, keeper = session.order, dealt(session, say)
     fitted = run_procedure(order.dataset.root, order.runs, session.procedure, say, keeper, session.ledger.made_from)
     with keeper.timed("zip"):
-        sha = build(order.runs, order.runs / ZIP)
+        too_many = len(set(files_of(fitted.ensemble))) > MAX_WEIGHTS
+        sha = build(order.runs, order.runs / ZIP, join=too_many)
         say(f"zip: {order.runs / ZIP}, checked, sha256 {sha}")
         say(f"zip: {tried(order.runs / ZIP, order.dataset.photos)}")
     leave(order.runs)

@@ -81,6 +81,7 @@ class Speeds:
         read: reading a photo.
         memory_gb: free memory.
         device: where the trainings run: cpu, or the name of a GPU.
+        second: a step of a second classifier, as a multiple of the first's.
         second_canvas: of measuring the detector with a second canvas, which was left out to save time; 0: it was not.
     """
 
@@ -95,6 +96,7 @@ class Speeds:
     read: float
     memory_gb: float
     device: str
+    second: float = 1.0
     second_canvas: float = 0.0
 
     def detector(self, size: int, epochs: int, train: int, valid: int) -> float:
@@ -102,7 +104,7 @@ class Speeds:
         looks = min(VALIDATIONS, epochs) * self.find.at(size) + self.find_exported.at(size)  # once more when it is exported
         return self.detector_start + epochs * train * self.learn.at(size) + valid * looks
 
-    def classifier(self, size: int, steps: int, photos: int, crops: int) -> float:
+    def classifier(self, size: int, steps: float, photos: int, crops: int) -> float:
         """A classifier's training of so many steps, with so many photos read and so many held-out crops named."""
         return self.classifier_start + photos * self.read + steps * self.step.at(size) + crops * self.name
 

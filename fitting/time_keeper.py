@@ -124,7 +124,7 @@ class TimeKeeper(Clock):
 
     def _reason(self, step: str) -> str:
         """Why a training gets other epochs than planned."""
-        pace = self._pace(self.trainings[step].stage)
+        pace = self._pace(self.trainings[step])
         slower = f"trainings took {pace:.2f} times what was foreseen, " if abs(pace - 1) > 0.05 else ""
         return f"{slower}{self.left / 60:.1f} minutes are left"
 
@@ -139,24 +139,30 @@ class TimeKeeper(Clock):
 
     def _cost(self, entry: Training, epochs: int) -> float:
         """What a training will take, at the pace of those of its stage so far."""
-        return entry.seconds(self.speeds, epochs) * self._pace(entry.stage)
+        return entry.seconds(self.speeds, epochs) * self._pace(entry)
 
-    def _pace(self, stage: str) -> float:
-        """Seconds that trainings of a stage take, as a multiple of what was measured beforehand; 1 before any is finished.
+    def _pace(self, entry: Training) -> float:
+        """Seconds that a training takes, as a multiple of what was measured beforehand: as those of its kind did, else as those
+        of its stage; 1 before any is finished.
 
         The latest counts most: what else the machine does changes.
         """
         took = foreseen = 0.0
-        for seconds, expected in self._finished(stage):
+        of_stage = [other for other in self._finished() if other.stage == entry.stage]
+        for other in [other for other in of_stage if other.group[0] == entry.group[0]] or of_stage:
+            seconds, expected = (
+                self.ledger.parts[other.name].seconds,
+                other.seconds(self.speeds, self.ledger.parts[other.name].epochs),
+            )
             took, foreseen = FADING * took + seconds, FADING * foreseen + expected
         return took / foreseen if foreseen else 1.0
 
-    def _finished(self, stage: str) -> Iterator[tuple[float, float]]:
-        """(seconds taken, seconds by the speeds as measured) of each finished training of a stage, in their order."""
+    def _finished(self) -> Iterator[Training]:
+        """The trainings that are finished, in their order."""
         for name, entry in self.trainings.items():
             part = self.ledger.parts[name]
-            if entry.stage == stage and part.done and part.seconds:
-                yield part.seconds, entry.seconds(self.speeds, part.epochs)
+            if part.done and part.seconds:
+                yield entry
 
     def _rest(self) -> float:
         """Seconds foreseen for what is no training and not done yet, and for a training that was begun and stopped."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from fitting.procedure import Procedure
+from fitting.procedure import SECOND, Procedure
 from fitting.speeds import Speeds
 from fitting.stage_settings import has_start
 from fitting.survey import Survey
@@ -71,7 +71,8 @@ class Training(NamedTuple):
         if self.stage == DETECTOR:
             return speeds.detector(self.size, epochs, self.photos, self.held_out)
         crops, looks = round(self.held_out * self.boxes), self.photos if self.refit else self.held_out
-        learning = speeds.classifier(self.size, epochs * self.epoch_steps, self.photos + self.held_out, crops)
+        steps = epochs * self.epoch_steps * (speeds.second if self.group[0] == SECOND else 1.0)
+        learning = speeds.classifier(self.size, steps, self.photos + self.held_out, crops)
         return learning + (looks * speeds.find_exported.at(self.canvas) if self.canvas else 0.0)
 
     def epochs(self, scale: float) -> int:

@@ -13,6 +13,7 @@ from submission.judge_machine import INSTALLED, REQUIRED
 SHOWN = 10  # chosen: at most this many problems of one kind are listed
 SHOWN_CHARACTERS = 300  # chosen: of each
 SHOWN_PARTS = 40  # chosen: parts of the work whose time is listed
+TRACEBACK = "Traceback (most recent call last)"
 LACKING = re.compile(rf"No module named '({'|'.join(sorted(INSTALLED | REQUIRED))})'")
 EXIT_CODES = {137: "killed: out of memory, or of time", 139: "a crash in native code: at the judge, mostly another version"}
 
@@ -64,8 +65,9 @@ def read_exit_code(outcome: Outcome, code: int) -> None:
     """Add a problem for an exit code that is not 0, with its reason by the code, or else by the last line of the log.
 
     A package of the judge's that is not here is looked for in the whole log: run.py may go on to tell of it in its own words.
+    Where there is a traceback, only from there on: another error has nothing to do with a package that it did without.
     """
-    absent = LACKING.search(outcome.log)
+    absent = LACKING.search(outcome.log, max(0, outcome.log.find(TRACEBACK)))
     outcome.lacking = absent[1] if absent else ""
     here = f"the judge has {outcome.lacking}, the environment here has not"
     if code:
@@ -76,17 +78,17 @@ def read_exit_code(outcome: Outcome, code: int) -> None:
         outcome.warnings.append(f"{here}: what ran may not be what runs there")
 
 
-def read_statements(outcome: Outcome, gpus: bool, is_own: bool) -> None:
+def read_statements(outcome: Outcome, gpus: bool, is_ours: bool) -> None:
     """Take the providers in use, the time of each part and the errors from what run.py says of itself, if it says so.
 
-    What an error or silence means is known of this project's run.py alone (`is_own`): of another one they are warnings.
+    What an error or silence means is known of a run.py of this project alone (`is_ours`): of another one they are warnings.
     """
     lines = outcome.log.splitlines()
     outcome.providers = [line.removeprefix("provider: ") for line in lines if line.startswith("provider: ")][:SHOWN]
     for line in lines:
         if line.startswith("report: "):
             outcome.by_part = _seconds_by_part(line.removeprefix("report: "))
-    told = outcome.problems if is_own else outcome.warnings
+    told = outcome.problems if is_ours else outcome.warnings
     told += listed("run.py says", [line for line in lines if line.startswith("error: ")])
     if gpus and "CPUExecutionProvider" in (outcome.providers or ["CPUExecutionProvider"]):
         what = f"provider: got {outcome.providers or 'no word of any'}: fell back to the CPU on a machine with a GPU"

@@ -12,7 +12,8 @@ from submission.source import imported, nodes_of
 from submission.violation import Violation
 
 STANDARD = sys.stdlib_module_names | {"distutils", "imp", "asynchat", "asyncore", "smtpd"}  # the last five: until Python 3.11
-CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+OF_IMPORTS = frozenset({"ImportError", "ModuleNotFoundError"})
+CAUGHT = OF_IMPORTS | {"Exception", "BaseException"}
 LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)  # what is inside runs when it is called
 
 
@@ -117,7 +118,7 @@ def _stand_ins(nodes: Sequence[ast.AST], absent: Collection[int]) -> frozenset[i
     idle: set[int] = set()
     for node in nodes:
         if isinstance(node, ast.Try) and not any(id(inner) in absent for inner in _at_once(node.body)):
-            handlers = [one for one in node.handlers if one.type and _names(one.type) <= {"ImportError", "ModuleNotFoundError"}]
+            handlers = [one for one in node.handlers if one.type and set() < _names(one.type) <= OF_IMPORTS]
             idle.update(id(inner) for handler in handlers for inner in ast.walk(handler))
     return frozenset(idle)
 
@@ -125,7 +126,15 @@ def _stand_ins(nodes: Sequence[ast.AST], absent: Collection[int]) -> frozenset[i
 def _catches(handlers: Sequence[ast.ExceptHandler]) -> bool:
     """Whether an import that fails is caught; not where the handler raises in its turn."""
     first = next((one for one in handlers if one.type is None or _names(one.type) & CAUGHT), None)
-    return first is not None and not any(isinstance(statement, ast.Raise) for statement in first.body)
+    return first is not None and not any(_ends(node) for statement in first.body for node in ast.walk(statement))
+
+
+def _ends(node: ast.AST) -> bool:
+    """Whether it raises, or ends the program."""
+    match node:
+        case ast.Raise() | ast.Call(func=ast.Name(id="exit" | "quit") | ast.Attribute(attr="exit" | "_exit")):
+            return True
+    return False
 
 
 def _names(expression: ast.expr) -> frozenset[str]:

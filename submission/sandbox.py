@@ -82,7 +82,7 @@ def _run(place: Place, machine: Machine) -> Outcome:
         name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES") if name in os.environ
     }
     variables = kept | {"HOME": str(place.elsewhere), "PYTHONDONTWRITEBYTECODE": "1"}
-    is_own = _is_own(place)
+    is_ours = (place.code / PIPELINE).is_file()  # also of an earlier version
     try:
         prefix = isolated(place, python, machine.gpus)
         outcome.notes.append("no network, a file system of its own: only the output can be written, no home is seen")
@@ -97,7 +97,7 @@ def _run(place: Place, machine: Machine) -> Outcome:
         outcome.problems.append(measured.killed)
     else:
         read_exit_code(outcome, measured.exit_code)
-    read_statements(outcome, machine.gpus, is_own)
+    read_statements(outcome, machine.gpus, is_ours)
     return outcome
 
 

@@ -185,8 +185,8 @@ def _roundabout_import(node: ast.Import | ast.ImportFrom) -> str | None:
             return f"imports {module}, which does what refused modules do"
         if PROCESSES & {*inner}:
             return f"imports {module}, which starts processes"
-        hidden = next((name for name in inner if name in MODULES | BY_STRING), None)
-        if hidden and first not in MODULES and (first, hidden) not in HARMLESS:
+        hidden = next((name for name in inner if name in MODULES | BY_STRING and (first, name) not in HARMLESS), None)
+        if hidden and first not in MODULES:
             return f"reaches {hidden} through {'.'.join([first, *inner[: inner.index(hidden)]])}"
     return None
 

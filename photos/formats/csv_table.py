@@ -22,7 +22,7 @@ from photos.photo_folder import visible
 
 SKU_110K = ("image_name", "x1", "y1", "x2", "y2", "class", "image_width", "image_height")  # taken: its columns, without header
 PHOTO = ("photo", "image", "image_name", "filename", "file_name", "file", "image_path", "path", "img", "imageid", "image_id")
-# A full name before its short form, which may be a number; a category last, which may be a group of products
+# A full name before its short form; a category last, which may be a group of products; of these none of numbers, if one is not
 PRODUCT = ("product", "class_name", "class", "label", "name", "category_name", "category")
 CORNERS = (
     ("x0", "y0", "x1", "y1"),
@@ -141,7 +141,14 @@ def _columns(rows: list[list[str]]) -> Columns | None:
     """What the columns are; None where it is no table of boxes."""
     if not rows:
         return None
-    return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None) if _has_no_header(rows) else _named(_header(rows[0]))
+    if _has_no_header(rows):
+        return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None)
+    columns = _named(header := _header(rows[0]))
+    if columns is None or columns.product is None:
+        return columns
+    places = [header.index(name) for name in PRODUCT if name in header and header.index(name) != columns.photo]
+    texts = (place for place in places if not all(_is_number(_cell(row, place)) for row in rows[1:]))
+    return columns._replace(product=next(texts, columns.product))
 
 
 def _header(row: list[str]) -> list[str]:

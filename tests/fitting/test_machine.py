@@ -125,6 +125,11 @@ def test_the_looks_of_exported_models_are_measured_apart(tmp_path: Path, monkeyp
         pytest.param(Wishes(model="nothing.yaml"), "--model: got 'nothing.yaml'", id="an unknown detector"),
         pytest.param(Wishes(classifier="nothing"), "--classifier: got 'nothing'", id="an unknown backbone"),
         pytest.param(Wishes(second_classifier="nothing"), "--second-classifier: got 'nothing'", id="an unknown second one"),
+        pytest.param(
+            Wishes(second_classifier="inception_v3"),
+            "cannot take crops of 64 px",
+            id="too small for it",
+        ),
         pytest.param(Wishes(pretrained="imagenet"), "--pretrained: got imagenet, allowed for yolov8n.yaml", id="weights"),
         pytest.param(
             Wishes(pretrained="none", start_share="0.3"), "--start-share: got 0.3, but it starts from random", id="no start"

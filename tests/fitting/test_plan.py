@@ -197,26 +197,6 @@ def test_large_products_on_photos_of_few_get_large_crops_for_about_the_same_minu
     assert seconds(large) == pytest.approx(seconds(default), rel=0.3)
 
 
-def test_a_second_classifier_is_trained_in_the_minutes_of_one() -> None:
-    wishes = Wishes(classifier="resnet10t")
-    one, two = (lay_out(CONTEST, SPEEDS, replace(wishes, second_classifier=name), 9000) for name in ("", "resnet18"))
-    first, second = two.procedure.classifiers.values()
-    assert (second.model, second.size, second.bridge, second.seed) == ("resnet18", first.size, first.bridge, first.seed + 1)
-    assert list(one.procedure.classifiers) == ["classifier_both"] and list(two.procedure.classifiers) == [
-        "classifier_both",
-        "second",
-    ]
-    assert "cross_fit/1/second" in two.epochs and "resnet10t and resnet18 on 96 px crops" in two.why["classifier"]
-    assert 2 * first.epochs == one.procedure.classifier.epochs == 30
-    assert sum(two.epochs[name] for name in ("classifier_both", "second")) == pytest.approx(
-        one.epochs["classifier_both"], abs=2
-    )
-    own = lay_out(CONTEST, SPEEDS, replace(wishes, second_classifier="resnet18", crop_epochs=7), 9000).procedure
-    assert [config.epochs for config in own.classifiers.values()] == [7, 7]
-    assert procedure_from(two.procedure.settings()) == two.procedure
-    assert lay_out(replace(VIDEO, names=1), SPEEDS, Wishes(second_classifier="resnet18"), 9000).procedure.second is None
-
-
 def test_every_choice_can_be_the_users() -> None:
     wishes = Wishes(
         size=256, epochs=5, model="yolo11n.yaml", classifier="resnet18", crop_size=48, crop_epochs=3, aware="yes",

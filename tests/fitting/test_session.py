@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from fitting.ledger import Ledger
 from fitting.plan import planned
 from fitting.procedure import Procedure
 from fitting.session import Order, Session, dealt, lay_as_the_judge, show_folds
+from fitting.trainings import Clock
 from fitting.wishes import Wishes
+from fusion.ensemble import ClassifierMember, Ensemble, Member
 from fusion.reading import find_photos
 from photos import folds
 from photos.data import Category, Dataset, Photo, read, read_image
@@ -125,6 +128,23 @@ def test_trainings_are_foreseen_by_what_the_folds_leave_out(tmp_path: Path) -> N
     first, second = (keeper.trainings[f"cross_fit/{k}/classifier_shelf"] for k in range(2))
     assert first.epoch_steps > second.epoch_steps and first.boxes == second.boxes == 9
     assert dealt(session, pytest.fail).trainings == keeper.trainings  # as a stopped fit goes on
+
+
+@pytest.mark.parametrize(("detectors", "joined"), [(1, False), (2, True)])
+def test_more_weight_files_than_a_judge_allows_are_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detectors: int, joined: bool
+) -> None:
+    names = ["one", "all"][:detectors]
+    namers = [ClassifierMember(f"{name}/model.onnx") for name in ("classifier_shelf", "second")]
+    ensemble = Ensemble([1], [Member(f"{name}/model.onnx") for name in names], classifiers=namers)
+    packed: list[bool] = []
+    monkeypatch.setattr(session, "dealt", lambda *_: Clock())
+    monkeypatch.setattr(session, "run_procedure", lambda *_: SimpleNamespace(ensemble=ensemble))
+    monkeypatch.setattr(session, "build", lambda runs, out, join: packed.append(join) or "sha")
+    monkeypatch.setattr(session, "tried", lambda *_: "tried")
+    order = SimpleNamespace(dataset=SimpleNamespace(root=tmp_path, photos=[]), runs=tmp_path)
+    session.finish(SimpleNamespace(order=order, procedure=None, ledger=SimpleNamespace(made_from={})), lambda line: None)
+    assert packed == [joined]
 
 
 def test_what_is_doubtful_about_the_zips_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_an_error_said_is_a_problem_of_this_projects_run_py_and_a_warning_of_ano
     outcome = run(tmp_path, photos, "write(); print('error: no GPU, going on by the CPU')")
     assert (outcome.problems, outcome.warnings) == ([], ["run.py says: error: no GPU, going on by the CPU"])
     own = Outcome(log="error: out of time")
-    read_statements(own, False, is_own=True)
+    read_statements(own, False, is_ours=True)
     assert (own.problems, own.warnings) == (["run.py says: error: out of time"], [])
 
 
@@ -58,7 +58,16 @@ def test_an_error_said_is_a_problem_of_this_projects_run_py_and_a_warning_of_ano
             "print(\"No module named 'torch'\"); raise SystemExit(1)", ["this run says nothing of the zip"], [], id="told"
         ),
         pytest.param(
-            "print(\"No module named 'tqdm'\"); raise KeyError", ["this run says nothing of the zip"], [], id="required"
+            "print(\"No module named 'tqdm'\"); raise SystemExit(1)", ["this run says nothing of the zip"], [], id="required"
+        ),
+        pytest.param(
+            "print(\"No module named 'tqdm'\", flush=True)\nraise KeyError", ["need 0: KeyError"], [], id="another error"
+        ),
+        pytest.param(
+            "try:\n    raise ImportError(\"No module named 'torch'\")\nexcept ImportError as e:\n    raise RuntimeError from e",
+            ["this run says nothing of the zip"],
+            [],
+            id="the cause of another error",
         ),
         pytest.param("print(\"No module named 'torch'\"); write()", [], ["may not be what runs there"], id="done without"),
         pytest.param("print(\"No module named 'torch.gone'\"); raise KeyError", ["need 0: KeyError"], [], id="a part of it"),

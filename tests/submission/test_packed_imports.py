@@ -48,7 +48,10 @@ def test_an_import_that_may_fail_is_fine(tmp_path: Path, text: str) -> None:
     [
         pytest.param("try:\n    import openvino\nexcept KeyError:\n    pass", 2, id="another exception"),
         pytest.param("try:\n    import openvino\nexcept ImportError:\n    raise SystemExit(1)", 2, id="raised again"),
+        pytest.param("try:\n    import openvino\nexcept ImportError:\n    if 1:\n        raise", 2, id="raised deeper"),
+        pytest.param("try:\n    import openvino\nexcept ImportError:\n    exit(1)", 2, id="ended"),
         pytest.param("try:\n    pass\nexcept Exception:\n    import openvino", 4, id="in the handler of anything"),
+        pytest.param("import cv2\ntry:\n    pass\nexcept cv2.error:\n    import openvino", 5, id="in that of another error"),
         pytest.param("try:\n    import json\nexcept ImportError:\n    pass\nelse:\n    import openvino", 6, id="in else"),
         pytest.param("try:\n    def f():\n        import openvino\nexcept ImportError:\n    pass", 3, id="called later"),
         pytest.param(

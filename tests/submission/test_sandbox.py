@@ -217,10 +217,10 @@ def test_a_former_output_is_not_taken_for_this_ones(tmp_path: Path, photos: Path
 def test_falling_back_to_the_cpu_is_a_problem_with_gpus_only(said: list[str], problems: int) -> None:
     for gpus in (True, False):
         outcome = Outcome(log="\n".join(f"provider: {name}" for name in said))
-        read_statements(outcome, gpus, is_own=True)
+        read_statements(outcome, gpus, is_ours=True)
         assert len(outcome.problems) == problems * gpus
         foreign = Outcome(log=outcome.log)
-        read_statements(foreign, gpus, is_own=False)
+        read_statements(foreign, gpus, is_ours=False)
         assert (len(foreign.problems), len(foreign.warnings)) == ((0, gpus) if not said else (problems * gpus, 0))
 
 

@@ -145,6 +145,7 @@ def test_of_numbers_and_names_of_classes_the_names_are_taken_and_that_is_told(tm
         pytest.param("name,category_name", "Cola 0.5,Drinks", "Cola 0.5", id="a category is a group"),
         pytest.param("category_name,label", "Drinks,Cola 0.5", "Cola 0.5", id="likewise"),
         pytest.param("category,category_name", "3,tea", "tea", id="a number and its name"),
+        pytest.param("class,category_name", "3,tea", "tea", id="a number and a name of another kind"),
     ],
 )
 def test_the_column_of_products_goes_before_that_of_their_groups(tmp_path: Path, header: str, values: str, taken: str) -> None:
