@@ -1,13 +1,11 @@
 """What a run says of itself: errors, packages that are not here, and files of another method that look like ours."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from scripted_zip import NAMESPACES, PYTHON, run, script
 
 from submission import sandbox
 from submission.judge_machine import Machine
@@ -15,32 +13,6 @@ from submission.outcome import Outcome, read_statements
 from submission.predictions import exif_of
 from submission.sandbox import execute
 from submission.unpacking import unpack
-
-PYTHON = Path(sys.executable)
-NAMESPACES = subprocess.run(["unshare", "-rmn", "true"], capture_output=True, check=False).returncode == 0
-HEAD = """
-import pathlib, sys
-def write():
-    pathlib.Path(sys.argv[4]).write_text('[{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]')
-"""
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    Image.new("RGB", (40, 24)).save(tmp_path / "photos" / "img_00001.jpg")
-    return tmp_path / "photos"
-
-
-def script(tmp_path: Path, body: str) -> Path:
-    """A zip whose run.py does `body`."""
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("run.py", HEAD + body)
-    return tmp_path / "a.zip"
-
-
-def run(tmp_path: Path, photos: Path, body: str) -> Outcome:
-    return execute(script(tmp_path, body), photos, tmp_path / "out.json", Machine(PYTHON, unprotected=not NAMESPACES))
 
 
 def test_an_error_said_is_a_problem_of_this_projects_run_py_and_a_warning_of_another(tmp_path: Path, photos: Path) -> None:

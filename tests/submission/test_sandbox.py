@@ -3,50 +3,21 @@
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from place import Place
+from scripted_zip import GOOD, NAMESPACES, PYTHON, run, script
 
 from runs.record import ROOT
 from submission import isolation, sandbox
-from submission.judge_machine import Limits, Machine
+from submission.judge_machine import Machine
 from submission.outcome import Outcome, read_statements
 from submission.sandbox import execute
 
-PYTHON = Path(sys.executable)
 JUDGE = ROOT / ".judge" / "bin" / "python"
-NAMESPACES = subprocess.run(["unshare", "-rmn", "true"], capture_output=True, check=False).returncode == 0
-GOOD = '[{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]'
-HEAD = f"""
-import json, pathlib, sys, time
-photos, output = pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[4])
-def write(text={GOOD!r}):
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text)
-"""
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    (tmp_path / "photos").mkdir()
-    Image.new("RGB", (40, 24)).save(tmp_path / "photos" / "img_00001.jpg")
-    return tmp_path / "photos"
-
-
-def script(tmp_path: Path, body: str) -> Path:
-    """A zip whose run.py does `body`; the rules have no say here."""
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("run.py", HEAD + body)
-    return tmp_path / "a.zip"
-
-
-def run(tmp_path: Path, photos: Path, body: str, unprotected: bool = not NAMESPACES, **limits: float) -> Outcome:
-    machine = Machine(PYTHON, Limits(**limits), unprotected=unprotected)
-    return execute(script(tmp_path, body), photos, tmp_path / "out.json", machine)
 
 
 def test_a_run_that_does_well_has_no_problems(tmp_path: Path, photos: Path) -> None:
