@@ -274,7 +274,8 @@ def reasons(procedure: Procedure, survey: Survey, wishes: Wishes, entries: list[
     studio = f"{counted(survey.studio_photos, 'studio photo')} of {survey.studio_names} of {counted(survey.categories, 'name')}"
     steps = sum(not entry.refit for entry in entries) // (procedure.folds if procedure.refit else 1)
     crops = f"the median product is {survey.crop_side:.0f} px long on its photo"
-    crops = "there is one name, so it learns nothing" if one_name(survey, procedure.crops == "both") else crops
+    if one_name(survey, procedure.crops == "both"):
+        crops = f"there is one name, so it learns nothing{', nor would a second one' if wishes.second_classifier else ''}"
     each = counted(steps, "training")
     namers = " and ".join(config.model for config in procedure.classifiers.values())
     folds = f"{procedure.folds}, of {each} each; every photo is judged by models that did not see its scene"

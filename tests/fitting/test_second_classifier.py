@@ -31,7 +31,8 @@ def test_a_second_classifier_is_trained_in_the_minutes_of_one() -> None:
     own = lay_out(CONTEST, SPEEDS, replace(wishes, second_classifier="resnet18", crop_epochs=7), 9000).procedure
     assert [config.epochs for config in own.classifiers.values()] == [7, 7]
     assert procedure_from(two.procedure.settings()) == two.procedure
-    assert lay_out(replace(VIDEO, names=1), SPEEDS, Wishes(second_classifier="resnet18"), 9000).procedure.second is None
+    alone = lay_out(replace(VIDEO, names=1), SPEEDS, Wishes(second_classifier="resnet18"), 9000)
+    assert alone.procedure.second is None and "learns nothing, nor would a second one" in alone.why["classifier"]
 
 
 def refusing(line: str) -> None:
