@@ -13,6 +13,7 @@ from ultralytics.engine.trainer import BaseTrainer
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.training_errors import refuse_non_finite
 from stage1_detector.engine import PROGRESS_SECONDS, Progress, progress_line
+from stage1_detector.ultralytics_engine.draws import seed_of
 
 THREADS = torch.get_num_threads()  # before ultralytics takes one core away
 BOARD = "events.out.tfevents.*"
@@ -51,6 +52,7 @@ class TrainingCallbacks:
 
     def _begin_epoch(self, trainer: BaseTrainer) -> None:
         torch.set_num_threads(THREADS)
+        torch.manual_seed(seed_of(trainer.args.seed, trainer.epoch, self.distributed.rank))  # as in a run that is resumed here
         self.epoch_started, self.batches_done = time.monotonic(), 0
         if trainer.batch_size < self.batch_size:
             self.progress(f"out of memory with a batch of {self.batch_size}: goes on with {trainer.batch_size}")

@@ -2,32 +2,29 @@
 mAP50 on valid after an epoch, checkpoints that are whole or not there, any weights file to start from.
 """
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from ultralytics.data.augment import BaseMixTransform, Compose
-from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils.torch_utils import TORCH_2_13, unwrap_model
 
 from runs import seen_photos, weights_file
 from runs.atomic_write import replacing
+from runs.command import say
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import note_written
 from stage1_detector.config import STARTER
 from stage1_detector.engine import Score, validation_interval
-from stage1_detector.ultralytics_engine import float32_boxes, rtdetr
+from stage1_detector.ultralytics_engine import exact_state, float32_boxes, rtdetr
+from stage1_detector.ultralytics_engine.draws import MixedSampler, mixed_sampler, multi_photo_transforms, seeded_loader
 from stage1_detector.ultralytics_engine.photo_layout import tell_left_out
 
 STARTER_MODEL = "yolov8n.yaml"
-SYNTHETIC = "synthetic_"  # prefix of the file names of synthetic photos
 TRAINERS: dict[str, type[DetectionTrainer]] = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
 
 
@@ -55,71 +52,12 @@ class TrainerOptions(NamedTuple):
     distributed: Distributed = SINGLE_PROCESS
 
 
-class MixedSampler(torch.utils.data.Sampler[int]):
-    """Indices of one epoch in random order: all of `real`, and `count` of `synthetic`, drawn anew each time.
-
-    What is drawn depends on `seed` and the epoch alone, so that a resumed run draws what an unbroken one would. Of several
-    processes each takes its part of them, all parts of one length: the first indices are there twice where the parts would
-    differ, as in torch's DistributedSampler.
-
-    >>> sampler = MixedSampler([0, 4], [1, 2, 3, 5, 6], 3)
-    >>> len(sampler), {0, 4} <= set(sampler), len(set(sampler))
-    (5, True, 5)
-    """
-
-    def __init__(
-        self,
-        real: list[int],
-        synthetic: list[int],
-        count: int,
-        distributed: Distributed = SINGLE_PROCESS,
-        seed: int = 0,
-    ) -> None:
-        self.real, self.synthetic, self.count = real, synthetic, min(count, len(synthetic))
-        self.distributed, self.seed, self.epoch = distributed, seed, 0
-
-    def __len__(self) -> int:
-        return -(-(len(self.real) + self.count) // self.distributed.world_size)
-
-    def __iter__(self) -> Iterator[int]:
-        n_processes, generator = self.distributed.world_size, self._generator()
-        chosen = torch.randperm(len(self.synthetic), generator=generator)[: self.count].tolist()
-        indices = [*self.real, *(self.synthetic[i] for i in chosen)]
-        order = torch.randperm(len(indices), generator=generator).tolist()
-        order += order[: len(self) * n_processes - len(order)]
-        yield from (indices[i] for i in order[self.distributed.rank :: n_processes])
-
-    def _generator(self) -> torch.Generator:
-        """The same in all processes, another each epoch."""
-        self.epoch += 1  # here, as a loader begins the next epoch ahead of its time
-        return torch.Generator().manual_seed(int(np.random.default_rng((self.seed, self.epoch)).integers(2**31)))
-
-    def begin(self, epoch: int) -> None:
-        """Draw `epoch`, counted from 0, the next time: a loader starts there."""
-        self.epoch = epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go on from `epoch`, counted from 0; ultralytics calls it where several processes train, in the midst of a loader."""
-        self.epoch = max(self.epoch, epoch)
-
-    def partners(self, count: int) -> list[int]:
-        """`count` photos to be shown beside another, as mosaic does: real and synthetic ones in an epoch's proportion."""
-        share = self.count / max(1, len(self.real) + self.count)
-        return [random.choice(self.synthetic if random.random() < share else self.real) for _ in range(count)]
-
-
-def mixed_sampler(files: list[str], count: int, distributed: Distributed = SINGLE_PROCESS, seed: int = 0) -> MixedSampler:
-    """The sampler for photos in the order of `files`, of which those whose names begin with SYNTHETIC are synthetic."""
-    synthetic = [i for i, file in enumerate(files) if Path(file).name.startswith(SYNTHETIC)]
-    return MixedSampler(sorted(set(range(len(files))) - set(synthetic)), synthetic, count, distributed, seed)
-
-
 class ExtendedTrainer(DetectionTrainer):
     """What every family's trainer does by its `options`."""
 
     options: TrainerOptions
     batch_files: tuple[str, ...] = ()  # of the photos of the current step
-    sampler: MixedSampler | None = None  # where synthetic photos join in
+    sampler: MixedSampler | None = None
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         self.batch_files = tuple(batch["im_file"])
@@ -140,22 +78,25 @@ class ExtendedTrainer(DetectionTrainer):
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
-        if mode == "train" and self.options.distributed.is_main:
-            tell_left_out(Path(dataset_path), loader.dataset.im_files)
-        if mode != "train" or not self.options.n_synthetic:
+        if mode != "train":
             return loader
         files, options = loader.dataset.im_files, self.options
+        if options.distributed.is_main:
+            tell_left_out(Path(dataset_path), files)
         self.sampler = sampler = mixed_sampler(files, options.n_synthetic, options.distributed, self.args.seed)
         sampler.begin(self.start_epoch)
-        for transform in multi_photo_transforms(loader.dataset.transforms):
+        for transform in multi_photo_transforms(loader.dataset.transforms) if options.n_synthetic else ():
             n_partners = getattr(transform, "n", 2) - 1
             transform.get_indexes = lambda n=n_partners: sampler.partners(n)
-        return with_sampler(loader, sampler)
+        return seeded_loader(loader, sampler)
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Go on from the checkpoint: with the state that lies beside it, else from its rounded average, which is told."""
         super().resume_training(ckpt)
         if self.sampler is not None:
             self.sampler.begin(self.start_epoch)
+        if ckpt is not None and self.resume and not exact_state.restore(self, self.last.parent, ckpt["epoch"]):
+            say(f"no state of epoch {ckpt['epoch'] + 1} beside last.pt: goes on from averaged weights, not just as unbroken")
 
     def _close_dataloader_mosaic(self) -> None:
         """No mosaic from this epoch on; ultralytics resets the loader next, which has drawn photos of the epoch already."""
@@ -195,17 +136,23 @@ class ExtendedTrainer(DetectionTrainer):
         return self.metrics, self.fitness
 
     def save_model(self) -> bool:
-        """Write the checkpoints, noted as ours, with which photos they see: a kill leaves the old files or the new ones."""
+        """Write the checkpoints, noted as ours, with which photos they see: a kill leaves the old files or the new ones.
+
+        Before them the exact state, but after the last epoch, from which nothing goes on.
+        """
         best, last = self.best, self.last
+        if self.epoch + 1 < self.epochs:
+            exact_state.write(self, last.parent)
         with replacing(best, last, optional=[best]) as (self.best, self.last):  # best first: a new last.pt alone misleads
             try:
                 saved = bool(super().save_model())
                 for file in (self.best, self.last):
                     seen_photos.put_inside(file, seen_photos.run_folder(last))
                 note_written(last.parent, [(best.name, self.best), (last.name, self.last)])
-                return saved
             finally:
                 self.best, self.last = best, last
+        exact_state.keep_only(last.parent, None if self.stop else self.epoch)
+        return saved
 
     def final_eval(self) -> None:
         """Nothing: our own score of the exported model follows; ultralytics' caps and class means are other numbers."""
@@ -223,26 +170,6 @@ def trainer_class(family: str, options: TrainerOptions) -> Callable[..., Detecti
         raise ValueError(f"family: got {family!r}, allowed: {', '.join(TRAINERS)}")
     queries = max(rtdetr.QUERIES, options.max_det)  # of RT-DETR
     return type("Trainer", (ExtendedTrainer, TRAINERS[family]), {"options": options, "queries": queries})
-
-
-def multi_photo_transforms(transforms: Any) -> Iterator[BaseMixTransform]:
-    """Those of ultralytics' augmentations, however nested, that combine several photos, such as mosaic."""
-    for transform in transforms.transforms:
-        if isinstance(transform, BaseMixTransform):
-            yield transform
-            if isinstance(transform.pre_transform, Compose):
-                yield from multi_photo_transforms(transform.pre_transform)
-        elif isinstance(transform, Compose):
-            yield from multi_photo_transforms(transform)
-
-
-def with_sampler(loader: InfiniteDataLoader, sampler: MixedSampler) -> InfiniteDataLoader:
-    """`loader` with another sampler."""
-    return InfiniteDataLoader(
-        dataset=loader.dataset, batch_size=loader.batch_size, sampler=sampler, num_workers=loader.num_workers,
-        prefetch_factor=loader.prefetch_factor, pin_memory=loader.pin_memory, collate_fn=loader.collate_fn,
-        worker_init_fn=seed_worker, generator=loader.generator, drop_last=loader.drop_last,
-    )  # fmt: skip
 
 
 def load_pretrained(network: torch.nn.Module, path: Path) -> None:

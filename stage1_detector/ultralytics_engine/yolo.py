@@ -21,13 +21,8 @@ from stage1_detector.config import STRIDE, DetectorConfig
 from stage1_detector.engine import Job, epochs, max_det, modified_at, refuse_device, synthetic_per_epoch
 from stage1_detector.ultralytics_engine import rtdetr
 from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
-from stage1_detector.ultralytics_engine.detection_trainer import (
-    SYNTHETIC,
-    TrainerOptions,
-    load_pretrained,
-    trainer_class,
-    unwrapped,
-)
+from stage1_detector.ultralytics_engine.detection_trainer import TrainerOptions, load_pretrained, trainer_class, unwrapped
+from stage1_detector.ultralytics_engine.draws import SYNTHETIC
 from stage1_detector.ultralytics_engine.photo_layout import link_photos, shrink_of
 from stage1_detector.ultralytics_engine.shared_memory import workers_that_fit
 

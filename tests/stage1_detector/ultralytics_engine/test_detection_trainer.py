@@ -19,9 +19,10 @@ from runs.pickled_file import is_ours
 from stage1_detector import starter
 from stage1_detector.config import DetectorConfig
 from stage1_detector.engine import epochs
-from stage1_detector.ultralytics_engine import detection_trainer, photo_layout, yolo
+from stage1_detector.ultralytics_engine import detection_trainer, draws, photo_layout, yolo
 from stage1_detector.ultralytics_engine.callbacks import TrainingCallbacks
-from stage1_detector.ultralytics_engine.detection_trainer import MixedSampler, TrainerOptions
+from stage1_detector.ultralytics_engine.detection_trainer import TrainerOptions
+from stage1_detector.ultralytics_engine.draws import MixedSampler
 
 
 def network(model: str = "yolov8n.yaml") -> DetectionModel:
@@ -29,10 +30,8 @@ def network(model: str = "yolov8n.yaml") -> DetectionModel:
 
 
 def test_an_epoch_holds_every_real_photo_once_and_others_each_time() -> None:
-    names = [
-        f"{detection_trainer.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)
-    ]  # as ultralytics sorts
-    sampler = detection_trainer.mixed_sampler(names, 5)
+    names = [f"{draws.SYNTHETIC}{i:03d}.jpg" if i % 4 else f"{i:03d}.jpg" for i in range(40)]  # as ultralytics sorts
+    sampler = draws.mixed_sampler(names, 5)
     real = {i for i in range(40) if i % 4 == 0}
     seen: Counter[int] = Counter()
     for _ in range(40):
@@ -94,7 +93,7 @@ def test_real_photos_are_told_from_synthetic_ones_in_ultralytics_own_order(tmp_p
     assert sum(not name.startswith(yolo.SYNTHETIC) for name in epoch) == 70 and len(set(epoch)) == 77
     shown = [
         transform.get_indexes()
-        for transform in detection_trainer.multi_photo_transforms(loader.dataset.transforms)
+        for transform in draws.multi_photo_transforms(loader.dataset.transforms)
         if hasattr(transform, "n")
     ]
     assert shown and all(len(indexes) == 3 for indexes in shown)
@@ -158,7 +157,7 @@ def test_a_checkpoint_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(detection_trainer.DetectionTrainer, "save_model", writing)
     (tmp_path / "last.pt").write_bytes(b"old, whole")
     one = object.__new__(bound(lambda network: {}))
-    one.last, one.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    one.last, one.best, one.epoch, one.epochs, one.stop = tmp_path / "last.pt", tmp_path / "best.pt", 0, 1, True
     if killed:
         with pytest.raises(KeyboardInterrupt):
             one.save_model()
@@ -179,6 +178,7 @@ def test_a_checkpoint_tells_wherever_it_is_copied_which_photos_it_has_seen(
     trained_on.write(tmp_path / "one", [photo(tmp_path, 1, [])], [photo(tmp_path, 2, [])])
     one = object.__new__(bound(lambda network: {}))
     one.last, one.best = (tmp_path / "one" / "weights" / name for name in ("last.pt", "best.pt"))
+    one.epoch, one.epochs, one.stop = 0, 1, True
     assert one.save_model() and is_ours(one.last)
     copy = shutil.copyfile(one.last, tmp_path / "x.pt")
     assert torch.load(copy, weights_only=False) == {"model": tmp_path}

@@ -16,7 +16,8 @@ from runs.distributed import Distributed
 from stage1_detector.config import DetectorConfig
 from stage1_detector.detector_run import refuse_batch
 from stage1_detector.ultralytics_engine import yolo
-from stage1_detector.ultralytics_engine.detection_trainer import DistributedDataParallel, ExtendedTrainer, MixedSampler
+from stage1_detector.ultralytics_engine.detection_trainer import DistributedDataParallel, ExtendedTrainer
+from stage1_detector.ultralytics_engine.draws import MixedSampler
 
 EPOCHS = 4
 STOPPED_AFTER = 2
