@@ -99,10 +99,11 @@ def one_run(photos: Photos, out: Path, kind: str, config: ClassifierConfig, pret
     regions, checkpoint = photos.natural["train"] if kind == "natural" else photos.studio, out / "last.pt"
     model = build(config, Columns(len(photos.names)), pretrained)
     crops = TrainingCrops(regions, ERROR)
-    resumed, began = checkpoint.is_file(), time.process_time()
+    resumed, began = checkpoint.is_file(), np.array([time.monotonic(), time.process_time()])
     fitted = fit(model, crops, config, checkpoint, lambda line: say(f"{out.name}: {line}"), resumed)
-    core_minutes = None if resumed else (time.process_time() - began) / 60  # of a stopped run nobody knows
-    metrics = scored(fitted.model, photos, config) | {"core_minutes": core_minutes}
+    wall, core = (np.array([time.monotonic(), time.process_time()]) - began) / 60
+    cost = {"minutes": None, "core_minutes": None} if resumed else {"minutes": wall, "core_minutes": core}  # else nobody knows
+    metrics = scored(fitted.model, photos, config) | cost
     result = {"settings": settings, "n_train": len(regions), "loader_share": fitted.loader_share} | metrics
     record.write_json(path, result)
     return result
@@ -231,8 +232,9 @@ def imagenet_records(done: dict[str, list[dict[str, Any]]], command: str) -> lis
     """grocery.KEY.top1.imagenet for each kind."""
     rows = []
     for kind, results in done.items():
-        minutes = [result["core_minutes"] for result in results]
-        cost = "" if None in minutes else f"; {max(minutes):.0f} minutes of one core"
+        minutes, core_minutes = ([result[unit] for result in results] for unit in ("minutes", "core_minutes"))
+        known = None not in minutes
+        cost = f"; trained in {max(minutes):.1f} minutes, {max(core_minutes):.0f} of one core" if known else ""
         setting = f"ImageNet weights; {setting_of(kind, results)}{cost}"
         key = f"grocery.{KEYS[kind]}.top1.imagenet"
         rows.append(records.figure(key, means(results, "test_top1"), "accuracy", setting, command))

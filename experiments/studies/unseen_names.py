@@ -5,8 +5,9 @@
 Of the names with studio photos a share is left out of all training shelves, to be judged; as many again are left out for the
 blend to be fitted on. One classifier is trained, on shelf crops of the others and studio crops of all, bridged. The blend is
 chosen on crops held out, without the names to be judged, and adopted by its nested interval. Both are judged on test crops of
-true boxes: AP over the left-out names, and over all names that training shelves show. `drawn` draws shelves of the recipe
-`demo`, another shop for each seed; `grocery` is GroceryStore (see studies.grocery), whose natural photos stand for shelves.
+true boxes: AP over the left-out names, and over all names that training shelves show. `drawn` and `contest` draw shelves of the
+recipes `demo` and `contest`, another shop for each seed; `grocery` is GroceryStore (see studies.grocery), whose natural photos
+stand for shelves.
 OUT/SET/seedN/result.json holds one; a stopped run resumes.
 """
 
@@ -42,7 +43,8 @@ from stage2_classifier.prototype_blend import Blend, HeldOutCrops, as_detections
 from stage2_classifier.scaling import temperature
 from stage2_classifier.studio_prototypes import measure, without
 
-SETS = ("drawn", "grocery")
+DRAWN = {"drawn": ("demo", None), "contest": ("contest", 124)}  # chosen: recipe and photos of drawn shelves; None: the recipe's
+SETS = (*DRAWN, "grocery")
 QUICK_PHOTOS = 16  # chosen: shelves of a rehearsal
 
 
@@ -74,10 +76,10 @@ class LeftOut(NamedTuple):
 # -- the sets --------------------------------------------------------------------------------------------------------------
 
 
-def drawn_shop(out: Path, seed: int, size: int, quick: bool) -> Shop:
-    """Drawn shelves in OUT/data, dealt by the scenes as they were drawn."""
-    data = out / "data"
-    make_photos.draw(make_photos.recipe("demo", QUICK_PHOTOS if quick else None), data, seed, workers=1, tell=say)
+def drawn_shop(out: Path, kind: str, seed: int, size: int, quick: bool) -> Shop:
+    """Drawn shelves of a `kind` of DRAWN in OUT/data, dealt by the scenes as they were drawn."""
+    data, (recipe, count) = out / "data", DRAWN[kind]
+    make_photos.draw(make_photos.recipe(recipe, QUICK_PHOTOS if quick else count), data, seed, workers=1, tell=say)
     dataset = read(data)
     path = out / folds.NAME
     parts = folds.load(path, dataset) if path.is_file() else folds.split(dataset, out, str(data / "scenes.csv"), seed=seed)
@@ -239,7 +241,8 @@ def body(argv: list[str] | None) -> None:
         for seed in range(args.seeds):
             config = ClassifierConfig(args.model, size, epochs=1, min_steps=steps, bridge=args.bridge, seed=seed)
             out = args.out / kind / f"seed{seed}"
-            shop = drawn_shop(out, seed, size, args.quick) if kind == "drawn" else grocery_shop(args.grocery, size)
+            drawn = kind in DRAWN
+            shop = drawn_shop(out, kind, seed, size, args.quick) if drawn else grocery_shop(args.grocery, size)
             done[kind].append(one_run(shop, out, config, args.share, pretrained))
     show(done)
     if args.record:
