@@ -2,6 +2,8 @@
 mAP50 on valid after an epoch, checkpoints that are whole or not there, any weights file to start from.
 """
 
+import math
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -25,6 +27,7 @@ from stage1_detector.ultralytics_engine.draws import MixedSampler, mixed_sampler
 from stage1_detector.ultralytics_engine.photo_layout import tell_left_out
 
 STARTER_MODEL = "yolov8n.yaml"
+CHECKPOINT_SECONDS = 10.0  # chosen: the most work that a kill costs beyond an epoch; writing a yolov8n's takes 0.2 to 0.5 s
 TRAINERS: dict[str, type[DetectionTrainer]] = {"yolo": DetectionTrainer, "rtdetr": rtdetr.Trainer}
 
 
@@ -58,6 +61,7 @@ class ExtendedTrainer(DetectionTrainer):
     options: TrainerOptions
     batch_files: tuple[str, ...] = ()  # of the photos of the current step
     sampler: MixedSampler | None = None
+    saved_at = -math.inf  # by the monotonic clock: the first epoch is saved
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         self.batch_files = tuple(batch["im_file"])
@@ -138,10 +142,13 @@ class ExtendedTrainer(DetectionTrainer):
     def save_model(self) -> bool:
         """Write the checkpoints, noted as ours, with which photos they see: a kill leaves the old files or the new ones.
 
-        Before them the exact state, but after the last epoch, from which nothing goes on.
+        Before them the exact state, but after the last epoch, from which nothing goes on. Of short epochs most write none,
+        unless one of them is to be selected.
         """
-        best, last = self.best, self.last
-        if self.epoch + 1 < self.epochs:
+        best, last, is_last = self.best, self.last, self.stop or self.epoch + 1 == self.epochs
+        if not (is_last or self.options.selects_epoch or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS):
+            return False
+        if not is_last:
             exact_state.write(self, last.parent)
         with replacing(best, last, optional=[best]) as (self.best, self.last):  # best first: a new last.pt alone misleads
             try:
@@ -151,7 +158,8 @@ class ExtendedTrainer(DetectionTrainer):
                 note_written(last.parent, [(best.name, self.best), (last.name, self.last)])
             finally:
                 self.best, self.last = best, last
-        exact_state.keep_only(last.parent, None if self.stop else self.epoch)
+        exact_state.keep_only(last.parent, None if is_last else self.epoch)
+        self.saved_at = time.monotonic()
         return saved
 
     def final_eval(self) -> None:

@@ -15,7 +15,7 @@ from photos.data import Photo
 from runs.distributed import Distributed
 from stage1_detector.config import DetectorConfig
 from stage1_detector.detector_run import refuse_batch
-from stage1_detector.ultralytics_engine import yolo
+from stage1_detector.ultralytics_engine import detection_trainer, yolo
 from stage1_detector.ultralytics_engine.detection_trainer import DistributedDataParallel, ExtendedTrainer
 from stage1_detector.ultralytics_engine.draws import MixedSampler
 
@@ -78,6 +78,7 @@ def trained_family(distributed: Distributed, out: Path, config: DetectorConfig, 
     job = job_of(config, {"train": photos, "valid": photos[:2]}, out, distributed=distributed, progress=progress)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ExtendedTrainer, "_build_train_pipeline", watch)
+        patched.setattr(detection_trainer, "CHECKPOINT_SECONDS", 0.0)
         patched.setattr(yolo, "WORKERS", 1)  # that load photos: each is started four times
         with pytest.raises(Stopped):
             yolo.fit(job)

@@ -46,7 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photo, ...]:
 def train(monkeypatch: pytest.MonkeyPatch, photos: tuple[Photo, ...]) -> Callable[..., Seen]:
     """Trains, and tells what was seen; `stop` cuts it off in that epoch, after its first batch."""
 
-    def training(config: DetectorConfig, out: Path, stop: int | None = None, resume: bool = False) -> Seen:
+    def training(config: DetectorConfig, out: Path, stop: int | None = None, resume: bool = False, every: float = 0.0) -> Seen:
         seen: Seen = []
         shown: list[str] = []
 
@@ -69,11 +69,18 @@ def train(monkeypatch: pytest.MonkeyPatch, photos: tuple[Photo, ...]) -> Callabl
                 trainer.add_callback("on_fit_epoch_end", end_epoch)
 
             patched.setattr(yolo.TrainingCallbacks, "attach", attached)
+            patched.setattr(detection_trainer, "CHECKPOINT_SECONDS", every)
             made = photos[6:] if config.synthetic_ratio else ()
             yolo.fit(job_of(config, {"train": photos[:6], "valid": photos[:2]}, out, resume=resume, synthetic=made))
         return seen
 
     return training
+
+
+def same_weights(alone: Path, stopped: Path) -> bool:
+    """Whether the last checkpoints of two runs hold the same."""
+    one, other = (yolo.load_raw(out / "weights/last.pt").state_dict() for out in (alone, stopped))
+    return all(torch.equal(value, other[key]) for key, value in one.items())
 
 
 @pytest.mark.slow
@@ -89,8 +96,17 @@ def test_stopped_within_an_epoch_it_comes_to_the_weights_of_one_left_alone(
     assert [path.name for path in (stopped / "weights").glob(exact_state.PATTERN)] == ["exact-1.pt"]
     assert train(config, stopped, resume=True) == whole[2:]
     assert not list(stopped.rglob(exact_state.PATTERN)) and not list(alone.rglob(exact_state.PATTERN))
-    one, other = (yolo.load_raw(out / "weights/last.pt").state_dict() for out in (alone, stopped))
-    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert same_weights(alone, stopped)
+
+
+@pytest.mark.slow
+def test_short_epochs_write_no_checkpoint_but_the_first_and_the_last(train: Callable[..., Seen], tmp_path: Path) -> None:
+    whole = train(YOLO, tmp_path / "alone", every=600.0)
+    with pytest.raises(Stopped):
+        train(YOLO, tmp_path / "one", stop=3, every=600.0)
+    assert [path.name for path in (tmp_path / "one/weights").glob(exact_state.PATTERN)] == ["exact-0.pt"]
+    assert train(YOLO, tmp_path / "one", resume=True, every=600.0) == whole[1:]
+    assert same_weights(tmp_path / "alone", tmp_path / "one")
 
 
 @pytest.mark.slow
