@@ -89,9 +89,8 @@ def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Fol
             f"fit: {counted(labelled, 'labelled photo')}, of {counted(scenes_with_boxes, 'scene')}: need {MIN_FOLDS} or more, "
             "so that one can be left out; pass --groups photo or --groups FILE.csv if they are different shelves"
         )
-    weight = boxes[free] + 1 / (1 + len(free))  # photos without boxes come last, so that no fold is of them alone
-    count = min(settings.folds, scenes_with_boxes)
-    dealt = balanced(weight, scene[free], count, np.random.default_rng(settings.seed))  # (F,)
+    count, rng = min(settings.folds, scenes_with_boxes), np.random.default_rng(settings.seed)
+    dealt = balanced(boxes[free] + 1, scene[free], count, rng, boxes[free] > 0)  # (F,)
     fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
     fold |= {dataset.photos[i].id: number for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True)}
     part = {photo.id: "test" if photo.part == "test" else "train" for photo in dataset.photos}

@@ -67,8 +67,8 @@ def convention(dataset: Dataset, otherwise: str = "stored") -> str:
     groups = turned_photos(dataset.photos)
     if groups.stored and groups.turned:
         raise DataError(
-            f"{dataset.root}: of the photos that EXIF turns, the JSON has the stored size for {len(groups.stored)} (the first "
-            f"is {groups.stored[0].path.name}) and the turned size for {len(groups.turned)} (the first is "
+            f"{dataset.root}: of the photos that EXIF turns, the labels give the stored size for {len(groups.stored)} (the "
+            f"first is {groups.stored[0].path.name}) and the turned size for {len(groups.turned)} (the first is "
             f"{groups.turned[0].path.name}); run.py reads all photos by one rule, so store the latter turned and without EXIF, "
             "for example with `exiftran -ai`"
         )
@@ -92,9 +92,9 @@ def summary(photos: Sequence[Photo]) -> Iterator[str]:
     same_size = [photo for photo in groups.undecided if photo.tells_pixels]
     without = [photo for photo in groups.undecided if not photo.tells_pixels]
     rules = {
-        "read as stored: the JSON has the size of the stored pixels": groups.stored,
-        "read turned: the JSON has the size of the turned pixels": groups.turned,
-        "read as stored, since the JSON's size does not tell (half turned, mirrored or square)": same_size,
+        "read as stored: the labels give the size of the stored pixels": groups.stored,
+        "read turned: the labels give the size of the turned pixels": groups.turned,
+        "read as stored, since the size in the labels does not tell (half turned, mirrored or square)": same_size,
         "read as stored, since the labels have no size that tells": without,
     }
     yield from (

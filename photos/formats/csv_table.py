@@ -42,7 +42,8 @@ UNREADABLE = "not the numbers of a box, or none for a photo without products; me
 
 
 class Columns(NamedTuple):
-    """Positions of the columns; `product` None: all are one product; `region`: the mark of a region to ignore.
+    """Positions of the columns; `product` None: all are one product; `region`: marks of a region to ignore, any of which
+    makes it one.
 
     `box` are the two sides, or with `has_corners` two corners or four.
     """
@@ -52,7 +53,7 @@ class Columns(NamedTuple):
     box: tuple[int, ...]
     has_corners: bool
     size: tuple[int, ...]
-    region: int | None
+    region: tuple[int, ...]
 
 
 def find(root: Path) -> Layout | None:
@@ -142,7 +143,7 @@ def _columns(rows: list[list[str]]) -> Columns | None:
     if not rows:
         return None
     if _has_no_header(rows):
-        return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), None)
+        return Columns(0, 5, (1, 2, 3, 4), True, (6, 7), ())
     columns = _named(header := _header(rows[0]))
     if columns is None or columns.product is None:
         return columns
@@ -157,7 +158,8 @@ def _header(row: list[str]) -> list[str]:
 
 def _named(header: list[str]) -> Columns | None:
     """What a header says the columns are; None where it names no photo, or no box."""
-    photo, product, region = (_first(header, names) for names in (PHOTO, PRODUCT, REGION))
+    photo, product = (_first(header, names) for names in (PHOTO, PRODUCT))
+    region = tuple(header.index(name) for name in REGION if name in header)
     corners, sides = _all(header, (QUAD, *CORNERS)), _all(header, SIDES)
     box = corners or sides
     size = next((found for names in SIZE if (found := _all(header, (names,))) and not set(found) & set(box)), ())
@@ -210,8 +212,12 @@ def _categories(tables: list[tuple[list[list[str]], Columns]]) -> dict[str, int]
 
 
 def _is_region(row: list[str], columns: Columns) -> bool | None:
-    """Whether a row is marked as a region to ignore; None for a mark that says neither."""
-    mark = _cell(row, columns.region).lower()
+    """Whether a row is marked as a region to ignore; None where a mark says neither."""
+    marks = [_marked(_cell(row, at).lower()) for at in columns.region]
+    return None if None in marks else any(marks)
+
+
+def _marked(mark: str) -> bool | None:
     return {0.0: False, 1.0: True}.get(float(mark)) if _is_number(mark) else MARKS.get(mark)
 
 
@@ -255,7 +261,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
             source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
             continue
         if (is_region := _is_region(row, columns)) is None:
-            mark = f"got {_cell(row, columns.region)!r} as mark of a region"
+            mark = f"got {', '.join(repr(_cell(row, at)) for at in columns.region)} as mark of a region"
             source.problems.append(Problem(where, mark, UNMARKED))
             continue
         box = _box([*map(float, cells)], columns.has_corners)

@@ -142,6 +142,12 @@ def test_without_a_refit_one_fold_is_left_out_for_good(place: Place) -> None:
         cross_fit.deal(dataset, runs, procedure(), told.append)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_photos_without_boxes_are_spread_over_the_folds(seed: int) -> None:
+    whole = dealt(photos([9] * 12 + [0] * 12), np.arange(24), 3, seed)
+    assert [sum(whole.fold[photo] == number for photo in range(12, 24)) for number in range(3)] == [4, 4, 4]
+
+
 def test_names_that_the_models_that_ship_never_see_are_told() -> None:
     shop = tuple(replace(photo, labels=np.array([0, 0, int(photo.id == 7)])) for photo in photos([3] * 15))
     dataset = Dataset(Path("shop"), (Category(0, "tea"), Category(1, "mint")), shop)

@@ -80,7 +80,7 @@ def test_labels_that_read_exif_in_two_ways_are_refused_before_anything_is_traine
 ) -> None:
     labelled(tmp_path / "data", [(6, "landscape", "stored"), (6, "landscape", "turned")])
     line = refused([str(tmp_path / "data"), "--minutes", "9", "--out", str(tmp_path / "run")], capsys)
-    assert "the JSON has the stored size for 1" in line and not (tmp_path / "run").exists()
+    assert "the labels give the stored size for 1" in line and not (tmp_path / "run").exists()
 
 
 def test_how_exif_is_read_and_what_the_judge_makes_of_the_names_is_told(

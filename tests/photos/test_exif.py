@@ -33,8 +33,8 @@ def test_photos_are_counted_by_the_rule_that_reads_them(tmp_path: Path) -> None:
     dataset = labelled(tmp_path, [*rows, (6, "square", "turned")])
     assert [len(group) for group in turned_photos(dataset.photos)] == [0, 2, 2]
     lines = list(summary(dataset.photos))
-    assert lines[0] == "EXIF: 2 of 5 photos are read turned: the JSON has the size of the turned pixels"
-    assert lines[1].startswith("EXIF: 2 of 5 photos are read as stored, since the JSON's size does not tell")
+    assert lines[0] == "EXIF: 2 of 5 photos are read turned: the labels give the size of the turned pixels"
+    assert lines[1].startswith("EXIF: 2 of 5 photos are read as stored, since the size in the labels does not tell")
     assert "look at img_3.jpg" in lines[2]
     assert list(summary(dataset.photos[:1])) == []
 

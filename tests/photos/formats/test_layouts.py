@@ -126,6 +126,15 @@ def test_marks_of_regions_in_tables(tmp_path: Path, mark: str, is_region: bool) 
     assert (len(photo.boxes), len(photo.ignored)) == ((1, 1) if is_region else (2, 0))
 
 
+@pytest.mark.parametrize(
+    ("marks", "is_region"), [("0,0", False), ("1,0", True), ("0,1", True), ("1,yes", True), (",true", True)]
+)
+def test_any_of_two_columns_of_marks_makes_a_region(tmp_path: Path, marks: str, is_region: bool) -> None:
+    rows = f"a.jpg,tea,1,2,30,40,0,0\na.jpg,tea,50,2,70,40,{marks}\n"
+    (photo,) = read(csv_of(tmp_path, f"photo,product,x0,y0,x1,y1,ignore,iscrowd\n{rows}")).photos
+    assert (len(photo.boxes), len(photo.ignored)) == ((1, 1) if is_region else (2, 0))
+
+
 @pytest.mark.parametrize("mark", ["x", "2", "nan", "crowd"])
 def test_a_mark_that_says_neither_is_no_product(tmp_path: Path, mark: str) -> None:
     rows = f"a.jpg,tea,1,2,30,40,0\na.jpg,tea,50,2,70,40,{mark}\n"
