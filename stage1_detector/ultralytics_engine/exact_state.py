@@ -1,7 +1,7 @@
 """The state of a training between two epochs, to the last bit: what ultralytics' checkpoint rounds to 16 bits or leaves out.
 
-Its last.pt holds the averaged weights and the optimiser's moments in half precision, and not the weights that learn: a training
-resumed from it alone goes on from other weights than it had. OUT/weights/exact-EPOCH.pt lies beside the last.pt of that epoch.
+Its last.pt holds the averaged weights and momenta in half precision, and not the weights that learn: a training resumed
+from it alone goes on from other weights than it had. OUT/weights/exact-EPOCH.pt lies beside the last.pt of that epoch.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from runs import checkpoint
 
 PATTERN = "exact-*.pt"
+KEPT = frozenset({"step", "exp_avg", "exp_avg_sq", "square_avg"})  # taken: of an optimiser's tensors, those it does not round
 TEACHER = "teacher_model."  # of a student's tensors, those of its teacher, which do not change
 
 
@@ -24,7 +25,8 @@ def path_of(weights: Path, epoch: int) -> Path:
 def write(trainer: Any, weights: Path) -> None:
     """Write the state after the trainer's epoch into WEIGHTS, beside those of others: last.pt is still of one of them."""
     parts = {name: tensors(network) for name, network in networks(trainer).items()}
-    checkpoint.write(path_of(weights, trainer.epoch), parts | {"optimizer": trainer.optimizer.state_dict()})
+    optimizer = trainer.optimizer.state_dict() if is_rounded(trainer.optimizer) else None
+    checkpoint.write(path_of(weights, trainer.epoch), parts | {"optimizer": optimizer})
 
 
 def keep_only(weights: Path, epoch: int | None) -> None:
@@ -43,10 +45,16 @@ def restore(trainer: Any, weights: Path, epoch: int) -> bool:
     for name, network in networks(trainer).items():
         missing, unexpected = network.load_state_dict(state[name], strict=False)
         assert not unexpected and all(tensor.startswith(TEACHER) for tensor in missing)
-    for group, now in zip(state["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True):
-        group["fused"] = now.get("fused")  # this machine chooses the kernel, as in ultralytics
-    trainer.optimizer.load_state_dict(state["optimizer"])
+    if state["optimizer"] is not None:
+        for group, now in zip(state["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True):
+            group["fused"] = now.get("fused")  # this machine chooses the kernel, as in ultralytics
+        trainer.optimizer.load_state_dict(state["optimizer"])
     return True
+
+
+def is_rounded(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether ultralytics' checkpoint holds less than all of it: not of Adam and its kin."""
+    return any(name not in KEPT for tensors in optimizer.state.values() for name in tensors)
 
 
 def networks(trainer: Any) -> dict[str, torch.nn.Module]:

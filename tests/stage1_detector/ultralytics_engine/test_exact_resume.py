@@ -14,6 +14,7 @@ from torchvision_nets import noise
 from training_jobs import job_of
 
 from photos.data import Photo
+from runs.distributed import Distributed
 from stage1_detector.config import DetectorConfig
 from stage1_detector.ultralytics_engine import detection_trainer, exact_state, yolo
 from stage1_detector.ultralytics_engine.draws import Draw, SeededPhotos
@@ -159,6 +160,18 @@ def test_what_is_drawn_for_a_photo_hangs_on_the_seed_the_epoch_and_the_photo_alo
     others = [photos[Draw(3, epoch=1)], photos[Draw(2, epoch=2)], SeededPhotos(Noise(), seed=2)[Draw(3, epoch=2)]]
     assert all(not set(first[1:]) & set(other[1:]) for other in others)
     assert (len(photos), photos.labels, int(first[0])) == (5, "as they are", 3)
+
+
+def test_networks_that_draw_begin_anew_in_each_epoch_and_process(tmp_path: Path) -> None:
+    """RT-DETR's denoising draws in the process that learns, where others load the photos."""
+
+    def drawn(epoch: int, rank: int = 0, seed: int = 0) -> float:
+        args = type("Args", (), {"seed": seed})
+        trainer = type("Trainer", (), {"args": args, "epoch": epoch, "batch_size": 1})
+        yolo.TrainingCallbacks(tmp_path, print, Distributed(rank, 2))._begin_epoch(trainer)
+        return float(torch.rand(1))
+
+    assert drawn(3) == drawn(3) and len({drawn(3), drawn(4), drawn(3, rank=1), drawn(3, seed=1)}) == 4
 
 
 def test_detection_trainers_draw_by_their_own_sampler_whatever_is_mixed_in(tmp_path: Path, photos: tuple[Photo, ...]) -> None:
