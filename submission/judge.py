@@ -19,7 +19,7 @@ from fusion.ensemble import read_ensemble
 from fusion.models import read_object
 from fusion.pipeline import load
 from photos import folds, trained_on
-from photos.data import Category, Photo, read_image
+from photos.data import Category, Photo, product_key, read_image
 from photos.exif import refuse_other
 from photos.judge_ids import compare
 from photos.repairs import read_and_tell
@@ -83,8 +83,8 @@ def judge(zip_path: Path, photos: Sequence[Photo], categories: Sequence[Category
         unpacked = Path(folder) / "code"
         unpack(zip_path, unpacked)
         refuse_other(photos, exif_of(unpacked))
-        ours, ids = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")["categories"]
-    index = {i: k for k, i in enumerate(dict.fromkeys([*(category.id for category in categories), *ids]))}  # enrolled: last
+        ours, ensemble = predict_here(unpacked, photos), read_object(unpacked / "ensemble.json")
+    index = indices(ensemble, categories)
     truths = [Truth.of(photo) for photo in photos]
     result = evaluate(truths, as_detections(rows, [p.id for p in photos], index), len(index))
     say(
@@ -119,6 +119,18 @@ def execute(zip_path: Path, photos: Sequence[Photo], output: Path) -> Outcome:
         rows = with_own_ids(json.loads(written.read_text()), own)
         written.write_text("[" + ",\n".join(map(json.dumps, rows)) + "]\n")
     return outcome
+
+
+def indices(ensemble: dict[str, Any], categories: Sequence[Category]) -> dict[int, int]:
+    """The index of each id, of those that only the zip knows, as enrolled ones, last. Tells which are two products."""
+    here = {category.id: category.name for category in categories}
+    there = dict(zip(ensemble["categories"], ensemble.get("names", []), strict=False))
+    both = [(i, name, here[i]) for i, name in there.items() if i in here]
+    otherwise = [f"{i} ({a!r}, {b!r})" for i, a, b in both if product_key(a) != product_key(b)]
+    if otherwise:
+        ids = counted(len(otherwise), "id")
+        say(f"judge: warning: under {ids} the zip has another name than the data set, scored as the same: {named(otherwise)}")
+    return {i: k for k, i in enumerate(dict.fromkeys([*here, *ensemble["categories"]]))}
 
 
 def predict_here(unpacked: Path, photos: Sequence[Photo]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from place import Place
+from place import IDS, Place
 
 from fusion.boxes import xyxy_to_xywh
 from fusion.reading import find_photos
@@ -129,6 +129,20 @@ def test_what_is_doubtful_about_a_run_is_told(
     monkeypatch.setattr(judge, "execute", lambda *given: replace(executed(*given), warnings=["boxes are small"]))
     judged()
     assert "judge: warning: boxes are small\n" in capsys.readouterr().out
+
+
+def test_an_id_that_is_another_product_in_the_zip_is_told(
+    judged: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after enrolling, where the data set gets a product of its own under the same id."""
+    read_there = judge.read_object
+    names = {"categories": IDS, "names": ["product 3", " PRODUCT 7", "mint"]}
+    monkeypatch.setattr(judge, "read_object", lambda path: read_there(path) | names)
+    judged()
+    line = (
+        "judge: warning: under 1 id the zip has another name than the data set, scored as the same: 40 ('mint', 'product 40')"
+    )
+    assert line in capsys.readouterr().out
 
 
 def test_a_run_that_fails_leaves_the_old_predictions(place: Place, judged: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
