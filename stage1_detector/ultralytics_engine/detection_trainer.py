@@ -99,7 +99,9 @@ class ExtendedTrainer(DetectionTrainer):
         super().resume_training(ckpt)
         if self.sampler is not None:
             self.sampler.begin(self.start_epoch)
-        if ckpt is not None and self.resume and not exact_state.restore(self, self.last.parent, ckpt["epoch"]):
+        if ckpt is None or not self.resume or exact_state.restore(self, self.last.parent, ckpt["epoch"]):
+            return
+        if self.options.distributed.is_main:
             say(f"no state of epoch {ckpt['epoch'] + 1} beside last.pt: goes on from averaged weights, not just as unbroken")
 
     def _close_dataloader_mosaic(self) -> None:
