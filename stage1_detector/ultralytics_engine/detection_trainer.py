@@ -102,7 +102,7 @@ class ExtendedTrainer(DetectionTrainer):
         if ckpt is None or not self.resume or exact_state.restore(self, self.last.parent, ckpt["epoch"]):
             return
         if self.options.distributed.is_main:
-            say(f"no state of epoch {ckpt['epoch'] + 1} beside last.pt: goes on from averaged weights, not just as unbroken")
+            say(f"no state of its epoch {ckpt['epoch'] + 1} beside last.pt: goes on from averaged weights, not as unbroken")
 
     def _close_dataloader_mosaic(self) -> None:
         """No mosaic from this epoch on; ultralytics resets the loader next, which has drawn photos of the epoch already."""

@@ -37,11 +37,16 @@ def keep_only(weights: Path, epoch: int | None) -> None:
 
 
 def restore(trainer: Any, weights: Path, epoch: int) -> bool:
-    """Give the trainer the state after `epoch`; False where WEIGHTS has none. ValueError for a damaged one."""
+    """Give the trainer, which has resumed from the last.pt of `epoch`, the state that belongs to it.
+
+    False where WEIGHTS has none, or one of another last.pt. ValueError for a damaged one.
+    """
     path = path_of(weights, epoch)
     if not path.is_file():
         return False
     state = checkpoint.read(path, "--resume", frozenset({*networks(trainer), "optimizer"}))
+    if not is_of(state["average"], trainer.ema.ema):
+        return False
     for name, network in networks(trainer).items():
         missing, unexpected = network.load_state_dict(state[name], strict=False)
         assert not unexpected and all(tensor.startswith(TEACHER) for tensor in missing)
@@ -50,6 +55,14 @@ def restore(trainer: Any, weights: Path, epoch: int) -> bool:
             group["fused"] = now.get("fused")  # this machine chooses the kernel, as in ultralytics
         trainer.optimizer.load_state_dict(state["optimizer"])
     return True
+
+
+def is_of(average: dict[str, torch.Tensor], resumed: torch.nn.Module) -> bool:
+    """Whether the weights that were `resumed`, of 16 bits, are this `average` rounded."""
+    rounded = tensors(unwrap_model(resumed))
+    return average.keys() == rounded.keys() and all(
+        torch.equal(value.half(), rounded[name].cpu().half()) for name, value in average.items()
+    )
 
 
 def is_rounded(optimizer: torch.optim.Optimizer) -> bool:

@@ -118,7 +118,7 @@ def test_without_the_state_beside_it_a_checkpoint_goes_on_from_its_average_and_t
         train(YOLO, tmp_path / "one", stop=2)
     exact_state.path_of(tmp_path / "one/weights", 1).unlink()
     assert [epoch for epoch, _, _ in train(YOLO, tmp_path / "one", resume=True)] == [2, 3]
-    assert "no state of epoch 2 beside last.pt: goes on from averaged weights" in capsys.readouterr().out
+    assert "no state of its epoch 2 beside last.pt: goes on from averaged weights" in capsys.readouterr().out
 
 
 def test_a_damaged_state_is_refused_and_a_remedy_told(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_damaged_state_is_refused_and_a_remedy_told(tmp_path: Path) -> None:
         exact_state.restore(trainer, tmp_path, 3)
 
 
-def test_a_teacher_is_neither_kept_nor_asked_for(tmp_path: Path) -> None:
+def test_a_state_goes_with_its_own_checkpoint_and_without_the_teacher(tmp_path: Path) -> None:
     def trainer() -> Any:
         networks = [torch.nn.ModuleDict({name: torch.nn.Linear(1, 1) for name in ("teacher_model", "student")}) for _ in "01"]
         optimizer = torch.optim.AdamW(networks[0]["student"].parameters())
@@ -137,6 +137,9 @@ def test_a_teacher_is_neither_kept_nor_asked_for(tmp_path: Path) -> None:
 
     giver, taker = trainer(), trainer()
     exact_state.write(giver, tmp_path)
+    assert not exact_state.restore(taker, tmp_path, 4), "it is of another last.pt"
+    assert not torch.equal(taker.model["student"].weight, giver.model["student"].weight)
+    taker.ema.ema["student"].load_state_dict({k: v.half().float() for k, v in giver.ema.ema["student"].state_dict().items()})
     teacher = taker.model["teacher_model"].weight.clone()
     assert exact_state.restore(taker, tmp_path, 4) and not exact_state.restore(taker, tmp_path, 3)
     assert torch.equal(taker.model["student"].weight, giver.model["student"].weight)
