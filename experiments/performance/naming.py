@@ -141,7 +141,8 @@ def difference(name: str, ensemble: Ensemble, test: Sequence[Evidence], parts: F
     groups, resampled = resampling_groups(scenes_of(test, parts))
     own = change(test, ensemble, groups)
     setting = (
-        f"{len(test)} photos of test, floor {ensemble.naming_floor:.4f} fitted on valid, policy {ensemble.gate.policy}; "
+        f"{len(test)} photos of test, floor {ensemble.naming_floor:.4f} fitted on valid, {ensemble.overlap_factor:g} times that where a "
+        f"better box overlaps, policy {ensemble.gate.policy}; "
         f"paired over {resampled}"
     )
     return Measured(f"naming.score_difference.{name}", Estimate(own.value, len(test), own.low, own.high), "score", setting)

@@ -43,9 +43,9 @@ TOLERANCE = 1e-9  # chosen: rounding of a score
 class NamingChoice:
     """The floor, the share of boxes left unnamed at it, and what that costs.
 
-    The floor of boxes that a better one overlaps is `overlap_factor` times as high (`fusion.boxes.boxes_to_name`). `loss` is how
-    much lower the score is than with all boxes named, with its 95 % interval, on photos whose scenes neither the gate nor the
-    floor was fitted on. None without a classifier, and with fewer than two turns to fit in.
+    The floor of boxes that a better one overlaps is `overlap_factor` times as high (`fusion.boxes`). `loss` is how much lower
+    the score is than with all boxes named, with its 95 % interval, on photos whose scenes neither the gate nor the floor was
+    fitted on. None without a classifier, and with fewer than two turns to fit in.
     """
 
     floor: float = 0.0

@@ -97,10 +97,8 @@ def test_faint_boxes_on_no_product_are_not_named(class_aware: bool) -> None:
     )
     everything, rest = (scores_under(floor, evidence, choice.gate) for floor in (NamingFloor(), naming.named_above))
     assert rest.score >= everything.score - ALLOWED
-    assert (
-        f"{naming.floor:.4f} and more ({naming.floor * MARGIN:.4f} where a better box overlaps) are named, which saves {naming.unnamed:.0%}"
-        in str(naming)
-    )
+    where = f"({naming.floor * MARGIN:.4f} where a better box overlaps)"
+    assert f"{naming.floor:.4f} and more {where} are named, which saves {naming.unnamed:.0%}" in str(naming)
 
 
 def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still() -> None:
