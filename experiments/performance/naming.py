@@ -140,11 +140,10 @@ def difference(name: str, ensemble: Ensemble, test: Sequence[Evidence], parts: F
     """naming.score_difference.SET: the score with the floor minus that with every box named."""
     groups, resampled = resampling_groups(scenes_of(test, parts))
     own = change(test, ensemble, groups)
-    setting = (
-        f"{len(test)} photos of test, floor {ensemble.naming_floor:.4f} fitted on valid, {ensemble.overlap_factor:g} times that where a "
-        f"better box overlaps, policy {ensemble.gate.policy}; "
-        f"paired over {resampled}"
+    floors = (
+        f"floor {ensemble.naming_floor:.4f} fitted on valid, {ensemble.overlap_factor:g} times that where a better box overlaps"
     )
+    setting = f"{len(test)} photos of test, {floors}, policy {ensemble.gate.policy}; paired over {resampled}"
     return Measured(f"naming.score_difference.{name}", Estimate(own.value, len(test), own.low, own.high), "score", setting)
 
 
