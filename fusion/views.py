@@ -103,8 +103,9 @@ class View:
 
     def _paste(self, image: NDArray[np.uint8], corners: tuple[int, int, int, int]) -> NDArray[np.uint8]:
         x0, y0, x1, y1 = corners
-        canvas = np.full((self.height, self.width, image.shape[2]), PADDING, np.uint8)
-        canvas[y0:y1, x0:x1] = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        canvas = np.empty((self.height, self.width, image.shape[2]), np.uint8)
+        canvas[:y0] = canvas[y1:] = canvas[y0:y1, :x0] = canvas[y0:y1, x1:] = PADDING
+        cv2.resize(image, (x1 - x0, y1 - y0), canvas[y0:y1, x0:x1], interpolation=cv2.INTER_LINEAR)  # a copy would cost more
         return canvas
 
     def _warp_affine(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
