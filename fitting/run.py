@@ -43,7 +43,7 @@ from stage2_classifier.gate.sizes import SizesChoice, choose_sizes
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
 # fields that are no part of how models are joined
-OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "overlap_factor", "sizes")
+OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "sizes")
 RECORD = "fitted.json"
 
 
@@ -132,19 +132,14 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
         rngs = [np.random.default_rng(procedure.seed) for _ in range(2)]
         naming = fit_naming_floor(evidence.evidence, choice, evidence.scenes, rngs[0])
-        named = evidence._replace(evidence=withheld(evidence.evidence, [naming.named_above] * len(evidence.evidence)))
+        named = evidence._replace(evidence=withheld(evidence.evidence, [naming.floor] * len(evidence.evidence)))
         sizes, judged = sizes_for(named, by_fold, choice, len(ensemble.categories), np.random.default_rng(procedure.seed))
         floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, rngs[1], judged.evidence)
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
     say(f"fit: names: {naming}")
     say(f"fit: sizes: {sizes}")
     tell(floors)
-    fitted = {
-        "gate": choice.gate,
-        "naming_floor": naming.floor,
-        "overlap_factor": naming.overlap_factor,
-        "sizes": sizes.adopted,
-    }
+    fitted = {"gate": choice.gate, "naming_floor": naming.floor, "sizes": sizes.adopted}
     ensemble = replace(ensemble, min_scores=floors.min_scores, **fitted)
     return Gated(ensemble, choice, evidence, judged, naming, sizes, floors, merging)
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 NMS_BLOCK = 1000  # chosen: boxes that nms compares at a time
-OVERLAP = 0.3  # chosen: IoU; products side by side share less, second boxes of one product more
 EDGE = 0.004  # chosen: share of the photo's long side; a box that ends this near to the photo's edge may have been cut by it
 FAR = 0.01  # chosen: how much a neighbour counts that is as far away as can be, beside one that is right here
 NO_SCALE = 1e6  # chosen: the variance of a scale that nothing tells; any size is then as likely as any other
@@ -253,26 +252,6 @@ def _unsuppressed(boxes: Floats, iou: float) -> NDArray[np.bool_]:
         if alive[i]:
             alive[j] = False
     return alive
-
-
-def boxes_to_name(merged: Detections, floor: float, overlap_factor: float = 1.0, share: float = 1.0) -> Ints:
-    """The positions (K,), ascending, of the boxes that classifiers name: the `share` best of those with scores >= `floor`.
-
-    The floor is `overlap_factor` times as high for a box that one of a higher score overlaps by more than OVERLAP.
-
-    >>> boxes, labels = np.array([[0, 0, 9, 9], [1, 0, 9, 9], [20, 0, 29, 9]], np.float32), np.zeros(3, np.int64)
-    >>> merged = Detections(boxes, np.array([0.9, 0.2, 0.2], np.float32), labels)
-    >>> [boxes_to_name(merged, *own).tolist() for own in ((0.1,), (0.1, 5.0), (0.1, 5.0, 0.5), (1.1,))]
-    [[0, 1, 2], [0, 2], [0], []]
-    """
-    scores = merged.scores
-    named = scores >= np.float32(floor)  # (N,)
-    rows = np.flatnonzero(named & (scores < np.float32(floor * overlap_factor)))  # (M,)
-    better = scores > scores[rows, None]  # (M, N)
-    named[rows[(better & (iou(merged.boxes[rows], merged.boxes) > OVERLAP)).any(1)]] = False
-    order = np.argsort(-scores, kind="stable")
-    order = order[named[order]]
-    return np.sort(order[: int(np.ceil(share * len(order)))])
 
 
 def clip(boxes: Floats, width: float, height: float) -> NDArray[np.float32]:

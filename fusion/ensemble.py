@@ -6,6 +6,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
+import numpy as np
+import numpy.typing as npt
+
 from fusion.boxes import MEASURES
 from fusion.gate import Gate
 from fusion.merge import Merge
@@ -63,13 +66,6 @@ class CropView:
     margin: float | None = None
 
 
-class NamingFloor(NamedTuple):
-    """Which boxes are named, as `fusion.boxes.boxes_to_name` takes it."""
-
-    floor: float = 0.0
-    overlap_factor: float = 1.0
-
-
 @dataclass(frozen=True)
 class Ensemble:
     """ensemble.json: every number of the method. `categories` are the category ids that labels index.
@@ -83,9 +79,8 @@ class Ensemble:
     empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
     not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Boxes with a
     merged score below `naming_floor` are not shown to the classifiers and keep the detectors' evidence; without any they get
-    every name alike (`fusion.gate.gate_input`). 0 names all boxes, and a floor above 1 none. Of boxes that a better
-    one overlaps it is `overlap_factor` times as high (`boxes_to_name`). `sizes` let the classifiers' names be judged by the
-    boxes' sizes (`fusion.models.sized`).
+    every name alike (`fusion.gate.gate_input`). 0 names all boxes, and a floor above 1 none. `sizes` let the classifiers' names
+    be judged by the boxes' sizes (`fusion.models.sized`).
     """
 
     categories: list[int]
@@ -102,13 +97,7 @@ class Ensemble:
     names: list[str] = field(default_factory=list)
     min_scores: dict[str, float] = field(default_factory=dict)
     naming_floor: float = 0.0
-    overlap_factor: float = 1.0
     sizes: Sizes = field(default_factory=Sizes)
-
-    @property
-    def named_above(self) -> NamingFloor:
-        """Which boxes are named."""
-        return NamingFloor(self.naming_floor, self.overlap_factor)
 
     def name(self, part: "Part | str") -> str:
         """The name of a part of the work in a log; a word stays as it is."""
@@ -206,6 +195,17 @@ def plans_of(ensemble: Ensemble) -> list[Plan]:
     models = max([needed, *(n for n, part in enumerate(parts, 1) if part.view == 0)])  # so many parts leave no model out
     with_further_views = [Plan(n, 1.0) for n in range(len(parts), models, -1)]
     return with_further_views + [Plan(n, share) for n in range(models, needed - 1, -1) for share in shares]
+
+
+def boxes_to_name(scores: npt.NDArray[np.float32], floor: float, share: float = 1.0) -> npt.NDArray[np.int64]:
+    """The positions (K,), ascending, of those of N boxes that classifiers name: of the `share` best with scores >= `floor`.
+
+    >>> scores = np.array([0.1, 0.9, 0.5, 0.7], np.float32)
+    >>> boxes_to_name(scores, 0.5).tolist(), boxes_to_name(scores, 0.5, 0.5).tolist(), boxes_to_name(scores, 1.5).tolist()
+    ([1, 2, 3], [1, 3], [])
+    """
+    count = int(np.ceil(share * (scores >= np.float32(floor)).sum()))
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 def parse_record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:

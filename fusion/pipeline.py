@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fusion.boxes import Detections, boxes_to_name, usable, xyxy_to_xywh
+from fusion.boxes import Detections, usable, xyxy_to_xywh
 from fusion.decode import of_view, on_photo
 from fusion.ensemble import (
     ClassifierMember,
@@ -25,6 +25,7 @@ from fusion.ensemble import (
     Part,
     PartFilter,
     allow_all,
+    boxes_to_name,
     parse_record,
     parts_of,
     read_ensemble,
@@ -229,7 +230,7 @@ class Pipeline:
         self, image: Image, merged: Detections, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> Floats | None:
         """`classify` of the boxes to name, `sized`; others have rows of NaN, as crops that no classifier has an answer to."""
-        rows = boxes_to_name(merged, *self.ensemble.named_above, self.naming_share)  # (K,)
+        rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
         named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)
         if named is None:
             return None

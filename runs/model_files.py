@@ -48,8 +48,7 @@ def method_of(ensemble: Ensemble) -> str:
     Its models' files count by their names; `made_from` tells whether they are the same.
     """
     values = asdict(ensemble)
-    later = [ensemble.overlap_factor] if ensemble.overlap_factor != 1 else []  # without it the method is that of before
-    return digest([values[name] for name in METHOD] + later)
+    return digest([values[name] for name in METHOD])
 
 
 def measured_of(runs: Path, ensemble: Ensemble) -> dict[str, Any]:

@@ -19,8 +19,7 @@ import numpy as np
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Estimate, Measured
-from fusion.boxes import boxes_to_name
-from fusion.ensemble import Ensemble
+from fusion.ensemble import Ensemble, boxes_to_name
 from fusion.models import read_object
 from fusion.pipeline import Pipeline
 from fusion.reading import ReadAhead
@@ -126,7 +125,7 @@ def tell_prices(runs: Path, timed: Timed, boxes: float) -> None:
 def ratio(name: str, ensemble: Ensemble, densest: Sequence[Evidence], timed: Timed) -> Measured:
     """naming.before_over_after.SET: seconds a photo with every box named over those with the floor."""
     boxes = sum(len(e.merged) for e in densest)
-    named = sum(len(boxes_to_name(e.merged, *ensemble.named_above)) for e in densest)
+    named = sum(len(boxes_to_name(e.merged.scores, ensemble.naming_floor)) for e in densest)
     setting = (
         f"{len(densest)} densest photos of test, {boxes / len(densest):.0f} boxes a photo, {named / len(densest):.0f} named; "
         f"{np.median(timed.before):.3f} s a photo before, {np.median(timed.after):.3f} s after; run.py's loop in one process, "
@@ -140,10 +139,10 @@ def difference(name: str, ensemble: Ensemble, test: Sequence[Evidence], parts: F
     """naming.score_difference.SET: the score with the floor minus that with every box named."""
     groups, resampled = resampling_groups(scenes_of(test, parts))
     own = change(test, ensemble, groups)
-    floors = (
-        f"floor {ensemble.naming_floor:.4f} fitted on valid, {ensemble.overlap_factor:g} times that where a better box overlaps"
+    setting = (
+        f"{len(test)} photos of test, floor {ensemble.naming_floor:.4f} fitted on valid, policy {ensemble.gate.policy}; "
+        f"paired over {resampled}"
     )
-    setting = f"{len(test)} photos of test, {floors}, policy {ensemble.gate.policy}; paired over {resampled}"
     return Measured(f"naming.score_difference.{name}", Estimate(own.value, len(test), own.low, own.high), "score", setting)
 
 

@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from fusion.boxes import Detections, boxes_to_name
-from fusion.ensemble import ClassifierMember, Ensemble, NamingFloor
+from fusion.boxes import Detections
+from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
 from fusion.models import Model, Sizes, mean, sized
 from fusion.pipeline import merge, run_classifier_view, run_detector
 from photos.code_version import code_version
@@ -60,19 +60,19 @@ class Evidence:
         return Truth.of(self.photo)
 
 
-def withheld(evidence: Sequence[Evidence], floors: Sequence[NamingFloor]) -> list[Evidence]:
-    """The evidence as `Pipeline` has it under naming floors, here one for each photo: unnamed boxes have rows of NaN.
+def withheld(evidence: Sequence[Evidence], floors: Sequence[float]) -> list[Evidence]:
+    """The evidence as `Pipeline` has it under `Ensemble.naming_floor`, here one for each photo: unnamed boxes have rows of NaN.
 
     No model is run again, since a crop's probabilities do not depend on which other crops are named.
     """
     return [_withheld(e, floor) for e, floor in zip(evidence, floors, strict=True)]
 
 
-def _withheld(e: Evidence, floor: NamingFloor) -> Evidence:
-    if e.probabilities is None or floor.floor <= 0:
+def _withheld(e: Evidence, floor: float) -> Evidence:
+    if e.probabilities is None or floor <= 0:
         return e
     probabilities = np.full_like(e.probabilities, np.nan)  # (N, C)
-    rows = boxes_to_name(e.merged, *floor)
+    rows = boxes_to_name(e.merged.scores, floor)
     probabilities[rows] = e.probabilities[rows]
     return replace(e, probabilities=probabilities)
 
@@ -91,7 +91,7 @@ def _judged_by_size(e: Evidence, own: Sizes) -> Evidence:
 def as_judged(evidence: Sequence[Evidence], ensemble: Ensemble) -> list[Evidence]:
     """The evidence as `Pipeline` has it before the gate: names withheld below the floor, the others judged by size."""
     count = len(evidence)
-    return judged_by_size(withheld(evidence, [ensemble.named_above] * count), [ensemble.sizes] * count)
+    return judged_by_size(withheld(evidence, [ensemble.naming_floor] * count), [ensemble.sizes] * count)
 
 
 @dataclass(frozen=True)

@@ -162,12 +162,9 @@ def fitted(
     say(f"gate: names: {naming}")
     groups = [(parts.photos("train"), [e.photo for e in valid])]
     tables = tables_of(groups, parts.photos("train"), len(ensemble.categories))
-    sizes = choose_sizes(
-        withheld(valid, [naming.named_above] * len(valid)), tables, choice, scenes, np.random.default_rng(seed)
-    )
+    sizes = choose_sizes(withheld(valid, [naming.floor] * len(valid)), tables, choice, scenes, np.random.default_rng(seed))
     say(f"gate: sizes: {sizes}")
-    named = {"naming_floor": naming.floor, "overlap_factor": naming.overlap_factor}
-    ensemble = replace(ensemble, gate=choice.gate, sizes=sizes.adopted, **named)
+    ensemble = replace(ensemble, gate=choice.gate, naming_floor=naming.floor, sizes=sizes.adopted)
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
     tell(floors)
     return Chosen(choice, naming, sizes, floors), replace(ensemble, min_scores=floors.min_scores)

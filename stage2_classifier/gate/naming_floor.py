@@ -3,7 +3,7 @@
 Every faint box costs a crop, and most of them are no product. Below the floor a box keeps the detectors' evidence, or ranks
 with every name alike where there is none. The floor is fitted on the evidence that the gate was fitted on: names are withheld
 below each candidate and the very `decide` that is judged is replayed, so no model is run again. It is the highest candidate at
-which, as at all lower ones, the score falls by no more than a budget, divided by MARGIN; undivided where a better box overlaps.
+which, as at all lower ones, the score falls by no more than a budget, divided by MARGIN.
 
 Each photo is decided by a gate, and in the nested measurement under a floor, that was fitted without its scene. Of BUDGETS the
 greatest is taken under which the nested loss is at most ALLOWED; where none is, or where its interval reaches beyond SHOWN,
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.boxes import boxes_to_name, join
-from fusion.ensemble import NamingFloor
+from fusion.boxes import join
 from fusion.gate import MIN_FIRST_SCORE, Gate
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
@@ -33,7 +32,6 @@ SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9
 # chosen: in a shop that training has not seen a detector is less sure of its products, and what is below the floor has no name.
 # On photos of another video (snacks) leaving boxes below the undivided floor unnamed cost 0.024 of the score, below a fifth of
 # it 0.005; where nothing changed (fridge, digits, contest) a fifth costs 3 to 7 in a hundred more crops.
-# A faint box that a better one overlaps is a second box of one product in any shop: for it the floor is not divided.
 MARGIN = 5.0
 NO_NAMES = 1.01  # derived: a floor above every score
 TOLERANCE = 1e-9  # chosen: rounding of a score
@@ -43,20 +41,13 @@ TOLERANCE = 1e-9  # chosen: rounding of a score
 class NamingChoice:
     """The floor, the share of boxes left unnamed at it, and what that costs.
 
-    The floor of boxes that a better one overlaps is `overlap_factor` times as high (`fusion.boxes`). `loss` is how much lower
-    the score is than with all boxes named, with its 95 % interval, on photos whose scenes neither the gate nor the floor was
-    fitted on. None without a classifier, and with fewer than two turns to fit in.
+    `loss` is how much lower the score is than with all boxes named, with its 95 % interval, on photos whose scenes neither the
+    gate nor the floor was fitted on. None without a classifier, and with fewer than two turns to fit in.
     """
 
     floor: float = 0.0
     unnamed: float = 0.0
     loss: Interval | None = None
-    overlap_factor: float = 1.0
-
-    @property
-    def named_above(self) -> NamingFloor:
-        """As `withheld` takes it."""
-        return NamingFloor(self.floor, self.overlap_factor)
 
     def __str__(self) -> str:
         """As text, for the command."""
@@ -72,10 +63,7 @@ class NamingChoice:
     @property
     def boxes(self) -> str:
         """Which boxes are named, as text."""
-        if self.floor > 1:
-            return "no box is named"
-        overlapped = f" ({self.floor * self.overlap_factor:.4f} where a better box overlaps)" * (self.overlap_factor != 1)
-        return f"boxes of objectness {self.floor:.4f} and more{overlapped} are named"
+        return "no box is named" if self.floor > 1 else f"boxes of objectness {self.floor:.4f} and more are named"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +79,7 @@ class Replays:
     floors: np.ndarray
     matches: Sequence[Match]
 
-    def under(self, floors: Sequence[NamingFloor]) -> Match:
+    def under(self, floors: Sequence[float]) -> Match:
         """The decisions with a floor for each photo."""
         return matched(withheld(self.evidence, floors), self.gates, self.turn)
 
@@ -118,20 +106,15 @@ def fit_naming_floor(
         given: the floor that the user wants in place of the fitted one.
     """
     if len(choice.turns) < 2 or all(e.probabilities is None or not len(e.merged) for e in evidence):
-        return NamingChoice() if given is None else choice_of(NamingFloor(given), evidence)
+        return NamingChoice() if given is None else NamingChoice(given, unnamed_share(evidence, given))
     replays = replayed(evidence, choice, candidates(evidence) if given is None else np.array([0.0]))
-    floor = NamingFloor(given or 0.0)
-    floor, nested = within_allowed(replays) if given is None else (floor, replays.under([floor] * len(evidence)))
+    floor, nested = (given, replays.under([given] * len(evidence))) if given is not None else within_allowed(replays)
     loss = widened(bootstrap(replays.matches[0], nested, scenes, rng), replays.matches[0], nested, scenes)
-    return choice_of(NamingFloor() if given is None and loss.high > SHOWN else floor, evidence, loss)
+    floor = 0.0 if given is None and loss.high > SHOWN else floor
+    return NamingChoice(floor, unnamed_share(evidence, floor), loss)
 
 
-def choice_of(floor: NamingFloor, evidence: Sequence[Evidence], loss: Interval | None = None) -> NamingChoice:
-    """The choice of `floor`, with what it leaves unnamed."""
-    return NamingChoice(floor.floor, unnamed_share(evidence, floor), loss, floor.overlap_factor)
-
-
-def within_allowed(replays: Replays) -> tuple[NamingFloor, Match]:
+def within_allowed(replays: Replays) -> tuple[float, Match]:
     """The floor that all photos choose, and the decisions on each photo under the one that the other turns choose, all eased.
 
     The budget is the greatest under which these lose at most ALLOWED before they are eased. Where none is, the floor is 0, and
@@ -141,26 +124,26 @@ def within_allowed(replays: Replays) -> tuple[NamingFloor, Match]:
     everything = replays.losses(np.ones(len(replays.turn), bool))
     for budget in BUDGETS:
         floors = [float(replays.floors[highest_within(losses[k], budget)]) for k in replays.turn]
-        nested = replays.under([NamingFloor(own) for own in floors])
+        nested = replays.under(floors)
         if scores(replays.matches[0]).score - scores(nested).score <= ALLOWED + TOLERANCE:
             floor = float(replays.floors[highest_within(everything, budget)])
             return eased(floor), replays.under([eased(own) for own in floors])
-    return NamingFloor(), nested
+    return 0.0, nested
 
 
-def eased(floor: float) -> NamingFloor:
-    """A fitted floor with room for photos on which the detector is less sure; 0 and that of NO_NAMES stay.
+def eased(floor: float) -> float:
+    """A fitted floor with room for photos on which the detector is less sure; that of NO_NAMES stays.
 
-    >>> tuple(eased(0.25)), tuple(eased(NO_NAMES))
-    ((0.05, 5.0), (1.01, 1.0))
+    >>> eased(0.25), eased(NO_NAMES)
+    (0.05, 1.01)
     """
-    return NamingFloor(floor) if floor == 0 or floor > 1 else NamingFloor(floor / MARGIN, MARGIN)
+    return floor if floor > 1 else floor / MARGIN
 
 
 def replayed(evidence: Sequence[Evidence], choice: Choice, floors: np.ndarray) -> Replays:
     """The decisions on every photo, by the gate of its turn with further names, under each of `floors`."""
     gates, turn = gates_of_turns(evidence, choice)
-    matches = [matched(withheld(evidence, [NamingFloor(floor)] * len(evidence)), gates, turn) for floor in floors]
+    matches = [matched(withheld(evidence, [floor] * len(evidence)), gates, turn) for floor in floors]
     return Replays(evidence, gates, turn, floors, matches)
 
 
@@ -197,8 +180,7 @@ def highest_within(losses: np.ndarray, budget: float) -> int:
     return int(np.argmax(np.append(losses > budget + TOLERANCE, True))) - 1
 
 
-def unnamed_share(evidence: Sequence[Evidence], floor: NamingFloor) -> float:
+def unnamed_share(evidence: Sequence[Evidence], floor: float) -> float:
     """The share of all boxes that are not named under `floor`."""
-    boxes = sum(len(e.merged) for e in evidence)
-    named = sum(len(boxes_to_name(e.merged, *floor)) for e in evidence)
-    return 1 - named / boxes if boxes else 0.0
+    objectness = np.concatenate([np.zeros(0, np.float32), *(e.merged.scores for e in evidence)])  # (N,)
+    return float((objectness < np.float32(floor)).mean()) if len(objectness) else 0.0

@@ -217,8 +217,9 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     searched = {Path(member.file).resolve(): member for member in chosen.detectors}
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
-    unfitted = {"min_scores": {}, "naming_floor": 0.0, "overlap_factor": 1.0, "sizes": Sizes()}
-    record.write_json(path, asdict(replace(ensemble, detectors=members, merge=merging, **unfitted)))
+    record.write_json(
+        path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0, sizes=Sizes()))
+    )
     say(f"wrote {path}; the gate is of other boxes, without naming floor, sizes or scores to cut at: hylle gate fits them")
 
 

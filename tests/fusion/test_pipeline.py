@@ -12,7 +12,7 @@ from constant_models import save_model
 
 from fusion import pipeline as pipeline_module
 from fusion.boxes import Detections
-from fusion.ensemble import Ensemble, Member, NamingFloor, Part, parse
+from fusion.ensemble import Ensemble, Member, Part, parse
 from fusion.gate import decide
 from fusion.models import Model
 from fusion.pipeline import Pipeline, load, merge, run_detector
@@ -77,19 +77,9 @@ def test_decisions_of_the_pipeline_are_those_of_withheld_evidence(runs: Path) ->
     pipeline = load(with_values(runs, naming_floor=0.7, gate={"policy": "product", "name_exponent": 0.5, "further": 2}))
     merged = merge(pipeline.detect(PHOTO), pipeline.ensemble)
     everything = pipeline.classify(PHOTO, merged.boxes)
-    (e,) = withheld([Evidence(None, merged, everything)], [NamingFloor(0.7)])
+    (e,) = withheld([Evidence(None, merged, everything)], [0.7])
     assert np.isnan(e.probabilities[merged.scores < 0.7]).all() and not np.isnan(e.probabilities[merged.scores >= 0.7]).any()
     assert pipeline(PHOTO) == pipeline.rows(decide(e.merged, e.probabilities, pipeline.ensemble.gate, pipeline.ensemble.most))
-
-
-def test_a_faint_box_gets_a_crop_where_no_better_one_overlaps_it(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, pipeline = counted_crops(monkeypatch), load(with_values(runs, naming_floor=0.1, overlap_factor=5.0))
-    boxes = np.array([[0, 0, 20, 20], [2, 0, 22, 20], [40, 0, 60, 20], [0, 40, 20, 60], [2, 40, 22, 60]], np.float32)
-    merged = Detections(boxes, np.array([0.9, 0.4, 0.4, 0.9, 0.6], np.float32), np.zeros(5, np.int64))
-    named = pipeline.name(PHOTO, merged)
-    assert sum(calls) == 4 and np.isnan(named).all(1).tolist() == [False, True, False, False, False]
-    (e,) = withheld([Evidence(None, merged, pipeline.classify(PHOTO, boxes))], [pipeline.ensemble.named_above])
-    np.testing.assert_array_equal(e.probabilities, named)
 
 
 def test_decisions_of_the_pipeline_are_those_of_evidence_judged_by_size(runs: Path) -> None:

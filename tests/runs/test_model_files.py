@@ -22,7 +22,6 @@ ENSEMBLE = Ensemble([0, 1], [Member("one/model.onnx")], classifiers=[ClassifierM
         pytest.param({"merge": Merge("nms")}, id="merging"),
         pytest.param({"gate": Gate("raw")}, id="gate"),
         pytest.param({"naming_floor": 0.2}, id="naming floor"),
-        pytest.param({"overlap_factor": 5.0}, id="a higher floor where a better box overlaps"),
         pytest.param({"sizes": Sizes(weight=0.5, means=[0.0, 0.1], spreads=[0.1, 0.1])}, id="sizes"),
         pytest.param({"min_scores": {"f1": 0.3}}, id="scores to cut at"),
     ],

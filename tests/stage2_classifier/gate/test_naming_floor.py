@@ -7,8 +7,7 @@ import pytest
 from resampled_groups import groups_drawn_by
 from simulated_evidence import C, simulated_names, simulated_photos
 
-from fusion.boxes import Detections, join
-from fusion.ensemble import NamingFloor
+from fusion.boxes import Detections
 from fusion.gate import Gate, decide
 from photos.intervals import Interval
 from photos.score import Scores, evaluate
@@ -60,7 +59,7 @@ def fitted(evidence: list[Evidence], choice: Choice, given: float | None = None)
     return fit_naming_floor(evidence, choice, SCENES, np.random.default_rng(0), given)
 
 
-def scores_under(floor: NamingFloor, evidence: list[Evidence], gate: Gate) -> Scores:
+def scores_under(floor: float, evidence: list[Evidence], gate: Gate) -> Scores:
     decisions = predictions(withheld(evidence, [floor] * len(evidence)), [gate] * len(evidence))
     return evaluate([e.truth for e in evidence], decisions, C)
 
@@ -89,53 +88,34 @@ def test_faint_boxes_on_no_product_are_not_named(class_aware: bool) -> None:
     choice = chosen(evidence, "raw")
     naming = fitted(evidence, choice)
     assert 0.05 < naming.floor * MARGIN <= 0.55  # the products' boxes begin at 0.5
-    assert naming.unnamed == unnamed_share(evidence, naming.named_above) > 0
+    assert naming.unnamed == unnamed_share(evidence, naming.floor) > 0
     assert (
         naming.loss is not None
         and naming.loss.value <= ALLOWED + 1e-9
         and naming.loss.low <= naming.loss.value <= naming.loss.high
     )
-    everything, rest = (scores_under(floor, evidence, choice.gate) for floor in (NamingFloor(), naming.named_above))
+    everything, rest = (scores_under(floor, evidence, choice.gate) for floor in (0.0, naming.floor))
     assert rest.score >= everything.score - ALLOWED
-    where = f"({naming.floor * MARGIN:.4f} where a better box overlaps)"
-    assert f"{naming.floor:.4f} and more {where} are named, which saves {naming.unnamed:.0%}" in str(naming)
+    assert f"{naming.floor:.4f} and more are named, which saves {naming.unnamed:.0%}" in str(naming)
 
 
 def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still() -> None:
     evidence = photos()
     choice = chosen(evidence, "raw")
-    floor = fitted(evidence, choice).named_above
+    floor = fitted(evidence, choice).floor
     elsewhere = [replace(e, merged=replace(e.merged, scores=e.merged.scores / 4)) for e in evidence]
-    everything, rest = (scores_under(own, elsewhere, choice.gate) for own in (NamingFloor(), floor))
+    everything, rest = (scores_under(floor, elsewhere, choice.gate) for floor in (0.0, floor))
     assert rest.score >= everything.score - ALLOWED
-    assert scores_under(NamingFloor(floor.floor * MARGIN), elsewhere, choice.gate).score < everything.score - 0.01
-
-
-def test_second_boxes_of_products_are_not_named_where_faint_ones_that_stand_alone_are() -> None:
-    """Both score half as much as the fitted floor, and a name is worth nothing on the second ones only."""
-    evidence = photos()
-    choice = chosen(evidence, "raw")
-    floor = fitted(evidence, choice).named_above
-    score, moved = np.float32(floor.floor * MARGIN / 2), np.array([1, 0, 1, 0], np.float32)
-    doubled = []
-    for e in evidence:
-        lone = replace(e.merged, scores=np.where(np.arange(len(e.merged)) == 7, score, e.merged.scores))
-        second = replace(lone.take(np.arange(7)), boxes=lone.boxes[:7] + moved, scores=np.full(7, score))
-        names = np.concatenate([e.probabilities, e.probabilities[:7]])
-        doubled.append(replace(e, merged=join([lone, second]), probabilities=names))
-    named = [np.isfinite(e.probabilities).all(1) for e in withheld(doubled, [floor] * PHOTOS)]
-    assert all(own[:8].all() and not own[-7:].any() for own in named)
-    everything, rest = (scores_under(own, doubled, choice.gate) for own in (NamingFloor(), floor))
-    assert rest.score >= everything.score - ALLOWED
+    assert scores_under(floor * MARGIN, elsewhere, choice.gate).score < everything.score - 0.01
 
 
 def test_the_loss_that_is_told_is_of_the_floor_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = photos()
     choice = chosen(evidence, "detector")  # every name may be withheld, so that the fitted floor leaves none
-    monkeypatch.setattr(naming_floor, "eased", lambda floor: NamingFloor())
+    monkeypatch.setattr(naming_floor, "eased", lambda floor: 0.0)
     withheld_from = []
     monkeypatch.setattr(naming_floor, "withheld", lambda given, floors: withheld_from.append(floors) or withheld(given, floors))
-    assert fitted(evidence, choice).floor == 0 and set(withheld_from[-1]) == {NamingFloor()}
+    assert fitted(evidence, choice).floor == 0 and set(withheld_from[-1]) == {0.0}
 
 
 @pytest.mark.parametrize(("high", "named"), [(0.0019, False), (0.0021, True)])
@@ -170,7 +150,7 @@ def test_where_the_gate_keeps_the_detectors_names_no_crop_is_cut() -> None:
 def test_unnamed_boxes_without_a_class_aware_detector_count_and_never_outrank(rank: bool) -> None:
     evidence = photos(class_aware=False)
     gate = chosen(evidence, "raw").gate if rank else Gate("raw", name_exponent=0.5)
-    for e, blind in zip(evidence, withheld(evidence, [NamingFloor(0.5)] * PHOTOS), strict=True):
+    for e, blind in zip(evidence, withheld(evidence, [0.5] * PHOTOS), strict=True):
         decided = decide(blind.merged, blind.probabilities, replace(gate, further=0))
         named = decided.boxes[:, 1] == 0  # (N,): the faint boxes lie lower in the photo
         assert len(decided) == len(e.merged) and named.sum() == 8
@@ -178,9 +158,7 @@ def test_unnamed_boxes_without_a_class_aware_detector_count_and_never_outrank(ra
         assert (listed.boxes[:, 1] > 0).sum() == FAINT  # no further names, which could come before those of named boxes
         assert decided.scores[~named].max() < decided.scores[named].min()
         assert ((decided.labels >= 0) & (decided.labels < C)).all() and np.isfinite(decided.scores).all()
-    assert (
-        scores_under(NamingFloor(0.5), evidence, gate).det_map50 == scores_under(NamingFloor(), evidence, gate).det_map50 == 1
-    )
+    assert scores_under(0.5, evidence, gate).det_map50 == scores_under(0, evidence, gate).det_map50 == 1
 
 
 def test_a_floor_that_is_given_is_taken_and_its_cost_told() -> None:
@@ -199,10 +177,10 @@ def test_a_floor_beyond_one_that_loses_too_much_is_not_taken() -> None:
 def test_withholding_leaves_the_evidence_as_it_was() -> None:
     evidence = photos()
     before = [e.probabilities.copy() for e in evidence]
-    blind = withheld(evidence, [NamingFloor(0.5)] * PHOTOS)
+    blind = withheld(evidence, [0.5] * PHOTOS)
     assert all(np.array_equal(e.probabilities, own) for e, own in zip(evidence, before, strict=True))
     assert all(np.isnan(e.probabilities).all(1).tolist() == (e.merged.scores < 0.5).tolist() for e in blind)
-    assert withheld(evidence, [NamingFloor()] * PHOTOS) == evidence
+    assert withheld(evidence, [0.0] * PHOTOS) == evidence
 
 
 def test_a_change_of_zero_has_no_minus_sign() -> None:
