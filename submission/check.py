@@ -5,7 +5,8 @@ First the rules of the contest (`submission.rules.RULES`, one function each), th
 - `submission.packed_imports`: a module is imported, but neither packed nor installed at the judge;
 - `malformed_json`: a .json file that `fusion/` reads does not hold one JSON object;
 - `submission.packed_models`: the models do not fit together, or the method cannot work;
-- `submission.trial`: last, the zip is run in the sandbox on two drawn photos.
+- `submission.trial`: the zip is run in the sandbox on two drawn photos;
+- `submission.pace`: last, on some large ones, which tells how long it would take.
 """
 
 import json
@@ -13,16 +14,20 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from runs.command import Parser, note_result, run
 from submission import packed_models
 from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
-from submission.judge_machine import PYTHON
+from submission.judge_machine import PYTHON, Machine, judge_python
 from submission.packed_imports import unpacked_imports
 from submission.packed_models import model_files
 from submission.rules import MAX_FILES, WEIGHTS, built_on_fusion
 from submission.rules import violations as rule_violations
 from submission.violation import Violation
+
+if TYPE_CHECKING:
+    from submission.pace import Pace
 
 
 def check(path: Path) -> list[Violation]:
@@ -79,7 +84,7 @@ def main(argv: list[str] | None = None, prog: str = "python -m submission.check"
 
 def body(argv: list[str] | None, prog: str) -> int:
     """Read the arguments and check. Raises ValueError where there is no zip."""
-    parser = Parser(prog=prog, description="Check a zip against the judge's limits, and run it on two drawn photos.")
+    parser = Parser(prog=prog, description="Check a zip against the judge's limits, and run it on drawn photos.")
     parser.add_argument("zip", type=Path, help="the zip to check")
     parser.add_argument("--no-run", action="store_true", help="look into the zip, but do not run it")
     args = parser.parse_args(argv)
@@ -89,19 +94,36 @@ def body(argv: list[str] | None, prog: str) -> int:
         print(f"note: checked by Python {version}, the judge has {PYTHON}: {what}", file=sys.stderr)
     if not packed_models.can_read_graphs():
         print("note: the package onnx is not installed: graphs were not looked into", file=sys.stderr)
+    pace = None
     if not args.no_run and not refused(found):
-        from submission.trial import try_zip  # here: it loads what only a run needs
-
-        tried = try_zip(args.zip)
-        found += tried.violations
-        if tried.not_run:
-            print(f"note: the zip was not run: {tried.not_run}", file=sys.stderr)
+        more, pace = run_on_drawn_photos(args.zip)
+        found += more
     for violation in found:
         print(violation)
     count = len(refused(found))
-    note_result(zip=args.zip, accepted=not count, violations=found)
+    note_result(zip=args.zip, accepted=not count, violations=found, seconds=pace and pace.seconds)
     print(f"{count} violations: {summary(args.zip)}" if count else f"ok: {summary(args.zip)}")
+    if pace is not None:
+        print(f"time: {pace}")
     return 1 if count else 0
+
+
+def run_on_drawn_photos(path: Path) -> tuple[list[Violation], "Pace | None"]:
+    """What runs on two drawn photos and then on some large ones show, and the zip's pace."""
+    from submission.pace import measured  # here: they load what only a run needs
+    from submission.trial import try_zip
+
+    tried = try_zip(path)
+    if tried.not_run:
+        print(f"note: the zip was not run: {tried.not_run}", file=sys.stderr)
+    if tried.not_run or refused(tried.violations):
+        return tried.violations, None
+    try:
+        pace, more = measured(path, Machine(judge_python()), tried.seconds)
+    except ValueError as error:
+        print(f"note: the zip was not timed: {error}", file=sys.stderr)
+        return tried.violations, None
+    return tried.violations + more, pace
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class Limits:
 
 
 JUDGE_LIMITS = Limits()
+PLANNED = 250  # taken: photos to plan for; the contest's page does not say how many there are, one estimate is 134, another 250
 
 
 @dataclass(frozen=True)

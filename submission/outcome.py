@@ -8,7 +8,7 @@ from math import isfinite
 
 from photos.score import Scores
 from runs.counted import counted, named
-from submission.judge_machine import INSTALLED, REQUIRED
+from submission.judge_machine import INSTALLED, PLANNED, REQUIRED
 
 SHOWN = 10  # chosen: at most this many problems of one kind are listed
 SHOWN_CHARACTERS = 300  # chosen: of each
@@ -53,6 +53,17 @@ class Outcome:
         covered = f"{self.photos - len(self.without)} of " if self.without else ""
         none = f", none on {named(self.without)}" if self.without else ""
         return f"{self.predictions} on {covered}{counted(self.photos, 'photo')}{none}"
+
+    def told_of_planned(self) -> str:
+        """How long as many photos as the judge may have would take, where these were fewer: all but the start, in proportion.
+
+        >>> Outcome(seconds=12, photos=50, by_part={"start": 2.0}).told_of_planned()
+        ' (250 such photos: about 52 s)'
+        """
+        if self.problems or not 0 < self.photos < PLANNED:
+            return ""
+        start = min(self.by_part.get("start", 0.0), self.seconds)
+        return f" ({PLANNED} such photos: about {start + (self.seconds - start) * PLANNED / self.photos:.0f} s)"
 
 
 def listed(title: str, problems: Sequence[str]) -> list[str]:

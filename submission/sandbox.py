@@ -272,7 +272,7 @@ def report(outcome: Outcome, output: Path) -> None:
     for note in outcome.notes:
         print(f"held: {note}")
     print(f"provider: {', '.join(outcome.providers) or 'not told'}")
-    print(f"time: {outcome.seconds:.1f} s; peak memory: {outcome.peak_mb:.0f} MB")
+    print(f"time: {outcome.seconds:.1f} s{outcome.told_of_planned()}; peak memory: {outcome.peak_mb:.0f} MB")
     for name, seconds in outcome.by_part.items():
         print(f"  {seconds:8.2f} s  {name}")
     if outcome.predictions is not None:

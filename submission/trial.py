@@ -23,10 +23,11 @@ PRODUCTS = 5  # in a row, and rows
 
 
 class Trial(NamedTuple):
-    """What the run has shown; `not_run` says why there was none."""
+    """What the run has shown, and its seconds; `not_run` says why there was none."""
 
     violations: list[Violation]
     not_run: str = ""
+    seconds: float = 0.0
 
 
 def try_zip(archive: Path) -> Trial:
@@ -48,15 +49,15 @@ def try_zip(archive: Path) -> Trial:
     if outcome.lacking and (outcome.problems or outcome.without):
         lacks = f"the environment here lacks {outcome.lacking}, which the judge has"
         return Trial([], f"{lacks}; {judge_python()} -m pip install adds a package")
-    told = [*_first(outcome.problems, "problem"), *_first(outcome.warnings, "warning")]
-    return Trial(told if outcome.problems else [*told, *_photos_without(outcome)])
+    told = [*first_of(outcome.problems, "problem"), *first_of(outcome.warnings, "warning")]
+    return Trial(told if outcome.problems else [*told, *_photos_without(outcome)], seconds=outcome.seconds)
 
 
-def _first(lines: list[str], kind: str) -> Iterator[Violation]:
-    """The first of the problems, or warnings, and how many more there are."""
+def first_of(lines: list[str], kind: str, photos: str = "two drawn photos") -> Iterator[Violation]:
+    """The first of the problems, or warnings, that a run on some photos had, and how many more there are."""
     if lines:
         more = f", and {counted(len(lines) - 1, kind)} more" if lines[1:] else ""
-        what = f"on two drawn photos: {lines[0]}{more}"
+        what = f"on {photos}: {lines[0]}{more}"
         yield Violation("run.py", 0, what, "hylle sandbox shows all on photos of yours", warning=kind == "warning")
 
 
@@ -70,13 +71,13 @@ def _photos_without(outcome: Outcome) -> Iterator[Violation]:
         yield Violation("run.py", 0, what, f"read .jpg and .jpeg alike; if it does, {remedy}", warning=True)
 
 
-def drawn_shelf(width: int, height: int, seed: int) -> Image.Image:
+def drawn_shelf(width: int, height: int, seed: int, columns: int = PRODUCTS, rows: int = PRODUCTS) -> Image.Image:
     """A photo with rows of coloured boxes on grey."""
     rng = np.random.default_rng(seed)
     photo = np.full((height, width, 3), 200, np.uint8)
-    step_x, step_y = width // PRODUCTS, height // PRODUCTS
-    for row in range(PRODUCTS):
-        for column in range(PRODUCTS):
+    step_x, step_y = width // columns, height // rows
+    for row in range(rows):
+        for column in range(columns):
             y, x = row * step_y + step_y // 8, column * step_x + step_x // 8
             photo[y : y + step_y * 3 // 4, x : x + step_x * 3 // 4] = rng.integers(0, 256, 3)
     return Image.fromarray(photo)
