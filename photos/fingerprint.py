@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from photos.data import Category, Photo
+from photos.photo_folder import visible
 from runs.record import digest
 
 
@@ -63,8 +64,8 @@ def of_photo(photo: Photo) -> str:
 
 
 def of_folder(folder: Path) -> str:
-    """The fingerprint of all files below a folder, their names and bytes."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """The fingerprint of all files below a folder, their names and bytes; hidden ones, as file managers leave, do not count."""
+    files = [path for path in visible(folder, "**/*") if path.is_file()]
     return digest([[path.relative_to(folder).as_posix(), of_file(path)] for path in files])
 
 

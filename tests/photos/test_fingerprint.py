@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photos.data import Category, Photo
-from photos.fingerprint import of_file, of_photos
+from photos.fingerprint import of_file, of_folder, of_photos
 
 CATEGORIES = (Category(3, "a"), Category(7, "b"))
 
@@ -65,3 +65,14 @@ def test_a_file_of_the_same_size_that_was_written_later_is_read_again(tmp_path: 
     assert of_file(path) != before
     with pytest.raises(FileNotFoundError):
         of_file(tmp_path / "none")
+
+
+def test_what_a_file_manager_leaves_in_a_folder_of_studio_photos_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "tea").mkdir()
+    (tmp_path / "tea" / "front.jpg").write_bytes(b"a")
+    before = of_folder(tmp_path)
+    for hidden in (".DS_Store", "tea/.DS_Store", "tea/._front.jpg"):
+        (tmp_path / hidden).write_bytes(b"b")
+    assert of_folder(tmp_path) == before
+    (tmp_path / "tea" / "back.jpg").write_bytes(b"b")
+    assert of_folder(tmp_path) != before
