@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photos.findings import Problem
+from photos.findings import Note, Problem
 from photos.formats.coco import KEYS
 from photos.formats.source import WHERE, Source
 from photos.photo_file import DataError, is_cut_off, read_header
@@ -20,7 +20,7 @@ from photos.photo_folder import PhotoFolder
 
 LIMIT = 1e9  # chosen: larger numbers in a box count as infinite
 PATH = "hylle:path"  # key of an image record: its file, as `photos.located` found it; missing where there is none
-FRACTIONS = 1.0  # taken: largest fraction of a photo
+FRACTIONS = 1.5  # chosen: above the largest fraction of a photo, as some boxes reach a little beyond it
 
 Record = dict[str, Any]
 Fault = tuple[str, str] | None  # what is there, and what is wrong with it
@@ -192,13 +192,27 @@ def bbox_fault(record: Record) -> Fault:
 
 
 def _fractions(source: Source) -> Iterator[Problem]:
-    """One problem where every box of a file has numbers of at most 1."""
-    boxes = [a["bbox"] for a in source.lists["annotations"] if isinstance(a, dict) and "bbox" in a and not bbox_fault(a)]
-    if boxes and np.abs(np.array(boxes, np.float64)).max() <= FRACTIONS and np.abs(np.array(boxes)).max() > 0:
-        got = f"all {len(boxes)} boxes have numbers of at most 1, the first is {_shown(boxes[0])}"
+    """One problem where most boxes of a file look like fractions; where single ones do, a note of each.
+
+    A box does whose numbers are all at most FRACTIONS, and not whole unless those of all boxes are.
+    """
+    rows = [
+        (k, a) for k, a in enumerate(source.lists["annotations"]) if isinstance(a, dict) and "bbox" in a and not bbox_fault(a)
+    ]
+    boxes = np.array([record["bbox"] for _, record in rows], np.float64).reshape(-1, 4)
+    small = (np.abs(boxes) <= FRACTIONS).all(1) & boxes.any(1)  # (N,)
+    broken = small & (boxes % 1 != 0).any(1)
+    which = small if small.all() else broken
+    if which.sum() > len(which) / 2:
+        first = _shown(boxes[which][0].tolist())
+        got = f"{which.sum()} of {len(boxes)} boxes have numbers of at most {FRACTIONS:g}, the first is {first}"
         yield Problem(
             source.name, got, "these look like fractions of the photo; need pixels: multiply them by its width and height"
         )
+    else:
+        what = f"boxes with numbers of at most {FRACTIONS:g}, taken as pixels; fractions of the photo?"
+        lines = (where("annotations", source, *reversed(rows[k])) for k in np.flatnonzero(broken))
+        source.notes.extend(Note(line, what, repaired=False) for line in lines)
 
 
 def _shown(box: object) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -263,6 +263,13 @@ def from_csv(path: Path, dataset: Dataset) -> np.ndarray:
     return _numbered([scene_of[name] for name in names])
 
 
+def _line(path: Path, reader: "csv.DictReader[str]", row: dict[Any, Any]) -> int:
+    """The line of a row. DataError where it has more cells than the header: a scene with a comma would be cut."""
+    if any(cell.strip() for cell in row.get(None) or []):
+        raise DataError(f"{path}, line {reader.line_num}: more cells than columns; put a scene with a comma in quotes")
+    return reader.line_num
+
+
 def _rows(path: Path) -> list[tuple[int, str, str]]:
     """Line number, file name and scene of each row."""
     try:
@@ -271,7 +278,10 @@ def _rows(path: Path) -> list[tuple[int, str, str]]:
             header = tuple(reader.fieldnames or ())
             if not set(COLUMNS) <= set(header):
                 raise DataError(f"{path}: got the columns {', '.join(header) or 'none'}, need {', '.join(COLUMNS)}")
-            rows = [(reader.line_num, *((row[column] or "").strip() for column in COLUMNS)) for row in reader]
+            twice = [column for column in COLUMNS if header.count(column) > 1]
+            if twice:
+                raise DataError(f"{path}: the column {twice[0]} stands twice, need it once")
+            rows = [(_line(path, reader, row), *((row[column] or "").strip() for column in COLUMNS)) for row in reader]
             return [(line, same_name(name) if name else "", scene) for line, name, scene in rows]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV table in UTF-8 ({error})") from error

@@ -1,7 +1,7 @@
 """Studio photos: the product of each folder, and the product cut out of its background. Knows nothing about shelves."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +62,7 @@ def studio_names(folder: Path) -> dict[str, str]:
         raise ValueError(f"{path}: each row must have product_code and product_name, got {error!r}") from None
     for code, name in pairs:
         _refuse_no_text(path, folders, code, name)
+    _refuse_two_names(path, folders, pairs)
     return {same_name(str(code)): name for code, name in pairs if isinstance(name, str)}
 
 
@@ -75,6 +76,18 @@ def _refuse_no_text(path: Path, folders: Collection[str], code: object, name: ob
         raise ValueError(f"{path}: product_name of {code!r}: got {name!r}, need a text; name the product, or remove the row")
     if not isinstance(code, str) and not (number and (not its or str(code) in its)):
         raise ValueError(f"{path}: product_code of {name!r}: got {code!r}, need its folder's name as a text, zeros and all")
+
+
+def _refuse_two_names(path: Path, folders: Collection[str], pairs: Iterable[tuple[object, object]]) -> None:
+    """ValueError for a product of one of the `folders` that has two names, of which the last would count."""
+    names: dict[str, str] = {}
+    for code, name in pairs:
+        if (its := same_name(str(code))) in folders and isinstance(name, str):
+            before = names.setdefault(its, name)
+            if same_name(before).strip().casefold() != same_name(name).strip().casefold():
+                raise ValueError(
+                    f"{path}: product_name of {its!r}: got {before!r} and {name!r}, need one; remove the other row"
+                )
 
 
 def read_studio(path: Path) -> Image:

@@ -19,7 +19,8 @@ class Names(NamedTuple):
     """The file that names the classes, the names by class, and what it says of each part (None: the folder has no parts).
 
     `above` is the data set's folder as the file has it (data.yaml's `path`): each relative entry of the parts begins with it.
-    `has_keypoints`: a line has further numbers behind the box. `others` name classes too, and were not taken; `damaged` may.
+    `has_keypoints`: a line has further numbers behind the box. `others` name classes too, and were not taken: YAML
+    files, and lists with other names; `damaged` may.
     """
 
     file: Path
@@ -36,14 +37,32 @@ def find_names(root: Path) -> Names | None:
     contents, damaged = _with_names(root)
     if contents:
         path = min(contents, key=lambda path: (not KEYS.keys() & contents[path].keys(), path.stem != DATA))
-        others = tuple(other for other in contents if other != path)
-        return _from_yaml(path, contents[path])._replace(others=others, damaged=damaged)
+        others, found = tuple(other for other in contents if other != path), _from_yaml(path, contents[path])
+        return found._replace(others=(*others, *_unlike(root, found)), damaged=damaged)
     file = next((path for folder in FOLDERS for name in NAMES if (path := root / folder / name).is_file()), None)
     if file is None:
         return None
-    names = dict(enumerate(line.strip() for line in lines_of(file)))  # an empty line counts, as in darknet
     lists: dict[str | None, list[str]] = {KEYS[key]: [f"{key}.txt"] for key in KEYS if (root / f"{key}.txt").is_file()}
-    return Names(file, names, lists or {None: ["images" if (root / "images").is_dir() else "."]})
+    found = Names(file, _listed(file), lists or {None: ["images" if (root / "images").is_dir() else "."]})
+    return found._replace(others=_unlike(root, found))
+
+
+def _listed(file: Path) -> dict[int, str]:
+    """The names of one of NAMES, a line each; an empty line counts, as in darknet."""
+    return dict(enumerate(line.strip() for line in lines_of(file)))
+
+
+def _unlike(root: Path, found: Names) -> tuple[Path, ...]:
+    """The NAMES at `root` and up to two folders below that give the classes other names than `found`, as labelImg's may."""
+    paths = (path for name in NAMES for above in ("", "*/", "*/*/") for path in visible(root, f"{above}{name}"))
+    return tuple(path for path in paths if path.is_file() and path != found.file and not _is_like(path, found))
+
+
+def _is_like(path: Path, found: Names) -> bool:
+    try:
+        return _listed(path) == found.names
+    except DataError:  # not UTF-8
+        return False
 
 
 def _with_names(root: Path) -> tuple[dict[Path, dict[str, Any]], tuple[Path, ...]]:
@@ -69,8 +88,17 @@ def _yaml(path: Path) -> Any:
     """The content of a YAML file, every scalar as text: a product may be called `no`, `on` or `1.50`."""
     import yaml
 
+    class Loader(yaml.BaseLoader):
+        """Refuses a key that stands twice: the last would count."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
+            return dict(super().construct_mapping(node, deep))
+
     try:
-        return yaml.load(text_of(path), yaml.BaseLoader)
+        return yaml.load(text_of(path), Loader)
     except yaml.YAMLError as error:
         raise DataError(f"{path}: broken YAML: {' '.join(str(error).split())}") from None
 
@@ -105,6 +133,9 @@ def _by_class(path: Path, value: Any) -> dict[int, str]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise wrong
     try:
-        return {int(key): name for key, name in names.items()}
+        by_class = {int(key): name for key, name in names.items()}
     except (ValueError, TypeError):
         raise wrong from None
+    if len(by_class) < len(names):
+        raise DataError(f"{path}: names: got one class twice in {list(names)}, need each once")
+    return by_class

@@ -5,8 +5,6 @@ each part. Corners are the edges in pixels; of the four that a turned box has, t
 and no box is a photo without products. pandas reads tables faster, but does not tell the line of what it makes NaN.
 """
 
-import csv
-import io
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
-from photos.formats.spreadsheet_text import as_named
+from photos.formats.csv_rows import Row, as_written, separated, surplus
+from photos.formats.source import PARTS, WHERE, Layout, Source, as_number, part_of, part_of_folders, whole
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
 from photos.photo_folder import visible
@@ -35,9 +33,10 @@ SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
 ROBOFLOW = "_annotations.csv"
 REGION = ("ignore", "iscrowd", "ignored")
-PREDICTED = ("photo", "product", "id", "score")  # the first columns of `hylle predict`'s predictions.csv
 MARKS = {"": False, "false": False, "no": False, "true": True, "yes": True}  # of REGION; and 0 and 1 as numbers
 UNMARKED = "need 1, true or yes for a region to ignore; 0, false, no or nothing for a product; mend the row"
+SAME_SIZE = "need one size; mend the rows of the other, boxes and all"
+SURPLUS = "put names with the separator in quotes, or separate by semicolons; mend the row"
 UNREADABLE = "not the numbers of a box, or none for a photo without products; mend or remove the row"
 
 
@@ -78,17 +77,31 @@ def find(root: Path) -> Layout | None:
     return Layout(f"CSV ({', '.join(source.name for source in sources)})", sources)
 
 
-def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[list[str]], Columns]], list[str]]:
+def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[Row], Columns]], list[str]]:
     """The rows and columns of those files that are tables of boxes, and the names of the others."""
     tables, unread = {}, []
     for path in sorted(paths):
-        rows = _rows(path)
+        rows, is_open = _rows(path)
         columns = _columns(rows)
         if columns:
+            _refuse_unclear(path, rows, columns, is_open)
             tables[path] = (rows, columns)
         else:
             unread.append(path.name)
     return tables, unread
+
+
+def _refuse_unclear(path: Path, rows: list[Row], columns: Columns, is_open: bool) -> None:
+    """Raises DataError for a quote without end, and for a column that is used and stands twice."""
+    if is_open:
+        raise DataError(
+            f"{path}, line {rows[-1].line}: a quote is opened and not closed, so all that follows would be one cell"
+        )
+    header = [] if _has_no_header(rows) else _header(rows[0])
+    used = (columns.photo, columns.product, *columns.box, *columns.size, *columns.region)
+    twice = sorted({header[at] for at in used if at is not None and header and header.count(header[at]) > 1})
+    if twice:
+        raise DataError(f"{path}: the column {twice[0]} stands twice, need it once; rename the one that is not meant")
 
 
 def _part(root: Path, path: Path) -> str | None:
@@ -110,35 +123,20 @@ def _order(row: tuple[str | None, Any]) -> int:
     return PARTS.index(row[0] or PARTS[0])
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """The rows of a table, separated by comma, semicolon or tab; [] where it is none. DataError for a table not in UTF-8."""
+def _rows(path: Path) -> tuple[list[Row], bool]:
+    """The rows of a table as `separated` gives them; none where it is none. DataError for a table not in UTF-8."""
     content = path.read_bytes()
     try:
-        return _as_named(_separated(content.decode("utf-8-sig")))
+        rows, is_open = separated(content.decode("utf-8-sig"))
+        return as_written(rows), is_open
     except UnicodeDecodeError:
         other = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
-    if _columns(_separated(content.decode(other, "replace"))):
+    if _columns(separated(content.decode(other, "replace"))[0]):
         raise DataError(not_utf_8(path))
-    return []
+    return [], False
 
 
-def _as_named(rows: list[list[str]]) -> list[list[str]]:
-    """The rows; those of a table that `hylle predict` wrote with names as they are, which it keeps from being computed."""
-    if not rows or tuple(rows[0][: len(PREDICTED)]) != PREDICTED:
-        return rows
-    names = slice(0, PREDICTED.index("id"))
-    return [[*map(as_named, row[names]), *row[names.stop :]] for row in rows]
-
-
-def _separated(text: str) -> list[list[str]]:
-    first = text.partition("\n")[0]
-    try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
-    except csv.Error:
-        return []
-
-
-def _columns(rows: list[list[str]]) -> Columns | None:
+def _columns(rows: list[Row]) -> Columns | None:
     """What the columns are; None where it is no table of boxes."""
     if not rows:
         return None
@@ -170,14 +168,14 @@ def _is_sku_110k(row: list[str]) -> bool:
     return len(row) == len(SKU_110K) and all(_is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not _is_number(row[0])
 
 
-def _has_no_header(rows: list[list[str]]) -> bool:
+def _has_no_header(rows: list[Row]) -> bool:
     """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box."""
     return _named(_header(rows[0])) is None and any(map(_is_sku_110k, rows))
 
 
 def _is_number(text: str) -> bool:
     try:
-        return float(text) == float(text)  # not NaN
+        return as_number(text) == as_number(text)  # not NaN
     except ValueError:
         return False
 
@@ -190,22 +188,22 @@ def _all(header: list[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ..
     return next((tuple(header.index(name) for name in names) for names in choices if set(names) <= set(header)), ())
 
 
-def _body(rows: list[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row below the header, if there is one; empty lines are left out."""
+def _body(rows: list[Row]) -> Iterator[Row]:
+    """Each row below the header, if there is one; empty lines are left out."""
     start = 0 if _has_no_header(rows) else 1
-    yield from ((number, row) for number, row in enumerate(rows[start:], start + 1) if any(cell.strip() for cell in row))
+    yield from (row for row in rows[start:] if any(cell.strip() for cell in row))
 
 
 def _cell(row: list[str], at: int | None) -> str:
     return row[at].strip() if at is not None and at < len(row) else ""
 
 
-def _categories(tables: list[tuple[list[list[str]], Columns]]) -> dict[str, int]:
+def _categories(tables: list[tuple[list[Row], Columns]]) -> dict[str, int]:
     """The number of each name in the tables, in their order, from 1; "product" where they have no column of names."""
     names = {
         _cell(row, columns.product) if columns.product is not None else "product"
         for rows, columns in tables
-        for _, row in _body(rows)
+        for row in _body(rows)
         if any(_cell(row, at) for at in columns.box) and not _is_region(row, columns)
     }
     return {name: number for number, name in enumerate(sorted(names), 1)}
@@ -246,14 +244,21 @@ def _around(corners: list[float]) -> list[float]:
     return [min(xs), min(ys), max(xs), max(ys)]
 
 
-def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categories: dict[str, int], first: int) -> None:
+def _add_rows(source: Source, rows: list[Row], columns: Columns, categories: dict[str, int], first: int) -> None:
     images: dict[str, dict[str, Any]] = {}
-    for line, row in _body(rows):
-        where = f"line {line} ({source.name})"
+    width = len(SKU_110K if _has_no_header(rows) else rows[0])
+    for row in _body(rows):
+        where = f"line {row.line} ({source.name})"
+        if what := surplus(row, width):
+            source.problems.append(Problem(where, what, SURPLUS))
+            continue
         name = _photo_name(source, row, columns)
-        if name not in images:
-            images[name] = {"id": first + len(images), "file_name": name, WHERE: where}
-            images[name] |= dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
+        size = dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
+        image = images.setdefault(name, {"id": first + len(images), "file_name": name, WHERE: where} | size)
+        if any(size[key] != image[key] for key in size if size[key] not in ("", None)):
+            sizes = (f"{own['width']} x {own['height']}" for own in (size, image))
+            source.problems.append(Problem(where, "got a photo of {}, before of {}".format(*sizes), SAME_SIZE))
+            continue
         cells = [_cell(row, at) for at in columns.box]
         if not any(cells):
             continue
@@ -268,7 +273,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
         product = _cell(row, columns.product) if columns.product is not None else "product"
         mark = {"ignore": 1} if is_region else {}
         number = len(source.lists["annotations"]) + 1
-        record = {"id": number, "image_id": images[name]["id"], "category_id": categories.get(product, 0), "bbox": box}
+        record = {"id": number, "image_id": image["id"], "category_id": categories.get(product, 0), "bbox": box}
         source.lists["annotations"].append(record | mark | {WHERE: where})
     source.lists["images"].extend(images.values())
     if columns.product is None:
@@ -280,7 +285,7 @@ def _add_rows(source: Source, rows: list[list[str]], columns: Columns, categorie
         source.notes.append(Note(source.name, what, repaired=False))
 
 
-def _other_names(rows: list[list[str]], columns: Columns) -> list[str]:
+def _other_names(rows: list[Row], columns: Columns) -> list[str]:
     """The columns of names that are not taken for the products'."""
     header = [] if _has_no_header(rows) else _header(rows[0])
     return [name for name in PRODUCT if name in header and header.index(name) not in (columns.product, columns.photo)]

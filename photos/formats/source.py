@@ -65,6 +65,13 @@ def part_of_folders(root: Path, path: Path) -> str | None:
     return next((part for name in path.relative_to(root).parts[:-1] if (part := part_of(name))), None)
 
 
+def as_number(text: str) -> float:
+    """The number that a text is; ValueError for none, and for 1_0, which Python would read as 10."""
+    if "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
 def whole(value: Any) -> Any:
     """An id or size as an integer where it is one in other clothes; else as it is.
 
@@ -75,7 +82,7 @@ def whole(value: Any) -> Any:
         return int(value)
     if isinstance(value, str) and value.strip():
         try:
-            return whole(float(value)) if not value.strip().lstrip("+-").isdecimal() else int(value)
+            return whole(as_number(value)) if not value.strip().lstrip("+-").isdecimal() else int(value)
         except ValueError:
             return value
     return value

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from photos.findings import Note, Problem
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
+from photos.formats.source import PARTS, WHERE, Layout, Source, as_number, part_of, part_of_folders, whole
 from photos.formats.text_file import lines_of
 from photos.formats.turned_box import enclose_turned
 from photos.photo_file import DataError, same_name
@@ -111,7 +111,7 @@ def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
     source.lists["images"].append(image)
     for k, one in enumerate(tree.iterfind("object"), 1):
         try:
-            corners = [float(one.findtext(f"bndbox/{name}", "")) for name in CORNERS]
+            corners = [as_number(one.findtext(f"bndbox/{name}", "")) for name in CORNERS]
             name = one.findtext("name", "").strip()
         except ValueError:
             source.problems.append(Problem(f"{where}, object {k}", "", UNREADABLE))

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from photos.findings import Note, Problem
-from photos.formats.class_names import Names, find_names
+from photos.formats.class_names import NAMES, Names, find_names
 from photos.formats.label_file import label_file, shared_labels, unused_labels
 from photos.formats.photo_places import photos_of
-from photos.formats.source import PARTS, WHERE, Layout, Source, part_of_folders
+from photos.formats.source import PARTS, WHERE, Layout, Source, as_number, part_of_folders
 from photos.photo_file import DataError, Progress, read_header, read_headers
 from photos.turning import turn_back
 
@@ -44,13 +44,20 @@ def find(root: Path, progress: Progress | None = None) -> Layout | None:
     every = dict.fromkeys(path for paths in photos.values() for path in paths)
     sources[0].problems.extend(shared_labels(root, every))
     passed_over = [
-        Note(path.name, f"YAML files that name classes beside {found.file.name}, not read", False) for path in found.others
+        Note(path.relative_to(root).as_posix(), _passed_over(path, found.file), repaired=False) for path in found.others
     ]
     broken = [
         Note(path.name, f"broken YAML files beside {found.file.name}, not read", repaired=False) for path in found.damaged
     ]
     sources[0].notes.extend([*notes, *passed_over, *broken, *unused_labels(root, every)])
     return Layout(f"YOLO ({found.file.relative_to(root).as_posix()})", sources)
+
+
+def _passed_over(path: Path, taken: Path) -> str:
+    """What to say of another file with names."""
+    if path.name in NAMES:
+        return f"lists of class names that are not those of {taken.name}, which are taken; does every label mean them?"
+    return f"YAML files that name classes beside {taken.name}, not read"
 
 
 def by_folders(root: Path, photos: list[Path]) -> dict[str | None, list[Path]]:
@@ -129,7 +136,7 @@ def _turned_back(box: list[float], width: int, height: int, orientation: int) ->
 
 def _box(words: list[str], width: int, height: int, has_keypoints: bool) -> tuple[int, list[float]]:
     """Class and x y width height in pixels; of a line with keypoints its first four. ValueError for a line of another form."""
-    label, values = float(words[0]), [float(word) for word in words[1:]]
+    label, values = as_number(words[0]), [as_number(word) for word in words[1:]]
     values = values[:4] if has_keypoints else values
     if not label.is_integer() or len(values) < 4 or len(values) == 5 or (len(values) > 5 and len(values) % 2):
         raise ValueError

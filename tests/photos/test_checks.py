@@ -138,8 +138,30 @@ def test_fractions_are_refused(tmp_path: Path) -> None:
     one = content()
     for row in one["annotations"]:
         row["bbox"] = [0.25, 0.5, 0.125, 0.25]
-    with pytest.raises(DataError, match=r"all 2 boxes have numbers of at most 1, .*: these look like fractions"):
+    with pytest.raises(DataError, match=r"2 of 2 boxes have numbers of at most 1.5, .*: these look like fractions"):
         read(write(tmp_path, annotations=one))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "refused"),
+    [
+        pytest.param([[-0.002, 0, 1.003, 0.5]] * 3, True, id="beyond both edges"),
+        pytest.param([[0.25, 0.5, 0.125, 0.25]] * 2 + [[5, 6, 30, 40]], True, id="most"),
+        pytest.param([[0.25, 0.5, 0.125, 0.25]] + [[5, 6, 30, 40]] * 2, False, id="one"),
+        pytest.param([[0, 0, 1, 1]] + [[5, 6, 30, 40]] * 2, None, id="a pixel"),
+    ],
+)
+def test_fractions_among_pixels_are_refused_or_told(tmp_path: Path, boxes: list[list[float]], refused: bool | None) -> None:
+    one = content()
+    row = one["annotations"][0]
+    one["annotations"] = [row | {"id": number, "bbox": box} for number, box in enumerate(boxes, 1)]
+    root = write(tmp_path, annotations=one)
+    if refused:
+        with pytest.raises(DataError, match="these look like fractions"):
+            read(root)
+    else:
+        told = [note for note in read(root).notes if "fractions of the photo?" in note]
+        assert [note.endswith(": 1 (annotation 1 (annotations.json))") for note in told] == ([] if refused is None else [True])
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -179,6 +179,8 @@ def test_table(tmp_path: Path) -> None:
     ("text", "message"),
     [
         pytest.param("", "got the columns none, need file_name, scene", id="empty"),
+        pytest.param("file_name,scene\n0.jpg,Oslo, 1\n", "line 2: more cells than columns; put a scene", id="a comma"),
+        pytest.param("file_name,scene,scene\n0.jpg,a,b\n", "the column scene stands twice, need it once", id="two scenes"),
         pytest.param("0.jpg,a\n1.jpg,b\n2.jpg,c\n", "got the columns 0.jpg, a, need file_name, scene", id="no header"),
         pytest.param("file_name,scene\n0.jpg,a\n2.jpg,c\n", "'1.jpg' is missing", id="photo missing"),
         pytest.param("file_name,scene\n0.jpg,a\n1.jpg,a\n2.jpg,c\n3.jpg,c\n", "line 5: '3.jpg' is not a photo", id="unknown"),

@@ -1,5 +1,6 @@
 """Cut-outs of studio photos: the outline that was drawn comes back; ground of any kind; what cannot be cut is said."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -185,3 +186,15 @@ def test_photos_of_every_kind_are_read_as_shown(tmp_path: Path, name: str, orien
         shown = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"), np.int16)
     read = read_studio(tmp_path / name)
     assert read.shape == shown.shape and np.abs(read - shown)[2:-2, 2:-2].mean() < 4
+
+
+def test_a_product_with_two_names_is_refused(tmp_path: Path) -> None:
+    for code in ("001", "002"):
+        (tmp_path / code).mkdir()
+    rows = [("001", "tea"), ("002", "Rod"), ("002", " rod"), ("003", "a"), ("003", "b")]
+    path = tmp_path / "metadata.json"
+    path.write_text(json.dumps([{"product_code": code, "product_name": name} for code, name in rows]))
+    assert studio_names(tmp_path)["001"] == "tea"
+    path.write_text(json.dumps([{"product_code": code, "product_name": name} for code, name in [*rows, ("001", "coffee")]]))
+    with pytest.raises(ValueError, match="product_name of '001': got 'tea' and 'coffee', need one"):
+        studio_names(tmp_path)

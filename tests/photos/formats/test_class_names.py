@@ -70,3 +70,40 @@ def test_what_macos_leaves_beside_files_is_no_label_file(tmp_path: Path, layout:
     (root / name).with_name(f"._{Path(name).name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        \xb0\0\0")
     dataset = read(root)
     assert len(dataset.photos[0].boxes) == 1 and not any("not read" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    ("taken", "other", "told"),
+    [
+        pytest.param("classes.txt", "labels/classes.txt", True, id="of two lists"),
+        pytest.param("data.yaml", "labels/classes.txt", True, id="labelImg's beside a YAML file"),
+        pytest.param("data.yaml", "train/labels/classes.txt", True, id="among the labels of a part"),
+        pytest.param("data.yaml", "classes.txt", False, id="the same names"),
+    ],
+)
+def test_a_list_of_other_names_is_told(tmp_path: Path, taken: str, other: str, told: bool) -> None:
+    root = yolo_of(tmp_path, "0 0.5 0.5 0.5 0.5\n", "[tea, rod]")
+    if taken == "classes.txt":
+        (root / "data.yaml").unlink()
+        (root / taken).write_text("tea\nrod\n")
+        (root / "train").rename(root / "moved")
+        for name in ("images", "labels"):
+            (root / "moved" / name).rename(root / name)
+    (root / other).parent.mkdir(exist_ok=True)
+    (root / other).write_text("rod\ntea\n" if told else "tea\nrod\n\n")
+    dataset = read(root)
+    assert [category.name for category in dataset.categories] == ["tea", "rod"]
+    about = [note for note in dataset.notes if "lists of class names that are not those of" in note]
+    assert [other in note for note in about] == [True] * told
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        pytest.param("\n  0: tea\n  1: rod\n  1: coffee", "the key 1 stands twice", id="once more"),
+        pytest.param("\n  0: tea\n  00: rod", "got one class twice", id="written otherwise"),
+    ],
+)
+def test_a_class_with_two_names_is_refused(tmp_path: Path, names: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read(yolo_of(tmp_path, "0 0.5 0.5 0.5 0.5\n", names))

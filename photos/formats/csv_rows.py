@@ -1,0 +1,58 @@
+"""The rows of a CSV file, separated by comma, semicolon or tab, each with its place in the file."""
+
+import csv
+import io
+
+from photos.formats.spreadsheet_text import as_named
+
+END = "a row that only an open quote can swallow"
+
+
+PREDICTED = ("photo", "product", "id", "score")  # the first columns of `hylle predict`'s predictions.csv
+
+
+class Row(list[str]):
+    """The cells of a row; `line` is that of the file on which it begins, from 1."""
+
+    line = 0
+
+
+def separated(text: str) -> tuple[list[Row], bool]:
+    """The rows of a table, none where it is none; and whether the text ends within quotes, which have then swallowed rows.
+
+    >>> rows, is_open = separated("a;b\\n'x';1\\n".replace("'", '"'))
+    >>> rows, [row.line for row in rows], is_open
+    ([['a', 'b'], ['x', '1']], [1, 2], False)
+    >>> separated('a;b\\n"x;1\\ny;2\\n')[1]
+    True
+    """
+    first, last = text.partition("\n")[0], "" if text.endswith(("\n", "\r")) else "\n"
+    reader = csv.reader(io.StringIO(f"{text}{last}{END}\n", newline=""), delimiter=max(",;\t", key=first.count))
+    rows, begun = [], 1
+    try:
+        for cells in reader:
+            rows.append(own := Row(cells))
+            own.line, begun = begun, reader.line_num + 1
+    except csv.Error:
+        return [], False
+    is_open = rows[-1] != [END]
+    return rows if is_open else rows[:-1], is_open
+
+
+def as_written(rows: list[Row]) -> list[Row]:
+    """The rows; those of a table that `hylle predict` wrote with names as they are, which it keeps from being computed."""
+    if rows and tuple(rows[0][: len(PREDICTED)]) == PREDICTED:
+        names = slice(0, PREDICTED.index("id"))
+        for row in rows:
+            row[names] = map(as_named, row[names])
+    return rows
+
+
+def surplus(row: list[str], width: int) -> str | None:
+    """What is wrong with a row that has text in more cells than the `width` columns of its table.
+
+    >>> surplus(["a.jpg", "1", "Milk 1", "5%"], 3), surplus(["a.jpg", "1", "Milk", ""], 3)
+    ('got 4 cells, need 3', None)
+    """
+    cells = max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
+    return f"got {cells} cells, need {width}" if cells > width else None
