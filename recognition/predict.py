@@ -116,7 +116,9 @@ def _of_model(model: "Recogniser", floor: "Floor") -> list[str]:
     elif not model.pipeline.ensemble.names:
         lines.append("the model has no product names, so they are called by their ids; hylle gate writes them")
     if foreign := undrawn(model.names):
-        lines.append(f"pictures: {len(foreign)} names, such as {foreign[0]}, have letters that no font here draws: ids instead")
+        lines.append(
+            f"pictures: no font here draws all letters of {counted(len(foreign), 'name')}, such as {foreign[0]}: ids instead"
+        )
     return lines
 
 

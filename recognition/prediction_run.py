@@ -1,12 +1,13 @@
 """Predict on all inputs, one after the other: into the journal and the pictures first, into the tables at the end."""
 
+import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import cv2
@@ -30,6 +31,7 @@ from runs import process
 
 QUALITY = 90  # chosen: of the pictures' JPEG
 JPEG = (".jpg", ".jpeg")
+LONGEST_NAME = 255  # taken: bytes of a file name
 UNREADABLE = (ValueError, OSError, MemoryError, cv2.error)
 Tell = Callable[[int, float], None]
 
@@ -131,7 +133,7 @@ def folder_of(journal: Path, inputs: Inputs) -> str:
 
 def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell: Tell) -> tuple[int, int]:
     """Predict what `journal` does not have; returns how many photos and frames that were, and how many inputs failed before."""
-    names, counts = {source.name for source in inputs.items}, [_count(source, job.fps) for source in inputs.items]
+    names, counts = taken_names(source.name for source in inputs.items), [_count(source, job.fps) for source in inputs.items]
     done, retried, behind, total = 0, 0, 0, sum(counts)
     for source, count in zip(inputs.items, counts, strict=True):
         if outdated := journal.outdated(source.name, stamp_of(source.path)):
@@ -192,8 +194,18 @@ def predicted(frame: Frame, entry: Entry, job: Job) -> Entry:
 # -- pictures --------------------------------------------------------------------------------------------------------------
 
 
+def taken_names(names: Iterable[str]) -> set[str]:
+    """The `names` of inputs, and of all folders above them.
+
+    >>> sorted(taken_names(["a/b.jpg"]))
+    ['.', 'a', 'a/b.jpg']
+    """
+    own = set(names)
+    return own | {str(above) for name in own for above in PurePosixPath(name).parents}
+
+
 def picture_name(name: str, names: set[str]) -> str:
-    """The picture of the photo `name`, one of the inputs `names`: its own name if that is of a JPEG, else one that none has.
+    """The picture of the photo `name`: its own name if that is of a JPEG, else one that none of `taken_names` has.
 
     >>> picture_name("a.jpg", {"a.jpg"}), picture_name("a.png", {"a.png", "a.png.jpg"})
     ('a.jpg', 'a.png.jpg.jpg')
@@ -201,6 +213,8 @@ def picture_name(name: str, names: set[str]) -> str:
     if name.lower().endswith(JPEG):
         return name
     picture = f"{name}.jpg"
+    if len(PurePosixPath(picture).name.encode("utf-8", "replace")) > LONGEST_NAME:
+        picture = str(PurePosixPath(name).with_name(f"{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:32]}.jpg"))
     while picture in names:
         picture += ".jpg"
     return picture
@@ -226,7 +240,7 @@ def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:
     boxes = xywh_to_xyxy(np.array([row["bbox"] for row in entry.rows], np.float64).reshape(-1, 4))
     names = drawable(products) if job.recogniser.knows_names else [""] * len(products.names)
     marks = [Mark(box, label, names[label], colour_of(label)) for box, label in zip(boxes, labels, strict=True)]
-    heading = [Line(entry.name), Line(f"{len(marks)} facings from score {job.min_score:.2f}")]
+    heading = [Line(entry.name), Line(f"{len(marks)} facings from score {job.min_score:.3f}")]
     picture = cv2.cvtColor(annotated(frame.image, marks, heading), cv2.COLOR_RGB2BGR)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())

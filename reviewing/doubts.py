@@ -75,9 +75,9 @@ class Doubts:
         if action not in ACTIONS:
             raise ValueError(f"action: got {action!r}, need one of {', '.join(ACTIONS)}")
         if "category_id" in asked or action == "rename":
-            if asked.get("category_id") not in self.names:
-                raise ValueError(f"category_id: got {asked.get('category_id')!r}, which the data set does not have")
-            decision["category_id"] = asked["category_id"]
+            if type(category := asked.get("category_id")) is not int or category not in self.names:
+                raise ValueError(f"category_id: got {category!r}, which the data set does not have")
+            decision["category_id"] = category
         if "bbox" in asked or action == "redraw":
             photo = self.photos[self.proposals[self.number[number]]["image_id"]]
             decision["bbox"] = checked_bbox(asked.get("bbox"), (photo.width, photo.height))

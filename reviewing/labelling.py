@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fusion.boxes import xywh_to_xyxy
 from photos.data import product_key
+from photos.photo_file import same_name
 from recognition.inputs import Input
 from recognition.tables import Products
 from reviewing.confirmed_photos import BYTES, bytes_of, refuse_unknown, under_confirmed_names
@@ -86,6 +87,8 @@ class Labelling:
             found = recognise(photo)
         except Exception as error:  # OpenCV and onnxruntime raise their own, and the next photo is to be predicted too
             return Guess(problem=" ".join(str(error).split()) or type(error).__name__)
+        if found.remark:  # no data set takes it
+            return Guess(problem=found.remark)
         boxes = sorted((self.offered(box) for box in found.boxes), key=lambda box: -box.score)
         shown = [box for box in boxes if box.score >= FAINT * self.floor]
         return Guess(found.size, boxes[: len(shown) + HIDDEN], photo_doubt([box.doubt for box in shown]))
@@ -148,6 +151,8 @@ class Labelling:
         size = self.guesses[name].size
         if self.guesses[name].problem or not isinstance(boxes, list):
             raise ValueError(f"{name}: {self.guesses[name].problem or 'boxes: need a list'}")
+        if alike := [own for own in self.confirmed if own != name and same_name(own) == same_name(name)]:
+            raise ValueError(f"{name}: {alike[0]} is confirmed, whose name has the same letters; rename one of the photos")
         with self._lock:
             names = self.names()
             checked = [self._checked(box, size, names) for box in boxes]
@@ -162,7 +167,7 @@ class Labelling:
         if not isinstance(box, Mapping):
             raise ValueError(f"boxes: got {box!r}, need objects with bbox and category_id or name")
         bbox, name, number = checked_bbox(box.get("bbox"), size), box.get("name"), box.get("category_id")
-        if number not in names:
+        if type(number) is not int or number not in names:
             if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
                 raise ValueError(f"name: got {name!r}, need 1 to {LONGEST_NAME} letters")
             known = {product_key(own): i for i, own in names.items()}

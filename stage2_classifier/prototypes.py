@@ -23,6 +23,7 @@ from stage2_classifier.neighbours import Floats, embed, unit
 
 PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres
 QUARTERS = (25, 50, 75)  # chosen: percentiles of the shelf boxes' sides at which a photo is seen
+SMALLEST = 16  # chosen: pixels of a photo's shorter side
 TOLERANCE = 1e-4  # of the other names' logits, between the graph before and after
 
 
@@ -58,6 +59,11 @@ def read_photos(folder: Path, size: int) -> list[Region]:
             rgb = read_studio(path)
         except ValueError as error:
             raise ValueError(f"--photos: {error}") from None
+        if min(rgb.shape[:2]) < SMALLEST or (rgb == rgb[0, 0]).all():
+            what = (
+                f"{rgb.shape[1]} x {rgb.shape[0]} pixels, need {SMALLEST}" if min(rgb.shape[:2]) < SMALLEST else "of one colour"
+            )
+            raise ValueError(f"--photos: {path}: {what}: it shows no product; remove it")
         regions.append(cut(rgb, content_box(rgb), 0, size, studio=True))
     return regions
 

@@ -33,6 +33,7 @@ from submission import built_of
 
 LOG = Path("submissions.jsonl")
 ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
+KEYS = ("date", "zip", "sha256", "score", "low", "high", "judge", "notes")
 SHORT = 12  # chosen: letters of a sha that are shown; any unambiguous beginning is accepted
 
 
@@ -68,17 +69,26 @@ def body(argv: list[str] | None, prog: str) -> None:
 def read(log: Path) -> list[dict[str, Any]]:
     """All lines of the log, none where there is none. Raises ValueError for a line that is no JSON object, with its number."""
     lines = []
-    whole = log.read_text().removesuffix("\n") if log.is_file() else ""
+    try:
+        whole = log.read_text("utf-8").removesuffix("\n") if log.is_file() else ""
+    except UnicodeDecodeError:
+        raise ValueError(f"{log}: not UTF-8, so not a log of submissions; pass another --log") from None
     for i, text in enumerate(whole.split("\n") if whole else [], 1):  # splitlines would split notes too
         try:
-            lines.append(dict(json.loads(text)))
-        except (ValueError, TypeError) as error:
+            line = json.loads(text)
+        except ValueError as error:
             raise ValueError(f"{log}:{i}: not a JSON object: {error}") from None
+        if not isinstance(line, dict) or (missing := [key for key in KEYS if key not in line]):
+            what = f"lacks {', '.join(missing)}" if isinstance(line, dict) else "not a JSON object"
+            raise ValueError(f"{log}:{i}: {what}, so not a line of this log; mend it, or pass another --log")
+        lines.append(line)
     return lines
 
 
 def write(log: Path, lines: list[dict[str, Any]]) -> None:
-    """Replace the log by these lines, in one step."""
+    """Replace the log by these lines, in one step. Raises ValueError where its folder is not there."""
+    if not log.parent.is_dir():
+        raise ValueError(f"--log {log}: there is no folder {log.parent}; make it first")
     with replacing(log) as (unfinished,):
         unfinished.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
@@ -129,10 +139,16 @@ def judge(log: Path, sha: str, score: float, notes: str) -> None:
     if not 0 <= score <= 1:
         raise ValueError(f"the judge's score: got {score}, must be in [0, 1]")
     lines = read(log)
+    if not sha:
+        raise ValueError("sha: got nothing, need the first letters of a zip's sha256; hylle log shows them")
     matching = [line for line in lines if line["sha256"].startswith(sha)]
     if len(matching) != 1:
         raise ValueError(f"sha {sha}: begins {len(matching)} of {len(lines)} noted zips, must be one; hylle log shows them")
-    matching[0] |= {"judge": score, "notes": "; ".join(filter(None, [matching[0]["notes"], notes]))}
+    before = matching[0]["judge"]
+    was = f"judged {before:.4f} before" if before not in (None, score) else ""
+    if was:
+        say(f"{matching[0]['zip']}: {was}, {score:.4f} now")
+    matching[0] |= {"judge": score, "notes": "; ".join(filter(None, [matching[0]["notes"], was, notes]))}
     write(log, lines)
 
 

@@ -105,3 +105,14 @@ def test_a_change_of_any_package_that_predicts_is_another_version(
     assert code_version(recognition, scaling) == before, "wherever it lies"
     next(file for file in sorted((tmp_path / package).glob("*.py")) if file.stat().st_size).write_text("changed")
     assert code_version(recognition, scaling) != before
+
+
+def test_a_picture_has_a_name_that_a_disk_takes_and_no_folder_has(photos: Path, runs: Path) -> None:
+    (photos / "x.png.jpg").mkdir()
+    for name in ("x.png", "x.png.jpg/b.png", "l" * 251 + ".png"):
+        shutil.copy(photos / "a.png", photos / name)
+    assert predict(photos, runs) == 0
+    made = pictures(photos)
+    assert {"x.png.jpg.jpg", "x.png.jpg/b.png.jpg", "a.png.jpg"} <= made
+    assert sum(name.endswith(".jpg") and len(name) == 36 for name in made) == 1
+    assert predict(photos, runs, "--resume") == 0 and pictures(photos) == made

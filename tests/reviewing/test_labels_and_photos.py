@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from synced_files import synced_contents
 
@@ -151,6 +152,8 @@ def test_what_is_rejected_or_undone_is_not_applied(desk: Make, data: Path, named
         pytest.param(9, {"action": "accept"}, id="no such proposal"),
         pytest.param(1, {}, id="no action"),
         pytest.param(1, {"action": "rename", "category_id": 99}, id="no such name"),
+        pytest.param(1, {"action": "rename", "category_id": [7]}, id="a list for a name"),
+        pytest.param(1, {"action": "rename", "category_id": True}, id="a truth for a name"),
         pytest.param(1, {"action": "redraw", "bbox": [70, 0, 5, 5]}, id="a box beside the photo"),
         pytest.param(1, {"action": "redraw", "bbox": [0, 0, "5", 5]}, id="a box of words"),
     ],
@@ -246,7 +249,8 @@ def test_a_box_that_the_classifier_was_not_asked_about_has_no_name_yet(desk: Mak
 
 def test_a_confirmation_of_no_sense_is_refused(desk: Make) -> None:
     visitor = client(desk())
-    for boxes in ("x", [3], [{"bbox": [0, 0, 9, 9]}], [{"bbox": [0, 0, 9, 9], "name": " "}]):
+    for boxes in ("x", [3], [{"bbox": [0, 0, 9, 9]}], [{"bbox": [0, 0, 9, 9], "name": " "}],
+                  [{"bbox": [0, 0, 9, 9], "category_id": [7]}]):  # fmt: skip
         assert visitor.post("/labelling/photo", json={"name": "img_3.png", "boxes": boxes}).status_code == 422
     assert visitor.post("/labelling/photo", json={"name": "other.png", "boxes": []}).status_code == 404
     assert visitor.post("/labelling/photo", content=b"[]").status_code == 422
@@ -259,6 +263,24 @@ def test_without_data_the_tabs_say_what_to_do(named: Path, tmp_path: Path) -> No
     visitor = client(desk_for(args, loaded(args, tmp_path)))
     assert "--data D" in visitor.get("/state").json()["notes"]["labels"]
     assert "--photos" in visitor.get("/labelling").json()["error"]
+
+
+def test_a_photo_that_no_data_set_takes_is_not_confirmed(desk: Make, tmp_path: Path, data: Path, named: Path) -> None:
+    """One that is cut off, and one whose name has the letters of another's: the set could not be read any more."""
+    folder, photo = tmp_path / "photos", Image.open(next((data / "images").glob("*.png"))).convert("RGB")
+    folder.mkdir()
+    for name in ("caf\u00e9.jpg", "cafe\u0301.jpg", "cut.jpg"):
+        photo.save(folder / name)
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:-2])
+    visitor = client(desk("--photos", str(folder)))
+    boxes = [{"bbox": [1, 2, 20, 30], "name": "tea"}]
+    answers = {
+        path.name: visitor.post("/labelling/photo", json={"name": path.name, "boxes": boxes}).status_code
+        for path in folder.iterdir()
+    }
+    assert answers["cut.jpg"] == 422 and sorted(answers.values()) == [200, 422, 422]
+    assert any("ends early" in row["problem"] for row in visitor.get("/labelling").json()["queue"])
+    assert len(read(named / "review" / "confirmed").photos) == 1
 
 
 def test_photos_of_another_folder_under_the_same_names_are_refused(desk: Make, tmp_path: Path, data: Path, named: Path) -> None:

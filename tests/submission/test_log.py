@@ -65,6 +65,7 @@ def test_the_file_may_be_named_before_or_after_what_is_done(place: Path) -> None
         pytest.param(["add", "@a.zip"], "a.zip: noted before", id="twice"),
         pytest.param(["add", "@b.zip", "--runs", "@"], "ablation.json: no such file", id="no ablation"),
         pytest.param(["judged", "ffff", "0.5"], "sha ffff: begins 0 of 1 noted zips", id="unknown sha"),
+        pytest.param(["judged", "", "0.5"], "sha: got nothing, need the first letters", id="no sha"),
         pytest.param(["judged", "", "1.5"], "the judge's score: got 1.5, must be in [0, 1]", id="score above 1"),
     ],
 )
@@ -81,9 +82,34 @@ def test_mistakes_are_one_line_and_lose_nothing(
 
 
 def test_a_broken_line_is_told_by_its_number(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (place / "log.jsonl").write_text('{"a": 1}\n[1\n')
+    assert call(place, "add", "@a.zip") == 0
+    own = (place / "log.jsonl").read_bytes()
+    for line, told in (
+        (b"[1", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b'{"sha256": "a"}', "lacks date, zip, score"),
+    ):
+        (place / "log.jsonl").write_bytes(own + line + b"\n")
+        assert call(place) == 2
+        assert f"log.jsonl:2: {told}" in capsys.readouterr().err
+    (place / "log.jsonl").write_bytes(b"\xff\xfe")
     assert call(place) == 2
-    assert "log.jsonl:2: not a JSON object" in capsys.readouterr().err
+    assert "log.jsonl: not UTF-8, so not a log of submissions" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert log.main(["--log", str(place / "none" / "x.jsonl"), "add", str(place / "a.zip")]) == 2
+    assert f"there is no folder {place / 'none'}; make it first" in capsys.readouterr().err
+
+
+def test_another_score_of_the_judge_is_told_and_the_first_is_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(place, "add", "@a.zip") == 0
+    (line,) = log.read(place / "log.jsonl")
+    for score in ("0.8", "0.8", "0.7"):
+        assert call(place, "judged", line["sha256"][:8], score) == 0
+    assert "a.zip: judged 0.8000 before, 0.7000 now" in capsys.readouterr().out
+    (line,) = log.read(place / "log.jsonl")
+    assert (line["judge"], line["notes"]) == (0.7, "judged 0.8000 before")
 
 
 def test_an_ablation_of_another_ensemble_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,4 +202,4 @@ def test_the_log_is_on_the_disk_before_it_replaces_the_old_one(tmp_path: Path, m
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         log.write(path, [{"zip": "a.zip"}, {"zip": "b.zip"}])
-    assert log.read(path) == [{"zip": "a.zip"}]
+    assert path.read_text() == '{"zip": "a.zip"}\n'

@@ -196,6 +196,9 @@ def test_studio_embeddings_can_be_moved_to_the_shelf(shop: Path, runs: Path) -> 
         pytest.param(["--photos", "nowhere", "--name", "a"], "must be a folder with photos", id="no such folder"),
         pytest.param(["--photos", "EMPTY", "--name", "a"], "must be a folder with photos", id="empty folder"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "3"], "--id: got 3", id="id taken"),
+        pytest.param(["--photos", "BLANK", "--name", "a"], "white.png: of one colour: it shows no product", id="a blank photo"),
+        pytest.param(["--photos", "SMALL", "--name", "a"], "dot.png: 15 x 20 pixels, need 16", id="a photo of few pixels"),
+        pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", str(2**31)], "an id up to 2147483647", id="huge id"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "-1"], "--id: got -1", id="negative id"),
         pytest.param(["--photos", "PHOTOS", "--name", "Red Tea", "--id", "9"], "has the id 3 already", id="two ids"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--blend", "0"], "a share above 0", id="blend of nothing"),
@@ -209,6 +212,12 @@ def test_mistakes_are_told_in_one_line_and_change_nothing(
 ) -> None:
     places = {"PHOTOS": str(photos_of(shop.parent / "photos", (20, 20, 230))), "EMPTY": str(shop.parent / "empty")}
     (shop.parent / "empty").mkdir()
+    for folder, name, photo in (
+        ("BLANK", "white.png", np.full((90, 90, 3), 255)),
+        ("SMALL", "dot.png", np.arange(900).reshape(20, 15, 3)),
+    ):
+        places[folder] = str(photos_of(shop.parent / folder, (20, 20, 230)))
+        Image.fromarray(photo.astype(np.uint8)).save(f"{places[folder]}/{name}")
     before = everything(runs)
     capsys.readouterr()
     assert enrolment.main(words(shop, runs, *[places.get(flag, flag) for flag in flags])) == 2
