@@ -1,5 +1,6 @@
 """Of which models and which ensemble.json a zip was built, noted in its manifest: figures of others are not its own."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -42,6 +43,20 @@ def _manifest(archive: Path) -> dict[str, Any]:
         raise ValueError(f"{archive}: not a zip: {error}") from None
 
 
+def _changed(archive: Path, packed: object) -> str:
+    """The first file of ARCHIVE whose bytes are not those that its manifest tells of, `packed`; "" where it tells of none."""
+    if not isinstance(packed, dict):
+        return ""
+    with zipfile.ZipFile(archive) as opened:
+        names = {name for name in opened.namelist() if not name.endswith("/")} - {"manifest.json"}
+        for name in sorted(names | packed.keys()):
+            told = packed.get(name)
+            whole = told.get("sha256") if isinstance(told, dict) and name in names else None
+            if hashlib.sha256(opened.read(name) if name in names else b"").hexdigest() != whole:
+                return name
+    return ""
+
+
 def refuse_other(archive: Path, runs: Path) -> None:
     """Raises ValueError where ARCHIVE was built of other models, or by another method, than RUNS has now.
 
@@ -49,7 +64,12 @@ def refuse_other(archive: Path, runs: Path) -> None:
     """
     if not (runs / "ensemble.json").is_file():
         return
-    told = _manifest(archive).get(KEY)
+    manifest = _manifest(archive)
+    if changed := _changed(archive, manifest.get("files")):
+        raise ValueError(
+            f"{archive}: {changed} is not what hylle build packed, so no figure of {runs} is its own; build it again"
+        )
+    told = manifest.get(KEY)
     if told is None:
         say(f"{archive.name}: whether it was built of the models in {runs} is not known: its manifest does not say")
     elif told != measured_of(runs, read_ensemble(runs)):

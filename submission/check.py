@@ -119,7 +119,7 @@ def run_on_drawn_photos(path: Path) -> tuple[list[Violation], "Pace | None"]:
     if tried.not_run or refused(tried.violations):
         return tried.violations, None
     try:
-        pace, more = measured(path, Machine(judge_python()), tried.seconds)
+        pace, more = measured(path, Machine(judge_python()))
     except ValueError as error:
         print(f"note: the zip was not timed: {error}", file=sys.stderr)
         return tried.violations, None

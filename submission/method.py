@@ -13,7 +13,7 @@ import numpy as np
 from fusion.boxes import Detections
 from fusion.decode import FAMILIES
 from fusion.ensemble import ClassifierMember, CropView, Ensemble, Member, parse_record
-from fusion.gate import POLICIES, decide
+from fusion.gate import POLICIES, Gate, decide
 from fusion.merge import METHODS, merge
 from fusion.models import Sidecar
 from fusion.views import FITS, SHAPES, SHRINKINGS, View, make_views
@@ -35,6 +35,7 @@ def ensemble_problems(ensemble: Ensemble) -> Iterator[str]:
         yield f"gate: policy: got {ensemble.gate.policy!r}, allowed: {', '.join(POLICIES)}"
     if not 0 < ensemble.time_budget_s < JUDGE_LIMITS.seconds:
         yield f"time_budget_s: got {ensemble.time_budget_s}, the judge stops at {JUDGE_LIMITS.seconds:.0f}"
+    yield from _gate_problems(ensemble.gate)
     yield from _out_of_range("merge: iou", ensemble.merge.iou, 0, 1)
     yield from _out_of_range("merge: evidence_iou", ensemble.merge.evidence_iou, 0, 1)
     yield from _out_of_range("merge: max_det", ensemble.merge.max_det, 1)
@@ -45,6 +46,23 @@ def ensemble_problems(ensemble: Ensemble) -> Iterator[str]:
         yield from (f"detectors[{i}]: {what}" for what in _member_problems(member))
     for i, classifier in enumerate(ensemble.classifiers):
         yield from (f"classifiers[{i}]: {what}" for what in _classifier_problems(classifier))
+
+
+def _gate_problems(gate: Gate) -> Iterator[str]:
+    """Numbers of the gate that no fit gives, and by which it would decide nonsense."""
+    if not gate.detector_temperature > 0:
+        yield f"gate: detector_temperature: got {gate.detector_temperature}, must be above 0"
+    for name in ("coverage", "plausible"):
+        yield from _out_of_range(f"gate: {name}", getattr(gate, name), 0, 1)
+    for name in (
+        "detector_floor",
+        "detector_exponent",
+        "classifier_exponent",
+        "objectness_exponent",
+        "name_exponent",
+        "further",
+    ):
+        yield from _out_of_range(f"gate: {name}", getattr(gate, name), 0)
 
 
 def _out_of_range(name: str, value: float, low: float, high: float = float("inf")) -> Iterator[str]:

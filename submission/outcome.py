@@ -58,12 +58,12 @@ class Outcome:
         """How long as many photos as the judge may have would take, where these were fewer: all but the start, in proportion.
 
         >>> Outcome(seconds=12, photos=50, by_part={"start": 2.0}).told_of_planned()
-        ' (250 such photos: about 52 s)'
+        ' (250 such photos at this pace: about 52 s)'
         """
         if self.problems or not 0 < self.photos < PLANNED:
             return ""
         start = min(self.by_part.get("start", 0.0), self.seconds)
-        return f" ({PLANNED} such photos: about {start + (self.seconds - start) * PLANNED / self.photos:.0f} s)"
+        return f" ({PLANNED} such photos at this pace: about {start + (self.seconds - start) * PLANNED / self.photos:.0f} s)"
 
 
 def listed(title: str, problems: Sequence[str]) -> list[str]:

@@ -113,6 +113,9 @@ def _models(
     members = {member.file: "classifier" for member in ensemble.classifiers} | {m.file: "detector" for m in ensemble.detectors}
     graphs = set()
     for file, task in sorted(members.items()):
+        if not PurePosixPath(file).name:
+            yield Violation("ensemble.json", 0, f"file of a {task}: got {file!r}", "name its .onnx file in the zip")
+            continue
         sidecar = str(PurePosixPath(file).with_suffix(".json"))
         try:
             side = read_sidecar(_file(folder, texts[sidecar])) if sidecar in texts else None

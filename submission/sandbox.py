@@ -280,6 +280,7 @@ def report(outcome: Outcome, output: Path) -> None:
     if outcome.scores:
         s = outcome.scores
         print(f"score: {s.score:.4f} (det mAP50 {s.det_map50:.4f}, cls mAP50 {s.cls_map50:.4f})")
+        print("whether the models were trained, or chosen, on these photos is not known here; hylle judge knows")
     for warning in outcome.warnings:
         print(f"warning: {warning}")
     for problem in outcome.problems:

@@ -23,11 +23,10 @@ PRODUCTS = 5  # in a row, and rows
 
 
 class Trial(NamedTuple):
-    """What the run has shown, and its seconds; `not_run` says why there was none."""
+    """What the run has shown; `not_run` says why there was none."""
 
     violations: list[Violation]
     not_run: str = ""
-    seconds: float = 0.0
 
 
 def try_zip(archive: Path) -> Trial:
@@ -50,7 +49,7 @@ def try_zip(archive: Path) -> Trial:
         lacks = f"the environment here lacks {outcome.lacking}, which the judge has"
         return Trial([], f"{lacks}; {judge_python()} -m pip install adds a package")
     told = [*first_of(outcome.problems, "problem"), *first_of(outcome.warnings, "warning")]
-    return Trial(told if outcome.problems else [*told, *_photos_without(outcome)], seconds=outcome.seconds)
+    return Trial(told if outcome.problems else [*told, *_photos_without(outcome)])
 
 
 def first_of(lines: list[str], kind: str, photos: str = "two drawn photos") -> Iterator[Violation]:

@@ -1,5 +1,6 @@
 """A gate and the models that it was fitted to stay together, and what a search has found stays until another is asked for."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -116,8 +117,31 @@ def test_the_judge_needs_no_ensemble_in_the_run_folder(
         assert mains()["judge"](fitted.words("judge")) == code
     assert "was built of other models, or by another ensemble.json" in capsys.readouterr().err
     (fitted.runs / "ensemble.json").unlink()
+    assert "is not known" not in capsys.readouterr().out
     assert mains()["judge"](fitted.words("judge")) == 0
     assert len(judged) == 2
+    told = "holds no models: whether those of the zip were trained, or chosen, on these photos is not known"
+    assert told in capsys.readouterr().out
+
+
+def test_a_zip_that_was_changed_after_it_was_built_is_not_of_its_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "ensemble.json").write_text("{}")
+    packed = {"a.json": {"sha256": hashlib.sha256(b"{}").hexdigest()}, "b.onnx": {"sha256": hashlib.sha256(b"b").hexdigest()}}
+    told = json.dumps({"files": packed})
+    for files, changed in (
+        ({"a.json": b"{}", "b.onnx": b"b"}, ""),
+        ({"a.json": b"{ }", "b.onnx": b"b"}, "a.json"),
+        ({"a.json": b"{}"}, "b.onnx"),
+        ({"a.json": b"{}", "b.onnx": b"b", "c.py": b""}, "c.py"),
+    ):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for name, content in ({"manifest.json": told.encode()} | files).items():
+                archive.writestr(name, content)
+        if changed:
+            with pytest.raises(ValueError, match=f"{changed} is not what hylle build packed"):
+                built_of.refuse_other(tmp_path / "a.zip", tmp_path)
+        else:
+            built_of.refuse_other(tmp_path / "a.zip", tmp_path)
 
 
 def test_an_ensemble_of_other_categories_is_not_fitted(fitted: Place, refused: Callable) -> None:
