@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fitting import stage_settings
-from fitting.plan import AIM, FEW, READABLE, Plan, can_leave_out, candidates, canvases, lay_out
+from fitting.plan import AIM, FEW, NEARLY_HALF, QUARTER, READABLE, Plan, can_leave_out, candidates, canvases, lay_out
 from fitting.procedure import procedure_from
 from fitting.speeds import Curve, Speeds
 from fitting.survey import Survey
@@ -282,3 +282,9 @@ def test_the_detectors_looks_before_a_classifier_are_foreseen() -> None:
         looks = 20 if entry.refit else 10
         without = entry._replace(canvas=0).seconds(SPEEDS, 3)
         assert entry.seconds(SPEEDS, 3) == pytest.approx(without + looks * SPEEDS.find_exported.at(procedure.detector.size))
+
+
+def test_canvases_below_half_of_the_largest_come_with_the_fewest_epochs_only() -> None:
+    largest = canvases(CONTEST)[0]
+    small = [way for way in candidates(CONTEST, Wishes()) if way.procedure.detector.size < NEARLY_HALF * largest]
+    assert small and all(way.least_scale < QUARTER for way in small)

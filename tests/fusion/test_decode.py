@@ -115,3 +115,13 @@ def test_a_box_that_reaches_beyond_any_canvas_is_left_out() -> None:
 def test_an_output_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="raw output of yolo: got shape"):
         decode("yolo", np.zeros(shape, np.float32), 0.1, agnostic=True)
+
+
+def test_a_box_that_ends_just_before_a_border_was_cut_by_it_too() -> None:
+    """A detector ends such a box a few pixels short of the border: here 2 of the 220 that each tile is wide."""
+    seen = np.array([[0, 0, 220, 300], [180, 0, 400, 300]], np.float32)
+    parts = [
+        Detections(np.array([box], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int64))
+        for box in ([100, 60, 218, 120], [182, 60, 300, 120])
+    ]
+    assert stitch(parts, seen, 400, 300).boxes.tolist() == [[100, 60, 300, 120]]

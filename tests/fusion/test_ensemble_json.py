@@ -90,3 +90,9 @@ def test_models_that_nothing_can_be_made_of_are_told(tmp_path: Path) -> None:
         load(side_by_side(tmp_path / "a", namer={}))
     with pytest.raises(ValueError, match=r"namer\.onnx: other categories than the models beside it"):
         load(side_by_side(tmp_path / "b", aware={}, namer={"categories": [3, 7, 40]}))
+
+
+@pytest.mark.parametrize("names", [["cola"], ["cola", "tea", "milk"]], ids=["too few", "too many"])
+def test_names_that_are_not_one_for_each_category_are_refused(names: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"names: got {len(names)}, need 2, one for each category"):
+        parse({"categories": [7, 3], "detectors": [{"file": "one.onnx", "views": [{"size": 64}]}], "names": names})

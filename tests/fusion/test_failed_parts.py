@@ -118,3 +118,11 @@ def test_an_output_of_another_shape_fails(runs: Path, rows: int) -> None:
     failures: list[str] = []
     found = load(runs)(PHOTO, failed=lambda part, error: failures.append(str(error)))
     assert len(found) == 2 and len(failures) == 1 and "got an output of shape" in failures[0]
+
+
+def test_two_boxes_that_merge_into_one_are_no_failed_merging(runs: Path) -> None:
+    """An IoU of 0.6: above that of merging, below that of NMS."""
+    save_model(runs / "one", np.array([[16, 20], [32, 32], [16, 16], [32, 32], [0.9, 0.6]]), task="detector")
+    failures: list[object] = []
+    rows = load(runs)(PHOTO, failed=lambda part, error: failures.append(part))
+    assert len(rows) == 1 and not failures

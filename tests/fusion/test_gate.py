@@ -270,3 +270,13 @@ def test_a_classifier_that_is_as_sure_as_the_detector_names(sure: float, label: 
     detector, classifier = (np.array([row], np.float32) for row in ([0.75, 0.25], [1 - sure, sure]))
     found = agree(GateInput(detector, classifier, merged([[0.75, 0.25]], [0.9])), Gate("agree", plausible=0.9))
     assert found.argmax(1).tolist() == [label]
+
+
+def test_of_many_equal_scores_the_first_box_stays_first() -> None:
+    """More than the 16 that numpy's unstable sort leaves in order."""
+    left = np.arange(100, dtype=np.float32)
+    boxes = np.stack([left, 0 * left, left + 1, 0 * left + 1], 1)
+    scores = np.where(left % 3 == 0, 0.9, 0.5).astype(np.float32)
+    merged = Detections(boxes, scores, np.zeros(100, np.int64), np.full((100, 2), 0.5, np.float32))
+    order = decide(merged, None, Gate()).boxes[:, 0]
+    assert order.tolist() == sorted(left.tolist(), key=lambda k: k % 3 > 0)

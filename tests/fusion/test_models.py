@@ -69,3 +69,15 @@ def test_the_mean_is_of_those_that_know_the_row(
 ) -> None:
     rows = [np.array([row], np.float32) for row in (first, second)]
     np.testing.assert_allclose(mean(rows, weights), [[expected]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "temperature"),
+    [pytest.param([0.5], 0.1, id="a weight too few"), pytest.param([0.5, 0.5], 0.0, id="no temperature")],
+)
+def test_prototypes_that_do_not_fit_are_refused(tmp_path: Path, weights: list[float], temperature: float) -> None:
+    values = {"task": "classifier", "family": "timm", "categories": [7, 3], "size": 64, "mean": [0.0] * 3, "std": [1.0] * 3}
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(values | {"prototype_weights": weights, "prototype_temperature": temperature}))
+    with pytest.raises(ValueError, match=r"prototype_weights: got .*, need one for each of 2 categories"):
+        read_sidecar(path)

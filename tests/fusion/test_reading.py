@@ -13,7 +13,7 @@ from PIL import Image
 from waiting import until
 
 from fusion import reading
-from fusion.reading import Canvases, ReadAhead, decoded_bytes, file_bytes, threads_beside
+from fusion.reading import Canvases, ReadAhead, decoded_bytes, file_bytes, photo_header, threads_beside
 from runs.record import ROOT
 
 BYTES = 3 * 64 * 48  # of a photo's pixels
@@ -274,3 +274,12 @@ def test_pixels_are_the_photos(tmp_path: Path) -> None:
     (path,) = photos(tmp_path, 1)
     with Image.open(path) as photo:
         np.testing.assert_array_equal(ReadAhead([path]).take().photo.image, np.asarray(photo))
+
+
+def test_the_orientation_of_a_png_counts_only_before_its_pixels() -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + bytes(4)
+
+    turned = chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + bytes(4))
+    start, pixels = b"\x89PNG\r\n\x1a\n", chunk(b"IDAT", b"12345")
+    assert [photo_header(start + one + other)[2] for one, other in ((turned, pixels), (pixels, turned))] == [6, 1]

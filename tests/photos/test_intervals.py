@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 
 from fusion.boxes import Detections
 from photos import intervals as subject
-from photos.intervals import bootstrap, gain_interval, interval
+from photos.intervals import bootstrap, gain_interval, interval, tail
 from photos.score import match, scores
 
 
@@ -112,3 +112,7 @@ def test_groups_that_do_not_fit_are_refused():
         gain_interval(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5))
     with pytest.raises(ValueError, match="matches: got 5 and 6 photos"):
         bootstrap(whole, match(*case(np.random.default_rng(0), n_photos=6)), np.arange(5), np.random.default_rng(0), 5)
+
+
+def test_the_interval_over_two_groups_leaves_nothing_out() -> None:
+    assert tail(2) < 1e-6

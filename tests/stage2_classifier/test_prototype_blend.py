@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stage2_classifier.prototype_blend import GRID, Blend, BlendChoice, HeldOutCrops, choose_blend, decided, in_words
+from stage2_classifier.gate.choose import LEAST
+from stage2_classifier.prototype_blend import GRID, Blend, BlendChoice, HeldOutCrops, choose_blend, decided, in_words, truths
 
 NAMES, SCENES = 6, 12
 
@@ -62,3 +63,14 @@ def test_background_stays(blend: Blend) -> None:
     with_background = np.concatenate([0.7 * crops.probabilities, np.full((len(crops.labels), 1), 0.3, np.float32)], 1)
     names = decided(crops._replace(probabilities=with_background), blend)
     np.testing.assert_allclose(names.sum(1), 0.7, atol=1e-5)
+
+
+def test_a_crop_of_background_has_no_true_box() -> None:
+    labels, photos = np.array([1, 2, 0, 2]), np.array([5, 5, 8, 9])  # 2: background
+    crops = HeldOutCrops(np.full((4, 3), 1 / 3, np.float32), np.zeros((4, 2), np.float32), np.array([9, 9]), labels, photos)
+    assert [(own.labels.tolist(), own.boxes[:, 0].tolist()) for own in truths(crops)] == [([1], [0.0]), ([0], [0.0]), ([], [])]
+
+
+def test_the_fewest_scenes_are_enough_to_measure_a_gain() -> None:
+    choice = chosen(crops_where(0.9, 2), LEAST)
+    assert choice.gain is not None and choice.offered is not None

@@ -13,7 +13,7 @@ from stage2_classifier import studio_prototypes as studio
 from stage2_classifier.crops import Region
 from stage2_classifier.gate.evidence import run_classifier
 from stage2_classifier.prototype_blend import Blend
-from stage2_classifier.studio_prototypes import Prototypes
+from stage2_classifier.studio_prototypes import Prototypes, at_most
 
 IDS = [3, 7, 9]
 BLEND = Blend(0.1, 0.6, 2.0)
@@ -116,3 +116,9 @@ def test_the_pipeline_names_with_prototypes(tmp_path: Path, boxes: int) -> None:
     member = ClassifierMember("model.onnx")
     named = run_classifier(Model(folder / "model.onnx"), member, photo, box, len(IDS) + 1)  # one more was enrolled elsewhere
     assert named.shape == (boxes, len(IDS) + 1) and (named.argmax(1) == 2).all() and not named[:, 3].any()
+
+
+def test_so_many_regions_of_each_label_are_kept_and_no_more() -> None:
+    image, box = np.zeros((2, 2, 3), np.uint8), np.array([0, 0, 2, 2], np.float32)
+    kept = at_most([Region(image, box, label) for label in (0, 0, 0, 0, 1, 1, 2)], 2, np.random.default_rng(0))
+    assert sorted(region.label for region in kept) == [0, 0, 1, 1, 2]

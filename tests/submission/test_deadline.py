@@ -289,3 +289,9 @@ def test_a_slowed_model_still_covers_every_photo(
     (done,) = [json.loads(note.removeprefix("parts done: ")) for note in caplog.messages if note.startswith("parts done: ")]
     assert done["one/model.onnx view 1"] == 20
     assert sum(done.values()) < 20 * 6  # the whole work would take 12 s at least
+
+
+def test_a_part_never_tried_is_expected_to_take_as_long_as_the_slowest() -> None:
+    simulated = Simulated(100, lambda photo, part: 1.0)
+    deadline = run.Deadline(simulated, 10, lambda: simulated.now)
+    assert deadline.cost(Plan(3, 1.0), {simulated.parts[0]: 2.0}) == 6.0

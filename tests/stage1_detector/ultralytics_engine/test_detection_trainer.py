@@ -1,5 +1,6 @@
 """What our trainers add to ultralytics': synthetic photos mixed in, whole checkpoints, our score, any weights file."""
 
+import random
 import shutil
 import weakref
 from collections import Counter
@@ -263,3 +264,9 @@ def test_photos_of_several_forms_are_not_taken_for_one(tmp_path: Path) -> None:
     other = replace(photo(tmp_path, 2, []), width=50)
     for synthetic, same in (((), True), ((other,), False)):
         assert yolo.ultralytics_arguments(job_of(DetectorConfig(), real, tmp_path, synthetic=synthetic))["rect"] is same
+
+
+def test_as_many_synthetic_photos_as_real_ones_are_half_of_the_partners() -> None:
+    random.seed(0)
+    partners = MixedSampler(list(range(20)), list(range(20, 100)), 20).partners(2000)
+    assert 0.45 < np.mean(np.array(partners) >= 20) < 0.55

@@ -10,11 +10,13 @@ from constant_models import save_model
 from place import IDS, Place
 from small_photos import photo
 
+from fusion.boxes import Detections
 from fusion.ensemble import read_ensemble
 from photos.data import Photo, read
 from stage2_classifier.gate import evidence as evidence_file
 from stage2_classifier.gate.ensemble import default_ensemble
-from stage2_classifier.gate.evidence import cached, collect, no_progress, whole_arrays
+from stage2_classifier.gate.evidence import Evidence, cached, collect, no_progress, whole_arrays
+from stage2_classifier.gate.oracles import with_true_names
 from stage2_classifier.label_review.review import EvidenceSource
 
 
@@ -110,3 +112,11 @@ def test_a_classifier_that_gives_nan_is_refused(place: Place) -> None:
     photos, message = read(place.data).photos[:1], r"classifier_shelf/model\.onnx: got numbers that are not finite on .*jpg"
     with pytest.raises(ValueError, match=message):
         collect(read_ensemble(place.runs), place.runs, photos, place.runs / "raw", no_progress)
+
+
+def test_perfect_names_are_those_of_the_products_found_and_of_no_other_box() -> None:
+    true = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
+    photo = Photo(1, Path("1.jpg"), 99, 99, true, np.array([0, 2]), np.arange(2), None)
+    boxes = np.array([[0, 0, 10, 9], [20, 0, 30, 9], [50, 50, 60, 60]], np.float32)
+    found = Detections(boxes, np.ones(3, np.float32), np.array([1, 1, 1]))
+    assert with_true_names(Evidence(photo, found, None), found).labels.tolist() == [0, 2, 1]

@@ -13,6 +13,7 @@ from fusion.gate import MIN_FIRST_SCORE, Gate
 from stage2_classifier.gate import operating_points as points
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.evidence import Evidence
+from stage2_classifier.gate.operating_points import BEST_F1, RankedBoxes, cut
 from stage2_classifier.gate.quantiles import scores_of_same_rank
 
 
@@ -218,3 +219,9 @@ def test_other_numbers_of_boxes_are_refused() -> None:
     one = Detections(np.array([[0, 0, 5, 5]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
     with pytest.raises(ValueError, match="got 0 boxes in turn 0, must be 1"):
         scores_of_same_rank([one], [Detections.empty()], np.zeros(1, np.int64))
+
+
+def test_where_all_boxes_are_shown_the_floor_is_half_of_the_lowest_score() -> None:
+    scores, hits = np.array([0.9, 0.5, 0.04], np.float32), np.ones(3, bool)
+    points = cut(RankedBoxes(scores, hits, np.array([0, 1, 2]), np.array([1, 1, 1])))
+    assert points.min_scores[BEST_F1] == pytest.approx(0.02)
