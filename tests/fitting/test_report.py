@@ -74,10 +74,20 @@ def test_a_plan_is_a_table_of_minutes() -> None:
 @pytest.mark.parametrize(
     ("resampled", "told"),
     [
-        pytest.param("scenes", ["over 6 scenes, cross-fitted", "another shop", "took 1.0 of 3 minutes"], id="scenes"),
+        pytest.param(
+            "scenes",
+            ["over 6 scenes, cross-fitted", "were chosen on these photos", "another shop", "took 1.0 of 3 minutes"],
+            id="scenes",
+        ),
         pytest.param(
             "photos",
-            ["over 6 photos, cross-fitted", "too few scenes to resample", "another shop", "took 1.0"],
+            [
+                "over 6 photos, cross-fitted",
+                "were chosen on these photos",
+                "too few scenes to resample",
+                "another shop",
+                "took 1.0",
+            ],
             id="too few scenes",
         ),
     ],
