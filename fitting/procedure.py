@@ -7,10 +7,11 @@ from typing import Any
 
 from fusion.ensemble import Ensemble
 from photos.intervals import Interval, Intervals
+from runs.first_command import CROPS
 from stage1_detector.config import Config, from_settings
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.choose import Choice
-from stage2_classifier.training_request import CROPS, run_name
+from stage2_classifier.training_request import run_name
 
 Say = Callable[[str], None]
 SHARES = (0.5, 0.3, 0.15, 0.0)  # chosen: of its start that the detector may keep, in the order in which they are preferred

@@ -5,6 +5,7 @@ from pathlib import Path
 from runs.record import is_stopped
 
 DETECTORS = ("one", "all")
+CROPS = ("shelf", "studio", "both")  # what a classifier learns from: without a name its folder is classifier_CROPS
 
 
 def train(runs: Path, name: str, kind: str = "classifier") -> str:
@@ -16,6 +17,8 @@ def train(runs: Path, name: str, kind: str = "classifier") -> str:
     'hylle train-detector --data D --out R --classes one'
     >>> train(Path("R"), "classifier_both"), train(Path("R"), "second")[-13:]
     ('hylle train-classifier --data D --out R --crops both', '--name second')
+    >>> train(Path("R"), "classifier_2")
+    'hylle train-classifier --data D --out R --crops shelf --name classifier_2'
     >>> train(Path("R"), "second", "detector")
     'hylle train-detector --data D --out R/second --classes one, and name R/second/one'
     """
@@ -23,8 +26,8 @@ def train(runs: Path, name: str, kind: str = "classifier") -> str:
         command = f"hylle train-detector --data D --out {runs} --classes {name}"
     elif kind == "detector":
         return f"{train(runs / name, DETECTORS[0])}, and name {runs / name / DETECTORS[0]}"
-    elif name.startswith("classifier_"):
-        command = f"hylle train-classifier --data D --out {runs} --crops {name.removeprefix('classifier_')}"
+    elif (crops := name.removeprefix("classifier_")) != name and crops in CROPS:
+        command = f"hylle train-classifier --data D --out {runs} --crops {crops}"
     else:
         command = f"hylle train-classifier --data D --out {runs} --crops shelf --name {name}"
     return f"{command} --resume" if is_stopped(runs / name) else command

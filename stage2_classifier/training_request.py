@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+from runs.first_command import CROPS
 from runs.flags import Flag
 from runs.pretrained import help_of
 from stage2_classifier.pretrained import ALLOWED
-
-CROPS = ("shelf", "studio", "both")
 
 
 class Plan(NamedTuple):

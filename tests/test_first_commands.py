@@ -53,7 +53,7 @@ def test_crops_of_studio_photos_without_any(place: Place, refused: Callable) -> 
         refused("classifier", ["--crops", crops], "pass --studio DIR; or learn from shelf photos alone, --crops shelf\n")
 
 
-@pytest.mark.parametrize("name", ["classifier_both", "second"])
+@pytest.mark.parametrize("name", ["classifier_both", "classifier_foo", "second"])
 def test_enrolling_into_a_classifier_that_is_not_trained(place: Place, capsys: pytest.CaptureFixture[str], name: str) -> None:
     words = [
         "--data",
@@ -68,7 +68,7 @@ def test_enrolling_into_a_classifier_that_is_not_trained(place: Place, capsys: p
         "x",
     ]
     assert VERBS["enroll"].main(words) == 2
-    crops = "--crops both" if name == "classifier_both" else "--crops shelf --name second"
+    crops = "--crops both" if name == "classifier_both" else f"--crops shelf --name {name}"
     command = f"hylle train-classifier --data D --out {place.runs} {crops} --head arcface"
     assert capsys.readouterr().err.endswith(f"{name}/model.onnx not found: train it first, {command}\n")
 

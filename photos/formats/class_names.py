@@ -1,5 +1,6 @@
 """The file of a YOLO set that names its classes and says where the photos of each part are: data.yaml, or classes.txt."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,8 +93,8 @@ def _yaml(path: Path) -> Any:
         """Refuses a key that stands twice: the last would count."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            if twice := [key for key in keys if keys.count(key) > 1]:
+            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))  # others are refused below
+            if twice := [key for key, times in keys.items() if times > 1]:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
             return dict(super().construct_mapping(node, deep))
 

@@ -1,6 +1,7 @@
 """Composed photos of real products: cut out of their studio photos once, in parallel; before backgrounds from photos.
 
-OUT/cutouts/PRODUCT/VIEW.png are the cut-outs. OUT/cutouts.json has their width / height and marks them as complete.
+OUT/cutouts/PRODUCT/VIEW.png are the cut-outs, each called as its photo (`_views`). OUT/cutouts.json has their width / height
+and marks them as complete.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from fusion.models import read_object
 from photos.data import Photo, read_image
 from photos.fingerprint import of_file, of_folder
 from photos.folds import train_photos
+from photos.photo_file import same_name
 from photos.studio import SUFFIXES, cutout, read_studio, studio_names, studio_photos
 from runs import record
 from runs.atomic_write import replacing
@@ -96,7 +98,7 @@ def _stock(folder: Path, labels: tuple[tuple[str, int], ...], seed: int) -> Stoc
     pictures, aspects = [], []
     for product, _ in labels:
         views = aspects_of[product]
-        frequency = {view: VIEW_FREQUENCY.get(view, OTHER_FREQUENCY) for view in views}
+        frequency = {view: _frequency(view) for view in views}
         frequency = frequency if any(frequency.values()) else dict.fromkeys(views, 1)
         aspects.append(views[max(frequency, key=lambda view: frequency[view])])
         similar = {view: n for view, n in frequency.items() if abs(np.log(views[view] / aspects[-1])) < MAX_ASPECT_DIFFERENCE}
@@ -104,6 +106,17 @@ def _stock(folder: Path, labels: tuple[tuple[str, int], ...], seed: int) -> Stoc
     rng = np.random.default_rng((seed, STOCK))
     sizes = np.exp(rng.normal(0, SPREAD, len(labels)))
     return Stock(tuple(pictures), np.array(aspects), sizes, np.array([label for _, label in labels], np.int64))
+
+
+def _frequency(view: str) -> int:
+    """How often a view is drawn; `main.png`, which `_views` tells from `main`, is as frequent as that.
+
+    >>> _frequency("main.png"), _frequency("back.JPG"), _frequency("v1.2")
+    (4, 0, 4)
+    """
+    while Path(view).suffix.lower() in SUFFIXES:
+        view = Path(view).stem
+    return VIEW_FREQUENCY.get(view, OTHER_FREQUENCY)
 
 
 def _background(backgrounds: Backgrounds, size: tuple[int, int], rng: np.random.Generator) -> Image:
@@ -153,8 +166,11 @@ def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]
     out, or OUT holds cut-outs of other photos.
     """
     names, photos, index = studio_names(studio), studio_photos(studio), out / "cutouts.json"
-    targets = {out / "cutouts" / product / f"{path.stem}.png": path for product, paths in photos.items() for path in paths}
-    jobs = [(path, target) for target, path in targets.items()]
+    jobs = [
+        (path, out / "cutouts" / product / f"{view}.png")
+        for product, paths in photos.items()
+        for view, path in _views(paths).items()
+    ]
     made_of = record.digest([[str(path.relative_to(studio)), of_file(path)] for path, _ in jobs])
     begun = out / "begun.json"  # so that cut-outs which a stopped run has left are known to be of these photos
     if any(read_object(path).get("made_of") != made_of for path in (index, begun) if path.is_file()):
@@ -168,6 +184,23 @@ def cut_all(studio: Path, out: Path, workers: int, tell: Callable[[str], object]
         tell(f"cut out {sum(map(len, aspects.values()))} of {len(jobs)} studio photos of {len(aspects)} products")
         record.write_json(index, {"made_of": made_of, "products": aspects})
     return {product: names.get(product, product) for product in read_object(index)["products"]}
+
+
+def _views(photos: Sequence[Path]) -> dict[str, Path]:
+    """The photos of a product by view: the stem of each, and its suffix behind it where the stem is taken, in any case.
+
+    >>> list(_views([Path("left.png"), Path("main.jpg"), Path("main.png")]))
+    ['left', 'main', 'main.png']
+    """
+    views: dict[str, Path] = {}
+    taken: set[str] = set()
+    for path in photos:
+        view = path.stem
+        while same_name(view).casefold() in taken:
+            view += path.suffix
+        taken.add(same_name(view).casefold())
+        views[view] = path
+    return views
 
 
 def _cut_jobs(jobs: list[tuple[Path, Path]], workers: int, tell: Callable[[str], object]) -> dict[str, dict[str, float]]:

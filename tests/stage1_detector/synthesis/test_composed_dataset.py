@@ -166,6 +166,23 @@ def test_a_broken_studio_photo_is_reported_and_left_out(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "cut" / "cutouts.json").read_text())["products"]["a"]["main"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_photos_of_one_stem_are_cut_out_each(tmp_path: Path) -> None:
+    (tmp_path / "S" / "a").mkdir(parents=True)
+    heights = {"back.jpg": 20, "back.png": 25, "Main.webp": 34, "main.jpg": 37, "main.png": 40}
+    for name, height in heights.items():
+        photo = np.full((60, 60, 3), 255, np.uint8)
+        photo[10 : 10 + height, 20:40] = (0, 0, 200)
+        cv2.imwrite(str(tmp_path / "S" / "a" / name), photo)
+    lines: list[str] = []
+    cutouts.cut_all(tmp_path / "S", tmp_path / "cut", 1, lines.append)
+    assert lines == ["cut out 5 of 5 studio photos of 1 products"]
+    views = json.loads((tmp_path / "cut" / "cutouts.json").read_text())["products"]["a"]
+    assert views.keys() == {"back", "back.png", "Main", "main.jpg", "main.png"}
+    assert list(views.values()) == pytest.approx([20 / heights[name] for name in sorted(heights)], abs=0.05)
+    drawn = {path.name for path in cutouts._stock(tmp_path / "cut", (("a", 0),), 0).pictures[0]}
+    assert drawn == {"Main.png", "main.jpg.png", "main.png.png"}
+
+
 def test_a_folder_of_another_data_set_is_refused(tmp_path: Path) -> None:
     assert coco_writer.begin(tmp_path / "a", {"kind": 1})
     assert coco_writer.begin(tmp_path / "a", {"kind": 1})  # goes on
