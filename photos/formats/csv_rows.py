@@ -2,12 +2,12 @@
 
 import csv
 import io
+import re
 
+from photos.formats.source import as_number
 from photos.formats.spreadsheet_text import as_named
 
 END = "a row that only an open quote can swallow"
-
-
 PREDICTED = ("photo", "product", "id", "score")  # the first columns of `hylle predict`'s predictions.csv
 
 
@@ -29,12 +29,15 @@ def separated(text: str) -> tuple[list[Row], bool]:
     first, last = text.partition("\n")[0], "" if text.endswith(("\n", "\r")) else "\n"
     reader = csv.reader(io.StringIO(f"{text}{last}{END}\n", newline=""), delimiter=max(",;\t", key=first.count))
     rows, begun = [], 1
+    limit = csv.field_size_limit(len(text) + len(END) + 2)  # any cell fits, also one that an open quote makes of all rows
     try:
         for cells in reader:
             rows.append(own := Row(cells))
             own.line, begun = begun, reader.line_num + 1
     except csv.Error:
         return [], False
+    finally:
+        csv.field_size_limit(limit)
     is_open = rows[-1] != [END]
     return rows if is_open else rows[:-1], is_open
 
@@ -56,3 +59,21 @@ def surplus(row: list[str], width: int) -> str | None:
     """
     cells = max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
     return f"got {cells} cells, need {width}" if cells > width else None
+
+
+def holds_a_row(row: list[str], numbers: int) -> bool:
+    """Whether a cell goes over several lines and holds the `numbers` of a box: a quote that only another row's quote closes.
+
+    >>> holds_a_row(["a.jpg", "rod\\na.jpg,3,2,30,40,tea"], 4), holds_a_row(["a.jpg", "rod,\\n5 x 2, 3, 4"], 4)
+    (True, False)
+    """
+    long = (re.split(r"[,;\t\r\n]", cell) for cell in row if "\n" in cell or "\r" in cell)
+    return any(sum(map(is_number, cells)) >= numbers for cells in long)
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is a number; NaN is none."""
+    try:
+        return as_number(text) == as_number(text)
+    except ValueError:
+        return False

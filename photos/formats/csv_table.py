@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.csv_rows import Row, as_written, separated, surplus
-from photos.formats.source import PARTS, WHERE, Layout, Source, as_number, part_of, part_of_folders, whole
+from photos.formats.csv_rows import Row, as_written, holds_a_row, is_number, separated, surplus
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
 from photos.photo_folder import visible
@@ -92,11 +92,11 @@ def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[Row], Columns]
 
 
 def _refuse_unclear(path: Path, rows: list[Row], columns: Columns, is_open: bool) -> None:
-    """Raises DataError for a quote without end, and for a column that is used and stands twice."""
-    if is_open:
-        raise DataError(
-            f"{path}, line {rows[-1].line}: a quote is opened and not closed, so all that follows would be one cell"
-        )
+    """Raises DataError for a quote that swallows rows, and for a column that is used and stands twice."""
+    swallowing = (row for row in rows if holds_a_row(row, len(columns.box)))
+    if row := next(swallowing, rows[-1] if is_open else None):
+        what = "a quote is opened and not closed in its row, so what follows would be one cell; close or remove it"
+        raise DataError(f"{path}, line {row.line}: {what}")
     header = [] if _has_no_header(rows) else _header(rows[0])
     used = (columns.photo, columns.product, *columns.box, *columns.size, *columns.region)
     twice = sorted({header[at] for at in used if at is not None and header and header.count(header[at]) > 1})
@@ -146,7 +146,7 @@ def _columns(rows: list[Row]) -> Columns | None:
     if columns is None or columns.product is None:
         return columns
     places = [header.index(name) for name in PRODUCT if name in header and header.index(name) != columns.photo]
-    texts = (place for place in places if not all(_is_number(_cell(row, place)) for row in rows[1:]))
+    texts = (place for place in places if not all(is_number(_cell(row, place)) for row in rows[1:]))
     return columns._replace(product=next(texts, columns.product))
 
 
@@ -165,19 +165,12 @@ def _named(header: list[str]) -> Columns | None:
 
 
 def _is_sku_110k(row: list[str]) -> bool:
-    return len(row) == len(SKU_110K) and all(_is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not _is_number(row[0])
+    return len(row) == len(SKU_110K) and all(is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not is_number(row[0])
 
 
 def _has_no_header(rows: list[Row]) -> bool:
     """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box."""
     return _named(_header(rows[0])) is None and any(map(_is_sku_110k, rows))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return as_number(text) == as_number(text)  # not NaN
-    except ValueError:
-        return False
 
 
 def _first(header: list[str], names: Sequence[str]) -> int | None:
@@ -216,7 +209,7 @@ def _is_region(row: list[str], columns: Columns) -> bool | None:
 
 
 def _marked(mark: str) -> bool | None:
-    return {0.0: False, 1.0: True}.get(float(mark)) if _is_number(mark) else MARKS.get(mark)
+    return {0.0: False, 1.0: True}.get(float(mark)) if is_number(mark) else MARKS.get(mark)
 
 
 def _photo_name(source: Source, row: list[str], columns: Columns) -> str:
@@ -262,7 +255,7 @@ def _add_rows(source: Source, rows: list[Row], columns: Columns, categories: dic
         cells = [_cell(row, at) for at in columns.box]
         if not any(cells):
             continue
-        if not all(map(_is_number, cells)):
+        if not all(map(is_number, cells)):
             source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
             continue
         if (is_region := _is_region(row, columns)) is None:

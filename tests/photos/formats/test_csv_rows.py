@@ -23,6 +23,22 @@ GOOD = "a.jpg,1,2,30,40,tea\n"
             f'{CORNERS}\n{GOOD}a.jpg,1,2,30,40,"rod\n{GOOD}{GOOD}', "line 3: a quote is opened and not closed", id="open quote"
         ),
         pytest.param(
+            f'{CORNERS}\na.jpg,1,2,30,40,"rod\n{GOOD * 9000}', "line 2: a quote is opened and not closed", id="open, large"
+        ),
+        pytest.param(
+            f'{CORNERS}\n{GOOD}a.jpg,1,2,30,40,"rod\n{GOOD}a.jpg,1,2,30,40,"x"\n{GOOD}',
+            "line 3: a quote is opened and not closed",
+            id="closed by that of a later row",
+        ),
+        pytest.param(
+            'image,label,x,y,w,h\na.jpg,"tea,1,2,30,40\na.jpg,"rod",5,5,20,20\n',
+            "line 2: a quote is opened",
+            id="in the middle",
+        ),
+        pytest.param(
+            'image,xmin,ymin,xmax,ymax,"label\na.jpg,1,2,30,40,"tea"\n', "line 1: a quote is opened", id="opened in the header"
+        ),
+        pytest.param(
             "filename,width,height,class,x,y,width,height\na.jpg,80,60,te,0,0,20,20\n",
             "the column height stands twice",
             id="a photo's size and a box's",
@@ -52,6 +68,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, told: str) -
         pytest.param(f'{CORNERS}\na.jpg,1,2,30,40,"tea" x\n', ["tea x"], id="text after a quote"),
         pytest.param(f'{CORNERS}\na.jpg,1,2,30,40,tea 5"', ['tea 5"'], id="an inch, and no line break at the end"),
         pytest.param(f'{CORNERS}\na.jpg,1,2,30,40,"a\nb"', ["a\nb"], id="a name of two lines at the end"),
+        pytest.param(f'{CORNERS},note\na.jpg,1,2,30,40,tea,"one, two,\n3, four,\nfive"\n', ["tea"], id="a note of three lines"),
+        pytest.param(f"{CORNERS},mask\na.jpg,1,2,30,40,tea,{'0' * 140_000}\n", ["tea"], id="a cell of 140,000 characters"),
         pytest.param(f"{CORNERS},note,note\na.jpg,1,2,30,40,tea,x,y\n", ["tea"], id="a column twice that is not used"),
         pytest.param("a.jpg,1,2,30,40,tea,80,60\na.jpg,10,20,70,50,tea,80.0,60\n", ["tea"], id="one size, written twice"),
     ],
