@@ -51,13 +51,22 @@ def as_written(rows: list[Row]) -> list[Row]:
     return rows
 
 
+def extent(row: list[str]) -> int:
+    """How many cells a row has, but for empty ones at its end, by which Excel makes all rows, the header too, equally long.
+
+    >>> extent(["image", "", "label", "", " "])
+    3
+    """
+    return max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
+
+
 def surplus(row: list[str], width: int) -> str | None:
     """What is wrong with a row that has text in more cells than the `width` columns of its table.
 
     >>> surplus(["a.jpg", "1", "Milk 1", "5%"], 3), surplus(["a.jpg", "1", "Milk", ""], 3)
     ('got 4 cells, need 3', None)
     """
-    cells = max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
+    cells = extent(row)
     return f"got {cells} cells, need {width}" if cells > width else None
 
 

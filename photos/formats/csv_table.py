@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.csv_rows import Row, as_written, holds_a_row, is_number, separated, surplus
+from photos.formats.csv_rows import Row, as_written, extent, holds_a_row, is_number, separated, surplus
 from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
@@ -31,6 +31,7 @@ CORNERS = (
 QUAD = tuple(f"{axis}{corner}" for corner in range(1, 5) for axis in "xy")  # x1, y1 ... x4, y4
 SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+SIDES_OF_PHOTO = ("width", "height")  # of a record, in the order of SIZE
 ROBOFLOW = "_annotations.csv"
 REGION = ("ignore", "iscrowd", "ignored")
 MARKS = {"": False, "false": False, "no": False, "true": True, "yes": True}  # of REGION; and 0 and 1 as numbers
@@ -239,19 +240,20 @@ def _around(corners: list[float]) -> list[float]:
 
 def _add_rows(source: Source, rows: list[Row], columns: Columns, categories: dict[str, int], first: int) -> None:
     images: dict[str, dict[str, Any]] = {}
-    width = len(SKU_110K if _has_no_header(rows) else rows[0])
+    width = len(SKU_110K) if _has_no_header(rows) else extent(rows[0])
     for row in _body(rows):
         where = f"line {row.line} ({source.name})"
         if what := surplus(row, width):
             source.problems.append(Problem(where, what, SURPLUS))
             continue
         name = _photo_name(source, row, columns)
-        size = dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
-        image = images.setdefault(name, {"id": first + len(images), "file_name": name, WHERE: where} | size)
-        if any(size[key] != image[key] for key in size if size[key] not in ("", None)):
-            sizes = (f"{own['width']} x {own['height']}" for own in (size, image))
+        size = {key: whole(text) for key, at in zip(SIDES_OF_PHOTO, columns.size, strict=False) if (text := _cell(row, at))}
+        image = images.setdefault(name, {"id": first + len(images), "file_name": name, WHERE: where})
+        if any(image.get(key, size[key]) != size[key] for key in size):
+            sizes = (" x ".join(str(own.get(key, "?")) for key in SIDES_OF_PHOTO) for own in (size, image))
             source.problems.append(Problem(where, "got a photo of {}, before of {}".format(*sizes), SAME_SIZE))
             continue
+        image.update(size)
         cells = [_cell(row, at) for at in columns.box]
         if not any(cells):
             continue

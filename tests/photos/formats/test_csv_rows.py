@@ -16,6 +16,9 @@ GOOD = "a.jpg,1,2,30,40,tea\n"
     [
         pytest.param(f"{CORNERS}\n{GOOD}a.jpg,31,2,60,40,Milk 1,5%\n", "line 3 .*: got 7 cells, need 6", id="comma in a name"),
         pytest.param(
+            f"{CORNERS},,\na.jpg,1,2,30,40,Milk 1,5%,\n", "line 2 .*: got 7 cells, need 6", id="comma in a name, saved by Excel"
+        ),
+        pytest.param(
             "a.jpg,1,2,30,40,tea,80,60\na.jpg,1,2,50,40,Milk 1,5%,80,60\n", "line 2 .*: got 9 cells, need 8", id="no header"
         ),
         pytest.param("image,label,x,y,w,h\na.jpg,tea,10,25,20,75,3,15,4,95\n", "got 10 cells, need 6", id="decimal commas"),
@@ -49,6 +52,11 @@ GOOD = "a.jpg,1,2,30,40,tea\n"
             "line 2 .*: got a photo of 160 x 120, before of 80 x 60, need one size",
             id="two sizes",
         ),
+        pytest.param(
+            "a.jpg,1,2,30,40,tea,,\na.jpg,10,20,70,50,tea,160,120\n",
+            "the labels say 160x120, the photo is 80x60",
+            id="a wrong size behind none",
+        ),
         pytest.param(f"{CORNERS}\na.jpg,1,2,1_0,40,tea\n", "got 1, 2, 1_0, 40", id="an underscore in a number"),
         pytest.param(
             f'{CORNERS}\na.jpg,1,2,30,40,"a\nb\nc"\na.jpg,1,x,30,40,tea\n', "line 5 .*: got 1, x, 30, 40", id="line of the file"
@@ -72,6 +80,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, told: str) -
         pytest.param(f"{CORNERS},mask\na.jpg,1,2,30,40,tea,{'0' * 140_000}\n", ["tea"], id="a cell of 140,000 characters"),
         pytest.param(f"{CORNERS},note,note\na.jpg,1,2,30,40,tea,x,y\n", ["tea"], id="a column twice that is not used"),
         pytest.param("a.jpg,1,2,30,40,tea,80,60\na.jpg,10,20,70,50,tea,80.0,60\n", ["tea"], id="one size, written twice"),
+        pytest.param("a.jpg,1,2,30,40,tea,,\na.jpg,10,20,70,50,tea,80,60\n", ["tea"], id="a size behind none"),
     ],
 )
 def test_what_is_plain_is_read(tmp_path: Path, text: str, names: list[str]) -> None:
