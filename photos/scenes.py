@@ -274,7 +274,7 @@ def _rows(path: Path) -> list[tuple[int, str, str]]:
     if twice := [column for column in COLUMNS if header.count(column) > 1]:
         raise DataError(f"{path}: the column {twice[0]} stands twice, need it once")
     if is_open:
-        raise DataError(f"{path}, line {rows[-1].line}: a quote is opened and not closed; close or remove it")
+        raise DataError(f"{path}, line {[header, *rows][-1].line}: a quote is opened and not closed; close or remove it")
     for row in rows:
         if surplus(row, extent(header)):
             raise DataError(f"{path}, line {row.line}: more cells than columns; put a scene with a comma in quotes")

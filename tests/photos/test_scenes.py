@@ -189,6 +189,7 @@ def test_table(tmp_path: Path, text: str) -> None:
         pytest.param("file_name,scene\n0.jpg,Oslo, 1\n", "line 2: more cells than columns; put a scene", id="a comma"),
         pytest.param("file_name,scene,,\n0.jpg,Oslo, 1,\n", "line 2: more cells than columns", id="a comma, saved by Excel"),
         pytest.param('file_name,scene\n0.jpg,a\n1.jpg,"b\n2.jpg,c\n', "line 3: a quote is opened", id="an open quote"),
+        pytest.param('file_name,scene,"x\n0.jpg,a\n', "line 1: a quote is opened", id="a quote opened in the header"),
         pytest.param("file_name,scene,scene\n0.jpg,a,b\n", "the column scene stands twice, need it once", id="two scenes"),
         pytest.param("0.jpg,a\n1.jpg,b\n2.jpg,c\n", "got the columns 0.jpg, a, need file_name, scene", id="no header"),
         pytest.param("file_name,scene\n0.jpg,a\n2.jpg,c\n", "'1.jpg' is missing", id="photo missing"),
