@@ -1,4 +1,4 @@
-"""The rows of a CSV file, separated by comma, semicolon or tab, each with its place in the file."""
+"""The rows of a CSV file, separated by comma, semicolon or tab, or as Excel's `sep=` says, each with its place in the file."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from photos.formats.source import as_number
 from photos.formats.spreadsheet_text import as_named
 
 END = "a row that only an open quote can swallow"
+SEPARATOR = re.compile(r'"?sep=([^\s\w"]|\t)"?[\t ,;]*(\r\n|\r|\n|$)', re.IGNORECASE)  # taken: Excel's first line, no row
 PREDICTED = ("photo", "product", "id", "score")  # the first columns of `hylle predict`'s predictions.csv
 
 
@@ -26,14 +27,17 @@ def separated(text: str) -> tuple[list[Row], bool]:
     >>> separated('a;b\\n"x;1\\ny;2\\n')[1]
     True
     """
+    said = SEPARATOR.match(text)
+    text, before = (text[said.end() :], 1) if said else (text, 0)
     first, last = text.partition("\n")[0], "" if text.endswith(("\n", "\r")) else "\n"
-    reader = csv.reader(io.StringIO(f"{text}{last}{END}\n", newline=""), delimiter=max(",;\t", key=first.count))
-    rows, begun = [], 1
+    separator = said[1] if said else max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(f"{text}{last}{END}\n", newline=""), delimiter=separator)
+    rows, begun = [], before + 1
     limit = csv.field_size_limit(len(text) + len(END) + 2)  # any cell fits, also one that an open quote makes of all rows
     try:
         for cells in reader:
             rows.append(own := Row(cells))
-            own.line, begun = begun, reader.line_num + 1
+            own.line, begun = begun, before + reader.line_num + 1
     except csv.Error:
         return [], False
     finally:
@@ -76,7 +80,7 @@ def holds_a_row(row: list[str], numbers: int) -> bool:
     >>> holds_a_row(["a.jpg", "rod\\na.jpg,3,2,30,40,tea"], 4), holds_a_row(["a.jpg", "rod,\\n5 x 2, 3, 4"], 4)
     (True, False)
     """
-    long = (re.split(r"[,;\t\r\n]", cell) for cell in row if "\n" in cell or "\r" in cell)
+    long = (re.split(r"[,;|\t\r\n]", cell) for cell in row if "\n" in cell or "\r" in cell)
     return any(sum(map(is_number, cells)) >= numbers for cells in long)
 
 

@@ -165,13 +165,23 @@ def _named(header: list[str]) -> Columns | None:
     return None if photo is None or not box else Columns(photo, product, box, bool(corners), size, region)
 
 
-def _is_sku_110k(row: list[str]) -> bool:
-    return len(row) == len(SKU_110K) and all(is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not is_number(row[0])
+def _is_sku_110k(row: list[str], has_box: bool = True) -> bool:
+    """Whether it is a row of SKU-110K: with a box, or with a photo and its size alone."""
+    box, product, size = row[1:5], row[5:6], row[6:8]
+    if extent(row) != len(SKU_110K) or is_number(row[0]) or not all(map(is_number, size)):
+        return False
+    return all(map(is_number, box)) if has_box else not any(cell.strip() for cell in (*box, *product))
 
 
 def _has_no_header(rows: list[Row]) -> bool:
-    """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box."""
-    return _named(_header(rows[0])) is None and any(map(_is_sku_110k, rows))
+    """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box.
+
+    So is one whose photos have no box, in each of its rows.
+    """
+    if _named(_header(rows[0])) is not None:
+        return False
+    alone = (_is_sku_110k(row, has_box=False) for row in rows if extent(row))
+    return any(map(_is_sku_110k, rows)) or (any(map(extent, rows)) and all(alone))
 
 
 def _first(header: list[str], names: Sequence[str]) -> int | None:
@@ -185,7 +195,7 @@ def _all(header: list[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ..
 def _body(rows: list[Row]) -> Iterator[Row]:
     """Each row below the header, if there is one; empty lines are left out."""
     start = 0 if _has_no_header(rows) else 1
-    yield from (row for row in rows[start:] if any(cell.strip() for cell in row))
+    yield from (row for row in rows[start:] if extent(row))
 
 
 def _cell(row: list[str], at: int | None) -> str:
