@@ -5,17 +5,17 @@ homography, is found in the other (ORB features), or if one laid over the other 
 Each photo is also compared with the mirror image of the other. Scenes are the connected components. Knows nothing about folds.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from photos.data import DataError, Dataset, Photo, read_image, refuse
+from photos.formats.csv_rows import Row, extent, separated, surplus
 from photos.photo_file import same_name
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -263,25 +263,27 @@ def from_csv(path: Path, dataset: Dataset) -> np.ndarray:
     return _numbered([scene_of[name] for name in names])
 
 
-def _line(path: Path, reader: "csv.DictReader[str]", row: dict[Any, Any]) -> int:
-    """The line of a row. DataError where it has more cells than the header: a scene with a comma would be cut."""
-    if any(cell.strip() for cell in row.get(None) or []):
-        raise DataError(f"{path}, line {reader.line_num}: more cells than columns; put a scene with a comma in quotes")
-    return reader.line_num
-
-
 def _rows(path: Path) -> list[tuple[int, str, str]]:
     """Line number, file name and scene of each row."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = tuple(reader.fieldnames or ())
-            if not set(COLUMNS) <= set(header):
-                raise DataError(f"{path}: got the columns {', '.join(header) or 'none'}, need {', '.join(COLUMNS)}")
-            twice = [column for column in COLUMNS if header.count(column) > 1]
-            if twice:
-                raise DataError(f"{path}: the column {twice[0]} stands twice, need it once")
-            rows = [(_line(path, reader, row), *((row[column] or "").strip() for column in COLUMNS)) for row in reader]
-            return [(line, same_name(name) if name else "", scene) for line, name, scene in rows]
-    except (UnicodeDecodeError, csv.Error) as error:
+        (header, *rows), is_open = _separated(path)
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+    if not set(COLUMNS) <= set(header):
+        raise DataError(f"{path}: got the columns {', '.join(header) or 'none'}, need {', '.join(COLUMNS)}")
+    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+        raise DataError(f"{path}: the column {twice[0]} stands twice, need it once")
+    if is_open:
+        raise DataError(f"{path}, line {[header, *rows][-1].line}: a quote is opened and not closed; close or remove it")
+    for row in rows:
+        if surplus(row, extent(header)):
+            raise DataError(f"{path}, line {row.line}: more cells than columns; put a scene with a comma in quotes")
+    name, scene = map(header.index, COLUMNS)
+    cells = ((row.line, *(row[at].strip() if at < len(row) else "" for at in (name, scene))) for row in rows if extent(row))
+    return [(line, same_name(name) if name else "", scene) for line, name, scene in cells]
+
+
+def _separated(path: Path) -> tuple[list[Row], bool]:
+    """The rows of a table, the header first, and whether the last is open as `separated` says it."""
+    rows, is_open = separated(path.read_bytes().decode("utf-8-sig"))
+    return rows or [Row()], is_open

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from photos.findings import Note, Problem
 from photos.formats.coco import base_of
-from photos.formats.csv_rows import Row, as_written, separated, surplus
-from photos.formats.source import PARTS, WHERE, Layout, Source, as_number, part_of, part_of_folders, whole
+from photos.formats.csv_rows import Row, as_written, extent, holds_a_row, is_number, separated, surplus
+from photos.formats.source import PARTS, WHERE, Layout, Source, part_of, part_of_folders, whole
 from photos.formats.text_file import not_utf_8
 from photos.photo_file import DataError, find_photo
 from photos.photo_folder import visible
@@ -31,6 +31,7 @@ CORNERS = (
 QUAD = tuple(f"{axis}{corner}" for corner in range(1, 5) for axis in "xy")  # x1, y1 ... x4, y4
 SIDES = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 SIZE = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+SIDES_OF_PHOTO = ("width", "height")  # of a record, in the order of SIZE
 ROBOFLOW = "_annotations.csv"
 REGION = ("ignore", "iscrowd", "ignored")
 MARKS = {"": False, "false": False, "no": False, "true": True, "yes": True}  # of REGION; and 0 and 1 as numbers
@@ -92,11 +93,11 @@ def _tables(paths: Iterable[Path]) -> tuple[dict[Path, tuple[list[Row], Columns]
 
 
 def _refuse_unclear(path: Path, rows: list[Row], columns: Columns, is_open: bool) -> None:
-    """Raises DataError for a quote without end, and for a column that is used and stands twice."""
-    if is_open:
-        raise DataError(
-            f"{path}, line {rows[-1].line}: a quote is opened and not closed, so all that follows would be one cell"
-        )
+    """Raises DataError for a quote that swallows rows, and for a column that is used and stands twice."""
+    swallowing = (row for row in rows if holds_a_row(row, len(columns.box)))
+    if row := next(swallowing, rows[-1] if is_open else None):
+        what = "a quote is opened and not closed in its row, so what follows would be one cell; close or remove it"
+        raise DataError(f"{path}, line {row.line}: {what}")
     header = [] if _has_no_header(rows) else _header(rows[0])
     used = (columns.photo, columns.product, *columns.box, *columns.size, *columns.region)
     twice = sorted({header[at] for at in used if at is not None and header and header.count(header[at]) > 1})
@@ -146,7 +147,7 @@ def _columns(rows: list[Row]) -> Columns | None:
     if columns is None or columns.product is None:
         return columns
     places = [header.index(name) for name in PRODUCT if name in header and header.index(name) != columns.photo]
-    texts = (place for place in places if not all(_is_number(_cell(row, place)) for row in rows[1:]))
+    texts = (place for place in places if not all(is_number(_cell(row, place)) for row in rows[1:]))
     return columns._replace(product=next(texts, columns.product))
 
 
@@ -164,20 +165,23 @@ def _named(header: list[str]) -> Columns | None:
     return None if photo is None or not box else Columns(photo, product, box, bool(corners), size, region)
 
 
-def _is_sku_110k(row: list[str]) -> bool:
-    return len(row) == len(SKU_110K) and all(_is_number(row[i]) for i in (1, 2, 3, 4, 6, 7)) and not _is_number(row[0])
+def _is_sku_110k(row: list[str], has_box: bool = True) -> bool:
+    """Whether it is a row of SKU-110K: with a box, or with a photo and its size alone."""
+    box, product, size = row[1:5], row[5:6], row[6:8]
+    if extent(row) != len(SKU_110K) or is_number(row[0]) or not all(map(is_number, size)):
+        return False
+    return all(map(is_number, box)) if has_box else not any(cell.strip() for cell in (*box, *product))
 
 
 def _has_no_header(rows: list[Row]) -> bool:
-    """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box."""
-    return _named(_header(rows[0])) is None and any(map(_is_sku_110k, rows))
+    """Whether it is SKU-110K's table, though some of its rows are damaged, and its first row names no photo and box.
 
-
-def _is_number(text: str) -> bool:
-    try:
-        return as_number(text) == as_number(text)  # not NaN
-    except ValueError:
+    So is one whose photos have no box, in each of its rows.
+    """
+    if _named(_header(rows[0])) is not None:
         return False
+    alone = (_is_sku_110k(row, has_box=False) for row in rows if extent(row))
+    return any(map(_is_sku_110k, rows)) or (any(map(extent, rows)) and all(alone))
 
 
 def _first(header: list[str], names: Sequence[str]) -> int | None:
@@ -191,7 +195,7 @@ def _all(header: list[str], choices: Sequence[tuple[str, ...]]) -> tuple[int, ..
 def _body(rows: list[Row]) -> Iterator[Row]:
     """Each row below the header, if there is one; empty lines are left out."""
     start = 0 if _has_no_header(rows) else 1
-    yield from (row for row in rows[start:] if any(cell.strip() for cell in row))
+    yield from (row for row in rows[start:] if extent(row))
 
 
 def _cell(row: list[str], at: int | None) -> str:
@@ -216,7 +220,7 @@ def _is_region(row: list[str], columns: Columns) -> bool | None:
 
 
 def _marked(mark: str) -> bool | None:
-    return {0.0: False, 1.0: True}.get(float(mark)) if _is_number(mark) else MARKS.get(mark)
+    return {0.0: False, 1.0: True}.get(float(mark)) if is_number(mark) else MARKS.get(mark)
 
 
 def _photo_name(source: Source, row: list[str], columns: Columns) -> str:
@@ -246,23 +250,24 @@ def _around(corners: list[float]) -> list[float]:
 
 def _add_rows(source: Source, rows: list[Row], columns: Columns, categories: dict[str, int], first: int) -> None:
     images: dict[str, dict[str, Any]] = {}
-    width = len(SKU_110K if _has_no_header(rows) else rows[0])
+    width = len(SKU_110K) if _has_no_header(rows) else extent(rows[0])
     for row in _body(rows):
         where = f"line {row.line} ({source.name})"
         if what := surplus(row, width):
             source.problems.append(Problem(where, what, SURPLUS))
             continue
         name = _photo_name(source, row, columns)
-        size = dict(zip(("width", "height"), (whole(_cell(row, at)) for at in columns.size), strict=False))
-        image = images.setdefault(name, {"id": first + len(images), "file_name": name, WHERE: where} | size)
-        if any(size[key] != image[key] for key in size if size[key] not in ("", None)):
-            sizes = (f"{own['width']} x {own['height']}" for own in (size, image))
+        size = {key: whole(text) for key, at in zip(SIDES_OF_PHOTO, columns.size, strict=False) if (text := _cell(row, at))}
+        image = images.setdefault(name, {"id": first + len(images), "file_name": name, WHERE: where})
+        if any(image.get(key, size[key]) != size[key] for key in size):
+            sizes = (" x ".join(str(own.get(key, "?")) for key in SIDES_OF_PHOTO) for own in (size, image))
             source.problems.append(Problem(where, "got a photo of {}, before of {}".format(*sizes), SAME_SIZE))
             continue
+        image.update(size)
         cells = [_cell(row, at) for at in columns.box]
         if not any(cells):
             continue
-        if not all(map(_is_number, cells)):
+        if not all(map(is_number, cells)):
             source.problems.append(Problem(where, f"got {', '.join(cells)}", UNREADABLE))
             continue
         if (is_region := _is_region(row, columns)) is None:

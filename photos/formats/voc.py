@@ -61,7 +61,9 @@ def _is_annotation(path: Path) -> bool:
     if not path.is_file():  # a link that leads nowhere
         return False
     with path.open("rb") as file:
-        return re.search(rb"<annotation[\s>]", file.read(HEAD).replace(b"\0", b"")) is not None  # UTF-16 has zeros between
+        return (
+            re.search(rb"<([\w.-]+:)?annotation[\s>]", file.read(HEAD).replace(b"\0", b"")) is not None
+        )  # UTF-16 has zeros between
 
 
 def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]:
@@ -101,7 +103,7 @@ def _listed(root: Path, files: list[Path]) -> tuple[dict[Path, str], list[Note]]
 def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
     where = path.relative_to(root).as_posix()
     try:
-        tree = ElementTree.parse(path)
+        tree = _parsed(path)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         source.problems.append(Problem(where, str(error), _broken(path)))
         return
@@ -121,6 +123,14 @@ def _add_photo(source: Source, root: Path, path: Path, number: int) -> None:
         source.lists["annotations"].append(row | turned | {WHERE: f"{where}, object {k}"})
         if one.findtext("difficult", "0").strip() == "1":
             source.notes.append(Note("", "objects marked difficult, taken for products like others", repaired=False))
+
+
+def _parsed(path: Path) -> Any:
+    """The tree of an XML file, its tags without a namespace."""
+    tree = ElementTree.parse(path)
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return tree
 
 
 def _broken(path: Path) -> str:

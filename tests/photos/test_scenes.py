@@ -170,8 +170,15 @@ def table(tmp_path: Path, text: str) -> tuple[Path, Dataset]:
     return tmp_path / "scenes.csv", dataset(tmp_path, [np.zeros((8, 8, 3), np.uint8)] * 3)
 
 
-def test_table(tmp_path: Path) -> None:
-    text = "file_name,scene,note\r\n2.jpg,tea shelf,x\r\n0.jpg,tea shelf,\r\n1.jpg,7,\r\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("file_name,scene,note\r\n2.jpg,tea shelf,x\r\n0.jpg,tea shelf,\r\n1.jpg,7,\r\n", id="commas"),
+        pytest.param("file_name;scene\n2.jpg;Oslo, 1\n0.jpg;Oslo, 1\n;\n1.jpg;Oslo, 2\n", id="semicolons, an empty row"),
+        pytest.param('file_name,scene\n2.jpg,"Oslo, 1"\n0.jpg,"Oslo, 1"\n\n1.jpg,"Oslo, 2"', id="commas in quotes"),
+    ],
+)
+def test_table(tmp_path: Path, text: str) -> None:
     assert from_csv(*table(tmp_path, text)).tolist() == [0, 1, 0]
 
 
@@ -180,6 +187,9 @@ def test_table(tmp_path: Path) -> None:
     [
         pytest.param("", "got the columns none, need file_name, scene", id="empty"),
         pytest.param("file_name,scene\n0.jpg,Oslo, 1\n", "line 2: more cells than columns; put a scene", id="a comma"),
+        pytest.param("file_name,scene,,\n0.jpg,Oslo, 1,\n", "line 2: more cells than columns", id="a comma, saved by Excel"),
+        pytest.param('file_name,scene\n0.jpg,a\n1.jpg,"b\n2.jpg,c\n', "line 3: a quote is opened", id="an open quote"),
+        pytest.param('file_name,scene,"x\n0.jpg,a\n', "line 1: a quote is opened", id="a quote opened in the header"),
         pytest.param("file_name,scene,scene\n0.jpg,a,b\n", "the column scene stands twice, need it once", id="two scenes"),
         pytest.param("0.jpg,a\n1.jpg,b\n2.jpg,c\n", "got the columns 0.jpg, a, need file_name, scene", id="no header"),
         pytest.param("file_name,scene\n0.jpg,a\n2.jpg,c\n", "'1.jpg' is missing", id="photo missing"),

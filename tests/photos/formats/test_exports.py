@@ -35,6 +35,22 @@ def test_voc_in_any_encoding_that_its_first_line_says(tmp_path: Path, encoding: 
     assert category.name == "brød"
 
 
+@pytest.mark.parametrize(
+    ("tag", "prefix"),
+    [
+        pytest.param('<annotation xmlns="https://a.b/c">', "", id="for all"),
+        pytest.param('<v:annotation xmlns:v="https://a.b/c">', "v:", id="with a prefix"),
+    ],
+)
+def test_voc_in_a_namespace(tmp_path: Path, tag: str, prefix: str) -> None:
+    path = voc_file(tmp_path, "16 21 45 30") / "Annotations" / "a.xml"
+    head, body = path.read_text().split("<annotation>")
+    body = body.replace("</", "</\0").replace("<", f"<{prefix}").replace(f"<{prefix}/\0", f"</{prefix}")
+    path.write_text(head + tag + body)
+    (photo,) = read(tmp_path).photos
+    assert photo.boxes.tolist() == [[15, 20, 45, 30]] and read(tmp_path).categories[0].name == "brød"
+
+
 def test_voc_in_an_encoding_that_nothing_says_is_told_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(voc_file(tmp_path, "16 21 45 30", "", "cp1252"))
