@@ -1,12 +1,13 @@
 """Predict on all inputs, one after the other: into the journal and the pictures first, into the tables at the end."""
 
+import errno
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from runs import process
 QUALITY = 90  # chosen: of the pictures' JPEG
 JPEG = (".jpg", ".jpeg")
 LONGEST_NAME = 255  # taken: bytes of a file name
+OF_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # some disks take no ?
 UNREADABLE = (ValueError, OSError, MemoryError, cv2.error)
 Tell = Callable[[int, float], None]
 
@@ -144,7 +146,7 @@ def _predict_missing(inputs: Inputs, job: Job, out: Path, journal: Journal, tell
         missing = () if journal.done(source.name) else _entries(source, job, journal.done)
         for k, (entry, frame) in enumerate(missing, 1):
             if job.pictures and frame is not None:
-                write_picture(out / PICTURES / picture_name(entry.name, names), frame, entry, job)
+                entry = pictured(out / PICTURES / picture_name(entry.name, names), frame, entry, job)
             elif not entry.is_video:
                 remove_picture(out, entry.name, names)  # of an earlier try
             journal.add(entry)
@@ -210,14 +212,27 @@ def picture_name(name: str, names: set[str]) -> str:
     >>> picture_name("a.jpg", {"a.jpg"}), picture_name("a.png", {"a.png", "a.png.jpg"})
     ('a.jpg', 'a.png.jpg.jpg')
     """
-    if name.lower().endswith(JPEG):
-        return name
-    picture = f"{name}.jpg"
-    if len(PurePosixPath(picture).name.encode("utf-8", "replace")) > LONGEST_NAME:
-        picture = str(PurePosixPath(name).with_name(f"{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:32]}.jpg"))
-    while picture in names:
-        picture += ".jpg"
+    picture = fitting(name if name.lower().endswith(JPEG) else f"{name}.jpg")
+    while picture != name and picture in names:
+        picture = fitting(f"{picture}.jpg")
     return picture
+
+
+def fitting(picture: str) -> str:
+    """The path of a picture where each part is a name that a disk takes; a hash for one that is too long.
+
+    Names of bytes that are no UTF-8 are written in up to four times as many letters.
+
+    >>> fitting("a/b.jpg"), fitting("a/" + "b" * 252 + ".jpg")
+    ('a/b.jpg', 'a/1113a3cc11a9a300adbf50f9e8790ee1.jpg')
+    """
+    *folders, last = PurePosixPath(picture).parts
+    return str(PurePosixPath(*(_short(part, "") for part in folders), _short(last, ".jpg")))
+
+
+def _short(part: str, suffix: str) -> str:
+    data = part.encode("utf-8", "replace")
+    return part if len(data) <= LONGEST_NAME else hashlib.sha256(data).hexdigest()[:32] + suffix
 
 
 def remove_picture(out: Path, name: str, names: set[str]) -> None:
@@ -231,6 +246,17 @@ def drawable(products: Products) -> list[str]:
     """The products' names; "id 60" for one with letters that no font here draws."""
     foreign = set(undrawn(products.names))
     return [f"id {i}" if name in foreign else name for i, name in zip(products.ids, products.names, strict=True)]
+
+
+def pictured(path: Path, frame: Frame, entry: Entry, job: Job) -> Entry:
+    """`entry`, its picture at `path`; with a remark where that is no name for a picture on this disk: it costs only itself."""
+    try:
+        write_picture(path, frame, entry, job)
+    except OSError as error:
+        if error.errno not in OF_NAMES:  # such as of a full disk
+            raise
+        return replace(entry, remarks=[*entry.remarks, f"no picture of this name can be written: {error.strerror}"])
+    return entry
 
 
 def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from photos.fingerprint import of_file
+from photos.photo_file import DataError, is_cut_off, same_name
 from recognition.inputs import Input, is_hidden
 from runs.counted import counted
 
@@ -82,6 +83,28 @@ def bytes_of(path: Path) -> str:
         return of_file(path)
     except OSError:
         return ""
+
+
+def unusable(places: Mapping[str, Path]) -> dict[str, str]:
+    """The names of photos that no data set takes, and why; `places` are the files of the confirmed ones, by their names.
+
+    None of these is confirmed any more, but earlier versions did, and a file may be damaged afterwards.
+    """
+    first, found = dict[str, str](), dict[str, str]()
+    for name, path in places.items():
+        if why := damage(path):
+            found[name] = why
+        elif (own := first.setdefault(same_name(name), name)) != name:
+            found[name] = f"{own} has the same letters"
+    return found
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the file of a photo; empty for a whole one."""
+    try:
+        return "the file ends early" if is_cut_off(path) else ""
+    except DataError as error:
+        return str(error).removeprefix(f"{path.name}: ")
 
 
 def refuse_unknown(confirmed: Mapping[str, Any], images: Path, log: Path) -> None:

@@ -24,6 +24,7 @@ from stage2_classifier.label_review.contact_sheet import window
 from stage2_classifier.label_review.relabel import DECISIONS, read_proposals
 
 ACTIONS = ("accept", "reject", "rename", "redraw", "undo")
+FAR = 1e6  # chosen: pixels; further away no photo reaches, and larger whole numbers are no floats
 EXAMPLES = 4  # chosen: other crops of a name that are shown
 PROPOSALS = "proposals.json"
 
@@ -170,8 +171,7 @@ def with_decision(row: Mapping[str, Any], decision: Mapping[str, Any] | None) ->
 
 def checked_bbox(bbox: Any, size: tuple[int, int]) -> list[float]:
     """A box x, y, width, height, cut to a photo of `size` (width, height). Raises ValueError for one that has no area there."""
-    numbers = isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, int | float) and math.isfinite(v) for v in bbox)
-    if not numbers:
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(type(v) in (int, float) and abs(v) < FAR for v in bbox)):
         raise ValueError(f"bbox: got {bbox!r}, need four numbers: x, y, width, height")
     x0, y0 = max(0.0, bbox[0]), max(0.0, bbox[1])
     width, height = min(size[0], bbox[0] + bbox[2]) - x0, min(size[1], bbox[1] + bbox[3]) - y0

@@ -41,7 +41,7 @@ async def asked(request: Request) -> dict[str, Any]:
             raise HTTPException(413, f"more than {LARGEST_JSON // MEGABYTE} MB of JSON")
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of thousands of brackets
         value = None
     if not isinstance(value, dict):
         raise HTTPException(422, "need a JSON object")

@@ -18,7 +18,7 @@ from photos.data import product_key
 from photos.photo_file import same_name
 from recognition.inputs import Input
 from recognition.tables import Products
-from reviewing.confirmed_photos import BYTES, bytes_of, refuse_unknown, under_confirmed_names
+from reviewing.confirmed_photos import BYTES, bytes_of, damage, refuse_unknown, under_confirmed_names, unusable
 from reviewing.decision_log import DecisionLog, told_if_not_kept
 from reviewing.doubts import checked_bbox
 from reviewing.evidence import UNNAMED, Box
@@ -151,9 +151,11 @@ class Labelling:
         size = self.guesses[name].size
         if self.guesses[name].problem or not isinstance(boxes, list):
             raise ValueError(f"{name}: {self.guesses[name].problem or 'boxes: need a list'}")
-        if alike := [own for own in self.confirmed if own != name and same_name(own) == same_name(name)]:
-            raise ValueError(f"{name}: {alike[0]} is confirmed, whose name has the same letters; rename one of the photos")
+        if why := damage(self.photos[name].path):  # since it was predicted
+            raise ValueError(f"{name}: {why}")
         with self._lock:
+            if alike := [own for own in self.confirmed if own != name and same_name(own) == same_name(name)]:
+                raise ValueError(f"{name}: {alike[0]} is confirmed, whose name has the same letters; rename one of the photos")
             names = self.names()
             checked = [self._checked(box, size, names) for box in boxes]
             decision = {"name": name, BYTES: bytes_of(self.photos[name].path), "size": size, "boxes": checked}
@@ -181,6 +183,13 @@ class Labelling:
         there = self.folder / "images"
         return [name for name in self.confirmed if name not in self.photos and not (there / name).exists()]
 
+    @property
+    def unusable(self) -> dict[str, str]:
+        """The confirmed photos that are left out of the data set because it could not be read with them, and why."""
+        there, lost = self.folder / "images", set(self.lost)
+        left = [name for name in self.confirmed if name not in lost]
+        return unusable({name: there / name if (there / name).exists() else self.photos[name].path for name in left})
+
     def names(self) -> dict[int, str]:
         """The name of each category id: the model's products, and the new ones that were confirmed."""
         known = dict(zip(self.products.ids, self.products.names, strict=True))
@@ -191,8 +200,8 @@ class Labelling:
     def write(self) -> None:
         """Write the data set: annotations.json whole, and links to the photos."""
         there = self.folder / "images"  # with photos that were confirmed before and are not named now
-        lost = set(self.lost)
-        confirmed = {name: row for name, row in self.confirmed.items() if name not in lost}
+        without = {*self.lost, *self.unusable}
+        confirmed = {name: row for name, row in self.confirmed.items() if name not in without}
         number = {name: i for i, name in enumerate(confirmed, 1)}
         images = [
             {"id": number[name], "file_name": name, "width": row["size"][0], "height": row["size"][1]}
@@ -211,7 +220,7 @@ class Labelling:
             if not place.exists() and name in self.photos:
                 place.unlink(missing_ok=True)  # a link to a photo that was moved
                 link_or_copy(self.photos[name].path, place)
-        if confirmed:
+        if confirmed or (self.folder / "annotations.json").is_file():
             record.write_json(
                 self.folder / "annotations.json", {"images": images, "annotations": annotations, "categories": categories}
             )

@@ -252,6 +252,9 @@ def add_labelling(desk: "Desk", given: Given, out: Path) -> None:
     if lost := desk.labelling.lost:
         what = f"{counted(len(lost), 'confirmed photo')} not found any more, left out of the data set"
         say(f"review: {what}, the first is {lost[0]}; name its folder by --photos, wherever it is now")
+    if unusable := desk.labelling.unusable:
+        name, why = next(iter(unusable.items()))
+        say(f"review: {counted(len(unusable), 'confirmed photo')} of no use, left out of the data set, such as {name}: {why}")
     done = len(desk.labelling.photos.keys() & desk.labelling.confirmed.keys())
     say(f"review: {done} of {counted(len(photos), 'photo')} confirmed, in {desk.labelling.folder}")
 

@@ -12,6 +12,7 @@ from stage2_classifier.neighbours import Floats
 from stage2_classifier.prototypes import Place
 from stage2_classifier.scaling import Scaling
 
+LARGEST_ID = 2**31 - 1  # chosen: tables and other tools round or refuse larger ones
 STOLEN = 0.0025  # taken: half of the 0.5 points by which the others' accuracy may change (issue 3)
 
 
@@ -35,8 +36,8 @@ def find_place(
         return Place(known.index(own), own, True)
     taken = {*known, *ids.values()} - {own}
     new = wanted if wanted is not None else own if own is not None else max(taken, default=-1) + 1
-    if new in taken or new < 0:
-        raise ValueError(f"--id: got {new}, must be 0 or more and none of the {len(taken)} ids that are taken")
+    if new in taken or new < 0 or (new > LARGEST_ID and new != own):
+        raise ValueError(f"--id: got {new}, must be in [0, {LARGEST_ID}] and none of the {len(taken)} ids that are taken")
     return Place(len(known), new, False)
 
 

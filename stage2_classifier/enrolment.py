@@ -47,7 +47,6 @@ from stage2_classifier.prototypes import (
     with_prototype,
 )
 
-LARGEST_ID = 2**31 - 1  # chosen: tables and other tools round or refuse larger ones
 HALF = 0.5  # chosen: the share of the new prototype where --blend names none
 
 
@@ -213,9 +212,9 @@ def body(argv: list[str] | None, prog: str) -> None:
             undo(args.runs, args.classifier)
         say(f"enroll: {args.classifier} is as it was before the last enrolling")
         return
-    if args.photos is None or not (args.name or "").strip() or not 0 < args.blend <= 1 or (args.id or 0) > LARGEST_ID:
-        raise ValueError(f"enroll: got --photos {args.photos}, --name {args.name!r}, --blend {args.blend}, --id {args.id}; "
-                         f"need a folder, a name, a share above 0 and at most 1, and an id up to {LARGEST_ID}")  # fmt: skip
+    if args.photos is None or not (args.name or "").strip() or not 0 < args.blend <= 1:
+        raise ValueError(f"enroll: got --photos {args.photos}, --name {args.name!r}, --blend {args.blend}; "
+                         "need a folder, a name, and a share above 0 and at most 1")  # fmt: skip
     order = (args.data, args.runs, args.classifier, args.photos, args.name, args.id, args.blend, args.shift, args.studio)
     with claimed(args.runs, args.classifier):
         teach(Enrolment(*order))

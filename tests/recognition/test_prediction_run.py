@@ -1,6 +1,8 @@
 """A run that is gone on with: failed photos are tried again, no picture stays of what is not there, no two versions mix."""
 
+import errno
 import importlib
+import os
 import shutil
 from pathlib import Path
 
@@ -116,3 +118,34 @@ def test_a_picture_has_a_name_that_a_disk_takes_and_no_folder_has(photos: Path, 
     assert {"x.png.jpg.jpg", "x.png.jpg/b.png.jpg", "a.png.jpg"} <= made
     assert sum(name.endswith(".jpg") and len(name) == 36 for name in made) == 1
     assert predict(photos, runs, "--resume") == 0 and pictures(photos) == made
+
+
+def test_no_name_of_a_photo_is_too_long_for_its_picture(photos: Path, runs: Path) -> None:
+    """A JPEG's own, of bytes that are no UTF-8: each is written as four letters; and one that is taken is made longer."""
+    for name in (b"\xff" * 99 + b".jpg", b"\xff" * 99 + b"/c.jpg", b"l" * 247 + b".png", b"l" * 247 + b".png.jpg"):
+        path = Path(os.fsdecode(os.fsencode(photos) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(photos / "b.jpg", path)
+    assert predict(photos, runs) == 0
+    made = [name for name in pictures(photos) if not name.startswith("v.mp4")]
+    assert len(made) == 6 and table(photos, "problems.csv").count("\n") == 1
+    assert sorted(len(name) for name in made) == [5, 9, 36, 36, 38, 255]
+
+
+@pytest.mark.parametrize(("code", "result"), [(errno.EINVAL, 0), (errno.ENOSPC, 2)], ids=["its name", "a full disk"])
+def test_a_picture_that_a_disk_does_not_take_for_its_name_costs_only_itself(
+    photos: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, code: int, result: int
+) -> None:
+    (photos / "c?.jpg").write_bytes((photos / "b.jpg").read_bytes())
+    original = Path.write_bytes
+
+    def write_bytes(path: Path, data: bytes) -> int:
+        if "?" in path.name:
+            raise OSError(code, os.strerror(code))
+        return original(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    assert predict(photos, runs) == result
+    if result == 0:
+        assert "c?.jpg" in table(photos, "predictions.csv") and pictures(photos) >= {"a.png.jpg", "b.jpg"}
+        assert "c?.jpg,no picture of this name can be written: Invalid argument" in table(photos, "problems.csv")

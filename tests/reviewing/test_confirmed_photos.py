@@ -1,5 +1,6 @@
 """A photo that was confirmed is known again under whatever name, and no boxes are written beside another one's pixels."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -121,3 +122,35 @@ def test_a_log_that_is_moved_away_without_its_photos_is_refused(
         desk("--photos", str(shelves("SHOP2/a.png")))
     shutil.move(named / "review" / "confirmed", tmp_path / "old")
     confirm(client(desk("--photos", str(tmp_path / "SHOP2"))), "a.png")
+
+
+@pytest.mark.parametrize("others", [("good.jpg",), ()], ids=["some whole", "none whole"])
+def test_what_was_confirmed_on_photos_of_no_use_is_left_out_and_told(
+    desk: Make, named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], others: tuple[str, ...]
+) -> None:
+    """An earlier version confirmed a cut photo, and two of the same letters; and a file may be damaged afterwards."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = ("caf\u00e9.jpg", "cafe\u0301.jpg", "cut.jpg", *others)
+    for k, name in enumerate(names):
+        Image.fromarray(np.random.default_rng(k).integers(0, 255, (48, 64, 3), np.uint8)).save(folder / name)
+    visitor = client(desk("--photos", str(folder)))
+    for name in ("caf\u00e9.jpg", "cut.jpg", *others):
+        confirm(visitor, name)
+    log, review = named / "review" / "confirmed.jsonl", named / "review" / "confirmed"
+    row = json.loads(log.read_text().splitlines()[-1]) | {"name": "cafe\u0301.jpg", "photo": ""}
+    log.write_text(f"{log.read_text()}{json.dumps(row)}\n")
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:-2])
+    if not others:
+        (folder / "caf\u00e9.jpg").write_bytes(b"no photo")
+        (folder / "cafe\u0301.jpg").write_bytes(b"no photo")
+    answer = visitor.post("/labelling/photo", json={"name": "cut.jpg", "boxes": BOXES})
+    assert (answer.status_code, answer.json()["error"]) == (422, "cut.jpg: the file ends early")
+    capsys.readouterr()
+    desk("--photos", str(folder))
+    told = capsys.readouterr().out
+    assert f"{2 if others else 3} confirmed photos of no use, left out of the data set, such as " in told
+    if others:
+        assert {photo.name for photo in read(review).photos} == {"caf\u00e9.jpg", "good.jpg"}
+    else:
+        assert json.loads((review / "annotations.json").read_text())["images"] == []

@@ -31,7 +31,7 @@ def test_no_photos_have_no_order(tmp_path: Path) -> None:
 def test_the_most_doubtful_photo_comes_first_and_what_is_confirmed_last(tmp_path: Path) -> None:
     photos = [Input(tmp_path / f"{name}.jpg", f"{name}.jpg", False) for name in "abcdef"]
     for photo in photos:
-        photo.path.write_bytes(b"photo")
+        cv2.imwrite(str(photo.path), IMAGE)
     made = Labelling(photos, Products([7], ["Te"]), 0.3, tmp_path / "out")
     for photo, doubt in zip(photos, (0.95, 0.1, 0.9, 0.1, 0.0, 0.0), strict=True):
         made.guesses[photo.name] = Guess((64, 64), [], doubt)

@@ -156,6 +156,8 @@ def test_what_is_rejected_or_undone_is_not_applied(desk: Make, data: Path, named
         pytest.param(1, {"action": "rename", "category_id": True}, id="a truth for a name"),
         pytest.param(1, {"action": "redraw", "bbox": [70, 0, 5, 5]}, id="a box beside the photo"),
         pytest.param(1, {"action": "redraw", "bbox": [0, 0, "5", 5]}, id="a box of words"),
+        pytest.param(1, {"action": "redraw", "bbox": [0, 0, True, 5]}, id="a box of a truth"),
+        pytest.param(1, {"action": "redraw", "bbox": [0, 0, 10**400, 5]}, id="a box of a number that no float holds"),
     ],
 )
 def test_a_decision_of_no_sense_is_refused_and_not_kept(desk: Make, number: int, decision: dict) -> None:
@@ -253,7 +255,8 @@ def test_a_confirmation_of_no_sense_is_refused(desk: Make) -> None:
                   [{"bbox": [0, 0, 9, 9], "category_id": [7]}]):  # fmt: skip
         assert visitor.post("/labelling/photo", json={"name": "img_3.png", "boxes": boxes}).status_code == 422
     assert visitor.post("/labelling/photo", json={"name": "other.png", "boxes": []}).status_code == 404
-    assert visitor.post("/labelling/photo", content=b"[]").status_code == 422
+    for body in (b"[]", b"[" * 10**6):
+        assert visitor.post("/labelling/photo", content=body).status_code == 422
 
 
 def test_without_data_the_tabs_say_what_to_do(named: Path, tmp_path: Path) -> None:

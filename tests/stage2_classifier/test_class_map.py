@@ -55,6 +55,16 @@ def test_where_a_name_goes(name: str, wanted: int | None, enrolled: list, place:
     assert class_map.find_place(name, wanted, IDS, NAMES, enrolled) == place
 
 
+def test_an_id_that_tools_round_is_neither_taken_nor_chosen() -> None:
+    largest = class_map.LARGEST_ID
+    for wanted, known in ((10**20, IDS), (None, [*IDS, largest])):
+        with pytest.raises(ValueError, match=rf"--id: got \d+, must be in \[0, {largest}\]"):
+            class_map.find_place("Blue Tea", wanted, known, NAMES, [])
+    assert class_map.find_place("Blue Tea", largest, IDS, NAMES, []) == Place(2, largest, False)
+    own = Dataset(Path("shop"), (*NAMES.categories, Category(largest + 5, "Mate")), ())
+    assert class_map.find_place("Mate", None, IDS, own, []) == Place(2, largest + 5, False), "what a data set has is kept"
+
+
 def test_a_name_whose_id_is_also_another_ones_is_refused() -> None:
     enrolled = [{"name": "Pu-Erh", "id": 9}, {"name": "Blue Tea", "id": 9}]
     with pytest.raises(ValueError, match="enrolled as 9 are 'pu-erh' and 'blue tea'"):

@@ -198,7 +198,11 @@ def test_studio_embeddings_can_be_moved_to_the_shelf(shop: Path, runs: Path) -> 
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "3"], "--id: got 3", id="id taken"),
         pytest.param(["--photos", "BLANK", "--name", "a"], "white.png: of one colour: it shows no product", id="a blank photo"),
         pytest.param(["--photos", "SMALL", "--name", "a"], "dot.png: 15 x 20 pixels, need 16", id="a photo of few pixels"),
-        pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", str(2**31)], "an id up to 2147483647", id="huge id"),
+        pytest.param(
+            ["--photos", "PHOTOS", "--name", "a", "--id", str(2**31)],
+            "--id: got 2147483648, must be in [0, 2147483647]",
+            id="huge id",
+        ),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "-1"], "--id: got -1", id="negative id"),
         pytest.param(["--photos", "PHOTOS", "--name", "Red Tea", "--id", "9"], "has the id 3 already", id="two ids"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--blend", "0"], "a share above 0", id="blend of nothing"),
