@@ -18,8 +18,8 @@ LISTED = 6  # chosen: names listed
 # Found on snacks: 0.996 on the scenes left out, 0.613 on the test part, which is another shop
 OF_THESE_PLACES = "it is for the places photographed: label photos of another shop as a test part to know how it does there"
 CHOSEN_OF_A_FEW = (
-    "how boxes are merged, what is kept of the start and which boxes are named were chosen on these photos, of a few ways each: "
-    "new ones may score a little lower"
+    "how boxes are merged, what is kept of the start and which boxes are named were chosen on these photos, of a few ways "
+    "each: new ones may score a little lower"
 )
 FAR_FEWER = 0.5  # chosen: of the folds' epochs; each of the models that ship is of more photos, twice as many with 2 folds
 FAR_MORE = LONGEST  # derived: a refit is planned with up to so many times the epochs of the folds, by `fitting.workload`
