@@ -22,9 +22,10 @@ import numpy as np
 from PIL import Image
 
 from fusion.reading import MAX_PIXELS, photo_header, turned
+from photos.jpeg_scan import scan_at
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow refuses photos beyond 179 megapixels, in ultralytics too
-_START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"  # JPEG markers SOI, SOS, EOI
+_START, _END = b"\xff\xd8", b"\xff\xd9"  # JPEG markers SOI, EOI
 _HEAD = 1 << 16  # bytes in which a JPEG's header usually ends; else the whole file is read
 _TAIL = 64  # bytes in which a whole JPEG or PNG usually ends; longer trailers cost one full read
 _EXIF_ORIENTATION = 0x0112  # taken: the tag's number, in EXIF and TIFF
@@ -266,7 +267,4 @@ def _lacks_end(data: bytes) -> bool:
     >>> _lacks_end(bytes.fromhex("ffd8 ffe1 0004 ffd9 ffda 0002 11 ffd9")), _lacks_end(bytes.fromhex("ffd8 ffe1 0004 ffd9"))
     (False, True)
     """
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data.find(_END, at) < 0
+    return data.find(_END, scan_at(data)) < 0

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.reading import decode_photo, photo_header
+from photos.jpeg_scan import runs_out
 from photos.photo_file import is_cut_off, read_header
 from recognition.file_kind import unread_format
 from recognition.inputs import Input
@@ -37,7 +38,10 @@ def read_photo(source: Input, exif: str) -> Frame:
     if data and not width:
         read_header(source.path)  # no JPEG: refuses one of too many pixels before they are decoded
     remark = "the file ends early: what is missing is grey" if is_cut_off(source.path) else ""
-    return Frame(source.name, decode_photo(data, exif), remark, orientation >= SWAPS_SIDES)
+    image = decode_photo(data, exif)
+    if not remark and runs_out(data, image):
+        remark = "bytes are damaged or missing: what could not be decoded is grey"
+    return Frame(source.name, image, remark, orientation >= SWAPS_SIDES)
 
 
 def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Iterator[Frame]:

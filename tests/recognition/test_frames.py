@@ -62,6 +62,8 @@ def test_a_photo_that_is_cut_off_is_remarked_on(tmp_path: Path) -> None:
     data = cv2.imencode(".jpg", rng.integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
     assert "ends early" in read_photo(source(tmp_path / "a.jpg"), "stored").remark
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    assert "damaged or missing" in read_photo(source(tmp_path / "a.jpg"), "stored").remark
 
 
 @pytest.mark.parametrize(

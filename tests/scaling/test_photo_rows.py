@@ -83,6 +83,7 @@ def test_the_rows_are_what_the_pipeline_gives_with_both_evidences(predictor: Pre
         pytest.param(encoded(".ppm"), "not a photo", id="PPM, which OpenCV decodes and hylle predict refuses"),
         pytest.param(encoded(".tif", np.float32), "not a photo", id="TIFF of fractions, as well"),
         pytest.param(lambda: jpeg()[:-200], "truncated", id="cut off"),
+        pytest.param(lambda: jpeg()[:-200] + b"\xff\xd9", "truncated", id="bytes missing before the end marker"),
         pytest.param(lambda: encoded(".webp")()[:-200], "truncated", id="WebP that is cut off"),
         pytest.param(lambda: encoded(".png")()[:20], "not a photo", id="PNG that ends in its header"),
         pytest.param(huge, "too large", id="200 megapixels"),
