@@ -34,14 +34,17 @@ def read_photo(source: Input, exif: str) -> Frame:
     if name := unread_format(source.path):
         raise ValueError(f"{name} is not read; export it as JPEG")
     data = source.path.read_bytes()
-    width, _, orientation = photo_header(data)
-    if data and not width:
-        read_header(source.path)  # no JPEG: refuses one of too many pixels before they are decoded
+    read_header(source.path)  # refuses what is no photo, or has too many pixels, before they are decoded
     remark = "the file ends early: what is missing is grey" if is_cut_off(source.path) else ""
-    image = decode_photo(data, exif)
+    try:
+        image = decode_photo(data, exif)
+    except ValueError as error:
+        if not remark:
+            raise
+        raise ValueError("the file ends early, and what is there cannot be decoded; get it again") from error
     if not remark and runs_out(data, image):
         remark = "bytes are damaged or missing: what could not be decoded is grey"
-    return Frame(source.name, image, remark, orientation >= SWAPS_SIDES)
+    return Frame(source.name, image, remark, photo_header(data)[2] >= SWAPS_SIDES)
 
 
 def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Iterator[Frame]:

@@ -58,12 +58,12 @@ def pixels(data: bytes, exif: str, scratch: Path) -> np.ndarray[Any, np.dtype[np
         raise DeadLetter("empty", "0 bytes")
     with _in_a_file(data, scratch) as path:
         _refuse_large(*_size(path))
+        if is_cut_off(path):
+            raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
         try:
             image = decode_photo(data, exif)
         except Exception as error:  # OpenCV raises its own
             raise DeadLetter("not a photo", str(error)) from error
-        if is_cut_off(path):
-            raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
         if runs_out(data, image):
             raise DeadLetter("truncated", "bytes are damaged or missing: what could not be decoded is grey")
     return image

@@ -85,6 +85,7 @@ def test_the_rows_are_what_the_pipeline_gives_with_both_evidences(predictor: Pre
         pytest.param(lambda: jpeg()[:-200], "truncated", id="cut off"),
         pytest.param(lambda: jpeg()[:-200] + b"\xff\xd9", "truncated", id="bytes missing before the end marker"),
         pytest.param(lambda: encoded(".webp")()[:-200], "truncated", id="WebP that is cut off"),
+        pytest.param(lambda: encoded(".png")()[:-60], "truncated", id="PNG that is cut off"),
         pytest.param(lambda: encoded(".png")()[:20], "not a photo", id="PNG that ends in its header"),
         pytest.param(huge, "too large", id="200 megapixels"),
         pytest.param(huge_png(20_000), "too large", id="PNG of 200 megapixels, which is not decoded to be told so"),
