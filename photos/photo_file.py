@@ -126,7 +126,8 @@ def _inspected(path: Path) -> _Inspected:
         return _inspect(path, status.st_size, status.st_mtime_ns)
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         reason = str(error) or type(error).__name__
-        reason = "damaged, or of a form that is not read" if isinstance(error, UnidentifiedImageError) else reason  # no path
+        if isinstance(error, (UnidentifiedImageError, ImportError)):  # with a path; ultralytics then looks for a HEIC reader
+            reason = "damaged, or of a form that is not read"
         remedy = "" if "remove it" in reason else "; get it again, or remove it and its boxes"
         raise DataError(f"{path.name}: not a readable photo ({reason}{remedy})") from error
 
