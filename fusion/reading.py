@@ -247,7 +247,7 @@ def decode_photo(data: bytes, exif: str = "stored") -> Image:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None  # (H, W, 3)
     if bgr is None:
-        raise ValueError(f"not a photo: {len(data)} bytes that cannot be decoded")
+        raise ValueError(f"damaged, cut off or not a photo: {len(data)} bytes that cannot be decoded")
     rgb, bgr = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), None  # two copies at most, also where it is turned
     turns = exif == "turned" and rgb.shape[0] != rgb.shape[1]
     return np.ascontiguousarray(turned(rgb, orientation)) if turns else rgb  # (H, W, 3) or (W, H, 3)

@@ -19,12 +19,14 @@ from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fusion.reading import MAX_PIXELS, photo_header, turned
+from photos.jpeg_scan import scan_at
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow refuses photos beyond 179 megapixels, in ultralytics too
-_START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"  # JPEG markers SOI, SOS, EOI
+cv2.setLogLevel(0)  # what is wrong with a photo is told with its name
+_START, _END = b"\xff\xd8", b"\xff\xd9"  # JPEG markers SOI, EOI
 _HEAD = 1 << 16  # bytes in which a JPEG's header usually ends; else the whole file is read
 _TAIL = 64  # bytes in which a whole JPEG or PNG usually ends; longer trailers cost one full read
 _EXIF_ORIENTATION = 0x0112  # taken: the tag's number, in EXIF and TIFF
@@ -38,6 +40,7 @@ _DECODE = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}  # the usual suffix of each kind
+_ANIMATED = 2  # taken: a bit of the flags in an extended WebP's header
 _TIFF = (b"II*\0", b"MM\0*")
 _HEIC = (b"heic", b"heix", b"mif1", b"msf1", b"heif", b"avif")  # brands of the photos that some phones store
 Progress = Callable[[int, int], None]  # photos done, photos in all
@@ -123,6 +126,8 @@ def _inspected(path: Path) -> _Inspected:
         return _inspect(path, status.st_size, status.st_mtime_ns)
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         reason = str(error) or type(error).__name__
+        if isinstance(error, (UnidentifiedImageError, ImportError)):  # with a path; ultralytics then looks for a HEIC reader
+            reason = "damaged, or of a form that is not read"
         remedy = "" if "remove it" in reason else "; get it again, or remove it and its boxes"
         raise DataError(f"{path.name}: not a readable photo ({reason}{remedy})") from error
 
@@ -136,6 +141,8 @@ def _inspect(path: Path, size: int, mtime_ns: int) -> _Inspected:
             return _Inspected(_jpeg_header(file, head), kind, _jpeg_is_cut_off(file, size))
         if kind == "WebP" and int(struct.unpack("<I", head[4:8])[0]) + 8 > size:
             raise ValueError("the photo is cut off; get it again, or remove it and its boxes")
+        if kind == "WebP" and head[12:16] == b"VP8X" and head[20] & _ANIMATED:
+            raise ValueError("got an animated WebP, need a still photo; convert or remove it")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is damaged, and of large photos
             with Image.open(path) as image:
@@ -266,7 +273,4 @@ def _lacks_end(data: bytes) -> bool:
     >>> _lacks_end(bytes.fromhex("ffd8 ffe1 0004 ffd9 ffda 0002 11 ffd9")), _lacks_end(bytes.fromhex("ffd8 ffe1 0004 ffd9"))
     (False, True)
     """
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data.find(_END, at) < 0
+    return data.find(_END, scan_at(data)) < 0

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.reading import decode_photo, photo_header
+from photos.jpeg_scan import runs_out
 from photos.photo_file import is_cut_off, read_header
 from recognition.file_kind import unread_format
 from recognition.inputs import Input
@@ -33,11 +34,17 @@ def read_photo(source: Input, exif: str) -> Frame:
     if name := unread_format(source.path):
         raise ValueError(f"{name} is not read; export it as JPEG")
     data = source.path.read_bytes()
-    width, _, orientation = photo_header(data)
-    if data and not width:
-        read_header(source.path)  # no JPEG: refuses one of too many pixels before they are decoded
+    read_header(source.path)  # refuses what is no photo, or has too many pixels, before they are decoded
     remark = "the file ends early: what is missing is grey" if is_cut_off(source.path) else ""
-    return Frame(source.name, decode_photo(data, exif), remark, orientation >= SWAPS_SIDES)
+    try:
+        image = decode_photo(data, exif)
+    except ValueError as error:
+        if not remark:
+            raise
+        raise ValueError("the file ends early, and what is there cannot be decoded; get it again") from error
+    if not remark and runs_out(data, image):
+        remark = "bytes are damaged or missing: what could not be decoded is grey"
+    return Frame(source.name, image, remark, photo_header(data)[2] >= SWAPS_SIDES)
 
 
 def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Iterator[Frame]:

@@ -13,6 +13,7 @@ from fusion.boxes import Detections, Floats, usable
 from fusion.gate import decide
 from fusion.pipeline import merge
 from fusion.reading import decode_photo
+from photos.jpeg_scan import runs_out
 from photos.photo_file import DataError, is_cut_off, read_header
 from recognition.recogniser import Recogniser
 
@@ -57,12 +58,14 @@ def pixels(data: bytes, exif: str, scratch: Path) -> np.ndarray[Any, np.dtype[np
         raise DeadLetter("empty", "0 bytes")
     with _in_a_file(data, scratch) as path:
         _refuse_large(*_size(path))
+        if is_cut_off(path):
+            raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
         try:
             image = decode_photo(data, exif)
         except Exception as error:  # OpenCV raises its own
             raise DeadLetter("not a photo", str(error)) from error
-        if is_cut_off(path):
-            raise DeadLetter("truncated", f"the file ends before the photo does, after {len(data)} bytes")
+        if runs_out(data, image):
+            raise DeadLetter("truncated", "bytes are damaged or missing: what could not be decoded is grey")
     return image
 
 

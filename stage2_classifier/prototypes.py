@@ -17,13 +17,15 @@ from onnx import numpy_helper
 from fusion.models import Model
 from fusion.views import crop
 from photos.data import Photo
-from photos.studio import SUFFIXES, content_box, read_studio
+from photos.jpeg_scan import runs_out
+from photos.photo_file import is_cut_off
+from photos.studio import FLAT_TOLERANCE, SUFFIXES, content_box, read_studio
 from stage2_classifier.crops import Image, Region, cut, shelf_regions
 from stage2_classifier.neighbours import Floats, embed, unit
 
 PREFIX = "prototypes."  # of the initializers' names, then 0, 1, ... for the sub-centres
 QUARTERS = (25, 50, 75)  # chosen: percentiles of the shelf boxes' sides at which a photo is seen
-SMALLEST = 16  # chosen: pixels of a photo's shorter side
+SMALLEST = 16  # chosen: pixels of a photo's shorter side, and of the longer side of what stands out from its background
 TOLERANCE = 1e-4  # of the other names' logits, between the graph before and after
 
 
@@ -59,13 +61,31 @@ def read_photos(folder: Path, size: int) -> list[Region]:
             rgb = read_studio(path)
         except ValueError as error:
             raise ValueError(f"--photos: {error}") from None
-        if min(rgb.shape[:2]) < SMALLEST or (rgb == rgb[0, 0]).all():
-            what = (
-                f"{rgb.shape[1]} x {rgb.shape[0]} pixels, need {SMALLEST}" if min(rgb.shape[:2]) < SMALLEST else "of one colour"
+        if is_cut_off(path) or runs_out(path.read_bytes(), rgb):
+            raise ValueError(
+                f"--photos: {path}: the photo is cut off or damaged, part of it is missing; get it again, or remove it"
             )
+        if what := shows_nothing(rgb):
             raise ValueError(f"--photos: {path}: {what}: it shows no product; remove it")
         regions.append(cut(rgb, content_box(rgb), 0, size, studio=True))
     return regions
+
+
+def shows_nothing(rgb: Image) -> str:
+    """Why a photo (H, W, 3) shows no product, by its size and by what stands out from its background; empty where one may.
+
+    >>> shows_nothing(np.full((9, 99, 3), 255, np.uint8)), shows_nothing(np.full((99, 99, 3), 255, np.uint8))
+    ('99 x 9 pixels, need 16', 'of one colour')
+    """
+    height, width = rgb.shape[:2]
+    if min(height, width) < SMALLEST:
+        return f"{width} x {height} pixels, need {SMALLEST}"
+    if np.abs(rgb.astype(np.int16) - rgb[0, 0].astype(np.int16)).max() <= FLAT_TOLERANCE:
+        return "of one colour"
+    x0, y0, x1, y1 = content_box(rgb)
+    if max(x1 - x0, y1 - y0) < SMALLEST:
+        return f"only {x1 - x0:.0f} x {y1 - y0:.0f} pixels differ from its background, need {SMALLEST}"
+    return ""
 
 
 def box_sides(photos: Sequence[Photo]) -> tuple[int, ...]:

@@ -28,12 +28,14 @@ from photos import folds
 from photos.fit_folds import is_of_a_fit_without
 from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
+from runs.counted import counted
 from runs.model_files import is_stale
 from submission import built_of
 
 LOG = Path("submissions.jsonl")
 ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
 KEYS = ("date", "zip", "sha256", "score", "low", "high", "judge", "notes")
+TEXTS = ("date", "zip", "sha256", "notes")  # the others are numbers
 SHORT = 12  # chosen: letters of a sha that are shown; any unambiguous beginning is accepted
 
 
@@ -78,17 +80,35 @@ def read(log: Path) -> list[dict[str, Any]]:
             line = json.loads(text)
         except ValueError as error:
             raise ValueError(f"{log}:{i}: not a JSON object: {error}") from None
-        if not isinstance(line, dict) or (missing := [key for key in KEYS if key not in line]):
-            what = f"lacks {', '.join(missing)}" if isinstance(line, dict) else "not a JSON object"
+        if what := amiss(line):
             raise ValueError(f"{log}:{i}: {what}, so not a line of this log; mend it, or pass another --log")
         lines.append(line)
     return lines
 
 
+def amiss(line: object) -> str:
+    """What a line of JSON lacks to be one of the log; empty for one that is.
+
+    >>> amiss([]), amiss({"zip": "a"} | dict.fromkeys(KEYS[2:])), amiss(dict.fromkeys(KEYS, ""))
+    ('not a JSON object', 'lacks date', 'score is "", need a number')
+    """
+    if not isinstance(line, dict):
+        return "not a JSON object"
+    if missing := [key for key in KEYS if key not in line]:
+        return f"lacks {', '.join(missing)}"
+    for key in KEYS:
+        empty = key == "judge" or (key not in TEXTS and line["score"] is None)
+        if type(line[key]) not in ((str,) if key in TEXTS else (int, float)) and not (empty and line[key] is None):
+            return f"{key} is {json.dumps(line[key])}, need a {'text' if key in TEXTS else 'number'}"
+    return ""
+
+
 def write(log: Path, lines: list[dict[str, Any]]) -> None:
-    """Replace the log by these lines, in one step. Raises ValueError where its folder is not there."""
+    """Replace the log by these lines, in one step. Raises ValueError where its folder is not there, or it is one itself."""
     if not log.parent.is_dir():
         raise ValueError(f"--log {log}: there is no folder {log.parent}; make it first")
+    if log.is_dir():
+        raise ValueError(f"--log {log}: got a folder, need a file")
     with replacing(log) as (unfinished,):
         unfinished.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
@@ -168,7 +188,8 @@ def show(lines: list[dict[str, Any]]) -> None:
         table.add_row(*(Text(word) for word in words))  # as it is: no markup
     Console().print(table)
     if gaps:
-        say(f"the judge gave {sum(gaps) / len(gaps):+.4f} on average against the local score ({len(gaps)} submissions)")
+        count = counted(len(gaps), "submission")
+        say(f"the judge gave {sum(gaps) / len(gaps):+.4f} on average against the local score ({count})")
 
 
 if __name__ == "__main__":

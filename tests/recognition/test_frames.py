@@ -62,6 +62,34 @@ def test_a_photo_that_is_cut_off_is_remarked_on(tmp_path: Path) -> None:
     data = cv2.imencode(".jpg", rng.integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
     assert "ends early" in read_photo(source(tmp_path / "a.jpg"), "stored").remark
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    assert "damaged or missing" in read_photo(source(tmp_path / "a.jpg"), "stored").remark
+
+
+@pytest.mark.parametrize(
+    ("suffix", "share", "message"),
+    [
+        pytest.param(".png", 0.6, "the file ends early, and what is there cannot be decoded", id="PNG"),
+        pytest.param(".bmp", 0.6, "the file ends early", id="BMP"),
+        pytest.param(".tif", 0.6, "the file ends early", id="TIFF"),
+        pytest.param(".lzw.tif", 0.6, r"^a.lzw.tif: not a readable photo .damaged, or of a form", id="TIFF, by name alone"),
+        pytest.param(".webp", 0.6, "the photo is cut off", id="WebP"),
+        pytest.param(".webp", 1.0, "got an animated WebP, need a still photo", id="animated WebP"),
+    ],
+)
+def test_damage_is_told_by_true_words_and_not_on_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, share: float, message: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    frames = [Image.fromarray(255 - noise)] * (suffix == ".webp")
+    how = {"compression": "tiff_lzw"} if "lzw" in suffix else {"save_all": True, "append_images": frames} if frames else {}
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(noise).save(path, **how)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ValueError, match=message) as refused:
+        read_photo(source(path), "stored")
+    assert "not a photo" not in str(refused.value) and str(tmp_path) not in str(refused.value)
+    assert "loadsave.cpp" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

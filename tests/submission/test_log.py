@@ -46,7 +46,7 @@ def test_a_zip_is_noted_with_its_local_score_and_then_the_judges(place: Path, ca
     assert call(place, "judged", first["sha256"][:6], "0.7", "--notes", "private") == 0
     first, again = log.read(place / "log.jsonl")
     assert (first["judge"], first["notes"], again) == (0.7, "first; private", second)
-    assert "the judge gave -0.2000 on average against the local score (1 submissions)" in capsys.readouterr().out
+    assert "the judge gave -0.2000 on average against the local score (1 submission)" in capsys.readouterr().out
 
 
 def test_the_file_may_be_named_before_or_after_what_is_done(place: Path) -> None:
@@ -88,6 +88,9 @@ def test_a_broken_line_is_told_by_its_number(place: Path, capsys: pytest.Capture
         (b"[1", "not a JSON object"),
         (b"[]", "not a JSON object"),
         (b'{"sha256": "a"}', "lacks date, zip, score"),
+        (own.strip().replace(b'"judge": null', b'"judge": "good"'), 'judge is "good", need a number'),
+        (own.strip().replace(b'"notes": ""', b'"notes": 7'), "notes is 7, need a text"),
+        (own.strip().replace(b'"score": null', b'"score": 0.5'), "low is null, need a number"),
     ):
         (place / "log.jsonl").write_bytes(own + line + b"\n")
         assert call(place) == 2
@@ -100,6 +103,8 @@ def test_a_broken_line_is_told_by_its_number(place: Path, capsys: pytest.Capture
 def test_a_folder_that_is_not_there_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert log.main(["--log", str(place / "none" / "x.jsonl"), "add", str(place / "a.zip")]) == 2
     assert f"there is no folder {place / 'none'}; make it first" in capsys.readouterr().err
+    assert log.main(["--log", str(place), "add", str(place / "a.zip")]) == 2
+    assert f"--log {place}: got a folder, need a file" in capsys.readouterr().err
 
 
 def test_another_score_of_the_judge_is_told_and_the_first_is_kept(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,6 +203,12 @@ def test_studio_embeddings_can_be_moved_to_the_shelf(shop: Path, runs: Path) -> 
             "--id: got 2147483648, must be in [0, 2147483647]",
             id="huge id",
         ),
+        pytest.param(
+            ["--photos", "WALL", "--name", "a"], "wall.png: of one colour: it shows no product", id="a wall with noise"
+        ),
+        pytest.param(["--photos", "SPECK", "--name", "a"], "speck.png: only 9 x 5 pixels differ", id="a speck before a wall"),
+        pytest.param(["--photos", "CUT", "--name", "a"], "cut.jpg: the photo is cut off or damaged", id="a photo cut off"),
+        pytest.param(["--photos", "HALF", "--name", "a"], "half.jpg: the photo is cut off or damaged", id="half a photo"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--id", "-1"], "--id: got -1", id="negative id"),
         pytest.param(["--photos", "PHOTOS", "--name", "Red Tea", "--id", "9"], "has the id 3 already", id="two ids"),
         pytest.param(["--photos", "PHOTOS", "--name", "a", "--blend", "0"], "a share above 0", id="blend of nothing"),
@@ -216,12 +222,20 @@ def test_mistakes_are_told_in_one_line_and_change_nothing(
 ) -> None:
     places = {"PHOTOS": str(photos_of(shop.parent / "photos", (20, 20, 230))), "EMPTY": str(shop.parent / "empty")}
     (shop.parent / "empty").mkdir()
+    noise, wall = np.random.default_rng(0).integers(0, 255, (90, 90, 3)), np.full((90, 90, 3), 240)
+    wall[40:45, 50:59] = 0
     for folder, name, photo in (
         ("BLANK", "white.png", np.full((90, 90, 3), 255)),
         ("SMALL", "dot.png", np.arange(900).reshape(20, 15, 3)),
+        ("WALL", "wall.png", 240 + noise % 6),
+        ("SPECK", "speck.png", wall),
     ):
         places[folder] = str(photos_of(shop.parent / folder, (20, 20, 230)))
         Image.fromarray(photo.astype(np.uint8)).save(f"{places[folder]}/{name}")
+    for folder, name, end in (("CUT", "cut.jpg", b""), ("HALF", "half.jpg", b"\xff\xd9")):
+        places[folder] = str(photos_of(shop.parent / folder, (20, 20, 230)))
+        Image.fromarray(noise.astype(np.uint8)).save(path := Path(places[folder], name))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + end)
     before = everything(runs)
     capsys.readouterr()
     assert enrolment.main(words(shop, runs, *[places.get(flag, flag) for flag in flags])) == 2
