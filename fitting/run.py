@@ -167,7 +167,7 @@ def merged_as_chosen(
 def shipped(runs: Path, gated: Gated) -> Gated:
     """The same for the models that ship, written into RUNS/ensemble.json and RUNS/gate.json."""
     ensemble = replace(gated.ensemble, made_from=fingerprints(runs, files_of(gated.ensemble)))
-    why = reasons(gated.choice, gated.naming, gated.sizes, gated.floors, gated.merging)
+    why = reasons(gated.choice, gated.naming, gated.sizes, gated.floors, gated.merging, gated.pooled.evidence)
     record.write_json(runs / "gate.json", why | {"method": method_of(ensemble)})
     if gated.merging is not None:
         record.write_json(runs / TOPOLOGY, asdict(ensemble))

@@ -1,7 +1,8 @@
 """Which photos a file of weights has seen, so that none is used as held out, by a training that starts from it or by a score.
 
 Each training leaves OUT/trained_on.json: the fingerprints of the bytes of its train and valid photos, and of those that the
-weights which it started from, or was taught by, have seen. Its checkpoints hold the same (`runs.seen_photos`).
+weights which it started from, or was taught by, have seen. Its checkpoints hold the same (`runs.seen_photos`), and the manifest
+of a zip what all its models have seen and what its gate was fitted on (`submission.built_of`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from runs.counted import counted
 from runs.seen_photos import NAME, run_folder
 
 PARTS = ("train", "valid")  # valid photos choose the epoch
+CHOSEN = "chosen_on"  # in gate.json: fingerprints of the photos that the gate was fitted on
 Seen = dict[str, set[str]]  # fingerprints of the photos of each of PARTS
 _told: set[str] = set()  # fingerprints of weights: a command that trains several times says it once of each
 
@@ -25,6 +27,16 @@ def seen_by(weights: Path) -> Seen:
     """What the weights in a file or run folder have seen; nothing where that is not known."""
     recorded = seen_photos.read(weights) or {}
     return {part: set(recorded.get(part, [])) for part in PARTS}
+
+
+def seen_by_run(runs: Path, models: Iterable[Path]) -> Seen | None:
+    """What the `models` in RUNS have seen, and as valid what its gate was fitted on; None where one of them tells nothing."""
+    why = read_object(runs / "gate.json") if (runs / "gate.json").is_file() else {CHOSEN: []}
+    recorded = [seen_photos.read(model) for model in models]
+    if CHOSEN not in why or None in recorded:
+        return None
+    told = [*filter(None, recorded), {"valid": why[CHOSEN]}]
+    return {part: set().union(*(one.get(part, []) for one in told)) for part in PARTS}
 
 
 def write(out: Path, train: Sequence[Photo], valid: Sequence[Photo], starts: Sequence[Path] = ()) -> None:
@@ -58,9 +70,13 @@ def seen_of(part: str, weights: Path, parts: Folds) -> set[str]:
 
     None of the part train, which is not held out, and none where the weights tell no photos.
     """
-    if part == "train" or seen_photos.read(weights) is None:
+    return held_out(part, seen_by(weights), parts)
+
+
+def held_out(part: str, seen: Seen, parts: Folds) -> set[str]:
+    """The photos of `part` that `parts` hold out and are among those `seen`, by their bytes; none of the part train."""
+    if part == "train" or not any(seen.values()):
         return set()
-    seen = seen_by(weights)
     train, valid, own = ({of_file(photo.path) for photo in parts.photos(name)} for name in (*PARTS, part))
     return (seen["train"] & own - train) | (seen["valid"] & own - train - valid)
 

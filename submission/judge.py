@@ -56,9 +56,10 @@ def body(argv: list[str] | None, prog: str) -> None:
         refuse_changed(args.runs, ensemble)
         built_of.refuse_other(args.zip, args.runs)  # photos that it learned from may be among the test photos of R
         trained_on.refuse_judging([args.runs / file for file in files_of(ensemble)], "test", parts)
-    else:
+    elif built_of.seen_by(args.zip) is None:
         unknown = f"{args.runs} holds no models: whether those of the zip were trained, or chosen, on these photos is not known"
         say(f"judge: warning: {unknown}; name the run folder that it was built from")
+    built_of.refuse_seen(args.zip, "test", parts)
     judge(args.zip, photos, dataset.categories, args.runs / "predictions.json")
 
 

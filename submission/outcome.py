@@ -23,9 +23,9 @@ class Outcome:
     """The result of one run. `problems` would cost points at the judge, `warnings` may; `notes` say how it was isolated.
 
     `without` are the photos, by name, that have no predictions: they may hold no product, or be lost. `lacking` is a package
-    that the judge has and the environment here has not, where the log tells of it: what fails may fail for want of it.
-    Everything but `providers` and `by_part` (seconds of each part of the work), which run.py says of itself, was measured from
-    outside.
+    that the judge has and the environment here has not, where the log tells of it: what fails may fail for want of it. `seen`
+    says whether the photos of `scores` are new to the zip. Everything but `providers` and `by_part` (seconds of each part of
+    the work), which run.py says of itself, was measured from outside.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -41,6 +41,7 @@ class Outcome:
     by_part: dict[str, float] = field(default_factory=dict)
     log: str = ""
     scores: Scores | None = None
+    seen: str = ""
 
     def told_predictions(self) -> str:
         """How many predictions there are, on how many photos, and which have none.

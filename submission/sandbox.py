@@ -12,14 +12,13 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
 from runs.counted import counted
-from submission import own_ids
+from submission import built_of, own_ids
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
@@ -201,7 +200,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     outcome = execute(args.zip, args.images, args.output, machine)
     outcome.notes += shortfalls(python, JUDGE_LIMITS)
     if truth and not outcome.problems:
-        add_score(outcome, args.output, truth, args.images, category_ids(args.zip))
+        add_score(outcome, args.output, truth, args.images, args.zip)
     report(outcome, args.output)
     note_result(**vars(outcome))
     return 1 if outcome.problems else 0
@@ -227,13 +226,13 @@ def category_ids(archive: Path) -> list[int]:
         return []
 
 
-def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path, known: Sequence[int] = ()) -> None:
+def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path, archive: Path) -> None:
     """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails.
 
-    `known` are the zip's category ids. Those that the truth lacks, as of a product that was enrolled, are noted; where it lacks
-    all of them, the zip is of another data set, which is a problem.
+    Category ids of ARCHIVE that the truth lacks, as of a product that was enrolled, are noted; where it lacks all of them, the
+    zip is of another data set, which is a problem. How many of these photos ARCHIVE was made from is told, too.
     """
-    numbers = find_photos(folder)
+    numbers, known = find_photos(folder), category_ids(archive)
     try:
         own, notes = own_ids.join(numbers, folder, truth["images"])
         of_truth = {category["id"] for category in truth["categories"]}
@@ -243,6 +242,7 @@ def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Pat
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         outcome.problems.append(f"cannot be scored: {error!r}")
         return
+    outcome.seen = built_of.seen_in_words(archive, [numbers[number] for number in own])
     outcome.notes += notes
     if more:
         what = f"{counted(len(more), 'category', 'categories')} of the zip that the annotations lack, such as {more[0]}"
@@ -280,7 +280,7 @@ def report(outcome: Outcome, output: Path) -> None:
     if outcome.scores:
         s = outcome.scores
         print(f"score: {s.score:.4f} (det mAP50 {s.det_map50:.4f}, cls mAP50 {s.cls_map50:.4f})")
-        print("whether the models were trained, or chosen, on these photos is not known here; hylle judge knows")
+        print(outcome.seen)
     for warning in outcome.warnings:
         print(f"warning: {warning}")
     for problem in outcome.problems:

@@ -18,8 +18,10 @@ from experiments import calibration
 from fusion.ensemble import Ensemble, Member, parse, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_object
+from photos import folds
 from photos.data import read
-from runs import model_files
+from photos.fingerprint import of_file
+from runs import model_files, record
 from stage2_classifier import enrolment
 from stage2_classifier.gate import choose, fit, search
 from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
@@ -122,6 +124,53 @@ def test_the_judge_needs_no_ensemble_in_the_run_folder(
     assert len(judged) == 2
     told = "holds no models: whether those of the zip were trained, or chosen, on these photos is not known"
     assert told in capsys.readouterr().out
+
+
+def test_a_zip_tells_which_photos_it_has_seen(fitted: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = folds.load(fitted.runs / folds.NAME, read(fitted.data))
+    archive = fitted.root / "a.zip"
+    trained, chosen, test = ([of_file(photo.path) for photo in parts.photos(part)] for part in ("train", "valid", "test"))
+    models = [fitted.runs / name for name in ("one", "all", "classifier_shelf")]
+    for model in models[:2]:
+        record.write_json(model / "trained_on.json", {"train": trained, "valid": []})
+    assert mains()["build"](fitted.words("build")) == 0
+    assert built_of.seen_by(archive) is None  # the classifier does not tell
+    for name in ("ensemble.json", "gate.json"):
+        (fitted.runs / name).rename(fitted.root / name)
+    assert mains()["judge"](fitted.words("judge")) == 0
+    assert "whether those of the zip were trained, or chosen, on these photos is not known" in capsys.readouterr().out
+    for name in ("ensemble.json", "gate.json"):
+        (fitted.root / name).rename(fitted.runs / name)
+    record.write_json(models[2] / "trained_on.json", {"train": [], "valid": []})
+    assert mains()["build"](fitted.words("build")) == 0
+    assert built_of.seen_by(archive) == {"train": set(trained), "valid": set(chosen)}
+    (fitted.runs / "ensemble.json").unlink()
+    assert mains()["judge"](fitted.words("judge")) == 0
+    assert "not known" not in capsys.readouterr().out
+    for word, photos in (("none of these", test), (f"{len(chosen)} of these {len(chosen)} photos were", chosen)):
+        assert word in built_of.seen_in_words(archive, [p.path for p in parts.dataset.photos if of_file(p.path) in photos])
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_a_zip_is_not_judged_on_photos_that_it_has_seen(fitted: Place, refused: Callable, part: str) -> None:
+    parts = folds.load(fitted.runs / folds.NAME, read(fitted.data))
+    for name in ("one", "all", "classifier_shelf"):
+        record.write_json(fitted.runs / name / "trained_on.json", {"train": [], "valid": []})
+    seen = {part: [of_file(photo.path) for photo in parts.photos("test")]}
+    record.write_json(fitted.runs / "one" / "trained_on.json", {"train": [], "valid": []} | seen)
+    assert mains()["build"](fitted.words("build")) == 0
+    (fitted.runs / "ensemble.json").unlink()
+    refused("judge", [], f"a.zip: was trained, or chosen, on {len(seen[part])} photos of the part test, by their bytes")
+
+
+def test_a_zip_whose_gate_does_not_tell_its_photos_tells_of_none(fitted: Place) -> None:
+    for name in ("one", "all", "classifier_shelf"):
+        record.write_json(fitted.runs / name / "trained_on.json", {"train": [], "valid": []})
+    why = read_object(fitted.runs / "gate.json")
+    del why["chosen_on"]
+    record.write_json(fitted.runs / "gate.json", why)
+    assert mains()["build"](fitted.words("build")) == 0
+    assert built_of.seen_by(fitted.root / "a.zip") is None
 
 
 def test_a_zip_that_was_changed_after_it_was_built_is_not_of_its_run_folder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ sizes count where that is shown to gain (`sizes`), and cuts nowhere; the scores 
 look at predictions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,10 @@ import numpy as np
 
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import read_sidecar
-from photos import folds
+from photos import folds, trained_on
 from photos.data import Dataset
 from photos.exif import convention
+from photos.fingerprint import of_file
 from photos.folds import Folds
 from photos.intervals import Interval
 from photos.repairs import read_and_tell
@@ -118,7 +119,7 @@ def fit_gate(
         valid = gather("valid", ensemble, runs, parts)
     chosen, ensemble = fitted(valid, replace(ensemble, made_from=made_from), parts, seed, naming_floor)
     refuse_edited(runs, before)
-    why = reasons(*chosen, why_merging)  # first: a kill before the other must not make that look edited
+    why = reasons(*chosen, why_merging, valid)  # first: a kill before the other must not make that look edited
     record.write_json(runs / WHY, why | {"method": method_of(ensemble), "labels": parts.labels("valid"), RECORDED: default})
     write_ensemble(runs, ensemble)
     tell_ignored(runs, ensemble, dataset)
@@ -138,14 +139,20 @@ class Chosen(NamedTuple):
 
 
 def reasons(
-    choice: Choice, naming: NamingChoice, sizes: SizesChoice, floors: OperatingPoints, merging: MergingChoice | None
+    choice: Choice,
+    naming: NamingChoice,
+    sizes: SizesChoice,
+    floors: OperatingPoints,
+    merging: MergingChoice | None,
+    evidence: Iterable[Evidence],
 ) -> dict[str, object]:
-    """What gate.json tells: why the fitted numbers of ensemble.json are what they are."""
+    """What gate.json tells: why the fitted numbers of ensemble.json are what they are, and on which photos they were fitted."""
     beside = {
         "naming": asdict(naming),
         "sizes": asdict(sizes),
         "operating_points": asdict(floors),
         "merging": merging and asdict(merging),
+        trained_on.CHOSEN: sorted(of_file(e.photo.path) for e in evidence),
     }
     return asdict(choice) | beside
 

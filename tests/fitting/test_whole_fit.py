@@ -15,11 +15,15 @@ from small_shop import SMALL
 
 from fitting.procedure import Procedure
 from fitting.run import run_procedure
+from fusion.ensemble import read_ensemble
 from fusion.models import read_object
+from photos.data import read
+from photos.fingerprint import of_file
 from runs.command import say
 from stage1_detector.recipes import recipe, rehearsal
 from stage1_detector.synthesis import make_photos
 from stage2_classifier.config import recipe as classifier_recipe
+from submission import built_of
 
 PATIENCE = 600.0  # seconds
 
@@ -86,6 +90,10 @@ def test_without_a_refit_the_models_that_ship_never_saw_the_photos_of_the_gate(s
     assert sorted(photo for turn in turns for photo in turn["photos"]) == sorted(
         i for i, part in parts.items() if part == "valid"
     )
+    assert built_of.entry(tmp_path, read_ensemble(tmp_path))["seen"] == {
+        "train": taught["train"],
+        "valid": sorted(of_file(photo.path) for photo in read(shop).photos if parts[photo.id] == "valid"),
+    }
     assert not (tmp_path / "cross_fit/0").exists()
     assert set(read_object(tmp_path / "ensemble.json")["made_from"]) == {"one/model.onnx", "classifier_shelf/model.onnx"}
     assert read_object(tmp_path / "fitted.json")["test"] is not None

@@ -116,10 +116,11 @@ def test_a_truth_that_lacks_photos_costs_no_report(
         "annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}],
     }
     outcome = Outcome()
-    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos)
+    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos, script(tmp_path, ""))
     assert outcome.problems == problems
     assert score is None or outcome.scores.score == pytest.approx(score)
     assert bool(outcome.notes) == (images == [])
+    assert bool(outcome.scores) == ("is not known: the zip does not tell" in outcome.seen)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_zip_that_was_taught_more_than_the_truth_tells_is_scored(
         zipped.writestr("ensemble.json", json.dumps({"categories": known}))
     boxes = [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}]
     truth, outcome = {"images": [{"id": 1}], "categories": [{"id": 3}], "annotations": boxes}, Outcome()
-    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos, sandbox.category_ids(archive))
+    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos, archive)
     assert told in " ".join(outcome.problems + outcome.notes) and bool(outcome.problems) == (score is None)
     assert score is None or outcome.scores.det_map50 == pytest.approx(score)
 
