@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from photos.formats.source import whole
 from photos.formats.text_file import lines_of, text_of
 from photos.photo_file import DataError
 from photos.photo_folder import is_absolute, visible
@@ -133,10 +134,9 @@ def _by_class(path: Path, value: Any) -> dict[int, str]:
     wrong = DataError(f"{path}: names: got {value!r}, need a list of names, or class: name")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise wrong
-    try:
-        by_class = {int(key): name for key, name in names.items()}
-    except (ValueError, TypeError):
-        raise wrong from None
+    by_class = {whole(key): name for key, name in names.items()}
+    if not all(type(key) is int for key in by_class):
+        raise wrong
     if len(by_class) < len(names):
         raise DataError(f"{path}: names: got one class twice in {list(names)}, need each once")
     return by_class

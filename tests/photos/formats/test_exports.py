@@ -241,6 +241,8 @@ def test_a_part_alone_is_not_looked_for_in_another_folder(tmp_path: Path) -> Non
             "train: x\nnames: [tea, [a]]", r"names: got \['tea', \['a'\]\], need a list of names", id="a list as a name"
         ),
         pytest.param("train: x\nnames: {0: {a: b}}", "need a list of names, or class: name", id="an object as a name"),
+        pytest.param("train: x\nnames: {1_0: tea}", "need a list of names, or class: name", id="a grouped number as a class"),
+        pytest.param("train: x\nnames: {0.5: tea}", "need a list of names, or class: name", id="half a class"),
     ],
 )
 def test_entries_of_data_yaml_that_are_no_text(tmp_path: Path, text: str, told: str) -> None:
