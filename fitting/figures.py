@@ -18,7 +18,7 @@ from stage2_classifier.gate.calibrate import n_categories, predictions, score
 from stage2_classifier.gate.choose import Choice, resampling_groups, with_further
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
-from stage2_classifier.gate.quantiles import scores_of_same_rank
+from stage2_classifier.gate.ranks import scores_of_same_rank
 
 
 def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:

@@ -19,7 +19,7 @@ from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, Truth, match, scores
 from runs.counted import counted
 from stage2_classifier.gate.choose import LEAST, OUTER, turns
-from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.ranks import scores_by_rank
 
 TEMPERATURES = (0.03, 0.06, 0.1)  # chosen: of cosines in [-1, 1]; 0.1 lets a cosine 0.2 higher count 7 times as much
 MOST = (0.3, 0.6, 0.9)  # chosen: weights of a name without any box
@@ -121,7 +121,7 @@ class Judged(NamedTuple):
     def match(self, blends: Sequence[Blend | None]) -> Match:
         """Each photo named under its own of `blends`, matched to the truth, each turn ranked on its own."""
         chosen = [self.decisions[blend][i] for i, blend in enumerate(blends)]
-        return match(self.truths, scores_as_quantiles(chosen, self.turn), self.names)
+        return match(self.truths, scores_by_rank(chosen, self.truths, self.turn), self.names)
 
 
 def choose_blend(crops: Sequence[HeldOutCrops], scene_of: Mapping[int, int], rng: np.random.Generator) -> BlendChoice:

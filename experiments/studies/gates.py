@@ -42,7 +42,7 @@ DECIDING = {  # what the scores of finished models depend on
     "fusion": ("boxes", "decode", "ensemble", "gate", "merge", "models", "pipeline", "reading", "views"),
     "photos": ("intervals", "score"),
     "stage2_classifier": ("cross_fitting", "scaling"),
-    "stage2_classifier/gate": ("calibrate", "choose", "ensemble", "evidence", "quantiles"),
+    "stage2_classifier/gate": ("calibrate", "choose", "ensemble", "evidence", "ranks"),
 }
 DECIDING_FILES = [record.ROOT / folder / f"{name}.py" for folder, names in DECIDING.items() for name in names]
 KINDS = ("shelf", "studio", "shuffled")

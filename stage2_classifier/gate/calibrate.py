@@ -24,7 +24,7 @@ from fusion.gate import (
 )
 from photos.score import CLASSIFICATION_SHARE, DETECTION_SHARE, Truth, counted, greedy_hits, match, scores
 from stage2_classifier.gate.evidence import Evidence, models_of
-from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.ranks import scores_by_rank
 from stage2_classifier.scaling import detector_scale
 
 # Of the values below the first within WITHIN of the best is taken. Where all held-out photos are of one shop they hardly
@@ -36,7 +36,7 @@ EXPONENTS = (1.0, 2.0, 0.5, 0.25, 0.0)
 COVERAGES = (1.0, 0.99, 0.95, 0.9)  # chosen: shares of boxes whose true name the plausible set holds; the first excludes none
 OVERRIDES = ([[0.4, 0.85], [0.8, 0.9]], [[0.4, 0.85]], [[0.8, 0.9]])  # taken: the pairs that a contestant found (CONTEST.md)
 EXPERTS = (0.5, 0.25, 1.0, 2.0)  # chosen: the detector's exponent in the product, the classifier's being 1
-RULES = [WITHIN, EXPONENTS, COVERAGES, OVERRIDES, EXPERTS]  # what a gate that is kept was chosen by
+RULES = [WITHIN, EXPONENTS, COVERAGES, OVERRIDES, EXPERTS, "by rank"]  # what a gate that is kept was chosen by
 FEWEST = 20  # chosen: with fewer rows no regression is fitted
 # Fields that order boxes and name none: gates that differ in no other share a posterior.
 ORDERS = {"objectness_exponent": 1.0, "name_exponent": 0.0, "rank_weights": [], "further": 0}
@@ -115,7 +115,7 @@ def _best(gates: Sequence[Gate], evidence: Sequence[Evidence]) -> Gate:
     by_photo = [decisions(e, gates, Ensemble.most // max(1, len(evidence))) for e in evidence]
     truths, n = [e.truth for e in evidence], n_categories(evidence)
     models = models_of(evidence)
-    values = [scores(match(truths, ranked_apart(of_gate, models), n)).score for of_gate in zip(*by_photo, strict=True)]
+    values = [scores(match(truths, ranked_apart(of_gate, truths, models), n)).score for of_gate in zip(*by_photo, strict=True)]
     return gates[first_near_best(values)]
 
 
@@ -241,10 +241,11 @@ def n_categories(evidence: Sequence[Evidence]) -> int:
 
 def score(evidence: Sequence[Evidence], gates: Sequence[Gate]) -> float:
     """0.7 det + 0.3 cls mAP50 of the decisions; photos that different models speak of are each ranked among their own."""
-    decided = ranked_apart(predictions(evidence, gates), models_of(evidence))
-    return scores(match([e.truth for e in evidence], decided, n_categories(evidence))).score
+    truths = [e.truth for e in evidence]
+    decided = ranked_apart(predictions(evidence, gates), truths, models_of(evidence))
+    return scores(match(truths, decided, n_categories(evidence))).score
 
 
-def ranked_apart(decided: Sequence[Detections], models: np.ndarray) -> Sequence[Detections]:
+def ranked_apart(decided: Sequence[Detections], truths: Sequence[Truth], models: np.ndarray) -> Sequence[Detections]:
     """The decisions on P photos, those of each of `models` (P,) ranked among their own; of one model as they are."""
-    return scores_as_quantiles(decided, models) if models.any() else decided
+    return scores_by_rank(decided, truths, models) if models.any() else decided

@@ -19,7 +19,7 @@ from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
 from stage2_classifier.gate.calibrate import first_near_best, fit_policies, fit_policy, n_categories, predictions
 from stage2_classifier.gate.evidence import Evidence, Progress, models_of, no_progress
-from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.ranks import scores_by_rank
 
 Fitted = TypeVar("Fitted")
 FitPolicies = Callable[[Sequence[str], Sequence[Evidence]], dict[str, Gate]]  # as `fit_policies`
@@ -65,10 +65,10 @@ def by_turns(
     return [fitted[k] for k in turn]
 
 
-def match_by_quantile(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:
+def match_by_rank(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarray) -> Match:
     """The decisions on all photos, matched to the truth as one ranking, in which each turn is ranked on its own."""
-    decisions = scores_as_quantiles(predictions(evidence, gates), turn)
-    return match([e.truth for e in evidence], decisions, n_categories(evidence))
+    truths = [e.truth for e in evidence]
+    return match(truths, scores_by_rank(predictions(evidence, gates), truths, turn), n_categories(evidence))
 
 
 class Selected(NamedTuple):
@@ -86,7 +86,7 @@ def cross_fitted_scores(
     turn = turns(groups, INNER, np.random.default_rng(seed), models_of(evidence))
     fitted = by_turns(lambda others, _: fit(TRIED, others), evidence, groups, turn)
     gates = {policy: [by_policy[policy] for by_policy in fitted] for policy in TRIED}
-    return {policy: scores(match_by_quantile(evidence, gates[policy], turn)).score for policy in TRIED}
+    return {policy: scores(match_by_rank(evidence, gates[policy], turn)).score for policy in TRIED}
 
 
 def select(evidence: Sequence[Evidence], groups: np.ndarray, seed: int, fit: FitPolicies = fit_policies) -> Selected:
@@ -176,7 +176,7 @@ def choose_gate(
     fit = counted(progress, fits_in_all(scenes, turn, models))
     nested = by_turns(lambda others, g: select(others, g, seed, fit), evidence, scenes, turn)
     offered_in_turns, kept_in_turns = [s.offered for s in nested], [s.keep for s in nested]
-    matches = [match_by_quantile(evidence, gates, turn) for gates in (offered_in_turns, kept_in_turns)]
+    matches = [match_by_rank(evidence, gates, turn) for gates in (offered_in_turns, kept_in_turns)]
     gain = widened(bootstrap(*matches, scenes, rng), *matches, scenes)
     offered, keep, by_policy = select(evidence, scenes, seed, fit)
     adopted = gain.low > 0
@@ -190,7 +190,7 @@ def only_policy(policy: str, evidence: Sequence[Evidence], scenes: np.ndarray, t
     if len(np.unique(turn)) < 2:
         return Choice(with_further(gate), None, gate)
     gates = by_turns(lambda others, _: fit_policy(policy, others), evidence, scenes, turn)
-    by_policy = {policy: scores(match_by_quantile(evidence, gates, turn)).score}
+    by_policy = {policy: scores(match_by_rank(evidence, gates, turn)).score}
     return Choice(with_further(gate), None, gate, by_policy, as_turns(evidence, gates, turn))
 
 

@@ -27,7 +27,7 @@ from photos.score import Match, Truth, match, scores
 from stage2_classifier.gate.calibrate import WITHIN
 from stage2_classifier.gate.choose import LEAST, OUTER, turns
 from stage2_classifier.gate.evidence import DetectorOutputs
-from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.ranks import scores_by_rank
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,14 @@ def best_way(candidates: Candidates, ways: Iterable[str], chosen_on: np.ndarray)
 
 def det_map50(candidates: Candidates, way: str, positions: np.ndarray) -> float:
     """The det mAP50 of a way on the photos at `positions`, those of each model ranked apart."""
-    detections = [candidates.merged[way][i] for i in positions]
-    ranked = scores_as_quantiles(detections, candidates.models[positions])
-    return scores(match([candidates.truths[i] for i in positions], ranked, 1)).det_map50
+    detections, truths = ([of_all[i] for i in positions] for of_all in (candidates.merged[way], candidates.truths))
+    return scores(match(truths, scores_by_rank(detections, truths, candidates.models[positions]), 1)).det_map50
 
 
 def matched_in_turns(candidates: Candidates, ways: Sequence[str], turn: np.ndarray) -> Match:
     """Each photo merged in the way that is given for it, matched to the truth, each turn ranked on its own."""
     detections = [candidates.merged[way][i] for i, way in enumerate(ways)]
-    return match(candidates.truths, scores_as_quantiles(detections, turn), 1)
+    return match(candidates.truths, scores_by_rank(detections, candidates.truths, turn), 1)
 
 
 def in_words(choice: MergingChoice) -> str:

@@ -22,7 +22,7 @@ from photos.score import Match, match, scores
 from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import Choice, with_further
 from stage2_classifier.gate.evidence import Evidence, withheld
-from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.ranks import scores_by_rank
 
 ALLOWED = 0.0005  # taken: issue 20
 SHOWN = 0.002  # taken: stage2_classifier.gate.calibrate.WITHIN; a loss over few scenes may be larger
@@ -159,10 +159,10 @@ def matched(evidence: Sequence[Evidence], gates: Sequence[Gate], turn: np.ndarra
 
     Further names come after, as they are: how many there are depends on the floor, and must not move the first ones.
     """
-    listed = predictions(evidence, gates)
-    first = scores_as_quantiles([own.take(own.scores >= MIN_FIRST_SCORE) for own in listed], turn)
+    listed, truths = predictions(evidence, gates), [e.truth for e in evidence]
+    first = scores_by_rank([own.take(own.scores >= MIN_FIRST_SCORE) for own in listed], truths, turn)
     both = [join([a, own.take(own.scores < MIN_FIRST_SCORE)]) for a, own in zip(first, listed, strict=True)]
-    return match([e.truth for e in evidence], both, n_categories(evidence))
+    return match(truths, both, n_categories(evidence))
 
 
 def candidates(evidence: Sequence[Evidence]) -> np.ndarray:

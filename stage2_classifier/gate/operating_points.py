@@ -25,7 +25,7 @@ from photos.score import Truth, counted, greedy_hits
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.choose import LEAST, OUTER, by_turns, turns
 from stage2_classifier.gate.evidence import Evidence
-from stage2_classifier.gate.quantiles import scores_of_same_rank
+from stage2_classifier.gate.ranks import scores_of_same_rank
 
 BEST_F1 = "f1"
 PRECISIONS = (0.9, 0.95)  # taken: issue 18

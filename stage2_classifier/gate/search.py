@@ -31,7 +31,7 @@ from runs import record
 from runs.command import Parser, note_result, run, say, ticker
 from stage2_classifier.gate.ensemble import NAME
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
-from stage2_classifier.gate.quantiles import scores_as_quantiles
+from stage2_classifier.gate.ranks import scores_by_rank
 from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, with_weights
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def nested_search(
     searched = _merged_in_turns(photos, raw, ensemble, turn, effort)
     truths = [Truth.of(photo).nameless() for photo in photos]
     by_default = [merge(outputs, default) for outputs in raw]
-    searched_match, default_match = (match(truths, scores_as_quantiles(m, turn), 1) for m in (searched, by_default))
+    searched_match, default_match = (match(truths, scores_by_rank(m, truths, turn), 1) for m in (searched, by_default))
     drawn = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
     gain = widened(drawn, searched_match, default_match, scenes)
     before = det_map50(photos, raw, default)

@@ -121,7 +121,7 @@ def test_gates_that_differ_by_a_scale_of_scores_are_judged_alike() -> None:
     one = [Gate("raw")] * 12
     another = [Gate("raw", objectness_exponent=exponent) for exponent in (0.25, 1.0, 4.0)] * 4
     assert score(evidence, one) != score(evidence, another)
-    assert scores(choose.match_by_quantile(evidence, one, turn)) == scores(choose.match_by_quantile(evidence, another, turn))
+    assert scores(choose.match_by_rank(evidence, one, turn)) == scores(choose.match_by_rank(evidence, another, turn))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from stage2_classifier.gate import operating_points as points
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.operating_points import BEST_F1, RankedBoxes, cut
-from stage2_classifier.gate.quantiles import scores_of_same_rank
+from stage2_classifier.gate.ranks import scores_of_same_rank
 
 
 def ranking(rng: np.random.Generator, scenes: int, boxes: int, levels: int = 10**6) -> points.RankedBoxes:
