@@ -16,6 +16,10 @@ class NotKept(ValueError):
     """A decision that is not on the disk, or not in what is made of it."""
 
 
+class Outdated(ValueError):
+    """A decision of someone who had not seen the one before."""
+
+
 @contextmanager
 def told_if_not_kept(path: Path) -> Iterator[None]:
     """Raises NotKept where what is done in the block, to keep a decision in PATH, meets an OSError such as of a full disk."""
@@ -55,6 +59,10 @@ class DecisionLog:
             return [json.loads(line) for line in data[:end].splitlines()]
         except ValueError as error:
             raise ValueError(f"{self.path}: broken line ({error}); mend or remove it") from None
+
+    def revision(self, key: str, value: Any) -> int:
+        """How many decisions are about the one thing whose `key` is `value`."""
+        return sum(row[key] == value for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append one decision; it is on the disk when this returns."""

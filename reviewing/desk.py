@@ -1,5 +1,6 @@
 """What the server works with: the model, the photos of visitors, what there is to review. One photo at a time is recognised."""
 
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ PREPARED = 4  # chosen: photos whose pixels and detectors' outputs are kept, so 
 
 @dataclass
 class Desk:
-    """What the server works with. `notes` say why a tab has nothing to show, by its name."""
+    """What the server works with. `notes` say why a tab has nothing to show, by its name; `start` tells this start from others."""
 
     job: Job
     visitors: Visitors
@@ -31,6 +32,7 @@ class Desk:
     labelling: Labelling | None = None
     notes: dict[str, str] = field(default_factory=dict)
     uploads: int = 0
+    start: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     one_photo: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:

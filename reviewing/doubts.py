@@ -17,7 +17,7 @@ import numpy as np
 from fusion.boxes import xywh_to_xyxy, xyxy_to_xywh
 from photos.data import Dataset, Photo, product_key, read_image
 from photos.studio import read_studio, studio_folder, studio_photos, studio_products
-from reviewing.decision_log import DecisionLog, told_if_not_kept
+from reviewing.decision_log import DecisionLog, Outdated, told_if_not_kept
 from reviewing.recognised import Image, fitted
 from runs import record
 from stage2_classifier.label_review.contact_sheet import window
@@ -57,17 +57,21 @@ class Doubts:
         last = {row["id"]: row for row in self.log.rows}
         return {number: row for number, row in last.items() if row["action"] != "undo"}
 
-    def decide(self, number: int, asked: Mapping[str, Any]) -> None:
-        """Keep a decision about proposal `number`, on the disk before this returns.
+    def decide(self, number: int, asked: Mapping[str, Any]) -> int:
+        """Keep a decision about proposal `number`, on the disk before this returns; returns the proposal's revision.
 
-        Raises ValueError for one of no sense, NotKept where the disk does not take it.
+        Raises ValueError for one of no sense, Outdated where another was made since, NotKept where the disk does not take it.
 
-        `asked` holds an `action`, and `bbox` (x, y, width, height) or `category_id` to replace what is proposed.
+        `asked` holds an `action`, `bbox` (x, y, width, height) or `category_id` to replace what is proposed, and the `revision`
+        that was looked at; without it, whatever was decided before is replaced.
         """
         decision = self._checked(number, asked)
         with self._lock, told_if_not_kept(self.log.path):
+            if asked.get("revision") not in (None, self.log.revision("id", number)):
+                raise Outdated(f"not taken: proposal {number} was decided elsewhere meanwhile; look at it again, then decide")
             self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
             self._write()
+            return self.log.revision("id", number)
 
     def _checked(self, number: int, asked: Mapping[str, Any]) -> dict[str, Any]:
         action, decision = asked.get("action"), {"id": number, "action": asked.get("action")}
@@ -117,6 +121,7 @@ class Doubts:
         return shown | {
             "current": sides[0], "proposed": sides[1], "window": [x, y, side], "size": [photo.width, photo.height],
             "neighbours": neighbours, "references": references, "decision": decision,
+            "revision": self.log.revision("id", row["id"]),
         }  # fmt: skip
 
     def window_of(self, row: Mapping[str, Any]) -> tuple[float, float, float]:

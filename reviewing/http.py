@@ -10,18 +10,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from reviewing.decision_log import NotKept
+from reviewing.decision_log import NotKept, Outdated
 from reviewing.desk import Desk
 from reviewing.recognised import Image, jpeg_of
 from reviewing.uploads import MEGABYTE
 
+START = "x-server-start"  # header: the start of the server that the page was loaded from; programs send none
 LARGEST_JSON = 2 * MEGABYTE  # chosen: of a request that is no photo; a shelf of 1,000 boxes has 100 kB
 Result = TypeVar("Result")
 
 
 def desk_of(request: Request) -> Desk:
-    """What the server works with."""
+    """What the server works with. HTTPException 409 for a page of an earlier start: its numbers and names mean others now."""
     desk: Desk = request.app.state.desk
+    if request.headers.get(START, desk.start) != desk.start:
+        raise HTTPException(409, "the server was started anew since this page was loaded; reload the page")
     return desk
 
 
@@ -51,13 +54,15 @@ async def asked(request: Request) -> dict[str, Any]:
 async def done(work: Callable[[], Result]) -> Result:
     """What `work` returns, in a thread.
 
-    HTTPException 404 where nothing is there (LookupError, OSError), 507 where a decision is not kept, 422 for other ValueErrors
-    and for pixels that cannot be decoded.
+    HTTPException 404 where nothing is there (LookupError, OSError), 409 where a decision is outdated, 507 where it is not kept,
+    422 for other ValueErrors and for pixels that cannot be decoded.
     """
     try:
         return await run_in_threadpool(work)
     except (LookupError, OSError) as error:
         raise HTTPException(404, f"not there, or not yet ({error}); reload the page") from None
+    except Outdated as error:
+        raise HTTPException(409, str(error)) from None
     except NotKept as error:
         raise HTTPException(507, str(error)) from None
     except (ValueError, cv2.error) as error:

@@ -19,7 +19,7 @@ from photos.photo_file import same_name
 from recognition.inputs import Input
 from recognition.tables import Products
 from reviewing.confirmed_photos import BYTES, bytes_of, damage, refuse_unknown, under_confirmed_names, unusable
-from reviewing.decision_log import DecisionLog, told_if_not_kept
+from reviewing.decision_log import DecisionLog, Outdated, told_if_not_kept
 from reviewing.doubts import checked_bbox
 from reviewing.evidence import UNNAMED, Box
 from reviewing.recognised import Recognised
@@ -133,7 +133,7 @@ class Labelling:
         shown = [box for box in predicted if box["score"] >= FAINT * self.floor] if confirmed is None else confirmed["boxes"]
         hidden = [box for box in predicted if box["score"] < FAINT * self.floor]
         return {"name": name, "size": guess.size, "floor": self.floor, "boxes": shown, "hidden": hidden,
-                "confirmed": confirmed is not None}  # fmt: skip
+                "confirmed": confirmed is not None, "revision": self.log.revision("name", name)}  # fmt: skip
 
     # -- what is confirmed -------------------------------------------------------------------------------------------------
 
@@ -142,8 +142,10 @@ class Labelling:
         """The last confirmation of each photo, by its name."""
         return {row["name"]: row for row in self.log.rows}
 
-    def confirm(self, name: str, boxes: Any) -> None:
-        """Keep the boxes of a photo, on the disk before this returns. Raises KeyError for no such photo, ValueError for others,
+    def confirm(self, name: str, boxes: Any, revision: Any = None) -> int:
+        """Keep the boxes of a photo, on the disk before this returns; returns the photo's revision.
+
+        Raises KeyError for no such photo, Outdated where it was confirmed since `revision`, ValueError for boxes of no sense,
         NotKept where the disk does not take it.
 
         Each of `boxes` has `bbox` and `category_id`, or a new product's `name`.
@@ -154,6 +156,8 @@ class Labelling:
         if why := damage(self.photos[name].path):  # since it was predicted
             raise ValueError(f"{name}: {why}")
         with self._lock:
+            if revision not in (None, self.log.revision("name", name)):
+                raise Outdated(f"not taken: {name} was confirmed elsewhere meanwhile; open it again")
             if alike := [own for own in self.confirmed if own != name and same_name(own) == same_name(name)]:
                 raise ValueError(f"{name}: {alike[0]} is confirmed, whose name has the same letters; rename one of the photos")
             names = self.names()
@@ -162,6 +166,7 @@ class Labelling:
             with told_if_not_kept(self.log.path):
                 self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
                 self.write()
+            return self.log.revision("name", name)
 
     @staticmethod
     def _checked(box: Any, size: tuple[int, int], names: dict[int, str]) -> dict[str, Any]:
@@ -175,6 +180,8 @@ class Labelling:
             known = {product_key(own): i for i, own in names.items()}
             number = known.get(product_key(name), max(names, default=-1) + 1)
             names.setdefault(number, name.strip())
+        elif isinstance(name, str) and name and product_key(name) != product_key(names[number]):
+            raise ValueError(f"category_id: got {number}, which is {names[number]}, with the name {name}; send one of the two")
         return {"bbox": bbox, "category_id": number, "name": names[number]}
 
     @property

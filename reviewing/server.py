@@ -58,6 +58,7 @@ async def state(request: Request) -> Response:
     desk = desk_of(request)
     names = desk.labelling.names() if desk.labelling else dict(zip(*desk.job.products, strict=True))
     return JSONResponse({
+        "start": desk.start,
         "floor": desk.job.min_score,
         "limits": desk.limits._asdict(),
         "products": [{"id": i, "name": name} for i, name in names.items()],

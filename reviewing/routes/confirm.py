@@ -55,9 +55,9 @@ async def guesses(request: Request) -> Response:
 async def confirm(request: Request) -> Response:
     """Keep the boxes of one photo; answered when they are on the disk."""
     found, body = labelling_of(request), await asked(request)
-    await done(lambda: found.confirm(str(body.get("name")), body.get("boxes")))
+    revision = await done(lambda: found.confirm(str(body.get("name")), body.get("boxes"), body.get("revision")))
     products = [{"id": i, "name": name} for i, name in found.names().items()]
-    return JSONResponse({"saved": True, "confirmed": len(found.confirmed), "products": products})
+    return JSONResponse({"saved": True, "confirmed": len(found.confirmed), "products": products, "revision": revision})
 
 
 ROUTES = [

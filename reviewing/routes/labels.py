@@ -21,8 +21,8 @@ async def doubts(request: Request) -> Response:
 async def decide(request: Request) -> Response:
     """Keep one decision; answered when it is on the disk."""
     found, body = doubts_of(request), await asked(request)
-    await done(lambda: found.decide(request.path_params["number"], body))
-    return JSONResponse({"saved": True, "decided": len(found.decided)})
+    revision = await done(lambda: found.decide(request.path_params["number"], body))
+    return JSONResponse({"saved": True, "decided": len(found.decided), "revision": revision})
 
 
 async def crop(request: Request) -> Response:

@@ -199,7 +199,7 @@ export async function begin(state) {
     const nameless = shelf.counted.find((box) => !box.name);
     if (nameless) { selected = nameless; show(); tell("this box has no name yet"); askFor(nameless, ""); return; }
     const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
-    const answer = await send("/labelling/photo", { name: asked.name, boxes: rows });
+    const answer = await send("/labelling/photo", { name: asked.name, boxes: rows, revision: asked.revision });
     skipped.delete(asked.name);
     products = answer.products;
     short = shortNames(products.map((product) => product.name));

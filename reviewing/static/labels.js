@@ -62,6 +62,12 @@ export async function begin(state) {
     show();
   }
 
+  // Somebody else decided meanwhile: what is shown is not what is known.
+  async function again() {
+    doubts = await ask("/doubts");
+    show();
+  }
+
   let sending = false; // a second key before the answer would decide the same proposal again, and pass over the next
   const decide = (decision) => attempt(async () => {
     if (sending) return tell("not taken: the decision before it was still being sent");
@@ -69,7 +75,10 @@ export async function begin(state) {
     sending = true;
     tell("");
     try {
-      await send(`/doubts/${doubt.id}`, decision);
+      doubt.revision = (await send(`/doubts/${doubt.id}`, { ...decision, revision: doubt.revision })).revision;
+    } catch (error) {
+      if (error.status === 409) await again();
+      throw error;
     } finally {
       sending = false;
     }

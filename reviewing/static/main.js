@@ -1,6 +1,6 @@
 // The tabs, and which of them a key belongs to.
 
-import { ask, attempt } from "./server.js";
+import { ask, attempt, belongTo } from "./server.js";
 import { begin as beginTry } from "./try.js";
 import { begin as beginLabels } from "./labels.js";
 import { begin as beginConfirm } from "./confirm.js";
@@ -26,6 +26,7 @@ document.addEventListener("keydown", (event) => {
 
 attempt(async () => {
   const state = await ask("/state");
+  belongTo(state.start);
   beginTry(state);
   onKey.labels = await attempt(() => beginLabels(state));
   onKey.confirm = await attempt(() => beginConfirm(state));

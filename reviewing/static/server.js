@@ -1,14 +1,18 @@
 // What the page asks of its own server, and what it tells the person.
 
+let start = ""; // the server's own: one that was started anew means others by the same numbers and names
+
+export const belongTo = (own) => { start = own; };
+
 export async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, start ? { ...options, headers: { ...options.headers, "x-server-start": start } } : options);
   } catch {
     throw new Error("the server does not answer; is it still running?");
   }
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.error || `the server answered ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(body.error || `the server answered ${answer.status}`), { status: answer.status });
   return body;
 }
 
