@@ -1,4 +1,4 @@
-"""Which of the photos to label were confirmed before, whatever they are called now: by their files; moved ones by their bytes.
+"""Which of the photos to label were confirmed before, whatever they are called now: by files of the same bytes, else by bytes.
 
 A photo's name begins at the folder that all named photos have in common, so that it is another one where more are named. The
 data set of what was confirmed keeps the first: OUT/confirmed/images/NAME is a link to the photo, or a copy.
@@ -22,10 +22,11 @@ def under_confirmed_names(
 ) -> dict[str, Input]:
     """The photos by their names: those of then, of photos that were `confirmed`.
 
-    Raises ValueError where a name means another photo now than when it was confirmed: its boxes would be written beside other
-    pixels.
+    One that was replaced in place keeps its name; see `is_replaced`. Raises ValueError where a name means a photo elsewhere now
+    than when it was confirmed: its boxes would be written beside other pixels.
     """
-    links = _by_value((name, [(images / name).resolve()]) for name in confirmed if (images / name).is_symlink())
+    same = [name for name, row in confirmed.items() if not is_replaced(row, images / name)]
+    links = _by_value((name, [(images / name).resolve()]) for name in same if (images / name).is_symlink())
     named, others = dict[str, Input](), list[Input]()
     for photo in _own_first(photos, {photo: links.get(photo.path.resolve(), []) for photo in photos}):
         if name := _taken(links.get(photo.path.resolve(), []), photo.name):
@@ -36,7 +37,9 @@ def under_confirmed_names(
     alike, own = _by_value(known.items()), {photo: bytes_of(photo.path) if known else "" for photo in others}
     for photo in _own_first(others, {photo: alike.get(own[photo], []) for photo in others}):
         name = _taken(alike.get(own[photo], []), photo.name) or photo.name
-        if name in named or is_linked(images / name) or (known.get(name) and own[photo] not in known[name]):
+        in_place = is_linked(images / name) and (images / name).resolve() == photo.path.resolve()
+        others_name = is_linked(images / name) or (known.get(name) and own[photo] not in known[name])
+        if name in named or (others_name and not in_place):
             was = f"holds what was confirmed on {(images / name).resolve()}, another photo of the name {name}"
             raise ValueError(f"{images.parents[1]}: {was}; pass another --out")
         named[name] = photo._replace(name=name)
@@ -68,8 +71,13 @@ def _taken(names: list[str], own: str) -> str | None:
 def known_bytes(row: Mapping[str, Any], kept: Path) -> set[str]:
     """The bytes of the photo of a confirmation, where its file is not known: those recorded, and those of a copy, if any."""
     if is_linked(kept):
-        return set()
+        return {row[BYTES]} if is_replaced(row, kept) else set()
     return {value for value in (row.get(BYTES, ""), bytes_of(kept)) if value}
+
+
+def is_replaced(row: Mapping[str, Any], path: Path) -> bool:
+    """Whether the file at PATH has other bytes than the photo that was confirmed: what was confirmed is not about it."""
+    return bool(row.get(BYTES)) and bytes_of(path) not in ("", row[BYTES])
 
 
 def is_linked(kept: Path) -> bool:

@@ -23,7 +23,7 @@ PREPARED = 4  # chosen: photos whose pixels and detectors' outputs are kept, so 
 
 @dataclass
 class Desk:
-    """What the server works with. `notes` say why a tab has nothing to show, by its name; `start` tells this start from others."""
+    """What the server works with. `notes` say why a tab has nothing to show, by its name; `start` is this start's own word."""
 
     job: Job
     visitors: Visitors

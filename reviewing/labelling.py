@@ -18,7 +18,7 @@ from photos.data import product_key
 from photos.photo_file import same_name
 from recognition.inputs import Input
 from recognition.tables import Products
-from reviewing.confirmed_photos import BYTES, bytes_of, damage, refuse_unknown, under_confirmed_names, unusable
+from reviewing.confirmed_photos import BYTES, bytes_of, damage, is_replaced, refuse_unknown, under_confirmed_names, unusable
 from reviewing.decision_log import DecisionLog, Outdated, told_if_not_kept
 from reviewing.doubts import checked_bbox
 from reviewing.evidence import UNNAMED, Box
@@ -43,12 +43,14 @@ class Offered(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """What is known of one photo: its size, its boxes by descending score, its doubt, or why it cannot be predicted."""
+    """What is known of one photo: its size, its boxes by descending score, its doubt, or why it cannot be predicted; `bytes` is
+    the fingerprint of the file that was predicted on."""
 
     size: tuple[int, int] = (0, 0)
     boxes: list[Offered] = []  # noqa: RUF012 (never changed)
     doubt: float = 0.0
     problem: str = ""
+    bytes: str = ""
 
 
 Recognise = Callable[[Input], Recognised]
@@ -66,8 +68,8 @@ class Labelling:
         remedy = f"move it and {self.folder} away together, or pass another --out"
         self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names}, remedy)
         self._lock = threading.Lock()
-        refuse_unknown(self.confirmed, self.folder / "images", self.log.path)
-        self.photos = under_confirmed_names(photos, self.confirmed, self.folder / "images")
+        refuse_unknown(self.last, self.folder / "images", self.log.path)
+        self.photos = under_confirmed_names(photos, self.last, self.folder / "images")
         self.write()
 
     # -- what is predicted -------------------------------------------------------------------------------------------------
@@ -83,6 +85,7 @@ class Labelling:
 
     def guess(self, recognise: Recognise, photo: Input) -> Guess:
         """What the models find on a photo."""
+        file = bytes_of(photo.path)  # before it is read: where it changes meanwhile, what is confirmed is refused
         try:
             found = recognise(photo)
         except Exception as error:  # OpenCV and onnxruntime raise their own, and the next photo is to be predicted too
@@ -91,7 +94,7 @@ class Labelling:
             return Guess(problem=found.remark)
         boxes = sorted((self.offered(box) for box in found.boxes), key=lambda box: -box.score)
         shown = [box for box in boxes if box.score >= FAINT * self.floor]
-        return Guess(found.size, boxes[: len(shown) + HIDDEN], photo_doubt([box.doubt for box in shown]))
+        return Guess(found.size, boxes[: len(shown) + HIDDEN], photo_doubt([box.doubt for box in shown]), bytes=file)
 
     def offered(self, box: Box) -> Offered:
         """A box with the labels to pick from; where nobody was asked for its name, none, else its own at least."""
@@ -138,9 +141,25 @@ class Labelling:
     # -- what is confirmed -------------------------------------------------------------------------------------------------
 
     @property
-    def confirmed(self) -> dict[str, dict[str, Any]]:
+    def last(self) -> dict[str, dict[str, Any]]:
         """The last confirmation of each photo, by its name."""
         return {row["name"]: row for row in self.log.rows}
+
+    @property
+    def confirmed(self) -> dict[str, dict[str, Any]]:
+        """The last confirmation of each photo, by its name; without those that are `replaced`."""
+        replaced = set(self.replaced)
+        return {name: row for name, row in self.last.items() if name not in replaced}
+
+    @property
+    def replaced(self) -> list[str]:
+        """The confirmed photos in whose place another file lies now: its pixels are not those that the boxes are of."""
+        return [name for name, row in self.last.items() if is_replaced(row, self.place(name))]
+
+    def place(self, name: str) -> Path:
+        """Where the file of a photo is: in the data set, else where it was named."""
+        kept = self.folder / "images" / name
+        return self.photos[name].path if name in self.photos and not kept.exists() else kept
 
     def confirm(self, name: str, boxes: Any, revision: Any = None) -> int:
         """Keep the boxes of a photo, on the disk before this returns; returns the photo's revision.
@@ -155,6 +174,8 @@ class Labelling:
             raise ValueError(f"{name}: {self.guesses[name].problem or 'boxes: need a list'}")
         if why := damage(self.photos[name].path):  # since it was predicted
             raise ValueError(f"{name}: {why}")
+        if (file := bytes_of(self.photos[name].path)) != (self.guesses[name].bytes or file):
+            raise ValueError(f"{name}: another file lies there now than its boxes were found on; start hylle review again")
         with self._lock:
             if revision not in (None, self.log.revision("name", name)):
                 raise Outdated(f"not taken: {name} was confirmed elsewhere meanwhile; open it again")
@@ -162,7 +183,7 @@ class Labelling:
                 raise ValueError(f"{name}: {alike[0]} is confirmed, whose name has the same letters; rename one of the photos")
             names = self.names()
             checked = [self._checked(box, size, names) for box in boxes]
-            decision = {"name": name, BYTES: bytes_of(self.photos[name].path), "size": size, "boxes": checked}
+            decision = {"name": name, BYTES: file, "size": size, "boxes": checked}
             with told_if_not_kept(self.log.path):
                 self.log.add(decision | {"time": time.strftime("%Y-%m-%dT%H:%M:%S")})
                 self.write()
@@ -193,9 +214,8 @@ class Labelling:
     @property
     def unusable(self) -> dict[str, str]:
         """The confirmed photos that are left out of the data set because it could not be read with them, and why."""
-        there, lost = self.folder / "images", set(self.lost)
-        left = [name for name in self.confirmed if name not in lost]
-        return unusable({name: there / name if (there / name).exists() else self.photos[name].path for name in left})
+        lost = set(self.lost)
+        return unusable({name: self.place(name) for name in self.last if name not in lost})
 
     def names(self) -> dict[int, str]:
         """The name of each category id: the model's products, and the new ones that were confirmed."""

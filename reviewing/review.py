@@ -252,7 +252,11 @@ def add_labelling(desk: "Desk", given: Given, out: Path) -> None:
     if lost := desk.labelling.lost:
         what = f"{counted(len(lost), 'confirmed photo')} not found any more, left out of the data set"
         say(f"review: {what}, the first is {lost[0]}; name its folder by --photos, wherever it is now")
-    if unusable := desk.labelling.unusable:
+    unusable = desk.labelling.unusable
+    if replaced := [name for name in desk.labelling.replaced if name not in unusable]:
+        what = f"{counted(len(replaced), 'confirmed photo')} replaced by another file, left out of the data set"
+        say(f"review: {what}, the first is {replaced[0]}; confirm what is there now")
+    if unusable:
         name, why = next(iter(unusable.items()))
         say(f"review: {counted(len(unusable), 'confirmed photo')} of no use, left out of the data set, such as {name}: {why}")
     done = len(desk.labelling.photos.keys() & desk.labelling.confirmed.keys())

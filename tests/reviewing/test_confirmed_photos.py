@@ -154,3 +154,52 @@ def test_what_was_confirmed_on_photos_of_no_use_is_left_out_and_told(
         assert {photo.name for photo in read(review).photos} == {"caf\u00e9.jpg", "good.jpg"}
     else:
         assert json.loads((review / "annotations.json").read_text())["images"] == []
+
+
+@pytest.mark.parametrize("side", [64, 80], ids=["the same size", "another size"])
+def test_a_photo_that_is_replaced_while_the_server_runs_keeps_no_box_of_the_one_before(
+    desk: Make, named: Path, shelves: Callable, side: int
+) -> None:
+    new = shelves("NEW/a.png")
+    visitor = client(desk("--photos", str(new)))
+    Image.fromarray(np.random.default_rng(7).integers(0, 255, (48, side, 3), np.uint8)).save(new / "a.png")
+    answer = visitor.post("/labelling/photo", json={"name": "a.png", "boxes": BOXES})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("a.png: another file lies there now than its boxes were found on; start ")
+    assert len((named / "review" / "confirmed.jsonl").read_text().splitlines()) == 1
+    confirm(client(desk("--photos", str(new))), "a.png")
+    assert [(photo.width, photo.height) for photo in read(named / "review" / "confirmed").photos] == [(side, 48)]
+
+
+@pytest.mark.parametrize("named_now", ["NEW", "MORE"], ids=["named now", "not named now"])
+def test_a_photo_that_was_replaced_after_it_was_confirmed_is_left_out_and_asked_for_again(
+    desk: Make, named: Path, shelves: Callable, capsys: pytest.CaptureFixture[str], named_now: str
+) -> None:
+    folders = {"NEW": shelves("NEW/a.png"), "MORE": shelves("MORE/other.png")}
+    shutil.copy(folders["MORE"] / "other.png", folders["NEW"] / "b.png")
+    visitor = client(desk("--photos", str(folders["NEW"])))
+    confirm(visitor, "a.png")
+    Image.fromarray(np.random.default_rng(7).integers(0, 255, (48, 80, 3), np.uint8)).save(folders["NEW"] / "a.png")
+    confirm(visitor, "b.png")  # the set that is written then has no box of the one before either
+    assert [photo.name for photo in read(named / "review" / "confirmed").photos] == ["b.png"]
+    capsys.readouterr()
+    visitor = client(desk("--photos", str(folders[named_now])))
+    assert "1 confirmed photo replaced by another file, left out of the data set, the first is a.png" in capsys.readouterr().out
+    assert [photo.name for photo in read(named / "review" / "confirmed").photos] == ["b.png"]
+    if named_now == "NEW":
+        assert {row["name"]: row["confirmed"] for row in visitor.get("/labelling").json()["queue"]} == {
+            "a.png": False,
+            "b.png": True,
+        }
+        confirm(visitor, "a.png")
+        assert len(read(named / "review" / "confirmed").photos) == 2
+
+
+def test_a_photo_that_made_room_for_another_is_not_mixed_up_with_it(desk: Make, shelves: Callable) -> None:
+    new = shelves("NEW/a.png")
+    confirm(client(desk("--photos", str(new))), "a.png")
+    (new / "a.png").rename(new / "z.png")
+    shelves("NEW/a.png")
+    Image.fromarray(np.random.default_rng(7).integers(0, 255, (48, 64, 3), np.uint8)).save(new / "a.png")
+    with pytest.raises(ValueError, match=r"holds what was confirmed on .*a\.png, another photo of the name a\.png"):
+        desk("--photos", str(new))
