@@ -22,6 +22,7 @@ from reviewing.confirmed_photos import BYTES, bytes_of, damage, is_replaced, ref
 from reviewing.decision_log import DecisionLog, Outdated, told_if_not_kept
 from reviewing.doubts import checked_bbox
 from reviewing.evidence import UNNAMED, Box
+from reviewing.new_products import free_id, named_ever
 from reviewing.recognised import Recognised
 from runs import record
 from runs.link import link_or_copy
@@ -64,6 +65,7 @@ class Labelling:
         """Raises ValueError where OUT holds confirmations of photos in another folder, or photos that its log does not know."""
         self.products, self.floor, self.folder = products, floor, out / SET
         self.label = {number: k for k, number in enumerate(products.ids)}
+        self._model = dict(zip(products.ids, products.names, strict=True))
         self.guesses: dict[str, Guess] = {}
         remedy = f"move it and {self.folder} away together, or pass another --out"
         self.log = DecisionLog(out / LOG, {"products": products.ids, "names": products.names}, remedy)
@@ -181,7 +183,7 @@ class Labelling:
                 raise Outdated(f"not taken: {name} was confirmed elsewhere meanwhile; open it again")
             if alike := [own for own in self.confirmed if own != name and same_name(own) == same_name(name)]:
                 raise ValueError(f"{name}: {alike[0]} is confirmed, whose name has the same letters; rename one of the photos")
-            names = self.names()
+            names = named_ever(self._model, self.log.rows)  # a name that was given once has its id again
             checked = [self._checked(box, size, names) for box in boxes]
             decision = {"name": name, BYTES: file, "size": size, "boxes": checked}
             with told_if_not_kept(self.log.path):
@@ -199,7 +201,7 @@ class Labelling:
             if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
                 raise ValueError(f"name: got {name!r}, need 1 to {LONGEST_NAME} letters")
             known = {product_key(own): i for i, own in names.items()}
-            number = known.get(product_key(name), max(names, default=-1) + 1)
+            number = known[product_key(name)] if product_key(name) in known else free_id(names)
             names.setdefault(number, name.strip())
         elif isinstance(name, str) and name and product_key(name) != product_key(names[number]):
             raise ValueError(f"category_id: got {number}, which is {names[number]}, with the name {name}; send one of the two")
@@ -218,11 +220,10 @@ class Labelling:
         return unusable({name: self.place(name) for name in self.last if name not in lost})
 
     def names(self) -> dict[int, str]:
-        """The name of each category id: the model's products, and the new ones that were confirmed."""
-        known = dict(zip(self.products.ids, self.products.names, strict=True))
-        for row in self.log.rows:
-            known |= {box["category_id"]: box["name"] for box in row["boxes"] if box["category_id"] not in known}
-        return known
+        """The name of each category id: the model's products, and the new ones that a confirmed box has now."""
+        used = {box["category_id"] for row in self.confirmed.values() for box in row["boxes"]}
+        known = named_ever(self._model, self.log.rows)
+        return {number: name for number, name in known.items() if number in used or number in self._model}
 
     def write(self) -> None:
         """Write the data set: annotations.json whole, and links to the photos."""
