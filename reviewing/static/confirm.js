@@ -190,6 +190,7 @@ export async function begin(state) {
   }
 
   async function confirmPhoto(asked) {
+    if (!viewer.isSeen) return tell("not confirmed: the picture is not there; wait for it, or skip the photo");
     await Promise.all(naming);
     if (photo !== asked) return tell(`${asked.name} is not confirmed: its boxes had no names yet when you left it`);
     if (!get("confirm-name").hidden) {

@@ -7,6 +7,7 @@ import { Viewer } from "./viewer.js";
 
 const NOW = "#e61e1e", THEN = "#1ec83c";
 const DOUBT = { mislabelled: "perhaps another product", shifted: "perhaps its box is off", missing: "perhaps a box is missing", duplicate: "perhaps one box too many" };
+const CHANGES = new Set(["accept", "rename", "redraw"]); // what nobody decides unseen
 const SAID = { accept: "accepted", reject: "rejected", rename: "renamed", redraw: "redrawn" };
 
 export async function begin(state) {
@@ -71,6 +72,7 @@ export async function begin(state) {
   let sending = false; // a second key before the answer would decide the same proposal again, and pass over the next
   const decide = (decision) => attempt(async () => {
     if (sending) return tell("not taken: the decision before it was still being sent");
+    if (CHANGES.has(decision.action) && !viewer.isSeen) return tell("not taken: the picture is not there; wait for it, or look at another");
     const here = at, doubt = doubts[here];
     sending = true;
     tell("");

@@ -1,5 +1,6 @@
 // A picture with boxes over it. Boxes are [x, y, width, height] in pixels of the photo; `frame` is the part that the picture shows.
 
+import { ask, attempt } from "./server.js";
 import { wrapped } from "./short_names.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -27,20 +28,37 @@ export class Viewer {
     this.onClick = onClick;
     this.boxes = [];
     this.nodes = new Map();
+    this.abort = () => {}; // the drag that is under way
     this.still = null; // where the mouse was when a box was drawn: what is laid under it since was not pointed at
     this.over = null; // the box that the mouse points at
+    this.image.addEventListener("error", () => attempt(() => this.failed()));
     new ResizeObserver(() => this.draw(this.boxes)).observe(this.svg);
     if (onDraw) this.svg.addEventListener("pointerdown", (event) => this.begin(event));
     this.svg.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
+  // Whether a person can see what is shown.
+  get isSeen() {
+    return this.image.complete && this.image.naturalWidth > 0;
+  }
+
+  // Tells why the picture cannot be seen, in the server's words where it has some.
+  async failed() {
+    const { url } = this, { alt } = this.image;
+    await ask(url).catch((error) => { throw new Error(`${alt}: no picture (${error.message})`); });
+    if (url === this.url && !this.isSeen) throw new Error(`${alt}: the picture cannot be shown`);
+  }
+
   show(url, frame, alt) {
+    if (url !== this.url) this.abort(); // a drag is of the picture that it began on
+    const isThere = url === this.url && this.isSeen;
+    this.url = url;
     this.frame = frame;
     this.svg.setAttribute("viewBox", frame.join(" "));
     this.image.alt = alt;
     this.image.width = Math.round(frame[2]);
     this.image.height = Math.round(frame[3]);
-    this.image.src = url;
+    if (!isThere) this.image.src = url;
     this.draw([]);
   }
 
@@ -102,7 +120,8 @@ export class Viewer {
   }
 
   begin(event) {
-    if (event.button !== 0) return;
+    this.abort(); // a second finger means no box
+    if (event.button !== 0 || !event.isPrimary) return;
     event.preventDefault();
     document.activeElement?.blur();
     const start = this.point(event);
@@ -110,13 +129,15 @@ export class Viewer {
     const drawn = rectangle([...start, 0, 0], { class: "drawing" });
     this.svg.setPointerCapture(event.pointerId);
     const bbox = (end) => [Math.min(start[0], end[0]), Math.min(start[1], end[1]), Math.abs(end[0] - start[0]), Math.abs(end[1] - start[1])];
+    const isOther = (later) => later.pointerId !== event.pointerId;
     const move = (later) => {
+      if (isOther(later)) return;
       if (!drawn.isConnected) this.svg.append(drawn);
       bbox(this.point(later)).forEach((value, k) => drawn.setAttribute(["x", "y", "width", "height"][k], value));
     };
     const end = (later) => {
-      this.svg.removeEventListener("pointermove", move);
-      drawn.remove();
+      if (isOther(later)) return;
+      this.abort();
       const far = Math.abs(later.clientX - event.clientX) > LEAST && Math.abs(later.clientY - event.clientY) > LEAST;
       if (later.type === "pointercancel") return;
       this.still = [later.clientX, later.clientY];
@@ -125,7 +146,12 @@ export class Viewer {
       else if (target !== this.svg) target.onBoxClick?.(event);
       else this.onClick?.(this.point(later));
     };
-    this.svg.addEventListener("pointermove", move);
-    this.svg.addEventListener("pointerup", end, { once: true });
+    const listeners = { pointermove: move, pointerup: end, pointercancel: end };
+    this.abort = () => {
+      for (const [kind, listener] of Object.entries(listeners)) this.svg.removeEventListener(kind, listener);
+      drawn.remove();
+      this.abort = () => {};
+    };
+    for (const [kind, listener] of Object.entries(listeners)) this.svg.addEventListener(kind, listener);
   }
 }

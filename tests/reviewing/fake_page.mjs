@@ -5,7 +5,7 @@ const nodes = {};
 function made() {
   const listeners = {};
   return {
-    style: {}, dataset: {}, children: [], hidden: true, value: "", textContent: "", classList: { toggle() {} },
+    complete: true, naturalWidth: 10, style: {}, dataset: {}, children: [], hidden: true, value: "", textContent: "", classList: { toggle() {} },
     get firstChild() { return this.children[0]; },
     setAttribute(name, value) { this[name] = value; },
     addEventListener(kind, listener, { once = false } = {}) { (listeners[kind] ??= []).push({ listener, once }); },
@@ -50,13 +50,17 @@ export function held() {
   return { answer, give };
 }
 
-// A person drags over a picture of 10 x 10 pixels on the screen, then lets go.
-export async function drag(view, from, to) {
+// A finger or mouse goes down, moves or goes up on a picture of 10 x 10 pixels on the screen.
+export async function pointer(view, type, [clientX, clientY], pointerId = 1) {
   const svg = get(view).children[1];
-  const at = ([clientX, clientY]) => ({ clientX, clientY, button: 0, pointerId: 1, target: svg });
-  svg.fire("pointerdown", at(from));
-  svg.fire("pointerup", { type: "pointerup", ...at(to) });
+  svg.fire(type, { type, clientX, clientY, button: 0, pointerId, isPrimary: pointerId === 1, target: svg });
   await settled();
+}
+
+// A person drags over a picture, then lets go.
+export async function drag(view, from, to) {
+  await pointer(view, "pointerdown", from);
+  await pointer(view, "pointerup", to);
 }
 
 // A person types a name into an open input, and Enter.
