@@ -22,13 +22,19 @@ export async function begin(state) {
   let asking = null; // the box that the person was asked for a name of
   let last = null; // the name that was given last
   const naming = new Set(); // requests for names that are under way
-  const sending = new Set(); // photos whose confirmation is under way
+  const sending = new Set(); // names of photos whose confirmation is under way
+  const shelves = new Map(); // the boxes of each photo that was opened, by its name: what is changed stays until it is confirmed
   const skipped = new Set(); // and not confirmed since
 
   const active = () => selected || (shelf.boxes.includes(pointed) ? pointed : null);
   const viewer = new Viewer(get("confirm-view"), drawn, clicked);
 
+  addEventListener("beforeunload", (event) => {
+    if ([...shelves.values()].some((own) => own.isChanged)) event.preventDefault(); // the browser asks whether to leave
+  });
+
   function drawn(bbox, event) {
+    if (!photo) return;
     if (event.shiftKey && selected) {
       const box = selected;
       shelf.change(box, box.given ? { bbox } : { bbox, name: "", guesses: [] });
@@ -94,6 +100,7 @@ export async function begin(state) {
   }
 
   function select(box) {
+    if (!shelf.boxes.includes(box)) return; // removed while the mouse was down
     if (!box.counts) shelf.change(box, { counts: true });
     else selected = box === selected ? null : box;
     pointed = box;
@@ -143,17 +150,30 @@ export async function begin(state) {
     const { total, queue: rows } = await ask("/labelling");
     const left = total - rows.filter((row) => row.confirmed).length;
     get("confirm-count").textContent = `(${left})`;
-    const said = (row) => row.problem ? `cannot be read (${row.problem})` : `${row.boxes} boxes, ${row.confirmed ? "confirmed" : `doubt ${row.doubt.toFixed(2)}`}`;
+    const state = (row) => row.confirmed ? "confirmed" : `doubt ${row.doubt.toFixed(2)}`;
+    const changed = (row) => isChanged(row) ? ", changes not confirmed" : "";
+    const said = (row) => row.problem ? `cannot be read (${row.problem})` : `${row.boxes} boxes, ${state(row)}${changed(row)}`;
     get("queue").replaceChildren(...rows.map((row) => element("li",
       { class: `${row.name === photo?.name ? "now" : ""} ${row.confirmed ? "done" : ""}` },
       element("button", { type: "button", class: "plain", onclick: () => attempt(() => open(row.name)) }, row.name), `: ${said(row)}`)));
     return { total, rows };
   }
 
+  // The boxes of a photo as the person left them; as the server has them where it has newer ones.
+  function shelfOf({ name, boxes, hidden, confirmed, floor, revision }) {
+    const own = shelves.get(name);
+    if (own?.revision === revision) return own;
+    if (own?.isChanged) tell(`${name} was confirmed elsewhere meanwhile; what you changed on it is gone`);
+    const shown = boxes.map((box) => ({ ...box, counts: confirmed || box.score >= floor, given: confirmed }));
+    shelves.set(name, new PhotoBoxes(shown, hidden, revision));
+    return shelves.get(name);
+  }
+
   async function open(next) {
+    if (sending.has(next)) return tell(`${next} is still being confirmed; open it in a moment`);
     photo = await ask(`/labelling/photo?name=${encodeURIComponent(next)}`);
-    const boxes = photo.boxes.map((box) => ({ ...box, counts: photo.confirmed || box.score >= photo.floor, given: photo.confirmed }));
-    shelf = new PhotoBoxes(boxes, photo.hidden);
+    tell(""); // what was told was about the photo before
+    shelf = shelfOf(photo);
     selected = pointed = null;
     get("confirm-view").hidden = false;
     viewer.show(`/labelling/photo.jpg?name=${encodeURIComponent(next)}`, [0, 0, ...photo.size], `photo ${next}`);
@@ -162,20 +182,24 @@ export async function begin(state) {
     await queue();
   }
 
+  const isChanged = (row) => Boolean(shelves.get(row.name)?.isChanged);
+
   // Which photos are not confirmed where none is next.
   function leftOver(rows) {
+    const changed = rows.filter((row) => row.confirmed && isChanged(row)).length;
     const unread = rows.filter((row) => row.problem && !row.confirmed).length;
     const passedOver = rows.filter((row) => !row.confirmed && skipped.has(row.name)).length;
-    const said = [passedOver && `${passedOver} skipped, click them in the queue`, unread && `${unread} cannot be read, see the queue`].filter(Boolean);
+    const said = [passedOver && `${passedOver} skipped, click them in the queue`, unread && `${unread} cannot be read, see the queue`, changed && `${changed} changed since, click them in the queue`].filter(Boolean);
     return said.length ? `photos that are not confirmed: ${said.join("; ")}` : "all photos are confirmed";
   }
 
   // The next photo to look at; waits where not all are predicted yet.
   async function advance() {
     const { total, rows } = await queue();
-    const next = rows.find((row) => !row.confirmed && !row.problem && !skipped.has(row.name));
+    const next = rows.find((row) => !row.confirmed && !row.problem && !skipped.has(row.name) && !sending.has(row.name));
     if (next) return open(next.name);
-    photo = null;
+    photo = selected = pointed = null;
+    shelf = new PhotoBoxes([], []); // keys change nothing that is not shown
     closeName(get("confirm-name"));
     if (rows.length < total) {
       tell(`predicting: ${rows.length} of ${total} photos`);
@@ -199,25 +223,34 @@ export async function begin(state) {
     }
     const nameless = shelf.counted.find((box) => !box.name);
     if (nameless) { selected = nameless; show(); tell("this box has no name yet"); askFor(nameless, ""); return; }
-    const rows = shelf.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
-    const answer = await send("/labelling/photo", { name: asked.name, boxes: rows, revision: asked.revision });
+    const own = shelf, { version } = own;
+    const rows = own.counted.map(({ bbox, category_id, name }) => ({ bbox, category_id, name }));
+    const answer = await send("/labelling/photo", { name: asked.name, boxes: rows, revision: own.revision });
     skipped.delete(asked.name);
     products = answer.products;
     short = shortNames(products.map((product) => product.name));
-    await (photo === asked ? advance() : queue()); // a photo that was opened meanwhile stays
+    own.kept = version;
+    own.revision = answer.revision;
+    if (!own.isChanged) shelves.delete(asked.name); // from now on as the server has them
+    if (photo !== asked) return queue(); // a photo that was opened meanwhile stays
+    if (!own.isChanged) return advance();
+    photo.confirmed = true;
+    show();
+    tell(`${asked.name} is confirmed as it was when you asked; what you changed since is not: confirm it too`);
+    return queue();
   }
 
   const actions = {
     confirm: () => attempt(async () => {
       const asked = photo;
       if (!asked) return;
-      if (sending.has(asked)) return tell(`not taken: ${asked.name} was still being confirmed`);
-      sending.add(asked);
+      if (sending.has(asked.name)) return tell(`not taken: ${asked.name} was still being confirmed`);
+      sending.add(asked.name);
       tell("");
       try {
         await confirmPhoto(asked);
       } finally {
-        sending.delete(asked);
+        sending.delete(asked.name);
       }
     }),
     skip: () => attempt(async () => {

@@ -18,11 +18,19 @@ export function centreness([x, y, width, height], [px, py]) {
 }
 
 export class PhotoBoxes {
-  // `hidden` are boxes too faint to be shown; `faintAt` finds one where a person clicks.
-  constructor(boxes, hidden) {
+  // `hidden` are boxes too faint to be shown; `faintAt` finds one where a person clicks. `revision` is the server's.
+  constructor(boxes, hidden, revision = 0) {
     this.boxes = boxes;
     this.hidden = hidden;
+    this.revision = revision;
     this.past = [];
+    this.version = 0; // goes up with each change
+    this.kept = 0; // the version that the server has
+  }
+
+  // Whether a person changed what the server does not have.
+  get isChanged() {
+    return this.version !== this.kept && (this.past.length > 0 || this.kept > 0);
   }
 
   get counted() {
@@ -31,6 +39,7 @@ export class PhotoBoxes {
 
   // Call before each change.
   remember() {
+    this.version += 1;
     this.past.push(this.boxes.map((box) => [box, { ...box }]));
   }
 
@@ -38,6 +47,7 @@ export class PhotoBoxes {
   undo() {
     const last = this.past.pop();
     if (!last) return false;
+    this.version += 1;
     this.boxes = last.map(([box, values]) => {
       for (const key of Object.keys(box)) delete box[key];
       return Object.assign(box, values);

@@ -29,6 +29,14 @@ globalThis.document = {
   querySelectorAll: () => [],
   activeElement: null,
 };
+const leaving = made();
+globalThis.addEventListener = leaving.addEventListener;
+// Whether the browser would ask the person before it leaves the page.
+export const asksBeforeLeaving = () => {
+  let asks = false;
+  leaving.fire("beforeunload", { preventDefault: () => { asks = true; } });
+  return asks;
+};
 globalThis.ResizeObserver = class { observe() {} };
 
 export const get = (id) => document.getElementById(id);

@@ -19,15 +19,16 @@ const box = (name) => ({ bbox: [0, 0, 5, 5], score: 0.9, name, category_id: 1, g
 serve(async (path, body) => {
   const problem = (name) => UNREAD.includes(name) ? "cut off" : "";
   const row = (name) => ({ name, boxes: 1, doubt: 0.5, confirmed: done.has(name), problem: problem(name) });
+  const revision = (name) => posts.filter(([own]) => own === name).length;
   if (path === "/labelling") return { total: Object.keys(FIRST).length, queue: Object.keys(FIRST).map(row) };
   if (path.startsWith("/labelling/photo?")) {
     const name = path.at(-1);
-    return { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], boxes: FIRST[name].map(box) };
+    return { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], revision: revision(name), boxes: FIRST[name].map(box) };
   }
   if (path === "/labelling/guesses") return guesses.answer;
   posts.push([body.name, body.boxes.map((own) => own.name)]);
   done.add(body.name);
-  return sent(body, { products });
+  return sent(body, { products, revision: revision(body.name) });
 });
 const key = await begin({ notes: {}, products, confirmed: "c" });
 await settled();
@@ -55,7 +56,7 @@ def run(tab: str, script: str, tmp_path: Path) -> object:
     shutil.copytree(STATIC, tmp_path / "static")
     shutil.copy(Path(__file__).with_name("fake_page.mjs"), tmp_path)
     (tmp_path / "static" / "package.json").write_text('{"type": "module"}')
-    code = f"""import {{ drag, get, held, pointer, press, serve, settled, type }} from "./fake_page.mjs";
+    code = f"""import {{ asksBeforeLeaving, drag, get, held, pointer, press, serve, settled, type }} from "./fake_page.mjs";
         const {{ begin }} = await import("./static/{tab}.js");
         const report = (value) => console.log(JSON.stringify(value));
         {script}"""
