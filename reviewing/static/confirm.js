@@ -84,12 +84,14 @@ export async function begin(state) {
     show();
   }
 
-  // Asks the person for a name; a new box that gets none is taken away again.
+  // Asks the person for a name; a new box that gets none is taken away again. The keyboard goes back to the box that it came from.
   function askFor(box, first) {
     asking = box;
+    const isByKey = document.activeElement?.matches(":focus-visible");
     askName(get("confirm-name"), products, true, first, (given) => {
       if (given) giveName(box, given);
       else if (!box.name) remove(box);
+      if (isByKey) viewer.focus(box);
     });
   }
 
@@ -138,11 +140,18 @@ export async function begin(state) {
     const box = active();
     viewer.mark(box);
     get("box-name").textContent = !box ? "Point at a box, or tap it." : box.counts ? box.name || "looking for its name …" : `not counted: ${box.name}`;
-    const button = (key, text, action, isOwn = false) => element("button", { type: "button", class: isOwn && "main", onclick: action }, element("kbd", {}, key), ` ${text}`);
+    const button = (key, text, action, isOwn = false) => {
+      const onclick = (event) => {
+        action();
+        if (!event.detail && get("confirm-name").hidden) viewer.focus(box); // the button is gone: back to its box
+      };
+      return element("button", { type: "button", class: isOwn && "main", onclick }, element("kbd", {}, key), ` ${text}`);
+    };
     const pick = ([category_id, name], k) => button(String(k + 1), name, () => giveName(box, { category_id, name }), name === box.name);
     const picks = (box?.guesses || []).map(pick);
     const again = box && last ? [button("0", `${last.name} again`, () => giveName(box, last))] : [];
-    const others = box ? [button("A–Z", "other name", () => askFor(box, "")), button("Del", "remove", () => remove(box))] : [];
+    const count = box && !box.counts ? [button("Space", "count it", () => select(box))] : [];
+    const others = box ? [...count, button("A–Z", "other name", () => askFor(box, "")), button("Del", "remove", () => remove(box))] : [];
     get("box-names").replaceChildren(...picks, ...again, ...others);
   }
 
@@ -275,7 +284,7 @@ export async function begin(state) {
     else if (event.key === "Enter") event.repeat || actions.confirm(); // a key that is held down is of one photo:
     else if (event.key === "ArrowRight") event.repeat || actions.skip(); // nobody has looked at the next
     else if (event.key === "Escape") { selected = null; show(); }
-    else if (box && ["Delete", "Backspace"].includes(event.key)) remove(box);
+    else if (box && ["Delete", "Backspace"].includes(event.key)) event.repeat || remove(box);
     else if (guess) giveName(box, { category_id: guess[0], name: guess[1] });
     else if (box && last && event.key === "0") giveName(box, last);
     else if (box && event.key.length === 1 && /\p{L}/u.test(event.key)) askFor(box, event.key);

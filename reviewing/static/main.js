@@ -4,6 +4,7 @@ import { ask, attempt, belongTo } from "./server.js";
 import { begin as beginTry } from "./try.js";
 import { begin as beginLabels } from "./labels.js";
 import { begin as beginConfirm } from "./confirm.js";
+import { leave } from "./tab.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const onKey = {};
@@ -17,7 +18,7 @@ function open(name) {
   }
 }
 
-for (const tab of tabs) tab.addEventListener("click", () => { tab.blur(); open(tab.dataset.tab); });
+for (const tab of tabs) tab.addEventListener("click", (event) => { leave(tab, event); open(tab.dataset.tab); });
 
 document.addEventListener("keydown", (event) => {
   if (event.metaKey || event.altKey || event.target.closest("input, button, a")) return;

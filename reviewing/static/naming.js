@@ -29,13 +29,16 @@ export function askName(place, products, allowsNew, first, onName) {
     hint.textContent = !input.value.trim() ? "type a few letters of the name, then Enter; Escape leaves"
       : found ? `Enter: ${found.name}${other}` : allowsNew ? `Enter: a new product, ${input.value.trim()}` : "no product has such a name";
   };
+  const before = document.activeElement?.matches(":focus-visible") ? document.activeElement : null; // came by the keyboard
   const finish = (value) => {
     closeName(place);
     onName(value);
+    if (before?.isConnected) before.focus();
   };
   input.addEventListener("input", update);
   input.addEventListener("keydown", (event) => {
     event.stopPropagation();
+    if (event.isComposing) return; // the key ends a composition, as of Japanese letters, and not the name
     if (event.key === "Escape") finish(null);
     if (event.key !== "Enter" || !input.value.trim()) return;
     event.preventDefault();

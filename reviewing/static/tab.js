@@ -11,8 +11,18 @@ export function openTab(name, state) {
   return !note;
 }
 
+// Keys are the page's own again after a click; who came to a button by the keyboard stays there.
+export const leave = (button, event) => { if (event.detail) button.blur(); };
+
+const QUICK = new Set(["undo", "previous", "next"]); // the others are about what a person has looked at: once for each click
+
 export function bindButtons(name, actions) {
   for (const button of document.querySelectorAll(`#tab-${name} [data-action]`)) {
-    button.addEventListener("click", () => { button.blur(); actions[button.dataset.action](); });
+    const { action } = button.dataset;
+    button.addEventListener("keydown", (event) => { if (event.repeat && !QUICK.has(action)) event.preventDefault(); });
+    button.addEventListener("click", (event) => {
+      leave(button, event);
+      if (event.detail < 2 || QUICK.has(action)) actions[action](); // the second of a double click is of the next picture
+    });
   }
 }

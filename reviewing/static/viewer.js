@@ -66,7 +66,8 @@ export class Viewer {
   draw(boxes) {
     if (!this.frame) return;
     this.boxes = boxes;
-    const focused = [...this.nodes].find(([, node]) => node === document.activeElement)?.[0];
+    const focused = [...this.nodes.keys()].find((key) => this.hasFocus(key));
+    const place = [...this.nodes.keys()].indexOf(focused);
     this.nodes.clear();
     const shown = this.svg.clientWidth || WIDE;
     const size = (LETTERS[Number(shown >= WIDE)] * this.frame[2]) / shown;
@@ -84,7 +85,11 @@ export class Viewer {
           this.over = node;
           box.onpoint();
         });
-        node.addEventListener("focus", box.onpoint);
+        node.addEventListener("focus", () => { if (!this.isRedrawing) box.onpoint(); });
+      }
+      if (box.onclick) {
+        node.setAttribute("role", "button");
+        node.addEventListener("keydown", (event) => this.pressed(event, box));
       }
       node.onBoxClick = box.onclick;
       if (box.oncontextmenu) node.addEventListener("contextmenu", box.oncontextmenu);
@@ -93,7 +98,25 @@ export class Viewer {
     });
     const labels = ordered.filter((box) => box.label).map((box) => this.label(box, size));
     this.svg.replaceChildren(...nodes, ...labels);
-    this.nodes.get(focused)?.focus();
+    this.isRedrawing = this.nodes.has(focused); // a box that keeps the focus is not pointed at anew
+    if (focused) (this.nodes.get(focused) ?? [...this.nodes.values()].at(place) ?? [...this.nodes.values()].at(-1))?.focus();
+    this.isRedrawing = false;
+  }
+
+  hasFocus(key) {
+    return this.nodes.has(key) && this.nodes.get(key) === document.activeElement;
+  }
+
+  focus(key) {
+    this.nodes.get(key)?.focus();
+  }
+
+  // Space is a click on the box that has the focus, and so is Enter where it is dashed.
+  pressed(event, box) {
+    if (event.key !== " " && !(event.key === "Enter" && box.kind === "faint")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!event.repeat) box.onclick(event);
   }
 
   // The name of a box, at its top, in as many lines as its width asks for and its height allows.

@@ -1,13 +1,19 @@
 """A desk with constant models and a small labelled set, and a client that asks its server as a browser here does."""
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from constant_models import CATEGORIES
+from page_in_browser import BROWSER, Served
 from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytest.importorskip("starlette", reason="needs the extra [review]")
 NAMES = ["Müsli", "Blåbær", "Te"]
@@ -60,3 +66,38 @@ def desk(named: Path, data: Path, tmp_path: Path) -> Callable[..., object]:
         return made
 
     return make
+
+
+@pytest.fixture
+def words(named: Path, data: Path) -> list[str]:
+    """What the server is started with."""
+    return [str(named), "--data", str(data)]
+
+
+@pytest.fixture
+def served(words: list[str], tmp_path: Path) -> Iterator[Served]:
+    server = Served(words, tmp_path / "server.log")
+    yield server
+    with contextlib.suppress(ProcessLookupError):
+        server.kill()
+
+
+@pytest.fixture
+def visit(served: Served) -> Iterator[Callable[[], "Page"]]:
+    """Opens the page as another visitor each time; a console error or a request elsewhere fails the test at its end."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, in [dev]")
+    wrong: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+
+        def opened() -> "Page":
+            page = browser.new_context(accept_downloads=True).new_page()
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("request", lambda request: None if request.url.startswith(served.base) else wrong.append(request.url))
+            page.goto(f"{served.base}/")
+            page.wait_for_selector("body[data-ready]")
+            return page
+
+        yield opened
+        browser.close()
+    assert [text for text in wrong if not text.startswith(("data:", "blob:"))] == []

@@ -23,7 +23,8 @@ serve(async (path, body) => {
   if (path === "/labelling") return { total: Object.keys(FIRST).length, queue: Object.keys(FIRST).map(row) };
   if (path.startsWith("/labelling/photo?")) {
     const name = path.at(-1);
-    return { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], revision: revision(name), boxes: FIRST[name].map(box) };
+    const own = { name, size: [10, 10], floor: 0.1, confirmed: false, hidden: [], revision: revision(name) };
+    return { ...own, boxes: FIRST[name].map(box) };
   }
   if (path === "/labelling/guesses") return guesses.answer;
   posts.push([body.name, body.boxes.map((own) => own.name)]);

@@ -1,99 +1,17 @@
 """The page in Debian's chromium, against a server of its own: what a person does with mouse and keys, and what a kill costs."""
 
-import contextlib
 import http.client
 import json
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from page_in_browser import Served, drag, last, needs_browser, seen
 from PIL import Image
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, in [dev]")
-BROWSER = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium: apt-get install chromium"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # of playwright's own pipes
-]
-ROOT = Path(__file__).resolve().parents[2]
-WAIT = 90  # seconds that a server may take to begin
-
-
-class Served:
-    """A server process; `base` is its address."""
-
-    def __init__(self, words: list[str], log: Path) -> None:
-        self.words, self.log, self.base = words, log, ""
-        self.start()
-
-    def start(self) -> None:
-        """Begin, and wait until it says where it listens."""
-        with self.log.open("w") as out:
-            command = [sys.executable, "-m", "hylle", "review", *self.words, "--port", "0"]
-            self.process = subprocess.Popen(
-                command, stdout=out, stderr=out, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
-            )
-        begun = time.monotonic()
-        while not (found := re.search(r"open (http://\S+?)/ ", self.log.read_text())):
-            assert self.process.poll() is None and time.monotonic() - begun < WAIT, self.log.read_text()
-            time.sleep(0.1)
-        self.base = found[1]
-
-    def kill(self) -> None:
-        """As `kill -9` does."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-@pytest.fixture
-def served(named: Path, data: Path, tmp_path: Path) -> Iterator[Served]:
-    server = Served([str(named), "--data", str(data)], tmp_path / "server.log")
-    yield server
-    with contextlib.suppress(ProcessLookupError):
-        server.kill()
-
-
-@pytest.fixture
-def visit(served: Served) -> Iterator[Callable[[], "sync_api.Page"]]:
-    """Opens the page as another visitor each time; a console error or a request elsewhere fails the test at its end."""
-    wrong: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-
-        def opened() -> "sync_api.Page":
-            page = browser.new_context(accept_downloads=True).new_page()
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.on("request", lambda request: None if request.url.startswith(served.base) else wrong.append(request.url))
-            page.goto(f"{served.base}/")
-            page.wait_for_selector("body[data-ready]")
-            return page
-
-        yield opened
-        browser.close()
-    assert [text for text in wrong if not text.startswith(("data:", "blob:"))] == []
-
-
-def drag(page: "sync_api.Page", view: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag the mouse over a picture, from and to shares of its width and height."""
-    place = page.locator(f"{view} svg").bounding_box()
-    points = [(place["x"] + x * place["width"], place["y"] + y * place["height"]) for x, y in (start, end)]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    page.mouse.move(*points[1], steps=4)
-    page.mouse.up()
-
-
-def last(path: Path) -> dict:
-    return json.loads(path.read_text().splitlines()[-1])
+pytestmark = needs_browser
 
 
 def test_a_photo_is_tried(visit: Callable[[], "sync_api.Page"], data: Path) -> None:
@@ -121,12 +39,14 @@ def test_a_kill_in_mid_review_loses_nothing(visit: Callable[[], "sync_api.Page"]
     log = named / "review" / "decisions.jsonl"
     page = visit()
     page.click("[data-tab=labels]")
+    seen(page, "#label-view")
     page.keyboard.press("a")
     sync_api.expect(page.locator("#label-title")).to_contain_text("2 of 3")
     assert last(log)["action"] == "accept"
     page.click("#tab-labels [data-action=reject]")
     sync_api.expect(page.locator("#label-title")).to_contain_text("3 of 3")
     assert last(log)["action"] == "reject"
+    seen(page, "#label-view")
     drag(page, "#label-view", (0.3, 0.3), (0.6, 0.6))
     sync_api.expect(page.locator("#label-decision")).to_have_text("redrawn")
     drawn = last(log)["bbox"]
