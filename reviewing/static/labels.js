@@ -58,7 +58,10 @@ export async function begin(state) {
   // An open input for a name is about the proposal that was shown: it goes with it.
   function move(to) {
     const next = Math.min(doubts.length - 1, Math.max(0, to));
-    if (next !== at) closeName(get("label-name"));
+    if (next !== at) {
+      closeName(get("label-name"));
+      tell(""); // what was told was about the proposal before
+    }
     at = next;
     show();
   }

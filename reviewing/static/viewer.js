@@ -45,8 +45,8 @@ export class Viewer {
   // Tells why the picture cannot be seen, in the server's words where it has some.
   async failed() {
     const { url } = this, { alt } = this.image;
-    await ask(url).catch((error) => { throw new Error(`${alt}: no picture (${error.message})`); });
-    if (url === this.url && !this.isSeen) throw new Error(`${alt}: the picture cannot be shown`);
+    const why = await ask(url).then(() => "it cannot be shown", (error) => error.message);
+    if (url === this.url && !this.isSeen) throw new Error(`${alt}: no picture (${why})`);
   }
 
   show(url, frame, alt) {

@@ -39,6 +39,14 @@ def test_only_the_finger_that_began_a_box_draws_it(events: list[tuple[str, float
     assert confirm(f"{steps} report({BOXES});", tmp_path, a='["Tea"]') == f"{boxes} boxes count"
 
 
+def test_a_picture_that_was_left_is_not_told_of(tmp_path: Path) -> None:
+    steps = """const late = held(); globalThis.fetch = async () => ({ ok: false, json: async () => late.answer });
+      const image = get("label-view").children[0]; image.naturalWidth = 0; image.fire("error"); await settled();
+      await press(key, "a"); const said = told() !== ""; await press(key, "ArrowRight"); late.give({ error: "gone" });
+      await settled(); report([said, told()]);"""
+    assert labels(steps, tmp_path) == [True, ""]
+
+
 def test_what_is_not_seen_is_not_changed(tmp_path: Path) -> None:
     steps = f"""{UNSEEN.format(view="label-view")} await press(key, "a"); const said = told();
       await drag("label-view", [0, 0], [8, 8]); await press(key, "n"); await type("label-name", "Oat");
@@ -56,7 +64,7 @@ def test_a_photo_that_is_not_seen_is_not_confirmed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("why", "said"),
-    [("a.jpg: cannot be read", "A: no picture (a.jpg: cannot be read)"), ("", "A: the picture cannot be shown")],
+    [("a.jpg: cannot be read", "A: no picture (a.jpg: cannot be read)"), ("", "A: no picture (it cannot be shown)")],
     ids=["the server's words", "without a word"],
 )
 def test_a_picture_that_cannot_be_seen_is_told(why: str, said: str, tmp_path: Path) -> None:
