@@ -58,15 +58,15 @@ def lone_names(by_fold: Sequence[Folds]) -> list[int]:
     return sorted(i for i, count in in_folds.items() if count == 1)
 
 
-def lone_of(matched: Match, by_fold: Sequence[Folds], scenes: np.ndarray) -> Lone | None:
-    """What lone names take from the figures of `matched`, on photos of `scenes` (P,); None without any, or any others."""
-    names, groups = lone_names(by_fold), resampling_groups(scenes)[0]
+def lone_of(matched: Match, names: Sequence[int], scenes: np.ndarray) -> Lone | None:
+    """What lone `names` take from the figures of `matched`, on photos of `scenes` (P,); None without any, or any others."""
     aps = average_precisions(matched.classification)  # (C,)
     known = np.flatnonzero(~np.isnan(aps))
     alone = np.intersect1d(known, np.array(names, np.int64))
     if not 0 < len(alone) < len(known):
         return None
-    return Lone(len(alone), len(known), float(aps[alone].mean()), interval(without_names(matched, alone.tolist()), groups))
+    left = without_names(matched, alone.tolist())
+    return Lone(len(alone), len(known), float(aps[alone].mean()), interval(left, resampling_groups(scenes)[0]))
 
 
 def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:

@@ -217,7 +217,7 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
     """What it is worth; `parts` are the whole and the folds."""
     whole, *by_fold = parts
     ensemble, choice, evidence, judged, *_ = gated
-    lone = figures.lone_of(figures.judged_match(judged, choice), by_fold, judged.scenes)
+    lone = figures.lone_of(figures.judged_match(judged, choice), figures.lone_names(by_fold), judged.scenes)
     fitted = Fitted(
         ensemble,
         choice,

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fitting import cross_fit
 from fitting.figures import lone_of
 from fusion.models import read_object
 from photos import fingerprint
@@ -12,7 +11,7 @@ from photos.data import PARTS
 from photos.folds import Folds
 from photos.intervals import Interval, Intervals, interval
 from reporting.charts import Bar, Chart, bars
-from reporting.held_out import HeldOut
+from reporting.held_out import HeldOut, lone_in
 from reporting.verdicts import KINDS
 from runs.model_files import is_stale, method_of
 
@@ -78,9 +77,7 @@ def worth_of(held_out: HeldOut) -> Worth:
 
 def lone_in_words(held_out: HeldOut) -> str:
     """What names that are on photos of one fold only take from the figures of a fit; empty where there are none."""
-    if not held_out.folds.settings.pooled:
-        return ""
-    return str(lone_of(held_out.match, cross_fit.turns(held_out.folds), held_out.scenes) or "")
+    return str(lone_of(held_out.match, lone_in(held_out), held_out.scenes) or "")
 
 
 def is_of_others(told: Mapping[str, Any], held_out: HeldOut) -> bool:

@@ -49,15 +49,14 @@ def test_names_on_photos_of_one_fold_are_told_and_what_they_take() -> None:
     sure = [np.full(len(truth.boxes), value, np.float32) for truth, value in zip(truths, (0.5, 0.6, 0.9, 0.7), strict=True)]
     said = [Detections(t.boxes, own, np.where(t.labels == 2, 1, t.labels)) for t, own in zip(truths, sure, strict=True)]
     matched = match(truths, said, 3)  # what models say that know the names 0 and 1
-    lone = figures.lone_of(matched, by_fold, np.arange(4))
+    lone = figures.lone_of(matched, [2], np.arange(4))
     aps = average_precisions(matched.classification)
     assert aps[2] == 0 and 0 < aps[1] < 1 and scores(matched).cls_map50 == pytest.approx(aps.mean())
     assert (lone.count, lone.of, lone.ap) == (1, 3, 0.0)
     assert lone.others.cls_map50.value == pytest.approx((aps[0] + aps[1]) / 2) and lone.others.det_map50.value == 1
     assert str(lone).startswith("1 of 3 names is on photos of one fold only: the models judged here learned it from no shelf")
     assert f"; without it cls {(aps[0] + aps[1]) / 2:.3f}, score " in str(lone)
-    alike = deal_of([[0], [1], [0, 1], [2]], [0, 0, 1, 2])
-    assert figures.lone_of(match(truths, said, 3), alike[:2], np.arange(4)) is None  # none is lone
+    assert figures.lone_of(matched, [], np.arange(4)) is figures.lone_of(matched, [0, 1, 2], np.arange(4)) is None
 
 
 def test_true_boxes_are_named_by_the_classifier_that_did_not_see_the_photo(place: Place) -> None:
