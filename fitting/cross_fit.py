@@ -14,7 +14,7 @@ import numpy as np
 from fitting.procedure import MIN_FOLDS, Procedure, Say
 from photos import folds
 from photos.data import DataError, Dataset
-from photos.dealing import balanced
+from photos.dealing import balanced, names_apart
 from photos.folds import Folds, Settings
 from photos.groups import find_scenes, groups_setting
 from runs.counted import counted, named
@@ -91,6 +91,7 @@ def all_in_train(dataset: Dataset, scene: np.ndarray, settings: Settings) -> Fol
         )
     count, rng = min(settings.folds, scenes_with_boxes), np.random.default_rng(settings.seed)
     dealt = balanced(boxes[free] + 1, scene[free], count, rng, boxes[free] > 0)  # (F,)
+    dealt = names_apart(dealt, boxes[free] + 1, scene[free], [dataset.photos[i].labels for i in np.flatnonzero(free)])
     fold: dict[int, int | None] = {photo.id: None for photo in dataset.photos}
     fold |= {dataset.photos[i].id: number for i, number in zip(np.flatnonzero(free), dealt.tolist(), strict=True)}
     part = {photo.id: "test" if photo.part == "test" else "train" for photo in dataset.photos}

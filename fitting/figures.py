@@ -1,8 +1,10 @@
 """What a procedure is worth: its figures on photos that neither its models nor its gate saw, and what is missing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +15,58 @@ from fusion.ensemble import Ensemble
 from fusion.gate import MIN_FIRST_SCORE, Gate
 from photos.folds import Folds
 from photos.intervals import Intervals, interval
-from photos.score import match, scores
+from photos.score import Match, average_precisions, match, scores, without_names
+from runs.counted import counted
 from stage2_classifier.gate.calibrate import n_categories, predictions, score
 from stage2_classifier.gate.choose import Choice, resampling_groups, with_further
 from stage2_classifier.gate.evidence import Evidence
 from stage2_classifier.gate.oracles import ON_TRUE_BOXES, on_true_boxes, with_true_names
 from stage2_classifier.gate.ranks import scores_of_same_rank
+
+
+class Lone(NamedTuple):
+    """Names whose photos are all in one fold: the models that judge them learned them from no shelf, those of a refit did.
+
+    Attributes:
+        count: of them, `of` all names with boxes.
+        ap: their mean AP.
+        others: the figures with these names left out of the mean over names.
+    """
+
+    count: int
+    of: int
+    ap: float
+    others: Intervals
+
+    def __str__(self) -> str:
+        """As text."""
+        one = self.count == 1
+        names = f"{self.count} of {counted(self.of, 'name')} {'is' if one else 'are'} on photos of one fold only"
+        whose = "it" if one else "them"
+        score, cls = self.others.score, self.others.cls_map50
+        return (
+            f"{names}: the models judged here learned {whose} from no shelf, those that ship did. The mean AP of {whose} is "
+            f"{self.ap:.3f}; without {whose} cls {cls.value:.3f}, score {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+        )
+
+
+def lone_names(by_fold: Sequence[Folds]) -> list[int]:
+    """The names whose photos are all in one fold; none where there is but one, left out for good."""
+    if len(by_fold) < 2:
+        return []
+    in_folds = Counter(i for fold in by_fold for i in {int(i) for photo in fold.photos("valid") for i in photo.labels})
+    return sorted(i for i, count in in_folds.items() if count == 1)
+
+
+def lone_of(matched: Match, names: Sequence[int], scenes: np.ndarray) -> Lone | None:
+    """What lone `names` take from the figures of `matched`, on photos of `scenes` (P,); None without any, or any others."""
+    aps = average_precisions(matched.classification)  # (C,)
+    known = np.flatnonzero(~np.isnan(aps))
+    alone = np.intersect1d(known, np.array(names, np.int64))
+    if not 0 < len(alone) < len(known):
+        return None
+    left = without_names(matched, alone.tolist())
+    return Lone(len(alone), len(known), float(aps[alone].mean()), interval(left, resampling_groups(scenes)[0]))
 
 
 def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:
@@ -29,10 +77,15 @@ def cross_fitted(pooled: Pooled, choice: Choice) -> Intervals:
     objectness of the folds' models is compared as it is, which costs a little where their scales differ. Where no choice
     `is_nested`, the gate that ships has seen the photos.
     """
+    return interval(judged_match(pooled, choice), resampling_groups(pooled.scenes)[0])
+
+
+def judged_match(pooled: Pooled, choice: Choice) -> Match:
+    """What `cross_fitted` is of: the decisions on all photos, matched to the truth."""
     evidence = pooled.evidence
     nested = is_nested(evidence, choice)
     decisions = nested_decisions(evidence, choice) if nested else predictions(evidence, [choice.gate] * len(evidence))
-    return intervals(evidence, decisions, pooled.scenes)
+    return match([e.truth for e in evidence], decisions, n_categories(evidence))
 
 
 def is_nested(evidence: Sequence[Evidence], choice: Choice) -> bool:

@@ -110,6 +110,7 @@ class Fitted:
         seconds: that each part took, by its name; 0 where it was there already.
         resampled: what the intervals of `figures` are over: scenes, or photos where there are too few scenes.
         nested: whether no photo was judged by a gate that saw it; not so where all photos left out are of one scene.
+        lone: of the names that are on photos of one fold only, in words; empty where there are none.
     """
 
     ensemble: Ensemble
@@ -121,6 +122,7 @@ class Fitted:
     seconds: dict[str, float] = field(default_factory=dict)
     resampled: str = "scenes"
     nested: bool = True
+    lone: str = ""
 
     @property
     def score(self) -> Interval:

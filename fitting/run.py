@@ -217,6 +217,7 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
     """What it is worth; `parts` are the whole and the folds."""
     whole, *by_fold = parts
     ensemble, choice, evidence, judged, *_ = gated
+    lone = figures.lone_of(figures.judged_match(judged, choice), figures.lone_names(by_fold), judged.scenes)
     fitted = Fitted(
         ensemble,
         choice,
@@ -226,6 +227,7 @@ def measured(runs: Path, procedure: Procedure, gated: Gated, parts: Sequence[Fol
         tested(runs, procedure, ensemble, whole),
         resampled=figures.resampled(evidence),
         nested=figures.is_nested(judged.evidence, choice),
+        lone="" if lone is None else str(lone),
     )
     unseen = counted(len(evidence.evidence), "photo")
     unseen += " that neither models nor gate saw" if fitted.nested else " that the models did not see, and the gate did"
@@ -259,6 +261,7 @@ def as_json(fitted: Fitted) -> dict[str, object]:
         "box_oracle": fitted.box_oracle,
         "test": None if fitted.test is None else asdict(fitted.test),
         "resampled": fitted.resampled,
+        "lone_names": fitted.lone,
         "policy": fitted.choice.gate.policy,
         "seconds": fitted.seconds,
     }

@@ -1,8 +1,13 @@
 """Scenes dealt into folds that weigh about the same: how many folds there can be, and which one each photo falls into."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from photos.data import DataError
+
+SLACK = 0.1  # chosen: of a fold's mean weight, by which folds may differ for the sake of their names
+NEAREST = 50  # chosen: scenes of other folds that one is exchanged with, at most
 
 
 def allowed_turns(n_scenes: int, what: str) -> str:
@@ -53,3 +58,72 @@ def balanced(
     swap = np.arange(count)
     swap[[heaviest, last]] = last, heaviest
     return swap[fold_of][index]  # (S,) -> (n,)
+
+
+def names_apart(fold: np.ndarray, weight: np.ndarray, scene: np.ndarray, names: Sequence[np.ndarray]) -> np.ndarray:
+    """The folds (n,) with scenes exchanged such that fewer names of several scenes lie in one fold alone, where no other fold
+    can teach them; the folds weigh as much alike as before, or within SLACK of their mean.
+
+    Args:
+        fold: of each photo; photos of one scene share theirs.
+        weight: of each photo, (n,).
+        scene: of each photo, (n,).
+        names: the labels on each photo.
+    """
+    kinds, first, index = np.unique(scene, return_index=True, return_inverse=True)
+    deal = _Deal(fold[first].copy(), np.bincount(index, weight), _presence(names, index, len(kinds)), int(fold.max()) + 1)
+    while deal.improve():
+        pass
+    return deal.fold[index]
+
+
+def _presence(names: Sequence[np.ndarray], index: np.ndarray, n_scenes: int) -> np.ndarray:
+    """Which names that are in several scenes each scene has, bool (S, C); `index` is the scene of each photo."""
+    rows = np.repeat(index, [len(own) for own in names])
+    labels = np.concatenate([np.zeros(0, np.int64), *names])
+    present = np.zeros((n_scenes, int(labels.max(initial=-1)) + 1), bool)
+    present[rows, labels] = True
+    return present[:, present.sum(0) > 1]
+
+
+class _Deal:
+    """S scenes in F folds: the fold (S,) of each, its size (S,), and which names it has, (S, C).
+
+    `filled` (F,) is what each fold weighs, `scenes` (F, C) in how many of its scenes each name is.
+    """
+
+    def __init__(self, fold: np.ndarray, size: np.ndarray, has: np.ndarray, count: int) -> None:
+        self.fold, self.size, self.has = fold, size, has.astype(np.int64)
+        self.filled = np.bincount(fold, size, count)
+        self.scenes = np.stack([self.has[fold == k].sum(0) for k in range(count)])
+        self.allowed = max(float(np.ptp(self.filled)), SLACK * float(size.sum()) / count)
+
+    def improve(self) -> bool:
+        """Exchange two scenes, or move one, where that leaves fewer names alone; whether it did."""
+        alone = (self.scenes > 0).sum(0) == 1  # (C,)
+        for a in np.flatnonzero(self.has[:, alone].any(1)).tolist():
+            for b, to in self.partners(a):
+                filled, scenes = self.moved(a, b, to)
+                if np.ptp(filled) <= self.allowed and ((scenes > 0).sum(0) == 1).sum() < alone.sum():
+                    self.filled, self.scenes = filled, scenes
+                    self.fold[a], self.fold[b] = to, self.fold[a] if b != a else to
+                    return True
+        return False
+
+    def partners(self, a: int) -> Iterator[tuple[int, int]]:
+        """The scenes of other folds that scene `a` may be exchanged with, each with its fold, the most alike in size first.
+        Then `a` itself with every other fold, to be just moved, unless that would leave no names in its own.
+        """
+        others = np.flatnonzero((self.fold != self.fold[a]) & self.has.any(1))
+        nearest = others[np.argsort(np.abs(self.size[others] - self.size[a]), kind="stable")][:NEAREST]
+        yield from zip(nearest.tolist(), self.fold[nearest].tolist(), strict=True)
+        if self.has[self.fold == self.fold[a]].any(1).sum() > 1:
+            yield from ((a, k) for k in range(len(self.filled)) if k != self.fold[a])
+
+    def moved(self, a: int, b: int, to: int) -> tuple[np.ndarray, np.ndarray]:
+        """`filled` and `scenes` after `a` went to the fold `to` and `b`, unless it is `a`, to that of `a`."""
+        filled, scenes, own = self.filled.copy(), self.scenes.copy(), self.fold[a]
+        for k, sign in ((to, 1), (own, -1)):
+            filled[k] += sign * (self.size[a] - self.size[b] * (a != b))
+            scenes[k] += sign * (self.has[a] - self.has[b] * (a != b))
+        return filled, scenes

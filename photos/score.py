@@ -8,7 +8,7 @@ recalls, a precision envelope, areas of all sizes; without COCO's cap of 100 pre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +101,7 @@ def match(truths: Sequence[Truth], predictions: Sequence[Detections], n_categori
         truths: one for each photo.
         predictions: the same photos in the same order.
         n_categories: C; labels are in 0..C-1.
-        max_dets: count only this many predictions of a photo (by category: of each category on a photo), the best, as COCO
-            does with 100; None counts all.
+        max_dets: count only this many predictions of a photo, or of each category on it, the best, as COCO does with 100.
 
     Raises:
         ValueError: another number of photos, or a label out of range.
@@ -273,14 +272,20 @@ def _best_from_here(values: NDArray[np.float64], categories: Ints) -> NDArray[np
 
 
 def scores(match: Match, photo_weights: Ints | None = None) -> Scores:
-    """The contest's figures on the photos, each taken `photo_weights` (int64 (P,)) times; None: once.
-
-    A category without true boxes on photos of weight > 0 does not count.
+    """The contest's figures on the photos, each taken `photo_weights` (int64 (P,)) times; None: once. Categories without true
+    boxes on photos of weight > 0 do not count.
     """
     return Scores(
         _mean(average_precisions(match.detection, photo_weights)),
         _mean(average_precisions(match.classification, photo_weights)),
     )
+
+
+def without_names(match: Match, names: Sequence[int]) -> Match:
+    """`match` with some names, of 0..C-1, left out of the mean over names; their boxes are still to be found."""
+    truths = match.classification.truths  # (P, C)
+    kept = np.where(np.isin(np.arange(truths.shape[1]), names), 0, truths)
+    return replace(match, classification=replace(match.classification, truths=kept))
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fitting.figures import lone_of
 from fusion.models import read_object
 from photos import fingerprint
 from photos.data import PARTS
 from photos.folds import Folds
 from photos.intervals import Interval, Intervals, interval
 from reporting.charts import Bar, Chart, bars
-from reporting.held_out import HeldOut
+from reporting.held_out import HeldOut, lone_in
 from reporting.verdicts import KINDS
 from runs.model_files import is_stale, method_of
 
@@ -34,12 +35,16 @@ class Figure(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """The figures, what their intervals are over, the counts of verdicts, and the score on the set's own test part, if any."""
+    """The figures, what their intervals are over, the counts of verdicts, and the score on the set's own test part, if any.
+
+    `lone` tells of names that are on photos of one fold only; empty where there are none.
+    """
 
     figures: list[Figure]
     resampled: str
     counts: dict[str, int]
     test: Interval | None
+    lone: str = ""
 
 
 class Ablation(NamedTuple):
@@ -67,7 +72,12 @@ def worth_of(held_out: HeldOut) -> Worth:
     figures = [Figure(name, meaning, figure_of(found, name)) for name, meaning in WHAT.items()]
     test = told.get("test")
     counts = {kind: sum(own.counts[kind] for own in held_out.verdicts) for kind in KINDS}
-    return Worth(figures, resampled, counts, None if test is None else Interval(**test["score"]))
+    return Worth(figures, resampled, counts, None if test is None else Interval(**test["score"]), lone_in_words(held_out))
+
+
+def lone_in_words(held_out: HeldOut) -> str:
+    """What names that are on photos of one fold only take from the figures of a fit; empty where there are none."""
+    return str(lone_of(held_out.match, lone_in(held_out), held_out.scenes) or "")
 
 
 def is_of_others(told: Mapping[str, Any], held_out: HeldOut) -> bool:

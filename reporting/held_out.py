@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fitting import cross_fit, pooled
-from fitting.figures import is_nested, nested_decisions
+from fitting.figures import is_nested, lone_names, nested_decisions
 from fitting.kept_choice import parsed
 from fitting.pooled import Pooled
 from fusion.boxes import Detections
@@ -104,6 +104,11 @@ class HeldOut:
     def names(self) -> list[str]:
         """A name for each label; of a product without one its id."""
         return names_of(self.ensemble, self.folds.dataset)
+
+
+def lone_in(held_out: HeldOut) -> list[int]:
+    """The names that are on photos of one fold of a fit only; none in another run folder."""
+    return lone_names(cross_fit.turns(held_out.folds)) if held_out.folds.settings.pooled else []
 
 
 def names_of(ensemble: Ensemble, dataset: Dataset) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from photos.data import Photo
 from photos.score import average_precisions
-from reporting.held_out import HeldOut
+from reporting.held_out import HeldOut, lone_in
 from reporting.pictures import View, crop_of
 
 EDGE = 2.0  # chosen: pixels; a box that comes closer to the photo's edge may be cut off
@@ -17,7 +17,8 @@ MOST_READ = 60  # chosen: photos that are read for the crops
 class Product(NamedTuple):
     """One product: boxes in the whole set and on the photos judged, AP and recall there (None: no box), and a crop if any.
 
-    Where no model knows names, recall is of its boxes found, and there is no AP.
+    Where no model knows names, recall is of its boxes found, and there is no AP. `lone`: it is on photos of one fold only, so
+    the models that were judged learned it from no shelf.
     """
 
     label: int
@@ -27,6 +28,7 @@ class Product(NamedTuple):
     ap: float | None
     recall: float | None
     crop: View | None
+    lone: bool = False
 
 
 class ProductTable(NamedTuple):
@@ -44,7 +46,7 @@ def product_table(held_out: HeldOut) -> ProductTable:
     judged, right = right_of(held_out, n)
     ap = average_precisions(held_out.match.classification)  # (C,)
     ap = np.pad(ap, (0, max(0, n - len(ap))), constant_values=np.nan)
-    examples = examples_of(dataset.photos)
+    examples, lone = examples_of(dataset.photos), set(lone_in(held_out))
     rows = [
         Product(
             k,
@@ -54,6 +56,7 @@ def product_table(held_out: HeldOut) -> ProductTable:
             None if np.isnan(ap[k]) or not held_out.named else float(ap[k]),
             right[k] / judged[k] if judged[k] else None,
             examples.get(k),
+            k in lone,
         )
         for k in range(n)
     ]

@@ -273,7 +273,8 @@ def listed(kinds: str, figures: Figures) -> str:
 
 LISTED = {
     "own_data": r"(formats|data|predict|floor)\.",  # people's own photos: reading, writing, predicting, the scores to cut at
-    "fitting": r"(fit|namer|refit|crossfit|start_share|unseen|backbone|adoption|coverage|shrinking|train)\.|gate\.seconds",
+    "fitting": r"(fit|namer|refit|crossfit|start_share|unseen|backbone|adoption|coverage|optimism|shrinking|train)\."
+    r"|gate\.seconds",
     "stage1": r"(synth|search|resume)\.",  # the other figures of stage 1
     "single": r"(demo\.(minutes|score\.studio_minus_shelf)|parity|tests|house|review|report)\b",
     "gpu": r"gpu\.",

@@ -16,7 +16,7 @@ from fusion.boxes import Detections
 from fusion.ensemble import ClassifierMember, Ensemble, Member
 from fusion.gate import Gate
 from photos.data import read
-from photos.score import Truth, evaluate
+from photos.score import Truth, average_precisions, evaluate, match, scores
 from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.choose import Choice, as_turns
@@ -32,6 +32,31 @@ def test_the_headline_interval_is_over_scenes_and_not_over_photos(nested: bool) 
     choice = Choice(Gate("raw"), None, Gate("raw"), turns=turns)
     assert figures.is_nested(evidence, choice) is nested
     assert figures.cross_fitted(Pooled(evidence, scenes), choice).score.n_groups == 6
+
+
+def deal_of(labels: list[list[int]], folds: list[int]) -> list[SimpleNamespace]:
+    """The folds of photos with such labels, as far as names are concerned."""
+    photos = [SimpleNamespace(labels=np.array(own, np.int64)) for own in labels]
+    parts = [[p for p, fold in zip(photos, folds, strict=True) if fold == k] for k in range(max(folds) + 1)]
+    return [SimpleNamespace(photos={"valid": own}.__getitem__) for own in parts]
+
+
+def test_names_on_photos_of_one_fold_are_told_and_what_they_take() -> None:
+    by_fold = deal_of([[0, 1], [0, 1], [0, 2, 2], [0]], [0, 1, 2, 2])
+    assert figures.lone_names(by_fold) == [2] and figures.lone_names(by_fold[2:]) == []
+    boxes = [np.array([[9 * i, 0, 9 * i + 5, 5] for i in range(n)], np.float32) for n in (2, 2, 3, 1)]
+    truths = [Truth(own, np.array(labels)) for own, labels in zip(boxes, ([0, 1], [0, 1], [0, 2, 2], [0]), strict=True)]
+    sure = [np.full(len(truth.boxes), value, np.float32) for truth, value in zip(truths, (0.5, 0.6, 0.9, 0.7), strict=True)]
+    said = [Detections(t.boxes, own, np.where(t.labels == 2, 1, t.labels)) for t, own in zip(truths, sure, strict=True)]
+    matched = match(truths, said, 3)  # what models say that know the names 0 and 1
+    lone = figures.lone_of(matched, [2], np.arange(4))
+    aps = average_precisions(matched.classification)
+    assert aps[2] == 0 and 0 < aps[1] < 1 and scores(matched).cls_map50 == pytest.approx(aps.mean())
+    assert (lone.count, lone.of, lone.ap) == (1, 3, 0.0)
+    assert lone.others.cls_map50.value == pytest.approx((aps[0] + aps[1]) / 2) and lone.others.det_map50.value == 1
+    assert str(lone).startswith("1 of 3 names is on photos of one fold only: the models judged here learned it from no shelf")
+    assert f"; without it cls {(aps[0] + aps[1]) / 2:.3f}, score " in str(lone)
+    assert figures.lone_of(matched, [], np.arange(4)) is figures.lone_of(matched, [0, 1, 2], np.arange(4)) is None
 
 
 def test_true_boxes_are_named_by_the_classifier_that_did_not_see_the_photo(place: Place) -> None:

@@ -95,7 +95,7 @@ def test_a_plan_is_a_table_of_minutes() -> None:
 def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> None:
     figure = Interval(0.5, 0.4, 0.6, 6)
     result = SimpleNamespace(
-        score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled, nested=True
+        score=figure, figures=Intervals(figure, figure, figure), test=None, resampled=resampled, nested=True, lone=""
     )
     lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert len(lines) == len(told) and all(words in line for line, words in zip(lines, told, strict=True))
@@ -104,7 +104,7 @@ def test_what_the_interval_is_over_is_said(resampled: str, told: list[str]) -> N
 def test_a_gate_that_saw_the_photos_is_said() -> None:
     figure = Interval(0.5, 0.4, 0.6, 6)
     figures = Intervals(figure, figure, figure)
-    result = SimpleNamespace(score=figure, figures=figures, test=None, resampled="photos", nested=False)
+    result = SimpleNamespace(score=figure, figures=figures, test=None, resampled="photos", nested=False, lone="")
     lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert "by models that did not see it" in lines[0] and any("the gate was fitted on them too" in line for line in lines)
 
@@ -112,9 +112,10 @@ def test_a_gate_that_saw_the_photos_is_said() -> None:
 def test_what_another_shop_would_score_is_not_known_without_a_test_part() -> None:
     figure = Interval(0.5, 0.4, 0.6, 6)
     figures = Intervals(figure, figure, figure)
-    result = SimpleNamespace(score=figure, figures=figures, test=figures, resampled="scenes", nested=True)
+    result = SimpleNamespace(score=figure, figures=figures, test=figures, resampled="scenes", nested=True, lone="2 of 3")
     lines = report.result_lines(result, SimpleNamespace(spent=60, minutes=3, procedure={}, parts={}))  # type: ignore[arg-type]
     assert any("on the test part: 0.500" in line for line in lines) and report.OF_THESE_PLACES not in lines
+    assert lines[1] == "2 of 3"  # names that are on photos of one fold only
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from photos import fingerprint, folds
 from photos.data import read
 from photos.intervals import Interval, Intervals
 from photos.score import scores
+from reporting import held_out as held_out_module
 from reporting.figures import ablation_of, worth_of
 from reporting.held_out import gather_held_out
 from reporting.page import write_page
@@ -61,6 +62,19 @@ def test_all_photos_are_judged_with_the_score_of_the_fit(fitted: tuple[Path, Gat
     assert scores(held_out.match).score == pytest.approx(told.score.value)
     assert "Cross-fitted" in held_out.split.words and not held_out.split.flatters
     assert cached == {path: path.stat().st_mtime_ns for path in (runs / cross_fit.FOLDER).rglob("*.npz")}  # nothing ran again
+
+
+def test_names_on_photos_of_one_fold_are_marked_and_told_on_the_page(
+    fitted: tuple[Path, Gated], copied: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, _ = fitted
+    told = "on photos of one fold only: "
+    held_out = gather_held_out(runs, folds.load(runs / folds.NAME, read(copied.data)))
+    for names, count in (([], 0), ([1], 1)):
+        monkeypatch.setattr(held_out_module, "lone_names", lambda by_fold, own=names: own)
+        write_page(held_out, runs / "report.html")
+        page = (runs / "report.html").read_text()
+        assert (page.count(f"1 of 3 names is {told}"), page.count(f"* {told}"), page.count("*</td>")) == (count,) * 3
 
 
 def test_boxes_below_the_naming_floor_have_no_name_in_a_report(fitted: tuple[Path, Gated], copied: Place) -> None:
