@@ -63,7 +63,7 @@ def refuse_exchanged(folders: Iterable[Path], dataset: Dataset) -> None:
             raise ValueError(
                 f"category {number}: got {now[number]!r} in {dataset.root}, but {folder} was trained with {then[number]!r} "
                 f"under this id, and {now[number]!r} under {before} ({counted(len(moved), 'id')} like this): it would call "
-                "products by each other's names; give them the ids of then, or train it again, by --force"
+                "products by each other's names; give them the ids of then, or train it again"
             )
 
 
@@ -71,18 +71,26 @@ def changes(folders: Iterable[Path], parts: Folds) -> list[str]:
     """What is called otherwise than when the models in the `folders` were trained, in words; and where that is not known,
     because a model of an earlier version notes no names, and the names or boxes of its train photos are others.
     """
-    now, lines = {category.id: category.name for category in parts.dataset.categories}, list[str]()
+    now = {category.id: category.name for category in parts.dataset.categories}
+    otherwise: dict[tuple[str, ...], list[str]] = {}  # the folders of the models that were trained under the same other names
+    unknown = []
     for folder in folders:
         then = trained_under(folder)
         if other := renamed(then, now):
-            are = f"{counted(len(other), 'product')} {'is' if len(other) == 1 else 'are'}"
-            lines.append(f"{are} called otherwise than when {folder} was trained: {named(other)}")
-        if not then and is_of_other_names(folder, parts):
-            lines.append(
+            otherwise.setdefault(tuple(other), []).append(str(folder))
+        elif not then and is_of_other_names(folder, parts):
+            unknown.append(
                 f"{folder} notes no names, and names or boxes of its train photos changed since: where ids mean other products "
-                "now, it calls them by wrong names; train it again, by --force, unless you know better"
+                "now, it calls them by wrong names; train it again, unless you know better"
             )
-    return lines
+    return [_in_words(names, trained) for names, trained in otherwise.items()] + unknown
+
+
+def _in_words(names: Sequence[str], trained: Sequence[str]) -> str:
+    """Which products are called otherwise than when the models in some folders were trained."""
+    are, were = ("is" if len(names) == 1 else "are", "was" if len(trained) == 1 else "were")
+    products = f"{counted(len(names), 'product')} {are} called otherwise than when {' and '.join(trained)} {were} trained"
+    return f"{products}: {named(names)}"
 
 
 def is_of_other_names(folder: Path, parts: Folds) -> bool:

@@ -16,6 +16,7 @@ from reporting import (
     gallery,
     gate_changes,
     health,
+    label_changes,
     look_alikes,
     pictures,
     products,
@@ -43,6 +44,7 @@ class Content(NamedTuple):
     ablation: figures.Ablation
     health: health.Health
     speed: speed.Speed
+    label_changes: list[str]
 
 
 def content_of(held_out: HeldOut) -> Content:
@@ -60,6 +62,7 @@ def content_of(held_out: HeldOut) -> Content:
         figures.ablation_of(held_out),
         health.health(held_out),
         speed.speed_of(held_out, taught.trainings),
+        label_changes.label_changes(held_out),
     )
 
 

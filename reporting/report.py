@@ -20,11 +20,12 @@ NAME = "report.html"
 
 
 class Written(NamedTuple):
-    """The page, its bytes, and the seconds that it took."""
+    """The page, its bytes, the seconds that it took, and what its labels have changed since the run was made."""
 
     path: Path
     bytes: int
     seconds: float
+    label_changes: list[str]
 
     def __str__(self) -> str:
         """As text, for a command."""
@@ -54,8 +55,10 @@ def body(argv: list[str] | None, prog: str) -> None:
     folds = folds_of(args.runs, args.data)
     repairs.tell(folds.dataset)
     written = write_report(args.runs, folds, out)
+    for line in written.label_changes:
+        say(f"report: {line}")
     say(f"report: {written}")
-    note_result(report=written.path, bytes=written.bytes, seconds=written.seconds)
+    note_result(report=written.path, bytes=written.bytes, seconds=written.seconds, label_changes=written.label_changes)
 
 
 def after_fit(runs: Path, dataset: "Dataset") -> None:
@@ -74,11 +77,12 @@ def after_fit(runs: Path, dataset: "Dataset") -> None:
 def write_report(runs: Path, folds: "Folds", out: Path) -> Written:
     """Judge the run in RUNS on its held-out photos and write the page to OUT. Raises ValueError for what the user can mend."""
     from reporting.held_out import gather_held_out
+    from reporting.label_changes import label_changes
     from reporting.page import write_page
 
-    started = time.perf_counter()
-    size = write_page(gather_held_out(runs, folds), out)
-    return Written(out, size, time.perf_counter() - started)
+    started, held_out = time.perf_counter(), gather_held_out(runs, folds)
+    size = write_page(held_out, out)
+    return Written(out, size, time.perf_counter() - started, label_changes(held_out))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ def test_a_product_that_is_only_called_otherwise_is_told(noted: Place, capsys: p
     call_it(noted, "tea")
     assert mains()["gate"](noted.words("gate")) == 0
     said = capsys.readouterr().out
-    for folder in NAMING:
-        assert f"1 product is called otherwise than when {noted.runs / folder} was trained: 'product 3', now 'tea'" in said
+    models = " and ".join(str(noted.runs / folder) for folder in NAMING)
+    assert f"1 product is called otherwise than when {models} were trained: 'product 3', now 'tea'" in said
 
 
 def test_models_that_note_no_names_are_told_where_those_of_their_photos_changed(

@@ -14,13 +14,14 @@ from fitting import cross_fit, figures
 from fitting.procedure import Procedure
 from fitting.run import Gated, fit_gate, shipped
 from fitting.trainings import Clock
-from photos import fingerprint, folds
+from photos import fingerprint, folds, trained_names
 from photos.data import read
 from photos.intervals import Interval, Intervals
 from photos.score import scores
 from reporting import held_out as held_out_module
 from reporting.figures import ablation_of, worth_of
 from reporting.held_out import gather_held_out
+from reporting.label_changes import label_changes
 from reporting.page import write_page
 from reporting.report import after_fit
 from runs import record
@@ -134,6 +135,28 @@ def test_bars_of_a_fit_of_other_labels_are_not_told_beside_scores_of_the_new_one
     record.write_json(runs / "fitted.json", told)  # of an earlier version
     shown = ablation_of(held_out)
     assert shown.rows and any(line.startswith("gate.json does not record its labels") for line in shown.absent)
+
+
+def test_the_top_tells_of_a_fit_whose_labels_changed_since_but_for_names_alone(
+    fitted: tuple[Path, Gated], copied: Place
+) -> None:
+    runs, _ = fitted
+    parts = folds.load(runs / folds.NAME, read(copied.data))
+    held_out, dataset = gather_held_out(runs, parts), parts.dataset
+    labels = fingerprint.of_photos(dataset.photos, dataset.categories)
+    for of in ({}, {"labels": labels}):  # an earlier version told none
+        record.write_json(runs / "fitted.json", of)
+        assert label_changes(held_out) == []
+    record.write_json(runs / "fitted.json", {"labels": labels | {"boxes": "others"}})
+    assert [line.partition(":")[0] for line in label_changes(held_out)] == ["The labels changed since the fit"]
+    then = [replace(category, name=f"old {category.name}") for category in dataset.categories]
+    record.write_json(runs / "fitted.json", {"labels": fingerprint.of_photos(dataset.photos, then)})
+    assert label_changes(held_out)[0].startswith("The labels changed")  # no model notes the names of then
+    folder = runs / Path(held_out.ensemble.detectors[0].file).parent
+    record.write_run(folder, {}, {}, trained_names.noted(then))
+    assert [line.partition(":")[0] for line in label_changes(held_out)] == [
+        f"3 products are called otherwise than when {folder} was trained"
+    ]
 
 
 def test_without_a_refit_the_photos_of_the_fold_that_was_left_out_are_judged(fitted: tuple[Path, Gated], copied: Place) -> None:
