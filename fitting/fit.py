@@ -23,6 +23,7 @@ from fitting.wishes import Wishes
 from photos import exif, folds, judge_ids, repairs
 from photos.data import Dataset, read
 from photos.groups import groups_setting
+from photos.overview.anomalies import doubtful_labels
 from photos.overview.unlabelled import without_boxes
 from photos.studio import told_without_photos
 from runs.command import note_result, run, say
@@ -153,6 +154,7 @@ def remarks(dataset: Dataset) -> Iterator[str]:
         looks = f"; they look unlabelled, as {bare.why}: label them, or take them out" if bare.guess == "unlabelled" else ""
         photos = counted(len(bare.names), "photo")
         yield f"{photos} without boxes (the first is {bare.names[0]}), taken for shelves without products{looks}"
+    yield from (f"labels in doubt: {line}; hylle data {dataset.root} tells more" for line in doubtful_labels(dataset))
     if without := told_without_photos(dataset.root):
         yield without
     yield from exif.summary(dataset.photos)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from photos.overview.repeats import SAME_BOX, BoxPair
+from photos.data import Dataset
+from photos.overview.repeats import SAME_BOX, BoxPair, RepeatedBoxes, boxes, products
 from photos.overview.summary import Summary
 
 SHOWN = 3  # chosen: examples in a line
@@ -19,7 +20,7 @@ class Anomaly(NamedTuple):
 def anomalies(summary: Summary) -> Iterator[Anomaly]:
     """One Anomaly for everything that is looked for; the judge's ids may have several."""
     yield from _of_photos(summary)
-    yield from _of_boxes(summary)
+    yield from _of_boxes(summary.repeated.boxes)
     yield from _of_products(summary)
     ids = list(summary.judge_ids.lines())
     yield from (Anomaly("judge's ids", line.removeprefix("judge's ids: ")) for line in ids or [""])
@@ -43,8 +44,13 @@ def _of_photos(summary: Summary) -> Iterator[Anomaly]:
     yield Anomaly("photos that EXIF turns", ", ".join(words_of))
 
 
-def _of_boxes(summary: Summary) -> Iterator[Anomaly]:
-    repeated = summary.repeated.boxes
+def doubtful_labels(dataset: Dataset) -> list[str]:
+    """What of the labels is there twice, a line each: boxes in one place, products of one name."""
+    found = [*_of_boxes(boxes(dataset.photos, dataset.categories)), _of_one_name(products(dataset.categories))]
+    return [f"{anomaly.looked_for}: {anomaly.text}" for anomaly in found if anomaly.text]
+
+
+def _of_boxes(repeated: RepeatedBoxes) -> Iterator[Anomaly]:
     yield Anomaly(f"boxes listed twice (IoU {SAME_BOX} or more, one name)", _some([_pair(pair) for pair in repeated.one_name]))
     yield Anomaly("boxes with two names", _some([_pair(pair) for pair in repeated.two_names]))
 
@@ -54,12 +60,15 @@ def _pair(pair: BoxPair) -> str:
     return f"{pair.photo}: {pair.annotations[0]} and {pair.annotations[1]}"
 
 
+def _of_one_name(groups: Sequence[tuple[int, ...]]) -> Anomaly:
+    return Anomaly("products of one name", _groups([tuple(map(str, ids)) for ids in groups]))
+
+
 def _of_products(summary: Summary) -> Iterator[Anomaly]:
-    products = summary.products
-    yield Anomaly("products of one name", _groups([tuple(map(str, ids)) for ids in products.of_one_name]))
-    yield Anomaly("products without a name", _some([str(i) for i in products.without_name]))
+    yield _of_one_name(summary.products.of_one_name)
+    yield Anomaly("products without a name", _some([str(i) for i in summary.products.without_name]))
     dummy = "product 0 has no boxes: if it is Roboflow's name for the group of all others, drop it"
-    yield Anomaly("empty dummy category", dummy if products.empty_dummy else "")
+    yield Anomaly("empty dummy category", dummy if summary.products.empty_dummy else "")
     unseen = [f"{part.unseen} in {name}" for name, part in summary.parts.items() if part.unseen]
     yield Anomaly("products that train has no box of", ", ".join(unseen))
 

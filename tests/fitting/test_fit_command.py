@@ -7,6 +7,7 @@ import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -98,7 +99,7 @@ def test_how_exif_is_read_and_what_the_judge_makes_of_the_names_is_told(
 
 
 def test_photos_without_boxes_are_told_and_whether_they_look_unlabelled(tmp_path: Path) -> None:
-    full, bare = (64, 48, [(0, 20, 20)] * 6), (64, 48, [])
+    full, bare = (64, 48, [(0, 6 * k, 20) for k in range(1, 7)]), (64, 48, [])
     write(tmp_path / "data", "annotations", [full, full, bare])
     unlabelled = "; they look unlabelled, as of the photos with boxes 100 % have 6 or more: label them, or take them out"
     line = f"1 photo without boxes (the first is 3.jpg), taken for shelves without products{unlabelled}"
@@ -107,6 +108,23 @@ def test_photos_without_boxes_are_told_and_whether_they_look_unlabelled(tmp_path
     assert next(remarks(read(tmp_path / "other"))).endswith("shelves without products")
     write(tmp_path / "whole", "annotations", [full])
     assert list(remarks(read(tmp_path / "whole"))) == []
+
+
+def test_labels_that_are_there_twice_are_told(tmp_path: Path) -> None:
+    rows = [(0, 20, 20), (1, 9, 9)]
+    write(tmp_path / "data", "annotations", [(64, 48, rows), (64, 48, rows)])
+    whole = read(tmp_path / "data")
+    assert list(remarks(whole)) == []
+    photo = whole.photos[0]
+    twice = replace(photo, boxes=photo.boxes[[0, 0, 1, 1]], labels=photo.labels[[0, 0, 1, 0]], annotation_ids=np.arange(4))
+    categories = (whole.categories[0], replace(whole.categories[1], name=f"{whole.categories[0].name} "))
+    told = "labels in doubt: {}; hylle data " + f"{whole.root} tells more"
+    boxes, one_name = "boxes listed twice (IoU 0.95 or more, one name)", "products of one name: 2 in 1 group (0 = 1)"
+    assert list(remarks(replace(whole, photos=(twice, whole.photos[1])))) == [
+        told.format(f"{boxes}: 1 (1.jpg: 0 and 1)"),
+        told.format("boxes with two names: 1 (1.jpg: 2 and 3)"),
+    ]
+    assert list(remarks(replace(whole, categories=categories))) == [told.format(one_name)]
 
 
 def test_a_run_folder_that_is_a_file_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
