@@ -29,6 +29,7 @@ from submission.rules import PIPELINE
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 from submission.unpacking import unpack
 
+OUTPUT = "sandbox_predictions.json"  # by default, in the current folder: a list of predictions there may be of another command
 NO_SOCKETS = """import socket
 class Refused(socket.socket):
     def __init__(self, *given, **more):
@@ -179,7 +180,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     p.add_argument("zip", type=Path, nargs="?", help="the zip to run")
     p.add_argument("--images", type=Path, help="folder of photos")
     p.add_argument("--annotations", type=Path, help="COCO JSON with the truth, to score the predictions")
-    p.add_argument("--output", type=Path, default=Path("predictions.json"), help="where to leave what run.py writes")
+    p.add_argument("--output", type=Path, default=Path(OUTPUT), help="where to leave what run.py writes [default %(default)s]")
     p.add_argument("--seconds", type=float, default=Limits.seconds, help="of the whole run [default the judge's]")
     p.add_argument("--gpus", action="store_true", help="with the judge's CUDA packages; falling back to the CPU is an error")
     p.add_argument("--unprotected", action="store_true", help="also where your files cannot be protected from run.py")

@@ -177,6 +177,21 @@ def test_a_former_output_is_not_taken_for_this_ones(tmp_path: Path, photos: Path
     assert not (tmp_path / "out.json").exists()
 
 
+def test_without_an_output_named_a_list_of_predictions_that_lies_here_stays(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sandbox, "judge_python", lambda gpus: PYTHON)
+    monkeypatch.setattr(sandbox, "shortfalls", lambda python, limits: [])
+    Path("predictions.json").write_text("of hylle predict")
+    assert sandbox.main([str(script(tmp_path, "write()")), "--images", str(photos), "--unprotected"]) == 0
+    assert Path("predictions.json").read_text() == "of hylle predict"
+    assert json.loads(Path("sandbox_predictions.json").read_text()) == json.loads(GOOD)
+    with pytest.raises(SystemExit):
+        sandbox.main(["--help"])
+    assert "sandbox_predictions.json" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("said", "problems"),
     [
