@@ -23,6 +23,7 @@ from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
 from runs.counted import counted
+from runs.typed import typed
 
 NAME = "folds.json"
 BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
@@ -196,13 +197,13 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
 
 
 def _made_by(path: Path, dataset: Dataset) -> str:
-    return f"hylle folds --data {dataset.root} --out {path.parent}"
+    return typed("hylle folds --data", dataset.root, "--out", path.parent)
 
 
 def _remedy(path: Path, dataset: Dataset) -> str:
     """How to get folds that fit the photos: those of a fit cannot be made again without its models."""
     if is_of_a_fit(path) or (path.parent / "plan.json").is_file():
-        return f"fit into another folder: hylle fit {dataset.root} --minutes M --out R"
+        return typed("fit into another folder: hylle fit", dataset.root, "--minutes M --out R")
     return f"make it again: {_made_by(path, dataset)} --force"
 
 

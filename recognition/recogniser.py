@@ -22,6 +22,7 @@ from runs.command import say
 from runs.first_command import DETECTORS
 from runs.model_files import files_of, refuse_changed
 from runs.record import digest, fingerprint
+from runs.typed import typed
 from submission.unpacking import unpack
 
 STARTER = "starter"  # the word that asks for the detector that the project brings
@@ -102,7 +103,7 @@ def run_folder(runs: Path, flag: str) -> Path:
     detectors = [runs / name for name in DETECTORS if (runs / name / "model.onnx").is_file()]
     if len(detectors) == 1:
         return detectors[0]
-    gate = f"hylle gate --data D --runs {runs}"
+    gate = typed("hylle gate --data D --runs", runs)
     if detectors:
         raise ValueError(f"{flag}{runs}: two detectors and no ensemble.json; fit the gate first: {gate}")
     raise ValueError(f"{flag}{runs}: no ensemble.json and no detector in it; train one, then {gate}, or use {STARTER}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runs.command import Parser, note_result, run, say
+from runs.typed import typed
 
 if TYPE_CHECKING:
     from photos.data import Dataset
@@ -65,7 +66,7 @@ def after_fit(runs: Path, dataset: "Dataset") -> None:
     try:
         written = write_report(runs, folds.load(runs / folds.NAME, dataset), runs / NAME)
     except (ValueError, OSError) as error:
-        say(f"report: not written: {error}; hylle report {runs} tries again")
+        say(typed(f"report: not written: {error}; hylle report", runs, "tries again"))
         return
     say(f"report: {written}")
     note_result(report=written.path)

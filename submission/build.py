@@ -29,6 +29,7 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
+from runs.typed import typed
 from submission import built_of
 from submission.check import check, refused, summary
 from submission.packed_code import packed_code
@@ -88,7 +89,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
             f"{runs}: {'a file' if runs.exists() else 'no such folder'}, need a run folder; hylle folds begins one"
         )
     if not (runs / "ensemble.json").is_file():
-        raise ValueError(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs {runs}")
+        raise ValueError(typed(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs", runs))
     ensemble = _read_ensemble(runs / "ensemble.json")
     refuse_changed(runs, parse(ensemble))
     of = built_of.entry(runs, parse(ensemble))

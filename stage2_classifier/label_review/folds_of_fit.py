@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from photos import folds
+from runs.typed import typed
 
 CROSS_FIT = "cross_fit"  # below the run folder of a fit: a run folder for each fold
 CLASSIFIER = "classifier_shelf"  # what `hylle labels` takes where it is not told
@@ -22,8 +23,8 @@ def classifier_of(fold: Path) -> str:
 
 def command(data: Path, fold: Path) -> str:
     """The command that ranks the labels of the photos that `fold` left out."""
-    named = "" if (name := classifier_of(fold)) == CLASSIFIER else f" --classifier {name}"
-    return f"hylle labels --data {data} --runs {fold}{named}"
+    named = "" if (name := classifier_of(fold)) == CLASSIFIER else typed(" --classifier", Path(name))
+    return typed("hylle labels --data", data, "--runs", fold) + named
 
 
 def remedy(data: Path, runs: Path) -> str:

@@ -32,6 +32,7 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
 from runs.model_files import files_of
+from runs.typed import typed
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect, models_and_code, whole_arrays
 from stage2_classifier.label_review import folds_of_fit
@@ -145,7 +146,7 @@ def refuse_decided(path: Path, review: Path, data: Path) -> None:
     if not all(file.is_file() for file in (path, log, decided)):
         return
     if decisions_are_about(log, read_proposals(path)) and any(row["apply"] for row in read_proposals(decided)):
-        apply = f"apply them: hylle labels --data {data} --apply {decided} --out COPY"
+        apply = typed("apply them: hylle labels --data", data, "--apply", decided, "--out COPY")
         raise ValueError(f"{log} holds decisions about {path}; {apply}, then move {log} away; or pass another --out")
 
 
