@@ -23,6 +23,7 @@ from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
 from runs.counted import counted
+from runs.refusal import Refusal
 
 NAME = "folds.json"
 BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
@@ -240,7 +241,7 @@ def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, se
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
     """The folds in the file `path`, made now unless it exists or `force`; and whether they were reused.
 
-    DataError where the file was made with other settings.
+    Raises ValueError where the file was made with other settings.
     """
     if not settings.pooled and (is_of_a_fit(path) or fit_above(path)):
         raise DataError(f"folds: {path} is of hylle fit, whose models were trained by it; deal into another folder, by --out")
@@ -251,7 +252,7 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
         return folds, False
     folds = load(path, dataset)
     if differ := folds.settings.differences(settings):
-        raise DataError(f"folds: {path} was made with {', '.join(differ)}; --force makes it again")
+        raise Refusal(f"folds: {path} was made with {', '.join(differ)}", "--force makes it again")
     return folds, True
 
 
