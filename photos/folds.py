@@ -23,6 +23,7 @@ from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
 from runs.counted import counted
+from runs.output_file import file_above
 from runs.refusal import Refusal
 
 NAME = "folds.json"
@@ -159,9 +160,9 @@ def save(path: Path, folds: Folds) -> None:
 
 
 def refuse_file(runs: Path) -> None:
-    """DataError where the run folder is a file."""
-    if runs.is_file():
-        raise DataError(f"run folder: got {runs}, which is a file, need a folder")
+    """DataError where the run folder is a file, or below one."""
+    if runs.is_file() or file_above(runs):
+        raise DataError(f"run folder: got {runs}, which is {'below ' * (not runs.is_file())}a file, need a folder")
 
 
 def load(path: Path, dataset: Dataset) -> Folds:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runs.command import Parser, note_result, run, say
+from runs.output_file import refuse_no_file
 from runs.typed import typed
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--out", type=Path, help=f"the page to write, default R/{NAME}")
     args = p.parse_args(argv)
     out = args.out or args.runs / NAME
-    if out.is_dir():
-        raise ValueError(f"--out: got {out}, which is a folder, need a file such as {out / NAME}")
+    refuse_no_file("--out", out, NAME)
     if not args.runs.is_dir():
         raise ValueError(f"report: got {args.runs}, need a run folder of hylle fit or of hylle folds and what follows it")
     from photos import repairs
@@ -54,6 +54,7 @@ def body(argv: list[str] | None, prog: str) -> None:
 
     folds = folds_of(args.runs, args.data)
     repairs.tell(folds.dataset)
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, which takes minutes
     written = write_report(args.runs, folds, out)
     say(f"report: {written}")
     note_result(report=written.path, bytes=written.bytes, seconds=written.seconds)

@@ -29,6 +29,7 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
+from runs.output_file import refuse_no_file
 from runs.typed import typed
 from submission import built_of
 from submission.check import check, refused, summary
@@ -69,11 +70,8 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None, i
             that cannot be joined, or whose outputs differ in FP16; a set without folds in `runs` for `int8`.
         Refused: the zip breaks a rule. A file that was at `out` before stays as it was.
     """
+    refuse_no_file("--out", out, "submission.zip")
     files = collect(runs, join, half, int8)
-    if out.is_dir():
-        raise ValueError(f"--out {out}: got a folder, need a file name, such as {out / 'submission.zip'}")
-    if out.parent.is_file():
-        raise ValueError(f"--out {out}: {out.parent} is a file, need a folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as (unfinished,):
         write(files, unfinished)

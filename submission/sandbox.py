@@ -18,6 +18,7 @@ from typing import Any
 from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
 from runs.counted import counted
+from runs.output_file import refuse_no_file
 from submission import built_of, own_ids
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
@@ -209,10 +210,7 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 def refuse_flags(output: Path, seconds: float) -> None:
     """Raises ValueError where nothing could be written to OUTPUT after the run, or for a limit that leaves it no time."""
-    if output.is_dir():
-        raise ValueError(f"--output {output}: got a folder, need a file name, such as {output / 'predictions.json'}")
-    if output.parent.is_file():
-        raise ValueError(f"--output {output}: {output.parent} is a file, need a folder")
+    refuse_no_file("--output", output, OUTPUT)
     if seconds <= 0:
         raise ValueError(f"--seconds: got {seconds:g}, must be above 0")
 

@@ -32,6 +32,7 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
 from runs.model_files import files_of
+from runs.output_file import file_above
 from runs.typed import typed
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect, models_and_code, whole_arrays
@@ -84,8 +85,8 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
 
     `classifiers`: their folders in RUNS; none: the one that is there.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: got {out}, which is a file, need a folder")
+    if (out.exists() and not out.is_dir()) or file_above(out):
+        raise ValueError(f"--out: got {out}, which is {'below ' * bool(file_above(out))}a file, need a folder")
     refuse_reviewed(out / "proposals.json")
     refuse_decided(out / "proposals.json", runs / "review", data)
     dataset = read_and_tell(data)
