@@ -6,7 +6,7 @@ box has hit (`photos.score`). Further names score below every floor and are left
 - "f1": the greatest F1 of precision (hits over boxes shown) and recall (hits over products);
 - "precision 0.9", "precision 0.95": the lowest floor at which a one-sided lower bound of the precision, over new scenes, is
   that high. The observed precision alone does not hold on other photos: of all floors that look good on a few scenes the lowest
-  is the luckiest one. A floor that cannot be shown is absent.
+  is the luckiest one. A floor that cannot be shown is absent; of few boxes one that is given may be lucky.
 
 The gate was fitted on the same photos, so each photo is decided by a gate of the same policy that was fitted without its scene.
 Such gates have scales of their own; `scores_of_same_rank` brings the scores of each turn to the scale of the final gate. With
