@@ -7,7 +7,6 @@ that by which `stage2_classifier.gate.choose` adopts: a bootstrap over scenes, a
 trained and no policy is chosen here.
 """
 
-
 import numpy as np
 
 from experiments.figures import records
