@@ -25,7 +25,18 @@ from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
 from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
-from submission.predictions import doubts, exif_of, packed_ensemble, score, sizes_of, violations, without_predictions
+from submission.predictions import (
+    boxes_beyond,
+    category_ids,
+    doubts,
+    exif_of,
+    packed_ensemble,
+    score,
+    sizes_of,
+    violations,
+    without_predictions,
+    zipped_ensemble,
+)
 from submission.rules import PIPELINE
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 from submission.unpacking import unpack
@@ -215,21 +226,12 @@ def refuse_flags(output: Path, seconds: float) -> None:
         raise ValueError(f"--seconds: got {seconds:g}, must be above 0")
 
 
-def category_ids(archive: Path) -> list[int]:
-    """The category ids in ensemble.json of the zip; none where it has no such file, or one of another method."""
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            zipped.getinfo(PIPELINE)
-            return list(json.loads(zipped.read("ensemble.json"))["categories"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
-
-
 def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path, archive: Path) -> None:
     """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails.
 
     Category ids of ARCHIVE that the truth lacks, as of a product that was enrolled, are noted; where it lacks all of them, the
-    zip is of another data set, which is a problem. How many of these photos ARCHIVE was made from is told, too.
+    zip is of another data set, which is a problem. How many of these photos ARCHIVE was made from is told, too, and how many
+    boxes reach out of their photos.
     """
     numbers, known = find_photos(folder), category_ids(archive)
     try:
@@ -237,12 +239,17 @@ def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Pat
         of_truth = {category["id"] for category in truth["categories"]}
         taught = [i for i in known if i not in of_truth]
         more = taught if len(taught) < len(known) else []
-        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, frozenset(own.values()), more)
+        found = sizes_of(numbers, str(zipped_ensemble(archive).get("exif", "stored")))
+        scored, sizes = frozenset(own.values()), {own[number]: size for number, size in found.items() if number in own}
+        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, scored, more, sizes)
+        beyond = boxes_beyond(truth, scored, sizes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         outcome.problems.append(f"cannot be scored: {error!r}")
         return
     outcome.seen = built_of.seen_in_words(archive, [numbers[number] for number in own])
     outcome.notes += notes
+    if beyond:
+        outcome.notes.append(f"{counted(beyond, 'box', 'boxes')} of the annotations reached out of their photos, clipped")
     if more:
         what = f"{counted(len(more), 'category', 'categories')} of the zip that the annotations lack, such as {more[0]}"
         outcome.notes.append(f"scored with {what}: a box of such a name has no right one")
