@@ -50,6 +50,8 @@ def test_a_file_in_the_way_is_found_however_far_above(tmp_path: Path) -> None:
 def test_an_output_below_a_file_is_refused_before_the_work(
     place: Place, name: str, below: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if name == "scale":
+        pytest.importorskip("ray", reason="the extra [scale] is not installed")
     (place.root / "file").touch()
     refuse_work(monkeypatch)
     assert main(words(name, place, place.root / below)) == 2
