@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Annotated
 
 from fitting import ledger as ledgers
+from fitting.cross_fit import FOLDER
 from fitting.ledger import Ledger
 from fitting.origin import fingerprints_of
+from fitting.procedure import SECOND
 from fitting.survey import Survey, survey
 from fitting.wishes import Wishes
 from photos import exif, folds, judge_ids, repairs
@@ -25,9 +27,11 @@ from photos.overview.unlabelled import without_boxes
 from photos.studio import told_without_photos
 from runs.command import note_result, run, say
 from runs.counted import counted
+from runs.first_command import CROPS, DETECTORS
 from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
 from runs.pretrained import refuse_missing
 from runs.refusal import Refusal
+from stage2_classifier.training_request import run_name
 
 EXAMPLE = "D --minutes 90"
 Ending = Callable[[Path, Dataset], None]  # what comes after a fit, given its run folder and its data set
@@ -163,17 +167,29 @@ def record_of(command: Command, dataset: Dataset, wishes: Wishes) -> Ledger:
     if ledger is None:
         if (runs / folds.NAME).is_file():
             raise ValueError(f"--out: {runs} holds {folds.NAME} of other commands and no {ledgers.NAME}; take another --out")
+        refuse_models(runs)
         return new
     try:
         ledgers.refuse_other(runs, ledger, made_from, wishes)
     except ValueError:
         if (runs / folds.NAME).is_file() or ledger.is_begun:
             raise
+        refuse_models(runs)
         say(f"fit: {runs} holds the plan of another fit, of which nothing was begun: this one takes its place")
         return new
     if ledger.minutes != command.minutes:
         give(ledger, command.minutes, dealt=(runs / folds.NAME).is_file())
     return ledger
+
+
+def refuse_models(runs: Path) -> None:
+    """Raises ValueError where RUNS, in which nothing was begun, holds models: else one is only met when its turn comes."""
+    folders = (*DETECTORS, *(run_name(None, crops) for crops in CROPS), SECOND, FOLDER)
+    if left := [name for name in folders if (runs / name).is_dir() and any((runs / name).iterdir())]:
+        raise ValueError(
+            f"--out: {runs} holds {', '.join(left)} of another fit or of other commands, and no {ledgers.NAME} of them; "
+            "remove them, or take another --out"
+        )
 
 
 def give(ledger: Ledger, minutes: float, dealt: bool) -> None:

@@ -259,12 +259,25 @@ def _decode(path: Path, shrink: int) -> np.ndarray:
         if data.startswith(_START) and _lacks_end(data):
             raise DataError(f"{path}: the photo is cut off (no end marker)")
         read_header(path)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
+        reduced = shrink if data.startswith(_START) else 1  # of other kinds OpenCV drops the last pixels, which may be all
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE[reduced] | cv2.IMREAD_IGNORE_ORIENTATION)
     except (OSError, cv2.error) as error:
         raise DataError(f"{path}: cannot read the photo ({error})") from error
     if image is None:
         raise DataError(f"{path}: not a readable photo")
-    return image  # (H, W, 3) BGR
+    return image if reduced == shrink else _shrunk(image, shrink)  # (H, W, 3) BGR
+
+
+def _shrunk(image: np.ndarray, shrink: int) -> np.ndarray:
+    """The image (H, W, 3) at 1 / `shrink` of its sides, rounded up, as a JPEG's are: what the last pixels lack they repeat.
+
+    >>> _shrunk(np.zeros((3, 1, 3), np.uint8), 2).shape
+    (2, 1, 3)
+    """
+    height, width = image.shape[:2]
+    image = cv2.copyMakeBorder(image, 0, -height % shrink, 0, -width % shrink, cv2.BORDER_REPLICATE)  # (H', W', 3)
+    size = image.shape[1] // shrink, image.shape[0] // shrink
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR_EXACT)  # as OpenCV shrinks where nothing is left over
 
 
 def _lacks_end(data: bytes) -> bool:

@@ -143,12 +143,17 @@ def describe(photo: Photo, config: SceneConfig) -> PhotoDescriptor:
 def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:
     """The image (h, w), `side` pixels long at most."""
     scale = min(1.0, side / max(grey.shape))
+    if round(scale * min(grey.shape)) < 1:  # a strip, of which a pixel's breadth stays
+        size = [max(1, round(scale * length)) for length in grey.shape[::-1]]
+        return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _features(grey: np.ndarray, config: SceneConfig) -> Features:
-    """ORB features of an image (h, w); there may be none."""
-    points, descriptors = cv2.ORB_create(config.features).detectAndCompute(grey, None)
+    """ORB features of an image (h, w); there are none of one that is all border, which may be too thin for ORB."""
+    orb = cv2.ORB_create(config.features)
+    all_border = min(grey.shape) <= 2 * orb.getEdgeThreshold()
+    points, descriptors = ((), None) if all_border else orb.detectAndCompute(grey, None)
     if not points:
         return Features(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
     return Features(np.array([point.pt for point in points], np.float32) / max(grey.shape), descriptors)

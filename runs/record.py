@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fusion.models import read_object
@@ -66,10 +67,12 @@ def write_json(path: Path, value: Any) -> None:
         unfinished.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def write_run(out: Path, settings: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Write OUT/run.json; its presence says that the run is finished."""
+def write_run(
+    out: Path, settings: dict[str, Any], metrics: dict[str, Any], also: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write OUT/run.json, and in it what `also` is to be noted; its presence says that the run is finished."""
     made = {"settings": settings, "metrics": metrics, "commit": commit(), "machine": machine()}
-    write_json(out / "run.json", made | {"versions": versions.installed()})
+    write_json(out / "run.json", made | {"versions": versions.installed()} | also)
     process.release(out)  # the process may go on with something else
 
 

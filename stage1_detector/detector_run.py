@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from fusion.models import read_object
-from photos import fingerprint, folds, repairs, trained_on
+from photos import fingerprint, folds, repairs, trained_names, trained_on
 from photos.data import Dataset, Photo, read
 from runs import fetched, record
 from runs.command import note_result, say, say_progress
@@ -101,7 +101,7 @@ def train_detector(
     if leads:
         metrics = exported(job, family.load(weights), described, n_categories)
         metrics |= {"epochs": engine.epochs(config, len(photos["train"])), "minutes": watch.seconds / 60}
-        record.write_run(out, settings, metrics)
+        record.write_run(out, settings, metrics, trained_names.noted(ids and parts.dataset.categories))
         note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
 

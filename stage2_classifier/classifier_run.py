@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.models import Model, read_object
-from photos import fingerprint, folds, repairs, trained_on
+from photos import fingerprint, folds, repairs, trained_names, trained_on
 from photos.data import read
 from photos.studio import studio_folder
 from runs import fetched, record
@@ -67,7 +67,7 @@ def train_classifier(request: ClassifierRun, config: ClassifierConfig, distribut
             begin(request, settings, parts, starts)
     metrics = learning.learn(network, request, config, parts, distributed)
     if leads:
-        record.write_run(out, settings, metrics)
+        record.write_run(out, settings, metrics, trained_names.noted(parts.dataset.categories))
         note_result(out=out, metrics=metrics, reused=False)
     return out / "model.onnx"
 

@@ -20,7 +20,7 @@ from typing import Any
 import onnx
 
 from fusion.models import Model, read_object
-from photos import folds
+from photos import folds, trained_names
 from photos.repairs import read_and_tell
 from photos.studio import studio_folder
 from runs import process, record
@@ -233,6 +233,7 @@ def teach(enrolment: Enrolment) -> None:
     train = parts.photos("train")
     folder = (enrolment.runs / model_in(enrolment.runs, enrolment.classifier)).parent
     put_right(folder, enrolment.runs / "ensemble.json")
+    trained_names.refuse_exchanged([folder], dataset)
     refuse_untrained(enrolment.runs, str(folder.relative_to(enrolment.runs)), " --head arcface")
     model = load_embedder(folder / "model.onnx")
     if model.sidecar.prototype_weights is not None:

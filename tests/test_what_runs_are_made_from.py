@@ -9,7 +9,7 @@ import pytest
 from place import IDS, Place, mains
 from small_shop import SMALL
 
-from photos import folds
+from photos import folds, trained_names
 from photos.data import read
 from runs import record
 from stage1_detector import detector_run, recipes
@@ -238,6 +238,9 @@ def test_names_mended_in_the_middle_train_anew_what_depends_on_them_alone(
     for name in ("folds", *trained, "gate", "build"):
         assert call(name)[0] == 0
     assert all("reuses" in call(name)[1] for name in trained)
+    known = {category.id: category.name for category in read(place.data).categories}
+    for folder, names in zip(ALL, ({}, known, known), strict=True):
+        assert trained_names.trained_under(place.runs / folder) == names
     ids = part_of(place, "train")
     place.change(
         lambda v: [a.update(category_id=v["categories"][0]["id"]) for a in v["annotations"] if a["image_id"] == ids[0]]

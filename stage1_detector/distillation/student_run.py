@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from photos import folds, trained_on
+from photos import folds, trained_names, trained_on
 from photos.data import read
 from runs import checkpoint, fetched, record
 from runs.distributed import SINGLE_PROCESS, Distributed
@@ -39,6 +39,7 @@ def train_student(
     if known is not None and where is not None:
         trained_on.refuse_held_out("--teacher", where, request.folds, folds.load(request.folds, dataset))
         teacher.refuse_other_classes(known, where, categories)
+        trained_names.refuse_exchanged([where], dataset)
         student.refuse_match(config, known)
     build = partial(student.build, teacher=known, distributed=distributed)
     family = FAMILIES[config.family]._replace(

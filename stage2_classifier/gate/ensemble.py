@@ -10,7 +10,7 @@ import numpy as np
 from fusion.ensemble import ClassifierMember, Ensemble, Member, read_ensemble
 from fusion.merge import Merge
 from fusion.models import read_sidecar
-from photos import trained_on
+from photos import trained_names, trained_on
 from photos.data import Dataset, product_key
 from photos.exif import convention
 from photos.folds import Folds
@@ -67,13 +67,21 @@ def product_names(runs: Path, ensemble: Ensemble, dataset: Dataset) -> list[str]
     return [names.get(i, f"id {i}") for i in ensemble.categories]
 
 
+def folders_of(runs: Path, ensemble: Ensemble) -> list[Path]:
+    """The folders of the models of `ensemble`, each once."""
+    return list(dict.fromkeys((runs / file).parent for file in files_of(ensemble)))
+
+
 def enrolled(runs: Path, ensemble: Ensemble) -> list[dict[str, Any]]:
     """What the classifiers of `ensemble` were taught by enrolling, by classifier, oldest first."""
     return [row for namer in ensemble.classifiers for row in enrolled_in((runs / namer.file).parent)]
 
 
 def refuse_other_products(runs: Path, ensemble: Ensemble, dataset: Dataset) -> None:
-    """ValueError where `dataset` gives the id of an enrolled product to another one, under whose name it would be predicted."""
+    """ValueError where `dataset` gives the id of a product to another one, under whose name it would be predicted: one that a
+    model of `ensemble` was trained with, or an enrolled one.
+    """
+    trained_names.refuse_exchanged(folders_of(runs, ensemble), dataset)
     names = {category.id: category.name for category in dataset.categories}
     for row in enrolled(runs, ensemble):
         told = names.get(row["id"], row["name"])

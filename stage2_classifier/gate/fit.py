@@ -21,7 +21,7 @@ import numpy as np
 
 from fusion.ensemble import Ensemble, read_ensemble
 from fusion.models import read_sidecar
-from photos import folds, trained_on
+from photos import folds, trained_names, trained_on
 from photos.data import Dataset
 from photos.exif import convention
 from photos.fingerprint import of_file
@@ -38,6 +38,7 @@ from stage2_classifier.gate.ensemble import (
     content_of,
     default_ensemble,
     detector_outputs,
+    folders_of,
     gather,
     product_names,
     refuse_edited,
@@ -111,6 +112,8 @@ def fit_gate(
     classifiers = classifiers or ([CLASSIFIER] if chooses_merging else None)
     by_default = takes_default(runs, classifiers)
     ensemble = wanted_ensemble(runs, classifiers, dataset)
+    for line in trained_names.changes(folders_of(runs, ensemble), parts):
+        say(f"gate: {line}")
     default = joining_of(ensemble) if by_default else None
     made_from, why_merging = fingerprints(runs, files_of(ensemble)), None
     if chooses_merging:

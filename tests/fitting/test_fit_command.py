@@ -122,6 +122,22 @@ def test_a_run_folder_of_other_commands_is_left_alone(data: Path, capsys: pytest
     assert (runs / "folds.json").read_text() == "{}"
 
 
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["fit", "plan"])
+@pytest.mark.parametrize("folder", ["one", "all", "classifier_shelf", "classifier_both", "second", "cross_fit"])
+def test_models_that_are_left_of_another_fit_are_refused_before_anything_is_measured(
+    data: Path, folder: str, plan: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitting.session.begin", lambda *_: (_ for _ in ()).throw(ValueError("enough")))
+    call = [str(data), "--minutes", "9", "--out", str(runs := data.parent / "run"), *plan]
+    (runs / folder).mkdir(parents=True)
+    assert "enough" in refused(call, capsys)  # an empty one is nobody's
+    (runs / folder / "run.json").write_text("{}")
+    told = f"{runs} holds {folder} of another fit or of other commands, and no plan.json of them; remove them, or take another"
+    assert told in refused(call, capsys)
+    ledgers.Ledger({"boxes": "0"}, {}, 9.0).write(runs)  # of another set, and nothing of it begun
+    assert told in refused(call, capsys)
+
+
 def test_a_file_that_is_wished_for_is_the_same_however_its_path_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,28 @@ def test_each_kind_under_a_wrong_suffix(tmp_path: Path, pillows: str, kind: str)
     assert read_image(path, *SIZE, shrink=2).shape == (16, 24, 3)
 
 
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+@pytest.mark.parametrize("pillows", KINDS)
+def test_each_kind_shrinks_alike_whatever_is_left_over(tmp_path: Path, pillows: str, shrink: int) -> None:
+    """As JPEGs do: each pixel is of as many of the photo's, the last ones of fewer; a strip keeps a pixel."""
+    path, smooth = tmp_path / "photo", np.add.outer(np.arange(37), 2 * np.arange(51))[..., None].astype(np.uint8)
+    for width, height in ((48, 32), (51, 37), (50, 36), (1, 35), (35, 3)):
+        image = np.repeat(smooth[:height, :width], 3, 2)
+        Image.fromarray(image).save(path, pillows)
+        small = read_image(path, width, height, shrink)
+        padded = np.pad(image, ((0, -height % shrink), (0, -width % shrink), (0, 0)), "edge").astype(np.float32)
+        rows, columns = len(padded) // shrink, padded.shape[1] // shrink
+        means = padded.reshape(rows, shrink, columns, shrink, 3).mean((1, 3))
+        assert small.shape == means.shape and np.abs(small - means).mean() < 6
+
+
+@pytest.mark.parametrize("flag", ["IMREAD_REDUCED_COLOR_2", "IMREAD_REDUCED_COLOR_8"])
+def test_where_nothing_is_left_over_the_pixels_are_opencvs(tmp_path: Path, flag: str) -> None:
+    Image.fromarray(NOISE).save(tmp_path / "a.png")
+    own = cv2.imread(str(tmp_path / "a.png"), getattr(cv2, flag))[..., ::-1]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", *SIZE, shrink=int(flag[-1])), own)
+
+
 @pytest.mark.parametrize(("pillows", "kind"), KINDS.items())
 def test_each_kind_cut_off(tmp_path: Path, pillows: str, kind: str) -> None:
     path = tmp_path / "photo"

@@ -222,3 +222,19 @@ def test_real_videos_of_the_same_packs_on_two_tables_share_no_scene() -> None:
     scene = groups(replace(whole, photos=tuple(chosen)))
     assert not set(scene[:20]) & set(scene[20:])
     assert np.bincount(scene[20:]).max() >= 14  # 17 successive photos of nearly one arrangement
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_strips_are_compared_as_other_photos_are(tmp_path: Path, suffix: str) -> None:
+    """A pixel wide, or so narrow that shrinking leaves less than one; also sides that no power of two divides."""
+    (tmp_path / "images").mkdir()
+    sizes = [(1, 240), (240, 1), (1, 1), (1, 2000), (4, 2000), (2000, 3), (1283, 963)]
+    photos = []
+    for i, (width, height) in enumerate([*sizes, *sizes]):
+        path = tmp_path / "images" / f"{i}{suffix}"
+        cv2.imwrite(str(path), np.random.default_rng(i % len(sizes)).integers(0, 255, (height, width, 3), np.uint8))
+        boxes = np.float32([[0, 0, width, height]])
+        photos.append(Photo(i, path, width, height, boxes, np.int64([0]), np.int64([i]), None, path.name))
+    scene = groups(Dataset(tmp_path, (Category(0, "tea"),), tuple(photos)))
+    same = scene[: len(sizes)] == scene[len(sizes) :]
+    assert same[[size != (1, 1) for size in sizes]].all()  # one pixel is like no other photo

@@ -283,3 +283,14 @@ def test_two_that_enroll_at_once_are_refused(shop: Path, runs: Path, capsys: pyt
     assert f"process {os.getppid()} is at work on it" in capsys.readouterr().err
     other.unlink()
     assert everything(runs) == before
+
+
+def test_a_name_is_not_taught_into_the_column_of_another_product(
+    shop: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the data set gives two products each other's ids since the training."""
+    (runs / "eye" / "run.json").write_text(json.dumps({"names": {"3": "Green Tea", "7": "Red Tea"}}))
+    before = everything(runs)
+    assert taught(shop, runs, "Red Tea", (230, 20, 20)) == 2
+    assert "eye was trained with 'Green Tea' under this id, and 'Red Tea' under 7" in capsys.readouterr().err
+    assert everything(runs) == before
