@@ -21,6 +21,7 @@ from photos.intervals import Interval, gain_interval
 from photos.score import match
 from runs.command import Parser, run, say
 from runs.record import is_stopped, weights_of
+from runs.refusal import Refusal
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
@@ -64,12 +65,19 @@ def body(argv: list[str] | None, prog: str) -> None:
     args = p.parse_args(argv)
     if args.record and (args.quick or args.out.exists()):
         raise ValueError(f"--record: got --out {args.out}, must be new, and no --quick: figures are of one run from nothing")
-    demo(args.out, args.quick, args.record)
+    try:
+        demo(args.out, args.quick, args.record)
+    except Refusal as error:  # by a flag of a step's own command
+        raise ValueError(error.told_by("pass another --out")) from error
 
 
 def demo(out: Path, quick: bool = False, record: bool = False) -> None:
     """All steps in order; each says what it does, or that it reuses an earlier result."""
     folds.refuse_file(out)
+    if (out / folds.NAME).is_file() and not (out / "data").is_dir():
+        raise ValueError(
+            f"--out {out}: holds {folds.NAME} of other photos, need a new folder or one of a demo; pass another --out"
+        )
     started = time.time()
     data = draw(out / "data", quick)
     split(data, out)

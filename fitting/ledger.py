@@ -59,6 +59,11 @@ class Ledger:
         """Whether a training was begun."""
         return any(part.decided for part in self.parts.values())
 
+    def is_finished(self, runs: Path) -> bool:
+        """Whether each part is done, and the models that were trained are still in RUNS: nothing is left but to look at it."""
+        models = [runs / name / "model.onnx" for name, part in self.parts.items() if part.epochs]
+        return bool(self.parts) and all(part.done for part in self.parts.values()) and all(map(Path.is_file, models))
+
     def take(self, plan: "Plan") -> None:
         """Note a plan before anything of it is begun."""
         self.procedure, self.why = plan.procedure.settings(), plan.why

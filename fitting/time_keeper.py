@@ -43,7 +43,8 @@ class TimeKeeper(Clock):
     """Decides epochs in the course of a fit and notes all of it in R/plan.json, from which a stopped fit goes on.
 
     A training that was begun once keeps its epochs, so that it can be resumed. The epochs of those still to come are scaled by
-    what is left of the minutes; a refit takes what the parts before it have left over.
+    what is left of the minutes; a refit takes what the parts before it have left over. A start that finds everything finished
+    spends nothing of them, whatever it looks at again.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class TimeKeeper(Clock):
         self.runs, self.ledger, self.speeds, self.say, self.clocks = runs, ledger, speeds, say, clocks
         self.trainings = {entry.name: entry for entry in entries}
         self.last = clocks.steady()
+        self.was_finished = ledger.is_finished(runs)
 
     @property
     def left(self) -> float:
@@ -101,6 +103,8 @@ class TimeKeeper(Clock):
         """Count the time since the last note, of the part that was running; `running` is at work from now on."""
         now = self.clocks.steady()
         worked, self.last = now - self.last, now
+        if self.was_finished:
+            worked, running = 0.0, ""
         self.ledger.spent += worked
         if self.ledger.running in self.ledger.parts:
             self.ledger.parts[self.ledger.running].seconds += worked

@@ -3,6 +3,7 @@
 import difflib
 import sys
 from types import ModuleType
+from typing import NoReturn
 
 from hylle import (
     build,
@@ -29,7 +30,7 @@ from hylle import (
     train_classifier,
     train_detector,
 )
-from runs.command import MISTAKE, SHARED_FLAGS
+from runs.command import SHARED_FLAGS, run
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
@@ -65,10 +66,16 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(overview())
         return 0
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, 1)
-        sys.stderr.write(f"error: hylle {verb}: no such verb{f'; did you mean {near[0]}?' if near else ''} (hylle --help)\n")
-        return MISTAKE
+        return run(lambda words: refuse(verb), [verb, *words])  # which tells it as --json asks, too
     return int(VERBS[verb].main(words))
+
+
+def refuse(verb: str) -> NoReturn:
+    """Raises ValueError for a word that is no verb, with the one that is nearest."""
+    if verb.startswith("-"):
+        raise ValueError(f"hylle {verb}: need a verb first, flags come after it (hylle --help)")
+    near = difflib.get_close_matches(verb, VERBS, 1)
+    raise ValueError(f"hylle {verb}: no such verb{f'; did you mean {near[0]}?' if near else ''} (hylle --help)")
 
 
 def overview() -> str:

@@ -17,12 +17,14 @@ from photos import exif, judge_ids, repairs
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.dealing import balanced, fold_count
 from photos.fingerprint import of_file, of_photos
-from photos.fit_folds import is_of_a_fit
+from photos.fit_folds import fit_above, how_to_make, how_to_make_anew, is_of_a_fit
 from photos.groups import find_scenes, groups_setting
 from photos.photo_file import same_name
 from runs import command, record
 from runs.command import Parser
 from runs.counted import counted
+from runs.output_file import file_above
+from runs.refusal import Refusal
 
 NAME = "folds.json"
 BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
@@ -158,9 +160,9 @@ def save(path: Path, folds: Folds) -> None:
 
 
 def refuse_file(runs: Path) -> None:
-    """DataError where the run folder is a file."""
-    if runs.is_file():
-        raise DataError(f"run folder: got {runs}, which is a file, need a folder")
+    """DataError where the run folder is a file, or below one."""
+    if runs.is_file() or file_above(runs):
+        raise DataError(f"run folder: got {runs}, which is {'below ' * (not runs.is_file())}a file, need a folder")
 
 
 def load(path: Path, dataset: Dataset) -> Folds:
@@ -168,7 +170,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
     path = Path(path)
     refuse_file(path.parent)
     if not path.is_file():
-        raise FileNotFoundError(f"folds: {path} not found: make it with {_made_by(path, dataset)}")
+        raise FileNotFoundError(f"folds: {path} not found: {how_to_make(path, dataset.root)}")
     try:
         content = json.loads(path.read_bytes())
         settings = Settings(**{"pooled": False} | {key: value for key, value in dict(content).items() if key != "photos"})
@@ -176,7 +178,7 @@ def load(path: Path, dataset: Dataset) -> Folds:
         rows = {name: (row["image_id"], row["part"], int(row["scene"]), row["fold"]) for name, row in listed.items()}
         known_bytes = {name: row[BYTES] for name, row in listed.items() if BYTES in row}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"folds: {path} is damaged ({error!r}); {_remedy(path, dataset)}") from error
+        raise DataError(f"folds: {path} is damaged ({error!r}); {how_to_make_anew(path, dataset.root)}") from error
     _check(path, dataset, rows, settings.pooled)
     _check_bytes(path, dataset, known_bytes)
     by_id = ({image_id: row[k] for image_id, *row in rows.values()} for k in range(3))
@@ -191,19 +193,8 @@ def _check(path: Path, dataset: Dataset, rows: dict[str, tuple[Any, ...]], poole
     if wrong:
         raise DataError(
             f"folds: {path} does not match {dataset.root} in {counted(len(wrong), 'photo')}, the first is {wrong[0]}; "
-            f"pass the data set that it was made for, or {_remedy(path, dataset)}"
+            f"pass the data set that it was made for, or {how_to_make_anew(path, dataset.root)}"
         )
-
-
-def _made_by(path: Path, dataset: Dataset) -> str:
-    return f"hylle folds --data {dataset.root} --out {path.parent}"
-
-
-def _remedy(path: Path, dataset: Dataset) -> str:
-    """How to get folds that fit the photos: those of a fit cannot be made again without its models."""
-    if is_of_a_fit(path) or (path.parent / "plan.json").is_file():
-        return f"fit into another folder: hylle fit {dataset.root} --minutes M --out R"
-    return f"make it again: {_made_by(path, dataset)} --force"
 
 
 def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
@@ -213,7 +204,7 @@ def _check_bytes(path: Path, dataset: Dataset, known: dict[str, str]) -> None:
     if changed:
         raise DataError(
             f"folds: {counted(len(changed), 'photo')} changed since {path} was made, the first is {changed[0]}: its scenes may "
-            f"be others now; {_remedy(path, dataset)}"
+            f"be others now; {how_to_make_anew(path, dataset.root)}"
         )
 
 
@@ -251,9 +242,9 @@ def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, se
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
     """The folds in the file `path`, made now unless it exists or `force`; and whether they were reused.
 
-    DataError where the file was made with other settings.
+    Raises ValueError where the file was made with other settings.
     """
-    if not settings.pooled and is_of_a_fit(path):
+    if not settings.pooled and (is_of_a_fit(path) or fit_above(path)):
         raise DataError(f"folds: {path} is of hylle fit, whose models were trained by it; deal into another folder, by --out")
     if not path.exists() or force:
         path.parent.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
@@ -262,7 +253,7 @@ def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: b
         return folds, False
     folds = load(path, dataset)
     if differ := folds.settings.differences(settings):
-        raise DataError(f"folds: {path} was made with {', '.join(differ)}; --force makes it again")
+        raise Refusal(f"folds: {path} was made with {', '.join(differ)}", "--force makes it again")
     return folds, True
 
 

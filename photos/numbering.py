@@ -21,7 +21,7 @@ def photo_ids(sources: list[Source]) -> tuple[list[dict[int, int]], list[Note]]:
 
 
 def category_ids(sources: list[Source]) -> tuple[Names, list[dict[int, int]], list[Note]]:
-    """The names of the data set by id, for each source its ids -> those, and what was merged.
+    """The names of the data set by id, for each source its ids -> those, and what was merged, or has the name of another.
 
     Where one id has two names the names count: a name keeps the id of the first file that has it, if that id is free.
     """
@@ -35,8 +35,18 @@ def category_ids(sources: list[Source]) -> tuple[Names, list[dict[int, int]], li
             for source, names in zip(sources, own, strict=True)
             for number in sorted(joint.keys() - names.keys())
         ]
-        return joint, [{number: number for number in names} for names in own], notes
+        return joint, [{number: number for number in names} for names in own], notes + _equal_names(joint)
     return _by_name(sources, own)
+
+
+def _equal_names(names: Names) -> list[Note]:
+    """The categories that have the name of an earlier one; without a name none is meant."""
+    first: dict[str, int] = {}
+    for number in sorted(names):
+        first.setdefault(names[number], number)
+    later = [(number, name) for number, name in sorted(names.items()) if name and first[name] != number]
+    what = "categories of the same name as another, kept apart by their ids"
+    return [Note(f"{number} {name!r} as {first[name]}", what, repaired=False) for number, name in later]
 
 
 def _by_name(sources: list[Source], own: list[Names]) -> tuple[Names, list[dict[int, int]], list[Note]]:

@@ -83,7 +83,7 @@ def body(argv: list[str] | None, prog: str) -> int:
         except ValueError as error:
             raise ValueError(str(error).replace(str(folder), args.model)) from None
         tell_difference()
-        floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, args.precision)
+        floor = recogniser.choose_floor(model.pipeline.ensemble, args.min_score, args.precision, folder)
         videos = sum(item.is_video for item in inputs.items)
         named = f"{counted(len(inputs.items) - videos, 'photo')}, {counted(videos, 'video')}"
         for line in (*inputs.notes, named, *_of_model(model, floor)):

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,19 +16,21 @@ from typing import NamedTuple
 import cv2
 
 from fusion.ensemble import Ensemble, read_ensemble
-from fusion.models import read_sidecar
+from fusion.models import read_object, read_sidecar
 from fusion.pipeline import Pipeline
 from runs import gpu_sessions
 from runs.command import say
 from runs.first_command import DETECTORS
 from runs.model_files import files_of, refuse_changed
 from runs.record import digest, fingerprint
+from runs.typed import typed
 from submission.unpacking import unpack
 
 STARTER = "starter"  # the word that asks for the detector that the project brings
 NAMELESS = "product"  # what everything is called where no model knows names
 MIN_SCORE = 0.25  # taken: the default of ultralytics' predict, where no floor was fitted
 ONNXRUNTIME = "onnxruntime"
+GATE = "gate.json"  # why the gate decides as it does; a run folder has it, a zip has not
 
 
 class Recogniser(NamedTuple):
@@ -102,7 +105,7 @@ def run_folder(runs: Path, flag: str) -> Path:
     detectors = [runs / name for name in DETECTORS if (runs / name / "model.onnx").is_file()]
     if len(detectors) == 1:
         return detectors[0]
-    gate = f"hylle gate --data D --runs {runs}"
+    gate = typed("hylle gate --data D --runs", runs)
     if detectors:
         raise ValueError(f"{flag}{runs}: two detectors and no ensemble.json; fit the gate first: {gate}")
     raise ValueError(f"{flag}{runs}: no ensemble.json and no detector in it; train one, then {gate}, or use {STARTER}")
@@ -167,10 +170,27 @@ def _fingerprint(ensemble: Ensemble, folder: Path) -> str:
     return digest([asdict(ensemble), fingerprint(*sidecars, *graphs)])
 
 
-def choose_floor(ensemble: Ensemble, min_score: float | None, precision: float | None) -> Floor:
+def told_without(purpose: str, fitted: Mapping[str, float], folder: Path | None) -> str:
+    """Why there is no floor for `purpose`, as FOLDER/gate.json tells; else which are `fitted`, and where to look."""
+    if folder is not None and (why := missing_floors(folder / GATE).get(purpose)):
+        return f"no floor for it, {why} ({folder / GATE})"
+    known = ", ".join(name.removeprefix("precision ") for name in fitted if name != "f1") or "none"
+    where = "hylle gate fits 0.9 and 0.95 where held-out photos show them, and else says why in gate.json of the run folder"
+    return f"ensemble.json has a floor for {known}; {where}"
+
+
+def missing_floors(path: Path) -> dict[str, str]:
+    """Why `hylle gate` fitted no floor, by what it would be for, as the file PATH tells; empty where it does not."""
+    try:
+        return dict(read_object(path)["operating_points"]["missing"])
+    except (OSError, ValueError, KeyError, TypeError):  # none in a zip, another form in earlier versions
+        return {}
+
+
+def choose_floor(ensemble: Ensemble, min_score: float | None, precision: float | None, folder: Path | None = None) -> Floor:
     """The floor that the flags ask for: `min_score` itself, or the fitted one for `precision`; without them the best by F1.
 
-    Raises ValueError where no floor was fitted for that precision.
+    Raises ValueError where no floor was fitted for that precision, with the reason that FOLDER/gate.json of the model tells.
     """
     if min_score is not None:
         return Floor(min_score, "--min-score")
@@ -178,9 +198,7 @@ def choose_floor(ensemble: Ensemble, min_score: float | None, precision: float |
     if precision is not None:
         key = f"precision {precision:g}"
         if key not in fitted:
-            known = ", ".join(name.removeprefix("precision ") for name in fitted if name != "f1") or "none"
-            remedy = "hylle gate fits 0.9 and 0.95; --min-score takes any"
-            raise ValueError(f"--precision {precision:g}: ensemble.json has a floor for {known}; {remedy}")
+            raise ValueError(f"--precision {precision:g}: {told_without(key, fitted, folder)}; --min-score takes any")
         return Floor(fitted[key], f"fitted for {key}")
     if "f1" in fitted:
         return Floor(fitted["f1"], "fitted, the best by F1")

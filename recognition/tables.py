@@ -43,7 +43,7 @@ class Totals(NamedTuple):
 
     `photos` and frames have predictions, if only none; `failed` are photos and videos with a problem. `below` are boxes below
     the floor, `turned` photos that EXIF turns by a quarter, `empty` photos and frames without a facing, `facings` those of each
-    product, by its name.
+    product, by its id.
     """
 
     photos: int
@@ -53,7 +53,7 @@ class Totals(NamedTuple):
     below: int
     turned: int
     empty: int
-    facings: Counter[str]
+    facings: Counter[int]
 
 
 class Shelf(NamedTuple):
@@ -79,7 +79,7 @@ def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
     Names that spreadsheets would compute have a ' in front there (`photos.formats.spreadsheet_text`), not in the JSON.
     """
     count = Counter[str]()
-    facings = Counter[str]()
+    facings = Counter[int]()
     with replacing(*(out / name for name in (*HEADERS, JSON))) as paths, ExitStack() as stack:
         files = [stack.enter_context(path.open("w", encoding=ENCODING, newline="")) for path in paths[:-1]]
         boxes, facing_rows, gap_rows, problems = (csv.writer(file) for file in files)
@@ -93,7 +93,7 @@ def write_tables(out: Path, journal: Journal, products: Products) -> Totals:
                 continue
             shelf = shelf_of(entry.rows, products)
             count.update(photos=1, boxes=len(shelf.boxes), empty=int(not len(shelf.boxes)))
-            facings.update(products.names[label] for label in shelf.labels.tolist())
+            facings.update(products.ids[label] for label in shelf.labels.tolist())
             boxes.writerows(_shown(_box_rows(entry.name, shelf, products)))
             facing_rows.writerows(_shown(_facing_rows(entry.name, shelf, products)))
             gap_rows.writerows(_shown(_gap_rows(entry.name, shelf, products)))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runs.command import Parser, note_result, run, say
+from runs.output_file import refuse_no_file
+from runs.typed import typed
 
 if TYPE_CHECKING:
     from photos.data import Dataset
@@ -45,8 +47,7 @@ def body(argv: list[str] | None, prog: str) -> None:
     p.add_argument("--out", type=Path, help=f"the page to write, default R/{NAME}")
     args = p.parse_args(argv)
     out = args.out or args.runs / NAME
-    if out.is_dir():
-        raise ValueError(f"--out: got {out}, which is a folder, need a file such as {out / NAME}")
+    refuse_no_file("--out", out, NAME)
     if not args.runs.is_dir():
         raise ValueError(f"report: got {args.runs}, need a run folder of hylle fit or of hylle folds and what follows it")
     from photos import repairs
@@ -54,6 +55,7 @@ def body(argv: list[str] | None, prog: str) -> None:
 
     folds = folds_of(args.runs, args.data)
     repairs.tell(folds.dataset)
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, which takes minutes
     written = write_report(args.runs, folds, out)
     for line in written.label_changes:
         say(f"report: {line}")
@@ -68,7 +70,7 @@ def after_fit(runs: Path, dataset: "Dataset") -> None:
     try:
         written = write_report(runs, folds.load(runs / folds.NAME, dataset), runs / NAME)
     except (ValueError, OSError) as error:
-        say(f"report: not written: {error}; hylle report {runs} tries again")
+        say(typed(f"report: not written: {error}; hylle report", runs, "tries again"))
         return
     say(f"report: {written}")
     note_result(report=written.path)

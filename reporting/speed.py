@@ -14,6 +14,7 @@ from photos.data import read_image
 from reporting.held_out import HeldOut
 from reporting.trainings import Training
 from runs import record
+from runs.typed import typed
 
 PHOTOS = 3  # chosen: timed; the first one warms the models up and does not count where there are more
 MOST_SECONDS = 4.0  # chosen: of timing, after which no further photo is begun
@@ -48,7 +49,8 @@ def speed_of(held_out: HeldOut, trainings: list[Training]) -> Speed:
     archive = runs / ZIP
     zip_bytes = archive.stat().st_size if archive.is_file() else None
     if zip_bytes is None:
-        absent.append(f"there is no zip in the run folder: hylle build --runs {runs} --out {runs}/{ZIP} makes one")
+        build = typed("hylle build --runs", runs, "--out", archive)
+        absent.append(f"there is no zip in the run folder: {build} makes one")
     tried = sandbox_times(runs, archive)
     if not tried:
         absent.append("the run folder holds no times of the judge's sandbox: hylle sandbox ZIP --images DIR tells them")

@@ -20,6 +20,7 @@ from photos.studio import read_studio, studio_folder, studio_photos, studio_prod
 from reviewing.decision_log import DecisionLog, Outdated, told_if_not_kept
 from reviewing.recognised import Image, fitted
 from runs import record
+from runs.typed import typed
 from stage2_classifier.label_review.contact_sheet import window
 from stage2_classifier.label_review.relabel import DECISIONS, read_proposals
 
@@ -46,7 +47,7 @@ class Doubts:
             raise ValueError(f"{proposals}: two proposals of one id; rank the labels again: hylle labels")
         self.studio = studio_by_category(dataset, studio)
         self._lock = threading.Lock()
-        apply = f"hylle labels --data {dataset.root} --apply {self.path} --out COPY"
+        apply = typed("hylle labels --data", dataset.root, "--apply", self.path, "--out COPY")
         remedy = f"apply them ({apply}), then move it away; or pass another --out"
         self.log = DecisionLog(out / DECISIONS, {"proposals": record.digest(self.proposals)}, remedy)
         self._write()

@@ -20,6 +20,7 @@ from runs import process
 from runs.command import Parser, run, say
 from runs.counted import counted
 from runs.extras import install
+from runs.typed import typed
 
 if TYPE_CHECKING:
     from photos.data import Dataset
@@ -220,13 +221,13 @@ def how_to_look(data: Path, runs: Path) -> str:
     from stage2_classifier.label_review import folds_of_fit
 
     if not (runs / folds.NAME).is_file():
-        command = f"hylle labels --data {data} --runs R, then start again with --proposals R/labels/proposals.json"
+        command = typed("hylle labels --data", data, "--runs R, then start again with --proposals R/labels/proposals.json")
         return f"{runs} does not tell which photos it has learnt, a run folder R with {folds.NAME} does; run: {command}"
     if not is_of_a_fit_without(runs / folds.NAME, "valid"):
-        return f"run: hylle labels --data {data} --runs {runs}, then start again"
+        return typed("run: hylle labels --data", data, "--runs", runs) + ", then start again"
     if not (trained := folds_of_fit.trained_folds(runs)):
         return folds_of_fit.remedy(data, runs)
-    again = f"then start again with --proposals {trained[0]}/labels/proposals.json --out {trained[0]}/review"
+    again = typed("then start again with --proposals", trained[0] / "labels" / "proposals.json", "--out", trained[0] / "review")
     return f"{folds_of_fit.remedy(data, runs)}, {again}"
 
 

@@ -22,7 +22,8 @@ def replacing(*paths: Path, optional: Collection[Path] = ()) -> Iterator[tuple[P
 
     The block writes all but those `optional`, of which one that it does not write stays as it was. An error in the block, a
     kill or a loss of power leaves each of the old files whole, or the new one in its place; no other process writes to the
-    same path beside. An OSError that names no file, such as of a full disk, names the first of `paths`.
+    same path beside. An OSError names the one of `paths` that could not be written, or the first where it names no file, as of
+    a full disk.
     """
     for folder in dict.fromkeys(path.parent for path in paths):
         remove_left(folder)
@@ -35,7 +36,8 @@ def replacing(*paths: Path, optional: Collection[Path] = ()) -> Iterator[tuple[P
         for new, path in written:
             new.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(paths[0])
+        asked = dict(zip(map(str, unfinished), paths, strict=True))
+        error.filename = str(asked.get(str(error.filename), error.filename or paths[0]))
         raise
     finally:
         for new in unfinished:

@@ -8,13 +8,16 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from runs.bars import Bars, step_of
+from runs.output_file import file_above
 from runs.torchrun import refuse_torchrun
 
 MISTAKE = 2  # exit code: the user can mend it (a file, a flag, a label)
@@ -163,5 +166,7 @@ def _line(error: Exception) -> str:
     'shelf.jpg: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        if isinstance(error, NotADirectoryError) and (above := file_above(Path(os.fsdecode(error.filename)))):
+            return f"{error.filename}: {above} is a file, need a folder"
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

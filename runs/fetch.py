@@ -17,6 +17,7 @@ from urllib.request import getproxies
 
 from runs import fetched, local_weights
 from runs.command import Parser, note_result, run, say
+from runs.typed import typed
 
 IMAGENET, COCO = "--pretrained imagenet", "--pretrained coco"
 
@@ -113,7 +114,7 @@ def from_ultralytics(name: str) -> tuple[Path, str]:
 
     path = local_weights.ultralytics_file(f"{name.removesuffix('.pt')}.pt")
     downloaded(name, lambda: attempt_download_asset(path), path, COCO)
-    return path, f"{COCO} --trust {path}"
+    return path, typed(f"{COCO} --trust", path)
 
 
 def downloaded(name: str, load: Callable[[], Any], path: Path, flag: str) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from runs.record import is_stopped
+from runs.typed import typed
 
 DETECTORS = ("one", "all")
 CROPS = ("shelf", "studio", "both")  # what a classifier learns from: without a name its folder is classifier_CROPS
@@ -23,13 +24,13 @@ def train(runs: Path, name: str, kind: str = "classifier") -> str:
     'hylle train-detector --data D --out R/second --classes one, and name R/second/one'
     """
     if name in DETECTORS:
-        command = f"hylle train-detector --data D --out {runs} --classes {name}"
+        command = typed("hylle train-detector --data D --out", runs, f"--classes {name}")
     elif kind == "detector":
-        return f"{train(runs / name, DETECTORS[0])}, and name {runs / name / DETECTORS[0]}"
+        return typed(f"{train(runs / name, DETECTORS[0])}, and name", runs / name / DETECTORS[0])
     elif (crops := name.removeprefix("classifier_")) != name and crops in CROPS:
-        command = f"hylle train-classifier --data D --out {runs} --crops {crops}"
+        command = typed("hylle train-classifier --data D --out", runs, f"--crops {crops}")
     else:
-        command = f"hylle train-classifier --data D --out {runs} --crops shelf --name {name}"
+        command = typed("hylle train-classifier --data D --out", runs, "--crops shelf --name", Path(name))
     return f"{command} --resume" if is_stopped(runs / name) else command
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fusion.ensemble import Ensemble
 from runs.record import digest, fingerprint
+from runs.typed import typed
 
 METHOD = (
     "detectors",
@@ -83,7 +84,7 @@ def refuse_changed(runs: Path, ensemble: Ensemble, files: Iterable[str] | None =
             train = "" if now else "train it, then "
             raise ValueError(
                 f"{runs / file} {'changed' if now else 'is gone'} since the gate in {runs / 'ensemble.json'} was fitted to it: "
-                f"{train}hylle gate --data D --runs {runs} fits it again"
+                f"{train}{typed('hylle gate --data D --runs', runs)} fits it again"
             )
 
 

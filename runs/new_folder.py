@@ -10,7 +10,8 @@ from pathlib import Path
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder beside OUT to write to; at the end it takes the place of OUT, which may be an empty folder, or a link to one.
 
-    An error in the block removes it. Raises ValueError where it is there: left by a kill, or of a call at work.
+    An error in the block removes it. Raises ValueError where it is there: left by a kill, or of a call at work;
+    OSError, which names OUT, where none can be made.
     """
     out = out.resolve()
     part = out.with_name(out.name + ".part")
@@ -18,6 +19,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
         part.mkdir(parents=True)
     except FileExistsError:
         raise ValueError(f"{part}: left by a call that was stopped, or of one at work; remove it once none is") from None
+    except OSError as error:
+        error.filename = str(out)
+        raise
     try:
         yield part
         part.replace(out)

@@ -12,6 +12,7 @@ import torch
 from fusion.models import read_object
 from runs import record
 from runs.refusal import Refusal
+from runs.typed import typed
 
 RECORD = "written.json"
 VERSIONS = 2  # of a file that the record knows: a kill may leave the last one in place of the one that was to replace it
@@ -26,11 +27,12 @@ def refuse_untrusted(flag: str, path: Path, trusted: Path | None) -> None:
         return
     if trusted is not None and trusted.resolve() in (path.resolve(), *path.resolve().parents):
         return
+    trust = typed("where you know who made it, pass --trust", path)
     own = "ultralytics' own .pt files run code that is pickled in them"
     raise Refusal(
         f"{flag}: got {path}, must be a file of tensors alone, or one that our runs wrote; {own}",
-        f"where you know who made it, pass --trust {path}",
-        f"where you know who made it, pass --trust {path}; else give its tensors alone, as a .safetensors file",
+        trust,
+        f"{trust}; else give its tensors alone, as a .safetensors file",
     )
 
 

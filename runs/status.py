@@ -19,6 +19,7 @@ from rich.text import Text
 from fusion.models import read_object
 from runs import process
 from runs.command import Parser, note_result, run, say
+from runs.typed import typed
 
 QUIET = 30.0  # chosen: minutes without a word after which a training counts as stopped where its process is not known
 METRICS = (
@@ -76,8 +77,8 @@ def rows(runs: Path, now: float) -> list[Row]:
 def first_command(runs: Path) -> str:
     """What comes first in a run folder without a training."""
     if (runs / "folds.json").is_file():
-        return f"next: hylle train-detector --data D --out {runs} --classes one"
-    return f"first: hylle folds --data D --out {runs}"
+        return typed("next: hylle train-detector --data D --out", runs, "--classes one")
+    return typed("first: hylle folds --data D --out", runs)
 
 
 def row(out: Path, runs: Path, now: float) -> Row:

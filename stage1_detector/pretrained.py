@@ -4,6 +4,7 @@ from pathlib import Path
 
 from runs import local_weights
 from runs.pretrained import Start, imagenet_or_refuse, pretrained_file, refuse_word, word_of
+from runs.typed import typed
 from stage1_detector.config import STARTER, Config, DetectorConfig, TorchvisionConfig, TransformerConfig
 
 STARTER_MODEL = DetectorConfig().model
@@ -66,7 +67,7 @@ def best_of_ultralytics(model: str) -> Start:
     if model == STARTER_MODEL:
         return Start(STARTER, f"{model} from the starter")
     path = local_weights.ultralytics_file(weights_name(model))
-    there = f"; its COCO weights are here: --pretrained coco --trust {path}" if path.is_file() else ""
+    there = typed("; its COCO weights are here: --pretrained coco --trust", path) if path.is_file() else ""
     return Start(None, f"{model} from random weights: the starter is of {STARTER_MODEL}{there}")
 
 

@@ -22,6 +22,7 @@ from photos.data import read
 from runs import weights_file
 from runs.command import Parser, run, say, say_progress
 from runs.record import write_json
+from runs.typed import typed
 from stage1_detector.config import STARTER, DetectorConfig
 from stage1_detector.engine import Job
 from stage1_detector.export import export_detector
@@ -96,7 +97,7 @@ def export_into(runs: Path) -> None:
     if runs.exists() and (not runs.is_dir() or any(runs.iterdir())):
         raise ValueError(f"--export: got {runs}, need a new or empty folder")
     write_run_folder(runs)
-    say(f"starter: wrote {runs}; hylle build --runs {runs} --out starter.zip packs it")
+    say(typed(f"starter: wrote {runs}; hylle build --runs", runs, "--out starter.zip packs it"))
 
 
 def write_run_folder(runs: Path) -> None:

@@ -20,6 +20,7 @@ from fusion.views import crop
 from runs import weights_file
 from runs.command import Parser, run, say, say_progress
 from runs.normalisation import of_backbone
+from runs.output_file import refuse_no_file
 from runs.record import digest, write_json
 from stage1_detector.synthesis.catalogue import make_catalogue
 from stage1_detector.synthesis.pack import SHAPES, Product, draw_pack, old_print
@@ -73,6 +74,7 @@ def pack(product: Product, label: int, turn: float = 0.0) -> Region:
 
 def train(out: Path, minutes: float, seed: int, worlds: int, force: bool = False) -> None:
     """Train for `minutes` of one core and write the trunk to OUT; what is there, made with the same settings, is reused."""
+    refuse_no_file("--out", out, "starter.safetensors")
     settings = {"minutes": minutes, "seed": seed, "worlds": worlds, "config": asdict(CONFIG), "steps": STEPS}
     done = out.with_suffix(".json")
     if done.is_file() and out.is_file() and not force:

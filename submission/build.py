@@ -29,6 +29,8 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.first_command import train
 from runs.model_files import refuse_changed
+from runs.output_file import refuse_no_file
+from runs.typed import typed
 from submission import built_of
 from submission.check import check, refused, summary
 from submission.packed_code import packed_code
@@ -68,11 +70,8 @@ def build(runs: Path, out: Path, join: bool = False, half: Path | None = None, i
             that cannot be joined, or whose outputs differ in FP16; a set without folds in `runs` for `int8`.
         Refused: the zip breaks a rule. A file that was at `out` before stays as it was.
     """
+    refuse_no_file("--out", out, "submission.zip")
     files = collect(runs, join, half, int8)
-    if out.is_dir():
-        raise ValueError(f"--out {out}: got a folder, need a file name, such as {out / 'submission.zip'}")
-    if out.parent.is_file():
-        raise ValueError(f"--out {out}: {out.parent} is a file, need a folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as (unfinished,):
         write(files, unfinished)
@@ -88,7 +87,7 @@ def collect(runs: Path, join: bool = False, half: Path | None = None, int8: Int8
             f"{runs}: {'a file' if runs.exists() else 'no such folder'}, need a run folder; hylle folds begins one"
         )
     if not (runs / "ensemble.json").is_file():
-        raise ValueError(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs {runs}")
+        raise ValueError(typed(f"{runs / 'ensemble.json'}: no such file; fit the gate first: hylle gate --data D --runs", runs))
     ensemble = _read_ensemble(runs / "ensemble.json")
     refuse_changed(runs, parse(ensemble))
     of = built_of.entry(runs, parse(ensemble))

@@ -30,9 +30,11 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say
 from runs.counted import counted
 from runs.model_files import is_stale
+from runs.typed import typed
 from submission import built_of
 
 LOG = Path("submissions.jsonl")
+ABLATION = "python -m experiments.ablation --data D --runs"
 ARM = "gate + further names"  # the row of the ablation's table that scores R/ensemble.json itself
 KEYS = ("date", "zip", "sha256", "score", "low", "high", "judge", "notes")
 TEXTS = ("date", "zip", "sha256", "notes")  # the others are numbers
@@ -143,10 +145,10 @@ def local_score(runs: Path) -> dict[str, float]:
             f"--runs {runs}: hylle fit holds no photos out for an ablation, it told its own score; leave out --runs"
         )
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; python -m experiments.ablation --data D --runs {runs} makes it")
+        raise ValueError(typed(f"{path}: no such file; {ABLATION}", runs, "makes it"))
     told = read_object(path)
     if (runs / "ensemble.json").is_file() and is_stale(told, runs, read_ensemble(runs)):
-        remedy = f"python -m experiments.ablation --data D --runs {runs} measures it anew"
+        remedy = typed(ABLATION, runs, "measures it anew")
         raise ValueError(f"{path}: was measured before {runs / 'ensemble.json'} or its models changed; {remedy}")
     rows = {row["arm"]: row["score"] for row in told.get("rows", [])}
     if ARM not in rows:

@@ -1,6 +1,7 @@
 """The predictions file of run.py, a JSON array of {"image_id", "category_id", "bbox", "score"}: checked, and scored."""
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from fusion.boxes import Detections, xywh_to_xyxy
 from fusion.reading import find_photos
+from photos import box_table
 from photos.checks import is_ignored
 from photos.photo_file import DataError, read_header
 from photos.score import Scores, Truth, evaluate
@@ -19,6 +21,7 @@ KEYS = ("image_id", "category_id", "bbox", "score")
 SMALLEST = 2  # chosen: pixels; where no box has such a side, they are not in pixels
 SLACK = 0.01  # chosen: pixels; boxes are written with three decimals
 Sizes = Mapping[int, tuple[int, int] | None]
+NO_SIZES: Sizes = {}
 
 
 def sizes_of(photos: Path | Mapping[int, Path], exif: str = "stored") -> dict[int, tuple[int, int] | None]:
@@ -62,6 +65,23 @@ def packed_ensemble(code: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def zipped_ensemble(archive: Path) -> dict[str, Any]:
+    """`packed_ensemble` of a zip."""
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.getinfo(PIPELINE)
+            values = json.loads(zipped.read("ensemble.json"))
+    except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def category_ids(archive: Path) -> list[int]:
+    """The category ids in ensemble.json of the zip; none where it has no such file, or one of another method."""
+    known = zipped_ensemble(archive).get("categories")
+    return known if isinstance(known, list) else []
 
 
 def exif_of(code: Path) -> str:
@@ -142,30 +162,63 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def score(rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int], taught: Sequence[int] = ()) -> Scores:
+def score(
+    rows: list[dict[str, Any]], truth: dict[str, Any], photos: frozenset[int], taught: Sequence[int] = (), own: Sizes = NO_SIZES
+) -> Scores:
     """The contest's score of predictions against a COCO JSON's truth on its images among `photos`; regions to ignore are none.
 
-    As the reader of data sets has it, boxes without area are no products. `taught` are ids that predictions may have besides
-    the truth's: of products that were enrolled.
+    As the reader of data sets has it, boxes are clipped to their photos, and those without area are no products. `taught` are
+    ids that predictions may have besides the truth's: of products that were enrolled. `own` are the photos' own sizes, by image
+    id, for images that do not tell theirs.
 
     Raises ValueError for a prediction on a photo that the truth lacks, or of a category that is in neither.
     """
-    own = sorted(category["id"] for category in truth["categories"])
-    index = {i: k for k, i in enumerate(dict.fromkeys([*own, *taught]))}  # enrolled: last
-    records_of: dict[int, list[Any]] = {image["id"]: [] for image in truth["images"] if image["id"] in photos}
-    for record in truth["annotations"]:
-        if record["image_id"] in records_of:
-            records_of[record["image_id"]].append(record)
-    truths = [_truth(records, index) for records in records_of.values()]
+    ids = sorted(category["id"] for category in truth["categories"])
+    index = {i: k for k, i in enumerate(dict.fromkeys([*ids, *taught]))}  # enrolled: last
+    records_of = _records_of(truth, photos)
+    sizes = _sizes_of_images(truth, own)
+    truths = [_truth(records, index, sizes[image]) for image, records in records_of.items()]
     return evaluate(truths, as_detections(rows, list(records_of), index), len(index))
 
 
-def _truth(records: list[dict[str, Any]], index: dict[int, int]) -> Truth:
+def boxes_beyond(truth: dict[str, Any], photos: frozenset[int], own: Sizes = NO_SIZES) -> int:
+    """How many boxes of `photos` reach more than a rounding out of their photos, which `score` clips; arguments as there."""
+    sizes, records_of = _sizes_of_images(truth, own), _records_of(truth, photos)
+    beyond = 0
+    for image, records in records_of.items():
+        written = xywh_to_xyxy(np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4))
+        beyond += int((np.abs(written - _inside(records, sizes[image])) > box_table.SLACK).any(1).sum())
+    return beyond
+
+
+def _records_of(truth: dict[str, Any], photos: frozenset[int]) -> dict[int, list[dict[str, Any]]]:
+    """The annotations of each image among `photos`."""
+    records_of: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"] if image["id"] in photos}
+    for record in truth["annotations"]:
+        if record["image_id"] in records_of:
+            records_of[record["image_id"]].append(record)
+    return records_of
+
+
+def _sizes_of_images(truth: dict[str, Any], own: Sizes) -> dict[int, tuple[float, float]]:
+    """Width and height of each image as it tells them, else the photo's own; infinite where neither is known."""
+    endless = (float("inf"), float("inf"))
+    told = {image["id"]: (image.get("width"), image.get("height")) for image in truth["images"]}
+    return {i: size if all(map(_is_number, size)) else own.get(i) or endless for i, size in told.items()}
+
+
+def _inside(records: list[dict[str, Any]], size: tuple[float, float]) -> np.ndarray[Any, Any]:
+    """The boxes (N, 4) of annotations, clipped to a photo of this size."""
+    return box_table.edges([record["bbox"] for record in records], *np.tile(size, (len(records), 1)).T)
+
+
+def _truth(records: list[dict[str, Any]], index: dict[int, int], size: tuple[float, float]) -> Truth:
     """The truth of one photo, and its ignored regions."""
-    records = [record for record in records if min(record["bbox"][2:]) > 0]
-    products = [record for record in records if not is_ignored(record)]
-    ignored = [record for record in records if is_ignored(record)]
-    return Truth(_boxes(products), np.array([index[r["category_id"]] for r in products], np.int64), _boxes(ignored))
+    boxes = _inside(records, size)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    ignored = np.array([is_ignored(record) for record in records], bool)
+    labels = [index[record["category_id"]] for record, own in zip(records, kept & ~ignored, strict=True) if own]
+    return Truth(boxes[kept & ~ignored], np.array(labels, np.int64), boxes[kept & ignored])
 
 
 def as_detections(rows: list[dict[str, Any]], photos: Sequence[int], index: dict[int, int]) -> list[Detections]:

@@ -18,17 +18,30 @@ from typing import Any
 from fusion.reading import find_photos
 from runs.command import Parser, note_result, run
 from runs.counted import counted
+from runs.output_file import refuse_no_file
 from submission import built_of, own_ids
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
 from submission.own_ids import with_own_ids
 from submission.packed_code import is_packed_code
-from submission.predictions import doubts, exif_of, packed_ensemble, score, sizes_of, violations, without_predictions
+from submission.predictions import (
+    boxes_beyond,
+    category_ids,
+    doubts,
+    exif_of,
+    packed_ensemble,
+    score,
+    sizes_of,
+    violations,
+    without_predictions,
+    zipped_ensemble,
+)
 from submission.rules import PIPELINE
 from submission.supervision import MAX_WRITTEN, Command, read_log, supervise
 from submission.unpacking import unpack
 
+OUTPUT = "sandbox_predictions.json"  # by default, in the current folder: a list of predictions there may be of another command
 NO_SOCKETS = """import socket
 class Refused(socket.socket):
     def __init__(self, *given, **more):
@@ -179,7 +192,7 @@ def body(argv: list[str] | None, prog: str) -> int:
     p.add_argument("zip", type=Path, nargs="?", help="the zip to run")
     p.add_argument("--images", type=Path, help="folder of photos")
     p.add_argument("--annotations", type=Path, help="COCO JSON with the truth, to score the predictions")
-    p.add_argument("--output", type=Path, default=Path("predictions.json"), help="where to leave what run.py writes")
+    p.add_argument("--output", type=Path, default=Path(OUTPUT), help="where to leave what run.py writes [default %(default)s]")
     p.add_argument("--seconds", type=float, default=Limits.seconds, help="of the whole run [default the judge's]")
     p.add_argument("--gpus", action="store_true", help="with the judge's CUDA packages; falling back to the CPU is an error")
     p.add_argument("--unprotected", action="store_true", help="also where your files cannot be protected from run.py")
@@ -208,29 +221,17 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 def refuse_flags(output: Path, seconds: float) -> None:
     """Raises ValueError where nothing could be written to OUTPUT after the run, or for a limit that leaves it no time."""
-    if output.is_dir():
-        raise ValueError(f"--output {output}: got a folder, need a file name, such as {output / 'predictions.json'}")
-    if output.parent.is_file():
-        raise ValueError(f"--output {output}: {output.parent} is a file, need a folder")
+    refuse_no_file("--output", output, OUTPUT)
     if seconds <= 0:
         raise ValueError(f"--seconds: got {seconds:g}, must be above 0")
-
-
-def category_ids(archive: Path) -> list[int]:
-    """The category ids in ensemble.json of the zip; none where it has no such file, or one of another method."""
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            zipped.getinfo(PIPELINE)
-            return list(json.loads(zipped.read("ensemble.json"))["categories"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
 
 
 def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Path, archive: Path) -> None:
     """Score the predictions on the photos in FOLDER that have annotations, joined by file name; a problem where that fails.
 
     Category ids of ARCHIVE that the truth lacks, as of a product that was enrolled, are noted; where it lacks all of them, the
-    zip is of another data set, which is a problem. How many of these photos ARCHIVE was made from is told, too.
+    zip is of another data set, which is a problem. How many of these photos ARCHIVE was made from is told, too, and how many
+    boxes reach out of their photos.
     """
     numbers, known = find_photos(folder), category_ids(archive)
     try:
@@ -238,12 +239,17 @@ def add_score(outcome: Outcome, output: Path, truth: dict[str, Any], folder: Pat
         of_truth = {category["id"] for category in truth["categories"]}
         taught = [i for i in known if i not in of_truth]
         more = taught if len(taught) < len(known) else []
-        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, frozenset(own.values()), more)
+        found = sizes_of(numbers, str(zipped_ensemble(archive).get("exif", "stored")))
+        scored, sizes = frozenset(own.values()), {own[number]: size for number, size in found.items() if number in own}
+        outcome.scores = score(with_own_ids(json.loads(output.read_text()), own), truth, scored, more, sizes)
+        beyond = boxes_beyond(truth, scored, sizes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         outcome.problems.append(f"cannot be scored: {error!r}")
         return
     outcome.seen = built_of.seen_in_words(archive, [numbers[number] for number in own])
     outcome.notes += notes
+    if beyond:
+        outcome.notes.append(f"{counted(beyond, 'box', 'boxes')} of the annotations reached out of their photos, clipped")
     if more:
         what = f"{counted(len(more), 'category', 'categories')} of the zip that the annotations lack, such as {more[0]}"
         outcome.notes.append(f"scored with {what}: a box of such a name has no right one")

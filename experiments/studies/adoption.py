@@ -7,13 +7,11 @@ that by which `stage2_classifier.gate.choose` adopts: a bootstrap over scenes, a
 trained and no policy is chosen here.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from experiments.figures import records
 from fusion.boxes import Detections
-from photos.intervals import Interval, bootstrap, widened
+from photos.intervals import Interval, bootstrap, exact_interval, widened
 from photos.score import Match, Truth, match, scores
 from runs.command import Parser, run, say
 
@@ -90,19 +88,6 @@ def named(rng: np.random.Generator, labels: np.ndarray, share_right: float) -> n
     """Names (N,) of which a share is right and the others are any wrong one."""
     wrong = (labels + rng.integers(1, N_CATEGORIES, len(labels))) % N_CATEGORIES
     return np.where(rng.random(len(labels)) < share_right, labels, wrong)
-
-
-def exact_interval(hits: int, n: int, share: float = 0.95) -> Sequence[float]:
-    """Clopper and Pearson's interval of a share, of which `hits` of `n` were seen.
-
-    >>> [round(end, 4) for end in exact_interval(0, 100)]
-    [0.0, 0.0362]
-    """
-    from scipy.stats import beta  # here: it takes a second to load
-
-    tail = (1 - share) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    return low, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.figures import records
-from experiments.studies.adoption import exact_interval
 from fusion.boxes import Detections
-from photos.intervals import Interval, bootstrap, gain_interval, interval
+from photos.intervals import Interval, bootstrap, exact_interval, gain_interval, interval
 from photos.score import Match, Truth, match
 from runs.command import Parser, run, say
 

@@ -27,6 +27,7 @@ from photos.studio import studio_folder, studio_names
 from runs import record
 from runs.command import Parser, run, say
 from runs.link import link_or_copy
+from runs.typed import typed
 from stage2_classifier.classifier_run import train_classifier
 from stage2_classifier.config import HEADS, ClassifierConfig, recipe
 from stage2_classifier.crops import Image, shelf_regions
@@ -62,7 +63,8 @@ def held_out(parts: folds.Folds, pictured: set[int], n: int, rng: np.random.Gene
 def write_without(data: Path, dataset: Dataset, labels: list[int], out: Path) -> None:
     """A data set at OUT without the categories `labels` and their boxes; its photos are links to those of DATA."""
     if not dataset.layout.startswith("COCO") or not (data / "images").is_dir():
-        raise ValueError(f"--data: got {dataset.layout}, need COCO with images/; `hylle data {data} --to coco COPY` writes one")
+        copy = typed("hylle data", data, "--to coco COPY")
+        raise ValueError(f"--data: got {dataset.layout}, need COCO with images/; `{copy}` writes one")
     left_out = {dataset.categories[label].id for label in labels}
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(data.glob("*.json")):

@@ -1,14 +1,14 @@
 """Where to cut: the precision that a fitted floor promises, and the one that it reaches on photos that nothing has seen.
 
     python -m experiments.studies.floors --set NAME --run D R [--run D R ...] [--deals N] [--groups photo] [--record]
-    python -m experiments.studies.floors --set simulated [--record]
+    python -m experiments.studies.floors --set simulated [--scenes 3 5 8 20] [--record]
 
 Each D R is a set and its run folder with a fitted gate (`hylle gate`); of drawn shelves one for each seed, as
 `python -m experiments.studies.gates --set drawn` trains them. The floors are fitted on valid
 (`stage2_classifier.gate.operating_points`) and measured on test. With `--deals` the scenes of valid and test are dealt N times
-into one half to fit the gate and its floors on and one to measure on. `simulated` draws 200 valid parts of 20 scenes, whose
-scores are the probability of a hit on an average scene, and measures on 2000 other scenes. Beside each floor stands the lowest
-one whose *observed* precision on valid is the wanted one: what a bound over scenes is for.
+into one half to fit the gate and its floors on and one to measure on. `simulated` draws 1000 valid parts of so many scenes, of
+30 boxes each, whose scores are the probability of a hit on an average scene, and measures on 2000 other scenes. Beside each
+floor stands the lowest one whose *observed* precision on valid is the wanted one: what a bound over scenes is for.
 """
 
 from argparse import Namespace
@@ -26,7 +26,7 @@ from experiments.figures.records import Estimate
 from fusion.gate import Gate
 from photos import folds
 from photos.data import read
-from photos.intervals import Interval
+from photos.intervals import Interval, exact_interval
 from runs.command import Parser, run, say
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.choose import LEAST, resampling_groups, turns
@@ -48,7 +48,8 @@ from stage2_classifier.gate.operating_points import (
 )  # fmt: skip
 
 SIMULATED = "simulated"
-DRAWS, SCENES, BOXES, SPREAD = 200, 20, 600, 0.5  # chosen: valid parts, scenes and boxes of each, logits by which scenes differ
+DRAWS, BOXES, SPREAD = 1000, 30, 0.5  # chosen: valid parts, boxes of a scene, logits by which scenes differ
+SCENES, PLAIN = (3, 5, 8, 20), 20  # chosen: scenes of valid parts; those whose figures have no number of scenes in their names
 OTHER_SCENES = 2000  # chosen: to measure on
 WANTED = {purpose_of(precision): precision for precision in PRECISIONS}
 KEYS = {BEST_F1: "f1.", purpose_of(PRECISIONS[0]): "", purpose_of(PRECISIONS[1]): "at_95."}  # before the figure's name
@@ -76,6 +77,7 @@ def body(argv: list[str] | None) -> None:
     p.add_argument("--run", type=Path, nargs=2, metavar=("D", "R"), action="append", default=[], help="set and run folder")
     p.add_argument("--deals", type=int, default=0, help="deal valid and test of each run so often into two halves")
     p.add_argument("--groups", choices=("scene", "photo"), default="scene", help="photo: for a set of one scene")
+    p.add_argument("--scenes", type=int, nargs="+", help=f"of the simulated valid parts [default {' '.join(map(str, SCENES))}]")
     p.add_argument("--seed", type=int, default=0, help="of the turns of cross-fitting")
     p.add_argument("--record", action="store_true", help="write the figures to experiments/results")
     args = p.parse_args(argv)
@@ -83,9 +85,14 @@ def body(argv: list[str] | None) -> None:
         raise ValueError(
             f"--set {args.set}: got {len(args.run)} --run, need {'none' if args.set == SIMULATED else '1 or more'}"
         )
+    if args.scenes and (args.set != SIMULATED or min(args.scenes) < LEAST):
+        raise ValueError(
+            f"--scenes: got {args.scenes} with --set {args.set}, need --set {SIMULATED} and {LEAST} scenes or more"
+        )
     command = records.command("studies.floors", argv)
     if args.set == SIMULATED:
-        rows = simulated_figures(simulate(np.random.default_rng(args.seed)), command)
+        drawn = {scenes: simulate(np.random.default_rng(args.seed), scenes) for scenes in args.scenes or SCENES}
+        rows = [row for scenes, made in drawn.items() for row in simulated_figures(made, scenes, command)]
     else:
         results = [rows for data, runs in args.run for rows in measure_run(open_run(data, runs), args)]
         show(results, args.set)
@@ -241,14 +248,14 @@ def simulated_boxes(rng: np.random.Generator, scenes: int, boxes: int) -> Ranked
     return RankedBoxes(1 / (1 + np.exp(-logits[order])), hits[order], scene[order], products)
 
 
-def simulate(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def simulate(rng: np.random.Generator, scenes: int) -> dict[str, np.ndarray]:
     """By "0.9 bound", "0.9 observed" and so on the precision and recall (DRAWS, 2) on other scenes; nan for an absent floor."""
-    new = simulated_boxes(rng, OTHER_SCENES, OTHER_SCENES * BOXES // SCENES)
+    new = simulated_boxes(rng, OTHER_SCENES, OTHER_SCENES * BOXES)
     made: dict[str, np.ndarray] = {
         f"{p} {way}": np.full((DRAWS, 2), np.nan) for p in PRECISIONS for way in ("bound", "observed")
     }
     for i in range(DRAWS):
-        valid = simulated_boxes(rng, SCENES, BOXES)
+        valid = simulated_boxes(rng, scenes, scenes * BOXES)
         floors = cut(valid).min_scores
         for precision in PRECISIONS:
             for way, floor in (("bound", floors.get(purpose_of(precision))), ("observed", observed_floor(valid, precision))):
@@ -258,23 +265,32 @@ def simulate(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return made
 
 
-def simulated_figures(made: dict[str, np.ndarray], command: str) -> list[dict[str, Any]]:
-    """As `figures`, and .kept and .observed_kept: the share of draws in which the precision wanted is reached."""
+def simulated_figures(made: dict[str, np.ndarray], scenes: int, command: str) -> list[dict[str, Any]]:
+    """As `figures`, and of the draws with a floor the share whose precision is reached, .kept (and .observed_kept).
+
+    .broken is the share of all draws that have a floor of which it is not: what a bound promises to be seldom.
+    """
     rows = []
     for precision in PRECISIONS:
-        prefix = f"floor.{SIMULATED}.{KEYS[purpose_of(precision)]}"
+        prefix = f"floor.{SIMULATED}.{'' if scenes == PLAIN else f'{scenes}_scenes.'}{KEYS[purpose_of(precision)]}"
         values, observed = made[f"{precision} bound"], made[f"{precision} observed"][:, 0]
         values, observed = values[~np.isnan(values[:, 0])], observed[~np.isnan(observed)]
         setting = (
-            f"{DRAWS} simulated valid parts of {SCENES} scenes and {BOXES} boxes, absent in {DRAWS - len(values)}, {BOUND:.0%} "
-            f"bound, measured on {OTHER_SCENES} other scenes; t interval over draws"
+            f"{DRAWS} simulated valid parts of {scenes} scenes and {scenes * BOXES} boxes, absent in {DRAWS - len(values)}, "
+            f"{BOUND:.0%} bound, measured on {OTHER_SCENES} other scenes; t interval over draws, of shares of draws exact"
         )
+        kept = values[:, 0] >= precision
+        means = {"reached_precision": values[:, 0], "recall": values[:, 1]} if len(values) else {}
+        estimates = {key: over_seeds(own.tolist()) for key, own in means.items()} | {"broken": share_of(~kept, DRAWS)}
+        estimates |= {"kept": share_of(kept, len(kept)), "observed_kept": share_of(observed >= precision, len(observed))}
         rows.append(wanted_figure(prefix, Estimate(precision, DRAWS), setting, command))
-        shares = {"reached_precision": values[:, 0], "recall": values[:, 1]}
-        shares |= {"kept": values[:, 0] >= precision, "observed_kept": observed >= precision}
-        for key, own in shares.items():
-            rows.append(records.figure(f"{prefix}{key}", over_seeds(own.astype(float).tolist()), "share", setting, command))
+        rows += [records.figure(f"{prefix}{key}", own, "share", setting, command) for key, own in estimates.items() if own.n]
     return rows
+
+
+def share_of(which: np.ndarray, n: int) -> Estimate:
+    """The share of `n` draws that these are."""
+    return Estimate(float(which.sum() / max(n, 1)), n, *exact_interval(int(which.sum()), n))
 
 
 if __name__ == "__main__":

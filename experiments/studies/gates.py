@@ -27,6 +27,7 @@ from photos.data import read
 from runs import record
 from runs.command import Parser, run, say
 from runs.link import link_or_copy
+from runs.typed import typed
 from stage1_detector import recipes as detector_recipes
 from stage1_detector.detector_run import DetectorRun, train_detector
 from stage1_detector.synthesis import make_photos
@@ -138,7 +139,8 @@ def shuffled(data: Path, out: Path, seed: int) -> Path:
     A classifier trained on it knows nothing, and is calibrated on wrong names: only the gate keeps it from harming the score.
     """
     if not (data / "annotations.json").is_file():
-        raise ValueError(f"--data: {data} has no annotations.json; `hylle data {data} --to coco COPY` writes one")
+        copy = typed("hylle data", data, "--to coco COPY")
+        raise ValueError(f"--data: {data} has no annotations.json; `{copy}` writes one")
     if not (out / "annotations.json").is_file():
         out.mkdir(parents=True, exist_ok=True)
         (out / "images").unlink(missing_ok=True)

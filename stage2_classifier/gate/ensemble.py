@@ -18,6 +18,7 @@ from runs import record
 from runs.command import say_progress
 from runs.first_command import refuse_untrained
 from runs.model_files import files_of, model_in, refuse_changed
+from runs.typed import typed
 from stage2_classifier.enrolment import enrolled_in
 from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, OutputCache, detected, named
 
@@ -95,7 +96,7 @@ def refuse_other_products(runs: Path, ensemble: Ensemble, dataset: Dataset) -> N
 def load_ensemble(runs: Path) -> Ensemble:
     """RUNS/ensemble.json. Raises ValueError, with the command that mends it, for none or one fitted to other models."""
     if not (runs / NAME).is_file():
-        raise ValueError(f"{runs / NAME} not found: hylle gate --data D --runs {runs} writes it")
+        raise ValueError(typed(f"{runs / NAME} not found: hylle gate --data D --runs", runs, "writes it"))
     ensemble = read_ensemble(runs)
     refuse_changed(runs, ensemble)
     return ensemble

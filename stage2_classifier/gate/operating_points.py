@@ -6,7 +6,7 @@ box has hit (`photos.score`). Further names score below every floor and are left
 - "f1": the greatest F1 of precision (hits over boxes shown) and recall (hits over products);
 - "precision 0.9", "precision 0.95": the lowest floor at which a one-sided lower bound of the precision, over new scenes, is
   that high. The observed precision alone does not hold on other photos: of all floors that look good on a few scenes the lowest
-  is the luckiest one. A floor that cannot be shown is absent.
+  is the luckiest one. A floor that cannot be shown is absent; of few boxes one that is given may be lucky.
 
 The gate was fitted on the same photos, so each photo is decided by a gate of the same policy that was fitted without its scene.
 Such gates have scales of their own; `scores_of_same_rank` brings the scores of each turn to the scale of the final gate. With
@@ -20,7 +20,7 @@ import numpy as np
 
 from fusion.boxes import Detections
 from fusion.gate import MIN_FIRST_SCORE, Gate, decide
-from photos.intervals import Interval
+from photos.intervals import NO_SPREAD, Interval, exact_interval, least_interval
 from photos.score import Truth, counted, greedy_hits
 from stage2_classifier.gate.calibrate import fit_policy
 from stage2_classifier.gate.choose import LEAST, OUTER, by_turns, turns
@@ -210,7 +210,7 @@ def point_at(ranked: RankedBoxes, purpose: str, last: int) -> OperatingPoint:
         min_score,
         ratio_interval(hits, shown),
         ratio_interval(hits, ranked.products),
-        ratio_interval(2 * hits, shown + ranked.products),
+        ratio_interval(hits, (shown + ranked.products) / 2),
         last + 1,
     )
 
@@ -260,10 +260,14 @@ def counts_before(ranked: RankedBoxes) -> CountsBefore:
 
 
 def ratio_interval(parts: np.ndarray, wholes: np.ndarray) -> Interval:
-    """sum(parts) / sum(wholes) of G scenes, (G,) each, with its 95 % interval by Student's t over the scenes, within [0, 1].
+    """sum(parts) / sum(wholes) boxes of G scenes, (G,) each, with its 95 % interval within [0, 1].
+
+    The wider of Student's t over the scenes and Clopper and Pearson's interval over the boxes; where the scenes agree, as where
+    all boxes are right, `photos.intervals.least_interval`. The scenes alone would leave nothing open then: over 8 simulated
+    scenes of 30 boxes they held the precision that a floor for 0.95 reaches on new scenes in 19 % of runs, this in 91 %.
 
     >>> ratio_interval(np.array([9, 8, 10, 9]), np.array([10, 10, 10, 10]))
-    Interval(value=0.9, low=0.77..., high=1.0, n_groups=4)
+    Interval(value=0.9, low=0.76..., high=1.0, n_groups=4)
     """
     from scipy.stats import t as student
 
@@ -273,4 +277,6 @@ def ratio_interval(parts: np.ndarray, wholes: np.ndarray) -> Interval:
     ratio = parts.sum() / total
     spread = np.sqrt(((parts - ratio * wholes) ** 2).sum() * count / (count - 1)) / total
     half = student.ppf(0.975, count - 1) * spread
-    return Interval(float(ratio), float(max(0, ratio - half)), float(min(1, ratio + half)), count)
+    exact = exact_interval(float(parts.sum()), float(total))
+    low, high = exact if half > NO_SPREAD else least_interval(float(ratio), float(total), count)
+    return Interval(float(ratio), float(max(0, min(low, ratio - half))), float(min(1, max(high, ratio + half))), count)

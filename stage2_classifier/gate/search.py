@@ -29,6 +29,7 @@ from photos.repairs import read_and_tell
 from photos.score import Truth, match
 from runs import record
 from runs.command import Parser, note_result, run, say, ticker
+from runs.typed import typed
 from stage2_classifier.gate.ensemble import NAME
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
 from stage2_classifier.gate.ranks import scores_by_rank
@@ -203,7 +204,7 @@ def ensemble_to_change(runs: Path, searched: Ensemble) -> Ensemble:
     ensemble = parse(read_object(path))
     box_forming = {(runs / member.file).resolve() for member in ensemble.detectors if member.weight > 0}
     if box_forming != {Path(member.file).resolve() for member in searched.detectors}:
-        given = " ".join(str((runs / member.file).parent) for member in ensemble.detectors if member.weight > 0)
+        given = typed(*((runs / member.file).parent for member in ensemble.detectors if member.weight > 0))
         raise ValueError(f"--apply: {path} finds boxes with other detectors than those that are searched; --detectors {given}")
     return ensemble
 

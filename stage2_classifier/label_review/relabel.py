@@ -21,6 +21,7 @@ from photos.tidy import NUMBERS, whole_numbers
 from runs import record
 from runs.link import link_or_copy
 from runs.new_folder import whole_folder
+from runs.typed import typed
 from stage2_classifier.label_review.suspicions import KINDS
 
 FIELDS = ("id", "kind", "image_id", "annotation_id", "current", "proposed", "apply")
@@ -84,7 +85,8 @@ def file_names(root: Path) -> list[str]:
     names = [coco.WHOLE] if (root / coco.WHOLE).is_file() else parts
     if not names:
         need = "annotations.json or train.json, valid.json, test.json"
-        raise DataError(f"labels: {root} holds none of {need}; `hylle data {root} --to coco COPY` writes the set so")
+        copy = typed("hylle data", root, "--to coco COPY")
+        raise DataError(f"labels: {root} holds none of {need}; `{copy}` writes the set so")
     return names
 
 
@@ -105,9 +107,10 @@ def _refuse_renumbered(dataset: Dataset, files: dict[str, dict[str, Any]]) -> No
         what, names = "category ids", {category.id: category.name for category in dataset.categories}
         if all(names.get(row["id"]) == row["name"] for content in files.values() for row in content["categories"]):
             return
+    copy = typed("hylle data", dataset.root, "--to coco COPY")
     raise DataError(
-        f"labels: the {what} in {', '.join(files)} were changed in reading; `hylle data {dataset.root} --to "
-        "coco COPY` writes the set as it was read, rank and apply there"
+        f"labels: the {what} in {', '.join(files)} were changed in reading; `{copy}` writes the set as it was read, rank and "
+        "apply there"
     )
 
 

@@ -32,6 +32,8 @@ from runs.atomic_write import replacing
 from runs.command import Parser, note_result, run, say, ticker
 from runs.counted import counted
 from runs.model_files import files_of
+from runs.output_file import file_above
+from runs.typed import typed
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
 from stage2_classifier.gate.evidence import Evidence, cache_file, collect, models_and_code, whole_arrays
 from stage2_classifier.label_review import folds_of_fit
@@ -47,7 +49,7 @@ def parser(prog: str) -> Parser:
     p.add_argument("--data", type=Path, required=True, help="the labelled set whose labels are looked at")
     p.add_argument("--runs", type=Path, help="run folder with folds.json, one/, all/ and the classifier")
     p.add_argument("--part", default="valid", choices=("valid", "test", "train", "all"), help="which photos (default valid)")
-    p.add_argument("--classifier", nargs="+", default=[CLASSIFIER], help=f"folders in R (default {CLASSIFIER})")
+    p.add_argument("--classifier", nargs="+", default=[], help=f"folders in R (default {CLASSIFIER}, or the only one)")
     p.add_argument("--out", type=Path, help="default R/labels; with --apply a new folder, the copy")
     p.add_argument("--top", type=int, default=100, help="how many proposals at most (default 100)")
     p.add_argument(
@@ -79,17 +81,21 @@ def body(argv: list[str] | None, prog: str) -> None:
 
 
 def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Path, top: int) -> list[dict[str, Any]]:
-    """Write the `top` surest proposals of `part` and their contact sheet into OUT, and say what they are."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: got {out}, which is a file, need a folder")
+    """Write the `top` surest proposals of `part` and their contact sheet into OUT, and say what they are.
+
+    `classifiers`: their folders in RUNS; none: the one that is there.
+    """
+    if (out.exists() and not out.is_dir()) or file_above(out):
+        raise ValueError(f"--out: got {out}, which is {'below ' * bool(file_above(out))}a file, need a folder")
     refuse_reviewed(out / "proposals.json")
     refuse_decided(out / "proposals.json", runs / "review", data)
     dataset = read_and_tell(data)
+    folds_of_fit.refuse_no_fold(data, runs)
     parts = folds.load(runs / folds.NAME, dataset)
     if part == "valid" and is_of_a_fit_without(runs / folds.NAME, part):
         raise ValueError(f"--runs {runs}: hylle fit holds no photo out there; {folds_of_fit.remedy(data, runs)}")
     photos = tuple(p for name in PARTS for p in parts.photos(name)) if part == "all" else parts.labelled(part)
-    ensemble = default_ensemble(runs, classifiers, dataset)
+    ensemble = default_ensemble(runs, classifiers or asked_by_default(runs), dataset)
     refuse_other_models(runs, ensemble)
     if known := trained_with([runs / file for file in files_of(ensemble)], photos, parts):
         say(f"labels: {known} of {len(photos)} photos were trained on: the models are too sure of these, much stays unseen")
@@ -106,6 +112,14 @@ def rank(data: Path, runs: Path, part: str, classifiers: Sequence[str], out: Pat
     say(f"labels: {counted(len(best), 'proposal')} of {counted(len(photos), 'photo')} ({kinds}): {out / 'proposals.json'}")
     note_result(file=out / "proposals.json", photos=len(photos), proposals=len(best))
     return proposals
+
+
+def asked_by_default(runs: Path) -> list[str]:
+    """The classifier in RUNS that is asked where none is named; says which where it is not CLASSIFIER."""
+    name = folds_of_fit.default_classifier(runs)
+    if name != CLASSIFIER:
+        say(f"labels: asks {name}, as {runs} has no {CLASSIFIER}; --classifier names others")
+    return [name]
 
 
 def surest(doubts: Sequence[Suspicion], top: int, known: int, names: Sequence[str]) -> list[Suspicion]:
@@ -145,7 +159,7 @@ def refuse_decided(path: Path, review: Path, data: Path) -> None:
     if not all(file.is_file() for file in (path, log, decided)):
         return
     if decisions_are_about(log, read_proposals(path)) and any(row["apply"] for row in read_proposals(decided)):
-        apply = f"apply them: hylle labels --data {data} --apply {decided} --out COPY"
+        apply = typed("apply them: hylle labels --data", data, "--apply", decided, "--out COPY")
         raise ValueError(f"{log} holds decisions about {path}; {apply}, then move {log} away; or pass another --out")
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from place import Place
 from small_shop import SMALL
 
 from experiments import demo
@@ -19,6 +20,26 @@ from submission.build import build
 def test_recording_needs_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["--out", str(tmp_path), "--record"]) == 2
     assert "must be new" in capsys.readouterr().err
+
+
+def test_a_folder_of_other_commands_is_refused_before_anything_is_drawn(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "draw", lambda data, quick: pytest.fail("drawn"))
+    assert demo.main(["--out", str(place.runs)]) == 2
+    error = capsys.readouterr().err
+    assert "folds.json of other photos" in error and error.endswith("pass another --out\n") and "--force" not in error
+
+
+def test_folds_of_other_settings_are_no_reason_to_name_a_flag_that_it_lacks(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "draw", lambda data, quick: place.data)
+    (place.data / "scenes.csv").write_text("file_name,scene\n" + "".join(f"img_{i:05d}.jpg,{i}\n" for i in range(1, 11)))
+    (place.runs / "data").mkdir()
+    assert demo.main(["--out", str(place.runs)]) == 2
+    error = capsys.readouterr().err
+    assert "was made with --groups photo" in error and error.endswith("pass another --out\n") and "--force" not in error
 
 
 def test_figures_are_called_by_what_they_are_of() -> None:

@@ -30,7 +30,6 @@ TOLD_BY_CLASS = ("Refusal", "NonFiniteLoss")  # whose remedies `in_own_words` re
 # Functions below what a fit imports that no fit calls, or never so that they refuse.
 NOT_REACHED = {
     "photos.folds.train_photos": "of commands that need no folds",
-    "photos.folds.make": "of hylle folds; a fit deals its own",
     "photos.studio.studio_folder": "a fit asks for studio crops only where there are some",
     "runs.distributed.distributed_training": "of torchrun",
     "stage1_detector.detector_run.refuse_refit": "a refit of a fit chooses no epoch",

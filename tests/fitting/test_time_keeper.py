@@ -202,6 +202,27 @@ def test_a_finished_fit_that_is_called_again_changes_nothing(tmp_path: Path) -> 
     assert again == first
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["all there", "a model deleted"])
+def test_looking_at_a_finished_fit_again_spends_none_of_its_minutes(tmp_path: Path, lost: bool) -> None:
+    machine = Machine()
+    first = play(tmp_path, FRIDGE, 45.0, machine)
+    for name in (name for name, part in first.parts.items() if part.epochs and not (lost and name == "one")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "model.onnx").touch()
+    ledger = ledgers.load(tmp_path)
+    assert ledger is not None and ledger == first
+    entries = list(trainings(procedure_from(ledger.procedure), FRIDGE))
+    keeper = TimeKeeper(tmp_path, ledger, entries, SPEEDS, refusing, machine.clocks)
+    keeper.last -= 20.0  # what was done before there is a keeper
+    for name in list(ledger.parts):
+        with keeper.timed(name):
+            work(tmp_path, machine, 90.0)
+            kept = ledgers.load(tmp_path)  # as after a kill right here
+            assert kept is not None and (lost or (kept.spent, kept.parts) == (first.spent, first.parts))
+    assert ledger.spent - first.spent == pytest.approx((20.0 + 90.0 * len(ledger.parts)) * lost)
+    assert (ledger.parts == first.parts) is not lost
+
+
 def test_where_not_even_one_epoch_fits_any_more_it_is_told(tmp_path: Path) -> None:
     lines: list[str] = []
     ledger = Ledger({}, {}, 10.0)

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -92,6 +93,18 @@ def test_the_overview_lists_every_verb_with_what_it_does(capsys: pytest.CaptureF
 def test_an_unknown_verb_is_one_line_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hylle trian-detector: no such verb; did you mean train-detector?" in refused(["trian-detector"], capsys)
     assert "did you mean" not in refused(["xyzzy"], capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["flods", "--json"], ["--json"], ["--json", "fit"], *([verb, "--nonsense", "1", "--json"] for verb in verbs.VERBS)],
+    ids=" ".join,
+)
+def test_with_json_a_wrong_call_is_one_object(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert verbs.main(words) == 2
+    out, error = capsys.readouterr()
+    told = json.loads(out)
+    assert told["exit_code"] == 2 and error == f"{told['error']}\n" and told["error"].startswith("error: ")
 
 
 @pytest.mark.parametrize("verb", verbs.VERBS)

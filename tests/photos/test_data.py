@@ -147,6 +147,15 @@ def test_categories_that_one_file_lacks_are_taken_together(tmp_path: Path) -> No
     assert dataset.notes == ("categories that not every file lists, taken together: 1 (12 'coffee' not in train.json)",)
 
 
+def test_categories_of_one_name_stay_apart_and_are_told(tmp_path: Path) -> None:
+    values = content()  # 9 tea, 4 without a name
+    values["categories"] += [{"id": 12, "name": "tea"}, {"id": 13, "name": ""}, {"id": 14, "name": "Tea"}]
+    root = write(tmp_path, annotations=values)
+    assert [c.id for c in read(root).categories] == [4, 9, 12, 13, 14]
+    assert read(root).notes == ("categories of the same name as another, kept apart by their ids: 1 (12 'tea' as 9)",)
+    assert read(root, strict=True).notes == read(root).notes
+
+
 def test_names_that_cannot_tell_which_category_is_meant(tmp_path: Path) -> None:
     other = shifted(10)
     other["categories"] = [{"id": 4, "name": "tea"}, {"id": 9, "name": "tea"}]

@@ -122,6 +122,10 @@ def test_two_ways_to_say_what_counts_are_refused(named: Path, tmp_path: Path, ca
     photos = put(tmp_path / "D", "a.png")
     assert predict(photos, named, tmp_path / "out", "--min-score", "0.9", "--precision", "0.9") == 2
     assert capsys.readouterr().err.startswith("error: --precision, --min-score: got both, need at most one")
+    missing = {"operating_points": {"missing": {"precision 0.95": "not shown: at best 3 of 9"}}}
+    (named / "gate.json").write_text(json.dumps(missing))
+    assert predict(photos, named, tmp_path / "out", "--precision", "0.95") == 2
+    assert f"no floor for it, not shown: at best 3 of 9 ({named}/gate.json)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

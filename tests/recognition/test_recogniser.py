@@ -128,3 +128,21 @@ def test_a_precision_without_a_floor_is_refused_with_those_there_are() -> None:
         choose_floor(FITTED, None, 0.8)
     with pytest.raises(ValueError, match="a floor for none;"):
         choose_floor(Ensemble([0], []), None, 0.9)
+
+
+@pytest.mark.parametrize("fitted", [{}, {"f1": 0.31}, {"f1": 0.31, "precision 0.9": 0.4}], ids=["none", "f1", "another"])
+def test_a_floor_that_could_not_be_shown_is_refused_with_the_reason_of_the_gate(tmp_path: Path, fitted: dict) -> None:
+    ensemble = Ensemble([0], [], min_scores=fitted)
+    missing = {"precision 0.95": "not shown: at best 30 of 31 boxes are right"}
+    (tmp_path / "gate.json").write_text(json.dumps({"operating_points": {"points": [], "missing": missing}}))
+    with pytest.raises(ValueError, match=r"not shown: at best 30 of 31 .*gate\.json\); --min-score takes any") as raised:
+        choose_floor(ensemble, None, 0.95, tmp_path)
+    assert "hylle gate" not in str(raised.value)  # which would only say so again
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"operating_points": {"missing": []}}', "{"])
+def test_without_the_reason_the_place_to_look_is_told(tmp_path: Path, content: str) -> None:
+    if content:
+        (tmp_path / "gate.json").write_text(content)
+    with pytest.raises(ValueError, match=r"where held-out photos show them, and else says why in gate\.json"):
+        choose_floor(Ensemble([0], [], min_scores={"f1": 0.31}), None, 0.95, tmp_path)

@@ -32,6 +32,16 @@ def fit(place: Place) -> Path:
     return folder
 
 
+@pytest.fixture
+def fit_without_refit(place: Place) -> Path:
+    """The same where one fold was left out for good, and the classifier learnt from studio photos too."""
+    folder, procedure = place.root / "a fit", Procedure(DetectorConfig(), ClassifierConfig(), groups="photo", refit=False)
+    cross_fit.deal(read(place.data), folder, procedure, lambda line: None)
+    put_models(folder, IDS)
+    (folder / "classifier_shelf").rename(folder / "classifier_both")
+    return folder
+
+
 def note_of(data: Path, model: object, *flags: str) -> str:
     """What the tab says."""
     args = review.checked(review.parser("hylle review").parse_args([str(model), "--data", str(data), *flags]))
@@ -74,6 +84,41 @@ def test_folds_that_were_never_trained_are_not_named(place: Place, fit: Path) ->
     ]
     shutil.rmtree(fit / "cross_fit")
     assert "hylle labels" not in note_of(place.data, fit)
+
+
+def test_of_a_fit_without_a_refit_its_own_folder_looks_at_the_fold_that_it_left_out(
+    place: Place, fit_without_refit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fold = fit_without_refit / "cross_fit" / "0"
+    assert main(["labels", "--data", str(place.data), "--runs", str(fold)]) == 2
+    refusal = capsys.readouterr().err
+    assert "has no such fold" in refusal and "hylle folds" not in refusal
+    assert main(command_in(refusal)) == 0
+    assert "asks" not in capsys.readouterr().out
+    assert main(["labels", "--data", str(place.data), "--runs", str(fit_without_refit), "--out", str(place.root / "l")]) == 0
+    assert f"asks classifier_both, as {fit_without_refit} has no classifier_shelf" in capsys.readouterr().out
+    shutil.copytree(fit_without_refit / "classifier_both", fit_without_refit / "classifier_mine")
+    assert main(["labels", "--data", str(place.data), "--runs", str(fit_without_refit), "--out", str(place.root / "l")]) == 2
+    assert "classifier_both, classifier_mine; name one by --classifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["gate", "--runs"], ["train-classifier", "--out"]], ids=lambda words: words[0])
+def test_other_commands_deal_no_folds_inside_a_fit_either(
+    place: Place, fit_without_refit: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fold = fit_without_refit / "cross_fit" / "0"
+    assert main([*words, str(fold), "--data", str(place.data)]) == 2
+    assert f"name {fit_without_refit} itself" in capsys.readouterr().err
+    assert main(["folds", "--data", str(place.data), "--out", str(fold), "--groups", "photo"]) == 2
+    assert "is of hylle fit" in capsys.readouterr().err and not fold.exists()
+
+
+def test_a_fold_that_a_fit_has_not_is_answered_with_those_it_has(
+    place: Place, fit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["labels", "--data", str(place.data), "--runs", str(fit / "cross_fit" / "7")]) == 2
+    refusal = capsys.readouterr().err
+    assert command_in(refusal)[-1] == str(fit / "cross_fit" / "0") and main(command_in(refusal)) == 0
 
 
 def test_a_run_folder_is_asked_for_where_there_is_none(place: Place) -> None:

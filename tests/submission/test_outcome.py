@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from scripted_zip import NAMESPACES, PYTHON, run, script
 
-from submission import sandbox
 from submission.judge_machine import Machine
 from submission.outcome import Outcome, read_statements
-from submission.predictions import exif_of
+from submission.predictions import category_ids, exif_of
 from submission.sandbox import execute
 from submission.unpacking import unpack
 
@@ -67,7 +66,7 @@ def test_ensemble_json_of_another_method_is_not_read(tmp_path: Path, values: dic
             archive.writestr(name, "")
         archive.writestr("ensemble.json", json.dumps(values))
     unpack(tmp_path / "a.zip", tmp_path / "code")
-    read = (exif_of(tmp_path / "code"), sandbox.category_ids(tmp_path / "a.zip"))
+    read = (exif_of(tmp_path / "code"), category_ids(tmp_path / "a.zip"))
     assert read == (("turned", ["milk", "bread"]) if names else ("stored", []))
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from submission.predictions import as_detections, score, sizes_of, violations
+from photos.data import read
+from photos.score import Truth, evaluate
+from submission.predictions import as_detections, boxes_beyond, score, sizes_of, violations
 
 ROW = {"image_id": 1, "category_id": 7, "bbox": [10.0, 5.0, 30.0, 20.0], "score": 0.5}
 SIZES = {1: (100, 50), 2: None}
@@ -112,6 +114,36 @@ def test_the_score_is_the_contests_on_the_photos_that_were_given() -> None:
     assert score([wrong], TRUTH, one).score == pytest.approx(0.7)
     assert score([ROW], TRUTH, both).det_map50 == pytest.approx(0.5, abs=0.01)
     assert score([], TRUTH, both).score == 0
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the JSON tells the size", "the photo tells its size"])
+def test_boxes_that_reach_out_of_their_photo_are_scored_as_the_reader_has_them(tmp_path: Path, told: bool) -> None:
+    """Of a box 60 px beyond an edge run.py can show but the part within the photo."""
+    boxes = [[-60, 50, 100, 100], [150, 50, 100, 100], [350, 200, 110, 100], [500, 0, 20, 20]]
+    size = {"width": 400, "height": 400}
+    truth = {
+        "images": [{"id": i, "file_name": f"img_{i}.png"} | (size if told else {}) for i in (1, 2)],
+        "categories": [{"id": 3, "name": "a"}, {"id": 7, "name": "b"}],
+        "annotations": [{"id": i, "image_id": 1, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)],
+    }
+    (tmp_path / "images").mkdir()
+    for i in (1, 2):
+        Image.new("RGB", (400, 400), (i, 0, 0)).save(tmp_path / "images" / f"img_{i}.png")
+    (tmp_path / "annotations.json").write_text(json.dumps(truth | {"images": [image | size for image in truth["images"]]}))
+    within = [[0, 50, 40, 100], [150, 50, 100, 100], [350, 200, 50, 100]]
+    rows = [{"image_id": 1, "category_id": 3, "bbox": box, "score": 0.9} for box in within]
+    photos, both, own = read(tmp_path).photos, frozenset([1, 2]), {} if told else {1: (400, 400), 2: (400, 400)}
+    judged = evaluate([Truth.of(photo) for photo in photos], as_detections(rows, [1, 2], {3: 0, 7: 1}), 2)
+    assert score(rows, truth, both, own=own) == judged
+    assert judged.score == pytest.approx(1.0)
+    assert boxes_beyond(truth, both, own) == 3 and boxes_beyond(truth, frozenset([2]), own) == 0
+
+
+def test_a_box_that_reaches_out_by_a_rounding_is_not_counted() -> None:
+    truth = TRUTH | {"images": [{"id": 1, "width": 40, "height": 25}], "annotations": TRUTH["annotations"][:1]}
+    assert boxes_beyond(truth, frozenset([1])) == 0
+    assert boxes_beyond(truth | {"images": [{"id": 1, "width": 39.5, "height": 24}]}, frozenset([1])) == 0
+    assert boxes_beyond(truth | {"images": [{"id": 1, "width": 38, "height": 25}]}, frozenset([1])) == 1
 
 
 def test_a_product_that_was_enrolled_is_no_category_of_the_truth_and_costs_its_box_the_name() -> None:

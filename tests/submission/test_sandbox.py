@@ -145,6 +145,18 @@ def test_a_zip_that_was_taught_more_than_the_truth_tells_is_scored(
     assert score is None or outcome.scores.det_map50 == pytest.approx(score)
 
 
+def test_boxes_that_reach_out_of_their_photos_are_clipped_and_told(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "out.json").write_text(GOOD)
+    boxes = [
+        {"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]},
+        {"image_id": 1, "category_id": 7, "bbox": [-40, -5, 40, 9]},
+    ]
+    truth, outcome = {"images": [{"id": 1}], "categories": [{"id": 7}], "annotations": boxes}, Outcome()
+    sandbox.add_score(outcome, tmp_path / "out.json", truth, photos, script(tmp_path, ""))
+    assert outcome.scores.score == pytest.approx(1.0)
+    assert outcome.notes == ["1 box of the annotations reached out of their photos, clipped"]
+
+
 def test_a_system_that_is_too_busy_to_tell_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def late(command: list[str], **options: object) -> object:
         if "timeout" in options:
@@ -175,6 +187,21 @@ def test_a_former_output_is_not_taken_for_this_ones(tmp_path: Path, photos: Path
     (tmp_path / "out.json").write_text(GOOD)
     assert "no predictions.json was written" in run(tmp_path, photos, "pass").problems
     assert not (tmp_path / "out.json").exists()
+
+
+def test_without_an_output_named_a_list_of_predictions_that_lies_here_stays(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sandbox, "judge_python", lambda gpus: PYTHON)
+    monkeypatch.setattr(sandbox, "shortfalls", lambda python, limits: [])
+    Path("predictions.json").write_text("of hylle predict")
+    assert sandbox.main([str(script(tmp_path, "write()")), "--images", str(photos), "--unprotected"]) == 0
+    assert Path("predictions.json").read_text() == "of hylle predict"
+    assert json.loads(Path("sandbox_predictions.json").read_text()) == json.loads(GOOD)
+    with pytest.raises(SystemExit):
+        sandbox.main(["--help"])
+    assert "sandbox_predictions.json" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

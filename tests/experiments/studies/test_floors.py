@@ -62,9 +62,38 @@ def test_deals_hold_scenes_together_and_apart() -> None:
     assert len(floors.measure_run(whole, argparse.Namespace(deals=0, groups="photo", seed=0))) == 1
 
 
+def simulated(scenes: int) -> dict[str, dict]:
+    return {r["key"]: r for r in floors.simulated_figures(floors.simulate(np.random.default_rng(0), scenes), scenes, "command")}
+
+
 def test_simulated_figures_say_how_often_the_word_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(floors, "DRAWS", 30)
     monkeypatch.setattr(floors, "OTHER_SCENES", 400)
-    made = {r["key"]: r for r in floors.simulated_figures(floors.simulate(np.random.default_rng(0)), "command")}
+    made = simulated(20)
     assert made["floor.simulated.kept"]["value"] > made["floor.simulated.observed_kept"]["value"]
     assert made["floor.simulated.reached_precision"]["value"] >= made["floor.simulated.wanted_precision"]["value"] == 0.9
+
+
+def test_floors_over_few_scenes_are_seldom_given_and_what_is_given_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "DRAWS", 60)
+    monkeypatch.setattr(floors, "OTHER_SCENES", 400)
+    made = simulated(5)
+    kept, broken = (made[f"floor.simulated.5_scenes.at_95.{name}"] for name in ("kept", "broken"))
+    assert broken["n"] == 60 and 0 < kept["n"] < 40
+    assert broken["value"] * 60 == pytest.approx((1 - kept["value"]) * kept["n"], abs=1e-3)
+    assert broken["low"] < broken["value"] <= 0.2 and broken["value"] < broken["high"]
+
+
+def test_a_floor_that_was_never_given_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "DRAWS", 3)
+    monkeypatch.setattr(floors, "OTHER_SCENES", 40)
+    monkeypatch.setattr(floors, "BOXES", 4)
+    made = simulated(3)
+    assert {"floor.simulated.3_scenes.broken", "floor.simulated.3_scenes.wanted_precision"} <= set(made)
+    assert "floor.simulated.3_scenes.kept" not in made and "floor.simulated.3_scenes.recall" not in made
+
+
+@pytest.mark.parametrize("flags", [["--set", "simulated", "--scenes", "2"], ["--set", "x", "--run", "D", "R", "--scenes", "5"]])
+def test_scenes_are_simulated_ones_and_enough_to_fit_floors(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert floors.main(flags) == 2
+    assert "need --set simulated and 3 scenes or more" in capsys.readouterr().err

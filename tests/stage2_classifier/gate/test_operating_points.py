@@ -109,6 +109,30 @@ def test_no_floor_lets_further_names_in() -> None:
     assert points.cut(ranked).min_scores["f1"] >= MIN_FIRST_SCORE
 
 
+@pytest.mark.parametrize("scenes", [2, 3, 8])
+def test_all_right_in_every_scene_leaves_something_open(scenes: int) -> None:
+    hits = np.full(scenes, 15)
+    found = points.ratio_interval(hits, hits)
+    assert (found.value, found.high) == (1, 1)
+    assert 0 <= found.low < beta.ppf(0.025, hits.sum(), 1)
+
+
+def test_boxes_leave_open_what_scenes_that_nearly_agree_do_not() -> None:
+    found = points.ratio_interval(np.array([10, 10, 10, 9, 10, 10, 10, 10]), np.full(8, 10))
+    assert found.low == pytest.approx(beta.ppf(0.025, 79, 2))
+
+
+def test_the_precision_told_of_a_floor_holds_on_new_scenes() -> None:
+    rng, held = np.random.default_rng(0), []
+    everyone = ranking(rng, 2000, 60000)
+    for _ in range(150):
+        own = [point for point in points.cut(ranking(rng, 8, 240)).points if point.purpose == "precision 0.95"]
+        for point in own:
+            reached = everyone.hits[everyone.scores >= point.min_score].mean()
+            held.append(point.precision.low <= reached <= point.precision.high)
+    assert len(held) > 30 and np.mean(held) >= 0.85
+
+
 def noisy_photos(rng: np.random.Generator, n: int) -> list[Evidence]:
     """Simulated photos in which some boxes lie on no product, and score less for it."""
     photos = []
