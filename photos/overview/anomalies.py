@@ -45,8 +45,13 @@ def _of_photos(summary: Summary) -> Iterator[Anomaly]:
 
 
 def doubtful_labels(dataset: Dataset) -> list[str]:
-    """What of the labels is there twice, a line each: boxes in one place, products of one name."""
-    found = [*_of_boxes(boxes(dataset.photos, dataset.categories)), _of_one_name(products(dataset.categories))]
+    """What of the labels is there twice, a line each: boxes in one place, products of one name but for how it is spelt.
+
+    Names that are equal letter by letter are told in reading (`Dataset.notes`).
+    """
+    names = {category.id: category.name for category in dataset.categories}
+    spelt = [group for group in products(dataset.categories) if len({names[number] for number in group}) > 1]
+    found = [*_of_boxes(boxes(dataset.photos, dataset.categories)), _of_one_name(spelt)]
     return [f"{anomaly.looked_for}: {anomaly.text}" for anomaly in found if anomaly.text]
 
 

@@ -125,6 +125,7 @@ def test_labels_that_are_there_twice_are_told(tmp_path: Path) -> None:
         told.format("boxes with two names: 1 (1.jpg: 2 and 3)"),
     ]
     assert list(remarks(replace(whole, categories=categories))) == [told.format(one_name)]
+    assert list(remarks(replace(whole, categories=(categories[1], replace(categories[1], id=0))))) == []  # reading tells it
 
 
 def test_a_run_folder_that_is_a_file_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
