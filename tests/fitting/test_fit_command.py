@@ -111,8 +111,7 @@ def test_photos_without_boxes_are_told_and_whether_they_look_unlabelled(tmp_path
 
 
 def test_labels_that_are_there_twice_are_told(tmp_path: Path) -> None:
-    rows = [(0, 20, 20), (1, 9, 9)]
-    write(tmp_path / "data", "annotations", [(64, 48, rows), (64, 48, rows)])
+    write(tmp_path / "data", "annotations", [(64, 48, [(0, 20, 20), (1, 9, 9)])] * 2)
     whole = read(tmp_path / "data")
     assert list(remarks(whole)) == []
     photo = whole.photos[0]
