@@ -112,13 +112,12 @@ class _Deal:
 
     def partners(self, a: int) -> Iterator[tuple[int, int]]:
         """The scenes of other folds that scene `a` may be exchanged with, each with its fold, the most alike in size first.
-        Then `a` itself with every other fold, to be just moved, unless that would leave no names in its own.
+        Then `a` itself with every other fold, to be just moved: a scene of the same name is left in its own.
         """
         others = np.flatnonzero((self.fold != self.fold[a]) & self.has.any(1))
         nearest = others[np.argsort(np.abs(self.size[others] - self.size[a]), kind="stable")][:NEAREST]
         yield from zip(nearest.tolist(), self.fold[nearest].tolist(), strict=True)
-        if self.has[self.fold == self.fold[a]].any(1).sum() > 1:
-            yield from ((a, k) for k in range(len(self.filled)) if k != self.fold[a])
+        yield from ((a, k) for k in range(len(self.filled)) if k != self.fold[a])
 
     def moved(self, a: int, b: int, to: int) -> tuple[np.ndarray, np.ndarray]:
         """`filled` and `scenes` after `a` went to the fold `to` and `b`, unless it is `a`, to that of `a`."""

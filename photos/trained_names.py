@@ -37,6 +37,8 @@ def exchanged(then: Names, now: Names) -> dict[int, int]:
     ({1: 2}, {})
     >>> exchanged({1: "tea", 2: "tee"}, {1: "tea", 2: "tea"})  # two names of one product became one
     {}
+    >>> exchanged({1: "tea", 2: "tea"}, {1: "tea", 2: "milk"})  # one name of two ids became two
+    {}
     """
     keys_then, keys_now = ({number: product_key(name) for number, name in names.items()} for names in (then, now))
     left = {key: number for number, key in keys_then.items() if key and keys_now.get(number) != key}

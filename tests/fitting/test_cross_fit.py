@@ -49,6 +49,13 @@ def test_less_than_two_scenes_with_boxes_are_refused(of: tuple[Photo, ...], scen
         dealt(of, scene)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_names_of_two_scenes_are_in_two_folds(seed: int) -> None:
+    names = np.arange(12) // 2  # each on two photos
+    whole = dealt(tuple(replace(p, labels=names[[i]]) for i, p in enumerate(photos([1] * 12))), np.arange(12), 3, seed)
+    assert all(whole.fold[2 * k] != whole.fold[2 * k + 1] for k in range(6))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_photo_is_left_out_once_with_its_scene(seed: int) -> None:
     rng = np.random.default_rng(seed)
