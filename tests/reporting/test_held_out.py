@@ -20,7 +20,7 @@ from photos.intervals import Interval, Intervals
 from photos.score import scores
 from reporting import held_out as held_out_module
 from reporting.figures import ablation_of, worth_of
-from reporting.held_out import gather_held_out
+from reporting.held_out import HeldOut, gather_held_out
 from reporting.label_changes import label_changes
 from reporting.page import write_page
 from reporting.report import after_fit
@@ -112,13 +112,17 @@ def test_figures_of_an_ensemble_that_was_changed_since_are_not_told_of_the_new_o
     assert not shown.rows and "changed since" in shown.absent[0]
 
 
+def gathered(runs: Path, place: Place) -> tuple[HeldOut, dict[str, str]]:
+    """What the fit in RUNS is judged by, and the fingerprints of the labels of the set."""
+    parts = folds.load(runs / folds.NAME, read(place.data))
+    return gather_held_out(runs, parts), fingerprint.of_photos(parts.dataset.photos, parts.dataset.categories)
+
+
 def test_bars_of_a_fit_of_other_labels_are_not_told_beside_scores_of_the_new_ones(
     fitted: tuple[Path, Gated], copied: Place
 ) -> None:
     runs, _ = fitted
-    parts = folds.load(runs / folds.NAME, read(copied.data))
-    held_out, dataset = gather_held_out(runs, parts), parts.dataset
-    labels = fingerprint.of_photos(dataset.photos, dataset.categories)
+    held_out, labels = gathered(runs, copied)
     told = {"name_oracle": 0.91, "box_oracle": 0.95}
     expected = ((labels, True, ""), (labels | {"names": "others"}, False, "the labels changed since the gate was fitted"))
     for of, shows, why in expected:
@@ -141,14 +145,13 @@ def test_the_top_tells_of_a_fit_whose_labels_changed_since_but_for_names_alone(
     fitted: tuple[Path, Gated], copied: Place
 ) -> None:
     runs, _ = fitted
-    parts = folds.load(runs / folds.NAME, read(copied.data))
-    held_out, dataset = gather_held_out(runs, parts), parts.dataset
-    labels = fingerprint.of_photos(dataset.photos, dataset.categories)
+    held_out, labels = gathered(runs, copied)
     for of in ({}, {"labels": labels}):  # an earlier version told none
         record.write_json(runs / "fitted.json", of)
         assert label_changes(held_out) == []
     record.write_json(runs / "fitted.json", {"labels": labels | {"boxes": "others"}})
     assert [line.partition(":")[0] for line in label_changes(held_out)] == ["The labels changed since the fit"]
+    dataset = held_out.folds.dataset
     then = [replace(category, name=f"old {category.name}") for category in dataset.categories]
     record.write_json(runs / "fitted.json", {"labels": fingerprint.of_photos(dataset.photos, then)})
     assert label_changes(held_out)[0].startswith("The labels changed")  # no model notes the names of then
