@@ -61,7 +61,7 @@ def size_tables(by_fold: Sequence[Folds], n_names: int) -> Tables:
 
 def as_judged(whole: Pooled, by_fold: Sequence[Folds], ensemble: Ensemble) -> list[Evidence]:
     """The evidence as it is judged under `ensemble`, each photo by the sizes of the other folds' boxes."""
-    named = withheld(whole.evidence, [ensemble.naming_floor] * len(whole.evidence))
+    named = withheld(whole.evidence, [ensemble.naming_floor] * len(whole.evidence), ensemble.naming_margin)
     if not ensemble.sizes.weight:
         return named
     return size_tables(by_fold, len(ensemble.categories)).under(named, [ensemble.sizes.weight] * len(named))
@@ -89,5 +89,12 @@ def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], 
         raise ValueError(unplanned(runs, unknown[0] if unknown else "other categories"))
     say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
     names = product_names(first, ensemble, dataset)
-    unfitted: dict[str, Any] = {"gate": Gate(), "made_from": {}, "min_scores": {}, "naming_floor": 0.0, "sizes": Sizes()}
+    unfitted: dict[str, Any] = {
+        "gate": Gate(),
+        "made_from": {},
+        "min_scores": {},
+        "naming_floor": 0.0,
+        "naming_margin": 1.0,
+        "sizes": Sizes(),
+    }
     return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, **unfitted)

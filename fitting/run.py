@@ -33,7 +33,7 @@ from stage2_classifier import studio_prototypes
 from stage2_classifier.gate.calibrate import RULES
 from stage2_classifier.gate.choose import Choice, choose_gate
 from stage2_classifier.gate.ensemble import NAME, content_of, gather, refuse_edited, scenes_of, write_ensemble
-from stage2_classifier.gate.evidence import as_judged, withheld
+from stage2_classifier.gate.evidence import as_judged
 from stage2_classifier.gate.fit import in_words, reasons, tell
 from stage2_classifier.gate.merging_choice import MergingChoice, choose_merging, kept_views, merged_by
 from stage2_classifier.gate.merging_choice import in_words as merging_in_words
@@ -43,7 +43,7 @@ from stage2_classifier.gate.sizes import SizesChoice, choose_sizes
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
 # fields that are no part of how models are joined
-OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "sizes")
+OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "naming_margin", "sizes")
 RECORD = "fitted.json"
 
 
@@ -132,14 +132,14 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
         choice = chosen(runs, procedure, ensemble, evidence, dataset)
         rngs = [np.random.default_rng(procedure.seed) for _ in range(2)]
         naming = fit_naming_floor(evidence.evidence, choice, evidence.scenes, rngs[0])
-        named = evidence._replace(evidence=withheld(evidence.evidence, [naming.floor] * len(evidence.evidence)))
+        named = evidence._replace(evidence=naming.withheld(evidence.evidence))
         sizes, judged = sizes_for(named, by_fold, choice, len(ensemble.categories), np.random.default_rng(procedure.seed))
         floors = fit_operating_points(evidence.evidence, choice.gate, evidence.scenes, rngs[1], judged.evidence)
     say(f"fit: gate over {len(np.unique(evidence.scenes))} scenes: {in_words(choice)}")
     say(f"fit: names: {naming}")
     say(f"fit: sizes: {sizes}")
     tell(floors)
-    fitted = {"gate": choice.gate, "naming_floor": naming.floor, "sizes": sizes.adopted}
+    fitted = {"gate": choice.gate, "naming_floor": naming.floor, "naming_margin": naming.margin, "sizes": sizes.adopted}
     ensemble = replace(ensemble, min_scores=floors.min_scores, **fitted)
     return Gated(ensemble, choice, evidence, judged, naming, sizes, floors, merging)
 

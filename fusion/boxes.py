@@ -5,7 +5,7 @@ A box is x0 y0 x1 y1 in pixels of the original photo, and names edges: the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+Namer = Callable[[Ints], Floats | None]
 NMS_BLOCK = 1000  # chosen: boxes that nms compares at a time
 EDGE = 0.004  # chosen: share of the photo's long side; a box that ends this near to the photo's edge may have been cut by it
 FAR = 0.01  # chosen: how much a neighbour counts that is as far away as can be, beside one that is right here
 NO_SCALE = 1e6  # chosen: the variance of a scale that nothing tells; any size is then as likely as any other
 MEASURES = ("height", "side")  # of a box, for `log_sizes`
+NAMING_STEP, SURE_NAMES = 8, 0.7  # chosen: boxes, and a probability; with 0.8 products of another shop have no name (LOG.md)
 TOLERANCE = 1e-3  # derived: share of a box's side; far above the rounding of float32
 
 
@@ -275,3 +277,22 @@ def xywh_to_xyxy(boxes: Floats) -> Floats:
     [1.0, 2.0, 4.0, 6.0]
     """
     return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+
+
+def name_best(scores: Floats, name: Namer, floor: float, margin: float, share: float) -> Floats | None:
+    """The answers of `name`, (K, C), for the best of N boxes, by their positions (K,); others have rows of NaN, (N, C).
+
+    First come the `share` best of those with `scores` (N,) >= `floor`; if these are all, NAMING_STEP more at a time, down to
+    `floor` / `margin`, until the names of a step have a mean probability below SURE_NAMES. A floor above 1 has no margin.
+    """
+    order, answers = np.argsort(-scores, kind="stable"), None
+    first, most = (int((scores >= np.float32(floor / m)).sum()) for m in (1.0, margin if floor <= 1 else 1.0))
+    ends = [*range(first, most, NAMING_STEP), most] if share == 1 else [int(np.ceil(share * first))]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        if (named := name(rows := np.sort(order[begin:end]))) is None:
+            break
+        answers = np.full((len(scores), named.shape[1]), np.nan, np.float32) if answers is None else answers
+        answers[rows] = named
+        if end > first and not named.max(1).mean() >= SURE_NAMES:  # NaN is not sure
+            break
+    return answers

@@ -6,9 +6,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
-import numpy as np
-import numpy.typing as npt
-
 from fusion.boxes import MEASURES
 from fusion.gate import Gate
 from fusion.merge import Merge
@@ -77,10 +74,11 @@ class Ensemble:
     (`runs.model_files`); empty where none was fitted. It is not used at judgment. `exif` is how photos are read, one of
     `fusion.views.EXIF`: as the labels of the training mean. `names` are the products' names, one for each of `categories`, or
     empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
-    not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Boxes with a
-    merged score below `naming_floor` are not shown to the classifiers and keep the detectors' evidence; without any they get
-    every name alike (`fusion.gate.gate_input`). 0 names all boxes, and a floor above 1 none. `sizes` let the classifiers' names
-    be judged by the boxes' sizes (`fusion.models.sized`).
+    not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Classifiers name
+    the boxes with merged scores of `naming_floor` and more and, while they are sure of their names, further ones down to
+    `naming_floor` / `naming_margin` (`fusion.boxes.name_best`); the others keep the detectors' evidence, without any they get
+    every name alike (`fusion.gate.gate_input`). A floor of 0 names all boxes. `sizes` let the classifiers' names be judged by
+    the boxes' sizes (`fusion.models.sized`).
     """
 
     categories: list[int]
@@ -97,6 +95,7 @@ class Ensemble:
     names: list[str] = field(default_factory=list)
     min_scores: dict[str, float] = field(default_factory=dict)
     naming_floor: float = 0.0
+    naming_margin: float = 1.0
     sizes: Sizes = field(default_factory=Sizes)
 
     def name(self, part: "Part | str") -> str:
@@ -195,17 +194,6 @@ def plans_of(ensemble: Ensemble) -> list[Plan]:
     models = max([needed, *(n for n, part in enumerate(parts, 1) if part.view == 0)])  # so many parts leave no model out
     with_further_views = [Plan(n, 1.0) for n in range(len(parts), models, -1)]
     return with_further_views + [Plan(n, share) for n in range(models, needed - 1, -1) for share in shares]
-
-
-def boxes_to_name(scores: npt.NDArray[np.float32], floor: float, share: float = 1.0) -> npt.NDArray[np.int64]:
-    """The positions (K,), ascending, of those of N boxes that classifiers name: of the `share` best with scores >= `floor`.
-
-    >>> scores = np.array([0.1, 0.9, 0.5, 0.7], np.float32)
-    >>> boxes_to_name(scores, 0.5).tolist(), boxes_to_name(scores, 0.5, 0.5).tolist(), boxes_to_name(scores, 1.5).tolist()
-    ([1, 2, 3], [1, 3], [])
-    """
-    count = int(np.ceil(share * (scores >= np.float32(floor)).sum()))
-    return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 def parse_record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:

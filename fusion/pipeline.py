@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fusion.boxes import Detections, usable, xyxy_to_xywh
+from fusion.boxes import Detections, name_best, usable, xyxy_to_xywh
 from fusion.decode import of_view, on_photo
 from fusion.ensemble import (
     ClassifierMember,
@@ -25,7 +25,6 @@ from fusion.ensemble import (
     Part,
     PartFilter,
     allow_all,
-    boxes_to_name,
     parse_record,
     parts_of,
     read_ensemble,
@@ -122,7 +121,7 @@ def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path,
 
 
 class Pipeline:
-    """The loaded models of one ensemble; call it with a photo. `spent` holds the seconds of each part of the last photo."""
+    """The loaded models of an ensemble; call it with a photo. `spent` has seconds of its parts, `broken` those that failed."""
 
     def __init__(self, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any] | None = None) -> None:
         """Load every model that `ensemble` names from `folder`; `sessions` as in `Model`.
@@ -132,6 +131,7 @@ class Pipeline:
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
+        self.broken: set[Part] = set()
         self.naming_share = 1.0  # of the boxes to name on a photo, the best: the deadline may lower it
         sessions = {} if sessions is None else sessions
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
@@ -177,7 +177,7 @@ class Pipeline:
         None without a classifier that `allows` lets through.
         """
         width, each, weights = len(self.ensemble.categories), [], []
-        for part in (part for part in self.parts if part.kind == "classifiers" and allows(part)):
+        for part in (p for p in self.parts if p.kind == "classifiers" and p not in self.broken and allows(p)):
             member = self.ensemble.classifiers[part.model]
             with self._do(part, failed):
                 model, spec = self.classifiers[part.model], member.views[part.view]
@@ -187,13 +187,14 @@ class Pipeline:
 
     @contextmanager
     def _do(self, part: Part, failed: OnFailure) -> Iterator[None]:
-        """Measure the time of a part, and pass an exception in it to `failed`."""
+        """Measure the time of a part, and pass an exception in it to `failed`; it is then `broken`."""
         started = time.perf_counter()
         try:
             yield
         except Exception as error:
+            self.broken.add(part)
             failed(part, error)
-        self.spent[part] = time.perf_counter() - started
+        self.spent[part] = self.spent.get(part, 0.0) + time.perf_counter() - started
 
     def __call__(
         self, photo: Image | Canvases, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
@@ -210,7 +211,7 @@ class Pipeline:
         self, photo: Image | Canvases, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> Callable[[], list[dict[str, Any]]]:
         """All that the models do of `__call__`; what is returned does the rest, and needs neither models nor photo."""
-        self.spent = {}
+        self.spent, self.broken = {}, set()
         raw, limit = self.detect(photo, allows, failed), self.ensemble.most // max(1, photos)
         image, first = photo.image if isinstance(photo, Canvases) else photo, self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
@@ -230,13 +231,11 @@ class Pipeline:
         self, image: Image, merged: Detections, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> Floats | None:
         """`classify` of the boxes to name, `sized`; others have rows of NaN, as crops that no classifier has an answer to."""
-        rows = boxes_to_name(merged.scores, self.ensemble.naming_floor, self.naming_share)  # (K,)
-        named = self.classify(image, merged.boxes[rows], allows, failed)  # (K, C)
-        if named is None:
-            return None
-        probabilities = np.full((len(merged), named.shape[1]), np.nan, np.float32)  # (N, C)
-        probabilities[rows] = named
-        return sized(probabilities, merged, self.ensemble.sizes, *image.shape[1::-1])
+        named = name_best(
+            merged.scores, lambda rows: self.classify(image, merged.boxes[rows], allows, failed),
+            self.ensemble.naming_floor, self.ensemble.naming_margin, self.naming_share,
+        )  # fmt: skip
+        return None if named is None else sized(named, merged, self.ensemble.sizes, *image.shape[1::-1])
 
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""

@@ -19,6 +19,7 @@ METHOD = (
     "merge",
     "gate",
     "naming_floor",
+    "naming_margin",
     "sizes",
     "min_scores",
 )  # fields that say how it finds and names

@@ -1,9 +1,9 @@
-"""Seconds a photo of run.py with every box named and with those above the naming floor, and what the floor does to the score.
+"""Seconds a photo of run.py with every box named and as the naming floor has it, and what the floor does to the score.
 
     python -m experiments.performance.naming --set NAME --data D --runs R [--photos 10] [--rounds 5] [--record]
 
 R/ensemble.json holds the floor, fitted on valid by `hylle gate`. Time: run.py's loop, without its start, on the densest photos
-of test, every box named and then those above the floor, in turns in one process. Score: the gate of R on all photos of test,
+of test, every box named and then as under the floor, in turns in one process. Score: the gate of R on all photos of test,
 with a paired 95 % interval over scenes. Each classifier's milliseconds a crop are told beside its accuracy on held-out crops.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Estimate, Measured
-from fusion.ensemble import Ensemble, boxes_to_name
+from fusion.ensemble import Ensemble
 from fusion.models import read_object
 from fusion.pipeline import Pipeline
 from fusion.reading import ReadAhead
@@ -33,11 +33,12 @@ from stage2_classifier.gate.calibrate import n_categories, predictions
 from stage2_classifier.gate.choose import resampling_groups
 from stage2_classifier.gate.ensemble import gather, load_ensemble, scenes_of
 from stage2_classifier.gate.evidence import Evidence, as_judged
+from stage2_classifier.gate.naming_floor import n_named
 from submission import run as judged
 
 
 class Timed(NamedTuple):
-    """Seconds a photo with every box named and with those above the floor, (rounds,) each; those of each classifier."""
+    """Seconds a photo with every box named and as under the floor, (rounds,) each; those of each classifier."""
 
     before: list[float]
     after: list[float]
@@ -77,7 +78,7 @@ def body(argv: list[str] | None) -> None:
 
 
 def measure(runs: Path, ensemble: Ensemble, photos: Sequence[Photo], rounds: int) -> Timed:
-    """run.py's loop over `photos`, every box named and then those above the floor, in turns; a first turn is not counted."""
+    """run.py's loop over `photos`, every box named and then as under the floor, in turns; a first turn is not counted."""
     arms = [replace(ensemble, naming_floor=floor, time_budget_s=1e9) for floor in (0.0, ensemble.naming_floor)]
     pipelines, progress = [Pipeline(arm, runs) for arm in arms], ticker("rounds")
     seconds: list[list[float]] = [[], []]
@@ -125,7 +126,7 @@ def tell_prices(runs: Path, timed: Timed, boxes: float) -> None:
 def ratio(name: str, ensemble: Ensemble, densest: Sequence[Evidence], timed: Timed) -> Measured:
     """naming.before_over_after.SET: seconds a photo with every box named over those with the floor."""
     boxes = sum(len(e.merged) for e in densest)
-    named = sum(len(boxes_to_name(e.merged.scores, ensemble.naming_floor)) for e in densest)
+    named = sum(map(n_named, as_judged(densest, ensemble)))
     setting = (
         f"{len(densest)} densest photos of test, {boxes / len(densest):.0f} boxes a photo, {named / len(densest):.0f} named; "
         f"{np.median(timed.before):.3f} s a photo before, {np.median(timed.after):.3f} s after; run.py's loop in one process, "
@@ -140,7 +141,8 @@ def difference(name: str, ensemble: Ensemble, test: Sequence[Evidence], parts: F
     groups, resampled = resampling_groups(scenes_of(test, parts))
     own = change(test, ensemble, groups)
     setting = (
-        f"{len(test)} photos of test, floor {ensemble.naming_floor:.4f} fitted on valid, policy {ensemble.gate.policy}; "
+        f"{len(test)} photos of test, floor {ensemble.naming_floor:.4f} fitted on valid, "
+        f"margin {ensemble.naming_margin:g}, policy {ensemble.gate.policy}; "
         f"paired over {resampled}"
     )
     return Measured(f"naming.score_difference.{name}", Estimate(own.value, len(test), own.low, own.high), "score", setting)

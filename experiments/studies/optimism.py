@@ -33,9 +33,9 @@ from photos.score import scores
 from runs.command import Parser, run, say
 from stage2_classifier.gate.choose import Choice, choose_gate, with_further
 from stage2_classifier.gate.ensemble import default_ensemble
-from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, withheld
+from stage2_classifier.gate.evidence import DetectorOutputs, Evidence
 from stage2_classifier.gate.merging_choice import WAYS, choose_merging, kept_views, merged_by
-from stage2_classifier.gate.naming_floor import fit_naming_floor, gates_of_turns, matched
+from stage2_classifier.gate.naming_floor import NamingChoice, fit_naming_floor, gates_of_turns, matched
 from stage2_classifier.gate.sizes import Tables, choose_sizes
 
 
@@ -44,7 +44,7 @@ class Selection(NamedTuple):
 
     way: str
     choice: Choice
-    floor: float
+    naming: NamingChoice
     weight: float
 
 
@@ -91,15 +91,14 @@ class Pool:
         way = choose_merging(self.outputs(taken), self.ensemble, scenes, np.random.default_rng(seed)).way
         evidence = [e for e, own in zip(self.evidence(way), taken, strict=True) if own]
         choice = choose_gate(evidence, scenes, np.random.default_rng(seed))
-        floor = fit_naming_floor(evidence, choice, scenes, np.random.default_rng(seed)).floor
-        below = withheld(evidence, [floor] * len(evidence))
-        sizes = choose_sizes(below, self.tables, choice, scenes, np.random.default_rng(seed))
-        return Selection(way, choice, floor, sizes.adopted.weight)
+        naming = fit_naming_floor(evidence, choice, scenes, np.random.default_rng(seed))
+        sizes = choose_sizes(naming.withheld(evidence), self.tables, choice, scenes, np.random.default_rng(seed))
+        return Selection(way, choice, naming, sizes.adopted.weight)
 
     def judged(self, selections: Sequence[Selection]) -> list[Evidence]:
         """The evidence as it is judged under one selection for each photo."""
-        merged = [self.evidence(own.way)[i] for i, own in enumerate(selections)]
-        return self.tables.under(withheld(merged, [s.floor for s in selections]), [s.weight for s in selections])
+        named = [own.naming.withheld([self.evidence(own.way)[i]])[0] for i, own in enumerate(selections)]
+        return self.tables.under(named, [s.weight for s in selections])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -151,7 +150,7 @@ def optimism(pool: Pool, seed: int, name: str) -> Optimism:
 def in_words(selection: Selection) -> str:
     """What was chosen, as text."""
     sizes = f", sizes {selection.weight:g}" if selection.weight else ""
-    return f"{selection.way}; {selection.choice.gate.policy}; floor {selection.floor:.4f}{sizes}"
+    return f"{selection.way}; {selection.choice.gate.policy}; floor {selection.naming.floor:.4f}{sizes}"
 
 
 def show(measured: dict[str, Optimism]) -> None:

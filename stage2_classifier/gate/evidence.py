@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from fusion.boxes import Detections
-from fusion.ensemble import ClassifierMember, Ensemble, boxes_to_name
+from fusion.boxes import Detections, name_best
+from fusion.ensemble import ClassifierMember, Ensemble
 from fusion.models import Model, Sizes, mean, sized
 from fusion.pipeline import merge, run_classifier_view, run_detector
 from photos.code_version import code_version
@@ -60,21 +60,20 @@ class Evidence:
         return Truth.of(self.photo)
 
 
-def withheld(evidence: Sequence[Evidence], floors: Sequence[float]) -> list[Evidence]:
-    """The evidence as `Pipeline` has it under `Ensemble.naming_floor`, here one for each photo: unnamed boxes have rows of NaN.
+def withheld(evidence: Sequence[Evidence], floors: Sequence[float], margin: float = 1.0) -> list[Evidence]:
+    """The evidence as `Pipeline` has it under `Ensemble.naming_floor`, here one for each photo, and `Ensemble.naming_margin`.
+
+    Unnamed boxes have rows of NaN.
 
     No model is run again, since a crop's probabilities do not depend on which other crops are named.
     """
-    return [_withheld(e, floor) for e, floor in zip(evidence, floors, strict=True)]
+    return [_withheld(e, floor, margin) for e, floor in zip(evidence, floors, strict=True)]
 
 
-def _withheld(e: Evidence, floor: float) -> Evidence:
+def _withheld(e: Evidence, floor: float, margin: float) -> Evidence:
     if e.probabilities is None or floor <= 0:
         return e
-    probabilities = np.full_like(e.probabilities, np.nan)  # (N, C)
-    rows = boxes_to_name(e.merged.scores, floor)
-    probabilities[rows] = e.probabilities[rows]
-    return replace(e, probabilities=probabilities)
+    return replace(e, probabilities=name_best(e.merged.scores, e.probabilities.__getitem__, floor, margin, 1.0))
 
 
 def judged_by_size(evidence: Sequence[Evidence], sizes: Sequence[Sizes]) -> list[Evidence]:
@@ -91,7 +90,8 @@ def _judged_by_size(e: Evidence, own: Sizes) -> Evidence:
 def as_judged(evidence: Sequence[Evidence], ensemble: Ensemble) -> list[Evidence]:
     """The evidence as `Pipeline` has it before the gate: names withheld below the floor, the others judged by size."""
     count = len(evidence)
-    return judged_by_size(withheld(evidence, [ensemble.naming_floor] * count), [ensemble.sizes] * count)
+    named = withheld(evidence, [ensemble.naming_floor] * count, ensemble.naming_margin)
+    return judged_by_size(named, [ensemble.sizes] * count)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from stage2_classifier.gate.ensemble import (
     scenes_of,
     write_ensemble,
 )
-from stage2_classifier.gate.evidence import Evidence, as_judged, named, withheld
+from stage2_classifier.gate.evidence import Evidence, as_judged, named
 from stage2_classifier.gate.joining import (
     RECORDED,
     WHY,
@@ -172,9 +172,9 @@ def fitted(
     say(f"gate: names: {naming}")
     groups = [(parts.photos("train"), [e.photo for e in valid])]
     tables = tables_of(groups, parts.photos("train"), len(ensemble.categories))
-    sizes = choose_sizes(withheld(valid, [naming.floor] * len(valid)), tables, choice, scenes, np.random.default_rng(seed))
+    sizes = choose_sizes(naming.withheld(valid), tables, choice, scenes, np.random.default_rng(seed))
     say(f"gate: sizes: {sizes}")
-    ensemble = replace(ensemble, gate=choice.gate, naming_floor=naming.floor, sizes=sizes.adopted)
+    ensemble = replace(ensemble, gate=choice.gate, naming_floor=naming.floor, naming_margin=naming.margin, sizes=sizes.adopted)
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
     tell(floors)
     return Chosen(choice, naming, sizes, floors), replace(ensemble, min_scores=floors.min_scores)

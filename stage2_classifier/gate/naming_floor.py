@@ -3,7 +3,8 @@
 Every faint box costs a crop, and most of them are no product. Below the floor a box keeps the detectors' evidence, or ranks
 with every name alike where there is none. The floor is fitted on the evidence that the gate was fitted on: names are withheld
 below each candidate and the very `decide` that is judged is replayed, so no model is run again. It is the highest candidate at
-which, as at all lower ones, the score falls by no more than a budget, divided by MARGIN.
+which, as at all lower ones, the score falls by no more than a budget. Boxes down to a MARGIN-th of it are named as well where
+the classifiers are sure of the best of them: there are products (`fusion.boxes.name_best`).
 
 Each photo is decided by a gate, and in the nested measurement under a floor, that was fitted without its scene. Of BUDGETS the
 greatest is taken under which the nested loss is at most ALLOWED; where none is, or where its interval reaches beyond SHOWN,
@@ -30,8 +31,7 @@ BUDGETS = (ALLOWED, ALLOWED / 2, ALLOWED / 5, 0.0)  # chosen: how far the score 
 # Candidates leave these shares of all boxes unnamed, or none, or all.
 SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9]])  # chosen: finer where products begin
 # chosen: in a shop that training has not seen a detector is less sure of its products, and what is below the floor has no name.
-# On photos of another video (snacks) leaving boxes below the undivided floor unnamed cost 0.024 of the score, below a fifth of
-# it 0.005; where nothing changed (fridge, digits, contest) a fifth costs 3 to 7 in a hundred more crops.
+# On photos of another video (snacks) leaving boxes below the floor unnamed cost 0.024 of the score, below a fifth of it 0.005.
 MARGIN = 5.0
 NO_NAMES = 1.01  # derived: a floor above every score
 TOLERANCE = 1e-9  # chosen: rounding of a score
@@ -39,7 +39,7 @@ TOLERANCE = 1e-9  # chosen: rounding of a score
 
 @dataclass(frozen=True)
 class NamingChoice:
-    """The floor, the share of boxes left unnamed at it, and what that costs.
+    """The floor, how far below it boxes are named while names are sure, the share left unnamed, and what that costs.
 
     `loss` is how much lower the score is than with all boxes named, with its 95 % interval, on photos whose scenes neither the
     gate nor the floor was fitted on. None without a classifier, and with fewer than two turns to fit in.
@@ -48,6 +48,7 @@ class NamingChoice:
     floor: float = 0.0
     unnamed: float = 0.0
     loss: Interval | None = None
+    margin: float = 1.0
 
     def __str__(self) -> str:
         """As text, for the command."""
@@ -63,7 +64,14 @@ class NamingChoice:
     @property
     def boxes(self) -> str:
         """Which boxes are named, as text."""
-        return "no box is named" if self.floor > 1 else f"boxes of objectness {self.floor:.4f} and more are named"
+        if self.floor > 1:
+            return "no box is named"
+        further = f", and down to {self.floor / self.margin:.4f} while names are sure" if self.margin > 1 else ""
+        return f"boxes of objectness {self.floor:.4f} and more are named{further}"
+
+    def withheld(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """The evidence with the names that are not asked for withheld."""
+        return withheld(evidence, [self.floor] * len(evidence), self.margin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +87,9 @@ class Replays:
     floors: np.ndarray
     matches: Sequence[Match]
 
-    def under(self, floors: Sequence[float]) -> Match:
-        """The decisions with a floor for each photo."""
-        return matched(withheld(self.evidence, floors), self.gates, self.turn)
+    def under(self, floors: Sequence[float], margin: float = 1.0) -> Match:
+        """The decisions with a floor for each photo, and one margin below it."""
+        return matched(withheld(self.evidence, floors, margin), self.gates, self.turn)
 
     def losses(self, photos: np.ndarray) -> np.ndarray:
         """How much lower the score of `photos`, bool (P,), is under each candidate than under the first, (K,)."""
@@ -111,14 +119,15 @@ def fit_naming_floor(
     floor, nested = (given, replays.under([given] * len(evidence))) if given is not None else within_allowed(replays)
     loss = widened(bootstrap(replays.matches[0], nested, scenes, rng), replays.matches[0], nested, scenes)
     floor = 0.0 if given is None and loss.high > SHOWN else floor
-    return NamingChoice(floor, unnamed_share(evidence, floor), loss)
+    margin = MARGIN if given is None and 0 < floor <= 1 else 1.0
+    return NamingChoice(floor, unnamed_share(evidence, floor, margin), loss, margin)
 
 
 def within_allowed(replays: Replays) -> tuple[float, Match]:
-    """The floor that all photos choose, and the decisions on each photo under the one that the other turns choose, all eased.
+    """The floor that all photos choose, and the decisions on each photo under the one that the other turns choose, with MARGIN.
 
-    The budget is the greatest under which these lose at most ALLOWED before they are eased. Where none is, the floor is 0, and
-    the decisions are those under the smallest budget.
+    The budget is the greatest under which these lose at most ALLOWED without it. Where none is, the floor is 0, and the
+    decisions are those under the smallest budget.
     """
     losses = {k: replays.losses(replays.turn != k) for k in np.unique(replays.turn)}
     everything = replays.losses(np.ones(len(replays.turn), bool))
@@ -126,18 +135,8 @@ def within_allowed(replays: Replays) -> tuple[float, Match]:
         floors = [float(replays.floors[highest_within(losses[k], budget)]) for k in replays.turn]
         nested = replays.under(floors)
         if scores(replays.matches[0]).score - scores(nested).score <= ALLOWED + TOLERANCE:
-            floor = float(replays.floors[highest_within(everything, budget)])
-            return eased(floor), replays.under([eased(own) for own in floors])
+            return float(replays.floors[highest_within(everything, budget)]), replays.under(floors, MARGIN)
     return 0.0, nested
-
-
-def eased(floor: float) -> float:
-    """A fitted floor with room for photos on which the detector is less sure; that of NO_NAMES stays.
-
-    >>> eased(0.25), eased(NO_NAMES)
-    (0.05, 1.01)
-    """
-    return floor if floor > 1 else floor / MARGIN
 
 
 def replayed(evidence: Sequence[Evidence], choice: Choice, floors: np.ndarray) -> Replays:
@@ -180,7 +179,12 @@ def highest_within(losses: np.ndarray, budget: float) -> int:
     return int(np.argmax(np.append(losses > budget + TOLERANCE, True))) - 1
 
 
-def unnamed_share(evidence: Sequence[Evidence], floor: float) -> float:
-    """The share of all boxes that are not named under `floor`."""
-    objectness = np.concatenate([np.zeros(0, np.float32), *(e.merged.scores for e in evidence)])  # (N,)
-    return float((objectness < np.float32(floor)).mean()) if len(objectness) else 0.0
+def unnamed_share(evidence: Sequence[Evidence], floor: float, margin: float = 1.0) -> float:
+    """The share of all boxes that are not named under `floor` and `margin`."""
+    boxes = sum(len(e.merged) for e in evidence)
+    return 1 - sum(n_named(e) for e in withheld(evidence, [floor] * len(evidence), margin)) / boxes if boxes else 0.0
+
+
+def n_named(e: Evidence) -> int:
+    """How many of a photo's boxes the classifiers have named."""
+    return 0 if e.probabilities is None else int(np.isfinite(e.probabilities).all(1).sum())

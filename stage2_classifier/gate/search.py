@@ -219,7 +219,12 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
     record.write_json(
-        path, asdict(replace(ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0, sizes=Sizes()))
+        path,
+        asdict(
+            replace(
+                ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0, naming_margin=1.0, sizes=Sizes()
+            )
+        ),
     )
     say(f"wrote {path}; the gate is of other boxes, without naming floor, sizes or scores to cut at: hylle gate fits them")
 

@@ -25,6 +25,7 @@ from stage2_classifier.gate.choose import Choice, Turn
 from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
 from stage2_classifier.gate.evidence import DetectorOutputs
 from stage2_classifier.gate.merging_choice import MergingChoice
+from stage2_classifier.gate.naming_floor import NamingChoice, n_named
 
 PROCEDURE = Procedure(DetectorConfig(), ClassifierConfig(), groups="photo")
 Fit = Callable[[], run.Gated]
@@ -73,6 +74,15 @@ def test_it_is_made_from_all_photos_and_kept(fit: Fit, runs: Path, choices: list
     assert "operating_points" in json.loads((runs / "gate.json").read_text())
     assert fit().choice == first.choice
     assert choices == [10]
+
+
+def test_the_naming_floor_and_its_margin_are_shipped(fit: Fit, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "fit_naming_floor", lambda *_: NamingChoice(0.7, 0.5, None, 2.0))
+    gated = fit()
+    ensemble = read_ensemble(runs)
+    assert (ensemble.naming_floor, ensemble.naming_margin) == (0.7, 2.0)
+    for e in gated.judged.evidence:
+        assert 0 < n_named(e) == int((e.merged.scores >= np.float32(0.35)).sum())  # the classifier is sure of every box
 
 
 @pytest.mark.slow

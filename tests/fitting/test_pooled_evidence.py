@@ -24,6 +24,7 @@ from stage2_classifier.gate.calibrate import n_categories, predictions, score
 from stage2_classifier.gate.choose import choose_gate
 from stage2_classifier.gate.ensemble import default_ensemble, gather, scenes_of, write_ensemble
 from stage2_classifier.gate.evidence import as_judged, models_of
+from stage2_classifier.gate.naming_floor import n_named
 from stage2_classifier.gate.sizes import fit_sizes
 
 PROCEDURE = Procedure(DetectorConfig(), ClassifierConfig(), groups="photo")
@@ -171,3 +172,5 @@ def test_every_photo_is_judged_by_the_sizes_of_the_other_folds_boxes(place: Plac
         for e in as_judged([e for e in whole.evidence if e.photo.id in own], replace(ensemble, sizes=table)):
             np.testing.assert_array_equal(judged[e.photo.id], e.probabilities)
     assert all(np.isnan(rows).any() for rows in judged.values())  # below the naming floor
+    further = pooled.as_judged(whole, by_fold, replace(ensemble, naming_margin=2.0))
+    assert all(n_named(e) > np.isfinite(judged[e.photo.id]).all(1).sum() for e in further)

@@ -59,8 +59,8 @@ def fitted(evidence: list[Evidence], choice: Choice, given: float | None = None)
     return fit_naming_floor(evidence, choice, SCENES, np.random.default_rng(0), given)
 
 
-def scores_under(floor: float, evidence: list[Evidence], gate: Gate) -> Scores:
-    decisions = predictions(withheld(evidence, [floor] * len(evidence)), [gate] * len(evidence))
+def scores_under(floor: float, evidence: list[Evidence], gate: Gate, margin: float = 1.0) -> Scores:
+    decisions = predictions(withheld(evidence, [floor] * len(evidence), margin), [gate] * len(evidence))
     return evaluate([e.truth for e in evidence], decisions, C)
 
 
@@ -87,16 +87,17 @@ def test_faint_boxes_on_no_product_are_not_named(class_aware: bool) -> None:
     evidence = photos(class_aware=class_aware)
     choice = chosen(evidence, "raw")
     naming = fitted(evidence, choice)
-    assert 0.05 < naming.floor * MARGIN <= 0.55  # the products' boxes begin at 0.5
-    assert naming.unnamed == unnamed_share(evidence, naming.floor) > 0
+    assert 0.05 < naming.floor <= 0.55 and naming.margin == MARGIN  # the products' boxes begin at 0.5
+    assert naming.unnamed == unnamed_share(evidence, naming.floor, MARGIN) > 0
     assert (
         naming.loss is not None
         and naming.loss.value <= ALLOWED + 1e-9
         and naming.loss.low <= naming.loss.value <= naming.loss.high
     )
-    everything, rest = (scores_under(floor, evidence, choice.gate) for floor in (0.0, naming.floor))
+    everything, rest = (scores_under(floor, evidence, choice.gate, MARGIN) for floor in (0.0, naming.floor))
     assert rest.score >= everything.score - ALLOWED
-    assert f"{naming.floor:.4f} and more are named, which saves {naming.unnamed:.0%}" in str(naming)
+    down_to = f", and down to {naming.floor / MARGIN:.4f} while names are sure"
+    assert f"{naming.floor:.4f} and more are named{down_to}, which saves {naming.unnamed:.0%}" in str(naming)
 
 
 def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still() -> None:
@@ -104,18 +105,25 @@ def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still() ->
     choice = chosen(evidence, "raw")
     floor = fitted(evidence, choice).floor
     elsewhere = [replace(e, merged=replace(e.merged, scores=e.merged.scores / 4)) for e in evidence]
-    everything, rest = (scores_under(floor, elsewhere, choice.gate) for floor in (0.0, floor))
+    everything, rest = (scores_under(floor, elsewhere, choice.gate, MARGIN) for floor in (0.0, floor))
     assert rest.score >= everything.score - ALLOWED
-    assert scores_under(floor * MARGIN, elsewhere, choice.gate).score < everything.score - 0.01
+    assert scores_under(floor, elsewhere, choice.gate).score < everything.score - 0.01
 
 
-def test_the_loss_that_is_told_is_of_the_floor_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_that_is_told_is_of_what_is_taken_the_margin_included(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = photos()
-    choice = chosen(evidence, "detector")  # every name may be withheld, so that the fitted floor leaves none
-    monkeypatch.setattr(naming_floor, "eased", lambda floor: 0.0)
-    withheld_from = []
-    monkeypatch.setattr(naming_floor, "withheld", lambda given, floors: withheld_from.append(floors) or withheld(given, floors))
-    assert fitted(evidence, choice).floor == 0 and set(withheld_from[-1]) == {0.0}
+    choice = chosen(evidence, "raw")
+    monkeypatch.setattr(naming_floor, "candidates", lambda _: np.array([0.0, 0.9]))  # a floor that costs much
+    for name, value in (("ALLOWED", 1.0), ("BUDGETS", (1.0,)), ("SHOWN", 1.0)):
+        monkeypatch.setattr(naming_floor, name, value)
+    losses = []
+    for sure, margin in ((2.0, MARGIN), (0.0, 1e9)):  # one more step is named, and all boxes
+        monkeypatch.setattr("fusion.boxes.SURE_NAMES", sure)
+        monkeypatch.setattr(naming_floor, "MARGIN", margin)
+        naming = fitted(evidence, choice)
+        assert naming.loss is not None and naming.floor == 0.9
+        losses.append((naming.unnamed > 0, naming.loss.value > 0))
+    assert losses == [(True, True), (False, False)]
 
 
 @pytest.mark.parametrize(("high", "named"), [(0.0019, False), (0.0021, True)])
