@@ -100,7 +100,8 @@ def at_side(region: Region, side: int) -> Region:
     shrink = side / float((region.box[2:] - region.box[:2]).max())
     if shrink >= 1:
         return region
-    image = np.asarray(cv2.resize(region.image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+    fy, fx = (max(shrink, 1 / length) for length in region.image.shape[:2])  # a thin one keeps a pixel
+    image = np.asarray(cv2.resize(region.image, None, fx=fx, fy=fy, interpolation=cv2.INTER_AREA), np.uint8)
     return Region(image, region.box * np.float32(shrink), region.label, region.studio)
 
 

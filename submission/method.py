@@ -78,6 +78,8 @@ def _member_problems(member: Member) -> Iterator[str]:
     yield from _out_of_range("nms_iou", member.nms_iou, 0, 1)
     if not 0 <= member.conf < 1:
         yield f"conf: got {member.conf}, must be in [0, 1), as no score is above 1"
+    if not member.views:
+        yield "views: got none, so that the model says nothing; need at least 1"
     for k, spec in enumerate(member.views):
         try:
             canvases_of(spec)
@@ -100,6 +102,8 @@ def canvases_of(spec: dict[str, object]) -> list[View]:
 def _classifier_problems(member: ClassifierMember) -> Iterator[str]:
     yield from _out_of_range("weight", member.weight, 0)
     yield from _out_of_range("batch", member.batch, 1)
+    if not member.views:
+        yield "views: got none, so that the model says nothing; need at least 1"
     for k, spec in enumerate(member.views):
         try:
             parse_record(CropView, spec, f"views[{k}]")

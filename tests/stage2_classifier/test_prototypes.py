@@ -11,7 +11,7 @@ from cosine_models import BLUE, RED, SIZE, flat, save_classifier
 from fusion.models import Model
 from photos.data import Photo
 from stage2_classifier import prototypes
-from stage2_classifier.crops import cut
+from stage2_classifier.crops import Region, cut
 from stage2_classifier.prototypes import Place
 
 IDS = [3, 7]
@@ -59,6 +59,12 @@ def test_a_photo_is_seen_at_the_shelf_s_sides_and_never_enlarged() -> None:
     assert prototypes.at_side(region, 20).box.tolist() == [5, 4, 25, 14]  # of the room above, 8 pixels were kept
     assert prototypes.at_side(region, 20).image.shape == (region.image.shape[0] // 2, region.image.shape[1] // 2, 3)
     assert prototypes.at_side(region, 41) is region
+
+
+def test_a_thin_cut_out_keeps_a_pixel() -> None:
+    thin = Region(np.full((400, 4, 3), 200, np.uint8), np.array([0, 0, 4, 400], np.float32), 0, studio=True)
+    shrunk = prototypes.at_side(thin, 20)
+    assert shrunk.image.shape == (20, 1, 3) and shrunk.box.tolist() == pytest.approx([0, 0, 0.2, 20])
 
 
 def test_without_a_product_in_both_domains_there_is_no_shift(tmp_path: Path) -> None:

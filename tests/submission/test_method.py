@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusion.ensemble import Ensemble, Member
+from fusion.ensemble import ClassifierMember, Ensemble, Member
 from fusion.gate import Gate
 from submission.method import ensemble_problems
 
@@ -25,3 +25,16 @@ ENSEMBLE = Ensemble([1], [Member("one.onnx", views=[{"size": 64}])])
 def test_a_gate_of_no_sense_is_told(gate: dict, told: str) -> None:
     assert list(ensemble_problems(ENSEMBLE)) == []
     assert list(ensemble_problems(replace(ENSEMBLE, gate=Gate(**gate)))) == [told]
+
+
+@pytest.mark.parametrize(("value", "wrong"), [(1.0, False), (5.0, False), (0.5, True), (0.0, True), (-2.0, True)])
+def test_a_margin_below_the_naming_floor_is_a_divisor(value: float, wrong: bool) -> None:
+    told = [f"naming_margin: got {value}, must be in [1, inf]"] if wrong else []
+    assert list(ensemble_problems(replace(ENSEMBLE, naming_margin=value))) == told
+
+
+def test_a_model_without_views_is_told() -> None:
+    mute, namers = Member("two.onnx"), [ClassifierMember("a.onnx"), ClassifierMember("b.onnx", views=[])]
+    told = "views: got none, so that the model says nothing; need at least 1"
+    problems = ensemble_problems(replace(ENSEMBLE, detectors=[*ENSEMBLE.detectors, mute], classifiers=namers))
+    assert list(problems) == [f"detectors[1]: {told}", f"classifiers[1]: {told}"]
