@@ -18,6 +18,7 @@ from photos.folds import Folds
 from runs.model_files import files_of
 from stage2_classifier.gate.ensemble import NAME, default_ensemble, detector_outputs, product_names
 from stage2_classifier.gate.evidence import DetectorOutputs, Evidence, named, withheld
+from stage2_classifier.gate.naming_floor import NamingChoice
 from stage2_classifier.gate.sizes import Tables, tables_of
 
 
@@ -61,7 +62,8 @@ def size_tables(by_fold: Sequence[Folds], n_names: int) -> Tables:
 
 def as_judged(whole: Pooled, by_fold: Sequence[Folds], ensemble: Ensemble) -> list[Evidence]:
     """The evidence as it is judged under `ensemble`, each photo by the sizes of the other folds' boxes."""
-    named = withheld(whole.evidence, [ensemble.naming_floor] * len(whole.evidence), ensemble.naming_margin)
+    rule = ensemble.naming_margin, ensemble.naming_typical
+    named = withheld(whole.evidence, [ensemble.naming_floor] * len(whole.evidence), *rule)
     if not ensemble.sizes.weight:
         return named
     return size_tables(by_fold, len(ensemble.categories)).under(named, [ensemble.sizes.weight] * len(named))
@@ -89,12 +91,6 @@ def wanted_ensemble(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], 
         raise ValueError(unplanned(runs, unknown[0] if unknown else "other categories"))
     say(f"fit: the gate is fitted to the ensemble in {runs / NAME}")
     names = product_names(first, ensemble, dataset)
-    unfitted: dict[str, Any] = {
-        "gate": Gate(),
-        "made_from": {},
-        "min_scores": {},
-        "naming_floor": 0.0,
-        "naming_margin": 1.0,
-        "sizes": Sizes(),
-    }
-    return replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, **unfitted)
+    unfitted: dict[str, Any] = {"gate": Gate(), "made_from": {}, "min_scores": {}, "sizes": Sizes()}
+    ensemble = replace(ensemble, exif=convention(dataset, ensemble.exif), names=names, **unfitted)
+    return NamingChoice().put_into(ensemble)

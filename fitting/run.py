@@ -43,7 +43,7 @@ from stage2_classifier.gate.sizes import SizesChoice, choose_sizes
 
 TOPOLOGY = f"{cross_fit.FOLDER}/ensemble.json"  # how the procedure itself joins models: tells its own R/ensemble.json
 # fields that are no part of how models are joined
-OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "naming_margin", "sizes")
+OF_A_GATE = ("gate", "made_from", "min_scores", "names", "naming_floor", "naming_margin", "naming_typical", "sizes")
 RECORD = "fitted.json"
 
 
@@ -139,8 +139,7 @@ def fit_gate(runs: Path, procedure: Procedure, by_fold: Sequence[Folds], clock: 
     say(f"fit: names: {naming}")
     say(f"fit: sizes: {sizes}")
     tell(floors)
-    fitted = {"gate": choice.gate, "naming_floor": naming.floor, "naming_margin": naming.margin, "sizes": sizes.adopted}
-    ensemble = replace(ensemble, min_scores=floors.min_scores, **fitted)
+    ensemble = naming.put_into(replace(ensemble, gate=choice.gate, min_scores=floors.min_scores, sizes=sizes.adopted))
     return Gated(ensemble, choice, evidence, judged, naming, sizes, floors, merging)
 
 

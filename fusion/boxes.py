@@ -27,13 +27,10 @@ TOLERANCE = 1e-3  # derived: share of a box's side; far above the rounding of fl
 def _check(name: str, array: Any, dtype: type, shape: tuple[int | None, ...]) -> None:
     """Raise ValueError unless `array` is a numpy array of this dtype and shape (None: any length)."""
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        raise ValueError(f"{name}: got {_describe(array)}, must be an array of {np.dtype(dtype)}")
+        got = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{name}: got {got}, must be an array of {np.dtype(dtype)}")
     if array.ndim != len(shape) or any(length not in (None, got) for got, length in zip(array.shape, shape, strict=True)):
         raise ValueError(f"{name}: got shape {array.shape}, must be {shape} (None: any length)")
-
-
-def _describe(value: Any) -> str:
-    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,16 +276,21 @@ def xywh_to_xyxy(boxes: Floats) -> Floats:
     return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
 
 
-def name_best(scores: Floats, name: Namer, floor: float, margin: float, share: float) -> Floats | None:
+def sureness(scores: Floats) -> float:
+    """How sure a photo's boxes are: the mean of their scores (N,), each weighed by itself; 0 without any."""
+    return float((scores.astype(np.float64) ** 2).sum() / max(scores.sum(), 1e-9))
+
+
+def name_best(scores: Floats, name: Namer, floor: float, lowest: float, share: float = 1.0) -> Floats | None:
     """The answers of `name`, (K, C), for the best of N boxes, by their positions (K,); others have rows of NaN, (N, C).
 
-    First come the `share` best of those with `scores` (N,) >= `floor`; if these are all, NAMING_STEP more at a time, down to
-    `floor` / `margin`, until the names of a step have a mean probability below SURE_NAMES. A floor above 1 has no margin.
+    At most the `share` best of the boxes with `scores` (N,) >= `lowest` are named: first those >= `floor`, then NAMING_STEP
+    at a time, until the names of a step have a mean probability below SURE_NAMES.
     """
     order, answers = np.argsort(-scores, kind="stable"), None
-    first, most = (int((scores >= np.float32(floor / m)).sum()) for m in (1.0, margin if floor <= 1 else 1.0))
-    ends = [*range(first, most, NAMING_STEP), most] if share == 1 else [int(np.ceil(share * first))]
-    for begin, end in zip([0, *ends], ends, strict=False):
+    most = int(np.ceil(share * (scores >= np.float32(lowest)).sum()))
+    first = min(int((scores >= np.float32(floor)).sum()), most)
+    for begin, end in zip([0, *range(first, most, NAMING_STEP)], [*range(first, most, NAMING_STEP), most], strict=True):
         if (named := name(rows := np.sort(order[begin:end]))) is None:
             break
         answers = np.full((len(scores), named.shape[1]), np.nan, np.float32) if answers is None else answers

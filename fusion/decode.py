@@ -1,4 +1,4 @@
-"""The raw output of a detector's graph -> Detections on its canvas, with the class scores kept as evidence.
+"""One detector on a photo: the raw output of its graph -> Detections, with the class scores kept as evidence.
 
 One function per family, in a literal dict. Each takes one photo's raw output and returns boxes float32 (A, 4) x0 y0 x1 y1 in
 pixels of the canvas, and class scores float32 (A, C) in [0, 1]; a class-agnostic detector has C = 1. `stitch` joins the
@@ -6,6 +6,8 @@ detections of several tiles of one photo, and `of_view` makes of all canvases of
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +15,11 @@ from numpy.typing import NDArray
 from fusion.boxes import Detections, Floats, Ints, clip, close_pairs, intersections, join, nms
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.views import View
+from fusion.reading import Canvases
+from fusion.views import View, make_views
 
 Decoded = tuple[Floats, Floats]
+Image = NDArray[np.uint8]
 BORDER_SHARE = 0.015  # chosen: share of a tile's side; a box that ends this near to the tile's border may have been cut by it
 SAME_IOU = 0.7  # chosen: IoU above which a partial box is taken for the visible part of a whole box
 MAX_COORDINATE = 1e6  # chosen: pixels of the canvas; a box that reaches further is a number gone wrong
@@ -96,6 +100,30 @@ def of_view(
     boxes = clip(best.boxes, width, height)
     large_enough = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     return Detections(boxes, best.scores, best.labels, best.evidence).take(large_enough)
+
+
+def run_detector(model: Model, member: Member, image: Image) -> list[Detections]:
+    """The detections of one detector on a photo, in its pixels: one Detections for each entry of `member.views`."""
+    return [run_detector_view(model, member, spec, image) for spec in member.views]
+
+
+def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases) -> Detections:
+    """The detections of one detector in one entry of its views, in pixels of the photo."""
+    return begin_detector_view(model, member, spec, photo, partial)()
+
+
+def begin_detector_view(
+    model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Callable[..., Callable[[], Any]]
+) -> Callable[[], Detections]:
+    """Run the model on each canvas of a view; `aside` decodes all but the last, and the call returned gives the detections."""
+    canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
+    height, width = canvases.image.shape[:2]
+    views = make_views(spec, width, height, model.sidecar.shrinking)
+    each: list[Callable[[], tuple[Detections, bool]]] = []
+    for view in views:
+        work = partial(on_photo, model, member, view, model(canvases.on(view)[None])[0])
+        each.append(work if view is views[-1] else aside(work))  # the last one's with what follows: a thread wakes once
+    return partial(of_view, model, member, views, each, width, height)
 
 
 def _corners(boxes_cxcywh: Floats) -> Floats:

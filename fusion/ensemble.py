@@ -76,9 +76,10 @@ class Ensemble:
     empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
     not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Classifiers name
     the boxes with merged scores of `naming_floor` and more and, while they are sure of their names, further ones down to
-    `naming_floor` / `naming_margin` (`fusion.boxes.name_best`); the others keep the detectors' evidence, without any they get
-    every name alike (`fusion.gate.gate_input`). A floor of 0 names all boxes. `sizes` let the classifiers' names be judged by
-    the boxes' sizes (`fusion.models.sized`).
+    `naming_floor` / `naming_margin`; on a photo whose boxes are less sure than `naming_typical` both are lower
+    (`fusion.pipeline.naming_floors`). Other boxes keep the detectors' evidence, without any they get every name alike
+    (`fusion.gate.gate_input`). A floor of 0 names all boxes. `sizes` let the classifiers' names be judged by the boxes' sizes
+    (`fusion.models.sized`).
     """
 
     categories: list[int]
@@ -96,6 +97,7 @@ class Ensemble:
     min_scores: dict[str, float] = field(default_factory=dict)
     naming_floor: float = 0.0
     naming_margin: float = 1.0
+    naming_typical: float = 0.0
     sizes: Sizes = field(default_factory=Sizes)
 
     def name(self, part: "Part | str") -> str:
@@ -266,6 +268,9 @@ def parse(values: dict[str, Any], where: str = "ensemble.json") -> Ensemble:
         raise ValueError(
             f"{where}: sizes: got {got}, need one of {', '.join(MEASURES)}, as many of both, spreads and reach > 0"
         )
+    if ensemble.naming_margin < 1 or ensemble.naming_floor < 0 or ensemble.naming_typical < 0:
+        got = f"{ensemble.naming_floor}, {ensemble.naming_margin} and {ensemble.naming_typical}"
+        raise ValueError(f"{where}: naming_floor, naming_margin and naming_typical: got {got}, need at least 0, 1 and 0")
     if ensemble.exif not in EXIF:
         raise ValueError(f"{where}: exif: got {ensemble.exif!r}, known: {', '.join(EXIF)}")
     if len(ensemble.names) not in (0, len(ensemble.categories)):

@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fusion.boxes import Detections, name_best, usable, xyxy_to_xywh
-from fusion.decode import of_view, on_photo
+from fusion.boxes import Detections, name_best, sureness, usable, xyxy_to_xywh
+from fusion.decode import begin_detector_view, run_detector
 from fusion.ensemble import (
     ClassifierMember,
     CropView,
     Ensemble,
-    Member,
     Part,
     PartFilter,
     allow_all,
@@ -37,7 +36,9 @@ from fusion.views import PADDING, crop_batches, make_views
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 RawViews = Sequence[Sequence[Detections | None]]  # of each detector, each of its views; None for one that was not done
+STEEPNESS = 6.0  # chosen: of 3, 4 and 6 the one that left no product of a shop with lower scores unnamed (experiments/LOG.md)
 OnFailure = Callable[[Part | str, Exception], object]
 Result = TypeVar("Result")
 
@@ -45,30 +46,6 @@ Result = TypeVar("Result")
 def raise_error(part: Part | str, error: Exception) -> None:
     """The failure handler that lets a failed part end the work."""
     raise error
-
-
-def run_detector(model: Model, member: Member, image: Image) -> list[Detections]:
-    """The detections of one detector on a photo, in its pixels: one Detections for each entry of `member.views`."""
-    return [run_detector_view(model, member, spec, image) for spec in member.views]
-
-
-def run_detector_view(model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases) -> Detections:
-    """The detections of one detector in one entry of its views, in pixels of the photo."""
-    return begin_detector_view(model, member, spec, photo, partial)()
-
-
-def begin_detector_view(
-    model: Model, member: Member, spec: dict[str, Any], photo: Image | Canvases, aside: Callable[..., Callable[[], Any]]
-) -> Callable[[], Detections]:
-    """Run the model on each canvas of a view; `aside` decodes all but the last, and the call returned gives the detections."""
-    canvases = photo if isinstance(photo, Canvases) else Canvases(photo)
-    height, width = canvases.image.shape[:2]
-    views = make_views(spec, width, height, model.sidecar.shrinking)
-    each: list[Callable[[], tuple[Detections, bool]]] = []
-    for view in views:
-        work = partial(on_photo, model, member, view, model(canvases.on(view)[None])[0])
-        each.append(work if view is views[-1] else aside(work))  # the last one's with what follows: a thread wakes once
-    return partial(of_view, model, member, views, each, width, height)
 
 
 def merge(raw: RawViews, ensemble: Ensemble) -> Detections:
@@ -108,6 +85,22 @@ def run_classifier_view(
     return np.pad(calibrated(logits, side)[:, :known], ((0, 0), (0, width - known)))
 
 
+def naming_floors(scores: Floats, floor: float, margin: float, typical: float) -> tuple[float, float]:
+    """The scores (N,) from which all boxes of a photo are named, and from which they are while the classifiers are sure.
+
+    On photos whose boxes are less sure than `typical`, where the scores of products are lower too, `floor` is lowered by the
+    ratio to the power STEEPNESS, to `floor` / `margin` at most.
+
+    >>> [round(naming_floors(np.array([sure, 0.1], np.float32), 0.5, 5.0, 0.8)[0], 2) for sure in (0.9, 0.8, 0.2)]
+    [0.5, 0.27, 0.1]
+    """
+    if floor > 1:  # no name is worth its crop
+        return floor, floor
+    sure = sureness(scores)
+    share = (sure / typical) ** STEEPNESS if sure < typical else 1.0
+    return floor * max(share, 1 / margin), floor / margin
+
+
 def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any]) -> Model:
     """Load one model; `sessions` as in `Model`. Raises ValueError where its categories do not fit those of `ensemble`."""
     model = Model(folder / file, ensemble.threads, sessions)
@@ -121,7 +114,7 @@ def load_model(file: str, ensemble: Ensemble, folder: Path, sessions: dict[Path,
 
 
 class Pipeline:
-    """The loaded models of an ensemble; call it with a photo. `spent` has seconds of its parts, `broken` those that failed."""
+    """The loaded models of one ensemble; call it with a photo. `spent` holds the seconds of each part of the last photo."""
 
     def __init__(self, ensemble: Ensemble, folder: Path, sessions: dict[Path, Any] | None = None) -> None:
         """Load every model that `ensemble` names from `folder`; `sessions` as in `Model`.
@@ -131,7 +124,6 @@ class Pipeline:
         self.ensemble = ensemble
         self.parts, self.needed = parts_of(ensemble)
         self.spent: dict[Part | str, float] = {}
-        self.broken: set[Part] = set()
         self.naming_share = 1.0  # of the boxes to name on a photo, the best: the deadline may lower it
         sessions = {} if sessions is None else sessions
         self.detectors = [load_model(member.file, ensemble, folder, sessions) for member in ensemble.detectors]
@@ -155,6 +147,7 @@ class Pipeline:
 
     def detect(self, photo: Image | Canvases, allows: PartFilter = allow_all, failed: OnFailure = raise_error) -> RawViews:
         """Raw detections of every member and view, in pixels of the photo (RGB or `prepare`d); None for what is not allowed."""
+        self.spent = {}
         raw: list[list[Detections | None]] = [[None] * len(member.views) for member in self.ensemble.detectors]
         begun: dict[Part, Callable[[], Detections]] = {}
         parts = [part for part in self.parts if part.kind == "detectors"]
@@ -177,7 +170,7 @@ class Pipeline:
         None without a classifier that `allows` lets through.
         """
         width, each, weights = len(self.ensemble.categories), [], []
-        for part in (p for p in self.parts if p.kind == "classifiers" and p not in self.broken and allows(p)):
+        for part in (part for part in self.parts if part.kind == "classifiers" and allows(part)):
             member = self.ensemble.classifiers[part.model]
             with self._do(part, failed):
                 model, spec = self.classifiers[part.model], member.views[part.view]
@@ -187,12 +180,11 @@ class Pipeline:
 
     @contextmanager
     def _do(self, part: Part, failed: OnFailure) -> Iterator[None]:
-        """Measure the time of a part, and pass an exception in it to `failed`; it is then `broken`."""
+        """Measure the time of a part, and pass an exception in it to `failed`."""
         started = time.perf_counter()
         try:
             yield
         except Exception as error:
-            self.broken.add(part)
             failed(part, error)
         self.spent[part] = self.spent.get(part, 0.0) + time.perf_counter() - started
 
@@ -211,7 +203,6 @@ class Pipeline:
         self, photo: Image | Canvases, photos: int = 1, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> Callable[[], list[dict[str, Any]]]:
         """All that the models do of `__call__`; what is returned does the rest, and needs neither models nor photo."""
-        self.spent, self.broken = {}, set()
         raw, limit = self.detect(photo, allows, failed), self.ensemble.most // max(1, photos)
         image, first = photo.image if isinstance(photo, Canvases) else photo, self._first_view(raw)
         merged = attempt("merge", failed, lambda: usable(merge(raw, self.ensemble), min(1, len(first))), lambda: first)
@@ -230,12 +221,22 @@ class Pipeline:
     def name(
         self, image: Image, merged: Detections, allows: PartFilter = allow_all, failed: OnFailure = raise_error
     ) -> Floats | None:
-        """`classify` of the boxes to name, `sized`; others have rows of NaN, as crops that no classifier has an answer to."""
-        named = name_best(
-            merged.scores, lambda rows: self.classify(image, merged.boxes[rows], allows, failed),
-            self.ensemble.naming_floor, self.ensemble.naming_margin, self.naming_share,
-        )  # fmt: skip
-        return None if named is None else sized(named, merged, self.ensemble.sizes, *image.shape[1::-1])
+        """`classify` of the boxes to name, `sized`; others have rows of NaN, as crops that no classifier has an answer to.
+
+        A classifier's view that fails is not tried again on the photo.
+        """
+        e, broken = self.ensemble, set[Part | str]()
+
+        def failed_here(part: Part | str, error: Exception) -> None:
+            broken.add(part)
+            failed(part, error)
+
+        def classify(rows: Ints) -> Floats | None:
+            return self.classify(image, merged.boxes[rows], lambda part: part not in broken and allows(part), failed_here)
+
+        floors = naming_floors(merged.scores, e.naming_floor, e.naming_margin, e.naming_typical)
+        named = name_best(merged.scores, classify, *floors, self.naming_share)
+        return None if named is None else sized(named, merged, e.sizes, *image.shape[1::-1])
 
     def _first_view(self, raw: RawViews) -> Detections:
         """The detections of the most important view that was done, at most `max_det` of merging."""

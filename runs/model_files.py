@@ -19,10 +19,10 @@ METHOD = (
     "merge",
     "gate",
     "naming_floor",
-    "naming_margin",
     "sizes",
     "min_scores",
 )  # fields that say how it finds and names
+ADDED = {"naming_margin": 1.0, "naming_typical": 0.0}  # more of them, with the values of runs that were made without them
 
 
 def model_in(runs: Path, folder: str) -> str:
@@ -50,7 +50,7 @@ def method_of(ensemble: Ensemble) -> str:
     Its models' files count by their names; `made_from` tells whether they are the same.
     """
     values = asdict(ensemble)
-    return digest([values[name] for name in METHOD])
+    return digest([values[name] for name in METHOD] + [values[name] for name in ADDED if values[name] != ADDED[name]])
 
 
 def measured_of(runs: Path, ensemble: Ensemble) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from fusion.decode import run_detector
 from fusion.ensemble import Member
 from fusion.models import Model, Sidecar
-from fusion.pipeline import run_detector
 from photos.data import Photo, read_image
 from photos.score import Truth, evaluate
 from runs.command import say

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fusion.boxes import iou
+from fusion.decode import run_detector
 from fusion.ensemble import Member
 from fusion.models import Model, read_object
-from fusion.pipeline import run_detector
 from photos import trained_on
 from photos.data import Photo, read_image
 from photos.dealing import allowed_turns

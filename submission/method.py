@@ -40,8 +40,6 @@ def ensemble_problems(ensemble: Ensemble) -> Iterator[str]:
     yield from _out_of_range("merge: evidence_iou", ensemble.merge.evidence_iou, 0, 1)
     yield from _out_of_range("merge: max_det", ensemble.merge.max_det, 1)
     yield from _out_of_range("threads", ensemble.threads, 0)
-    yield from _out_of_range("naming_floor", ensemble.naming_floor, 0)
-    yield from _out_of_range("naming_margin", ensemble.naming_margin, 1)
     yield from _out_of_range("sizes: weight", ensemble.sizes.weight, 0)
     for i, member in enumerate(ensemble.detectors):
         yield from (f"detectors[{i}]: {what}" for what in _member_problems(member))

@@ -31,8 +31,8 @@ from experiments.performance import cost
 from experiments.performance.coco_metrics import coco_scores
 from experiments.performance.compared_runs import Run, refuse_mixed, refuse_same_names, run_of, shared_folds
 from fusion.boxes import Detections
+from fusion.decode import run_detector
 from fusion.models import Model, normalise
-from fusion.pipeline import run_detector
 from photos.data import Photo, read, read_image
 from photos.intervals import tail
 from runs.command import say

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from fusion.decode import run_detector
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.pipeline import run_detector
 
 WARM = 3  # chosen: until memory that is freed and taken again stays with the process, as in a run of 250 photos
 

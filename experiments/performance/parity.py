@@ -12,10 +12,11 @@ from scipy.optimize import linear_sum_assignment
 
 from experiments.figures import records
 from fusion.boxes import Detections
+from fusion.decode import run_detector
 from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.models import Model
-from fusion.pipeline import merge, run_detector
+from fusion.pipeline import merge
 from fusion.views import average, make_views
 from photos.data import read, read_image
 from runs.command import Parser, run, say

@@ -23,10 +23,11 @@ from experiments.performance.coco_metrics import coco_scores
 from experiments.studies import number_reading
 from experiments.studies.detectors import held_out_photos
 from fusion.boxes import Detections
+from fusion.decode import run_detector_view
 from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.models import Model
-from fusion.pipeline import merge, run_detector_view
+from fusion.pipeline import merge
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record

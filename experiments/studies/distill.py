@@ -24,8 +24,8 @@ from experiments.figures.over_seeds import over_seeds
 from experiments.performance import cost
 from experiments.performance.coco_metrics import coco_scores
 from experiments.studies.detectors import held_out_photos
+from fusion.decode import run_detector
 from fusion.models import Model, read_object
-from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Photo, read, read_image
 from runs import record

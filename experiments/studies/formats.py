@@ -20,8 +20,8 @@ from experiments.figures import records
 from experiments.figures.records import Estimate, Measured
 from experiments.performance import layouts
 from experiments.performance.damaged_layouts import DAMAGES, Damage
+from fusion.decode import run_detector
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos.data import DataError, Dataset, Photo, read, read_image
 from photos.score import Truth, evaluate
 from runs.command import Parser, run, say

@@ -23,9 +23,9 @@ from experiments.figures.over_seeds import over_seeds
 from experiments.figures.records import Estimate, Measured
 from experiments.studies.shrunk_photos import BASE, WAYS, resized, shrunk, size_on_canvas, write_set
 from fusion.boxes import Detections
+from fusion.decode import run_detector
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import Dataset, Photo, read
 from photos.intervals import gain_interval

@@ -9,11 +9,11 @@ from scipy.special import softmax
 
 from experiments.studies.unseen_names import aps
 from fusion.boxes import Detections
+from fusion.decode import run_detector
 from fusion.ensemble import Member, Merge
 from fusion.gate import Gate
 from fusion.merge import merge
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from fusion.views import crop_batches
 from photos.data import Photo, read_image
 from photos.score import Truth, match, scores

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.figures import records
+from fusion.decode import run_detector
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos import scenes
 from photos.data import Photo, read, read_image
 from photos.intervals import Interval, interval

@@ -15,9 +15,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fusion.boxes import Detections, name_best
+from fusion.decode import run_detector
 from fusion.ensemble import ClassifierMember, Ensemble
 from fusion.models import Model, Sizes, mean, sized
-from fusion.pipeline import merge, run_classifier_view, run_detector
+from fusion.pipeline import merge, naming_floors, run_classifier_view
 from photos.code_version import code_version
 from photos.data import Photo, read_image
 from photos.fingerprint import of_photo
@@ -60,20 +61,23 @@ class Evidence:
         return Truth.of(self.photo)
 
 
-def withheld(evidence: Sequence[Evidence], floors: Sequence[float], margin: float = 1.0) -> list[Evidence]:
-    """The evidence as `Pipeline` has it under `Ensemble.naming_floor`, here one for each photo, and `Ensemble.naming_margin`.
+def withheld(
+    evidence: Sequence[Evidence], floors: Sequence[float], margin: float = 1.0, typical: float = 0.0
+) -> list[Evidence]:
+    """The evidence as `Pipeline` has it under `Ensemble.naming_floor`, here one for each photo: unnamed boxes have rows of NaN.
 
-    Unnamed boxes have rows of NaN.
+    `margin` and `typical` are those of `Ensemble.naming_margin` and `naming_typical`.
 
     No model is run again, since a crop's probabilities do not depend on which other crops are named.
     """
-    return [_withheld(e, floor, margin) for e, floor in zip(evidence, floors, strict=True)]
+    return [_withheld(e, floor, margin, typical) for e, floor in zip(evidence, floors, strict=True)]
 
 
-def _withheld(e: Evidence, floor: float, margin: float) -> Evidence:
+def _withheld(e: Evidence, floor: float, margin: float, typical: float) -> Evidence:
     if e.probabilities is None or floor <= 0:
         return e
-    return replace(e, probabilities=name_best(e.merged.scores, e.probabilities.__getitem__, floor, margin, 1.0))
+    floors = naming_floors(e.merged.scores, floor, margin, typical)
+    return replace(e, probabilities=name_best(e.merged.scores, e.probabilities.__getitem__, *floors))
 
 
 def judged_by_size(evidence: Sequence[Evidence], sizes: Sequence[Sizes]) -> list[Evidence]:
@@ -90,7 +94,7 @@ def _judged_by_size(e: Evidence, own: Sizes) -> Evidence:
 def as_judged(evidence: Sequence[Evidence], ensemble: Ensemble) -> list[Evidence]:
     """The evidence as `Pipeline` has it before the gate: names withheld below the floor, the others judged by size."""
     count = len(evidence)
-    named = withheld(evidence, [ensemble.naming_floor] * count, ensemble.naming_margin)
+    named = withheld(evidence, [ensemble.naming_floor] * count, ensemble.naming_margin, ensemble.naming_typical)
     return judged_by_size(named, [ensemble.sizes] * count)
 
 

@@ -7,7 +7,7 @@ Without --classifiers the gate is fitted to the ensemble that R/ensemble.json ho
 one keeps its detectors, views and merging. With --classifiers, and where there is none, R gets the default ensemble: R/one
 finds boxes, R/all, if there is one, gives evidence, the classifiers name. With --merging auto the default ensemble's way of
 merging boxes is chosen on valid too (`merging_choice`). Raw outputs are cached in R/raw, so that a second run of the same
-version takes seconds. run.py decides by the gate, shows its classifiers no box below the naming floor (`naming_floor`), lets
+version takes seconds. run.py decides by the gate, shows its classifiers the boxes that are worth it (`naming_floor`), lets
 sizes count where that is shown to gain (`sizes`), and cuts nowhere; the scores to cut at (`operating_points`) are for those who
 look at predictions.
 """
@@ -174,7 +174,7 @@ def fitted(
     tables = tables_of(groups, parts.photos("train"), len(ensemble.categories))
     sizes = choose_sizes(naming.withheld(valid), tables, choice, scenes, np.random.default_rng(seed))
     say(f"gate: sizes: {sizes}")
-    ensemble = replace(ensemble, gate=choice.gate, naming_floor=naming.floor, naming_margin=naming.margin, sizes=sizes.adopted)
+    ensemble = naming.put_into(replace(ensemble, gate=choice.gate, sizes=sizes.adopted))
     floors = fit_operating_points(valid, choice.gate, scenes, np.random.default_rng(seed), as_judged(valid, ensemble))
     tell(floors)
     return Chosen(choice, naming, sizes, floors), replace(ensemble, min_scores=floors.min_scores)

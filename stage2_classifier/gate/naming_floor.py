@@ -4,7 +4,8 @@ Every faint box costs a crop, and most of them are no product. Below the floor a
 with every name alike where there is none. The floor is fitted on the evidence that the gate was fitted on: names are withheld
 below each candidate and the very `decide` that is judged is replayed, so no model is run again. It is the highest candidate at
 which, as at all lower ones, the score falls by no more than a budget. Boxes down to a MARGIN-th of it are named as well where
-the classifiers are sure of the best of them: there are products (`fusion.boxes.name_best`).
+the classifiers are sure of the best of them (`fusion.boxes.name_best`), and where a photo's boxes are less sure than those of
+most photos that the floor was fitted on (`fusion.pipeline.naming_floors`): there may be products.
 
 Each photo is decided by a gate, and in the nested measurement under a floor, that was fitted without its scene. Of BUDGETS the
 greatest is taken under which the nested loss is at most ALLOWED; where none is, or where its interval reaches beyond SHOWN,
@@ -12,11 +13,12 @@ every box is named.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fusion.boxes import join
+from fusion.boxes import join, sureness
+from fusion.ensemble import Ensemble
 from fusion.gate import MIN_FIRST_SCORE, Gate
 from photos.intervals import Interval, bootstrap, widened
 from photos.score import Match, match, scores
@@ -33,13 +35,14 @@ SHARES = np.concatenate([[0.1, 0.2, 0.3], np.arange(0.35, 0.8, 0.025), [0.8, 0.9
 # chosen: in a shop that training has not seen a detector is less sure of its products, and what is below the floor has no name.
 # On photos of another video (snacks) leaving boxes below the floor unnamed cost 0.024 of the score, below a fifth of it 0.005.
 MARGIN = 5.0
+TYPICAL = 0.25  # chosen: of the photos that a floor is fitted on so many are less sure than what is taken for typical
 NO_NAMES = 1.01  # derived: a floor above every score
 TOLERANCE = 1e-9  # chosen: rounding of a score
 
 
 @dataclass(frozen=True)
 class NamingChoice:
-    """The floor, how far below it boxes are named while names are sure, the share left unnamed, and what that costs.
+    """The floor, the share of boxes left unnamed, what that costs, and how far below the floor boxes are named on which photos.
 
     `loss` is how much lower the score is than with all boxes named, with its 95 % interval, on photos whose scenes neither the
     gate nor the floor was fitted on. None without a classifier, and with fewer than two turns to fit in.
@@ -49,6 +52,7 @@ class NamingChoice:
     unnamed: float = 0.0
     loss: Interval | None = None
     margin: float = 1.0
+    typical: float = 0.0
 
     def __str__(self) -> str:
         """As text, for the command."""
@@ -71,7 +75,11 @@ class NamingChoice:
 
     def withheld(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         """The evidence with the names that are not asked for withheld."""
-        return withheld(evidence, [self.floor] * len(evidence), self.margin)
+        return withheld(evidence, [self.floor] * len(evidence), self.margin, self.typical)
+
+    def put_into(self, ensemble: Ensemble) -> Ensemble:
+        """`ensemble` with the floor, its margin, and what is typical."""
+        return replace(ensemble, naming_floor=self.floor, naming_margin=self.margin, naming_typical=self.typical)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +95,9 @@ class Replays:
     floors: np.ndarray
     matches: Sequence[Match]
 
-    def under(self, floors: Sequence[float], margin: float = 1.0) -> Match:
+    def under(self, floors: Sequence[float], margin: float = 1.0, typical: float = 0.0) -> Match:
         """The decisions with a floor for each photo, and one margin below it."""
-        return matched(withheld(self.evidence, floors, margin), self.gates, self.turn)
+        return matched(withheld(self.evidence, floors, margin, typical), self.gates, self.turn)
 
     def losses(self, photos: np.ndarray) -> np.ndarray:
         """How much lower the score of `photos`, bool (P,), is under each candidate than under the first, (K,)."""
@@ -119,8 +127,10 @@ def fit_naming_floor(
     floor, nested = (given, replays.under([given] * len(evidence))) if given is not None else within_allowed(replays)
     loss = widened(bootstrap(replays.matches[0], nested, scenes, rng), replays.matches[0], nested, scenes)
     floor = 0.0 if given is None and loss.high > SHOWN else floor
-    margin = MARGIN if given is None and 0 < floor <= 1 else 1.0
-    return NamingChoice(floor, unnamed_share(evidence, floor, margin), loss, margin)
+    if given is not None or not 0 < floor <= 1:
+        return NamingChoice(floor, unnamed_share(evidence, floor), loss)
+    typical = typical_sureness(evidence)
+    return NamingChoice(floor, unnamed_share(evidence, floor, MARGIN, typical), loss, MARGIN, typical)
 
 
 def within_allowed(replays: Replays) -> tuple[float, Match]:
@@ -135,7 +145,8 @@ def within_allowed(replays: Replays) -> tuple[float, Match]:
         floors = [float(replays.floors[highest_within(losses[k], budget)]) for k in replays.turn]
         nested = replays.under(floors)
         if scores(replays.matches[0]).score - scores(nested).score <= ALLOWED + TOLERANCE:
-            return float(replays.floors[highest_within(everything, budget)]), replays.under(floors, MARGIN)
+            nested = replays.under(floors, MARGIN, typical_sureness(replays.evidence))
+            return float(replays.floors[highest_within(everything, budget)]), nested
     return 0.0, nested
 
 
@@ -179,10 +190,17 @@ def highest_within(losses: np.ndarray, budget: float) -> int:
     return int(np.argmax(np.append(losses > budget + TOLERANCE, True))) - 1
 
 
-def unnamed_share(evidence: Sequence[Evidence], floor: float, margin: float = 1.0) -> float:
-    """The share of all boxes that are not named under `floor` and `margin`."""
+def typical_sureness(evidence: Sequence[Evidence]) -> float:
+    """What TYPICAL of the photos with boxes are below, of how sure their boxes are; 0 without any."""
+    each = [sureness(e.merged.scores) for e in evidence if len(e.merged)]
+    return float(np.quantile(each, TYPICAL)) if each else 0.0
+
+
+def unnamed_share(evidence: Sequence[Evidence], floor: float, margin: float = 1.0, typical: float = 0.0) -> float:
+    """The share of all boxes that are not named under `floor`, `margin` and `typical`."""
     boxes = sum(len(e.merged) for e in evidence)
-    return 1 - sum(n_named(e) for e in withheld(evidence, [floor] * len(evidence), margin)) / boxes if boxes else 0.0
+    named = sum(n_named(e) for e in withheld(evidence, [floor] * len(evidence), margin, typical))
+    return 1 - named / boxes if boxes else 0.0
 
 
 def n_named(e: Evidence) -> int:

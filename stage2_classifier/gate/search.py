@@ -32,6 +32,7 @@ from runs.command import Parser, note_result, run, say, ticker
 from runs.typed import typed
 from stage2_classifier.gate.ensemble import NAME
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
+from stage2_classifier.gate.naming_floor import NamingChoice
 from stage2_classifier.gate.ranks import scores_by_rank
 from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, with_weights
 
@@ -218,14 +219,8 @@ def apply(runs: Path, chosen: Ensemble) -> None:
     searched = {Path(member.file).resolve(): member for member in chosen.detectors}
     members = [_with_chosen_views(member, searched.get((runs / member.file).resolve())) for member in ensemble.detectors]
     merging = replace(chosen.merge, max_det=ensemble.merge.max_det, evidence_iou=ensemble.merge.evidence_iou)
-    record.write_json(
-        path,
-        asdict(
-            replace(
-                ensemble, detectors=members, merge=merging, min_scores={}, naming_floor=0.0, naming_margin=1.0, sizes=Sizes()
-            )
-        ),
-    )
+    unfitted = replace(ensemble, detectors=members, merge=merging, min_scores={}, sizes=Sizes())
+    record.write_json(path, asdict(NamingChoice().put_into(unfitted)))
     say(f"wrote {path}; the gate is of other boxes, without naming floor, sizes or scores to cut at: hylle gate fits them")
 
 

@@ -76,11 +76,11 @@ def test_it_is_made_from_all_photos_and_kept(fit: Fit, runs: Path, choices: list
     assert choices == [10]
 
 
-def test_the_naming_floor_and_its_margin_are_shipped(fit: Fit, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "fit_naming_floor", lambda *_: NamingChoice(0.7, 0.5, None, 2.0))
+def test_which_boxes_are_named_is_shipped(fit: Fit, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "fit_naming_floor", lambda *_: NamingChoice(0.7, 0.5, None, 2.0, 0.1))
     gated = fit()
     ensemble = read_ensemble(runs)
-    assert (ensemble.naming_floor, ensemble.naming_margin) == (0.7, 2.0)
+    assert (ensemble.naming_floor, ensemble.naming_margin, ensemble.naming_typical) == (0.7, 2.0, 0.1)
     for e in gated.judged.evidence:
         assert 0 < n_named(e) == int((e.merged.scores >= np.float32(0.35)).sum())  # the classifier is sure of every box
 

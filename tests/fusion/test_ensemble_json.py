@@ -96,3 +96,13 @@ def test_models_that_nothing_can_be_made_of_are_told(tmp_path: Path) -> None:
 def test_names_that_are_not_one_for_each_category_are_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match=f"names: got {len(names)}, need 2, one for each category"):
         parse({"categories": [7, 3], "detectors": [{"file": "one.onnx", "views": [{"size": 64}]}], "names": names})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"naming_margin": 0.0}, {"naming_margin": 0.5}, {"naming_floor": -0.1}, {"naming_typical": -1}]
+)
+def test_numbers_by_which_nothing_could_be_named_are_refused(wrong: dict[str, float]) -> None:
+    values = {"categories": [7, 3], "detectors": [{"file": "one.onnx", "views": [{"size": 64}]}], "naming_floor": 0.3}
+    assert parse(values | {"naming_margin": 1.0}).naming_floor == 0.3
+    with pytest.raises(ValueError, match=r"naming_typical: got .*, need at least 0, 1 and 0"):
+        parse(values | wrong)

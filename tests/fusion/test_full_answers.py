@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from fusion.decode import run_detector
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from stage1_detector import export
 from stage1_detector.best_boxes import PER_DETECTION
 

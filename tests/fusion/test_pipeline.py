@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from constant_models import save_model
 
-from fusion import pipeline as pipeline_module
+from fusion import decode as decode_module
 from fusion.boxes import Detections
+from fusion.decode import run_detector
 from fusion.ensemble import Ensemble, Member, Part, parse
 from fusion.gate import decide
 from fusion.models import Model
-from fusion.pipeline import Pipeline, load, merge, run_detector
+from fusion.pipeline import Pipeline, load, merge
 from photos.data import Photo
 from stage2_classifier.gate.evidence import Evidence, as_judged, withheld
 
@@ -191,7 +192,7 @@ def test_tiles_of_one_view_are_one_model_to_the_merging(runs: Path) -> None:
 
 
 def test_what_a_model_answers_is_decoded_while_the_next_one_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, plain, decode = threading.Event(), Model.__call__, pipeline_module.on_photo
+    begun, plain, decode = threading.Event(), Model.__call__, decode_module.on_photo
     waited: list[bool] = []
 
     def answering(self: Model, canvases: np.ndarray, output: str = "") -> np.ndarray:
@@ -203,33 +204,33 @@ def test_what_a_model_answers_is_decoded_while_the_next_one_runs(runs: Path, mon
         return decode(*arguments)
 
     monkeypatch.setattr(Model, "__call__", answering)
-    monkeypatch.setattr(pipeline_module, "on_photo", decoding)
+    monkeypatch.setattr(decode_module, "on_photo", decoding)
     load(runs).detect(PHOTO)
     assert waited == [True]
 
 
 def test_what_no_model_runs_beside_is_done_by_the_caller(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The boxes of the last view: a thread for them would have to wake first."""
-    threads, decode = list[bool](), pipeline_module.of_view
+    threads, decode = list[bool](), decode_module.of_view
 
     def decoding(*arguments: Any) -> Detections:
         threads.append(threading.current_thread() is threading.main_thread())
         return decode(*arguments)
 
-    monkeypatch.setattr(pipeline_module, "of_view", decoding)
+    monkeypatch.setattr(decode_module, "of_view", decoding)
     load(runs).detect(PHOTO)
     assert threads == [False] * (len(threads) - 1) + [True] and len(threads) == 2
 
 
 def test_an_answer_that_cannot_be_decoded_costs_its_part_only(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline, heard, decode = load(runs), [], pipeline_module.on_photo
+    pipeline, heard, decode = load(runs), [], decode_module.on_photo
 
     def decoding(model: Model, *arguments: Any) -> tuple[Detections, bool]:
         if model.path.parent.name == "all":
             raise MemoryError
         return decode(model, *arguments)
 
-    monkeypatch.setattr(pipeline_module, "on_photo", decoding)
+    monkeypatch.setattr(decode_module, "on_photo", decoding)
     (one,), (missing,) = pipeline.detect(PHOTO, failed=lambda part, error: heard.append((part, type(error))))
     assert (len(one), missing) == (2, None)
     assert heard == [(Part("detectors", 1, 0), MemoryError)]

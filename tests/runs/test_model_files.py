@@ -1,6 +1,6 @@
 """What is measured of an ensemble holds for no other: every field that changes boxes, names or scores counts."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -8,7 +8,8 @@ from fusion.ensemble import ClassifierMember, Ensemble, Member
 from fusion.gate import Gate
 from fusion.merge import Merge
 from fusion.models import Sizes
-from runs.model_files import method_of
+from runs.model_files import ADDED, METHOD, method_of
+from runs.record import digest
 
 ENSEMBLE = Ensemble([0, 1], [Member("one/model.onnx")], classifiers=[ClassifierMember("c.onnx")])
 
@@ -32,3 +33,11 @@ def test_another_way_to_find_or_name_is_another_method(change: dict) -> None:
 
 def test_what_the_models_were_made_from_is_no_part_of_the_method() -> None:
     assert method_of(replace(ENSEMBLE, made_from={"one/model.onnx": "a"})) == method_of(ENSEMBLE)
+
+
+def test_fields_that_were_added_later_leave_what_was_recorded_before_valid() -> None:
+    values = asdict(ENSEMBLE)
+    assert {values[name] for name in ADDED} == {0.0, 1.0} and not set(ADDED) & set(METHOD)
+    assert method_of(ENSEMBLE) == digest([values[name] for name in METHOD])
+    others = [replace(ENSEMBLE, **change) for change in ({"naming_margin": 2.0}, {"naming_typical": 0.4})]
+    assert len({method_of(own) for own in [ENSEMBLE, *others]}) == 3

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fusion.decode import run_detector
 from fusion.ensemble import parse
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos.score import Truth, evaluate
 from runs.command import run
 from runs.pretrained import pretrained_file

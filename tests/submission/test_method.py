@@ -27,12 +27,6 @@ def test_a_gate_of_no_sense_is_told(gate: dict, told: str) -> None:
     assert list(ensemble_problems(replace(ENSEMBLE, gate=Gate(**gate)))) == [told]
 
 
-@pytest.mark.parametrize(("value", "wrong"), [(1.0, False), (5.0, False), (0.5, True), (0.0, True), (-2.0, True)])
-def test_a_margin_below_the_naming_floor_is_a_divisor(value: float, wrong: bool) -> None:
-    told = [f"naming_margin: got {value}, must be in [1, inf]"] if wrong else []
-    assert list(ensemble_problems(replace(ENSEMBLE, naming_margin=value))) == told
-
-
 def test_a_model_without_views_is_told() -> None:
     mute, namers = Member("two.onnx"), [ClassifierMember("a.onnx"), ClassifierMember("b.onnx", views=[])]
     told = "views: got none, so that the model says nothing; need at least 1"

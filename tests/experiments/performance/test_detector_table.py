@@ -17,8 +17,8 @@ from experiments.figures import records, report
 from experiments.performance import compared_runs, cost, detector_table
 from experiments.performance.coco_metrics import coco_scores
 from experiments.performance.detector_table import Run, ends, pareto, resamples
+from fusion.decode import run_detector
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read, read_image
 from runs.command import run

@@ -15,8 +15,8 @@ from small_photos import photo
 from tiny_nets import shaken
 from torchvision_nets import noise, photos_of
 
+from fusion.decode import run_detector
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos import folds
 from photos.data import read_image
 from stage1_detector import families, train

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from small_photos import photo
 from torchvision_nets import SMALL, built, decided, noise, photos_of
 
+from fusion.decode import run_detector
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from runs.checkpoint import write
 from stage1_detector import families
 from stage1_detector.config import STARTER, TorchvisionConfig

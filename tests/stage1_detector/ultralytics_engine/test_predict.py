@@ -12,10 +12,11 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from fusion.boxes import Detections
+from fusion.decode import run_detector
 from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.models import Model, normalise
-from fusion.pipeline import merge, run_detector
+from fusion.pipeline import merge
 from fusion.views import letterbox
 from stage1_detector.config import DetectorConfig
 from stage1_detector.export import export_detector

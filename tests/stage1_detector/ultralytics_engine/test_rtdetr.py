@@ -12,10 +12,9 @@ import torch
 from place import Place
 from ultralytics.nn.tasks import RTDETRDetectionModel
 
-from fusion.decode import decode
+from fusion.decode import decode, run_detector
 from fusion.ensemble import Member
 from fusion.models import Model
-from fusion.pipeline import run_detector
 from photos.data import Photo
 from stage1_detector import config, export, training_plan
 from stage1_detector import train as detector

@@ -118,18 +118,20 @@ def test_the_naming_floor_is_stored_and_told_and_a_new_fit_replaces_it(
     fitted(photos, naming_floor=0.75)
     share = float(np.mean(np.concatenate([e.merged.scores for e in photos]) < 0.75))
     assert (read_ensemble(place.runs).naming_floor, read_ensemble(place.runs).naming_margin) == (0.75, 1.0)
-    told = {"floor": 0.75, "unnamed": pytest.approx(share), "loss": None, "margin": 1.0}
+    told = {"floor": 0.75, "unnamed": pytest.approx(share), "loss": None, "margin": 1.0, "typical": 0.0}
     assert read_object(place.runs / "gate.json")["naming"] == told
     assert "gate: names: boxes of objectness 0.7500 and more are named; not measured: " in capsys.readouterr().out
     fitted(photos)
     assert read_ensemble(place.runs).naming_floor == 0
 
 
-def test_the_margin_below_the_floor_is_stored(place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "fit_naming_floor", lambda *_: NamingChoice(0.75, 0.5, None, 3.0))
+def test_how_far_below_the_floor_boxes_are_named_is_stored(
+    place: Place, fitted: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "fit_naming_floor", lambda *_: NamingChoice(0.75, 0.5, None, 3.0, 0.6))
     fitted(simulated_photos(np.random.default_rng(0), 9, 0.97, 0.97))
     ensemble = read_ensemble(place.runs)
-    assert (ensemble.naming_floor, ensemble.naming_margin) == (0.75, 3.0)
+    assert (ensemble.naming_floor, ensemble.naming_margin, ensemble.naming_typical) == (0.75, 3.0, 0.6)
 
 
 @pytest.mark.parametrize("floor", [0.5, 1.5], ids=["one may be", "none will be"])

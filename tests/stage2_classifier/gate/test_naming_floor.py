@@ -7,7 +7,7 @@ import pytest
 from resampled_groups import groups_drawn_by
 from simulated_evidence import C, simulated_names, simulated_photos
 
-from fusion.boxes import Detections
+from fusion.boxes import Detections, sureness
 from fusion.gate import Gate, decide
 from photos.intervals import Interval
 from photos.score import Scores, evaluate
@@ -59,8 +59,8 @@ def fitted(evidence: list[Evidence], choice: Choice, given: float | None = None)
     return fit_naming_floor(evidence, choice, SCENES, np.random.default_rng(0), given)
 
 
-def scores_under(floor: float, evidence: list[Evidence], gate: Gate, margin: float = 1.0) -> Scores:
-    decisions = predictions(withheld(evidence, [floor] * len(evidence), margin), [gate] * len(evidence))
+def scores_under(floor: float, evidence: list[Evidence], gate: Gate, margin: float = 1.0, typical: float = 0.0) -> Scores:
+    decisions = predictions(withheld(evidence, [floor] * len(evidence), margin, typical), [gate] * len(evidence))
     return evaluate([e.truth for e in evidence], decisions, C)
 
 
@@ -88,7 +88,10 @@ def test_faint_boxes_on_no_product_are_not_named(class_aware: bool) -> None:
     choice = chosen(evidence, "raw")
     naming = fitted(evidence, choice)
     assert 0.05 < naming.floor <= 0.55 and naming.margin == MARGIN  # the products' boxes begin at 0.5
-    assert naming.unnamed == unnamed_share(evidence, naming.floor, MARGIN) > 0
+    assert (
+        naming.typical == pytest.approx(np.quantile([sureness(e.merged.scores) for e in evidence], 0.25)) and naming.typical > 0
+    )
+    assert naming.unnamed == unnamed_share(evidence, naming.floor, MARGIN, naming.typical) > 0
     assert (
         naming.loss is not None
         and naming.loss.value <= ALLOWED + 1e-9
@@ -100,14 +103,22 @@ def test_faint_boxes_on_no_product_are_not_named(class_aware: bool) -> None:
     assert f"{naming.floor:.4f} and more are named{down_to}, which saves {naming.unnamed:.0%}" in str(naming)
 
 
-def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still() -> None:
+@pytest.mark.parametrize("sure", [True, False], ids=["sure names", "names that are not sure"])
+def test_products_of_a_shop_where_the_detector_is_less_sure_are_named_still(
+    sure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion.boxes.NAMING_STEP", 2)  # of 8 products
     evidence = photos()
     choice = chosen(evidence, "raw")
-    floor = fitted(evidence, choice).floor
+    naming = fitted(evidence, choice)
     elsewhere = [replace(e, merged=replace(e.merged, scores=e.merged.scores / 4)) for e in evidence]
-    everything, rest = (scores_under(floor, elsewhere, choice.gate, MARGIN) for floor in (0.0, floor))
+    if not sure:
+        elsewhere = [replace(e, probabilities=0.5 * e.probabilities + 0.5 / C) for e in elsewhere]
+    everything, rest = (scores_under(floor, elsewhere, choice.gate, MARGIN, naming.typical) for floor in (0.0, naming.floor))
     assert rest.score >= everything.score - ALLOWED
-    assert scores_under(floor, elsewhere, choice.gate).score < everything.score - 0.01
+    assert scores_under(naming.floor, elsewhere, choice.gate).score < everything.score - 0.01
+    steps_alone = scores_under(naming.floor, elsewhere, choice.gate, MARGIN).score
+    assert (steps_alone >= everything.score - ALLOWED) is sure
 
 
 def test_the_loss_that_is_told_is_of_what_is_taken_the_margin_included(monkeypatch: pytest.MonkeyPatch) -> None:
