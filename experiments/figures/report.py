@@ -146,7 +146,11 @@ def stage2(figures: Figures) -> str:
 def runtime(figures: Figures) -> str:
     """What run.py costs and survives: a line for each figure."""
     return lines(
-        {key: f for key, f in figures.items() if re.match(r"(runtime|wbf|badphotos|kills|int8|naming|openvino)\.", key)}
+        {
+            key: f
+            for key, f in figures.items()
+            if re.match(r"(runtime|wbf|badphotos|kills|int8|naming(_shift)?|openvino)\.", key)
+        }
     )
 
 

@@ -19,7 +19,7 @@ from stage1_detector.config import DetectorConfig
 from stage2_classifier.config import ClassifierConfig
 from stage2_classifier.gate.ensemble import default_ensemble, write_ensemble
 from stage2_classifier.gate.merging_choice import WAYS
-from stage2_classifier.gate.naming_floor import NO_NAMES
+from stage2_classifier.gate.naming_floor import NO_NAMES, NamingChoice
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_the_turns_choose_otherwise_is_counted(runs: Path, monkeypatch: pyt
     select = pool.select
     everything = np.ones(len(pool.scenes), bool)
     monkeypatch.setattr(
-        pool, "select", lambda taken, seed: select(taken, seed)._replace(floor=0.0 if taken.all() else NO_NAMES)
+        pool, "select", lambda taken, seed: select(taken, seed)._replace(naming=NamingChoice(0.0 if taken.all() else NO_NAMES))
     )
     found = optimism.optimism(pool, 0, "shop")
     assert found.difference.value == pytest.approx(found.told - found.nested) and found.nested < found.told - 0.05
