@@ -76,10 +76,10 @@ class Ensemble:
     empty where they are not known. `min_scores` are final scores, fitted on held-out photos, below which a prediction is better
     not shown, by what they are best for: "f1", "precision 0.9", "precision 0.95". Neither is used at judgment. Classifiers name
     the boxes with merged scores of `naming_floor` and more and, while they are sure of their names, further ones down to
-    `naming_floor` / `naming_margin`; on a photo whose boxes are less sure than `naming_typical` both are lower
+    `naming_floor` / `naming_margin`; on a photo whose boxes are less sure than `naming_typical` the floor is lower
     (`fusion.pipeline.naming_floors`). Other boxes keep the detectors' evidence, without any they get every name alike
-    (`fusion.gate.gate_input`). A floor of 0 names all boxes. `sizes` let the classifiers' names be judged by the boxes' sizes
-    (`fusion.models.sized`).
+    (`fusion.gate.gate_input`). A floor of 0 names all boxes, one above 1 none. `sizes` let the classifiers' names be judged
+    by the boxes' sizes (`fusion.models.sized`).
     """
 
     categories: list[int]
