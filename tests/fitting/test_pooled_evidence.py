@@ -145,9 +145,10 @@ def test_an_ensemble_that_is_there_is_kept_and_one_of_other_models_refused(place
         put_models(folder, IDS)
     default = pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent)
     assert default.gate == Gate() and not default.made_from
-    chosen = replace(default, merge=replace(default.merge, method="nms"), gate=Gate("raw"))
-    write_ensemble(runs, chosen)
-    assert pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent) == replace(chosen, gate=Gate())
+    kept = replace(default, merge=replace(default.merge, method="nms"))
+    fitted = {"naming_floor": 0.4, "naming_margin": 5.0, "naming_typical": 0.6, "min_scores": {"f1": 0.5}}
+    write_ensemble(runs, replace(kept, gate=Gate("raw"), **fitted))
+    assert pooled.wanted_ensemble(runs, PROCEDURE, by_fold, False, silent) == kept
     assert pooled.wanted_ensemble(runs, PROCEDURE, by_fold, True, silent) == default
     values = json.loads((runs / "ensemble.json").read_text())
     values["detectors"][0]["file"] = "second/model.onnx"
@@ -157,7 +158,9 @@ def test_an_ensemble_that_is_there_is_kept_and_one_of_other_models_refused(place
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0], ids=["sizes do not count", "sizes count"])
-def test_every_photo_is_judged_by_the_sizes_of_the_other_folds_boxes(place: Place, weight: float) -> None:
+def test_every_photo_is_judged_by_the_sizes_of_the_other_folds_boxes(
+    place: Place, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs, by_fold = dealt(place)
     put_same_models(runs, aware=False)
     ensemble = default_ensemble(runs / "cross_fit" / "0", ["classifier_shelf"], by_fold[0].dataset)
@@ -172,5 +175,7 @@ def test_every_photo_is_judged_by_the_sizes_of_the_other_folds_boxes(place: Plac
         for e in as_judged([e for e in whole.evidence if e.photo.id in own], replace(ensemble, sizes=table)):
             np.testing.assert_array_equal(judged[e.photo.id], e.probabilities)
     assert all(np.isnan(rows).any() for rows in judged.values())  # below the naming floor
-    further = pooled.as_judged(whole, by_fold, replace(ensemble, naming_margin=2.0))
-    assert all(n_named(e) > np.isfinite(judged[e.photo.id]).all(1).sum() for e in further)
+    monkeypatch.setattr("fusion.boxes.NAMING_STEP", 1)
+    rules: list[dict[str, float]] = [{}, {"naming_margin": 5.0}, {"naming_margin": 5.0, "naming_typical": 9.0}]
+    counts = [[n_named(e) for e in pooled.as_judged(whole, by_fold, replace(ensemble, **own))] for own in rules]
+    assert all(floor < step < lower for floor, step, lower in zip(*counts, strict=True))

@@ -128,7 +128,8 @@ def test_apply_writes_what_was_chosen_and_keeps_the_rest(tmp_path: Path) -> None
     whole = Ensemble(
         [3, 5], [Member("one/model.onnx", views=[{"size": 64}]), Member("all/model.onnx", weight=0.0, evidence_weight=1.0)]
     )
-    write_json(tmp_path / "ensemble.json", asdict(whole))
+    fitted = {"naming_floor": 0.4, "naming_margin": 5.0, "naming_typical": 0.6, "min_scores": {"f1": 0.5}}
+    write_json(tmp_path / "ensemble.json", asdict(replace(whole, **fitted)))
     chosen = with_weights(
         replace(ENSEMBLE, detectors=ENSEMBLE.detectors[:1]), [{"plain": 1.0, "flip": 0.5}], Merge("nms", iou=0.6)
     )
@@ -138,6 +139,9 @@ def test_apply_writes_what_was_chosen_and_keeps_the_rest(tmp_path: Path) -> None
     assert [view["weight"] for view in written["detectors"][0]["views"]] == [1.0, 0.5]
     assert written["detectors"][1]["file"] == "all/model.onnx" and written["categories"] == [3, 5]
     assert written["merge"]["method"] == "nms" and written["merge"]["max_det"] == whole.merge.max_det
+    assert {name: written[name] for name in fitted} == {
+        name: asdict(whole)[name] for name in fitted
+    }  # of boxes merged otherwise
 
 
 def test_apply_to_other_detectors_is_refused(tmp_path: Path) -> None:
