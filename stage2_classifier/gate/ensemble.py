@@ -48,11 +48,15 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
             raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {_class_map(known)}, must be {_class_map(need)}")
     agnostic = Member.of("one/model.onnx", sidecars["one"], weight=1.0)
     aware = [Member.of(f"{name}/model.onnx", sidecars[name], weight=0.0, evidence_weight=1.0) for name in aware_names]
-    views = [view | {"flip": flip} for view in agnostic.views for flip in (False, True)]
     merge = Merge(max_det=sidecars["one"].max_det)
     namers = [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
-    ensemble = Ensemble(categories, [replace(agnostic, views=views), *aware], merge, namers, exif=convention(dataset))
+    ensemble = Ensemble(categories, [with_mirror_images(agnostic), *aware], merge, namers, exif=convention(dataset))
     return replace(ensemble, names=product_names(runs, ensemble, dataset))
+
+
+def with_mirror_images(member: Member) -> Member:
+    """`member` that looks at each photo in its views and at the mirror image in the same."""
+    return replace(member, views=[view | {"flip": flip} for view in member.views for flip in (False, True)])
 
 
 def product_names(runs: Path, ensemble: Ensemble, dataset: Dataset) -> list[str]:
