@@ -98,12 +98,27 @@ def refuse_other_products(runs: Path, ensemble: Ensemble, dataset: Dataset) -> N
 
 
 def load_ensemble(runs: Path) -> Ensemble:
-    """RUNS/ensemble.json. Raises ValueError, with the command that mends it, for none or one fitted to other models."""
+    """RUNS/ensemble.json. Raises ValueError, with the command that mends it, for none or one fitted to other models, and as
+    `refuse_other_class_maps`.
+    """
     if not (runs / NAME).is_file():
         raise ValueError(typed(f"{runs / NAME} not found: hylle gate --data D --runs", runs, "writes it"))
     ensemble = read_ensemble(runs)
     refuse_changed(runs, ensemble)
+    refuse_other_class_maps(runs, ensemble)
     return ensemble
+
+
+def refuse_other_class_maps(runs: Path, ensemble: Ensemble) -> None:
+    """Raises ValueError where a model of RUNS knows other categories than the first ones of `ensemble`, as loading it would."""
+    for model in (runs / file for file in files_of(ensemble)):
+        sidecar = model.with_suffix(".json")
+        known = read_sidecar(sidecar).categories if sidecar.is_file() else None
+        if known and known != ensemble.categories[: len(known)]:
+            need = _class_map(ensemble.categories)
+            raise ValueError(
+                f"{model}: its class map is {_class_map(known)}, must be that of {NAME}, {need}, or the first of it"
+            )
 
 
 def refuse_other_models(runs: Path, ensemble: Ensemble) -> None:
