@@ -37,7 +37,7 @@ from stage2_classifier.gate.ensemble import NAME, with_mirror_images
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
 from stage2_classifier.gate.naming_floor import NamingChoice
 from stage2_classifier.gate.ranks import scores_by_rank
-from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, with_weights
+from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, refuse_twice, with_weights
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -121,8 +121,7 @@ def search_run(
     Raises ValueError where a detector is not finished, or has seen photos of these parts, or the photos have fewer scenes than
     the search has turns, or, where it `applies` what is adopted, RUNS/ensemble.json could not take it.
     """
-    if len(set(parts)) < len(parts):
-        raise ValueError(f"--parts: got {' '.join(parts)}, must be each once, or its photos would count twice")
+    refuse_twice(parts)
     split = folds.load(runs / folds.NAME, read_and_tell(data))
     photos = [photo for part in parts for photo in split.labelled(part)]
     scenes = np.array([split.scene[photo.id] for photo in photos])
