@@ -30,7 +30,7 @@ from runs.command import note_result, run, say
 from runs.counted import counted
 from runs.first_command import CROPS, DETECTORS
 from runs.flags import Flag, Help, Settings, flag_of, name_of, parse
-from runs.pretrained import refuse_missing
+from runs.pretrained import refuse_missing, refuse_own
 from runs.refusal import Refusal
 from stage2_classifier.training_request import run_name
 
@@ -135,6 +135,7 @@ def examined(command: Command, wishes: Wishes) -> tuple[Dataset, Survey]:
     folds.refuse_file(command.runs)
     groups_setting(wishes.groups)
     refuse_missing(Path(wishes.pretrained))
+    refuse_own("--pretrained", Path(wishes.pretrained), command.runs)
     dataset = read(command.data)
     found = survey(dataset)
     exif.convention(dataset)  # else refused only after the folds are trained

@@ -7,6 +7,7 @@ download, into their own caches; the file's sha256 is told and kept. No other co
 """
 
 import difflib
+import re
 import socket
 import textwrap
 from collections.abc import Callable
@@ -20,6 +21,11 @@ from runs.command import Parser, note_result, run, say
 from runs.typed import typed
 
 IMAGENET, COCO = "--pretrained imagenet", "--pretrained coco"
+ULTRALYTICS_DETECTOR = re.compile(
+    r"yolov?\d+[nslmxbtce]|rtdetr-[lx]"
+)  # taken: ultralytics' names, without those of other tasks
+SHA256 = re.compile(r"[0-9a-f]{64}")
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.")  # taken: how torch.hub writes the first digits of the sha256 of its files
 
 
 def main(argv: list[str] | None = None, prog: str = "hylle fetch") -> int:
@@ -28,21 +34,26 @@ def main(argv: list[str] | None = None, prog: str = "hylle fetch") -> int:
 
 
 def body(argv: list[str] | None, prog: str) -> None:
-    """Read the arguments and fetch. Raises ValueError for an unknown name, without a network, or for another sha256."""
+    """Read the arguments and fetch. Raises ValueError for a name or sha256 that is none, without a network, or for another
+    sha256.
+    """
     p = Parser(prog=prog, description=(__doc__ or "").split("\n")[0])
     p.add_argument("name", help="such as tf_efficientnet_lite0 (timm), retinanet_resnet50_fpn (torchvision), yolov8n")
-    p.add_argument("--sha256", default="", help="what the file must have; another is refused")
+    p.add_argument("--sha256", metavar="HEX", help="what the file must have; another is refused")
     args = p.parse_args(argv)
     if Path(args.name).name != args.name:
         raise ValueError(f"hylle fetch: got {args.name}, must be the name of a network, such as resnet18 ({prog} --help)")
+    wanted = None if args.sha256 is None else args.sha256.lower()
+    if wanted is not None and not SHA256.fullmatch(wanted):
+        raise ValueError(f"--sha256: got {args.sha256!r}, must be the 64 hexadecimal digits alone")
     fetched.forget_removed()
     path, flag = source_of(args.name)(args.name)
-    digest = vouched(args.name, path, args.sha256.lower())
+    digest = vouched(args.name, path, wanted)
     say(f"{args.name}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}; taken by {flag}")
     note_result(name=args.name, file=path, sha256=digest)
 
 
-def vouched(name: str, path: Path, wanted: str) -> str:
+def vouched(name: str, path: Path, wanted: str | None) -> str:
     """The sha256 of PATH, noted. Raises ValueError for another than is `wanted`, or else than was noted of it before.
 
     What is wanted is noted in any case, so that no training starts from a file that is refused here.
@@ -57,20 +68,26 @@ def vouched(name: str, path: Path, wanted: str) -> str:
 
 
 def source_of(name: str) -> Callable[[str], tuple[Path, str]]:
-    """What fetches the weights called `name`. Raises ValueError for a name that none of the three libraries has."""
+    """What fetches the weights called `name`.
+
+    Raises ValueError for a name that none of the three libraries has, or whose weights no training here starts from.
+    """
     import timm
     from torchvision.models import detection as detectors
     from torchvision.models import list_models
     from ultralytics.utils.downloads import GITHUB_ASSETS_STEMS
 
-    detection = list_models(detectors)
-    if name.removesuffix(".pt") in GITHUB_ASSETS_STEMS:
+    models, stem = filter(ULTRALYTICS_DETECTOR.fullmatch, GITHUB_ASSETS_STEMS), name.removesuffix(".pt")
+    if stem in (ultralytics := sorted(models)):
         return from_ultralytics
-    if name in detection:
+    if name in local_weights.COCO_DETECTORS:
         return from_torchvision
+    if stem in GITHUB_ASSETS_STEMS or name in list_models(detectors):
+        taken = f"{', '.join(local_weights.COCO_DETECTORS)}, and ultralytics' detectors, such as yolov8n"
+        raise ValueError(f"hylle fetch: got {name!r}, which no training here starts from; {COCO} takes {taken}")
     if "." not in name and timm.is_model(name):
         return from_timm
-    near = difflib.get_close_matches(name, [*detection, *GITHUB_ASSETS_STEMS, *timm.list_models()], 3)
+    near = difflib.get_close_matches(name, [*local_weights.COCO_DETECTORS, *ultralytics, *timm.list_models()], 3)
     raise ValueError(f"hylle fetch: got {name!r}, must be a network of timm, torchvision or ultralytics{like(near)}")
 
 
@@ -99,11 +116,13 @@ def from_timm(name: str) -> tuple[Path, str]:
 
 
 def from_torchvision(name: str) -> tuple[Path, str]:
-    """torchvision's COCO weights, as its own loader caches them, their hash checked."""
+    """torchvision's COCO weights, as its own loader caches them, their hash checked, of a file that is there already too."""
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name).DEFAULT
     path = local_weights.checkpoints() / local_weights.file_of(weights.url)
+    if path.is_file():  # whose hash the loader does not check
+        refuse_damaged(path)
     downloaded(name, lambda: weights.get_state_dict(progress=False, check_hash=True), path, COCO)
     return path, COCO
 
@@ -113,8 +132,16 @@ def from_ultralytics(name: str) -> tuple[Path, str]:
     from ultralytics.utils.downloads import attempt_download_asset
 
     path = local_weights.ultralytics_file(f"{name.removesuffix('.pt')}.pt")
-    downloaded(name, lambda: attempt_download_asset(path), path, COCO)
-    return path, typed(f"{COCO} --trust", path)
+    flag = typed(f"{COCO} --trust", path)
+    downloaded(name, lambda: attempt_download_asset(path), path, flag)
+    return path, flag
+
+
+def refuse_damaged(path: Path) -> None:
+    """Raises ValueError where a file has another sha256 than that of which its name has the first digits."""
+    digits = HASH_IN_NAME.search(path.name)
+    if digits and not fetched.sha256(path).startswith(digits[1]):
+        raise ValueError(f"hylle fetch: {path} is damaged or not torchvision's: remove it and fetch again")
 
 
 def downloaded(name: str, load: Callable[[], Any], path: Path, flag: str) -> None:

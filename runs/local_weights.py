@@ -12,6 +12,11 @@ PACKAGES = {  # taken: packages that carry ImageNet weights, Apache-2.0, 19 to 2
 }
 # taken: the families whose tensors timm calls as torchvision does, so that either's file fits
 SHARED_NAMES = ("resnet", "resnext", "wide_resnet")
+COCO_DETECTORS = (
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "retinanet_resnet50_fpn",
+)  # torchvision's of our shapes
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # taken: what timm looks for in a repository of Hugging Face's hub
 
 

@@ -43,6 +43,18 @@ def refuse_missing(given: Path | None, words: tuple[str, ...] = WORDS) -> None:
         raise ValueError(f"--pretrained: got {given}, must be a local weights file, or one of {', '.join(words)}")
 
 
+def refuse_own(flag: str, given: Path | None, out: Path) -> None:
+    """Raises ValueError, naming `flag`, where weights lie in OUT, whose training would replace them by its own.
+
+    >>> refuse_own("--pretrained", Path("R/one/weights/last.pt"), Path("R/all"))
+    >>> refuse_own("--pretrained", Path("R/one/weights/last.pt"), Path("R/one"))
+    Traceback (most recent call last):
+    ValueError: --pretrained: got R/one/weights/last.pt, which R/one would replace by what is trained; pass another --out
+    """
+    if given is not None and given.resolve().is_relative_to(out.resolve()):
+        raise ValueError(f"{flag}: got {given}, which {out} would replace by what is trained; pass another --out")
+
+
 def pretrained_file(given: Path | None, starter: Path) -> Path | None:
     """The file that `given` means, `starter` for that word and None for none. Raises ValueError for one that is missing.
 

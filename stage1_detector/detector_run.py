@@ -17,7 +17,7 @@ from photos.data import Dataset, Photo, read
 from runs import fetched, record
 from runs.command import note_result, say, say_progress
 from runs.flags import Flag
-from runs.pretrained import HELP, refuse_missing
+from runs.pretrained import HELP, refuse_missing, refuse_own
 from runs.stopwatch import Stopwatch
 from stage1_detector import model_yaml, training_plan
 from stage1_detector.config import STARTER, Config, DetectorConfig
@@ -144,6 +144,9 @@ def with_weights_file(request: DetectorRun, config: Config, leads: bool) -> Dete
     if leads and chosen.why:
         say(f"{request.classes}: {chosen.why}")
     fetched.refuse_changed(chosen.path)
+    refuse_own("--pretrained", chosen.path, request.out)
+    if distill_model := getattr(config, "distill_model", ""):
+        refuse_own("--distill-model", Path(distill_model), request.out)
     return replace(request, pretrained=chosen.path)
 
 
@@ -247,14 +250,11 @@ def refuse_untrusted_weights(request: DetectorRun, config: DetectorConfig) -> No
 
 def begin(request: DetectorRun, settings: dict[str, Any], parts: folds.Folds, starts: Sequence[Path]) -> None:
     """Note what the run is made with, and which photos its weights and those it `starts` from will have seen; say where that
-    is not known.
-
-    A run that starts anew removes older checkpoints, but the one that it starts from.
+    is not known. A run that starts anew removes older checkpoints.
     """
     for weights in starts:
         trained_on.tell_unknown(weights, [STARTER])
-    start = request.pretrained and request.pretrained.resolve()
-    older = sorted(path for path in last_weights(request).parent.glob("*.pt") if path.resolve() != start)
+    older = sorted(last_weights(request).parent.glob("*.pt"))
     record.begin(request.out, settings, request.resume, older)
     if not (request.resume and (request.out / trained_on.NAME).is_file()):
         trained_on.write(request.out, parts.photos("train"), parts.photos("valid"), starts)

@@ -14,7 +14,7 @@ from photos.data import read
 from photos.studio import studio_folder
 from runs import fetched, record
 from runs.command import note_result, say
-from runs.pretrained import refuse_missing
+from runs.pretrained import refuse_missing, refuse_own
 from stage2_classifier.config import STARTER, ClassifierConfig, columns
 from stage2_classifier.pretrained import ALLOWED, start
 from stage2_classifier.training_request import ClassifierRun
@@ -133,6 +133,7 @@ def with_weights_file(request: ClassifierRun, model: str, leads: bool = True) ->
     if leads and chosen.why:
         say(f"{request.title}: {chosen.why}")
     fetched.refuse_changed(chosen.path)
+    refuse_own("--pretrained", chosen.path, request.out)
     return replace(request, pretrained=chosen.path)
 
 

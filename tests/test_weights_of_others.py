@@ -28,7 +28,7 @@ def test_pretrained(place: Place, refused: Callable, name: str) -> None:
 
 
 def test_distill_model(place: Place, refused: Callable) -> None:
-    path = write_evil(place.runs / "one" / "w.pt", place.root)
+    path = write_evil(place.root / "w.pt", place.root)
     refused("detector", ["--force", "--distill-model", str(path)], f"pass --trust {path}")
     assert not (place.root / MARKER).exists()
 
@@ -71,6 +71,28 @@ def test_four_fifths_of_the_tensors_must_fit_in_both_stages(tmp_path: Path, stag
     else:
         with pytest.raises(ValueError, match=rf"w.pt, which fills {filled} of the network's 10 tensors$"):
             stage.load_pretrained(network, tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "file"),
+    [
+        ("detector", "--pretrained", "one/weights/best.pt"),
+        ("detector", "--distill-model", "one/weights/best.pt"),
+        ("classifier", "--pretrained", "classifier_shelf/last.pt"),
+    ],
+)
+@pytest.mark.parametrize("more", ["--force", "--resume"])
+def test_no_training_replaces_the_weights_that_it_learns_from(
+    place: Place, capsys: pytest.CaptureFixture[str], name: str, flag: str, file: str, more: str
+) -> None:
+    path = place.runs / file
+    path.parent.mkdir(exist_ok=True)
+    torch.save({"a": torch.zeros(1)}, path)
+    before = place.files()
+    assert mains()[name]([*place.words(name), flag, str(path), more]) == 2
+    error = capsys.readouterr().err
+    assert f"{flag}: got {path}, which {place.runs / Path(file).parts[0]} would replace" in error and "--force" not in error
+    assert place.files() == before
 
 
 @pytest.mark.slow

@@ -87,10 +87,12 @@ def body(argv: list[str] | None) -> None:
 
 
 def refuse_others(names: Sequence[str], data: Path) -> None:
-    """Raises ValueError unless every category is called by a digit."""
-    other = [name for name in names if len(name) != 1 or not name.isdigit()]
+    """Raises ValueError unless every category is called by a digit, 0 to 9, of its own."""
+    other = [name for name in names if name not in tuple("0123456789")]
     if other:
         raise ValueError(f"--data: {data} has the category {other[0]!r}, all must be digits")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--data: {data} has the categories {', '.join(sorted(names))}, must be one for each digit")
 
 
 def train_and_read(model: str, seed: int, args: argparse.Namespace) -> Reading:

@@ -22,7 +22,7 @@ from photos import folds
 from photos.data import Photo, read
 from runs.command import Parser, run, say, ticker
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
-from stage2_classifier.gate.weighted_views import SCALES, VIEWS, det_map50, ensemble_of, equal_weights
+from stage2_classifier.gate.weighted_views import SCALES, VIEWS, det_map50, ensemble_of, equal_weights, refuse_twice
 
 # variant: views of the first detector, of the second, way of merging
 VARIANTS: dict[str, tuple[Sequence[str], Sequence[str], Merge]] = {
@@ -70,6 +70,7 @@ def arguments(prog: str, about: str) -> Parser:
 
 def read_outputs(args: argparse.Namespace, seed: int) -> tuple[list[Photo], Ensemble, RawOutputs]:
     """The held-out photos, an ensemble of the detectors in all their views, and what they say of the photos, cached in RUNS."""
+    refuse_twice(args.parts)
     given = [getattr(args, name) for name in ("data", "runs", "first", "second")]
     data, runs, *detectors = (Path(path.format(seed=seed)) for path in given if path)
     parts = folds.load(runs / folds.NAME, read(data))

@@ -3,7 +3,7 @@
     python -m experiments.studies.search_gain --data D --runs R [--detectors R/one ...] [--seeds 0 1 2] [--name SET --record]
 
 `{seed}` in D, R and the detectors' folders stands for each of --seeds, of the runs and of the search. The search is
-`stage2_classifier.gate.search`; each R/search.json says what it chose there.
+`stage2_classifier.gate.search`, and so is what it is compared with; each R/search.json says what it chose there.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 from experiments.figures import records
 from experiments.figures.over_seeds import over_seeds
 from runs.command import Parser, run
-from stage2_classifier.gate.search import Effort, SearchResult, search_run
+from stage2_classifier.gate.search import Effort, SearchResult, in_words, search_run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +52,8 @@ def one_seed(args: argparse.Namespace, effort: Effort) -> SearchResult:
 
 def gain_record(args: argparse.Namespace, results: list[SearchResult], command: str) -> dict[str, Any]:
     """search.SET.nested_gain: over seeds where there are several, else over scenes."""
-    setting = f"{args.trials} trials, {args.folds} turns by scene, parts {', '.join(args.parts)}, against WBF of all views"
+    against = ", ".join(dict.fromkeys(in_words(result.replaced) for result in results))
+    setting = f"{args.trials} trials, {args.folds} turns by scene, parts {', '.join(args.parts)}, against {against}"
     key = f"search.{args.name}.nested_gain"
     if len(results) == 1:
         gain = results[0].gain

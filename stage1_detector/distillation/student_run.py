@@ -7,9 +7,10 @@ from pathlib import Path
 
 from photos import folds, trained_names, trained_on
 from photos.data import read
-from runs import checkpoint, fetched, record
+from runs import checkpoint, fetched, record, seen_photos
 from runs.distributed import SINGLE_PROCESS, Distributed
 from runs.pickled_file import refuse_untrusted
+from runs.pretrained import refuse_own
 from stage1_detector.config import Config, DetectorConfig
 from stage1_detector.detector_run import DetectorRun, refuse_batch, train_detector
 from stage1_detector.distillation import student, teacher
@@ -63,11 +64,25 @@ def weights_of(teacher: Path) -> Path:
     return teacher if teacher.is_file() else record.weights_of(teacher)
 
 
+def finished_run_of(where: Path) -> Path:
+    """The run folder that a file of weights is the result of; `where` itself for a folder, and for a file of no finished run.
+
+    Raises ValueError for another file of a finished run, such as a checkpoint of an earlier epoch.
+    """
+    run = seen_photos.run_folder(where)
+    if where.is_dir() or where.parent.name != "weights" or not (run / "run.json").is_file():
+        return where
+    if where.resolve() != (came_to := record.weights_of(run)).resolve():
+        raise ValueError(f"--teacher: got {where}, must be what its run came to, {came_to.name}: pass the run, {run}")
+    return run
+
+
 def teacher_run(taught_by: str, request: DetectorRun, device: str, distributed: Distributed) -> Path:
     """The teacher's run or file; a recipe's run is made, unless it is there, by one process. Raises ValueError for others."""
     where = Path(taught_by)
     if where.exists():
-        return where.parents[1] if where.is_file() and (where.parents[1] / "run.json").is_file() else where
+        refuse_own("--teacher", where, request.out)
+        return finished_run_of(where)
     refuse_teacher(taught_by)
     if distributed.world_size > 1:
         raise ValueError(

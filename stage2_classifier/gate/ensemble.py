@@ -48,11 +48,15 @@ def default_ensemble(runs: Path, classifiers: Sequence[str], dataset: Dataset) -
             raise ValueError(f"{runs / name / 'model.onnx'}: its class map is {_class_map(known)}, must be {_class_map(need)}")
     agnostic = Member.of("one/model.onnx", sidecars["one"], weight=1.0)
     aware = [Member.of(f"{name}/model.onnx", sidecars[name], weight=0.0, evidence_weight=1.0) for name in aware_names]
-    views = [view | {"flip": flip} for view in agnostic.views for flip in (False, True)]
     merge = Merge(max_det=sidecars["one"].max_det)
     namers = [ClassifierMember(f"{name}/model.onnx") for name in classifiers]
-    ensemble = Ensemble(categories, [replace(agnostic, views=views), *aware], merge, namers, exif=convention(dataset))
+    ensemble = Ensemble(categories, [with_mirror_images(agnostic), *aware], merge, namers, exif=convention(dataset))
     return replace(ensemble, names=product_names(runs, ensemble, dataset))
+
+
+def with_mirror_images(member: Member) -> Member:
+    """`member` that looks at each photo in its views and at the mirror image in the same."""
+    return replace(member, views=[view | {"flip": flip} for view in member.views for flip in (False, True)])
 
 
 def product_names(runs: Path, ensemble: Ensemble, dataset: Dataset) -> list[str]:
@@ -94,12 +98,27 @@ def refuse_other_products(runs: Path, ensemble: Ensemble, dataset: Dataset) -> N
 
 
 def load_ensemble(runs: Path) -> Ensemble:
-    """RUNS/ensemble.json. Raises ValueError, with the command that mends it, for none or one fitted to other models."""
+    """RUNS/ensemble.json. Raises ValueError, with the command that mends it, for none or one fitted to other models, and as
+    `refuse_other_class_maps`.
+    """
     if not (runs / NAME).is_file():
         raise ValueError(typed(f"{runs / NAME} not found: hylle gate --data D --runs", runs, "writes it"))
     ensemble = read_ensemble(runs)
     refuse_changed(runs, ensemble)
+    refuse_other_class_maps(runs, ensemble)
     return ensemble
+
+
+def refuse_other_class_maps(runs: Path, ensemble: Ensemble) -> None:
+    """Raises ValueError where a model of RUNS knows other categories than the first ones of `ensemble`, as loading it would."""
+    for model in (runs / file for file in files_of(ensemble)):
+        sidecar = model.with_suffix(".json")
+        known = read_sidecar(sidecar).categories if sidecar.is_file() else None
+        if known and known != ensemble.categories[: len(known)]:
+            need = _class_map(ensemble.categories)
+            raise ValueError(
+                f"{model}: its class map is {_class_map(known)}, must be that of {NAME}, {need}, or the first of it"
+            )
 
 
 def refuse_other_models(runs: Path, ensemble: Ensemble) -> None:

@@ -42,6 +42,7 @@ from stage2_classifier.gate.ensemble import (
     gather,
     product_names,
     refuse_edited,
+    refuse_other_class_maps,
     refuse_other_products,
     scenes_of,
     write_ensemble,
@@ -225,7 +226,10 @@ def wanted_ensemble(runs: Path, classifiers: Sequence[str] | None, dataset: Data
 
 
 def as_edited(kept: Ensemble, runs: Path, dataset: Dataset) -> Ensemble:
-    """The ensemble that a user or a search made, with the names of now; says what may be amiss with it."""
+    """The ensemble that a user or a search made, with the names of now; says what may be amiss with it.
+
+    Raises ValueError as `refuse_other_class_maps` does.
+    """
     say(f"gate: fitted to the ensemble in {runs / NAME}; --classifiers asks for the default one")
     for what in amiss(runs, kept):
         say(f"gate: {what}: edit {runs / NAME}, or ask for the default one by --classifiers, if that is not meant")
@@ -234,6 +238,7 @@ def as_edited(kept: Ensemble, runs: Path, dataset: Dataset) -> Ensemble:
     ensemble = without_unknown(kept, {category.id for category in dataset.categories} | known)
     for what in gone(kept.categories, ensemble.categories):
         say(f"gate: {runs / NAME}: {what}")
+    refuse_other_class_maps(runs, ensemble)
     return replace(ensemble, exif=convention(dataset, kept.exif), names=product_names(runs, ensemble, dataset))
 
 

@@ -4,22 +4,23 @@
                                             [--apply]
 
 Each turn leaves out some scenes, searches on the others (optuna) and merges the left-out photos by what it chose. All turns
-together, each ranked on its own, are compared with the default, every view of weight 1 under WBF, by a paired interval over
-scenes. Only where its lower end is above 0 is the search on all photos adopted: R/search.json records its choice, and with
---apply R/ensemble.json takes it.
+together, each ranked on its own, are compared by a paired interval over scenes with the default, which the choice would
+replace: the box-forming detectors of R/ensemble.json, merged as it says, or where there is none each photo and its mirror image
+under WBF, as hylle gate writes it. Only where the lower end is above 0 is the search on all photos adopted: R/search.json
+records its choice, and with --apply R/ensemble.json takes it.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fusion.boxes import Detections
 from fusion.ensemble import Ensemble, Member, parse
 from fusion.merge import Merge
-from fusion.models import Sizes, read_object
+from fusion.models import Sizes, read_object, read_sidecar
 from fusion.pipeline import merge
 from photos import folds, trained_on
 from photos.data import Photo
@@ -29,17 +30,20 @@ from photos.repairs import read_and_tell
 from photos.score import Truth, match
 from runs import record
 from runs.command import Parser, note_result, run, say, ticker
+from runs.first_command import refuse_untrained
+from runs.model_files import fingerprint_of
 from runs.typed import typed
-from stage2_classifier.gate.ensemble import NAME
+from stage2_classifier.gate.ensemble import NAME, with_mirror_images
 from stage2_classifier.gate.evidence import RawOutputs, raw_outputs
 from stage2_classifier.gate.naming_floor import NamingChoice
 from stage2_classifier.gate.ranks import scores_by_rank
-from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, with_weights
+from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, refuse_twice, with_weights
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 METHODS = ("wbf", "nms", "soft_nms", "soft_wbf")
+STARTS = (("plain", "flip"), VIEWS)  # chosen: the views of weight 1 of the first trials, under WBF; the first is the gate's own
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,22 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Default:
+    """What the search is compared with, and the raw outputs in its own views."""
+
+    ensemble: Ensemble
+    raw: RawOutputs
+
+
+@dataclass(frozen=True)
 class SearchResult:
-    """The search's gain over the default on photos it did not see, both their det mAP50, and its choice on all photos."""
+    """The search's gain over `replaced` on photos it did not see, both their det mAP50, and its choice on all photos."""
 
     gain: Interval
     default: float
     nested: float
     chosen: Ensemble
+    replaced: Ensemble
 
     @property
     def adopted(self) -> bool:
@@ -96,6 +109,8 @@ def body(argv: list[str] | None, prog: str) -> None:
     result = search_run(args.data, args.runs, args.detectors, args.parts, effort, args.apply)
     if args.apply and result.adopted:
         apply(args.runs, result.chosen)
+        if "test" in args.parts:
+            say("test was searched on: what is scored on test from now on is too high; judge on other photos")
 
 
 def search_run(
@@ -106,6 +121,7 @@ def search_run(
     Raises ValueError where a detector is not finished, or has seen photos of these parts, or the photos have fewer scenes than
     the search has turns, or, where it `applies` what is adopted, RUNS/ensemble.json could not take it.
     """
+    refuse_twice(parts)
     split = folds.load(runs / folds.NAME, read_and_tell(data))
     photos = [photo for part in parts for photo in split.labelled(part)]
     scenes = np.array([split.scene[photo.id] for photo in photos])
@@ -118,32 +134,54 @@ def search_run(
     ensemble = ensemble_of(models, photos)
     if applies:
         ensemble_to_change(runs, ensemble)
+    replaced = ensemble_to_replace(runs, ensemble)
+    for part in parts:
+        trained_on.refuse_judging([runs / member.file for member in replaced.detectors], part, split)
     raw, _ = raw_outputs(ensemble, Path(), photos, runs / "raw", ticker("photos"))
-    result = nested_search(photos, raw, ensemble, scenes, effort)
-    gain = f"{result.gain.value:+.4f} [{result.gain.low:+.4f}, {result.gain.high:+.4f}]"
-    say(f"default {result.default:.4f}, searched {result.nested:.4f} on photos it did not see: {gain}")
-    say("adopted" if result.adopted else "not adopted: the gain is not shown, the default stays")
-    values = {"gain": asdict(result.gain), "adopted": result.adopted, "chosen": asdict(result.chosen)}
-    record.write_json(runs / "search.json", values)
-    note_result(file=runs / "search.json", default=result.default, searched=result.nested, **values)
+    in_its_views, _ = raw_outputs(replaced, runs, photos, runs / "raw", ticker("photos, as they are merged now"))
+    result = nested_search(photos, raw, ensemble, scenes, effort, Default(replaced, in_its_views))
+    tell(result, runs)
+    made_from = {str(model): fingerprint_of(model) for model in models}
+    keep(result, runs, {"parts": list(parts), **asdict(effort), "models": made_from})
     return result
 
 
+def tell(result: SearchResult, runs: Path) -> None:
+    """Say what the search came to, and over what."""
+    name = str(runs / NAME) if (runs / NAME).is_file() else "as hylle gate merges"
+    gain = f"{result.gain.value:+.4f} [{result.gain.low:+.4f}, {result.gain.high:+.4f}]"
+    before = f"default ({name}: {in_words(result.replaced)}) {result.default:.4f}"
+    say(f"{before}, searched {result.nested:.4f} on photos it did not see: {gain}")
+    say("adopted" if result.adopted else "not adopted: the gain is not shown, the default stays")
+
+
+def keep(result: SearchResult, runs: Path, made_from: dict[str, Any]) -> None:
+    """Write RUNS/search.json: what the search came to, over what, and what it was `made_from`."""
+    values = {"gain": asdict(result.gain), "adopted": result.adopted, "chosen": asdict(result.chosen)}
+    values |= {"replaced": asdict(result.replaced), **made_from}
+    record.write_json(runs / "search.json", values)
+    note_result(file=runs / "search.json", default=result.default, searched=result.nested, **values)
+
+
+def in_words(ensemble: Ensemble) -> str:
+    """How an ensemble merges boxes, in a few words."""
+    return f"{ensemble.merge.method} over {sum(len(member.views) for member in ensemble.detectors)} views"
+
+
 def nested_search(
-    photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, scenes: np.ndarray, effort: Effort
+    photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, scenes: np.ndarray, effort: Effort, default: Default
 ) -> SearchResult:
     """Search on all photos, and in turns on the scenes of the others; `scenes` (P,) of each photo."""
-    default = equal_weights(ensemble, [VIEWS] * len(ensemble.detectors), Merge())
     turn = _turns(scenes, effort.turns)
     searched = _merged_in_turns(photos, raw, ensemble, turn, effort)
     truths = [Truth.of(photo).nameless() for photo in photos]
-    by_default = [merge(outputs, default) for outputs in raw]
+    by_default = [merge(outputs, default.ensemble) for outputs in default.raw]
     searched_match, default_match = (match(truths, scores_by_rank(m, truths, turn), 1) for m in (searched, by_default))
     drawn = bootstrap(searched_match, default_match, scenes, np.random.default_rng(effort.seed))
     gain = widened(drawn, searched_match, default_match, scenes)
-    before = det_map50(photos, raw, default)
+    before = det_map50(photos, default.raw, default.ensemble)
     chosen = search(photos, raw, ensemble, effort.trials, effort.seed)
-    return SearchResult(gain, before, before + gain.value, chosen)
+    return SearchResult(gain, before, before + gain.value, chosen, default.ensemble)
 
 
 def _turns(scenes: np.ndarray, count: int) -> np.ndarray:
@@ -171,13 +209,15 @@ def _merged_in_turns(
 
 
 def search(photos: Sequence[Photo], raw: RawOutputs, ensemble: Ensemble, trials: int, seed: int) -> Ensemble:
-    """The best of `trials` ways of merging on these photos; the default is tried first, so none is worse there."""
+    """The best of `trials` ways of merging on these photos; those of STARTS are tried first, so none is worse there."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     names = [f"{i}.{view}" for i in range(len(ensemble.detectors)) for view in VIEWS]
-    study.enqueue_trial({"method": "wbf", "iou": Merge.iou, **dict.fromkeys(names, 1.0)})
+    for views in STARTS:
+        weights = {name: float(name.partition(".")[2] in views) for name in names}
+        study.enqueue_trial({"method": "wbf", "iou": Merge.iou, **weights})
     study.optimize(lambda trial: det_map50(photos, raw, proposed(trial, ensemble)), n_trials=trials)
     return proposed(optuna.trial.FixedTrial(study.best_params), ensemble)
 
@@ -192,6 +232,25 @@ def proposed(trial: "BaseTrial", ensemble: Ensemble) -> Ensemble:
         by_name = {view: trial.suggest_float(f"{i}.{view}", 0.0, 1.0, step=0.25) for view in VIEWS}
         weights.append(by_name | ({"plain": max(0.25, by_name["plain"])} if i == 0 else {}))
     return with_weights(ensemble, weights, Merge(method, iou=iou, sigma=sigma))
+
+
+def ensemble_to_replace(runs: Path, searched: Ensemble) -> Ensemble:
+    """What finds boxes now: the box-forming detectors of RUNS/ensemble.json, and how it merges them.
+
+    Where there is none, what `hylle gate` writes, of the detectors that are searched: each photo and its mirror image, under
+    WBF. Raises ValueError where a detector is not there.
+    """
+    path = runs / NAME
+    if not path.is_file():
+        sidecars = [read_sidecar(Path(member.file).with_suffix(".json")) for member in searched.detectors]
+        plain = [Member.of(member.file, own) for member, own in zip(searched.detectors, sidecars, strict=True)]
+        members = [with_mirror_images(member) for member in plain]
+        return Ensemble([0], members, Merge(max_det=searched.merge.max_det))
+    ensemble = parse(read_object(path))
+    members = [replace(member, evidence_weight=0.0) for member in ensemble.detectors if member.weight > 0]
+    for member in members:
+        refuse_untrained((runs / member.file).parent.parent, (runs / member.file).parent.name, kind="detector")
+    return Ensemble([0], members, ensemble.merge)
 
 
 def ensemble_to_change(runs: Path, searched: Ensemble) -> Ensemble:

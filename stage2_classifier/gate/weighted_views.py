@@ -23,6 +23,15 @@ TILES = {"tiles": [2, 2], "overlap": 0.25}
 VIEWS = ("plain", "flip", *SCALES, "tiles")  # the names of each detector's views, in this order
 
 
+def refuse_twice(parts: Sequence[str]) -> None:
+    """Raises ValueError for a part of the folds that is named twice.
+
+    >>> refuse_twice(["valid", "test"])
+    """
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"--parts: got {' '.join(parts)}, must be each once, or its photos would count twice")
+
+
 def ensemble_of(models: Sequence[Path], photos: Sequence[Photo]) -> Ensemble:
     """An ensemble of class-agnostic detectors, each with all of VIEWS. ValueError for one that is not finished."""
     members = []

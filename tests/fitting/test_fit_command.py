@@ -76,6 +76,14 @@ def test_weights_that_fit_neither_stage_are_one_line_before_anything_is_measured
     assert not (data.parent / "run").exists()
 
 
+def test_weights_in_the_folder_of_the_fit_are_refused_at_once(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, path = data.parent / "run", data.parent / "run" / "one" / "weights" / "last.pt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    line = refused([str(data), "--minutes", "9", "--out", str(runs), "--pretrained", str(path)], capsys)
+    assert f"--pretrained: got {path}, which {runs} would replace by what is trained; pass another --out" in line
+
+
 def test_labels_that_read_exif_in_two_ways_are_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

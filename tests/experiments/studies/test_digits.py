@@ -53,11 +53,18 @@ def test_the_same_seed_draws_the_same_and_another_folder_is_refused(
     assert number_strips.main(["--out", str(tmp_path / "T"), "--count", "0"]) == 2
 
 
-@pytest.mark.parametrize("names", [["0", "a"], ["10"], [""]], ids=["a letter", "two digits", "no name"])
+@pytest.mark.parametrize(
+    "names", [["0", "a"], ["10"], [""], ["²"], ["٣"]], ids=["a letter", "two digits", "no name", "power", "Arabic"]
+)
 def test_only_digits_are_read(names: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="all must be digits"):
         digits.refuse_others(names, tmp_path)
     digits.refuse_others(list("0123456789"), tmp_path)
+
+
+def test_no_digit_has_two_categories(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has the categories 1, 1, 2, must be one for each digit"):
+        digits.refuse_others(["1", "2", "1"], tmp_path)
 
 
 def test_a_folder_without_photos_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,16 +5,17 @@ import argparse
 import pytest
 
 from experiments.studies import search_gain
-from fusion.ensemble import Ensemble
+from fusion.ensemble import Ensemble, Member
 from photos.intervals import Interval
 from runs.command import run
 from stage2_classifier.gate.search import SearchResult
 
+REPLACED = Ensemble([0], [Member("one/model.onnx", views=[{"size": 64}, {"size": 64, "flip": True}])])
 ARGS = argparse.Namespace(name="books", trials=25, folds=4, parts=["valid"])
 
 
 def result(gain: float) -> SearchResult:
-    return SearchResult(Interval(gain, gain - 0.25, gain + 0.5, 7), 0.5, 0.5 + gain, Ensemble([0], []))
+    return SearchResult(Interval(gain, gain - 0.25, gain + 0.5, 7), 0.5, 0.5 + gain, Ensemble([0], []), REPLACED)
 
 
 def test_one_seed_has_the_interval_over_scenes() -> None:
@@ -22,7 +23,7 @@ def test_one_seed_has_the_interval_over_scenes() -> None:
     assert (row["key"], row["value"], row["low"], row["high"], row["n"]) == (
         "search.books.nested_gain", 0.125, -0.125, 0.625, 7,
     )  # fmt: skip
-    assert row["setting"] == "25 trials, 4 turns by scene, parts valid, against WBF of all views; over scenes"
+    assert row["setting"] == "25 trials, 4 turns by scene, parts valid, against wbf over 2 views; over scenes"
 
 
 def test_several_seeds_have_the_interval_over_seeds() -> None:

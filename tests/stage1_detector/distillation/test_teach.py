@@ -125,6 +125,31 @@ def test_mistakes_are_one_line(
     assert sorted(path.name for path in runs.iterdir()) == [folds.NAME]
 
 
+@pytest.mark.parametrize("more", [[], ["--force"], ["--resume"]])
+@pytest.mark.parametrize("file", ["", "weights/last.pt"])
+def test_a_teacher_that_the_student_would_replace_is_refused(
+    shop: Place, runs: Path, capsys: pytest.CaptureFixture[str], file: str, more: list[str]
+) -> None:
+    run_of(runs / "one", None)
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    assert teach.main(given(shop, runs, str(runs / "one" / file), *SMALL, *more)) == 2
+    error = capsys.readouterr().err
+    assert f"--teacher: got {runs / 'one' / file}, which {runs / 'one'} would replace" in error and "--force" not in error
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["best.pt", "epoch-1.pt"])
+def test_weights_of_another_epoch_are_not_taken_for_those_of_their_run(
+    shop: Place, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    weights = run_of(tmp_path / "taught", None) / "weights"
+    (weights / name).write_bytes(b"of another epoch")
+    assert teach.main(given(shop, runs, str(weights / name), *SMALL)) == 2
+    error = capsys.readouterr().err
+    assert f"got {weights / name}, must be what its run came to, last.pt: pass the run, {tmp_path / 'taught'}\n" in error
+    assert student_run.finished_run_of(weights / "last.pt") == tmp_path / "taught"
+
+
 def test_fewer_photos_than_processes_are_refused(shop: Place, runs: Path) -> None:
     config = replace(teach.STUDENTS["rtdetr-small"](), batch=2)
     with pytest.raises(ValueError, match="--batch: got 2 photos for 3 processes, need one for each"):

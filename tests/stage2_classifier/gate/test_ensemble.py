@@ -13,7 +13,13 @@ from constant_models import CANDIDATES, save_model
 from experiments.performance.exif_photos import labelled
 from fusion.ensemble import ClassifierMember, Ensemble
 from photos.data import Category, DataError, Dataset
-from stage2_classifier.gate.ensemble import default_ensemble, product_names, refuse_other_products, write_ensemble
+from stage2_classifier.gate.ensemble import (
+    default_ensemble,
+    load_ensemble,
+    product_names,
+    refuse_other_products,
+    write_ensemble,
+)
 from stage2_classifier.gate.fit import wanted_ensemble
 
 TURNED, STORED, SILENT = (6, "landscape", "turned"), (6, "landscape", "stored"), (3, "landscape", "stored")
@@ -40,6 +46,26 @@ def test_the_ensemble_that_is_there_follows_the_labels_where_they_tell(runs: Pat
     write_ensemble(runs, replace(default_ensemble(runs, ["classifier_shelf"], silent), exif="turned"))
     assert wanted_ensemble(runs, None, silent).exif == "turned"
     assert wanted_ensemble(runs, None, labelled(tmp_path / "stored", [STORED])).exif == "stored"
+
+
+@pytest.mark.parametrize("others", [[5], [0, 5], [5, 0]])
+def test_a_model_of_another_class_map_is_refused_before_any_photo_is_looked_at(
+    runs: Path, tmp_path: Path, others: list[int]
+) -> None:
+    data = labelled(tmp_path / "data", [SILENT])
+    default = default_ensemble(runs, ["classifier_shelf"], data)
+    save_model(runs / "other", CANDIDATES, task="detector", categories=others)
+    other = replace(default.detectors[1], file="other/model.onnx")
+    write_ensemble(runs, replace(default, detectors=[*default.detectors, other]))
+    message = r"other/model.onnx: its class map is .* ids [05], .* must be that of ensemble.json, 1 categories, ids 0, "
+    with pytest.raises(ValueError, match=message):
+        wanted_ensemble(runs, None, data)
+    with pytest.raises(ValueError, match=message):
+        load_ensemble(runs)
+    save_model(runs / "other", CANDIDATES, task="detector", categories=[0])
+    assert [member.file for member in wanted_ensemble(runs, None, data).detectors] == [
+        member.file for member in load_ensemble(runs).detectors
+    ]
 
 
 def test_a_folder_however_it_is_written_is_one_file(runs: Path, tmp_path: Path) -> None:

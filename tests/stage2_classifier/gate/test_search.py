@@ -13,10 +13,11 @@ from fusion.ensemble import Ensemble, Member
 from fusion.merge import Merge
 from fusion.views import make_views
 from photos.data import Photo
+from runs.model_files import fingerprint_of
 from runs.record import write_json
 from stage2_classifier.gate import search
 from stage2_classifier.gate.evidence import RawOutputs
-from stage2_classifier.gate.search import Effort
+from stage2_classifier.gate.search import Default, Effort
 from stage2_classifier.gate.weighted_views import VIEWS, det_map50, ensemble_of, equal_weights, views_of, with_weights
 
 ENSEMBLE = Ensemble([0], [Member(f"{name}.onnx", views=views_of(64, "rectangle", 32)) for name in "ab"], Merge(max_det=50))
@@ -52,6 +53,11 @@ def photos_with(good: set[tuple[int, str]], n: int = 12, seed: int = 0) -> tuple
 EVERY_VIEW = {(i, view) for i in range(2) for view in VIEWS}
 
 
+def every_view(raw: RawOutputs) -> Default:
+    """What is compared with: all views, all of weight 1, under WBF."""
+    return Default(equal_weights(ENSEMBLE, [VIEWS, VIEWS], Merge()), raw)
+
+
 def test_every_named_view_is_one_that_can_be_made() -> None:
     for shape in ("rectangle", "square", "stretch"):
         views = views_of(320, shape, 32)
@@ -72,7 +78,7 @@ def test_views_of_no_weight_do_not_count() -> None:
 @pytest.mark.slow
 def test_a_gain_that_is_there_is_found_and_adopted() -> None:
     photos, raw = photos_with({(0, "plain"), (1, "plain"), (0, "flip")})
-    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12) // 2, Effort(25, 3))
+    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12) // 2, Effort(25, 3), every_view(raw))
     assert result.adopted and result.gain.low > 0 and result.nested > result.default
     chosen = det_map50(photos, raw, result.chosen)
     assert chosen >= result.default
@@ -80,7 +86,7 @@ def test_a_gain_that_is_there_is_found_and_adopted() -> None:
 
 def test_nothing_is_adopted_where_there_is_nothing_to_gain() -> None:
     photos, raw = photos_with(EVERY_VIEW)
-    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12), Effort(8, 3))
+    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12), Effort(8, 3), every_view(raw))
     assert not result.adopted
 
 
@@ -96,7 +102,7 @@ def test_turns_whose_merges_score_on_other_scales_are_ranked_apart(monkeypatch: 
     assert det_map50(photos, raw, alone) == det_map50(photos, raw, default)
     choices = iter([alone, default, default])
     monkeypatch.setattr(search, "search", lambda *_: next(choices))
-    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12), Effort(1, 2))
+    result = search.nested_search(photos, raw, ENSEMBLE, np.arange(12), Effort(1, 2), every_view(raw))
     assert result.gain.value == pytest.approx(0.0, abs=1e-9) and result.nested == result.default
 
 
@@ -111,17 +117,18 @@ def test_no_photo_is_merged_by_a_search_that_saw_it(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(search, "search", spy)
     scenes = np.array([0, 0, 1, 1, 2, 2])
-    search.nested_search(photos, raw, ENSEMBLE, scenes, Effort(2, 3))
+    search.nested_search(photos, raw, ENSEMBLE, scenes, Effort(2, 3), every_view(raw))
     *turns, last = seen
     assert last == set(range(6))
     unseen = [set(range(6)) - turn for turn in turns]
     assert sorted(map(sorted, unseen)) == [[0, 1], [2, 3], [4, 5]]  # scenes stay together
 
 
-def test_the_search_is_never_worse_than_the_default_on_what_it_saw() -> None:
+@pytest.mark.parametrize(("views", "trials"), [(["plain", "flip"], 1), (["plain", "flip"], 12), (VIEWS, 12)])
+def test_the_search_is_never_worse_than_what_it_starts_from_on_what_it_saw(views: list[str], trials: int) -> None:
     photos, raw = photos_with({(0, "plain"), (0, "flip")}, n=4)
-    default = equal_weights(ENSEMBLE, [VIEWS, VIEWS], Merge())
-    assert det_map50(photos, raw, search.search(photos, raw, ENSEMBLE, 12, 0)) >= det_map50(photos, raw, default)
+    start = equal_weights(ENSEMBLE, [views, views], Merge())
+    assert det_map50(photos, raw, search.search(photos, raw, ENSEMBLE, trials, 0)) >= det_map50(photos, raw, start)
 
 
 def test_apply_writes_what_was_chosen_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -177,11 +184,16 @@ def test_the_command_records_its_choice_and_applies_nothing_that_is_not_shown(
     words = ["--data", str(place.data), "--runs", str(place.runs), "--trials", "2", "--folds", "2", "--parts", "valid", "test"]
     assert search.main([*words, "--apply"]) == 0
     written = json.loads((place.runs / "search.json").read_text())
-    assert list(written) == ["gain", "adopted", "chosen"] and written["adopted"] is False  # constant boxes: nothing to gain
+    assert written["adopted"] is False  # constant boxes: nothing to gain
+    assert list(written) == ["gain", "adopted", "chosen", "replaced", "parts", "trials", "turns", "seed", "models"]
+    assert (written["parts"], written["trials"]) == (["valid", "test"], 2)
+    assert list(written["models"].values()) == [fingerprint_of(place.runs / "one" / "model.onnx")]
     assert (place.runs / "ensemble.json").read_bytes() == before
     assert "not adopted" in capsys.readouterr().out
     assert search.main([*words, "--folds", "99"]) == 2
     assert "--folds: got 99, allowed 2 to" in capsys.readouterr().err
+    assert search.main([*words, "--parts", "valid", "valid"]) == 2
+    assert "--parts: got valid valid, must be each once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
