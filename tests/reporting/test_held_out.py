@@ -81,7 +81,7 @@ def test_names_on_photos_of_one_fold_are_marked_and_told_on_the_page(
 def test_boxes_below_the_naming_floor_have_no_name_in_a_report(fitted: tuple[Path, Gated], copied: Place) -> None:
     runs, gated = fitted
     floor = float(np.median(np.concatenate([e.merged.scores for e in gated.pooled.evidence])))
-    write_ensemble(runs, replace(gated.ensemble, naming_floor=floor))
+    write_ensemble(runs, replace(gated.ensemble, naming_floor=floor, naming_margin=1.0))
     parts = folds.load(runs / folds.NAME, read(copied.data))
     held_out = gather_held_out(runs, parts)
     unnamed = [np.isnan(e.probabilities).all(1) for e in held_out.evidence if e.probabilities is not None]
