@@ -1,4 +1,4 @@
-"""When an MKV or WebM begins by its own clock: the length that it tells is counted from 0, OpenCV counts from the first frame."""
+"""When an MKV or WebM begins by its own clock: the length that it tells is counted from 0, OpenCV's from the first frame."""
 
 import re
 from pathlib import Path
