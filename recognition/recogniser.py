@@ -83,8 +83,7 @@ def unpacked(archive: Path, scratch: Path) -> Path:
     """
     folder = scratch / "zip"
     scratch.mkdir(parents=True, exist_ok=True)
-    with naming(folder):
-        unpack(archive, folder)
+    unpack(archive, folder)
     try:
         files = files_of(read_ensemble(folder))
     except ValueError as error:
