@@ -1,6 +1,7 @@
 """Whether the compressed pixels of a JPEG run out before the photo does, though the file has an end marker."""
 
 import io
+import mmap
 import re
 import warnings
 
@@ -16,7 +17,7 @@ _GREY = 128  # taken: what decoders make of blocks for which no bytes are left, 
 _SHRINK = 8  # a block becomes one pixel, which is decoded fastest
 
 
-def scan_at(data: bytes) -> int:
+def scan_at(data: bytes | mmap.mmap) -> int:
     """Where the marker of a JPEG's first scan stands, or where its segments end without one."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:

@@ -1,12 +1,21 @@
-"""What a file is, a photo or a video, by its first bytes; by its suffix only where these are unknown or cannot be read."""
+"""What a file is, a photo or a video, by its first bytes; by its suffix only where these are unknown or cannot be read.
+
+A file that is called a stream of JPEGs begins as a photo: it is a video where another JPEG follows.
+"""
 
 from pathlib import Path
 from typing import Literal
 
+from recognition import jpeg_stream
+
 Kind = Literal["photo", "video", "other"]
 HEAD = 16  # bytes that tell
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".gif"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mpg", ".mpeg", ".wmv", ".mts"})
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".gif"}
+)
+VIDEO_SUFFIXES = jpeg_stream.SUFFIXES | {
+    *(".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mpg", ".mpeg", ".wmv", ".mts")
+}
 PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP  ")
 VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"FLV\x01")
 BOXES = (b"ftyp", b"moov", b"mdat")  # the first box of an ISO media file, at byte 4, after its length in 32 bits
@@ -17,8 +26,9 @@ UNREAD = {b"GIF8": "GIF", **dict.fromkeys(STILL_BRANDS, "HEIC or AVIF")}
 
 
 def file_kind(path: Path) -> Kind:
-    """The kind of the file at `path`, which is read for its first HEAD bytes only."""
-    return _kind_of_bytes(_head(path)) or _kind_of_suffix(path)
+    """The kind of the file at `path`, read for its first HEAD bytes only; one called a stream up to its second JPEG."""
+    kind = _kind_of_bytes(_head(path)) or _kind_of_suffix(path)
+    return "video" if kind == "photo" and jpeg_stream.is_stream(path) else kind
 
 
 def unread_format(path: Path) -> str:

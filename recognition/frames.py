@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fusion.reading import decode_photo, photo_header
 from photos.jpeg_scan import runs_out
 from photos.photo_file import is_cut_off, read_header
+from recognition import jpeg_stream, matroska
 from recognition.file_kind import unread_format
 from recognition.inputs import Input
 
@@ -51,14 +52,16 @@ def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Itera
     """The frames of a video at `fps` a second, or all where it has fewer; turned as a player turns them.
 
     A frame is called NAME/SECONDSs; one whose name `skips` lets through is passed over without decoding. The first frame at or
-    after each multiple of 1 / `fps` seconds is taken. Raises ValueError where the file cannot be opened, has no frame, or ends
-    before WHOLE of the frames and of the time that it claims; the frames before have then been given.
+    after each multiple of 1 / `fps` seconds is taken; a stream of JPEGs has no times: OpenCV takes 25 a second. Raises
+    ValueError where the file cannot be opened, has no frame, or ends before WHOLE of the frames and of the time that it
+    claims, or within the last JPEG of a stream; the frames before have then been given.
     """
     video = cv2.VideoCapture(str(source.path))
     try:
         if not video.isOpened():
             raise ValueError("cannot be opened as a video")
-        claimed, rate, count, due, seconds = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS), 0, 0.0, 0.0
+        claimed, rate = _claimed(video, source.path)
+        count, due, seconds = 0, 0.0, 0.0
         while video.grab():
             seconds, count = _seconds(video, count), count + 1
             if seconds < due - SLACK:
@@ -72,20 +75,31 @@ def read_video(source: Input, fps: float, skips: Callable[[str], bool]) -> Itera
     # in MKV and WebM what is claimed is the length times a nominal rate, of which a varying rate has fewer frames
     if count < max(1.0, WHOLE * claimed) and (count == 0 or rate <= 0 or seconds < WHOLE * (claimed - 1) / rate):
         raise ValueError(f"the video ends after {count} of {claimed:.0f} frames" if count else "the video has no frame")
+    if jpeg_stream.is_stream(source.path) and jpeg_stream.ends_early(source.path):
+        raise ValueError("the file ends early: what is missing of the last frame is grey")
 
 
 def estimated_frames(path: Path, fps: float) -> int:
     """About how many frames `read_video` gives, for the progress."""
     video = cv2.VideoCapture(str(path))
-    rate, count = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
+    count, rate = _claimed(video, path)
     video.release()
     return max(1, round(count / rate * min(fps, rate))) if rate > 0 and count > 0 else 1
 
 
+def _claimed(video: cv2.VideoCapture, path: Path) -> tuple[float, float]:
+    """How many frames the file says it has, and how many a second; a number below 1 where it does not say.
+
+    OpenCV counts them from the length that is told, which for MKV and WebM is the time of the end by the file's own clock.
+    """
+    rate = video.get(cv2.CAP_PROP_FPS)
+    return video.get(cv2.CAP_PROP_FRAME_COUNT) - max(0.0, rate) * matroska.start_seconds(path), rate
+
+
 def _seconds(video: cv2.VideoCapture, index: int) -> float:
-    """When the frame that was grabbed is shown; by its number where the file does not tell."""
+    """When the frame that was grabbed is shown; by its number where the file does not tell, which may read as long before 0."""
     told, rate = video.get(cv2.CAP_PROP_POS_MSEC) / 1000, video.get(cv2.CAP_PROP_FPS)
-    return float(told) if told > 0 or index == 0 or rate <= 0 else index / rate
+    return float(told) if told > 0 else index / rate if rate > 0 else 0.0
 
 
 def _decoded(video: cv2.VideoCapture, name: str) -> Frame:

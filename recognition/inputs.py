@@ -1,7 +1,7 @@
 """The photos and videos that a command line means: files, folders with all that is in them, and patterns.
 
 Each has a name that no other has: its path from the folder that all of them have in common. Nothing is left out in silence:
-`Inputs.notes` tells what was named twice and which files are neither photo nor video.
+`Inputs.notes` tells what was named twice, which files are neither photo nor video, and what is no file.
 """
 
 import glob
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from recognition import jpeg_stream
 from recognition.file_kind import file_kind
 from recognition.journal import NAME as JOURNAL
 from runs.counted import counted
@@ -68,12 +69,21 @@ def find_inputs(words: Sequence[str], out: Path) -> Inputs:
         notes.append(f"files and folders of predictions and runs, left out: {len(left_out)}, the first is {left_out[0]}")
     if again:
         notes.append(f"folders that are in it already by another name, taken once: {len(again)}, the first is {again[0]}")
-    if nowhere := list(dict.fromkeys(file for file in found if not file.exists())):
-        notes.append(f"links that lead nowhere, left out: {len(nowhere)}, the first is {_name(nowhere[0], root)}")
+    notes += _of_no_files([path for path in dict.fromkeys(found) if path not in kinds], root)
     if others:
         names = ", ".join(_name(file, root) for file in others[:SHOWN])
         notes.append(f"{counted(len(others), 'file')} neither photo nor video, such as {names}")
+    if timeless := sum(item.is_video and item.path.suffix.lower() in jpeg_stream.SUFFIXES for item in items):
+        notes.append(f"videos that are JPEGs without times, taken for 25 a second: {timeless}")
     return Inputs(sorted(items, key=lambda item: item.name), root, notes)
+
+
+def _of_no_files(paths: Sequence[Path], root: Path) -> list[str]:
+    """A line for links that lead nowhere, and one for what else is no file, where there are such `paths`."""
+    nowhere = [path for path in paths if not path.exists()]
+    special = [path for path in paths if path.exists()]
+    kinds = (("links that lead nowhere", nowhere), ("pipes, sockets and devices", special))
+    return [f"{what}, left out: {len(some)}, the first is {_name(some[0], root)}" for what, some in kinds if some]
 
 
 def _paths(word: str) -> list[Path]:
@@ -85,8 +95,8 @@ def _paths(word: str) -> list[Path]:
         raise ValueError(f"{word}: neither a file nor a folder")
     pattern = bool(PATTERN & set(word))
     globbed = sorted(glob.glob(word, recursive=True)) if pattern else []  # noqa: PTH207  # Path.glob refuses absolute patterns
-    matches = [match for match in map(Path, globbed) if match.is_file() or match.is_dir() or not match.exists()]  # no pipe
-    if not matches:
+    matches = [Path(match) for match in globbed]
+    if all(match.exists() and not match.is_file() and not match.is_dir() for match in matches):  # pipes and devices
         raise ValueError(f"{word}: {'the pattern matches nothing' if pattern else 'no such file or folder'}")
     return [_absolute(match) for match in matches]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from runs.named_file import naming
 from runs.record import refuse_other_settings
 
 NAME = "journal.jsonl"
@@ -79,7 +80,8 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.file.close()
+        with naming(self.path):  # a full disk fails again where it is closed
+            self.file.close()
 
     def _read_lines(self, settings: Mapping[str, Any]) -> int:
         """Fill `lines`; returns where the last whole line ends, 0 where there is not even the first."""
@@ -136,9 +138,10 @@ class Journal:
 
     def _append(self, values: Mapping[str, Any]) -> int:
         offset = self.file.tell()
-        self.file.write(json.dumps(values, separators=(",", ":")).encode() + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with naming(self.path):
+            self.file.write(json.dumps(values, separators=(",", ":")).encode() + b"\n")
+            self.file.flush()
+            os.fsync(self.file.fileno())
         return offset
 
     def entries(self) -> Iterator[Entry]:

@@ -29,6 +29,7 @@ from recognition.margin import Line
 from recognition.recogniser import ONNXRUNTIME, Recogniser
 from recognition.tables import HEADERS, JSON, Products, Totals, write_tables
 from runs import process
+from runs.named_file import naming
 
 QUALITY = 90  # chosen: of the pictures' JPEG
 JPEG = (".jpg", ".jpeg")
@@ -269,7 +270,8 @@ def write_picture(path: Path, frame: Frame, entry: Entry, job: Job) -> None:
     heading = [Line(entry.name), Line(f"{len(marks)} facings from score {job.min_score:.3f}")]
     picture = cv2.cvtColor(annotated(frame.image, marks, heading), cv2.COLOR_RGB2BGR)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+    with naming(path):
+        path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
 
 
 class Progress:

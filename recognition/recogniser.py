@@ -22,6 +22,7 @@ from runs import gpu_sessions
 from runs.command import say
 from runs.first_command import DETECTORS
 from runs.model_files import files_of, refuse_changed
+from runs.named_file import naming
 from runs.record import digest, fingerprint
 from runs.typed import typed
 from submission.unpacking import unpack
@@ -126,7 +127,7 @@ def starter_folder() -> Path:
     folder = base / f"starter-{fingerprint(starter.STARTER, *code)}"
     if not (folder / "ensemble.json").is_file():
         base.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=base) as unfinished:
+        with tempfile.TemporaryDirectory(dir=base) as unfinished, naming(folder):
             starter.write_run_folder(Path(unfinished) / "runs")
             shutil.rmtree(folder, ignore_errors=True)  # of which a part was removed
             with suppress(OSError):  # another process has put it there meanwhile

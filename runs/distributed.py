@@ -124,7 +124,8 @@ def distributed_training(device: str) -> Iterator[Distributed]:
         local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local_rank >= gpus:
             raise ValueError(
-                f"torchrun: got {local_rank + 1} processes on this machine, it has {gpus} GPUs; or pass --device cpu"
+                f"torchrun: got {local_rank + 1} processes on this machine, it has {gpus} GPUs; start no more, or leave "
+                "the GPUs out by CUDA_VISIBLE_DEVICES= before the command"
             )
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=TIMEOUT_HOURS))

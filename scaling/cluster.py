@@ -23,6 +23,7 @@ from scaling.worker import CannotWrite, PartWorker
 LOCAL_STORE = (
     128 * 2**20
 )  # chosen: bytes of the object store of a local Ray, besides the model's; it holds lists of URIs, no photos
+ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours in Ray's messages
 ANSWER_SECONDS = 20.0  # chosen: for a cluster's head to take a connection; Ray itself asks for minutes
 RESTARTS, RETRIES = 1000, 5  # chosen: of a killed worker, and of the part it was at; a part that kills six workers ends the run
 
@@ -77,18 +78,26 @@ def predict_parts(parts: Sequence[Part], model: PackedModel, out: Destination, w
     """Predict the parts, in any order; yields photos, boxes and dead letters of each as it is finished.
 
     Ray restarts workers that are killed and gives them their part again. Raises ValueError where a part kills one worker after
-    the other, or where a worker cannot write.
+    the other, or where a worker cannot start or write.
     """
     packed = ray.put(model)  # held to the end: a restarted worker asks for it again
     mapped = mapped_parts(parts, PartWorker, (packed, out), workers)
     try:
         yield from mapped.iter_rows()
     except ray.exceptions.RayActorError as error:
-        raise ValueError(f"workers were killed again and again ({str(error).splitlines()[0]}); call again to go on") from None
+        raise ValueError(_of_dead_workers(error)) from None
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, CannotWrite):
             raise ValueError(f"{str(error.cause).splitlines()[0]}; make room or give rights, and call again to go on") from None
         raise
+
+
+def _of_dead_workers(error: ray.exceptions.RayActorError) -> str:
+    """One line of why workers ended: the last of Ray's where they raised as they started, which is what they raised."""
+    lines = [line for line in ANSI.sub("", str(error)).splitlines() if line.strip()] or [type(error).__name__]
+    if error.actor_init_failed:
+        return f"a worker could not start ({lines[-1].strip()}); call again to go on"
+    return f"workers were killed again and again ({lines[0]}); call again to go on"
 
 
 def mapped_parts(parts: Sequence[Part], kind: type, arguments: tuple[Any, ...], workers: Workers) -> ray.data.Dataset:

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runs import process
+from runs.named_file import naming
 from scaling.listing import Part, filesystem
 
 EVIDENCE = [
@@ -129,7 +130,7 @@ class Destination:
         path, beside = Path(root) / name, Path(root) / "unfinished" / uuid.uuid4().hex
         for folder in (path.parent, beside.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with naming(path), beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # a machine that loses power keeps no manifest of tables that it lost

@@ -4,6 +4,7 @@ A URI is a local path or one that fsspec knows, as `s3://bucket/shelf` or `gs://
 """
 
 import hashlib
+import heapq
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +16,11 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from recognition.file_kind import PHOTO_SUFFIXES
-from recognition.inputs import PICTURES, holds_predictions, is_hidden
+from recognition.inputs import PICTURES, SHOWN, holds_predictions, is_hidden
 from recognition.journal import NAME as JOURNAL
 from runs import output_folder
 from runs.output_folder import is_output
+from scaling.photo_files import is_called_photo, is_local_photo
 
 AMONG = "lies among the predictions of hylle predict, whose pictures are no photos of a shelf; name a folder of photos"
 MARKS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created")  # of a file's bytes, by client
@@ -35,13 +37,16 @@ class PassedOver(NamedTuple):
 class Listing(NamedTuple):
     """URIs in order and each one's version, which is another one when the photo is written anew ("": it was not asked for).
 
-    `others` counts the other files in the folders that were looked into.
+    `others` counts the other files in the folders that were looked into, `such_as` are some of them, by their paths from there.
+    `undecodable` counts photos whose names are not UTF-8: their URIs have \\xff for such a byte, and cannot be read.
     """
 
     uris: tuple[str, ...]
     versions: tuple[str, ...]
     others: int = 0
     passed_over: PassedOver = PassedOver()
+    such_as: tuple[str, ...] = ()
+    undecodable: int = 0
 
     @property
     def digest(self) -> str:
@@ -110,27 +115,44 @@ def absolute(uri: str) -> str:
 def list_photos(uri: str) -> Listing:
     """The photos in the folder URI and below it, or those that the text file URI (.txt) names, one URI a line.
 
-    Links to folders, hidden folders and those of predictions are not entered. Raises ValueError where there is no photo, where
-    a list names one twice, or for a name that no table holds; OSError for a local folder that cannot be read.
+    Links to folders, hidden folders and those of predictions are not entered. Raises ValueError where there is no photo, or two
+    have one name; OSError for a local folder that cannot be read.
     """
     files, path = filesystem(uri)
-    if path.endswith(".txt"):
-        return _listed(uri, files.cat_file(path))
     if not files.isdir(path):
+        if path.endswith(".txt"):
+            return _listed(uri, files.cat_file(path))
         raise ValueError(f"--photos {uri}: not a folder; need a folder of photos, or a .txt file with a URI a line")
     if isinstance(files, LocalFileSystem):
+        path = plain_path(path)
         names, passed_over = local_files(path)
-        versions = {name: local_version(name) for name in names if _is_photo(name)}
+        versions = {name: local_version(name) for name in names if is_local_photo(name)}
     else:
         entries = files.find(path, detail=True)
         own, passed_over = remote_files(path, entries)
-        names = [files.unstrip_protocol(name) for name in own]
-        versions = {name: version_of(entries[path]) for name, path in zip(names, own, strict=True) if _is_photo(name)}
+        path, names = files.unstrip_protocol(path), [files.unstrip_protocol(name) for name in own]
+        versions = {name: version_of(entries[at]) for name, at in zip(names, own, strict=True) if is_called_photo(name)}
     if not versions:
         raise ValueError(f"--photos {uri}: {len(names)} files, none of them a photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
-    _refuse_undecodable(uri, versions)
-    uris = tuple(sorted(versions))
-    return Listing(uris, tuple(versions[name] for name in uris), len(names) - len(uris), passed_over)
+    others = [name.removeprefix(path).lstrip("/") for name in names if name not in versions]
+    such_as = heapq.nsmallest(SHOWN, others, key=lambda name: (is_hidden(name.rpartition("/")[2]), name))
+    by_uri = {_as_text(name): versions[name] for name in sorted(versions, key=_as_text)}
+    if len(by_uri) < len(versions):
+        raise ValueError(
+            f"--photos {uri}: two photos have one name where bytes that are not UTF-8 are written as \\xff; rename them"
+        )
+    undecodable = len(versions.keys() - by_uri.keys())
+    return Listing(tuple(by_uri), tuple(by_uri.values()), len(others), passed_over, tuple(map(_as_text, such_as)), undecodable)
+
+
+def plain_path(folder: str) -> str:
+    """A local folder as its path is usually written, so that photos have one name however it is given; links stay.
+
+    >>> plain_path("/tmp/..//tmp")
+    '/tmp'
+    """
+    plain = os.path.normpath(folder)
+    return plain if os.path.samefile(plain, folder) else folder  # noqa: PTH121  # .. behind a link leads elsewhere
 
 
 def local_files(folder: str) -> tuple[list[str], PassedOver]:
@@ -211,10 +233,10 @@ def deal(uris: Sequence[str], size: int) -> list[Part]:
 def _listed(uri: str, data: bytes) -> Listing:
     """The photos that the lines of a list name; of local ones the version."""
     try:
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n")]  # a name may hold other line ends
     except UnicodeDecodeError as error:
         raise ValueError(f"--photos {uri}: not a text in UTF-8 ({error}); need a URI a line") from None
-    names = tuple(absolute(line.strip()) for line in lines if line.strip())
+    names = tuple(absolute(line) for line in lines if line.strip())
     if (twice := first_twice(names)) is not None:
         raise ValueError(f"--photos {uri}: names {twice} twice; a photo is predicted once, remove the other line")
     if not names:
@@ -237,20 +259,11 @@ def first_twice(names: Iterable[str]) -> str | None:
     return None
 
 
-def _refuse_undecodable(uri: str, names: Iterable[str]) -> None:
-    """Raises ValueError for a file name that is no text: a table of strings could not hold it."""
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"--photos {uri}: the name of {name!a} is not UTF-8; rename it") from None
+def _as_text(name: str) -> str:
+    """A name that a table of strings holds: bytes that are no UTF-8 are written as \\xff."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _plain(name: str) -> str:
     """A local file's path without `file://`, other URIs as they are."""
     return name.removeprefix("file://")
-
-
-def _is_photo(name: str) -> bool:
-    base = name.rpartition("/")[2]
-    return not base.startswith(".") and "." + base.rpartition(".")[2].lower() in PHOTO_SUFFIXES

@@ -8,6 +8,7 @@ from fusion.ensemble import read_ensemble
 from fusion.models import read_sidecar
 from recognition.recogniser import Recogniser, load_recogniser
 from runs.model_files import files_of
+from runs.named_file import naming
 
 
 class PackedModel(NamedTuple):
@@ -38,5 +39,6 @@ def load_packed(model: PackedModel, folder: Path) -> Recogniser:
     for name, data in model.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        with naming(path):
+            path.write_bytes(data)
     return load_recogniser(folder, model.exif)

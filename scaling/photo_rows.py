@@ -16,6 +16,7 @@ from fusion.reading import decode_photo
 from photos.jpeg_scan import runs_out
 from photos.photo_file import DataError, is_cut_off, read_header
 from recognition.recogniser import Recogniser
+from runs.named_file import naming
 
 # chosen: decoded and in RGB they take 900 MB in all, and several workers share a machine; run.py takes up to 250 megapixels
 MOST_PIXELS = 150_000_000
@@ -72,11 +73,12 @@ def pixels(data: bytes, exif: str, scratch: Path) -> np.ndarray[Any, np.dtype[np
 @contextmanager
 def _in_a_file(data: bytes, scratch: Path) -> Iterator[Path]:
     path = scratch / f"{time.monotonic_ns()}.photo"
-    path.write_bytes(data)
     try:
+        with naming(path):
+            path.write_bytes(data)
         yield path
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -88,7 +88,11 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 def _tell_of_listing(listing: "Listing", uri: str) -> None:
     """Say how many photos there are, and what of them is not seen."""
-    say(f"scale: {counted(len(listing.uris), 'photo')} in {uri}; {counted(listing.others, 'other file')} passed over")
+    such_as = f", such as {', '.join(listing.such_as)}" if listing.such_as else ""
+    say(f"scale: {counted(len(listing.uris), 'photo')} in {uri}; {counted(listing.others, 'other file')} passed over{such_as}")
+    if listing.undecodable:
+        photos = counted(listing.undecodable, "photo")
+        say(f"scale: {photos} of a name that is not UTF-8 cannot be read, and will be dead letters; rename them")
     over = listing.passed_over
     for count, what in ((over.links, "linked"), (over.hidden, "hidden"), (over.outputs, "that commands of hylle wrote")):
         if count:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +28,41 @@ class PartWorker:
     """A callable for `map_batches`, whose batches are parts."""
 
     def __init__(self, model: Any, out: Destination) -> None:
-        """`model`: Ray's reference to a PackedModel."""
+        """`model`: Ray's reference to a PackedModel.
+
+        What cannot be written here is told with the first part: Ray would start a worker that fails here again and again.
+        """
         import ray
 
         packed: PackedModel = ray.get(model)
-        self.scratch, self.out = tempfile.TemporaryDirectory(prefix="hylle-scale-"), out
-        folder = Path(self.scratch.name)
-        self.predictor = Predictor(load_packed(packed, folder / "model"), packed.sha256, folder)
+        self.out, self.failure = out, ""
+        try:
+            with ExitStack() as held:
+                folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="hylle-scale-")))
+                self.predictor = Predictor(load_packed(packed, folder / "model"), packed.sha256, folder)
+                self.scratch = held.pop_all()  # goes with this worker
+        except OSError as error:
+            self.failure = _told(error, "the folder for temporary files (TMPDIR)")
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[int]]]:
         """Predict and write each part of the batch; yields how many photos, boxes and dead letters it gave.
 
         Raises CannotWrite.
         """
+        if self.failure:
+            raise CannotWrite(self.failure)
         for number, uris in zip(batch["part"], batch["uris"], strict=True):
             try:
                 entry = predict_part(Part(int(number), tuple(uris)), self.predictor, self.out)
             except OSError as error:
-                raise CannotWrite(f"{error.filename or self.out.uri}: {error.strerror or error}") from None
+                raise CannotWrite(_told(error, self.out.uri)) from None
             dead = sum(entry["dead_letters"].values())
             yield {"photos": [entry["photos"]], "boxes": [entry["boxes"]], "dead_letters": [dead]}
+
+
+def _told(error: OSError, place: str) -> str:
+    """One line of what could not be written, and where: at `place` if the error does not name it."""
+    return f"{error.filename or place}: {error.strerror or error}"
 
 
 def predict_part(part: Part, predictor: Predictor, out: Destination) -> dict[str, Any]:

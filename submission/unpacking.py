@@ -16,7 +16,10 @@ class CannotUnpackError(ValueError):
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack ARCHIVE into FOLDER. Raises CannotUnpackError where that fails, or would take more than the judge allows."""
+    """Unpack ARCHIVE into FOLDER. Raises CannotUnpackError where that fails, or would take more than the judge allows.
+
+    ValueError where the disk here is full.
+    """
     try:
         with zipfile.ZipFile(archive) as zipped:
             infos = zipped.infolist()
@@ -32,5 +35,6 @@ def unpack(archive: Path, folder: Path) -> None:
                 zipped.extract(info, folder)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, IndexError) as error:
         # RuntimeError: encrypted; IndexError: a name of no characters
-        kind = ValueError if getattr(error, "errno", None) in FULL else CannotUnpackError
-        raise kind(f"{archive}: cannot be unpacked: {error}") from None
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise ValueError(f"{folder}: {error.strerror}, to unpack {archive} there; make room") from None
+        raise CannotUnpackError(f"{archive}: cannot be unpacked: {error}") from None

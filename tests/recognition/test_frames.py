@@ -1,5 +1,6 @@
 """Photos of every format give their pixels; a video gives a frame for each step of time; what is damaged says so."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ from PIL import Image
 
 from recognition.frames import estimated_frames, read_photo, read_video
 from recognition.inputs import Input
+from recognition.matroska import MARK, start_seconds
 
 HALVES = np.repeat(np.array([[[250, 10, 10], [10, 10, 250]]], np.uint8), 24, 0).repeat(24, 1)  # (24, 48, 3): red, then blue
 
@@ -122,6 +124,58 @@ def test_a_video_that_is_none_and_one_that_ends_early_say_so(tmp_path: Path) -> 
     (tmp_path / "none.mp4").write_bytes(b"\0\0\0\x18ftypisom nothing")
     with pytest.raises(ValueError, match=r"cannot be opened|no frame"):
         list(read_video(source(tmp_path / "none.mp4"), 1, lambda name: False))
+
+
+@pytest.mark.parametrize("cut", [0, 20], ids=["whole", "cut off"])
+def test_jpegs_one_after_the_other_are_frames(tmp_path: Path, cut: int) -> None:
+    levels = [0, 60, 120]
+    jpegs = [cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))[1].tobytes() for level in levels]
+    (tmp_path / "raw.mjpeg").write_bytes(b"".join(jpegs)[: sum(map(len, jpegs)) - cut])
+    frames, given = read_video(source(tmp_path / "raw.mjpeg"), 25, lambda name: False), []
+    with pytest.raises(ValueError, match="the file ends early") if cut else nullcontext():
+        given += [next(frames) for _ in levels[cut > 0 :]]
+        given += list(frames)
+    assert [frame.name for frame in given] == [f"raw.mjpeg/00000.{40 * k:03}s" for k in range(len(given))]
+    assert [round(float(frame.image.mean()), -1) for frame in given] == levels[: len(given)] and len(given) >= 2
+    assert estimated_frames(tmp_path / "raw.mjpeg", 25) == 1, "nothing tells how many there are"
+
+
+@pytest.mark.parametrize(("frames", "whole"), [(30, True), (12, False)], ids=["whole", "cut off"])
+def test_a_clock_that_does_not_begin_at_0_is_no_missing_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, whole: bool
+) -> None:
+    """As OpenCV tells of an MKV whose first frame is at 5 s of its clock: 30 frames, 10 a second, that end at 7.9 s."""
+
+    class Film:
+        def __init__(self, path: str) -> None:
+            self.at = -1
+
+        def isOpened(self) -> bool:
+            return True
+
+        def get(self, what: int) -> float:
+            return {cv2.CAP_PROP_FRAME_COUNT: 238.0, cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_POS_MSEC: 100.0 * self.at}[what]
+
+        def grab(self) -> bool:
+            self.at += 1
+            return self.at < frames
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Film)
+    scale, cluster = b"\x2a\xd7\xb1\x83\x0f\x42\x40", b"\x1fC\xb6u\x20\xd9\x30\xbf\x84abcd\xe7\x82\x13\x88"
+    (tmp_path / "walk.mkv").write_bytes(MARK + bytes(9) + scale + bytes(9) + cluster)
+    assert start_seconds(tmp_path / "walk.mkv") == 5.0
+    with nullcontext() if whole else pytest.raises(ValueError, match="the video ends after 12 of 88 frames"):
+        assert list(read_video(source(tmp_path / "walk.mkv"), 1, lambda name: True)) == []
+
+
+def test_a_clock_that_nothing_tells_of_begins_at_0(tmp_path: Path) -> None:
+    for name, data in (("empty.mkv", b""), ("a.mkv", MARK), ("a.mp4", b"\x1fC\xb6u\x81\xe7\x82\x13\x88")):
+        (tmp_path / name).write_bytes(data)
+        assert start_seconds(tmp_path / name) == 0
+    assert start_seconds(tmp_path / "missing.mkv") == 0
 
 
 @pytest.mark.parametrize(("seconds", "whole"), [(20.0, True), (4.0, False)], ids=["a nominal rate", "cut off"])

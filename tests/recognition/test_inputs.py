@@ -89,7 +89,8 @@ def test_what_a_pattern_matches_besides_photos_is_told(tmp_path: Path, by_shell:
     os.mkfifo(tmp_path / "D" / "b.jpg")
     words = [str(tmp_path / "D" / name) for name in ("a.jpg", "labels.csv")] if by_shell else [str(tmp_path / "D" / "*")]
     found = find_inputs(words, tmp_path / "out")
-    assert names(found) == ["a.jpg"] and found.notes == ["1 file neither photo nor video, such as labels.csv"]
+    pipe = [] if by_shell else ["pipes, sockets and devices, left out: 1, the first is b.jpg"]
+    assert names(found) == ["a.jpg"] and found.notes == [*pipe, "1 file neither photo nor video, such as labels.csv"]
     with pytest.raises(ValueError, match=r"labels\.csv: neither a photo"):
         find_inputs([str(tmp_path / "D" / "*.csv")], tmp_path / "out")
     with pytest.raises(ValueError, match="the pattern matches nothing"):
@@ -128,6 +129,37 @@ def test_a_file_of_unknown_bytes_is_what_its_suffix_says(tmp_path: Path) -> None
         (tmp_path / name).write_bytes(b"")
         kinds[name] = file_kind(tmp_path / name)
     assert kinds == {"empty.jpg": "photo", "empty.MP4": "video", "empty.txt": "other", "empty": "other"}
+
+
+def test_a_pipe_in_a_folder_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert find_inputs([str(tmp_path)], tmp_path / "out").notes == [
+        "pipes, sockets and devices, left out: 1, the first is b.jpg"
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".mjpeg", ".MJPG", ".jpg"])
+def test_jpegs_one_after_the_other_are_a_video_where_the_file_is_called_one(tmp_path: Path, suffix: str) -> None:
+    put(tmp_path / "one.jpg")
+    jpeg = (tmp_path / "one.jpg").read_bytes()
+    for name, count in (("one", 1), ("three", 3)):
+        (tmp_path / f"{name}{suffix}").write_bytes(jpeg * count)
+    is_video = suffix != ".jpg"
+    found = find_inputs([str(tmp_path)], tmp_path / "out")
+    assert {item.name: item.is_video for item in found.items if item.path.suffix == suffix} == {
+        f"one{suffix}": False,
+        f"three{suffix}": is_video,
+    }
+    assert found.notes == ["videos that are JPEGs without times, taken for 25 a second: 1"] * is_video
+
+
+def test_a_thumbnail_is_no_second_jpeg(tmp_path: Path) -> None:
+    put(tmp_path / "one.jpg")
+    jpeg = (tmp_path / "one.jpg").read_bytes()
+    segment = b"\xff\xe1" + (len(jpeg) + 2).to_bytes(2, "big") + jpeg
+    (tmp_path / "a.mjpeg").write_bytes(jpeg[:2] + segment + jpeg[2:])
+    assert file_kind(tmp_path / "a.mjpeg") == "photo"
 
 
 def test_a_text_that_begins_with_the_name_of_a_box_is_no_video(tmp_path: Path) -> None:

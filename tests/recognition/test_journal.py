@@ -1,5 +1,6 @@
 """A run that is killed loses nothing that was written, and does nothing twice; another run's journal is refused."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,26 @@ def test_an_empty_run_has_no_entries_and_goes_on(tmp_path: Path) -> None:
 def test_entries_come_back_as_they_were_in_their_order(tmp_path: Path) -> None:
     other = replace(ENTRY, name="Å b.jpg", file="Å b.jpg", problem="broken", remarks=["x"])
     assert read(begun(tmp_path / "j", ENTRY, other)) == [ENTRY, other]
+
+
+def test_a_full_disk_names_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            journal.add(ENTRY)
+    assert raised.value.filename == str(tmp_path / "j")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_disk_that_is_full_at_the_end_too_names_the_journal(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as raised, Journal(tmp_path / "j", SETTINGS) as journal:
+        journal.file.close()
+        journal.file = Path("/dev/full").open("r+b")  # noqa: SIM115  # the journal closes it
+        journal.add(ENTRY)
+    assert raised.value.filename == str(tmp_path / "j")
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))

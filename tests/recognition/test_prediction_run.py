@@ -134,7 +134,7 @@ def test_no_name_of_a_photo_is_too_long_for_its_picture(photos: Path, runs: Path
 
 @pytest.mark.parametrize(("code", "result"), [(errno.EINVAL, 0), (errno.ENOSPC, 2)], ids=["its name", "a full disk"])
 def test_a_picture_that_a_disk_does_not_take_for_its_name_costs_only_itself(
-    photos: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, code: int, result: int
+    photos: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, result: int
 ) -> None:
     (photos / "c?.jpg").write_bytes((photos / "b.jpg").read_bytes())
     original = Path.write_bytes
@@ -146,6 +146,8 @@ def test_a_picture_that_a_disk_does_not_take_for_its_name_costs_only_itself(
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     assert predict(photos, runs) == result
-    if result == 0:
+    if result:
+        assert "pictures/c?.jpg: No space left on device" in capsys.readouterr().err
+    else:
         assert "c?.jpg" in table(photos, "predictions.csv") and pictures(photos) >= {"a.png.jpg", "b.jpg"}
         assert "c?.jpg,no picture of this name can be written: Invalid argument" in table(photos, "problems.csv")

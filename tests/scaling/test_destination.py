@@ -27,6 +27,16 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
     return Destination(str(tmp_path / "out") if request.param == "local" else f"memory://{tmp_path.name}/out")
 
 
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        Destination(str(tmp_path)).write("job.json", b"{}")
+    assert raised.value.filename == str(tmp_path / "job.json")
+
+
 def test_a_part_without_boxes_has_all_tables_with_all_columns(out: Destination) -> None:
     out.finish(Part(0, ()), {table: [] for table in SCHEMAS})
     assert out.finished() == {0: {"part": 0, "photos": 0, "boxes": 0, "dead_letters": {}}}

@@ -8,6 +8,8 @@ import pytest
 pytest.importorskip("fsspec", reason="the extra [scale] is not installed")
 import fsspec
 
+from recognition.inputs import find_inputs
+from scaling import photo_files
 from scaling.listing import Listing, PassedOver, client_errors, deal, filesystem, list_photos
 
 
@@ -40,10 +42,61 @@ def test_equal_names_in_two_folders_are_two_photos(tmp_path: Path) -> None:
     assert len(set(list_photos(str(tmp_path)).uris)) == 2
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.jpg")).write_bytes(b"xyz")
-    with pytest.raises(ValueError, match=r"udcff\.jpg' is not UTF-8; rename it"):
+def test_a_name_that_is_no_text_is_a_photo_that_cannot_be_read(tmp_path: Path) -> None:
+    for name in (b"/\xff.jpg", b"/a.jpg"):
+        Path(os.fsdecode(bytes(tmp_path) + name)).write_bytes(b"xyz")
+    listing = list_photos(str(tmp_path))
+    assert listing.uris == (rf"{tmp_path}/\xff.jpg", f"{tmp_path}/a.jpg") and listing.undecodable == 1
+    (tmp_path / r"\xff.jpg").write_bytes(b"xyz")
+    with pytest.raises(ValueError, match="two photos have one name"):
         list_photos(str(tmp_path))
+
+
+def test_photos_are_those_of_hylle_predict(tmp_path: Path) -> None:
+    jpeg, png = b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"
+    photos = {"a.jpg": jpeg, "b.jfif": jpeg, "c": png, "d.jpe": jpeg, "e.JPG_orig": jpeg, "f.webp": b"", "g.jpg ": jpeg}
+    others = {
+        "jpg": b"",
+        "h.mp4": b"",
+        "i.txt": b"a.jpg",
+        "j": b"text",
+        "k.mjpeg": 2 * bytes.fromhex("ffd8ffda000211ffd9"),
+        ".l.jpg": jpeg,
+    }
+    for name, data in (photos | others).items():
+        (tmp_path / name).write_bytes(data)
+    os.mkfifo(tmp_path / "pipe")
+    listing = list_photos(str(tmp_path))
+    predicted = [item.name for item in find_inputs([str(tmp_path)], tmp_path / "out").items if not item.is_video]
+    assert [Path(uri).name for uri in listing.uris] == predicted == sorted(photos)
+    assert (listing.others, listing.such_as) == (len(others) + 1, ("h.mp4", "i.txt", "j"))
+
+
+def test_only_files_of_an_unknown_suffix_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.jpg", "a.txt", "a.xml", "a.mov", "b.old"):
+        (tmp_path / name).write_bytes(b"xyz")
+    opened = []
+    monkeypatch.setattr(photo_files, "file_kind", lambda path: opened.append(path.name) or "other")
+    assert len(list_photos(str(tmp_path)).uris) == 1 and opened == ["b.old"]
+
+
+def test_a_remote_file_is_a_photo_by_its_suffix(tmp_path: Path) -> None:
+    names = ("1.jfif", "2.jpe", "3.JPG", "4", ".5.jpg")
+    fsspec.filesystem("memory").pipe({f"{tmp_path}/{name}": b"\xff\xd8\xff" for name in names})
+    listing = list_photos(f"memory://{tmp_path}")
+    assert [Path(uri).name for uri in listing.uris] == ["1.jfif", "2.jpe", "3.JPG"] and listing.such_as == ("4", ".5.jpg")
+
+
+def test_a_folder_has_one_name_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w.txt" / "deep").mkdir(parents=True)
+    (tmp_path / "w.txt" / "a.jpg").write_bytes(b"xyz")
+    (tmp_path / "link").symlink_to(tmp_path / "w.txt" / "deep")
+    monkeypatch.chdir(tmp_path)
+    listing = list_photos(str(tmp_path / "w.txt"))
+    assert listing.uris == (f"{tmp_path}/w.txt/a.jpg",), "a folder that is called as a list is one"
+    for written in ("w.txt/", "w.txt/../w.txt//", f"{tmp_path}//w.txt", "./w.txt/.", "file://" + str(tmp_path / "w.txt/")):
+        assert list_photos(written).digest == listing.digest, written
+    assert list_photos("link/..").uris == (f"{tmp_path}/link/../a.jpg",), "the folder above that which the link leads to"
 
 
 def test_links_to_folders_are_counted_and_links_to_photos_are_photos(tmp_path: Path) -> None:
@@ -153,6 +206,11 @@ def test_a_list_that_is_no_text_is_refused_and_a_byte_order_mark_is_no_name(tmp_
         list_photos(str(tmp_path / "list.txt"))
     (tmp_path / "list.txt").write_text("/a.jpg\r\n", encoding="utf-8-sig")
     assert list_photos(str(tmp_path / "list.txt")).uris == ("/a.jpg",)
+
+
+def test_a_name_in_a_list_ends_with_its_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("/a\u2028\x0bb.jpg\r\n \n/ c.jpg \n".encode())
+    assert list_photos(str(tmp_path / "list.txt")).uris == ("/a\u2028\x0bb.jpg", "/ c.jpg ")
 
 
 def test_a_missing_client_is_one_line() -> None:

@@ -162,7 +162,7 @@ def test_what_a_worker_cannot_write_is_one_line(monkeypatch: pytest.MonkeyPatch,
             ).as_instanceof_cause()
 
     part_worker = object.__new__(worker.PartWorker)
-    part_worker.predictor, part_worker.out = None, Destination(str(tmp_path))
+    part_worker.predictor, part_worker.out, part_worker.failure = None, Destination(str(tmp_path)), ""
     monkeypatch.setattr(worker, "predict_part", full)
     monkeypatch.setattr(cluster.ray, "put", lambda model: model)
     monkeypatch.setattr(cluster, "mapped_parts", lambda *_: Stopped())
@@ -170,6 +170,68 @@ def test_what_a_worker_cannot_write_is_one_line(monkeypatch: pytest.MonkeyPatch,
         ValueError, match=r"^/out/photos: No space left on device; make room or give rights, and call again to go on$"
     ):
         list(cluster.predict_parts([], PackedModel({}, None), part_worker.out, cluster.Workers(1)))
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+def test_a_worker_whose_temporary_folder_is_full_says_so_with_its_first_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names_it: bool
+) -> None:
+    from scaling import worker
+    from scaling.destination import Destination
+    from scaling.packed_model import PackedModel
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", *(["/t/a.onnx"] * names_it))
+
+    monkeypatch.setattr(worker, "load_packed", full)
+    monkeypatch.setattr("ray.get", lambda model: model)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    part_worker = worker.PartWorker(PackedModel({}, None), Destination(str(tmp_path / "out")))
+    assert list(tmp_path.iterdir()) == [], "half a model is no use to anybody"
+    where = "/t/a.onnx" if names_it else r"the folder for temporary files \(TMPDIR\)"
+    with pytest.raises(worker.CannotWrite, match=f"^{where}: No space left on device$"):
+        list(part_worker({"part": [0], "uris": [["a.jpg"]]}))
+
+
+def test_a_model_or_a_photo_for_which_there_is_no_room_names_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from scaling.packed_model import PackedModel, load_packed
+    from scaling.photo_rows import pixels
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.onnx'"):
+        load_packed(PackedModel({"a.onnx": b"x"}, None), tmp_path)
+    with pytest.raises(OSError, match=r"No space left on device: '.*\.photo'"):
+        pixels(b"x", "stored", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        pytest.param(True, "a worker could not start (OSError: no GPU); call again to go on", id="it raised as it started"),
+        pytest.param(False, "workers were killed again and again (The actor died); call again to go on", id="killed"),
+    ],
+)
+def test_why_workers_ended_is_one_line_without_colours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failed: bool, words: str
+) -> None:
+    import ray
+
+    from scaling import cluster
+    from scaling.destination import Destination
+    from scaling.packed_model import PackedModel
+
+    class Stopped:
+        def iter_rows(self) -> None:
+            told = "The actor died\n\x1b[36mray::MapWorker.__init__()\x1b[39m (pid=1)\nOSError: no GPU\n\n"
+            raise ray.exceptions.RayActorError("1", told, actor_init_failed=failed)
+
+    monkeypatch.setattr(cluster.ray, "put", lambda model: model)
+    monkeypatch.setattr(cluster, "mapped_parts", lambda *_: Stopped())
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        list(cluster.predict_parts([], PackedModel({}, None), Destination(str(tmp_path)), cluster.Workers(1)))
 
 
 def test_photos_of_which_none_can_be_predicted_are_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
