@@ -124,7 +124,7 @@ def _outcome(body: Callable[..., int | None], words: list[str], prog: tuple[str,
     except (ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, OSError) and (failure := output_stream.failure(error)):
             return _unwritten(failure)
-        return MISTAKE, f"error: {_line(error)}"
+        return MISTAKE, f"error: {in_words(error)}"
     except KeyboardInterrupt:
         return INTERRUPTED, "interrupted"
 
@@ -195,10 +195,10 @@ def ticker(text: str, seconds: float = 5.0) -> Callable[[int, int], None]:
     return tell
 
 
-def _line(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """The message of `error`; for one the system raised, its words and the file without the number.
 
-    >>> _line(FileNotFoundError(2, "No such file or directory", "shelf.jpg"))
+    >>> in_words(FileNotFoundError(2, "No such file or directory", "shelf.jpg"))
     'shelf.jpg: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
