@@ -17,10 +17,10 @@ from photos import exif, judge_ids, repairs
 from photos.data import PARTS, DataError, Dataset, Photo, read
 from photos.dealing import balanced, fold_count
 from photos.fingerprint import of_file, of_photos
-from photos.fit_folds import fit_above, how_to_make, how_to_make_anew, is_of_a_fit
+from photos.fit_folds import how_to_make, how_to_make_anew, is_in_a_fit
 from photos.groups import find_scenes, groups_setting
 from photos.photo_file import same_name
-from runs import command, record
+from runs import command, process, record
 from runs.command import Parser
 from runs.counted import counted
 from runs.output_file import file_above
@@ -28,6 +28,7 @@ from runs.refusal import Refusal
 
 NAME = "folds.json"
 BYTES = "sha256"  # of a photo, in folds.json: the first 16 digits
+AT_WORK = "is at work in it; deal into another folder, by --out"
 HELD_OUT = ("test", "valid")  # in the order in which missing ones take the folds 0, 1
 
 
@@ -242,14 +243,15 @@ def split(dataset: Dataset, runs: Path, groups: str = "auto", count: int = 5, se
 def make(dataset: Dataset, path: Path, groups: str, settings: Settings, force: bool) -> tuple[Folds, bool]:
     """The folds in the file `path`, made now unless it exists or `force`; and whether they were reused.
 
-    Raises ValueError where the file was made with other settings.
+    Raises ValueError where the file was made with other settings, is or would be that of a fit, or another process is at work
+    in the run folder.
     """
-    if not settings.pooled and (is_of_a_fit(path) or fit_above(path)):
-        raise DataError(f"folds: {path} is of hylle fit, whose models were trained by it; deal into another folder, by --out")
+    if not settings.pooled and is_in_a_fit(path):
+        raise DataError(f"folds: {path} is of hylle fit, whose models are trained by it; deal into another folder, by --out")
     if not path.exists() or force:
-        path.parent.mkdir(parents=True, exist_ok=True)  # before the scenes are found, which takes minutes
-        folds = deal(dataset, find_scenes(dataset, groups), settings)
-        save(path, folds)
+        with process.claimed(path.parent, AT_WORK):  # scenes take minutes, in which a fit may be begun there
+            folds = deal(dataset, find_scenes(dataset, groups), settings)
+            save(path, folds)
         return folds, False
     folds = load(path, dataset)
     if differ := folds.settings.differences(settings):

@@ -29,6 +29,7 @@ from recognition.margin import Line
 from recognition.recogniser import ONNXRUNTIME, Recogniser
 from recognition.tables import HEADERS, JSON, Products, Totals, write_tables
 from runs import process
+from runs.command import in_words
 from runs.named_file import naming
 
 QUALITY = 90  # chosen: of the pictures' JPEG
@@ -173,7 +174,7 @@ def _entries(source: Input, job: Job, done: Callable[[str], bool]) -> Iterator[t
             yield predicted(frame, Entry(frame.name, source.name, stamp, True), job), frame
         yield Entry(source.name, source.name, stamp, True), None
     except UNREADABLE as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
+        problem = " ".join(in_words(error).removeprefix(f"{source.path}: ").split())
         yield Entry(source.name, source.name, stamp, source.is_video, problem=problem), None
 
 

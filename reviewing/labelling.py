@@ -25,6 +25,7 @@ from reviewing.evidence import UNNAMED, Box
 from reviewing.new_products import free_id, named_ever
 from reviewing.recognised import Recognised
 from runs import record
+from runs.command import in_words
 from runs.link import link_or_copy
 
 LOG, SET = "confirmed.jsonl", "confirmed"
@@ -91,7 +92,7 @@ class Labelling:
         try:
             found = recognise(photo)
         except Exception as error:  # OpenCV and onnxruntime raise their own, and the next photo is to be predicted too
-            return Guess(problem=" ".join(str(error).split()) or type(error).__name__)
+            return Guess(problem=" ".join(in_words(error).removeprefix(f"{photo.path}: ").split()))
         if found.remark:  # no data set takes it
             return Guess(problem=found.remark)
         boxes = sorted((self.offered(box) for box in found.boxes), key=lambda box: -box.score)

@@ -16,12 +16,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from runs import output_stream, stop_signal
 from runs.bars import Bars, step_of
 from runs.output_file import file_above
 from runs.torchrun import refuse_torchrun
 
 MISTAKE = 2  # exit code: the user can mend it (a file, a flag, a label)
 INTERRUPTED = 130  # exit code of a shell for Ctrl-C: 128 + SIGINT
+UNREAD = 141  # exit code of a shell where nobody reads what is printed any more: 128 + SIGPIPE
 QUIET, JSON = "--quiet", "--json"
 SHARED_FLAGS = f"Every command takes {QUIET}, which shows no progress, and {JSON}, which prints one JSON object at the end."
 
@@ -60,10 +62,11 @@ _outputs = [Output()]  # of the commands that run now: one may call another
 
 
 def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str, distributed: bool = False) -> int:
-    """Call `body(argv, *prog)` and return the exit code: what it returns (None: 0), 2 or 130.
+    """Call `body(argv, *prog)` and return the exit code: what it returns (None: 0), 2, 130, 141, 143 or 129.
 
     `distributed`: the processes that torchrun starts share its work; any other command is refused there, before it writes.
-    2 is the user's mistake, told as `error: ...` on stderr, 130 is Ctrl-C. `prog` is what the user typed to call the command.
+    2 is the user's mistake, told as `error: ...` on stderr, 130 is Ctrl-C, 143 SIGTERM and 129 SIGHUP, which end it as
+    Ctrl-C does. 141: nobody reads what it prints any more. `prog` is what the user typed to call the command.
 
     ValueError, OSError (a missing file or folder, no permission, no space) and FloatingPointError (a loss that is no number:
     lower --lr) are the user's to mend; everything else is a defect of the code and keeps its traceback.
@@ -73,16 +76,40 @@ def run(body: Callable[..., int | None], argv: Sequence[str] | None, *prog: str,
     _outputs.append(output)
     try:
         with contextlib.redirect_stdout(sys.stderr) if output.json else contextlib.nullcontext():
-            code, error = _outcome(body, [word for word in words if word not in (QUIET, JSON)], prog, distributed)
+            code, error = _stoppable(body, [word for word in words if word not in (QUIET, JSON)], prog, distributed)
     finally:
-        output.bars.stop()
+        with contextlib.suppress(OSError):  # its terminal has gone
+            output.bars.stop()
         _outputs.pop()
-    if error:
-        sys.stderr.write(f"{error}\n")
-    if output.json:
-        ending = {"exit_code": code, "seconds_in_all": time.monotonic() - output.begun, "error": error or None}
-        sys.stdout.write(json.dumps(plain(output.result | ending), indent=1, ensure_ascii=False) + "\n")
+    return _told(output, code, error)
+
+
+def _told(output: Output, code: int, error: str) -> int:
+    """Write how the command ended, and its result where it is asked for; the exit code, another one where that fails."""
+    ending = {"exit_code": code, "seconds_in_all": time.monotonic() - output.begun, "error": error or None}
+    met = None
+    try:
+        sys.stderr.write(f"{error}\n" * bool(error))
+        if output.json:
+            sys.stdout.write(json.dumps(plain(output.result | ending), indent=1, ensure_ascii=False) + "\n")
+    except OSError as unwritten:
+        met = unwritten
+    if failure := output_stream.failure(met) or met:
+        code, error = _unwritten(failure)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{error}\n" * bool(error))
     return code
+
+
+def _stoppable(body: Callable[..., int | None], words: list[str], prog: tuple[str, ...], distributed: bool) -> tuple[int, str]:
+    """The same as `_outcome`, where signals end it too; torchrun ends its processes itself, also those that wait for others."""
+    try:
+        with contextlib.nullcontext() if distributed and "RANK" in os.environ else stop_signal.raised():
+            return _outcome(body, words, prog, distributed)
+    except stop_signal.Stopped as stopped:
+        if len(_outputs) > 2:  # within another command, which ends too
+            raise
+        return stopped.exit_code, str(stopped)
 
 
 def _outcome(body: Callable[..., int | None], words: list[str], prog: tuple[str, ...], distributed: bool) -> tuple[int, str]:
@@ -95,9 +122,18 @@ def _outcome(body: Callable[..., int | None], words: list[str], prog: tuple[str,
         gpu_sessions.install(say)
         return body(words, *prog) or 0, ""
     except (ValueError, OSError, FloatingPointError) as error:
-        return MISTAKE, f"error: {_line(error)}"
+        if isinstance(error, OSError) and (failure := output_stream.failure(error)):
+            return _unwritten(failure)
+        return MISTAKE, f"error: {in_words(error)}"
     except KeyboardInterrupt:
         return INTERRUPTED, "interrupted"
+
+
+def _unwritten(failure: OSError) -> tuple[int, str]:
+    """The exit code, and what to tell, where what the command prints cannot be written."""
+    if isinstance(failure, BrokenPipeError):
+        return UNREAD, ""
+    return MISTAKE, f"error: what is printed cannot be written: {failure.strerror}"
 
 
 def note_result(**values: Any) -> None:
@@ -159,10 +195,10 @@ def ticker(text: str, seconds: float = 5.0) -> Callable[[int, int], None]:
     return tell
 
 
-def _line(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """The message of `error`; for one the system raised, its words and the file without the number.
 
-    >>> _line(FileNotFoundError(2, "No such file or directory", "shelf.jpg"))
+    >>> in_words(FileNotFoundError(2, "No such file or directory", "shelf.jpg"))
     'shelf.jpg: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:

@@ -75,7 +75,11 @@ def rows(runs: Path, now: float) -> list[Row]:
 
 
 def first_command(runs: Path) -> str:
-    """What comes first in a run folder without a training."""
+    """What comes first in a run folder without a training; folds are never dealt into that of a fit."""
+    if (pid := process.other(runs)) is not None:
+        return f"process {pid} is at work in it"
+    if (runs / "plan.json").is_file():
+        return typed("a hylle fit was stopped there, go on with it: hylle fit D --minutes M --out", runs)
     if (runs / "folds.json").is_file():
         return typed("next: hylle train-detector --data D --out", runs, "--classes one")
     return typed("first: hylle folds --data D --out", runs)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from runs.command import Parser, note_result, run
 from submission import packed_models
+from submission.disk_room import DiskFullError
 from submission.entries import MAX_BYTES, MAX_ENTRIES, MB, Entry, read_entries
 from submission.judge_machine import PYTHON, Machine, judge_python
 from submission.packed_imports import unpacked_imports
@@ -109,17 +110,21 @@ def body(argv: list[str] | None, prog: str) -> int:
 
 
 def run_on_drawn_photos(path: Path) -> tuple[list[Violation], "Pace | None"]:
-    """What runs on two drawn photos and then on some large ones show, and the zip's pace."""
+    """What runs on two drawn photos and then on some large ones show, and the zip's pace. DiskFullError without room for it."""
     from submission.pace import measured  # here: they load what only a run needs
     from submission.trial import try_zip
 
     tried = try_zip(path)
+    if tried.is_full:
+        raise DiskFullError(tried.not_run)
     if tried.not_run:
         print(f"note: the zip was not run: {tried.not_run}", file=sys.stderr)
     if tried.not_run or refused(tried.violations):
         return tried.violations, None
     try:
         pace, more = measured(path, Machine(judge_python()))
+    except DiskFullError:
+        raise
     except ValueError as error:
         print(f"note: the zip was not timed: {error}", file=sys.stderr)
         return tried.violations, None

@@ -20,6 +20,7 @@ from runs.command import Parser, note_result, run
 from runs.counted import counted
 from runs.output_file import refuse_no_file
 from submission import built_of, own_ids
+from submission.disk_room import copy_folder
 from submission.isolation import Place, isolated
 from submission.judge_machine import JUDGE_LIMITS, Limits, Machine, judge_python, shortfalls
 from submission.outcome import Outcome, listed, read_exit_code, read_statements
@@ -63,7 +64,7 @@ def execute(archive: Path, images: Path, output: Path, machine: Machine) -> Outc
         place.elsewhere.mkdir()
         place.output.mkdir()
         unpack(archive, place.code)
-        shutil.copytree(images, place.images)
+        copy_folder(images, place.images)
         outcome = _run(place, machine)
         _compare_photos(images, place.images, outcome)
         output.unlink(missing_ok=True)

@@ -3,12 +3,14 @@
 Nothing here is taken from what the command prints.
 """
 
+import ctypes
 import os
 import resource
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ POLL = 0.02  # chosen: seconds between two measurements
 MAX_PROCESSES = 256  # chosen: processes at once, far above what a loader of photos starts
 MAX_WRITTEN = 100 * 10**6  # chosen: bytes of one file, and of all files in the output folder; 50,000 predictions are 6 MB
 MAX_WRITTEN_FILES = 100  # chosen
+SET_DEATH_SIGNAL = 1  # taken: PR_SET_PDEATHSIG of Linux
 MAX_LOG = 4 * 10**6  # chosen: bytes of the log that are looked at
 
 
@@ -45,15 +48,16 @@ class Measured:
 def supervise(command: Command, limits: Limits, limit_memory: bool = True) -> Measured:
     """Run the command to its end, or kill it with all that it has started when it exceeds a limit.
 
-    `limit_memory` limits the address space, too: CUDA reserves far more of that than memory.
+    `limit_memory` limits the address space, too: CUDA reserves far more of that than memory. On Linux the command ends with the
+    thread that calls this, even where that is killed: nobody would hold it to its limits any more.
     """
     measured = Measured()
-    memory = limits.memory if limit_memory else None
+    memory, die = limits.memory if limit_memory else None, _death_with(os.getpid())
     with command.log.open("wb") as log:
         started = time.monotonic()
         process = subprocess.Popen(
             command.words, cwd=command.folder, env=command.variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True, preexec_fn=lambda: _apply_limits(memory, limits.threads),
+            start_new_session=True, preexec_fn=lambda: _apply_limits(memory, limits.threads, die),
         )  # fmt: skip
         try:
             while process.poll() is None and measured.killed is None:
@@ -69,8 +73,25 @@ def supervise(command: Command, limits: Limits, limit_memory: bool = True) -> Me
     return measured
 
 
-def _apply_limits(memory: int | None, threads: int) -> None:
+def _death_with(parent: int) -> Callable[[], None]:
+    """What a child calls to be killed as soon as PARENT is gone; it does nothing where the system cannot do that."""
+    try:
+        call = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before the fork
+    except (OSError, AttributeError):
+        call = None
+
+    def die_with_parent() -> None:
+        if call is not None:
+            call(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # gone before
+                os._exit(128 + signal.SIGKILL)
+
+    return die_with_parent
+
+
+def _apply_limits(memory: int | None, threads: int, die_with_parent: Callable[[], None]) -> None:
     """Limit memory, processors and the size of a file for the child process, before it becomes the command."""
+    die_with_parent()
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_WRITTEN, MAX_WRITTEN))

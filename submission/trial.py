@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from runs.counted import counted
+from submission.disk_room import DiskFullError
 from submission.judge_machine import Machine, is_set_up, judge_python
 from submission.outcome import Outcome
 from submission.sandbox import execute
@@ -23,10 +24,11 @@ PRODUCTS = 5  # in a row, and rows
 
 
 class Trial(NamedTuple):
-    """What the run has shown; `not_run` says why there was none."""
+    """What the run has shown; `not_run` says why there was none, `is_full` that there was no room for it on the disk."""
 
     violations: list[Violation]
     not_run: str = ""
+    is_full: bool = False
 
 
 def try_zip(archive: Path) -> Trial:
@@ -44,7 +46,7 @@ def try_zip(archive: Path) -> Trial:
             what = str(error).removeprefix(f"{archive}: ")
             return Trial([Violation("the zip", 0, what, "build the zip again; the judge unpacks it likewise")])
         except ValueError as error:
-            return Trial([], str(error))
+            return Trial([], str(error), isinstance(error, DiskFullError))
     if outcome.lacking and (outcome.problems or outcome.without):
         lacks = f"the environment here lacks {outcome.lacking}, which the judge has"
         return Trial([], f"{lacks}; {judge_python()} -m pip install adds a package")

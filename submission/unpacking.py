@@ -1,14 +1,12 @@
 """Unpack a zip within bounds: no more than the judge allows, and block by block."""
 
-import errno
 import zipfile
 import zlib
 from pathlib import Path
 
+from submission.disk_room import FULL, DiskFullError, full_disk
 from submission.entries import MAX_BYTES, MB
 from submission.rules import MAX_FILES
-
-FULL = {errno.ENOSPC, errno.EDQUOT}  # the disk here is full, of which the zip is not to blame
 
 
 class CannotUnpackError(ValueError):
@@ -18,7 +16,7 @@ class CannotUnpackError(ValueError):
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack ARCHIVE into FOLDER. Raises CannotUnpackError where that fails, or would take more than the judge allows.
 
-    ValueError where the disk here is full.
+    DiskFullError where FOLDER cannot hold it.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -35,6 +33,6 @@ def unpack(archive: Path, folder: Path) -> None:
                 zipped.extract(info, folder)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, IndexError) as error:
         # RuntimeError: encrypted; IndexError: a name of no characters
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise ValueError(f"{folder}: {error.strerror}, to unpack {archive} there; make room") from None
+        if getattr(error, "errno", None) in FULL:
+            raise DiskFullError(f"{archive}: cannot be unpacked: {full_disk(folder)}") from None
         raise CannotUnpackError(f"{archive}: cannot be unpacked: {error}") from None

@@ -5,10 +5,11 @@ classifiers are cached apart, so that another classifier on the same boxes costs
 the code found is not used again: the zip packs the code of now.
 """
 
+import errno
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -25,8 +26,10 @@ from photos.fingerprint import of_photo
 from photos.score import Truth
 from runs import record
 from runs.atomic_write import replacing
+from runs.command import say
 from stage2_classifier import cross_fitting
 
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 CODE = code_version()  # as this process loaded it: hours later, in a long fit, the files may be of another
 
 Progress = Callable[[int, int], None]  # photos done, photos in all
@@ -211,19 +214,44 @@ def calibrated_models(file: Path) -> tuple[Model, dict[int, Model]]:
 
 
 def cached(folder: Path, photos: Sequence[Photo], compute: Compute, progress: Progress) -> list[dict[str, np.ndarray]]:
-    """The arrays of each photo: from its `cache_file` in FOLDER if it is there and whole, else computed and written there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    outputs = []
+    """The arrays of each photo: from its `cache_file` in FOLDER if it is there and whole, else computed and written there.
+
+    Where the run folder may only be read, they are computed and not kept, and one line says so; a full disk is an error.
+    """
+    is_kept, outputs = is_written(partial(folder.mkdir, parents=True, exist_ok=True), folder.parent), []
     for i, photo in enumerate(photos):
         path = cache_file(folder, photo)
         if (arrays := whole_arrays(path)) is not None:
             outputs.append(arrays)
             continue
         outputs.append(compute(photo))
-        with replacing(path) as (unfinished,), unfinished.open("wb") as file:
-            np.savez(file, **outputs[-1])
+        is_kept = is_kept and is_written(partial(keep, path, outputs[-1]), folder.parent)
         progress(i + 1, len(photos))
     return outputs
+
+
+def keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write the arrays of a photo to a file of a cache, whole or not at all."""
+    with replacing(path) as (unfinished,), unfinished.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def is_written(write: Callable[[], None], cache: Path) -> bool:
+    """Write something in CACHE; False, and one line the first time, where it may only be read."""
+    try:
+        write()
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        tell_unkept(cache)
+        return False
+    return True
+
+
+@lru_cache
+def tell_unkept(cache: Path) -> None:
+    """Say, once for each folder, that what models find is not kept there."""
+    say(f"{cache} cannot be written: what the models find is not kept")
 
 
 def whole_arrays(path: Path) -> dict[str, np.ndarray] | None:

@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from runs.model_files import files_of
 from runs.output_file import file_above
 from runs.typed import typed
 from stage2_classifier.gate.ensemble import default_ensemble, refuse_other_models
-from stage2_classifier.gate.evidence import Evidence, cache_file, collect, models_and_code, whole_arrays
+from stage2_classifier.gate.evidence import Evidence, cache_file, collect, is_written, models_and_code, whole_arrays
 from stage2_classifier.label_review import folds_of_fit
 from stage2_classifier.label_review.contact_sheet import Cell, write
 from stage2_classifier.label_review.folds_of_fit import CLASSIFIER
@@ -212,7 +213,7 @@ class EvidenceSource:
             self.pipeline = self.pipeline or [Pipeline(self.namers, self.runs)]
             rows = self.pipeline[0].classify(read_image(photo.path, photo.width, photo.height), np.stack(new))
             known |= {box.tobytes(): row for box, row in zip(new, rows, strict=True)}
-            _save(path, known)
+            is_written(partial(_save, path, known), self.cache.parent)
         rows = [known[box.tobytes()] for box in boxes]
         return np.array(rows, np.float32).reshape(len(boxes), len(self.ensemble.categories))
 

@@ -1,6 +1,7 @@
 """`hylle folds`: it says what it did, or one line of what is wrong."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 from place import draw_shop
 
+from photos.data import Dataset
+from photos.fit_folds import how_to_make
 from photos.folds import main
+from runs import identity, process, status
 
 
 @pytest.fixture
@@ -131,3 +135,49 @@ def test_repairs_are_told_and_strict_refuses_them(tmp_path: Path, capsys: pytest
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "read as COCO, one file (annotations.json)" in told and "data: boxes that reach up to 4.0 px" in told
+
+
+def test_no_folds_are_dealt_into_a_fit_that_has_not_dealt_its_own(
+    command: Command, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would hold photos out that the fit trains on at its end, hours later."""
+    runs = tmp_path / "run"
+    runs.mkdir()
+    (runs / "plan.json").write_text("{}")
+    for out in (runs, runs / "cross_fit" / "0"):
+        for flags in (), ("--force",):
+            code, _, err = command("--out", str(out), *flags)
+            assert (code, err.count("\n")) == (2, 1) and "is of hylle fit" in err
+    assert [path.name for path in runs.iterdir()] == ["plan.json"]
+    told = how_to_make(runs / "folds.json", shop)
+    assert f"hylle fit {shop} --minutes M --out {runs}" in told and "hylle folds" not in told
+    status.main([str(runs)])
+    shown = capsys.readouterr().out
+    assert "hylle fit D --minutes M --out" in shown and "hylle folds" not in shown
+
+
+def test_no_folds_are_dealt_where_a_process_is_at_work(
+    command: Command, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that of a fit that measures the machine, and has no plan yet."""
+    runs, living = tmp_path / "run", identity.of_process(os.getppid())
+    runs.mkdir()
+    (runs / process.NAME).write_text(json.dumps(living))
+    code, _, err = command()
+    assert (code, err) == (2, f"error: {runs}: process {os.getppid()} is at work in it; deal into another folder, by --out\n")
+    assert [path.name for path in runs.iterdir()] == [process.NAME]
+    status.main([str(runs)])
+    for told in how_to_make(runs / "folds.json", shop), capsys.readouterr().out:
+        assert f"process {os.getppid()} is at work in" in told and "hylle folds" not in told
+
+
+def test_a_fit_cannot_begin_while_folds_are_dealt(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, noted = tmp_path / "run", []
+    monkeypatch.setattr("photos.folds.find_scenes", lambda data, groups: noted.append(process.is_alive(runs)) or scenes(data))
+    assert command()[0] == 0 and noted == [True]
+    assert [path.name for path in runs.iterdir()] == ["folds.json"]
+
+
+def scenes(dataset: Dataset) -> np.ndarray:
+    """Each photo alone, (P,)."""
+    return np.arange(len(dataset.photos))

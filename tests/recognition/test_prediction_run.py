@@ -15,6 +15,8 @@ import recognition
 import scaling
 from photos.code_version import code_version
 from recognition import prediction_run
+from recognition.frames import Frame
+from recognition.inputs import Input
 from recognition.predict import main
 
 
@@ -40,6 +42,21 @@ def pictures(photos: Path) -> set[str]:
 
 def table(photos: Path, name: str) -> str:
     return (photos.parent / "out" / name).read_text(encoding="utf-8-sig")
+
+
+def test_a_photo_that_is_gone_when_its_turn_comes_is_told_in_words(
+    photos: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = prediction_run.read_photo
+
+    def gone(source: Input, exif: str) -> Frame:
+        if source.name == "b.jpg":
+            source.path.unlink()
+        return read(source, exif)
+
+    monkeypatch.setattr(prediction_run, "read_photo", gone)
+    assert predict(photos, runs) == 0
+    assert "b.jpg,No such file or directory\n" in table(photos, "problems.csv").replace("\r", "")
 
 
 def test_what_failed_is_tried_again_and_told(

@@ -1,14 +1,17 @@
 """A zip run on two drawn photos: what its outcome is told as."""
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from submission import trial
+from submission import check, trial
+from submission.disk_room import DiskFullError, copy_folder
 from submission.judge_machine import Machine
 from submission.outcome import Outcome
 
@@ -139,4 +142,21 @@ def test_a_full_disk_is_no_fault_of_the_zip(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(zipfile.ZipFile, "extract", full)
     tried = tried_here(monkeypatch, tmp_path / "a.zip", {"run.py": ""})
-    assert tried.violations == [] and "No space left on device, to unpack" in tried.not_run
+    assert tried.violations == [] and tried.is_full
+    assert tried.not_run.endswith(f"the temporary folder {tempfile.gettempdir()} is full; make room there, or name another "
+                                  "folder by the variable TMPDIR")  # fmt: skip
+    with pytest.raises(DiskFullError):  # neither accepted nor refused
+        check.run_on_drawn_photos(tmp_path / "a.zip")
+
+
+def test_photos_that_do_not_fit_are_told_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: str, **more: object) -> None:
+        raise OSError(28, "No space left on device", target)
+
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr("shutil.copy2", full)
+    monkeypatch.setattr("shutil.copytree", partial(shutil.copytree, copy_function=full))
+    with pytest.raises(DiskFullError, match=r"photos: cannot be copied: the disk of .* is full; make room there"):
+        copy_folder(tmp_path / "photos", tmp_path / "copy")

@@ -1,5 +1,6 @@
 """What models find is cached by what they were shown: a photo replaced in place, or read another way up, is another."""
 
+import errno
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,39 @@ def test_a_photo_of_other_bytes_under_the_same_id_is_computed_anew(tmp_path: Pat
     assert calls == [1, 1]
     outputs(replace(one, width=one.height, height=one.width))
     assert calls == [1, 1, 1]
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["no cache", "a cache"])
+def test_what_may_only_be_read_is_looked_at_and_nothing_is_kept(
+    tmp_path: Path, is_there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (photo(tmp_path, i, [[0, 0, 9, 9]]) for i in (1, 2))
+    folder = tmp_path / "raw" / "key"
+    if is_there:
+        cached(folder, [one], bytes_of, no_progress)
+    refuse_writing(monkeypatch, errno.EROFS)
+    for _ in range(2):
+        found = cached(folder, [one, two], bytes_of, no_progress)
+        assert [arrays["bytes"].tobytes() for arrays in found] == [one.path.read_bytes(), two.path.read_bytes()]
+    assert capsys.readouterr().out.count(f"{tmp_path / 'raw'} cannot be written: what the models find is not kept\n") == 1
+    assert len(list(tmp_path.glob("raw/*/*"))) == is_there
+
+
+def test_a_full_disk_is_an_error_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_writing(monkeypatch, errno.ENOSPC)
+    with pytest.raises(OSError, match="there"):
+        cached(tmp_path / "raw" / "key", [photo(tmp_path, 1, [[0, 0, 9, 9]])], bytes_of, no_progress)
+
+
+def refuse_writing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Stands for a disk that takes no new file: an administrator may write where nobody else may."""
+
+    def refuse(path: Path, *given: object, **more: object) -> None:
+        raise OSError(number, "nothing is written there", str(path))
+
+    monkeypatch.setattr(evidence_file, "replacing", refuse)
+    if number == errno.EROFS:
+        monkeypatch.setattr(Path, "mkdir", lambda path, *given, **more: None if path.is_dir() else refuse(path))
 
 
 def cache_outputs(folder: Path, photos: list[Photo]) -> None:
